@@ -1,0 +1,226 @@
+package redact
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// Of the shapes that GitHub hands out.
+var (
+	shortToken  = "ghs_" + strings.Repeat("aB3", 12)
+	dottedToken = "ghs_1234567_eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJ" + strings.Repeat("a-B_3", 70) + "." + strings.Repeat("c-9_", 21) + "c9"
+	pattern     = strings.Repeat("0123456789abcdef", 4)
+)
+
+func TestRedactsByValue(t *testing.T) {
+	for _, secret := range []string{
+		shortToken, dottedToken, canary, pattern,
+		`wéb"höok\secret/<&>+= 100%`, "line\nline\ttab", "bell\a\x01\x7f", "a:b@c;d,e&f g", "é<\x01>", "four", "日本語の秘密",
+	} {
+		html, err := json.Marshal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plain strings.Builder
+		encoder := json.NewEncoder(&plain)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(secret); err != nil {
+			t.Fatal(err)
+		}
+		request := &http.Request{Header: http.Header{}}
+		request.SetBasicAuth("x-access-token", secret)
+		texts := map[string]string{
+			"plain":          secret,
+			"query":          url.Values{"token": {secret}}.Encode(),
+			"query, lower":   regexp.MustCompile("%..").ReplaceAllStringFunc(url.QueryEscape(secret), strings.ToLower),
+			"path":           "/" + url.PathEscape(secret) + "/",
+			"userinfo":       (&url.URL{Scheme: "https", Host: "github.com", Path: "/acme/site", User: url.UserPassword("x-access-token", secret)}).String(),
+			"JSON":           string(html),
+			"JSON, not HTML": plain.String(),
+			"Go":             fmt.Sprintf("%q", secret),
+			"Go, ASCII":      fmt.Sprintf("%+q", secret),
+			"Basic":          request.Header.Get("Authorization"),
+			"Bearer":         "authorization: bearer " + secret,
+			"twice in a row": secret + secret,
+		}
+		for user := range 7 { // more than three, for all offsets and lengths of the rest
+			pair := strings.Repeat("u", user) + secret + strings.Repeat("v", user/2)
+			texts[fmt.Sprintf("base64, %d before", user)] = base64.StdEncoding.EncodeToString([]byte(pair))
+			texts[fmt.Sprintf("base64url, %d before", user)] = base64.RawURLEncoding.EncodeToString([]byte(pair))
+		}
+		redactor := New(NewSecret("another-secret"), NewSecret(secret))
+		for how, text := range texts {
+			t.Run(fmt.Sprintf("%.8s/%s", secret, how), func(t *testing.T) {
+				got := redactor.String("before " + text + " after")
+				if strings.Count(got, Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+					t.Fatalf("%s becomes %s", text, got)
+				}
+				for _, form := range forms(secret) {
+					if strings.Contains(got, form) {
+						t.Errorf("%s is left in %s", form, got)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestRedacts(t *testing.T) {
+	pem := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(pattern+"\n", 4) + "AAAA==\n-----END RSA PRIVATE KEY-----\n"
+	public := strings.ReplaceAll(pem, "RSA PRIVATE", "PUBLIC")
+	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0-XJl_A"
+	const p = Placeholder
+	for name, row := range map[string]struct{ text, want string }{
+		"nothing":                       {"", ""},
+		"no secret":                     {"Cloning into 'site'...\n", "Cloning into 'site'...\n"},
+		"commit":                        {"HEAD is now at 0123456789abcdef0123456789abcdef01234567", "HEAD is now at 0123456789abcdef0123456789abcdef01234567"},
+		"not UTF-8":                     {"\xff\xfe" + shortToken + "\x80", "\xff\xfe" + p + "\x80"},
+		"token":                         {"token=" + shortToken + "&x", "token=" + p + "&x"},
+		"token in a URL":                {"https://x-access-token:" + shortToken + "@github.com/", "https://x-access-token:" + p + "@github.com/"},
+		"token behind a letter":         {"x" + shortToken, "x" + p},
+		"every kind of token":           {"ghp_" + pattern + " gho_" + pattern + " ghu_" + pattern + " ghr_" + pattern + " github_pat_" + pattern, p + " " + p + " " + p + " " + p + " " + p},
+		"dotted token to its end":       {"(" + dottedToken + ")", "(" + p + ")"},
+		"token that ends in a hyphen":   {shortToken + "- x", p + " x"},
+		"35 characters":                 {shortToken[:39] + " x", shortToken[:39] + " x"},
+		"36 characters":                 {shortToken[:40] + " x", p + " x"},
+		"prefix in a prefix":            {"ghs_ghs_" + pattern, p},
+		"prefix alone":                  {"gh ghs ghs_ github_pat", "gh ghs ghs_ github_pat"},
+		"JSON Web Token":                {"Bearer " + jwt + "\n", "Bearer " + p + "\n"},
+		"unsigned JSON Web Token":       {"eyJhbGciOiJub25lIn0.eyJpc3MiOiIxIn0.", p},
+		"JSON in base64":                {"eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x", "eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x"},
+		"two dots but no JSON":          {"eyJx.eyJy.z", "eyJx.eyJy.z"},
+		"header beyond measure":         {"eyJ" + strings.Repeat("a", maxHeader) + ".eyJ", "eyJ" + strings.Repeat("a", maxHeader) + ".eyJ"},
+		"private key":                   {"key:\n" + pem + "x", "key:\n" + p + "\nx"},
+		"private key, PKCS#8":           {strings.ReplaceAll(pem, "RSA ", "") + "x", p + "\nx"},
+		"private key, PGP":              {strings.ReplaceAll(pem, "KEY-", "KEY BLOCK-") + "x", p + "\nx"},
+		"private key in JSON":           {`{"pem":"` + strings.ReplaceAll(pem, "\n", `\n`) + `"}`, `{"pem":"` + p + `\n"}`},
+		"private key on one line":       {strings.ReplaceAll(pem, "\n", " ") + "x", p + " x"},
+		"private key without blanks":    {strings.Join(strings.Fields(pem), "") + "!", p + "!"},
+		"encrypted private key":         {strings.Replace(pem, "\n", "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A1B\n\n", 1), p + "\n"},
+		"two private keys":              {pem + pem, p + "\n" + p + "\n"},
+		"private key without END":       {pem[:200] + "; and more", p + "; and more"},
+		"END without BEGIN":             {"-----END RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"},
+		"public key":                    {public, public},
+		"public key, then private":      {public + pem, public + p + "\n"},
+		"dashes":                        {"----- ------- -----BEGIN", "----- ------- -----BEGIN"},
+		"label beyond measure":          {"-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!", "-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!"},
+		"token and private key":         {shortToken + "\n" + pem, p + "\n" + p + "\n"},
+		"Placeholder":                   {p + p, p + p},
+		"known secret":                  {"a" + canary + "b", "a" + p + "b"},
+		"known secret, first half":      {canary[:20], p},
+		"known secret, cut off early":   {canary[:minCut-1], canary[:minCut-1]},
+		"known secret, half, then more": {canary[:20] + "!", canary[:20] + "!"},
+		"known secret in a token":       {"ghs_" + canary + strings.Repeat("x", 40) + ".", p},
+		"known secret behind a token":   {shortToken + canary + "!?", p + "!?"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			redactor := New(NewSecret(canary))
+			if got := redactor.String(row.text); got != row.want {
+				t.Errorf("%s\nbecomes %s\nwant    %s", row.text, got, row.want)
+			}
+			for at := range len(row.text) {
+				if got := write(t, redactor, row.text[:at], row.text[at:]); got != row.want {
+					t.Fatalf("cut at %d, it becomes %s\nwant %s", at, got, row.want)
+				}
+			}
+		})
+	}
+}
+
+func TestBlockWithoutEndIsBounded(t *testing.T) {
+	text := "-----BEGIN PRIVATE KEY-----" + strings.Repeat("a", maxPEM)
+	want := Placeholder + strings.Repeat("a", len("-----BEGIN PRIVATE KEY-----"))
+	redactor := New()
+	if got := redactor.String(text); got != want {
+		t.Errorf("%d bytes become %d, want %d", len(text), len(got), len(want))
+	}
+	if got := write(t, redactor, text[:100], text[100:maxPEM], text[maxPEM:]); got != want {
+		t.Errorf("%d bytes in pieces become %d, want %d", len(text), len(got), len(want))
+	}
+}
+
+func TestRedactsSecretsThatOverlap(t *testing.T) {
+	secrets := []Secret{NewSecret("abcdef"), NewSecret("defghi"), NewSecret("cdefg"), NewSecret("abcdefghijk")}
+	redactor := New(secrets...)
+	slices.Reverse(secrets)
+	reversed := New(secrets...)
+	for text, want := range map[string]string{
+		"-abcdefghi-":   "-" + Placeholder + "-",
+		"-abcdefg-":     "-" + Placeholder + "-",
+		"-cdefghi-":     "-" + Placeholder + "-",
+		"-abcdefghijk-": "-" + Placeholder + "-",
+		"-abcde-":       "-abcde-",
+	} {
+		if got := redactor.String(text); got != want {
+			t.Errorf("%s becomes %s, want %s", text, got, want)
+		}
+		if got := reversed.String(text); got != want {
+			t.Errorf("with the secrets reversed, %s becomes %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestShortSecretsAreLeftOut(t *testing.T) {
+	redactor := New(NewSecret(""), NewSecret("a"), NewSecret("abc"), Secret{})
+	if got := redactor.String("abcabc"); got != "abcabc" {
+		t.Errorf("becomes %s", got)
+	}
+}
+
+func TestZeroRedactorKnowsShapes(t *testing.T) {
+	var redactor Redactor
+	if got := redactor.String("a " + dottedToken); got != "a "+Placeholder {
+		t.Errorf("becomes %s", got)
+	}
+}
+
+func TestAddConcurrently(t *testing.T) {
+	redactor := New()
+	var group sync.WaitGroup
+	for i := range 16 {
+		group.Go(func() {
+			for j := range 8 {
+				secret := fmt.Sprintf("secret-%d-%d", i, j)
+				redactor.Add(NewSecret(secret))
+				redactor.Add(NewSecret(secret))
+				if got := redactor.String(secret); got != Placeholder {
+					t.Errorf("%s becomes %s as soon as it is known", secret, got)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if n := len(redactor.known.Load().secrets); n != 16*8 {
+		t.Errorf("%d secrets are known", n)
+	}
+}
+
+func TestNothingPrintsARedactor(t *testing.T) {
+	redactor := New(NewSecret(canary))
+	var out strings.Builder
+	writer := redactor.Writer(&out)
+	if _, err := writer.Write([]byte(canary[:20])); err != nil {
+		t.Fatal(err)
+	}
+	type holder struct {
+		redactor *Redactor
+		writer   *Writer
+		Any      []any
+	}
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
+		output := fmt.Sprintf(strings.Repeat(format+"\n", 5), redactor, writer, *writer, holder{redactor, writer, []any{redactor, writer}}, &holder{redactor, writer, nil})
+		for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprintf("%d", []byte(canary[:8])), strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}")} {
+			if strings.Contains(output, form) {
+				t.Errorf("%s prints a secret: %s", format, output)
+			}
+		}
+	}
+}
