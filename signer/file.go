@@ -1,0 +1,133 @@
+package signer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"unicode"
+)
+
+// File reads a private key from the file at path, as [Parse] does from text. It
+// reads at most 64 KiB, from a regular file only: a pipe or a device is refused
+// and not waited for. The error is a [*KeyError].
+func File(path string) (*Key, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	key, err := parse(text)
+	if err != nil {
+		err.Source, err.path = source(path), path
+		return nil, err
+	}
+	return key, nil
+}
+
+func source(path string) string { return "file " + path }
+
+func readFile(path string) ([]byte, *KeyError) {
+	// No file of a key has such a name; a key given as a path has line breaks.
+	if path == "" || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil, notPath()
+	}
+	// Without O_NONBLOCK, opening a named pipe waits for its writer. It changes
+	// nothing for regular files, and Windows ignores it.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return nil, &KeyError{Problem: ErrDirectory, Source: source(path), path: path}
+	case !mode.IsRegular():
+		return nil, &KeyError{Problem: ErrNotRegular, Source: source(path), path: path}
+	}
+	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	return text, nil
+}
+
+func notPath() *KeyError { return &KeyError{Problem: ErrNotPath, Source: "the given path"} }
+
+// fileError explains an error of the operating system. It names path only where
+// that is no secret itself: keys do get pasted where a path is expected.
+func fileError(path string, err error) *KeyError {
+	if isSecret(path) {
+		return notPath()
+	}
+	e := &KeyError{Problem: ErrUnreadable, Source: source(path), Err: err, path: path}
+	// The path is in Source already.
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		e.Err = pathErr.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.Problem = ErrMissing
+	case errors.Is(err, syscall.ENXIO): // what opening a socket gives
+		e.Problem = ErrNotRegular
+	}
+	return e
+}
+
+// isSecret reports whether the name of a file that cannot be opened is rather the
+// text of a key or a token.
+func isSecret(path string) bool {
+	// A line out of a key's middle. Few paths have all of this and no dot.
+	if len(path) >= 60 && strings.ContainsAny(path, "0123456789") && strings.ContainsFunc(path, unicode.IsUpper) && unwrap(path) != nil {
+		return true
+	}
+	_, err := parse([]byte(path))
+	return err == nil || !slices.Contains([]Problem{ErrUnknown, ErrPath, ErrAppID, ErrUnexpanded, ErrEmpty}, err.Problem)
+}
+
+// Exposure says that users other than its owner may reach the file of a key.
+type Exposure struct {
+	Path string
+	Mode fs.FileMode // of the file, links followed
+}
+
+// String is one line: the file, who may reach it, its mode.
+func (e Exposure) String() string {
+	who := "its group"
+	switch perm := e.Mode.Perm(); {
+	case perm&0o006 != 0 && perm&0o060 != 0:
+		who = "its group and every other user"
+	case perm&0o006 != 0:
+		who = "every other user"
+	}
+	return fmt.Sprintf("private key in file %s is open to %s (mode %04o)", e.Path, who, e.Mode.Perm())
+}
+
+// Cure is one line: the command that ends it.
+func (e Exposure) Cure() string { return "chmod 600 " + shellQuote(e.Path) }
+
+// Exposed returns an [Exposure] if the mode of the file at path lets its group or
+// other users read or write it, else nil. It follows links, and has nothing to
+// say of what is no regular file. On Windows, whose access lists have no such
+// mode, it returns nil. The error is a [*KeyError].
+func Exposed(path string) (*Exposure, error) {
+	if runtime.GOOS == "windows" {
+		return nil, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fileError(path, err)
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o066 == 0 {
+		return nil, nil
+	}
+	return &Exposure{Path: path, Mode: info.Mode()}, nil
+}

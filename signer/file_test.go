@@ -1,0 +1,210 @@
+//go:build unix
+
+package signer
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func write(t testing.TB, name, text string, mode fs.FileMode) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil { // whatever the umask
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestFile(t *testing.T) {
+	path := write(t, "my app.pem", pemPKCS1(rsaKey()), 0o600)
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{path, link} {
+		key, err := File(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := Fingerprint(&rsaKey().PublicKey); key.Fingerprint() != want {
+			t.Errorf("fingerprint %s, want %s", key.Fingerprint(), want)
+		}
+	}
+}
+
+type fileMistake struct {
+	name, path string
+	want       Problem
+}
+
+func fileMistakes(t testing.TB) []fileMistake {
+	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "socket")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	loop := filepath.Join(dir, "loop")
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	dangling := filepath.Join(dir, "dangling")
+	if err := os.Symlink(filepath.Join(dir, "absent"), dangling); err != nil {
+		t.Fatal(err)
+	}
+	text := pemPKCS1(rsaKey())
+	oneLine := strings.ReplaceAll(strings.TrimSpace(text), "\n", " ")
+	body := strings.Split(text, "\n")[3]
+	return []fileMistake{
+		{"missing", filepath.Join(dir, "absent.pem"), ErrMissing},
+		{"missing, client ID in its name", "Iv23liAbCdEfGhIjKlMn", ErrMissing},
+		{"dangling link", dangling, ErrMissing},
+		{"directory", dir, ErrDirectory},
+		{"pipe", pipe, ErrNotRegular},
+		{"socket", socket, ErrNotRegular},
+		{"device", os.DevNull, ErrNotRegular},
+		{"loop", loop, ErrUnreadable},
+		{"under a file", filepath.Join(write(t, "file", "", 0o600), "app.pem"), ErrUnreadable},
+		{"empty", write(t, "app.pem", "", 0o600), ErrEmpty},
+		{"large", write(t, "app.pem", text+strings.Repeat("\n", maxSize), 0o600), ErrTooLarge},
+		{"encrypted", write(t, "app.pem", string(testdata(t)["encrypted.pkcs8"]), 0o600), ErrEncrypted},
+		{"no path", "", ErrNotPath},
+		{"key as path", text, ErrNotPath},
+		{"key as path, one line", oneLine, ErrNotPath},
+		{"key as path, escaped", lineBreaks.Replace(text), ErrNotPath},
+		{"key as path, base64", base64.StdEncoding.EncodeToString([]byte(text)), ErrNotPath},
+		{"key as path, no armour", strings.ReplaceAll(strings.Join(strings.Split(text, "\n")[1:5], ""), "/", "a"), ErrNotPath},
+		{"line of a key as path", strings.ReplaceAll(body, "/", "a"), ErrNotPath},
+		{"client secret as path", strings.Repeat("0a1b2c3d", 5), ErrNotPath},
+		{"token as path", "ghs_" + strings.Repeat("aB3", 12), ErrNotPath},
+	}
+}
+
+func TestFileNamesTheMistake(t *testing.T) {
+	for _, row := range fileMistakes(t) {
+		t.Run(row.name, func(t *testing.T) {
+			var key *Key
+			var err error
+			done := make(chan struct{})
+			go func() {
+				key, err = File(row.path)
+				close(done)
+			}()
+			select {
+			case <-done:
+			case <-time.After(5 * time.Second):
+				t.Fatal("File waits")
+			}
+			if key != nil || !errors.Is(err, row.want) {
+				t.Fatalf("File = %v, %v; want the problem %q", key, err, row.want)
+			}
+			if row.want == ErrNotPath {
+				wantSafe(t, row.path, err)
+				return
+			}
+			if got := err.Error(); strings.Count(got, row.path) != 1 || strings.Contains(got, "\n") {
+				t.Errorf("%q should name the file, once, on one line", got)
+			}
+		})
+	}
+}
+
+func TestEveryProblemIsProvoked(t *testing.T) {
+	provoked := map[Problem]bool{}
+	for _, row := range textMistakes(t) {
+		provoked[row.want] = true
+	}
+	for _, row := range fileMistakes(t) {
+		provoked[row.want] = true
+	}
+	for _, p := range problems(t) {
+		if !provoked[p] {
+			t.Errorf("no test meets %q", p)
+		}
+	}
+}
+
+func TestExposedDoesNotTellAPastedKey(t *testing.T) {
+	text := strings.ReplaceAll(strings.TrimSpace(pemPKCS1(rsaKey())), "\n", " ")
+	_, err := Exposed(text)
+	if !errors.Is(err, ErrNotPath) {
+		t.Fatalf("Exposed = %v", err)
+	}
+	wantSafe(t, text, err)
+}
+
+func TestFileTellsTheSystemsError(t *testing.T) {
+	for err, want := range map[error]Problem{
+		fs.ErrNotExist:   ErrMissing,
+		syscall.ENOENT:   ErrMissing,
+		fs.ErrPermission: ErrUnreadable,
+		syscall.EACCES:   ErrUnreadable,
+		syscall.EIO:      ErrUnreadable,
+	} {
+		got := fileError("app.pem", &fs.PathError{Op: "open", Path: "app.pem", Err: err})
+		if got.Problem != want || !errors.Is(got, err) {
+			t.Errorf("%v becomes %v", err, got)
+		}
+		if text := fmt.Sprintf("cannot use the private key in file app.pem: %s: %v", want, err); got.Error() != text {
+			t.Errorf("error %q, want %q", got, text)
+		}
+	}
+}
+
+func TestExposed(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{
+		0o600: "", 0o400: "", 0o700: "", 0o711: "",
+		0o640: "its group", 0o620: "its group", 0o604: "every other user", 0o602: "every other user",
+		0o644: "its group and every other user", 0o666: "its group and every other user", 0o642: "its group and every other user",
+	} {
+		path := write(t, "my app.pem", "", mode)
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(path, link); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{path, link} {
+			exposure, err := Exposed(path)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case want == "":
+				if exposure != nil {
+					t.Errorf("mode %04o: %v", mode, exposure)
+				}
+			case exposure == nil:
+				t.Errorf("mode %04o is not exposed", mode)
+			default:
+				if text := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != text {
+					t.Errorf("%q, want %q", exposure, text)
+				}
+				if text := "chmod 600 " + shellQuote(path); exposure.Cure() != text {
+					t.Errorf("cure %q, want %q", exposure.Cure(), text)
+				}
+			}
+		}
+	}
+	if exposure, err := Exposed(t.TempDir()); exposure != nil || err != nil {
+		t.Errorf("Exposed of a directory = %v, %v", exposure, err)
+	}
+	if _, err := Exposed(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrMissing) {
+		t.Errorf("Exposed of a missing file: %v", err)
+	}
+}

@@ -1,0 +1,516 @@
+package signer
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"maps"
+	"math/big"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf16"
+)
+
+// testdata returns what testdata/make.sh made, by name.
+func testdata(t testing.TB) map[string][]byte {
+	t.Helper()
+	paths, err := filepath.Glob("testdata/*.b64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string][]byte{}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := base64.StdEncoding.DecodeString(string(text))
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		files[strings.TrimSuffix(filepath.Base(path), ".b64")] = data
+	}
+	if len(files) == 0 {
+		t.Fatal("there is no test data")
+	}
+	return files
+}
+
+var lineBreaks = strings.NewReplacer("\n", `\n`)
+
+// mendable are the things that happen to PEM on its way.
+var mendable = map[string]func(string) string{
+	"as it is":           func(s string) string { return s },
+	"no last line break": func(s string) string { return strings.TrimSpace(s) },
+	"escaped":            func(s string) string { return lineBreaks.Replace(s) },
+	"escaped, last lost": func(s string) string { return lineBreaks.Replace(strings.TrimSpace(s)) },
+	"escaped twice":      func(s string) string { return strings.ReplaceAll(s, "\n", `\\n`) },
+	"escaped CRLF":       func(s string) string { return strings.ReplaceAll(s, "\n", `\r\n`) },
+	"escaped and broken": func(s string) string { return strings.ReplaceAll(s, "\n", "\\n\n") },
+	"escaped code point": func(s string) string { return strings.ReplaceAll(s, "\n", `\u000a`) },
+	"continued lines":    func(s string) string { return strings.ReplaceAll(s, "\n", "\\\n") },
+	"JSON":               func(s string) string { text, _ := json.Marshal(s); return string(text) },
+	"JSON twice": func(s string) string {
+		text, _ := json.Marshal(s)
+		text, _ = json.Marshal(string(text))
+		return string(text)
+	},
+	"JSON object":           func(s string) string { text, _ := json.Marshal(map[string]any{"id": 1, "pem": s}); return string(text) },
+	"slashes escaped":       func(s string) string { return strings.ReplaceAll(lineBreaks.Replace(s), "/", `\/`) },
+	"equals signs escaped":  func(s string) string { return strings.ReplaceAll(s, "=", `\u003d`) },
+	"CRLF":                  func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+	"CR":                    func(s string) string { return strings.ReplaceAll(s, "\n", "\r") },
+	"empty lines":           func(s string) string { return strings.ReplaceAll(s, "\n", "\n\n") },
+	"double quotes":         func(s string) string { return `"` + s + `"` },
+	"single quotes":         func(s string) string { return "'" + s + "'" },
+	"quoted and escaped":    func(s string) string { return `"` + lineBreaks.Replace(s) + `"` },
+	"each line quoted":      func(s string) string { return `"` + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\"\n\"") + `"` },
+	"leading blanks":        func(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") },
+	"escaped tabs":          func(s string) string { return strings.ReplaceAll(s, "\n", `\n\t`) },
+	"leading tabs":          func(s string) string { return "\t" + strings.ReplaceAll(s, "\n", "\n\t") },
+	"trailing blanks":       func(s string) string { return strings.ReplaceAll(s, "\n", "  \n") },
+	"no-break spaces":       func(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") },
+	"zero-width characters": func(s string) string { return strings.ReplaceAll(s, "\n", "\u200b\n\u2060") },
+	"invisible in armour":   func(s string) string { return strings.ReplaceAll(s, " ", " \u200d") },
+	"headers":               withHeader,
+	"headers, CR":           func(s string) string { return strings.ReplaceAll(withHeader(s), "\n", "\r") },
+	"byte order mark":       func(s string) string { return "\ufeff" + s },
+	"UTF-16, little endian": func(s string) string { return utf16Text(s, binary.LittleEndian) },
+	"UTF-16, big endian":    func(s string) string { return utf16Text(s, binary.BigEndian) },
+	"one line":              func(s string) string { return strings.ReplaceAll(s, "\n", " ") },
+	"no line breaks":        func(s string) string { return strings.ReplaceAll(s, "\n", "") },
+	"no blanks":             func(s string) string { return strings.Join(strings.Fields(s), "") },
+	"no padding":            func(s string) string { return strings.ReplaceAll(s, "=", "") },
+	"base64":                func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) },
+	"base64, unpadded":      func(s string) string { return base64.RawStdEncoding.EncodeToString([]byte(s)) },
+	"base64url":             func(s string) string { return base64.URLEncoding.EncodeToString([]byte(s)) },
+	"base64url, unpadded":   func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) },
+	"base64, wrapped":       func(s string) string { return wrapped([]byte(s), 76) },
+	"base64, escaped":       func(s string) string { return lineBreaks.Replace(wrapped([]byte(s), 76)) },
+	"base64, quoted":        func(s string) string { return `"` + base64.StdEncoding.EncodeToString([]byte(s)) + `"` },
+	"base64 of escaped":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(lineBreaks.Replace(s))) },
+	"base64 of CRLF":        func(s string) string { return wrapped([]byte(strings.ReplaceAll(s, "\n", "\r\n")), 64) },
+	"base64 of UTF-16":      func(s string) string { return wrapped([]byte(utf16Text(s, binary.LittleEndian)), 64) },
+	"base64 of base64":      func(s string) string { return wrapped([]byte(wrapped([]byte(s), 76)), 76) },
+	"text before":           func(s string) string { return "Bag Attributes\n    friendlyName: app\nKey: <none>\n" + s },
+	"text after":            func(s string) string { return s + "and that was the key: done\n" },
+	".env file":             func(s string) string { return "APP_ID=1\nKEY=\"" + lineBreaks.Replace(s) + "\"\nOTHER=2\n" },
+	"YAML":                  func(s string) string { return "key: |\n  " + strings.ReplaceAll(s, "\n", "\n  ") },
+	"twice":                 func(s string) string { return s + s },
+}
+
+func withHeader(s string) string {
+	return strings.Replace(s, "KEY-----\n", "KEY-----\nComment: app\n\n", 1)
+}
+
+func utf16Text(s string, order binary.AppendByteOrder) string {
+	var text []byte
+	for _, unit := range utf16.Encode([]rune("\ufeff" + s)) {
+		text = order.AppendUint16(text, unit)
+	}
+	return string(text)
+}
+
+func TestParseMends(t *testing.T) {
+	want := Fingerprint(&rsaKey().PublicKey)
+	forms := map[string]string{"PKCS#1": pemPKCS1(rsaKey()), "PKCS#8": pemPKCS8(t, rsaKey())}
+	for form, text := range forms {
+		for name, mangle := range mendable {
+			t.Run(form+"/"+name, func(t *testing.T) {
+				key, err := Parse([]byte(mangle(text)))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if key.Fingerprint() != want {
+					t.Errorf("fingerprint %s, want %s", key.Fingerprint(), want)
+				}
+			})
+		}
+	}
+}
+
+func TestParseMendsEveryPairOfMishaps(t *testing.T) {
+	text := pemPKCS1(rsaKey())
+	want := Fingerprint(&rsaKey().PublicKey)
+	// Each is harmless after any other; base64 and UTF-16 hide what comes after.
+	for _, second := range []string{"escaped", "double quotes", "one line", "base64url"} {
+		for first, mangle := range mendable {
+			if strings.Contains(first, "UTF-16,") && !strings.HasPrefix(second, "base64") {
+				continue // no tool writes ASCII into UTF-16
+			}
+			if strings.HasPrefix(first, "headers") && second != "double quotes" && second != "base64url" {
+				continue // headers need their lines
+			}
+			if first == "base64 of base64" && strings.HasPrefix(second, "base64") {
+				continue // two layers are the limit
+			}
+			key, err := Parse([]byte(mendable[second](mangle(text))))
+			if err != nil {
+				t.Errorf("%s, then %s: %v", first, second, err)
+			} else if key.Fingerprint() != want {
+				t.Errorf("%s, then %s: another key", first, second)
+			}
+		}
+	}
+}
+
+func TestParseUsesThePrivateKeyAmongSeveralBlocks(t *testing.T) {
+	files := testdata(t)
+	text := pemPKCS1(rsaKey())
+	for _, other := range []string{"certificate", "public.spki", "ec.sec1", "certificate.request", "openssh.ed25519", "encrypted.pkcs8"} {
+		for name, both := range map[string]string{"before": string(files[other]) + text, "after": text + string(files[other])} {
+			key, err := Parse([]byte(both))
+			if err != nil {
+				t.Errorf("%s %s: %v", other, name, err)
+			} else if key.Fingerprint() != Fingerprint(&rsaKey().PublicKey) {
+				t.Errorf("%s %s: another key", other, name)
+			}
+		}
+	}
+}
+
+func TestParseReadsWhatOpensslWrites(t *testing.T) {
+	for _, name := range []string{"rsa.pkcs1", "rsa.pkcs8", "rsa.3primes", "bundle"} {
+		key := mustParse(t, string(testdata(t)[name]))
+		if _, err := key.Sign(t.Context(), []byte("message")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+type mistake struct {
+	name string
+	text string
+	want Problem
+}
+
+// textMistakes are values that hold no usable key, each with its own Problem.
+func textMistakes(t testing.TB) []mistake {
+	text, files := pemPKCS1(rsaKey()), testdata(t)
+	lines := strings.SplitAfter(strings.TrimSpace(text), "\n")
+	first, last, body := lines[0], lines[len(lines)-1], strings.Join(lines[1:len(lines)-1], "")
+	armoured := func(body string) string { return first + body + last }
+	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey()), []byte("example"), x509.PEMCipherAES256) //nolint:staticcheck // what openssl writes
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := []mistake{
+		{"nothing", "", ErrEmpty},
+		{"blanks", " \r\n\t", ErrEmpty},
+		{"quotes", `""`, ErrEmpty},
+		{"escaped line breaks", `\n\r\n`, ErrEmpty},
+		{"mark only", "\ufeff", ErrEmpty},
+
+		{"first line", first, ErrFirstLine},
+		{"first line, quoted", `"` + strings.TrimSpace(first), ErrFirstLine},
+		{"first word", "-----BEGIN", ErrFirstLine},
+		{"first words", "-----BEGIN RSA PRIVATE", ErrFirstLine},
+		{"first line, base64", base64.StdEncoding.EncodeToString([]byte(first)), ErrFirstLine},
+
+		{"no END line", first + body, ErrTruncated},
+		{"half an END line", first + body + "-----END RSA PRI", ErrTruncated},
+		{"half a body", first + body[:len(body)/2], ErrTruncated},
+		{"no BEGIN line", body + last, ErrTruncated},
+		{"no body", first + last, ErrTruncated},
+		{"first line of the body missing", armoured(strings.Join(lines[2:len(lines)-1], "")), ErrDamaged},
+		{"line of the body missing", armoured(strings.Join(slices.Delete(slices.Clone(lines[1:len(lines)-1]), 5, 6), "")), ErrTruncated},
+		{"base64 cut off", base64.StdEncoding.EncodeToString([]byte(text))[:1501], ErrTruncated},
+
+		{"foreign character", armoured(body[:100] + "!" + body[101:]), ErrDamaged},
+		{"dots", armoured("...\n"), ErrDamaged},
+		{"one character too few", armoured(strings.TrimRight(body, "=\n")[1:]), ErrDamaged},
+		{"three layers of base64", wrapped([]byte(wrapped([]byte(wrapped([]byte(text), 76)), 76)), 76), ErrUnknown},
+		{"four dashes", strings.ReplaceAll(text, "-----", "----"), ErrDamaged},
+		{"no dashes", strings.ReplaceAll(text, "-----", ""), ErrDamaged},
+		{"no DER", armoured(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte("no DER "), 100))), ErrDamaged},
+		{"more than DER", pemBlock("RSA PRIVATE KEY", append(x509.MarshalPKCS1PrivateKey(rsaKey()), 0)), ErrDamaged},
+
+		{"no armour", body, ErrNoArmour},
+		{"no armour, one line", strings.ReplaceAll(body, "\n", ""), ErrNoArmour},
+		{"no armour, cut off", body[:300], ErrNoArmour},
+		{"DER", string(x509.MarshalPKCS1PrivateKey(rsaKey())), ErrDER},
+		{"DER of another size", string(derRSA(t, 1024, nil)), ErrTooShort},
+		{"no armour, another size", base64.StdEncoding.EncodeToString(derRSA(t, 1024, nil)), ErrTooShort},
+		{"two keys", text + pemPKCS1(otherKey()), ErrSeveral},
+
+		{"encrypted by Go", string(pem.EncodeToMemory(legacy)), ErrEncrypted},
+		{"encrypted, one line", strings.ReplaceAll(string(files["encrypted.pkcs1"]), "\n", " "), ErrEncrypted},
+		{"encrypted, escaped", lineBreaks.Replace(string(files["encrypted.pkcs8"])), ErrEncrypted},
+		{"PGP", pemBlock("PGP PRIVATE KEY BLOCK", []byte("example")), ErrAlgorithm},
+		{"OpenSSH, DSA", pemBlock("OPENSSH PRIVATE KEY", []byte("openssh-key-v1\x00\x00\x00\x00\x07ssh-dss")), ErrDSA},
+		{"PuTTY", "PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\nComment: example\nPublic-Lines: 6\n", ErrPuTTY},
+		{"JWK", `{"kty":"RSA","n":"AQAB","e":"AQAB","d":"AQAB"}`, ErrJWK},
+		{"JWK set", `{"keys": [{"kty": "RSA", "n": "AQAB"}]}`, ErrJWK},
+
+		{"1024 bits, made up", pemRSA(t, 1024, nil), ErrTooShort},
+		{"512 bits", pemRSA(t, 512, nil), ErrTooShort},
+		{"2047 bits", pemRSA(t, 2047, nil), ErrTooShort},
+		{"16385 bits", pemRSA(t, 16385, nil), ErrTooLong},
+		{"numbers made up", pemRSA(t, 2048, nil), ErrInvalid},
+		{"even exponent", pemRSA(t, 2048, func(k *pkcs1) { k.E = big.NewInt(65536) }), ErrInvalid},
+		{"exponent of one", pemRSA(t, 2048, func(k *pkcs1) { k.E = big.NewInt(1) }), ErrInvalid},
+		{"huge exponent", pemRSA(t, 2048, func(k *pkcs1) { k.E = k.N }), ErrInvalid},
+		{"another prime", pemRSA(t, 2048, func(k *pkcs1) { k.P = otherKey().Primes[0] }), ErrInvalid},
+		{"no private exponent", pemRSA(t, 2048, func(k *pkcs1) { k.D = new(big.Int) }), ErrInvalid},
+		{"three primes, another private exponent", pemBlock("RSA PRIVATE KEY", threePrimes(t, files["rsa.3primes"])), ErrInvalid},
+		{"negative modulus", pemRSA(t, 2048, func(k *pkcs1) { k.N = new(big.Int).Neg(k.N) }), ErrInvalid},
+
+		{"fingerprint", Fingerprint(&rsaKey().PublicKey), ErrFingerprint},
+		{"fingerprint, unpadded", strings.TrimSuffix(Fingerprint(&rsaKey().PublicKey), "="), ErrFingerprint},
+		{"fingerprint with colons", strings.Repeat("a0:", 19) + "a0", ErrFingerprint},
+		{"client secret", strings.Repeat("0a1b2c3d", 5), ErrClientSecret},
+		{"client secret, quoted", `"` + strings.Repeat("0a1b2c3d", 5) + `"`, ErrClientSecret},
+		{"App ID", "1234567\n", ErrAppID},
+		{"client ID", "Iv23liAbCdEfGhIjKlMn", ErrAppID},
+		{"client ID, older", "Iv1.0123456789abcdef", ErrAppID},
+		{"token", "ghs_" + strings.Repeat("aB3", 12), ErrToken},
+		{"token, dotted", "ghs_1234_" + strings.Repeat("aB3", 12) + "." + strings.Repeat("c-_", 40) + "." + strings.Repeat("d", 86), ErrToken},
+		{"fine-grained token", "github_pat_" + strings.Repeat("a1", 11) + "_" + strings.Repeat("b", 59), ErrToken},
+		{"JSON Web Token", "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0dXJl", ErrToken},
+		{"path", "/etc/ghapp/app.pem", ErrPath},
+		{"path, at home", "~/app", ErrPath},
+		{"path, relative", "keys/my-app.2026-01-01.private-key.pem", ErrPath},
+		{"path, Windows", `C:\new\app.txt`, ErrPath},
+		{"path, quoted", `"/run/secrets/key"`, ErrPath},
+		{"secret of a workflow", "${{ secrets.APP_KEY }}", ErrUnexpanded},
+		{"variable", "$GHAPP_PRIVATE_KEY", ErrUnexpanded},
+		{"command", "$(cat app.pem)", ErrUnexpanded},
+		{"variable of Windows", "%GHAPP_PRIVATE_KEY%", ErrUnexpanded},
+
+		{"webhook secret", "correct horse battery staple", ErrUnknown},
+		{"one word", "secret", ErrUnknown},
+		{"random text", "xK9vQ2mZp7", ErrUnknown},
+		{"random bytes", "\x00\x01\x02\xff", ErrUnknown},
+		{"other JSON", `{"a": 1}`, ErrUnknown},
+		{"parameters only", pemBlock("EC PARAMETERS", []byte("example")), ErrUnknown},
+		{"too large", strings.Repeat("a", maxSize+1), ErrTooLarge},
+	}
+	problems := map[string]Problem{
+		"bundle.p12":            ErrUnknown,
+		"certificate":           ErrCertificate,
+		"certificate.request":   ErrCertificate,
+		"dsa":                   ErrDSA,
+		"dsa.pkcs8":             ErrDSA,
+		"ec.pkcs8":              ErrEC,
+		"ec.sec1":               ErrEC,
+		"ed25519":               ErrEd25519,
+		"encrypted.pkcs1":       ErrEncrypted,
+		"encrypted.pkcs8":       ErrEncrypted,
+		"openssh.ecdsa":         ErrEC,
+		"openssh.ed25519":       ErrEd25519,
+		"openssh.rsa":           ErrOpenSSH,
+		"openssh.rsa-encrypted": ErrOpenSSH,
+		"public.openssh":        ErrPublicKey,
+		"public.pkcs1":          ErrPublicKey,
+		"public.rfc4716":        ErrPublicKey,
+		"public.spki":           ErrPublicKey,
+		"rsa-pss":               ErrAlgorithm,
+		"rsa.1024":              ErrTooShort,
+		"rsa.der":               ErrDER,
+		"x25519":                ErrAlgorithm,
+	}
+	for name, data := range files {
+		problem, ok := problems[name]
+		switch {
+		case ok:
+			rows = append(rows, mistake{"made by openssl or ssh-keygen: " + name, string(data), problem})
+		case !slices.Contains([]string{"rsa.fingerprint", "rsa.pkcs1", "rsa.pkcs8", "rsa.3primes", "bundle"}, name):
+			t.Fatalf("testdata/%s.b64 is in no test", name)
+		}
+		delete(problems, name)
+	}
+	if len(problems) > 0 {
+		t.Fatalf("testdata lacks %v", slices.Collect(maps.Keys(problems)))
+	}
+	return rows
+}
+
+type pkcs1 struct {
+	Version                     int
+	N, E, D, P, Q, Dp, Dq, Qinv *big.Int
+}
+
+// threePrimes is the key of three primes with another private exponent.
+func threePrimes(t testing.TB, text []byte) []byte {
+	t.Helper()
+	block, _ := pem.Decode(text)
+	if block == nil {
+		t.Fatal("no PEM")
+	}
+	var numbers struct {
+		Version                     int
+		N, E, D, P, Q, Dp, Dq, Qinv *big.Int
+		More                        []struct{ Prime, Exponent, Coefficient *big.Int }
+	}
+	if _, err := asn1.Unmarshal(block.Bytes, &numbers); err != nil {
+		t.Fatal(err)
+	}
+	numbers.D.Sub(numbers.D, big.NewInt(2))
+	der, err := asn1.Marshal(numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(der); err != nil {
+		t.Fatalf("package x509 finds this itself: %v", err)
+	}
+	return der
+}
+
+func pemRSA(t testing.TB, bits int, change func(*pkcs1)) string {
+	return pemBlock("RSA PRIVATE KEY", derRSA(t, bits, change))
+}
+
+// derRSA is a key whose numbers are wrong: those of a good one, changed, or
+// where change is nil, of the length asked for and made up.
+func derRSA(t testing.TB, bits int, change func(*pkcs1)) []byte {
+	t.Helper()
+	good := rsaKey()
+	numbers := pkcs1{
+		N: good.N, E: big.NewInt(int64(good.E)), D: good.D, P: good.Primes[0], Q: good.Primes[1],
+		Dp: good.Precomputed.Dp, Dq: good.Precomputed.Dq, Qinv: good.Precomputed.Qinv,
+	}
+	if change == nil {
+		odd := new(big.Int).Add(new(big.Int).Lsh(big.NewInt(1), uint(bits-1)), big.NewInt(1))
+		numbers.N, numbers.D = odd, odd
+	} else {
+		change(&numbers)
+	}
+	der, err := asn1.Marshal(numbers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func pemBlock(label string, der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der}))
+}
+
+func TestParseNamesTheMistake(t *testing.T) {
+	for _, row := range textMistakes(t) {
+		t.Run(row.name, func(t *testing.T) {
+			key, err := Parse([]byte(row.text))
+			if key != nil || !errors.Is(err, row.want) {
+				t.Fatalf("Parse = %v, %v; want the problem %q", key, err, row.want)
+			}
+			wantSafe(t, row.text, err)
+		})
+	}
+}
+
+func TestNamesTheMistakeInsideBase64(t *testing.T) {
+	for name, want := range map[string]Problem{"encrypted.pkcs8": ErrEncrypted, "openssh.rsa": ErrOpenSSH, "certificate": ErrCertificate, "public.openssh": ErrPublicKey} {
+		text := base64.StdEncoding.EncodeToString(testdata(t)[name])
+		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
+			t.Errorf("base64 of %s: %v, want %q", name, err, want)
+		}
+	}
+}
+
+func TestTooShortSaysHowLong(t *testing.T) {
+	_, err := Parse(testdata(t)["rsa.1024"])
+	if want := "cannot use the private key: shorter than 2048 bits: 1024 bits"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+func TestFromTextNamesItsSource(t *testing.T) {
+	if _, err := FromText("GHAPP_PRIVATE_KEY", pemPKCS1(rsaKey())); err != nil {
+		t.Fatal(err)
+	}
+	_, err := FromText("GHAPP_PRIVATE_KEY", "")
+	if want := "cannot use the private key in GHAPP_PRIVATE_KEY: empty"; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
+// base64Run is what may be a line of a key.
+var base64Run = regexp.MustCompile(`[A-Za-z0-9+/=_-]{16,}`)
+
+// wantSafe fails if err is no KeyError with a cure of one line, or holds eight
+// characters of a key in text.
+func wantSafe(t testing.TB, text string, err error) {
+	t.Helper()
+	keyErr, ok := errors.AsType[*KeyError](err)
+	if !ok {
+		t.Fatalf("error of type %T", err)
+	}
+	for _, line := range []string{keyErr.Error(), keyErr.Cure()} {
+		if line == "" || strings.ContainsAny(line, "\r\n") {
+			t.Errorf("%q is not one line", line)
+		}
+	}
+	said := fmt.Sprintf("%v %+v %#v %s %v %#v", err, err, err, keyErr.Cure(), keyErr.Err, keyErr.Err)
+	for _, run := range base64Run.FindAllString(text, -1) {
+		for i := range len(run) - 7 {
+			if strings.Contains(said, run[i:i+8]) {
+				t.Errorf("the error holds a part of what was read: %s", said)
+				return
+			}
+		}
+	}
+}
+
+// FuzzParse shows that Parse never panics, that its errors are put together from
+// words of this package only, and that a key it reads is written and read again
+// as the same key.
+func FuzzParse(f *testing.F) {
+	text := pemPKCS1(rsaKey())
+	for _, mangle := range mendable {
+		f.Add([]byte(mangle(text)))
+	}
+	for _, row := range textMistakes(f) {
+		f.Add([]byte(row.text))
+	}
+	var words []string
+	for _, p := range problems(f) {
+		words = append(words, regexp.QuoteMeta(string(p)))
+	}
+	details := []string{`\d+ bits`}
+	for _, err := range []error{errNoBegin, errNoEnd, errNoBody, errShort} {
+		details = append(details, regexp.QuoteMeta(err.Error()))
+	}
+	ours := regexp.MustCompile(`^cannot use the private key: (` + strings.Join(words, "|") + `)(: (` + strings.Join(details, "|") + `))?$`)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		key, err := Parse(text)
+		if err != nil {
+			if key != nil || !ours.MatchString(err.Error()) {
+				t.Fatalf("Parse = %v, %v", key, err)
+			}
+			return
+		}
+		private, keyErr := privateKey(text)
+		if keyErr != nil {
+			t.Fatal(keyErr)
+		}
+		again, err := Parse([]byte(pemPKCS1(private)))
+		if err != nil {
+			t.Fatalf("the key does not parse again: %v", err)
+		}
+		if again.Fingerprint() != key.Fingerprint() {
+			t.Fatalf("fingerprint %s, then %s", key.Fingerprint(), again.Fingerprint())
+		}
+	})
+}
+
+func TestParseLeavesItsInputAlone(t *testing.T) {
+	text := []byte(lineBreaks.Replace(pemPKCS1(rsaKey())))
+	before := bytes.Clone(text)
+	if _, err := Parse(text); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(text, before) {
+		t.Error("Parse changed what it was given")
+	}
+}

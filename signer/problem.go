@@ -1,0 +1,172 @@
+package signer
+
+import "strings"
+
+// Problem is what is wrong with a private key. Callers branch on it with
+// [errors.Is]:
+//
+//	errors.Is(err, signer.ErrEncrypted)
+type Problem string
+
+// The problems of the text.
+const (
+	ErrEmpty     Problem = "empty"
+	ErrUnknown   Problem = "no PEM private key in it"
+	ErrFirstLine Problem = "only the first line of a PEM file"
+	ErrTruncated Problem = "incomplete"                                // an armour line or a part of the base64 is missing
+	ErrDamaged   Problem = "damaged"                                   // armour, base64 or ASN.1
+	ErrNoArmour  Problem = "base64 without its BEGIN and END lines"    //
+	ErrDER       Problem = "binary DER, not PEM"                       //
+	ErrSeveral   Problem = "several private keys, and one is expected" // the same key twice is none of these
+)
+
+// The problems of the key.
+const (
+	ErrEncrypted   Problem = "encrypted with a passphrase"
+	ErrEC          Problem = "an EC key, not an RSA key"
+	ErrEd25519     Problem = "an Ed25519 key, not an RSA key"
+	ErrDSA         Problem = "a DSA key, not an RSA key"
+	ErrAlgorithm   Problem = "not an RSA key"             // of yet another algorithm
+	ErrInvalid     Problem = "not a valid RSA key"        // its numbers do not belong together
+	ErrTooShort    Problem = "shorter than 2048 bits"     // Err says how long
+	ErrTooLong     Problem = "longer than 16384 bits"     // Err says how long
+	ErrOpenSSH     Problem = "OpenSSH's format, not PEM"  //
+	ErrPuTTY       Problem = "PuTTY's format, not PEM"    //
+	ErrJWK         Problem = "a JSON Web Key, not PEM"    //
+	ErrPublicKey   Problem = "a public key"               //
+	ErrCertificate Problem = "a certificate, without key" // or a request for one
+)
+
+// The problems of a value that is no key at all.
+const (
+	ErrFingerprint  Problem = "a key's fingerprint, not the key"
+	ErrClientSecret Problem = "a client secret, not a private key" // 40 hexadecimal digits
+	ErrAppID        Problem = "an App's ID, not its private key"   // App ID or client ID
+	ErrToken        Problem = "an access token, not a private key" // or a JSON Web Token
+	ErrPath         Problem = "a path, not the text of a key"
+	ErrUnexpanded   Problem = "a variable's name, not its value" // ${{ secrets.KEY }}, $KEY, $(cat app.pem)
+)
+
+// The problems of a file.
+const (
+	ErrMissing    Problem = "missing"
+	ErrDirectory  Problem = "a directory"
+	ErrNotRegular Problem = "not a regular file" // a pipe, a socket, a device
+	ErrUnreadable Problem = "cannot be read"     // Err says why
+	ErrTooLarge   Problem = "larger than 64 KiB"
+	ErrNotPath    Problem = "not a path" // the key itself, most likely
+)
+
+// Error makes every Problem a target of [errors.Is].
+func (p Problem) Error() string { return string(p) }
+
+// KeyError says why there is no key. It holds nothing of what was read.
+type KeyError struct {
+	Problem Problem
+	// Source is where the key was looked for, "file /etc/app.pem" or what the
+	// caller of [FromText] named; empty for [Parse].
+	Source string
+	// Err adds to Problem: the operating system's error, the length of the key.
+	// It may be nil.
+	Err error
+
+	path string // of the file, for Cure
+}
+
+// Error is one line: whose key cannot be used, and why.
+func (e *KeyError) Error() string {
+	var b strings.Builder
+	b.WriteString("cannot use the private key")
+	if e.Source != "" {
+		b.WriteString(" in " + e.Source)
+	}
+	b.WriteString(": " + string(e.Problem))
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// Is reports whether target is e's Problem.
+func (e *KeyError) Is(target error) bool {
+	problem, ok := target.(Problem)
+	return ok && problem == e.Problem
+}
+
+const (
+	download = "make a key on the App's settings page (Private keys, Generate a private key) and use the file it downloads"
+	whole    = "copy the whole file, from its BEGIN line to its END line"
+	onlyRSA  = "GitHub Apps sign with RSA: " + download
+)
+
+// Cure is one line: what to do next, a command if there is one. Commands
+// leave the file as it is and write a new one beside it.
+func (e *KeyError) Cure() string {
+	file, made := "KEY", "KEY.new"
+	if e.path != "" {
+		file, made = shellQuote(e.path), shellQuote(e.path+".new")
+	}
+	switch e.Problem {
+	case ErrEmpty, ErrTruncated, ErrNoArmour:
+		return whole
+	case ErrUnknown:
+		return "a webhook secret or a password is no key, and the private key is a .pem file: " + download
+	case ErrFirstLine:
+		return `an unquoted variable or a .env file may keep one line only: write the key as one line in double quotes with \n between its lines, or give its file instead`
+	case ErrDamaged:
+		return "copy the file again as it was downloaded, or " + download
+	case ErrInvalid, ErrTooShort, ErrTooLong:
+		return download
+	case ErrDER:
+		return "openssl pkey -inform DER -in " + file + " -out " + made
+	case ErrSeveral:
+		return "leave only the key whose fingerprint the App's settings page shows"
+	case ErrEncrypted:
+		return "openssl pkey -in " + file + " -out " + made + "   # asks for the passphrase"
+	case ErrEC, ErrEd25519, ErrDSA, ErrAlgorithm:
+		return onlyRSA
+	case ErrOpenSSH:
+		return "cp " + file + " " + made + " && ssh-keygen -p -m PEM -N '' -f " + made + "   # if it is the App's key; a key made for logging in is not"
+	case ErrPuTTY:
+		return "puttygen " + file + " -O private-openssh -o " + made + "   # if it is the App's key; a key made for logging in is not"
+	case ErrJWK:
+		return "convert it to PEM, or " + download
+	case ErrPublicKey, ErrCertificate:
+		return "the private key is another file; if it is gone, " + download
+	case ErrFingerprint, ErrClientSecret, ErrToken:
+		return "the private key is a .pem file: " + download
+	case ErrAppID:
+		return "give the ID as the App's ID; the private key is a .pem file: " + download
+	case ErrPath:
+		return "give the path where a path is expected, or the text of that file here"
+	case ErrUnexpanded:
+		return "whatever should have put the value there did not: check that the secret exists, and the quotes: a shell fills in nothing between single ones"
+	case ErrMissing:
+		return "check the path; if the file is gone, " + download
+	case ErrDirectory:
+		return "give the path of the .pem file in it"
+	case ErrNotRegular:
+		return "to take a key from a pipe, read it and pass it as text"
+	case ErrUnreadable:
+		return "let the user who runs this read the file: ls -l " + file
+	case ErrTooLarge:
+		return "a key of a GitHub App has about 2 KiB: check the path"
+	case ErrNotPath:
+		return "give the path of the .pem file; the text of a key belongs where text is expected"
+	}
+	return ""
+}
+
+// shellQuote writes path as one word of a POSIX shell.
+func shellQuote(path string) string {
+	safe := func(r rune) bool {
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+@%,:=", r)
+	}
+	if strings.IndexFunc(path, func(r rune) bool { return !safe(r) }) < 0 {
+		return path
+	}
+	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+}

@@ -1,0 +1,80 @@
+package signer
+
+import (
+	"errors"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// problems returns every Problem that problem.go declares.
+func problems(t testing.TB) []Problem {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []Problem
+	ast.Inspect(file, func(node ast.Node) bool {
+		spec, ok := node.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 {
+			return true
+		}
+		if kind, ok := spec.Type.(*ast.Ident); ok && kind.Name == "Problem" {
+			text := constant.MakeFromLiteral(spec.Values[0].(*ast.BasicLit).Value, token.STRING, 0)
+			found = append(found, Problem(constant.StringVal(text)))
+		}
+		return true
+	})
+	if len(found) == 0 {
+		t.Fatal("there are no problems")
+	}
+	return found
+}
+
+func TestEveryProblemHasACure(t *testing.T) {
+	seen := map[Problem]bool{}
+	for _, p := range problems(t) {
+		if seen[p] {
+			t.Errorf("two problems are called %q", p)
+		}
+		seen[p] = true
+		for _, path := range []string{"", "/etc/app.pem"} {
+			e := &KeyError{Problem: p, path: path}
+			if cure := e.Cure(); cure == "" || strings.ContainsAny(cure, "\r\n") {
+				t.Errorf("cure of %q is %q", p, cure)
+			}
+		}
+	}
+}
+
+func TestCureNamesTheFile(t *testing.T) {
+	for path, want := range map[string]string{
+		"":                 "openssl pkey -in KEY -out KEY.new   # asks for the passphrase",
+		"/etc/app.pem":     "openssl pkey -in /etc/app.pem -out /etc/app.pem.new   # asks for the passphrase",
+		"/my keys/a'b.pem": `openssl pkey -in '/my keys/a'\''b.pem' -out '/my keys/a'\''b.pem.new'   # asks for the passphrase`,
+	} {
+		if got := (&KeyError{Problem: ErrEncrypted, path: path}).Cure(); got != want {
+			t.Errorf("cure for %q = %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestKeyErrorIs(t *testing.T) {
+	var err error = &KeyError{Problem: ErrMissing, Source: "file app.pem", Err: fs.ErrNotExist}
+	if !errors.Is(err, ErrMissing) || errors.Is(err, ErrEmpty) || !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("errors.Is does not follow %v", err)
+	}
+	if want := "cannot use the private key in file app.pem: missing: " + fs.ErrNotExist.Error(); err.Error() != want {
+		t.Errorf("error %s, want %s", strconv.Quote(err.Error()), strconv.Quote(want))
+	}
+	if slices.Contains(problems(t), Problem("")) {
+		t.Error("a problem has no words")
+	}
+}
