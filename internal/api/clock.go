@@ -1,0 +1,56 @@
+package api
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Clock is GitHub's clock as far as this process knows it: the local clock plus
+// the offset measured from the Date header of GitHub's answers. GitHub judges a
+// JWT and a token's expiry by its own clock, so ours do too. The zero value is
+// the local clock, not yet measured. It is safe for concurrent use.
+type Clock struct {
+	offset   atomic.Int64 // nanoseconds to add to the local clock
+	measured atomic.Bool
+}
+
+// Now is the time at GitHub.
+func (c *Clock) Now() time.Time { return time.Now().Add(c.Offset()) }
+
+// Offset is what has to be added to the local clock. It is 0 where both agree as
+// far as the one-second resolution of Date can tell, or where nothing has been
+// measured.
+func (c *Clock) Offset() time.Duration { return time.Duration(c.offset.Load()) }
+
+// Measured reports whether an answer of GitHub has been seen.
+func (c *Clock) Measured() bool { return c.measured.Load() }
+
+// Assume sets an offset measured earlier, by another process say, unless this
+// process has measured one itself.
+func (c *Clock) Assume(offset time.Duration) {
+	if !c.Measured() {
+		c.offset.Store(int64(offset))
+	}
+}
+
+// observe measures the offset from an answer whose request left at sent and
+// which came at received. Date (RFC 9110 section 6.6.1) is cut to whole seconds,
+// so the server's time lies in [date, date+1s); an offset of 0 is kept wherever
+// that interval allows it, so that a right clock never jitters.
+func (c *Clock) observe(header http.Header, sent, received time.Time) {
+	if header.Get("Age") != "" {
+		return // from a cache: the date is that of an older answer
+	}
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return
+	}
+	least, most := date.Sub(received), date.Add(time.Second).Sub(sent)
+	offset := time.Duration(0)
+	if least > 0 || most < 0 {
+		offset = (least + most) / 2
+	}
+	c.offset.Store(int64(offset))
+	c.measured.Store(true)
+}

@@ -1,0 +1,187 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+// perPage is GitHub's largest page.
+const perPage = 100
+
+// Account is a user, an organization or an enterprise.
+type Account struct {
+	Login string `json:"login"` // empty for an enterprise
+	Slug  string `json:"slug"`  // of an enterprise
+	Name  string `json:"name"`
+	Type  string `json:"type"` // User, Organization
+}
+
+// App is the answer of GET /app.
+type App struct {
+	ID          int64             `json:"id"`
+	Slug        string            `json:"slug"`
+	ClientID    string            `json:"client_id"`
+	Name        string            `json:"name"`
+	HTMLURL     string            `json:"html_url"`
+	Owner       Account           `json:"owner"`
+	Permissions map[string]string `json:"permissions"`
+}
+
+func (a *App) id() int64 { return a.ID }
+
+// Installation is an App's installation on an account.
+type Installation struct {
+	ID                  int64             `json:"id"`
+	Account             *Account          `json:"account"`
+	TargetType          string            `json:"target_type"` // User, Organization, Enterprise
+	RepositorySelection string            `json:"repository_selection"`
+	Permissions         map[string]string `json:"permissions"`
+	HTMLURL             string            `json:"html_url"`
+	AppID               int64             `json:"app_id"`
+	AppSlug             string            `json:"app_slug"`
+	SuspendedAt         *time.Time        `json:"suspended_at"`
+}
+
+func (i *Installation) id() int64 { return i.ID }
+
+// Repository is the part of a repository object that we use.
+type Repository struct {
+	ID            int64      `json:"id"`
+	FullName      string     `json:"full_name"`
+	Private       bool       `json:"private"`
+	Visibility    string     `json:"visibility"`
+	Archived      bool       `json:"archived"`
+	DefaultBranch string     `json:"default_branch"`
+	CloneURL      string     `json:"clone_url"`
+	PushedAt      *time.Time `json:"pushed_at"`
+}
+
+// TokenScope is the body of a mint. A nil member is left out, which GitHub reads
+// as "all"; callers decide that, never this package.
+type TokenScope struct {
+	Repositories  []string          `json:"repositories,omitempty"` // names without owner
+	RepositoryIDs []int64           `json:"repository_ids,omitempty"`
+	Permissions   map[string]string `json:"permissions,omitempty"`
+}
+
+// Grant is the answer of a mint.
+type Grant struct {
+	Token               string            `json:"token"`
+	ExpiresAt           time.Time         `json:"expires_at"`
+	Permissions         map[string]string `json:"permissions"`
+	RepositorySelection string            `json:"repository_selection"`
+	Repositories        []Repository      `json:"repositories"`
+}
+
+// App is GET /app.
+func (c *Client) App(ctx context.Context, auth Authorization) (*App, error) {
+	var app App
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/app", auth: auth}, &app)
+	return &app, err
+}
+
+// Installation is GET /app/installations/{id}.
+func (c *Client) Installation(ctx context.Context, auth Authorization, id int64) (*Installation, error) {
+	var found Installation
+	_, err := c.do(ctx, request{method: http.MethodGet, path: fmt.Sprintf("/app/installations/%d", id), auth: auth}, &found)
+	return &found, err
+}
+
+// Installations is GET /app/installations, all pages.
+func (c *Client) Installations(ctx context.Context, auth Authorization) iter.Seq2[*Installation, error] {
+	return pages(ctx, c, "/app/installations", auth, func(page []Installation) []Installation { return page })
+}
+
+// AccountInstallation is GET /users/{owner}/installation, which GitHub answers for
+// users and organizations alike, and after its 404 GET /orgs/{owner}/installation,
+// the documented one for organizations.
+func (c *Client) AccountInstallation(ctx context.Context, auth Authorization, owner string) (*Installation, error) {
+	var found Installation
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/users/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
+	if IsStatus(err, http.StatusNotFound) {
+		_, err = c.do(ctx, request{method: http.MethodGet, path: "/orgs/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
+	}
+	return &found, err
+}
+
+// moved is where GitHub sends the requests for a repository that was renamed or
+// transferred.
+var moved = regexp.MustCompile(`/repositories/([0-9]+)/installation$`)
+
+// RepositoryInstallation is GET /repos/{owner}/{name}/installation. For a
+// repository that was renamed or transferred it returns its ID too, otherwise 0.
+func (c *Client) RepositoryInstallation(ctx context.Context, auth Authorization, owner, name string) (*Installation, int64, error) {
+	var found Installation
+	path := "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name) + "/installation"
+	answer, err := c.do(ctx, request{method: http.MethodGet, path: path, auth: auth}, &found)
+	if err != nil {
+		return nil, 0, err
+	}
+	if match := moved.FindStringSubmatch(answer.URL.Path); match != nil {
+		id, _ := strconv.ParseInt(match[1], 10, 64)
+		return &found, id, nil
+	}
+	return &found, 0, nil
+}
+
+// CreateToken is POST /app/installations/{id}/access_tokens. The grant holds the
+// token in the open: the caller moves it into a Secret at once.
+func (c *Client) CreateToken(ctx context.Context, auth Authorization, installation int64, scope TokenScope) (*Grant, error) {
+	var grant Grant
+	path := fmt.Sprintf("/app/installations/%d/access_tokens", installation)
+	_, err := c.do(ctx, request{method: http.MethodPost, path: path, auth: auth, body: scope}, &grant)
+	return &grant, err
+}
+
+// RevokeToken is DELETE /installation/token, by the token itself.
+func (c *Client) RevokeToken(ctx context.Context, token redact.Secret) error {
+	_, err := c.do(ctx, request{method: http.MethodDelete, path: "/installation/token", auth: WithToken(token)}, nil)
+	return err
+}
+
+// Repositories is GET /installation/repositories, all pages: what a token reaches.
+func (c *Client) Repositories(ctx context.Context, token redact.Secret) iter.Seq2[*Repository, error] {
+	type body struct {
+		Repositories []Repository `json:"repositories"`
+	}
+	return pages(ctx, c, "/installation/repositories", WithToken(token), func(page body) []Repository { return page.Repositories })
+}
+
+// pages follows Link (RFC 8288) as GitHub asks, on the API's own origin only: the
+// next page's address is the server's word, and the request carries a credential.
+func pages[Page, Item any](ctx context.Context, c *Client, path string, auth Authorization, items func(Page) []Item) iter.Seq2[*Item, error] {
+	return func(yield func(*Item, error) bool) {
+		next := path + "?per_page=" + strconv.Itoa(perPage)
+		for seen := map[string]bool{}; next != ""; {
+			seen[next] = true
+			var page Page
+			answer, err := c.do(ctx, request{method: http.MethodGet, path: next, auth: auth}, &page)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			list := items(page)
+			for i := range list {
+				if !yield(&list[i], nil) {
+					return
+				}
+			}
+			next, err = c.nextPage(answer)
+			if err == nil && seen[next] {
+				err = &BodyError{http.MethodGet, answer.URL.EscapedPath(), "its Link header leads back to a page that has been read"}
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
