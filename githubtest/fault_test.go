@@ -1,0 +1,349 @@
+package githubtest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+func TestFaultMatch(t *testing.T) {
+	for _, test := range []struct {
+		match, method, path string
+		hit                 bool
+	}{
+		{"", "GET", "/meta", true},
+		{"GET /meta", "GET", "/meta", true},
+		{"get /meta", "GET", "/meta", true},
+		{"/meta", "GET", "/meta", true},
+		{"* /meta", "GET", "/meta", true},
+		{"POST /meta", "GET", "/meta", false},
+		{"GET /meta", "GET", "/api/v3/meta", true},
+		{"GET /api/v3/meta", "GET", "/meta", true},
+		{"GET /meta", "GET", "/meta/x", false},
+		{"GET /*", "GET", "/meta", true},
+		{"GET /*", "GET", "/repos/acme/site", false},
+		{"GET /**", "GET", "/repos/acme/site", true},
+		{"GET /repos/**/installation", "GET", "/repos/acme/site/installation", true},
+		{"GET /repos/acme/s*", "GET", "/repos/ACME/Site", true},
+		{githubtest.MintPattern, "POST", "/app/installations/7/access_tokens", true},
+		{githubtest.MintPattern, "POST", "/api/v3/app/installations/7/access_tokens", true},
+		{"GET /acme/site/info/refs", "GET", "/acme/site.git/info/refs", true},
+		{"GET /acme/site.git/info/refs", "GET", "/Acme/Site/info/refs", true},
+		{"* /acme/site/**", "POST", "/acme/site.git/info/lfs/objects/batch", true},
+		{"GET /acme/site/info/refs", "GET", "/acme/site2/info/refs", false},
+	} {
+		gh := newGitHub(t)
+		if err := gh.Fault(githubtest.Fault{Match: test.match, Status: 599}); err != nil {
+			t.Fatal(err)
+		}
+		ask(t, gh, test.method, test.path, "", "")
+		if r := gh.Requests()[0]; r.Faulted != test.hit || (r.Status == 599) != test.hit {
+			t.Errorf("%q and %s %s: hit %v, want %v", test.match, test.method, test.path, r.Faulted, test.hit)
+		}
+	}
+	gh := newGitHub(t)
+	for _, f := range []githubtest.Fault{
+		{Match: "GET meta", Status: 500}, {Match: "meta", Status: 500}, {Match: "GET /a b", Status: 500}, {Match: "GET /[", Status: 500}, {Match: "GET /meta"},
+	} {
+		if gh.Fault(f) == nil {
+			t.Errorf("%+v was accepted", f)
+		}
+	}
+}
+
+func TestFaultCounts(t *testing.T) {
+	gh := newGitHub(t)
+	must(t, gh.Fault(githubtest.Fault{Match: "/meta", Status: 500, Times: 2, Skip: 1}), gh.Fault(githubtest.Fault{Match: "/meta", Status: 503, Times: 1}))
+	var got []int
+	for range 5 {
+		got = append(got, ask(t, gh, "GET", "/meta", "", "").status)
+	}
+	// The first goes free of the older fault, and so is hit by the younger.
+	if diff := cmp.Diff([]int{503, 500, 500, 200, 200}, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	must(t, gh.Fault(githubtest.Fault{Status: 500}))
+	for range 3 {
+		if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 500 {
+			t.Errorf("a fault without Times: %d", r.status)
+		}
+	}
+	gh.ClearFaults()
+	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 200 {
+		t.Errorf("after ClearFaults: %d", r.status)
+	}
+}
+
+func must(t testing.TB, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFaultAnswers(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		fault    githubtest.Fault
+		path     string
+		status   int
+		header   map[string]string
+		contains string
+	}{
+		{"REST 401", githubtest.Fault{Status: 401}, "/app", 401, map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"message":"Bad credentials"`},
+		{"REST 502", githubtest.Fault{Status: 502}, "/app", 502, nil, `"message":"Server Error"`},
+		{"REST 429", githubtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, "/app", 429, map[string]string{"Retry-After": "7"}, "secondary rate limit"},
+		{"git 401", githubtest.Fault{Status: 401}, "/acme/site/info/refs", 401, map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, "Invalid username or token."},
+		{"git 404", githubtest.Fault{Status: 404}, "/acme/site/info/refs", 404, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "Repository not found."},
+		{"git 500", githubtest.Fault{Status: 500}, "/acme/site/info/refs", 500, nil, "Internal Server Error"},
+		{"own body", githubtest.Fault{Status: 200, Body: `{"id":"seven"}`}, "/app", 200, map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"seven"`},
+		{"body alone", githubtest.Fault{Body: "not JSON"}, "/app", 200, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "not JSON"},
+		{"status 200 alone", githubtest.Fault{Status: 200}, "/app", 200, nil, "{}"},
+		{"HTML 502", githubtest.HTML502(""), "/app", 502, map[string]string{"Content-Type": "text/html; charset=utf-8"}, "<html>"},
+		{"secondary limit", githubtest.SecondaryLimit("", time.Minute), "/app", 403, map[string]string{"Retry-After": "60"}, "You have exceeded a secondary rate limit."},
+		{"secondary limit without a time", githubtest.SecondaryLimit("", 0), "/app", 403, map[string]string{"Retry-After": ""}, "You have exceeded a secondary rate limit."},
+		{"redirect to a host", githubtest.Fault{RedirectTo: "http://evil.test"}, "/app?x=1", 307, map[string]string{"Location": "http://evil.test/app?x=1"}, ""},
+		{"redirect to a page", githubtest.Fault{RedirectTo: "http://evil.test/a", Status: 302}, "/app?x=1", 302, map[string]string{"Location": "http://evil.test/a"}, ""},
+		{"header alone", githubtest.Fault{Header: http.Header{"date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}}, "/meta", 200, map[string]string{"Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "verifiable"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			gh := newGitHub(t)
+			must(t, gh.Fault(test.fault))
+			r := ask(t, gh, "GET", test.path, "", "")
+			if r.status != test.status || !strings.Contains(r.text, test.contains) {
+				t.Errorf("got %d %q, want %d %q", r.status, r.text, test.status, test.contains)
+			}
+			for name, want := range test.header {
+				if got := r.header.Get(name); got != want {
+					t.Errorf("%s is %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestFaultsOfTheMint(t *testing.T) {
+	gh := newGitHub(t)
+	app := newApp(gh, githubtest.AppOptions{})
+	gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
+	gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
+	inst := app.Install("acme", githubtest.InstallOptions{All: true})
+	must(t, gh.Fault(githubtest.NoToken()))
+	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 201 || r.field("token") != nil || gh.Mints() != 0 {
+		t.Errorf("NoToken: %d %s, %d mints", r.status, r.text, gh.Mints())
+	}
+	gh.ClearFaults()
+	body := `{"repositories":["site"],"permissions":{"contents":"read"}}`
+	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1, Overgrant: &githubtest.Overgrant{Permissions: map[string]string{"contents": "write", "administration": "write"}}}))
+	r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
+	want := map[string]any{"contents": "write", "administration": "write", "metadata": "read"}
+	if diff := cmp.Diff(any(want), r.field("permissions")); diff != "" {
+		t.Errorf("more permissions (-want +got):\n%s", diff)
+	}
+	if r := ask(t, gh, "GET", "/acme/site/info/refs?service=git-receive-pack", "Basic "+basicAuth(r.field("token").(string)), ""); r.status != 200 {
+		t.Errorf("the permission granted beyond is not real: %d %s", r.status, r.text)
+	}
+	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1, Overgrant: &githubtest.Overgrant{AllRepositories: true}}))
+	r = ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
+	if r.field("repository_selection") != "all" || r.field("repositories") != nil {
+		t.Errorf("more repositories: %s", r.text)
+	}
+	if r := ask(t, gh, "GET", "/repos/acme/hidden", "Bearer "+r.field("token").(string), ""); r.status != 200 {
+		t.Errorf("the repository granted beyond is not real: %d", r.status)
+	}
+	r = ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
+	if diff := cmp.Diff(any(map[string]any{"contents": "read", "metadata": "read"}), r.field("permissions")); diff != "" || r.field("repository_selection") != "selected" {
+		t.Errorf("after the faults:\n%s", diff)
+	}
+}
+
+// The breaks of a connection look to a client of a socket as they look to a client of the RoundTripper.
+func TestBrokenConnections(t *testing.T) {
+	gh := newGitHub(t)
+	server := httptest.NewServer(gh)
+	defer server.Close()
+	for name, transport := range map[string]http.RoundTripper{"socket": &http.Transport{DisableKeepAlives: true}, "in process": gh.RoundTripper()} {
+		get := func() (*http.Response, error) {
+			req, err := http.NewRequest("GET", server.URL+"/meta", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return transport.RoundTrip(req)
+		}
+		must(t, gh.Fault(githubtest.Fault{Reset: true, Times: 1}), gh.Fault(githubtest.Fault{CutAfter: 10, Times: 1}))
+		if res, err := get(); !errors.Is(err, io.EOF) {
+			t.Errorf("%s: Reset gave %v, %v, want EOF", name, res, err)
+		}
+		res, err := get()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if len(text) != 10 || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%s: CutAfter gave %q, %v", name, text, err)
+		}
+		if res, err := get(); err != nil {
+			t.Error(err)
+		} else if r := read(t, res); r.status != 200 {
+			t.Errorf("%s: after the faults: %d", name, r.status)
+		}
+	}
+}
+
+func TestFaultsOfGit(t *testing.T) {
+	w := newGitWorld(t)
+	url := remote(w.server, w.mint(t, ""), "/acme/site.git")
+	clone := func() (string, error) { return git(t, ".", "clone", "-q", url, filepath.Join(t.TempDir(), "c")) }
+	must(t, w.gh.Fault(githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Skip: 1, Times: 1, CutAfter: 20}))
+	if out, err := clone(); err == nil {
+		t.Errorf("a clone with its pack cut off succeeded: %s", out)
+	}
+	must(t, w.gh.Fault(githubtest.Fault{Match: "* /acme/site/**", Times: 1, Status: 503}))
+	if out, err := clone(); err == nil || !strings.Contains(out, "503") {
+		t.Errorf("503: %v %s", err, out)
+	}
+	must(t, w.gh.Fault(githubtest.Fault{Match: "* /acme/site/**", Times: 1, Delay: 50 * time.Millisecond}))
+	begun := time.Now()
+	if out, err := clone(); err != nil || time.Since(begun) < 50*time.Millisecond {
+		t.Errorf("a delayed clone took %v: %v %s", time.Since(begun), err, out)
+	}
+	evil := githubtest.NewRecorder()
+	evil.AskPassword()
+	elsewhere := httptest.NewServer(evil)
+	defer elsewhere.Close()
+	must(t, w.gh.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", RedirectTo: elsewhere.URL, Status: 302}))
+	if out, err := clone(); err == nil {
+		t.Errorf("a redirected clone succeeded: %s", out)
+	}
+	if list := evil.Requests(); len(list) == 0 || list[0].Path != "/acme/site.git/info/refs" || list[0].Query != "service=git-upload-pack" {
+		t.Errorf("the other host was asked %+v", list)
+	}
+}
+
+func TestDelayInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gh := newGitHub(t)
+		app := newApp(gh, githubtest.AppOptions{})
+		inst := app.Install("acme", githubtest.InstallOptions{All: true})
+		client := &http.Client{Transport: gh.RoundTripper()}
+		must(t, gh.Fault(githubtest.Fault{Match: "/meta", Delay: time.Minute}))
+		begun := time.Now()
+		res, err := client.Get("https://api.github.com/meta")
+		if err != nil {
+			t.Fatal(err)
+		}
+		read(t, res)
+		if took := time.Since(begun); took != time.Minute {
+			t.Errorf("took %v, want a minute", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun = time.Now()
+		if _, err := client.Do(req); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
+			t.Errorf("a request of one second gave %v after %v", err, time.Since(begun))
+		}
+		secret := mint(t, gh, app, inst, "")
+		if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+secret, ""); r.status != 200 {
+			t.Errorf("a young token: %d", r.status)
+		}
+		time.Sleep(time.Hour)
+		if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+secret, ""); r.status != 401 {
+			t.Errorf("an hour later: %d", r.status)
+		}
+		gh.SetReplicationLag(2 * time.Second)
+		secret = mint(t, gh, app, inst, "")
+		var got []int
+		for range 3 {
+			got = append(got, ask(t, gh, "GET", "/installation/repositories", "Bearer "+secret, "").status)
+			time.Sleep(time.Second)
+		}
+		if diff := cmp.Diff([]int{401, 401, 200}, got); diff != "" {
+			t.Errorf("a lag of two seconds (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRoundTripperObeysTheContext(t *testing.T) {
+	gh := newGitHub(t)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("no longer wanted")
+	cancel(why)
+	req, err := http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := gh.RoundTripper().RoundTrip(req); !errors.Is(err, why) {
+		t.Errorf("got %v, want the cause", err)
+	}
+	if n := len(gh.Requests()); n != 0 {
+		t.Errorf("%d requests arrived", n)
+	}
+}
+
+func TestRequestsAreRecorded(t *testing.T) {
+	gh := newGitHub(t)
+	app := newApp(gh, githubtest.AppOptions{})
+	inst := app.Install("acme", githubtest.InstallOptions{All: true})
+	jwt := bearer(t, app)
+	secret := mint(t, gh, app, inst, `{"permissions":{"contents":"read"}}`)
+	gh.RevokeTokens()
+	gh.ResetRequests()
+	ask(t, gh, "POST", "https://api.github.com/api/v3"+mintPath(inst), jwt, `{"a":1}`, "X-GitHub-Api-Version", "2026-03-10", "User-Agent", "me")
+	ask(t, gh, "GET", "/meta?a=b", "token "+secret, "")
+	ask(t, gh, "GET", "/acme/s%20p", "Basic "+basicAuth("pass"), "")
+	ask(t, gh, "GET", "/meta", "", "")
+	ask(t, gh, "GET", "/meta", "Digest x", "")
+	ask(t, gh, "GET", "/meta", "Bearer eyJ.a.b", "")
+	type row struct {
+		Method, Host, Path, Query, Version, Body string
+		Status                                   int
+		Credential                               githubtest.Credential
+	}
+	var got []row
+	for _, r := range gh.Requests() {
+		got = append(got, row{r.Method, r.Host, r.Path, r.Query, r.APIVersion, r.Body, r.Status, r.Credential})
+		if r.Time.IsZero() {
+			t.Error("a request has no time")
+		}
+	}
+	want := []row{
+		{"POST", "api.github.com", "/api/v3" + mintPath(inst), "", "2026-03-10", `{"a":1}`, 201,
+			githubtest.Credential{Kind: githubtest.JWTCredential, AppID: app.ID, Token: strings.TrimPrefix(jwt, "Bearer ")}},
+		{"GET", "github.test", "/meta", "a=b", "", "", 401,
+			githubtest.Credential{Kind: githubtest.TokenCredential, AppID: app.ID, InstallationID: inst.ID, Token: secret}},
+		{"GET", "github.test", "/acme/s%20p", "", "", "", 401,
+			githubtest.Credential{Kind: githubtest.BasicCredential, Username: "x-access-token", Token: "pass"}},
+		{"GET", "github.test", "/meta", "", "", "", 200, githubtest.Credential{Kind: githubtest.NoCredential}},
+		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.OtherCredential}},
+		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.JWTCredential, Token: "eyJ.a.b"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if gh.Requests()[0].UserAgent != "me" || gh.Requests()[0].Header.Get("Authorization") != jwt {
+		t.Errorf("%+v", gh.Requests()[0])
+	}
+	if gh.Mints() != 2 {
+		t.Errorf("%d mints, want 2", gh.Mints())
+	}
+	gh.Requests()[0].Header.Set("Authorization", "changed")
+	if gh.Requests()[0].Header.Get("Authorization") != jwt {
+		t.Error("a caller can change the record")
+	}
+}

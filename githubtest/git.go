@@ -1,0 +1,212 @@
+package githubtest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/cgi"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// What GitHub's git servers say. git shows it after "remote:".
+// https://docs.github.com/en/get-started/git-basics/about-remote-repositories#cloning-with-https-urls
+const (
+	gitChallenge      = `Basic realm="GitHub"`
+	gitBadCredentials = "Invalid username or token. Password authentication is not supported for Git operations."
+	gitBadScheme      = "invalid credentials"
+	gitNotFound       = "Repository not found."
+	gitNoContents     = "Write access to repository not granted."
+	gitDenied         = "Permission to %s.git denied to %s[bot]."
+	gitArchived       = "This repository was archived so it is read-only."
+	gitAnonymousWrite = "No anonymous write access."
+	gitDumbProtocol   = "Please upgrade your git client."
+)
+
+// The last segments of the paths git asks for.
+const (
+	discovery   = "info/refs"
+	uploadPack  = "git-upload-pack"
+	receivePack = "git-receive-pack"
+)
+
+// gitRoute is a path below a repository's URL.
+type gitRoute struct {
+	owner, repo string
+	rest        string // info/refs, git-upload-pack, git-receive-pack, or what begins with info/lfs/
+	suffix      string // ".git" if the repository was named with it
+}
+
+// gitPath tells the paths git and git-lfs ask for from those of the REST API.
+// https://git-scm.com/docs/http-protocol and https://github.com/git-lfs/git-lfs/blob/main/docs/api/server-discovery.md
+func gitPath(escaped string) (g gitRoute, ok bool) {
+	parts := strings.SplitN(strings.TrimPrefix(escaped, "/"), "/", 3)
+	if len(parts) < 3 {
+		return gitRoute{}, false
+	}
+	for i, part := range parts {
+		text, err := url.PathUnescape(part)
+		if err != nil {
+			return gitRoute{}, false
+		}
+		parts[i] = text
+	}
+	g = gitRoute{owner: parts[0], repo: parts[1], rest: parts[2]}
+	if name, found := strings.CutSuffix(g.repo, ".git"); found {
+		g.repo, g.suffix = name, ".git"
+	}
+	switch g.rest {
+	case discovery, uploadPack, receivePack:
+		return g, true
+	}
+	return g, g.lfs()
+}
+
+// refusal is a request to git or LFS that is not carried out.
+type refusal struct {
+	status  int
+	message string
+	lacking bool // it is for want of a permission
+}
+
+func refuse(status int, message string) *refusal { return &refusal{status: status, message: message} }
+
+// admit finds the repository a request is about, and refuses what GitHub refuses.
+func (gh *GitHub) admit(r *http.Request, g gitRoute, write bool) (repo *Repository, moved bool, no *refusal) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	repo, moved = gh.find(g.owner, g.repo)
+	kind, credential := authorization(r)
+	if kind == "" {
+		switch {
+		case repo == nil || !repo.public:
+			return nil, false, refuse(http.StatusUnauthorized, gitNotFound)
+		case write:
+			return nil, false, refuse(http.StatusUnauthorized, gitAnonymousWrite)
+		}
+		return repo, moved, nil
+	}
+	if kind != "basic" {
+		return nil, false, refuse(http.StatusUnauthorized, gitBadScheme)
+	}
+	t := gh.tokens[credential.password]
+	if credential.user != "x-access-token" {
+		t = nil
+	}
+	if t != nil && gh.lagging(t) {
+		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+	}
+	if t == nil {
+		return nil, false, refuse(http.StatusUnauthorized, gitBadCredentials)
+	}
+	switch _, status, message := gh.known(t.value); {
+	case status == http.StatusUnauthorized:
+		return nil, false, refuse(status, gitBadCredentials)
+	case status != 0:
+		return nil, false, refuse(status, message)
+	case repo == nil || !repo.public && !t.covers(repo):
+		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+	case repo.owner.allowList:
+		return nil, false, refuse(http.StatusForbidden, fmt.Sprintf(allowListRefusal, repo.owner.Login))
+	case !repo.public && !t.may("contents", "read"):
+		return nil, false, &refusal{http.StatusForbidden, gitNoContents, true}
+	case write && (!t.covers(repo) || !t.may("contents", "write")):
+		return nil, false, &refusal{http.StatusForbidden, fmt.Sprintf(gitDenied, repo.fullName(), t.inst.app.Slug), true}
+	case write && repo.archived:
+		return nil, false, refuse(http.StatusForbidden, gitArchived)
+	}
+	return repo, moved, nil
+}
+
+// serveGit answers a request of git's smart HTTP protocol, with git http-backend.
+func (gh *GitHub) serveGit(w http.ResponseWriter, r *http.Request, g gitRoute) {
+	service := g.rest
+	if service == discovery {
+		service = r.URL.Query().Get("service")
+	}
+	if service != uploadPack && service != receivePack {
+		gh.writeGit(w, refuse(http.StatusForbidden, gitDumbProtocol))
+		return
+	}
+	repo, moved, no := gh.admit(r, g, service == receivePack)
+	if no != nil {
+		gh.writeGit(w, no)
+		return
+	}
+	if moved && g.rest == discovery {
+		// git takes the new address for the requests that follow.
+		w.Header().Set("Location", origin(r)+"/"+repo.FullName()+g.suffix+"/"+g.rest+"?"+r.URL.RawQuery)
+		gh.writeGit(w, refuse(http.StatusMovedPermanently, ""))
+		return
+	}
+	if err := repo.prepare(); err != nil {
+		gh.writeGit(w, refuse(http.StatusInternalServerError, err.Error()))
+		return
+	}
+	if g.rest == receivePack {
+		// Before the push and not after it, so that who sees the push done sees pushed_at moved.
+		gh.mu.Lock()
+		repo.pushed = gh.now()
+		gh.mu.Unlock()
+	}
+	gh.backend(w, r, fmt.Sprintf("/%d.git/%s", repo.ID, g.rest))
+}
+
+// writeGit sends a text as GitHub's git servers do.
+func (gh *GitHub) writeGit(w http.ResponseWriter, a *refusal) {
+	if a.status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", gitChallenge)
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=UTF-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(a.message)))
+	gh.date(w.Header())
+	w.WriteHeader(a.status)
+	io.WriteString(w, a.message)
+}
+
+func (gh *GitHub) date(h http.Header) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	h.Set("Date", gh.now().UTC().Format(http.TimeFormat))
+	h.Set("X-GitHub-Request-Id", gh.requestID())
+}
+
+// backend runs git http-backend for a request. It sees no credential and nothing of the caller's git configuration.
+// When the client goes away or the GitHub is closed, it and what it started end with the next thing they read or
+// write; upload-pack writes at least once a second.
+func (gh *GitHub) backend(w http.ResponseWriter, r *http.Request, path string) {
+	if !gh.enter() {
+		gh.writeGit(w, refuse(http.StatusServiceUnavailable, "githubtest: closed"))
+		return
+	}
+	defer gh.runs.Done()
+	connection := http.NewResponseController(w)
+	defer context.AfterFunc(gh.ctx, func() {
+		connection.SetReadDeadline(time.Now())
+		connection.SetWriteDeadline(time.Now())
+	})()
+
+	in := r.Clone(r.Context())
+	in.Header.Del("Authorization")
+	in.URL.Path, in.URL.RawPath = path, ""
+	if slices.Contains(in.TransferEncoding, "chunked") {
+		in.TransferEncoding = nil // net/http has undone it, and http-backend reads to the end when it knows no length
+		in.ContentLength = -1
+	}
+	gh.date(w.Header())
+	h := cgi.Handler{
+		Path:   gh.program,
+		Args:   []string{"http-backend"},
+		Root:   "/",
+		Dir:    gh.dir,
+		Env:    append(gh.environment(), "GIT_PROTOCOL="+r.Header.Get("Git-Protocol")),
+		Logger: log.New(io.Discard, "", 0),
+		Stderr: io.Discard,
+	}
+	h.ServeHTTP(w, in)
+}

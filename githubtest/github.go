@@ -1,0 +1,237 @@
+// Package githubtest is a GitHub in a process, for tests: the REST endpoints a GitHub App needs to authenticate, and
+// git over smart HTTP, as one [http.Handler]. It needs the standard library and, for git, the git program.
+//
+//	gh, err := githubtest.New(githubtest.Options{})
+//	defer gh.Close()
+//	server := httptest.NewServer(gh)
+//	app := gh.AddApp(githubtest.AppOptions{})
+//	app.AddKey(&key.PublicKey)
+//	repo := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
+//	repo.Commit("main", "first", map[string]string{"index.html": "hello\n"})
+//	app.Install("acme", githubtest.InstallOptions{All: true})
+//
+// It is strict where GitHub is strict. A JWT is verified for real, a token is checked for expiry, revocation,
+// suspension, repositories and permissions on every request, a missing User-Agent is refused, and each mistake is
+// answered with GitHub's own status and text, so that a client which passes here has a reason to pass there.
+//
+// The REST endpoints answer at the root, as api.github.com does, and under /api/v3, as GitHub Enterprise Server does.
+// Repositories are served at /OWNER/NAME with or without ".git", git-lfs at /OWNER/NAME.git/info/lfs. One address is
+// all of GitHub; a request whose Host begins with "api." is told of git at the host without it.
+//
+// What goes wrong at GitHub can be made to go wrong here: see [Fault], [GitHub.Script] and the Set methods.
+// [GitHub.Requests] tells what was asked and which credential each request carried.
+//
+// Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
+// so together with [GitHub.RoundTripper] it works inside a testing/synctest bubble.
+package githubtest
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Options says how a [GitHub] is made. The zero value is valid.
+type Options struct {
+	// Dir is where the bare repositories are kept. It is made if it is not there, must be empty, and is left behind by
+	// Close. Empty means a directory under [os.TempDir], made when the first repository needs it and removed by Close.
+	Dir string
+
+	// Git is the git program. Empty means the one found in PATH. It is first looked for when a repository needs it.
+	Git string
+}
+
+// GitHub is the stand-in. It is an [http.Handler], and safe for concurrent use. Make one with [New].
+type GitHub struct {
+	key  []byte // signs the links to LFS objects
+	ctx  context.Context
+	stop context.CancelFunc
+	runs sync.WaitGroup // git processes of requests under way
+
+	mu       sync.Mutex // guards everything below, and the state of every account, app, installation and repository
+	closed   bool
+	git      string // as given in Options
+	program  string // git's full path, once it was needed
+	dir      string // where the repositories are, made when it was needed
+	ownDir   bool   // Close removes it
+	nextID   map[string]int64
+	accounts map[string]*Account // by folded login
+	apps     []*App
+	installs map[int64]*Installation
+	repos    map[int64]*Repository
+	names    map[string]*Repository // by folded owner/name
+	moved    map[string]*Repository // by folded former owner/name
+	tokens   map[string]*token
+	minted   []*token
+	faults   []*fault
+	requests []*Request
+	buckets  map[string]*bucket
+
+	offset       time.Duration
+	life         time.Duration
+	lag          time.Duration
+	lagStatus    int
+	format       TokenFormat
+	rateLimit    int
+	versions     []string
+	storage      string
+	requestCount uint64
+}
+
+// New makes a GitHub with no accounts, no Apps and no repositories. It fails when [Options.Dir] cannot be made or is
+// not empty.
+func New(o Options) (*GitHub, error) {
+	gh := &GitHub{
+		git:       o.Git,
+		key:       make([]byte, 32),
+		dir:       o.Dir,
+		nextID:    map[string]int64{"account": 1_000_001, "app": 2_000_001, "installation": 30_000_001, "repository": 400_000_001},
+		accounts:  map[string]*Account{},
+		installs:  map[int64]*Installation{},
+		repos:     map[int64]*Repository{},
+		names:     map[string]*Repository{},
+		moved:     map[string]*Repository{},
+		tokens:    map[string]*token{},
+		buckets:   map[string]*bucket{},
+		life:      time.Hour,
+		lagStatus: http.StatusUnauthorized,
+		rateLimit: 5000,
+		versions:  []string{version2022, version2026},
+	}
+	rand.Read(gh.key)
+	gh.ctx, gh.stop = context.WithCancel(context.Background())
+	if o.Dir == "" {
+		return gh, nil
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("githubtest: %w", err)
+	}
+	left, err := os.ReadDir(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("githubtest: %w", err)
+	}
+	if len(left) > 0 {
+		return nil, fmt.Errorf("githubtest: directory %s is not empty", o.Dir)
+	}
+	if gh.dir, err = filepath.Abs(o.Dir); err != nil {
+		return nil, fmt.Errorf("githubtest: %w", err)
+	}
+	return gh, nil
+}
+
+// Close ends the git processes of requests still running, waits for them, and removes the repositories if
+// [Options.Dir] was empty. Requests that come later are answered with 503.
+func (gh *GitHub) Close() error {
+	gh.mu.Lock()
+	gh.closed = true
+	gh.mu.Unlock()
+	gh.stop()
+	gh.runs.Wait()
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	if !gh.ownDir {
+		return nil
+	}
+	gh.ownDir = false
+	return os.RemoveAll(gh.dir)
+}
+
+// SetTokenLife sets how long a token minted from now on lives. GitHub's hour is the default.
+func (gh *GitHub) SetTokenLife(life time.Duration) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.life = life
+}
+
+// SetClockOffset moves the stand-in's clock away from [time.Now]: a positive offset makes GitHub's clock fast, which
+// is the same as a slow clock at the client. The Date header, the checks of a JWT and the expiry of tokens all move.
+func (gh *GitHub) SetClockOffset(offset time.Duration) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.offset = offset
+}
+
+// SetTokenFormat sets the format of tokens minted from now on, for requests without the
+// X-GitHub-Stateless-S2S-Token header. The default is [Classic].
+func (gh *GitHub) SetTokenFormat(f TokenFormat) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.format = f
+}
+
+// SetReplicationLag makes a token unknown to everything but the mint until it is lag old by the stand-in's clock: the
+// REST endpoints answer it with 401 "Bad credentials", git with 404 "Repository not found.". Zero, the default, turns
+// it off.
+func (gh *GitHub) SetReplicationLag(lag time.Duration) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.lag = lag
+}
+
+// SetReplicationLagStatus sets what the REST endpoints answer during the lag: 401 "Bad credentials" (the default: the
+// token has not arrived), or 403 "Resource not accessible by integration" (its permissions have not). Another status
+// is an error.
+func (gh *GitHub) SetReplicationLagStatus(status int) error {
+	if status != http.StatusUnauthorized && status != http.StatusForbidden {
+		return fmt.Errorf("githubtest: a lagging token is answered with 401 or 403, not %d", status)
+	}
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.lagStatus = status
+	return nil
+}
+
+// SetRateLimit sets how many REST requests an installation may make in an hour, and starts the hour anew. The default
+// is 5000. With 0 every request is over the limit; below 0 there is no limit, as on a GitHub Enterprise Server fresh
+// from its box: no X-RateLimit headers, and 404 at /rate_limit.
+func (gh *GitHub) SetRateLimit(perHour int) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.rateLimit = perHour
+	clear(gh.buckets)
+}
+
+// SetKnownVersions sets the values of X-GitHub-Api-Version that are not answered with 400. The default is 2022-11-28
+// and 2026-03-10. The first is what a request without the header gets. No version at all is an error.
+func (gh *GitHub) SetKnownVersions(versions ...string) error {
+	if len(versions) == 0 {
+		return errors.New("githubtest: no API version given")
+	}
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.versions = append([]string(nil), versions...)
+	return nil
+}
+
+// SetIPAllowList turns the IP allow list of an account on, with the client's address not on it: minting for this
+// account, its REST resources and git on its repositories are refused to every credential.
+func (gh *GitHub) SetIPAllowList(owner string, on bool) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.account(owner, Organization).allowList = on
+}
+
+// SetStorageURL sets the scheme and host of the links to LFS objects, such as "http://localhost:8001", for the case of
+// GitHub that objects lie on another host than the repository. The handler must answer there as well. Empty, the
+// default, means the host the client asked.
+func (gh *GitHub) SetStorageURL(base string) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.storage = base
+}
+
+// now is GitHub's time.
+func (gh *GitHub) now() time.Time { return time.Now().Add(gh.offset) }
+
+// id hands out the next number of a kind. The kinds begin far apart, so that one used for another is noticed.
+func (gh *GitHub) id(kind string) int64 {
+	n := gh.nextID[kind]
+	gh.nextID[kind]++
+	return n
+}

@@ -1,0 +1,150 @@
+package githubtest
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// InstallOptions says what an installation may reach.
+type InstallOptions struct {
+	// Repositories are the names of the selected ones, "site" or "acme/site". One that is not there is made, private.
+	Repositories []string
+
+	// All selects every repository of the account, present and future. With neither All nor Repositories nothing is
+	// selected.
+	All bool
+
+	// Permissions are what the installer accepted. Nil means what the App asks for.
+	Permissions map[string]string
+}
+
+// Installation is an App on an account.
+type Installation struct {
+	ID int64
+
+	gh          *GitHub
+	app         *App
+	account     *Account
+	all         bool
+	selected    map[int64]bool
+	permissions map[string]string
+	created     time.Time
+	updated     time.Time
+	suspended   time.Time // zero when it is not
+	gone        bool
+}
+
+// Install installs the App on an account, which is made as an Organization if it is not there. On an account that has
+// the App already the options replace what was there and the installation stays the same.
+func (a *App) Install(account string, o InstallOptions) *Installation {
+	gh := a.gh
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	owner := gh.account(account, Organization)
+	inst := gh.installed(a, owner)
+	if inst == nil {
+		inst = &Installation{ID: gh.id("installation"), gh: gh, app: a, account: owner, created: gh.now()}
+		gh.installs[inst.ID] = inst
+	}
+	inst.permissions = grant(o.Permissions)
+	if o.Permissions == nil {
+		inst.permissions = maps.Clone(a.permissions)
+	}
+	inst.selectAll(o.All, o.Repositories)
+	return inst
+}
+
+// Select sets the repositories the installation may reach, and no others. A repository that is not there is made,
+// private.
+func (i *Installation) Select(repositories ...string) {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.selectAll(false, repositories)
+}
+
+// SelectAll gives the installation every repository of its account, present and future.
+func (i *Installation) SelectAll() {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.selectAll(true, nil)
+}
+
+// SetPermissions sets what the installer has accepted. Tokens already minted lose what is no longer granted.
+func (i *Installation) SetPermissions(permissions map[string]string) {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.permissions = grant(permissions)
+	i.updated = i.gh.now()
+}
+
+// Suspend suspends the installation: minting and every token of it are refused with 403.
+func (i *Installation) Suspend() {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.suspended = i.gh.now()
+	i.updated = i.suspended
+}
+
+// Unsuspend ends a suspension.
+func (i *Installation) Unsuspend() {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.suspended = time.Time{}
+	i.updated = i.gh.now()
+}
+
+// Uninstall removes the installation: it is no longer found, and its tokens are dead. Installing the App again gives
+// another ID.
+func (i *Installation) Uninstall() {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	i.gone = true
+	delete(i.gh.installs, i.ID)
+}
+
+func (i *Installation) selectAll(all bool, repositories []string) {
+	i.all, i.selected = all, map[int64]bool{}
+	for _, name := range repositories {
+		if !strings.Contains(name, "/") {
+			name = i.account.Login + "/" + name
+		}
+		i.selected[i.gh.repository(name).ID] = true
+	}
+	i.updated = i.gh.now()
+}
+
+// covers reports whether the installation reaches the repository now.
+func (i *Installation) covers(r *Repository) bool {
+	return !i.gone && r.owner == i.account && (i.all || i.selected[r.ID])
+}
+
+// selection is the repository_selection of the REST API.
+func (i *Installation) selection() string {
+	if i.all {
+		return "all"
+	}
+	return "selected"
+}
+
+// installed finds the installation of an App on an account, or nil.
+func (gh *GitHub) installed(a *App, account *Account) *Installation {
+	for _, inst := range gh.installs {
+		if inst.app == a && inst.account == account {
+			return inst
+		}
+	}
+	return nil
+}
+
+// installations are those of one App, oldest first.
+func (gh *GitHub) installations(a *App) []*Installation {
+	var list []*Installation
+	for _, id := range slices.Sorted(maps.Keys(gh.installs)) {
+		if inst := gh.installs[id]; inst.app == a {
+			list = append(list, inst)
+		}
+	}
+	return list
+}

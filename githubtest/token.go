@@ -1,0 +1,277 @@
+package githubtest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// TokenFormat is the form of an installation access token.
+type TokenFormat int
+
+// The two formats in use. GitHub.com changed from Classic to Stateless in 2026, GitHub Enterprise Server did not.
+// https://github.blog/changelog/2026-05-15-github-app-installation-tokens-per-request-override-header/
+const (
+	Classic   TokenFormat = iota // "ghs_" and 36 letters and digits
+	Stateless                    // "ghs_APPID_JWT", about 520 characters, with dots, hyphens and underscores
+)
+
+// TokenInfo is an installation access token that was minted.
+type TokenInfo struct {
+	Token          string
+	AppID          int64
+	InstallationID int64
+	Repositories   []string          // present full names of those it was narrowed to; nil means all of the installation
+	Permissions    map[string]string // as granted
+	Created        time.Time
+	Expires        time.Time
+	Revoked        bool
+}
+
+// Tokens returns every token minted, oldest first.
+func (gh *GitHub) Tokens() []TokenInfo {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	list := make([]TokenInfo, len(gh.minted))
+	for i, t := range gh.minted {
+		list[i] = TokenInfo{
+			Token: t.value, AppID: t.inst.app.ID, InstallationID: t.inst.ID,
+			Permissions: maps.Clone(t.permissions), Created: t.created, Expires: t.expires, Revoked: t.revoked,
+		}
+		if t.repos != nil {
+			list[i].Repositories = []string{}
+			for _, r := range gh.sorted(func(r *Repository) bool { return t.repos[r.ID] }) {
+				list[i].Repositories = append(list[i].Repositories, r.fullName())
+			}
+		}
+	}
+	return list
+}
+
+// Mints returns how many tokens have been minted.
+func (gh *GitHub) Mints() int {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	return len(gh.minted)
+}
+
+// RevokeTokens revokes every token minted so far, as if each had been sent to DELETE /installation/token.
+func (gh *GitHub) RevokeTokens() {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	for _, t := range gh.minted {
+		t.revoked = true
+	}
+}
+
+// maxRepositories is how many repositories a mint may name.
+const maxRepositories = 500
+
+// What GitHub answers to a mint it does not make.
+const (
+	badCredentials      = "Bad credentials"
+	notAccessible       = "Resource not accessible by integration"
+	suspended           = "This installation has been suspended"
+	permissionNotGiven  = "The permissions requested are not granted to this installation."
+	repositoryNotGiven  = "There is at least one repository that does not exist or is not accessible to the parent installation."
+	bodyNotJSON         = "Problems parsing JSON"
+	bodyInvalid         = "Invalid request.\n\n"
+	allowListRefusal    = "Although you appear to have the correct authorization credentials, the `%s` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
+	statelessTokenAsked = "X-GitHub-Stateless-S2S-Token"
+)
+
+type token struct {
+	value       string
+	inst        *Installation
+	repos       map[int64]bool    // nil means all of the installation
+	permissions map[string]string // as granted
+	extra       map[string]string // of those, what an Overgrant added
+	created     time.Time
+	expires     time.Time
+	revoked     bool
+}
+
+// known finds the token a request carries, or says with which status and message it is refused.
+func (gh *GitHub) known(value string) (t *token, status int, message string) {
+	t = gh.tokens[value]
+	if t == nil || t.revoked || t.inst.gone || !gh.now().Before(t.expires) {
+		return nil, http.StatusUnauthorized, badCredentials
+	}
+	if gh.lagging(t) {
+		if gh.lagStatus == http.StatusForbidden {
+			return nil, http.StatusForbidden, notAccessible
+		}
+		return nil, http.StatusUnauthorized, badCredentials
+	}
+	if !t.inst.suspended.IsZero() {
+		return nil, http.StatusForbidden, suspended
+	}
+	if t.inst.account.allowList {
+		return nil, http.StatusForbidden, fmt.Sprintf(allowListRefusal, t.inst.account.Login)
+	}
+	return t, 0, ""
+}
+
+func (gh *GitHub) lagging(t *token) bool { return gh.now().Sub(t.created) < gh.lag }
+
+// covers reports whether the token reaches the repository now.
+func (t *token) covers(r *Repository) bool {
+	return t.inst.covers(r) && (t.repos == nil || t.repos[r.ID])
+}
+
+// may reports whether the token holds a permission now: as granted, and not taken from the installation since.
+func (t *token) may(permission, value string) bool {
+	now := t.inst.permissions[permission]
+	if level(t.extra[permission]) > level(now) {
+		now = t.extra[permission]
+	}
+	return min(level(t.permissions[permission]), level(now)) >= level(value)
+}
+
+// tokenRequest is the body of a mint. https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+type tokenRequest struct {
+	Repositories  []string          `json:"repositories"`
+	RepositoryIDs []int64           `json:"repository_ids"`
+	Permissions   map[string]string `json:"permissions"`
+}
+
+// mint answers POST /app/installations/{id}/access_tokens.
+func (c *call) mint() answer {
+	inst := c.installation()
+	switch {
+	case inst == nil:
+		return c.notFound()
+	case !inst.suspended.IsZero():
+		return c.fail(http.StatusForbidden, suspended)
+	case inst.account.allowList:
+		return c.fail(http.StatusForbidden, fmt.Sprintf(allowListRefusal, inst.account.Login))
+	}
+	var asked tokenRequest
+	if len(bytes.TrimSpace(c.body)) > 0 {
+		if !json.Valid(c.body) {
+			return c.fail(http.StatusBadRequest, bodyNotJSON)
+		}
+		if err := json.Unmarshal(c.body, &asked); err != nil {
+			return c.fail(http.StatusUnprocessableEntity, bodyInvalid+invalidPart(err))
+		}
+	}
+	if n := len(asked.Repositories) + len(asked.RepositoryIDs); n > maxRepositories {
+		return c.fail(http.StatusUnprocessableEntity, fmt.Sprintf("%sNo more than %d repositories can be listed.", bodyInvalid, maxRepositories))
+	}
+	t := &token{inst: inst, permissions: maps.Clone(inst.permissions), created: c.gh.now()}
+	if len(asked.Permissions) > 0 {
+		for name, value := range asked.Permissions {
+			if level(value) == 0 || level(inst.permissions[name]) < level(value) || name == "workflows" && value != "write" {
+				return c.fail(http.StatusUnprocessableEntity, permissionNotGiven)
+			}
+		}
+		t.permissions = grant(asked.Permissions)
+	}
+	// An empty list narrows nothing: the token is one for all repositories.
+	if len(asked.Repositories)+len(asked.RepositoryIDs) > 0 {
+		t.repos = map[int64]bool{}
+		for _, name := range asked.Repositories {
+			r := c.gh.names[fold(inst.account.Login+"/"+name)]
+			if r == nil || !inst.covers(r) {
+				return c.fail(http.StatusUnprocessableEntity, repositoryNotGiven)
+			}
+			t.repos[r.ID] = true
+		}
+		for _, id := range asked.RepositoryIDs {
+			if r := c.gh.repos[id]; r == nil || !inst.covers(r) {
+				return c.fail(http.StatusUnprocessableEntity, repositoryNotGiven)
+			}
+			t.repos[id] = true
+		}
+	}
+	if o := c.overgrant; o != nil {
+		t.extra = maps.Clone(o.Permissions)
+		maps.Copy(t.permissions, o.Permissions)
+		if o.AllRepositories {
+			t.repos = nil
+		}
+	}
+	t.expires = t.created.Add(c.gh.life).Truncate(time.Second)
+	t.value = newToken(c.tokenFormat(), inst, t.created, t.expires)
+	c.gh.tokens[t.value] = t
+	c.gh.minted = append(c.gh.minted, t)
+
+	body := map[string]any{
+		"token":                t.value,
+		"expires_at":           timestamp(t.expires),
+		"permissions":          maps.Clone(t.permissions),
+		"repository_selection": inst.selection(),
+	}
+	if t.repos != nil {
+		body["repository_selection"] = "selected"
+		body["repositories"] = c.repositories(c.gh.sorted(t.covers), t)
+	}
+	return answer{status: http.StatusCreated, body: body}
+}
+
+// invalidPart names what of a body has the wrong type.
+func invalidPart(err error) string {
+	part := "the body"
+	if wrong, ok := err.(*json.UnmarshalTypeError); ok {
+		part = "properties/" + strings.ReplaceAll(wrong.Field, ".", "/")
+	}
+	return fmt.Sprintf("For '%s', the value is not of the right type.", part)
+}
+
+// tokenFormat is what the override header asks for, if it asks in a way GitHub heeds.
+func (c *call) tokenFormat() TokenFormat {
+	switch c.r.Header.Get(statelessTokenAsked) {
+	case "enabled":
+		return Stateless
+	case "disabled":
+		return Classic
+	}
+	return c.gh.format
+}
+
+const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+func newToken(f TokenFormat, inst *Installation, created, expires time.Time) string {
+	if f == Classic {
+		return classicToken()
+	}
+	// Only GitHub can check the signature, and clients must not look inside, so it is noise. It begins with every
+	// character of base64url that is neither letter nor digit, to catch patterns which do not expect them.
+	signature := make([]byte, 256)
+	rand.Read(signature)
+	copy(signature, []byte{0xfb, 0xff, 0xbf})
+	parts := []string{
+		base64.RawURLEncoding.EncodeToString([]byte(`{"typ":"JWT","alg":"RS256"}`)),
+		base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"iss":"githubtest","sub":"%d","iat":%d,"exp":%d,"jti":"%s"}`,
+			inst.ID, created.Unix(), expires.Unix(), rand.Text())),
+		base64.RawURLEncoding.EncodeToString(signature),
+	}
+	return "ghs_" + strconv.FormatInt(inst.app.ID, 10) + "_" + strings.Join(parts, ".")
+}
+
+// classicToken is 30 random characters and a checksum of six, as GitHub's scanners expect it.
+// https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/
+func classicToken() string {
+	text := []byte("ghs_")
+	noise := make([]byte, 30)
+	rand.Read(noise)
+	for _, b := range noise {
+		text = append(text, base62[int(b)%len(base62)])
+	}
+	sum := crc32.ChecksumIEEE(text[4:])
+	check := make([]byte, 6)
+	for i := range slices.Backward(check) {
+		check[i] = base62[sum%62]
+		sum /= 62
+	}
+	return string(append(text, check...))
+}
