@@ -1,0 +1,125 @@
+package diag_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/constant"
+	"go/parser"
+	"go/token"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// kinds reads the library's own list from its source, so that a new Kind cannot
+// be forgotten here.
+func kinds(t *testing.T) []ghapp.Kind {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "../../errors.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []ghapp.Kind
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "Kind" {
+			literal := spec.Values[0].(*ast.BasicLit)
+			list = append(list, ghapp.Kind(constant.StringVal(constant.MakeFromLiteral(literal.Value, token.STRING, 0))))
+		}
+		return true
+	})
+	if len(list) < 15 {
+		t.Fatalf("only %d kinds were found", len(list))
+	}
+	return list
+}
+
+func TestEveryKindHasAHintAndAnExitCode(t *testing.T) {
+	for _, kind := range kinds(t) {
+		report := diag.Explain(fmt.Errorf("wrapped: %w", &ghapp.Error{Kind: kind, Op: "try"}))
+		if report.Kind != string(kind) || report.ExitCode == diag.Failed || report.ExitCode == diag.Done {
+			t.Errorf("%s: %+v", kind, report)
+		}
+		// What is wrong with a request, its own message says.
+		if report.Hint == "" && kind != ghapp.ErrInvalid {
+			t.Errorf("%s has no hint", kind)
+		}
+	}
+}
+
+func TestEveryReasonOfGitHasAHint(t *testing.T) {
+	for _, reason := range gitcmd.Reasons() {
+		report := diag.Explain(&gitcmd.Error{Op: "clone", Reason: reason, ExitCode: 128})
+		if report.Kind != string(reason) || report.ExitCode == diag.Done {
+			t.Errorf("%s: %+v", reason, report)
+		}
+		if report.Hint == "" && reason != gitcmd.Unknown && reason != gitcmd.Stopped {
+			t.Errorf("%s has no hint", reason)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want int
+	}{
+		{errors.New("anything"), diag.Failed},
+		{&diag.UsageError{Err: errors.New("no such flag")}, diag.Usage},
+		{&gitcmd.OptionError{Option: "-c"}, diag.Usage},
+		{&diag.SettingError{Err: errors.New("no host")}, diag.Configuration},
+		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, diag.Configuration},
+		{&signer.KeyError{Problem: signer.ErrEncrypted}, diag.Configuration},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, diag.Configuration},
+		{&ghapp.Error{Kind: ghapp.ErrNotInstalled}, diag.Refused},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, diag.Unreachable},
+		{context.DeadlineExceeded, diag.Unreachable},
+		{&gitcmd.Error{Reason: gitcmd.BranchNotFound}, diag.GitFailed},
+		{&diag.ExitError{Code: 42, Err: errors.New("the program's own")}, 42},
+	} {
+		if got := diag.Explain(test.err).ExitCode; got != test.want {
+			t.Errorf("%v: exit code %d, want %d", test.err, got, test.want)
+		}
+	}
+}
+
+func TestHintsSayWhatTheErrorKnows(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}}, "wanted contents:write, granted contents:read"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{}}, "granted nothing"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}}, "granted unknown"},
+		{&ghapp.Error{Kind: ghapp.ErrClockOff, Offset: -15 * time.Minute}, "15m0s off"},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited, Until: time.Now().Add(90 * time.Minute)}, "in 1h"},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, "at least a minute"},
+		{&signer.KeyError{Problem: signer.ErrOpenSSH}, "ssh-keygen"},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrOpenSSH}}, "ssh-keygen"},
+		{&config.Error{Problems: []config.Problem{{Text: "a"}, {Text: "b", Hint: "do b"}}}, "do b"},
+	} {
+		if got := diag.Explain(test.err).Hint; !strings.Contains(got, test.want) {
+			t.Errorf("%v: hint %q, want %q in it", test.err, got, test.want)
+		}
+	}
+}
+
+func TestProblemsOfTheConfigurationAreALineEach(t *testing.T) {
+	report := diag.Explain(&config.Error{Problems: []config.Problem{
+		{File: "c.yaml", Line: 3, Text: "unknown key", Hint: "did you mean app?"}, {Text: "no key"},
+	}})
+	if want := "c.yaml:3: unknown key\nno key"; report.Message != want {
+		t.Errorf("message %q, want %q", report.Message, want)
+	}
+}
