@@ -1,0 +1,138 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/api"
+)
+
+const (
+	aPrivateKey   = "a private key itself"
+	aCertificate  = "PEM text"
+	aToken        = "a GitHub token"
+	aClientSecret = "what looks like a client secret"
+)
+
+var (
+	// GitHub's prefixes of tokens
+	// (https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats).
+	tokenPattern        = regexp.MustCompile(`gh[pousr]_[A-Za-z0-9]{10}|github_pat_`)
+	bodyPattern         = regexp.MustCompile(`MII[A-Za-z0-9+/\s]{200}`)
+	clientSecretPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
+	datePattern         = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+	// idPattern is an App ID or a client ID.
+	idPattern = regexp.MustCompile(`^([0-9]+|Iv[0-9].*)$`)
+)
+
+// secretIn says which secret a text holds, or "" if it holds none. People put keys
+// and tokens in places that are printed; what comes of this check is a message
+// instead.
+func secretIn(text string) string {
+	switch {
+	// As it is, in base64 once more, and without its first and last line.
+	case strings.Contains(text, "PRIVATE KEY-----"), strings.Contains(text, "LS0tLS1CRUdJTi"), bodyPattern.MatchString(text):
+		return aPrivateKey
+	case strings.Contains(text, "-----BEGIN"):
+		return aCertificate
+	case tokenPattern.MatchString(text):
+		return aToken
+	case clientSecretPattern.MatchString(text):
+		return aClientSecret
+	}
+	return ""
+}
+
+// hintFor says where a secret belongs that was found in a flag or a variable.
+func hintFor(secret string) string {
+	switch secret {
+	case aPrivateKey:
+		return "put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names"
+	case aToken:
+		return "ghapp makes its tokens from the App's private key"
+	case aClientSecret:
+		return "an App signs with its private key; the client secret is not used"
+	}
+	return "write it to a file, and give the path"
+}
+
+// unfit says what is wrong with the form of a value, or "".
+func unfit(key, text string) string {
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return "there is a line break or a control character in it"
+	}
+	var err error
+	switch key {
+	case "host":
+		_, err = api.ParseHost(text, "")
+	case "api_url":
+		_, err = api.ParseHost("", text)
+	case "api_version":
+		if !datePattern.MatchString(text) {
+			return "it is no date such as 2022-11-28"
+		}
+	}
+	if err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// hostName returns the name of a host in the one form in which names are compared.
+// The text has been checked.
+func hostName(text string) string {
+	host, err := api.ParseHost(text, "")
+	if err != nil {
+		return strings.ToLower(text)
+	}
+	return host.Name
+}
+
+// nearest returns the name that was probably meant, or "": one that is a word of
+// it, such as installation in installation_id, or one a slip of the finger or two
+// away.
+func nearest(text string, names []string) string {
+	text = strings.ToLower(text)
+	best, least := "", 3
+	for _, name := range names {
+		d := distance(text, strings.ToLower(name))
+		if d < least && 2*d <= len(text) {
+			best, least = name, d
+		}
+	}
+	if best != "" {
+		return best
+	}
+	words := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("_-. ", r) })
+	for _, name := range names {
+		for _, word := range words {
+			if word == strings.ToLower(name) {
+				return name
+			}
+		}
+	}
+	return ""
+}
+
+// distance is the number of characters to add, remove or replace to make b of a
+// (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,270 @@
+// Package config reads the configuration of the command: flags, environment
+// variables and a file, in this order of strength, and remembers of each value
+// where it came from.
+//
+// The file is YAML, and names any number of Apps:
+//
+//	default: deploy          # the App where no owner matches and none is named; may be left out where there is one
+//	apps:
+//	  deploy:                # a name to choose it by: --app deploy
+//	    app: Iv23liABCDEF    # client ID, or App ID
+//	    key: deploy.pem      # a path, or a key URI
+//	    host: github.com
+//	    owners: [acme, octo] # whose repositories it is for
+//	    installation: 123    # normally found by itself
+//	    api_url: https://ghe.example.com/api/v3
+//	    api_version: 2022-11-28
+//	    ca_file: ca.pem
+//
+// A path that is not absolute is taken from the directory of the file, and one that
+// begins with ~/ from the home directory. Whatever is not known, or has the wrong
+// type, is refused with its line; all problems are reported at once.
+//
+// The file is config.yaml in the directory ghapp of $XDG_CONFIG_HOME, and where that
+// is not set, in %AppData% on Windows and in ~/.config on every other system, macOS
+// included: there git and gh keep theirs too.
+//
+// A variable that is set but empty counts as not set, since that is what CI systems
+// make of a secret that is not there; the error that follows says so.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+// maxFile is the size in bytes that a config file may have.
+const maxFile = 1 << 20
+
+// Options is what [Load] reads besides the file.
+type Options struct {
+	// Flags are the flags that were given, by their names without dashes; those
+	// that are no setting are passed over. A flag that was not given is not in it.
+	Flags map[string]string
+	// LookupEnv returns a variable and whether it is set, as os.LookupEnv does.
+	// Nil is an empty environment.
+	LookupEnv func(string) (string, bool)
+}
+
+// Config is a configuration. [Load] makes one.
+type Config struct {
+	path     Value // of the file; its Text is "" where none can be looked for
+	found    bool
+	warnings []Problem
+	file     file
+
+	flags, env map[string]Value // by the keys of Settings
+	empty      map[string]bool  // variables that are set but empty
+	privateKey redact.Secret    // of the environment
+}
+
+// Load reads flags, environment and file. Its error is an [*Error] with all
+// problems of all of them. That the file is not there is none, unless a flag or a
+// variable names it.
+func Load(o Options) (*Config, error) {
+	if o.LookupEnv == nil {
+		o.LookupEnv = func(string) (string, bool) { return "", false }
+	}
+	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}}
+	home, _ := o.LookupEnv(homeVariable(runtime.GOOS))
+	var problems []Problem
+	for _, s := range Settings() {
+		problems = append(problems, c.readFlag(s, o, home)...)
+		problems = append(problems, c.readEnv(s, o, home)...)
+	}
+	_, keyVariable := c.env["key"]
+	_, keyFlag := c.flags["key"]
+	if keyVariable && !c.privateKey.IsZero() && !keyFlag {
+		problems = append(problems, Problem{
+			Text: "GHAPP_KEY and GHAPP_PRIVATE_KEY are both set, and only one key can be used",
+			Hint: "unset one of them, or pass --key",
+		})
+	}
+	more, cause := c.readFile(o, home)
+	problems = append(problems, more...)
+	if len(problems) > 0 {
+		return nil, &Error{Problems: problems, Err: cause}
+	}
+	return c, nil
+}
+
+// Path returns the path of the config file, and whether it is there. The path is
+// "" where no file was named and the environment has no home directory.
+func (c *Config) Path() (path Value, found bool) { return c.path, c.found }
+
+// Warnings returns what does not stand in the way, but should be mended.
+func (c *Config) Warnings() []Problem { return c.warnings }
+
+func (c *Config) readFlag(s Setting, o Options, home string) []Problem {
+	text, given := o.Flags[s.Flag]
+	if s.Flag == "" || !given {
+		return nil
+	}
+	name := "--" + s.Flag
+	if text = strings.TrimSpace(text); text == "" {
+		// To pass it over could mean to use another App than the one meant.
+		return []Problem{{Text: name + " is empty", Hint: "leave it out or give it a value; a variable in it may be unset"}}
+	}
+	text, problem := checked(s, name, text, home)
+	if problem != nil {
+		return []Problem{*problem}
+	}
+	c.flags[s.Key] = Value{text, Source{Kind: FromFlag, Name: name}}
+	return nil
+}
+
+func (c *Config) readEnv(s Setting, o Options, home string) []Problem {
+	raw, set := o.LookupEnv(s.Env)
+	if !set {
+		return nil
+	}
+	text := strings.TrimSpace(raw)
+	switch {
+	case text == "":
+		c.empty[s.Env] = true
+		return nil
+	case s.Key == "private_key":
+		c.privateKey = redact.NewSecret(raw)
+		return nil
+	}
+	text, problem := checked(s, s.Env, text, home)
+	if problem != nil {
+		return []Problem{*problem}
+	}
+	c.env[s.Key] = Value{text, Source{Kind: FromEnvironment, Name: s.Env}}
+	return nil
+}
+
+// checked returns the text of a flag or a variable, with ~ expanded, or what is
+// wrong with it. The name is that of the flag or of the variable.
+func checked(s Setting, name, text, home string) (string, *Problem) {
+	if secret := secretIn(text); secret != "" {
+		return "", &Problem{Text: name + " takes " + s.Takes + ", and holds " + secret, Hint: hintFor(secret)}
+	}
+	if why := unfit(s.Key, text); why != "" {
+		return "", &Problem{Text: name + ": " + why}
+	}
+	if !isPath(s.Key, text) {
+		return text, nil
+	}
+	path, err := expand(text, home)
+	if err != nil {
+		return "", &Problem{Text: name + ": " + err.Error()}
+	}
+	return path, nil
+}
+
+// readFile finds, reads and parses the config file.
+func (c *Config) readFile(o Options, home string) (problems []Problem, cause error) {
+	named := true
+	switch {
+	case c.flags["config"].Text != "":
+		c.path = c.flags["config"]
+	case c.env["config"].Text != "":
+		c.path = c.env["config"]
+	default:
+		named = false
+		path := defaultPath(runtime.GOOS, o.LookupEnv)
+		if path == "" {
+			return nil, nil
+		}
+		c.path = Value{path, Source{Kind: FromDefault}}
+	}
+	path := c.path.Text
+	data, info, err := read(path)
+	switch {
+	case err == nil:
+	case !named && errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	default:
+		text := "cannot read the config file"
+		if named {
+			text += " that " + c.path.Source.Name + " names"
+		}
+		return []Problem{{File: path, Text: text + ": " + reason(err)}}, err
+	}
+	c.found = true
+	if why := writableByOthers(info); why != "" {
+		c.warnings = append(c.warnings, Problem{
+			File: path,
+			Text: "other users can change the config file, which says where keys are: " + why,
+			Hint: "make it your own with chown, and keep others out with chmod go-w",
+		})
+	}
+	c.file, problems = parse(path, data, home)
+	return problems, nil
+}
+
+func read(path string) ([]byte, fs.FileInfo, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it has more than %d bytes", maxFile)
+	}
+	return data, info, err
+}
+
+// reason leaves out the path, which stands before it.
+func reason(err error) string {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		return path.Err.Error()
+	}
+	return err.Error()
+}
+
+// homeVariable is the variable that names the home directory.
+func homeVariable(goos string) string {
+	if goos == "windows" {
+		return "USERPROFILE"
+	}
+	return "HOME"
+}
+
+// defaultPath returns the path of the config file where nobody names it, or "".
+func defaultPath(goos string, lookup func(string) (string, bool)) string {
+	dir, _ := lookup("XDG_CONFIG_HOME")
+	if !filepath.IsAbs(dir) {
+		// The XDG Base Directory Specification asks to ignore a relative one.
+		dir = ""
+	}
+	if dir == "" && goos == "windows" {
+		dir, _ = lookup("AppData")
+	}
+	if home, _ := lookup(homeVariable(goos)); dir == "" && goos != "windows" && home != "" {
+		dir = filepath.Join(home, ".config")
+	}
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "ghapp", "config.yaml")
+}
+
+// expand replaces a ~ at the beginning of a path by the home directory, as a shell
+// does, but not after an = or inside of a file.
+func expand(path, home string) (string, error) {
+	switch {
+	case !strings.HasPrefix(path, "~"):
+		return path, nil
+	case len(path) > 1 && !os.IsPathSeparator(path[1]):
+		return "", errors.New("~ with the name of a user is not supported; write the whole path")
+	case home == "":
+		return "", errors.New("the path begins with ~, but the environment names no home directory")
+	}
+	return filepath.Join(home, path[1:]), nil
+}
