@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+func TestFramesAsDocumented(t *testing.T) {
+	request := &credential.Credential{Protocol: "https", Host: "github.com"}
+	for _, tt := range []struct {
+		want string
+		word string
+		c    *credential.Credential
+	}{
+		{"ghapp-agent/1 get 31\nprotocol=https\nhost=github.com\n", "get", request},
+		{"ghapp-agent/1 ok 0\n", "ok", &credential.Credential{}},
+		{"ghapp-agent/1 ok 0\n", "ok", nil},
+	} {
+		f, err := frameOf(tt.word, tt.c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out bytes.Buffer
+		if err := f.writeTo(&out); err != nil {
+			t.Fatal(err)
+		}
+		if out.String() != tt.want {
+			t.Errorf("wrote %q, want %q", &out, tt.want)
+		}
+	}
+}
+
+func TestReadFrameRefuses(t *testing.T) {
+	for _, tt := range []struct {
+		name, in string
+		want     error
+	}{
+		{"nothing", "", io.ErrUnexpectedEOF},
+		{"half a line", "ghapp-agent/1 get", io.ErrUnexpectedEOF},
+		{"no body", "ghapp-agent/1 get 5\n", io.ErrUnexpectedEOF},
+		{"half a body", "ghapp-agent/1 get 5\nhos", io.ErrUnexpectedEOF},
+		{"another version", "ghapp-agent/2 get 0\n", errVersion},
+		{"another protocol", "GET / HTTP/1.1\n", errVersion},
+		{"an empty line", "\n", errVersion},
+		{"no length", "ghapp-agent/1 get\n", errFrame},
+		{"no word", "ghapp-agent/1  0\n", errFrame},
+		{"a word more", "ghapp-agent/1 get 0 0\n", errFrame},
+		{"carriage return", "ghapp-agent/1 get 0\r\n", errFrame},
+		{"negative length", "ghapp-agent/1 get -1\n", errFrame},
+		{"length out of range", "ghapp-agent/1 get 4294967296\n", errFrame},
+		{"line too long", "ghapp-agent/1 " + strings.Repeat("x", maxHead) + " 0\n", errFrame},
+		{"endless line", strings.Repeat("x", 1<<20), errFrame},
+		{"body too long", "ghapp-agent/1 get 1048577\n", errSize},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for mode, in := range map[string]io.Reader{
+				"whole":        strings.NewReader(tt.in),
+				"byte by byte": iotest.OneByteReader(strings.NewReader(tt.in)),
+			} {
+				if f, err := readFrame(bufio.NewReader(in)); !errors.Is(err, tt.want) {
+					t.Errorf("%s: readFrame() = %+v, %v, want %v", mode, f, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestReadFrameTakesTheLongest(t *testing.T) {
+	want := frame{"get", bytes.Repeat([]byte("x"), credential.MaxSize)}
+	var out bytes.Buffer
+	if err := want.writeTo(&out); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readFrame(bufio.NewReader(&out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.word != want.word || !bytes.Equal(got.body, want.body) {
+		t.Error("the longest frame came out changed")
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	for in, want := range map[string]string{
+		"":                              "",
+		`GitHub answered "Bad", é 世`:    `GitHub answered "Bad", é 世`,
+		"a\nb\r\x00\t":                  `a\nb\r\x00\t`,
+		"\x1b[2J\u009b1m":               `\x1b[2J\u009b1m`,
+		"right to left \u202e \u2066 .": `right to left \u202e \u2066 .`,
+		"\xff":                          "\ufffd",
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzFrame(f *testing.F) {
+	for _, seed := range []string{
+		"ghapp-agent/1 get 31\nprotocol=https\nhost=github.com\n", "ghapp-agent/1 ok 0\n", "ghapp-agent/1 refused 3\nno\n",
+		"ghapp-agent/1 get 007\nhost=a\nrest", "ghapp-agent/2 get 0\n", "\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		first, err := readFrame(bufio.NewReader(bytes.NewReader(data)))
+		if err != nil {
+			return
+		}
+		var out bytes.Buffer
+		if err := first.writeTo(&out); err != nil {
+			t.Fatal(err)
+		}
+		second, err := readFrame(bufio.NewReader(&out))
+		if err != nil {
+			t.Fatalf("%q does not come back: %v", data, err)
+		}
+		if diff := cmp.Diff(first, second, cmp.AllowUnexported(frame{})); diff != "" {
+			t.Errorf("%q (-first +second):\n%s", data, diff)
+		}
+	})
+}

@@ -1,0 +1,471 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// handlerFunc is a Handler that is one function.
+type handlerFunc func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error)
+
+func (f handlerFunc) Credential(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+	return f(ctx, operation, request)
+}
+
+var sameSecrets = cmp.Comparer(func(a, b credential.Secret) bool { return a.Reveal() == b.Reveal() })
+
+var request = &credential.Credential{Protocol: "https", Host: "github.com", Path: "acme/site.git"}
+
+// start serves h on a real socket until the test ends.
+func start(t *testing.T, h Handler) *Listener {
+	t.Helper()
+	l, err := Listen(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- Serve(context.Background(), l, h) }()
+	t.Cleanup(func() {
+		if err := errors.Join(l.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+func TestExchange(t *testing.T) {
+	full := &credential.Credential{
+		Capabilities: []string{"authtype"}, AuthType: "Basic", Encoded: credential.NewSecret("eDp5"), Ephemeral: true,
+		Username: "u", Password: credential.NewSecret("p"), PasswordExpiry: time.Unix(4102444800, 0),
+	}
+	for _, tt := range []struct {
+		name    string
+		answer  *credential.Credential
+		err     error
+		want    *credential.Credential
+		refused string
+	}{
+		{"a credential", full, nil, full, ""},
+		{"not mine", nil, nil, &credential.Credential{}, ""},
+		{"nothing to say", &credential.Credential{}, nil, &credential.Credential{}, ""},
+		{"refused", nil, errors.New(`acme/site: GitHub answered "Not Found"`), nil, `acme/site: GitHub answered "Not Found"`},
+		{"refused in several lines", nil, errors.New("one\ntwo\x1b[31m"), nil, `one\ntwo\x1b[31m`},
+		{"refused although there is an answer", full, errors.New("no"), nil, "no"},
+		{"an answer that cannot be written", &credential.Credential{Username: "a\nb"}, nil, nil,
+			"credential: attribute username: newline, carriage return or NUL"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, operation := range []credential.Operation{credential.Get, credential.Store, credential.Erase} {
+				l := start(t, handlerFunc(func(_ context.Context, got credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+					if got != operation {
+						t.Errorf("operation %q, want %q", got, operation)
+					}
+					if diff := cmp.Diff(request, about, sameSecrets); diff != "" {
+						t.Errorf("request (-sent +heard):\n%s", diff)
+					}
+					return tt.answer, tt.err
+				}))
+				got, err := Ask(t.Context(), l.Path(), operation, request)
+				var refused *RefusedError
+				switch {
+				case tt.refused != "":
+					if !errors.As(err, &refused) || refused.Reason != tt.refused {
+						t.Errorf("Ask() = %v, %v, want the refusal %q", got, err, tt.refused)
+					}
+				case err != nil:
+					t.Error(err)
+				default:
+					if diff := cmp.Diff(tt.want, got, sameSecrets); diff != "" {
+						t.Errorf("answer (-want +got):\n%s", diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestManyAskAtOnce(t *testing.T) {
+	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+		return &credential.Credential{Username: about.Path}, nil
+	}))
+	var asking sync.WaitGroup
+	for i := range 4 * maxExchanges {
+		asking.Go(func() {
+			path := fmt.Sprint("acme/", i)
+			got, err := Ask(t.Context(), l.Path(), credential.Get, &credential.Credential{Path: path})
+			if err != nil || got.Username != path {
+				t.Errorf("%s was answered %v, %v", path, got, err)
+			}
+		})
+	}
+	asking.Wait()
+}
+
+// TestServerAnswersRawBytes holds the server to the protocol as documented,
+// without our client.
+func TestServerAnswersRawBytes(t *testing.T) {
+	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+		if about.Path != "" {
+			return nil, errors.New(about.Path + ": no\nnot at all")
+		}
+		return &credential.Credential{Username: "u"}, nil
+	}))
+	for _, tt := range []struct{ name, in, word, body string }{
+		{"get", "ghapp-agent/1 get 31\nprotocol=https\nhost=github.com\n", "ok", "username=u\n"},
+		{"unknown attributes", "ghapp-agent/1 get 7\nnew=xy\n", "ok", "username=u\n"},
+		{"a refusal is one line", "ghapp-agent/1 get 9\npath=a/b\n", "refused", `a/b: no\nnot at all`},
+		{"unknown operation", "ghapp-agent/1 status 0\n", "refused", "unknown operation"},
+		{"capability is git's, not ours", "ghapp-agent/1 capability 0\n", "refused", "unknown operation"},
+		{"another version", "ghapp-agent/2 get 0\n", "refused", "not the protocol ghapp-agent/1"},
+		{"no frame", "ghapp-agent/1 get\n", "refused", "malformed frame"},
+		{"no description", "ghapp-agent/1 get 3\nabc", "refused", "credential: line 1: no equals sign"},
+		{"carriage return", "ghapp-agent/1 get 8\nhost=a\r\n", "refused", "credential: line 1: carriage return or NUL"},
+		{"too long", "ghapp-agent/1 get 9999999\n", "refused", "more than 1048576 bytes"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.Dial("unix", l.Path())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, tt.in); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(conn)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := fmt.Sprintf("ghapp-agent/1 %s %d\n%s", tt.word, len(tt.body), tt.body); string(got) != want {
+				t.Errorf("answered %q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// TestClientTakesNoGarbage feeds the client what no agent of ours says.
+func TestClientTakesNoGarbage(t *testing.T) {
+	for _, tt := range []struct{ name, answer, want string }{
+		{"nothing", "", "agent: hung up before it answered"},
+		{"half a frame", "ghapp-agent/1 ok 20\nusername=", "agent: hung up before it answered"},
+		{"another protocol", "HTTP/1.1 400 Bad Request\r\n", "agent: not the protocol ghapp-agent/1"},
+		{"an unknown word", "ghapp-agent/1 maybe 0\n", "agent: malformed frame"},
+		{"no length", "ghapp-agent/1 ok\n", "agent: malformed frame"},
+		{"no description", "ghapp-agent/1 ok 10\nno-equals\n", "agent: credential: line 1: no equals sign"},
+		{"a carriage return", "ghapp-agent/1 ok 10\npassword\r\n", "agent: credential: line 1: carriage return or NUL"},
+		{"too much", "ghapp-agent/1 ok 1048577\n", "agent: more than 1048576 bytes"},
+		{"a refusal that moves the cursor", "ghapp-agent/1 refused 6\nno\x1b[2J", `agent: no\x1b[2J`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			ours, theirs := net.Pipe()
+			go func() {
+				defer theirs.Close()
+				io.CopyN(io.Discard, theirs, int64(len("ghapp-agent/1 get 50\n")+50))
+				io.WriteString(theirs, tt.answer)
+			}()
+			got, err := (&Client{ours}).Ask(t.Context(), credential.Get, request)
+			if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+				t.Errorf("Ask() = %v, %v, want the error %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestClientSendsNothingItCannotWrite(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	_, err := (&Client{ours}).Ask(t.Context(), credential.Get, &credential.Credential{Host: "a\nb"})
+	if err == nil || !strings.Contains(err.Error(), "attribute host") {
+		t.Errorf("Ask() = %v", err)
+	}
+}
+
+func TestClientWaitsAsLongAsItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		asked := time.Now()
+		_, err := (&Client{ours}).Ask(ctx, credential.Get, request)
+		if !errors.Is(err, context.DeadlineExceeded) || time.Since(asked) != time.Hour {
+			t.Errorf("Ask() = %v after %v", err, time.Since(asked))
+		}
+		if _, err := theirs.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("the connection is still open: %v", err)
+		}
+	})
+}
+
+// pipes is a listener whose connections live in memory, for tests in which time
+// passes.
+type pipes struct {
+	conns  chan net.Conn
+	errs   chan error
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newPipes() *pipes {
+	return &pipes{conns: make(chan net.Conn), errs: make(chan error), closed: make(chan struct{})}
+}
+
+func (p *pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.conns:
+		return conn, nil
+	case err := <-p.errs:
+		return nil, err
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipes) Addr() net.Addr { return &net.UnixAddr{} }
+
+func (p *pipes) Close() error {
+	p.once.Do(func() { close(p.closed) })
+	return nil
+}
+
+func (p *pipes) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	p.conns <- theirs
+	return ours
+}
+
+func TestSilentClientIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		var served sync.WaitGroup
+		served.Go(func() {
+			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+				t.Error("the handler was called")
+				return nil, nil
+			}))
+		})
+		conn := l.dial()
+		if _, err := io.WriteString(conn, "ghapp-agent/1 get 100\nhost="); err != nil {
+			t.Fatal(err)
+		}
+		asked := time.Now()
+		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
+			t.Errorf("answered %q, %v", got, err)
+		}
+		if waited := time.Since(asked); waited != requestTimeout {
+			t.Errorf("given up after %v, want %v", waited, requestTimeout)
+		}
+		l.Close()
+		served.Wait()
+	})
+}
+
+func TestClientThatTakesNoAnswerIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		var served sync.WaitGroup
+		served.Go(func() {
+			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+				return nil, nil
+			}))
+		})
+		conn := l.dial()
+		io.WriteString(conn, "ghapp-agent/1 get 0\n")
+		synctest.Wait()
+		asked := time.Now()
+		l.Close()
+		served.Wait()
+		if waited := time.Since(asked); waited != answerTimeout {
+			t.Errorf("given up after %v, want %v", waited, answerTimeout)
+		}
+	})
+}
+
+// A request may take longer than it takes to be sent: only sending is timed.
+func TestSlowHandlerIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		var served sync.WaitGroup
+		served.Go(func() {
+			serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+				select {
+				case <-time.After(time.Hour):
+				case <-ctx.Done():
+				}
+				return &credential.Credential{Username: "u"}, context.Cause(ctx)
+			}))
+		})
+		got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request)
+		if err != nil || got.Username != "u" {
+			t.Errorf("Ask() = %v, %v", got, err)
+		}
+		l.Close()
+		served.Wait()
+	})
+}
+
+func TestHandlerEndsWhenItsClientHangsUp(t *testing.T) {
+	called, ended := make(chan struct{}), make(chan error, 1)
+	l := start(t, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+		close(called)
+		<-ctx.Done()
+		ended <- context.Cause(ctx)
+		return nil, ctx.Err()
+	}))
+	ctx, hangUp := context.WithCancel(t.Context())
+	var asking sync.WaitGroup
+	asking.Go(func() {
+		if _, err := Ask(ctx, l.Path(), credential.Get, request); !errors.Is(err, context.Canceled) {
+			t.Errorf("Ask() = %v", err)
+		}
+	})
+	<-called
+	hangUp()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("the handler's context ended with %v", err)
+	}
+	asking.Wait()
+}
+
+func TestClosingFinishesWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		const work = time.Hour
+		served := make(chan error, 1)
+		go func() {
+			served <- serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+				time.Sleep(work)
+				return &credential.Credential{Username: "u"}, ctx.Err()
+			}))
+		}()
+		// One client has not said what it wants, and one waits for its answer.
+		silent := l.dial()
+		began := time.Now()
+		var asking sync.WaitGroup
+		asking.Go(func() {
+			got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request)
+			if err != nil || got.Username != "u" {
+				t.Errorf("Ask() = %v, %v", got, err)
+			}
+		})
+		synctest.Wait()
+		l.Close()
+		if got, err := io.ReadAll(silent); len(got) > 0 || err != nil || time.Since(began) > 0 {
+			t.Errorf("the silent client was told %q, %v after %v", got, err, time.Since(began))
+		}
+		if err := <-served; err != nil || time.Since(began) != work {
+			t.Errorf("Serve returned %v after %v", err, time.Since(began))
+		}
+		asking.Wait()
+	})
+}
+
+func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
+	l, err := Listen(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	called, served := make(chan struct{}), make(chan error)
+	go func() {
+		served <- Serve(ctx, l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+			close(called)
+			<-ctx.Done()
+			return nil, errors.New("shutting down")
+		}))
+	}()
+	go func() { <-called; cancel() }()
+	var refused *RefusedError
+	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.As(err, &refused) {
+		t.Errorf("Ask() = %v", err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(l.Path()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left behind: %v", err)
+	}
+	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("Ask() = %v, want ErrUnavailable", err)
+	}
+}
+
+func TestExchangesAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		var running, most atomic.Int64
+		finish := make(chan struct{})
+		var all sync.WaitGroup
+		all.Go(func() {
+			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+				most.Store(max(most.Load(), running.Add(1)))
+				<-finish
+				running.Add(-1)
+				return nil, nil
+			}))
+		})
+		var asking sync.WaitGroup
+		for range maxExchanges + 5 {
+			asking.Go(func() {
+				if _, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		if got := running.Load(); got != maxExchanges {
+			t.Errorf("%d exchanges run, want %d", got, maxExchanges)
+		}
+		close(finish)
+		asking.Wait()
+		if got := most.Load(); got != maxExchanges {
+			t.Errorf("%d exchanges ran at once, want %d", got, maxExchanges)
+		}
+		l.Close()
+		all.Wait()
+	})
+}
+
+func TestServeWaitsForFileDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newPipes()
+		served := make(chan error)
+		go func() {
+			served <- serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+				return &credential.Credential{Username: "u"}, nil
+			}))
+		}()
+		began := time.Now()
+		for range 2 * maxExchanges { // more than there are places, which a failed Accept must give back
+			l.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+		}
+		if got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request); err != nil || got.Username != "u" {
+			t.Errorf("Ask() = %v, %v", got, err)
+		}
+		if waited := time.Since(began); waited != 2*maxExchanges*acceptPause {
+			t.Errorf("waited %v", waited)
+		}
+		broken := errors.New("broken")
+		l.errs <- broken
+		if err := <-served; !errors.Is(err, broken) {
+			t.Errorf("serve() = %v, want %v", err, broken)
+		}
+		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("the listener is still open: %v", err)
+		}
+	})
+}

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// become lets "ghapp credential" take over. Where a process can be replaced it
+// returns only an error; elsewhere it returns ghapp's exit code.
+func become(flags []string, operation credential.Operation) (int, error) {
+	path, err := findGhapp()
+	if err != nil {
+		return exitFailed, err
+	}
+	args := append([]string{path, "credential"}, flags...)
+	return replace(path, append(args, string(operation)))
+}
+
+// findGhapp returns the ghapp this helper was installed with, or else the one
+// on PATH.
+func findGhapp() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("cannot find ghapp: %w", err)
+	}
+	// Where the system does not say where a link led, as on macOS.
+	if resolved, err := filepath.EvalSymlinks(self); err == nil {
+		self = resolved
+	}
+	dir := filepath.Dir(self)
+	if path, err := exec.LookPath(filepath.Join(dir, "ghapp")); err == nil {
+		return path, nil
+	}
+	path, err := exec.LookPath("ghapp")
+	if err != nil {
+		return "", fmt.Errorf("no agent is running and ghapp is neither in %s nor on PATH", dir)
+	}
+	return path, nil
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestLinksOnlyWhatItNeeds keeps out of the helper what makes a program slow to
+// start. git starts it twice per operation.
+func TestLinksOnlyWhatItNeeds(t *testing.T) {
+	const ours = "github.com/ghapp-dev/ghapp/"
+	forbidden := []string{"net/http", "crypto", "html", "text/template", "encoding/xml", "database/sql", "flag", "testing"}
+	allowed := []string{ours + "agent", ours + "cmd/git-credential-ghapp", ours + "credential", ours + "internal/redact"}
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		cmd := exec.Command("go", "list", "-deps", ".")
+		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v", goos, err)
+		}
+		packages := strings.Fields(string(out))
+		if len(packages) < len(allowed) {
+			t.Fatalf("%s: go list names %d packages only", goos, len(packages))
+		}
+		for _, name := range packages {
+			root, _, _ := strings.Cut(name, "/")
+			switch {
+			case slices.Contains(forbidden, name), slices.Contains(forbidden, root):
+				t.Errorf("%s: links %s", goos, name)
+			case strings.Contains(root, ".") && !slices.Contains(allowed, name) && name != "golang.org/x/sys/unix":
+				t.Errorf("%s: links %s", goos, name)
+			}
+		}
+	}
+}

@@ -1,0 +1,640 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// canary is the token of all agents here.
+const canary = "ghs_canary_of_no_value"
+
+// built is the directory that holds the helper as it is shipped, made by TestMain.
+var built string
+
+// The test binary under the name ghapp stands for ghapp itself: it prints its
+// arguments and its standard input, and ends with this exit code.
+const ghappExit = 7
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "ghapp" {
+		fmt.Printf("%q\n", os.Args[1:])
+		io.Copy(os.Stdout, os.Stdin)
+		os.Exit(ghappExit)
+	}
+	os.Exit(buildAndRun(m))
+}
+
+func buildAndRun(m *testing.M) int {
+	var err error
+	if built, err = os.MkdirTemp("", "helper-"); err == nil {
+		defer os.RemoveAll(built)
+		// TestTwoUsers runs the helper for another user.
+		err = os.Chmod(built, 0o755)
+	}
+	if err == nil {
+		cmd := exec.Command("go", "build", "-trimpath", "-o", built, ".")
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+		cmd.Stderr = os.Stderr
+		err = cmd.Run()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// question is a request as an agent heard it.
+type question struct {
+	operation credential.Operation
+	about     *credential.Credential
+}
+
+// fakeAgent remembers what it was asked, and answers with the canary or refuses.
+type fakeAgent struct {
+	heard   []question
+	refusal error
+	silent  bool
+}
+
+func (a *fakeAgent) Credential(_ context.Context, operation credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+	a.heard = append(a.heard, question{operation, about})
+	if a.refusal != nil || a.silent {
+		return nil, a.refusal
+	}
+	return answerTo(about), nil
+}
+
+func answerTo(about *credential.Credential) *credential.Credential {
+	return credential.Answer(about, "x-access-token", credential.NewSecret(canary), time.Unix(4102444800, 0))
+}
+
+func serve(t *testing.T, h agent.Handler) string {
+	t.Helper()
+	l, err := agent.Listen(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- agent.Serve(context.Background(), l, h) }()
+	t.Cleanup(func() {
+		if err := errors.Join(l.Close(), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Path()
+}
+
+// command returns the helper with socket as its agent's and nothing on PATH.
+func command(t *testing.T, socket string, args ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(built, "git-credential-ghapp"), args...)
+	cmd.Env = []string{"PATH=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	if socket != "" {
+		cmd.Env = append(cmd.Env, "GHAPP_AGENT_SOCK="+socket)
+	}
+	return cmd
+}
+
+// result is what a run of the helper left.
+type result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+func run(t *testing.T, cmd *exec.Cmd, stdin string) result {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+func encode(t *testing.T, c *credential.Credential) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := c.Encode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+const origin = "protocol=https\nhost=github.com\npath=acme/site.git\n"
+
+// S8: git's own bytes, as git 2.39.5, 2.47.3 and 2.55.0 wrote them.
+func TestAnswersGitsOwnBytes(t *testing.T) {
+	names, err := filepath.Glob("../../credential/testdata/git/*")
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no captured requests: %v", err)
+	}
+	for _, name := range names {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request, err := credential.Parse(bytes.NewReader(data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			operation := strings.Split(filepath.Base(name), "-")[2]
+			var a fakeAgent
+			got := run(t, command(t, serve(t, &a), operation), string(data))
+			var want result
+			asked := 1
+			switch credential.Operation(operation) {
+			case credential.Get:
+				want.Stdout = encode(t, answerTo(request))
+			case credential.Store:
+				asked = 0
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if len(a.heard) != asked {
+				t.Fatalf("the agent was asked %d times, want %d", len(a.heard), asked)
+			}
+			for _, q := range a.heard {
+				if string(q.operation) != operation || encode(t, q.about) != string(data) {
+					t.Errorf("the agent heard %s %q", q.operation, encode(t, q.about))
+				}
+			}
+		})
+	}
+}
+
+// S9: what a later git may say is ignored, and the rest answered.
+func TestAnswersRequestsWithUnknownAttributes(t *testing.T) {
+	for name, more := range map[string]string{
+		"keys and lists":     "ntlm=suppressed\nfuture[]=1\nfuture[]=\n=\nHost=evil.example\n",
+		"a capability":       "capability[]=future\n",
+		"the longest line":   "future=" + strings.Repeat("x", credential.MaxLine-len("future=\n")) + "\n",
+		"an empty line":      "\nhost=evil.example\n",
+		"no newline at last": "future=1",
+	} {
+		t.Run(name, func(t *testing.T) {
+			var a fakeAgent
+			got := run(t, command(t, serve(t, &a), "get"), origin+more)
+			want := result{Stdout: "username=x-access-token\npassword=" + canary + "\npassword_expiry_utc=4102444800\n"}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if len(a.heard) != 1 || a.heard[0].about.Host != "github.com" {
+				t.Errorf("the agent heard %+v", a.heard)
+			}
+		})
+	}
+}
+
+// S1, S2, S3 and S7's plain http: no token, and the agent is not even asked.
+func TestGivesNoTokenTo(t *testing.T) {
+	for _, tt := range []struct {
+		name, in, stderr string
+		code             int
+	}{
+		{"newline in a URL", "url=https://evil.example%0ahost=github.com/\n", "newline", exitFailed},
+		{"carriage return in a URL", "url=https://evil.example%0dhost=github.com/\n", "carriage return", exitFailed},
+		{"carriage return", "protocol=https\nhost=evil.example\rhost=github.com\n", "carriage return", exitFailed},
+		{"carriage return at the end", "protocol=https\r\nhost=github.com\r\n", "carriage return", exitFailed},
+		{"NUL", "protocol=https\nhost=github.com\x00.evil.example\n", "NUL", exitFailed},
+		{"no equals sign", "protocol=https\nhost=github.com\nhello\n", "no equals sign", exitFailed},
+		{"too long a line", origin + "x=" + strings.Repeat("x", credential.MaxLine) + "\n", "longer than", exitFailed},
+		{"too much", origin + strings.Repeat("x="+strings.Repeat("x", 1021)+"\n", 1024), "more than", exitFailed},
+		{"nothing", "", "no protocol or no host", exitFailed},
+		{"no host", "protocol=https\npath=acme/site.git\n", "no protocol or no host", exitFailed},
+		{"empty host", "protocol=https\nhost=\n", "no protocol or no host", exitFailed},
+		{"no protocol", "host=github.com\n", "no protocol or no host", exitFailed},
+		{"http", "protocol=http\nhost=github.com\n", `no token for "github.com" over "http"`, exitDone},
+		{"http to what only looks like this machine", "protocol=http\nhost=127.0.0.1.evil.example\n", "no token for", exitDone},
+		{"another protocol", "protocol=smtp\nhost=github.com\n", "no token for", exitDone},
+		{"http to a host that moves the cursor", "protocol=http\nhost=\x1b[2Jgithub.com\u202e\n", `"\x1b[2Jgithub.com\u202e"`, exitDone},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var a fakeAgent
+			got := run(t, command(t, serve(t, &a), "get"), tt.in)
+			if got.Stdout != "" || got.Code != tt.code || !strings.Contains(got.Stderr, tt.stderr) {
+				t.Errorf("got %+v, want code %d and %q", got, tt.code, tt.stderr)
+			}
+			if !isOneLine(got.Stderr) {
+				t.Errorf("not one printable line: %q", got.Stderr)
+			}
+			if len(a.heard) > 0 {
+				t.Errorf("the agent was asked for %+v", a.heard[0].about)
+			}
+		})
+	}
+}
+
+func isOneLine(s string) bool {
+	line, ok := strings.CutSuffix(s, "\n")
+	return ok && !strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r == 0x7f || r == 0x202e })
+}
+
+// S7: the agent decides by the host, so it must hear the host as it was said.
+func TestTheAgentHearsTheHostAsItWasSaid(t *testing.T) {
+	for _, host := range []string{
+		"github.com", "GITHUB.COM", "github.com.", "github.com:443", "github.com:444", "github.com.evil.example",
+		"evilgithub.com", "user@github.com@evil.example", "xn--gthub-n4a.com", " github.com", "g\u0131thub.com",
+	} {
+		a := fakeAgent{silent: true}
+		got := run(t, command(t, serve(t, &a), "get"), "protocol=https\nhost="+host+"\n")
+		if diff := cmp.Diff(result{}, got); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", host, diff)
+		}
+		if len(a.heard) != 1 || a.heard[0].about.Host != host {
+			t.Errorf("%s: the agent heard %+v", host, a.heard)
+		}
+	}
+}
+
+func TestRefusalIsToldAndEndsTheSearch(t *testing.T) {
+	for _, tt := range []struct {
+		operation string
+		want      result
+	}{
+		{"get", result{"quit=1\n", "git-credential-ghapp: acme/site: not installed\\n\\x1b[2J\n", exitDone}},
+		{"erase", result{"", "git-credential-ghapp: acme/site: not installed\\n\\x1b[2J\n", exitFailed}},
+	} {
+		a := fakeAgent{refusal: errors.New("acme/site: not installed\n\x1b[2J")}
+		got := run(t, command(t, serve(t, &a), tt.operation), origin)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", tt.operation, diff)
+		}
+	}
+}
+
+// TestBrokenAgentGivesNothing answers in ways no agent of ours does.
+func TestBrokenAgentGivesNothing(t *testing.T) {
+	for _, tt := range []struct{ name, answer, stderr string }{
+		{"hangs up", "", "hung up before it answered"},
+		{"hangs up within the token", "ghapp-agent/1 ok 100\nusername=x-access-token\npassword=" + canary, "hung up before it answered"},
+		{"another protocol", "HTTP/1.1 200 OK\r\n\r\n" + canary, "not the protocol"},
+		{"another version", "ghapp-agent/2 ok 0\n", "not the protocol"},
+		{"no description", "ghapp-agent/1 ok 23\n" + canary + "\n", "no equals sign"},
+		{"carriage return", "ghapp-agent/1 ok 24\npassword=" + canary[:13] + "\r\n", "carriage return"},
+		{"too long", "ghapp-agent/1 ok 9999999\n", "more than"},
+		{"endless line", strings.Repeat(canary, 1000), "malformed frame"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l, err := agent.Listen(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				conn, err := l.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				// Read first, or else the client cannot write what is not heard.
+				io.CopyN(io.Discard, conn, int64(len(fmt.Sprintf("ghapp-agent/1 get %d\n%s", len(origin), origin))))
+				io.WriteString(conn, tt.answer)
+			}()
+			got := run(t, command(t, l.Path(), "get"), origin)
+			if got.Stdout != "quit=1\n" || got.Code != exitDone || !strings.Contains(got.Stderr, tt.stderr) || !isOneLine(got.Stderr) {
+				t.Errorf("got %+v, want quit=1 and %q", got, tt.stderr)
+			}
+			if strings.Contains(got.Stderr, canary) {
+				t.Errorf("shows the token: %q", got.Stderr)
+			}
+		})
+	}
+}
+
+func TestAsksNoAgentOthersCouldHaveStarted(t *testing.T) {
+	var a fakeAgent
+	socket := serve(t, &a)
+	if err := os.Chmod(filepath.Dir(socket), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, command(t, socket, "get"), origin)
+	if got.Stdout != "quit=1\n" || !strings.Contains(got.Stderr, "can be written by other users") || len(a.heard) > 0 {
+		t.Errorf("got %+v, the agent heard %v", got, a.heard)
+	}
+}
+
+// TestTwoUsers lets a real second user ask, which only root can.
+func TestTwoUsers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	var a fakeAgent
+	socket := serve(t, &a)
+	dir := filepath.Dir(socket)
+	for _, open := range []bool{false, true} {
+		if open {
+			for name, mode := range map[string]os.FileMode{filepath.Dir(filepath.Dir(dir)): 0o755, dir: 0o755, socket: 0o666} {
+				if err := os.Chmod(name, mode); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		cmd := command(t, socket, "get")
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		got := run(t, cmd, origin)
+		want := map[bool]string{false: "permission denied", true: "belongs to user 0, not 65534"}[open]
+		if got.Stdout != "quit=1\n" || !strings.Contains(got.Stderr, want) || len(a.heard) > 0 {
+			t.Errorf("got %+v, want %q", got, want)
+		}
+	}
+}
+
+// blocked is an agent that waits for its client to go away.
+type blocked struct{ called, gone chan struct{} }
+
+func (b blocked) Credential(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+	close(b.called)
+	<-ctx.Done()
+	close(b.gone)
+	return nil, ctx.Err()
+}
+
+func TestDiesOfASignalSilentlyAndTheAgentStops(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
+		b := blocked{make(chan struct{}), make(chan struct{})}
+		cmd := command(t, serve(t, b), "get")
+		var stdout, stderr bytes.Buffer
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(origin), &stdout, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-b.called
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		<-b.gone
+		cmd.Wait()
+		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != signal {
+			t.Errorf("%v: ended with %v", signal, cmd.ProcessState)
+		}
+		if stdout.Len()+stderr.Len() > 0 {
+			t.Errorf("%v: printed %q, %q", signal, &stdout, &stderr)
+		}
+	}
+}
+
+// slow is an agent that answers when it is told to.
+type slow struct{ called, answer chan struct{} }
+
+func (s slow) Credential(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+	close(s.called)
+	<-s.answer
+	return answerTo(about), nil
+}
+
+func TestWaitsForASlowAgent(t *testing.T) {
+	s := slow{make(chan struct{}), make(chan struct{})}
+	cmd := command(t, serve(t, s), "get")
+	var stdout bytes.Buffer
+	cmd.Stdin, cmd.Stdout = strings.NewReader(origin), &stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	<-s.called
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("did not wait: %v", err)
+	}
+	close(s.answer)
+	if err := cmd.Wait(); err != nil || !strings.Contains(stdout.String(), canary) {
+		t.Errorf("ended with %v, printed %q", err, &stdout)
+	}
+}
+
+func TestDiesSilentlyIfNobodyReads(t *testing.T) {
+	var a fakeAgent
+	cmd := command(t, serve(t, &a), "get")
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	var stderr bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(origin), write, &stderr
+	cmd.Run()
+	write.Close()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGPIPE || stderr.Len() > 0 {
+		t.Errorf("ended with %v, printed %q", cmd.ProcessState, &stderr)
+	}
+}
+
+func TestWithoutAnAgentGhappAnswers(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// place puts program into a new directory under name.
+	place := func(t *testing.T, name, program string) string {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	// install returns a directory with the helper itself and ghapp beside it.
+	install := func(t *testing.T) string {
+		t.Helper()
+		dir := place(t, "ghapp", self)
+		data, err := os.ReadFile(filepath.Join(built, "git-credential-ghapp"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "git-credential-ghapp"), data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	dead := filepath.Join(t.TempDir(), "agent")
+	socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: dead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket.SetUnlinkOnClose(false)
+	socket.Close()
+
+	for _, tt := range []struct {
+		name   string
+		socket string
+		args   []string
+		want   string
+	}{
+		{"no agent is named", "", []string{"get"}, `["credential" "get"]`},
+		{"the agent's socket is missing", "/nonexistent/agent", []string{"get"}, `["credential" "get"]`},
+		{"the agent is dead", dead, []string{"get"}, `["credential" "get"]`},
+		{"erase", "", []string{"erase"}, `["credential" "erase"]`},
+		{"flags are passed on", "", []string{"--app", "Iv23li", "-q", "get"}, `["credential" "--app" "Iv23li" "-q" "get"]`},
+		{"flags name an identity no agent was asked for", "live", []string{"--app=Iv23li", "get"}, `["credential" "--app=Iv23li" "get"]`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var a fakeAgent
+			if tt.socket == "live" {
+				tt.socket = serve(t, &a)
+			}
+			// ghapp has what git said, whole; what it is not is ours to judge.
+			want := result{Stdout: tt.want + "\n" + "protocol=http\nhost=\r\n" + origin, Code: ghappExit}
+			stdin := "protocol=http\nhost=\r\n" + origin
+
+			onPath := command(t, tt.socket, tt.args...)
+			onPath.Env = append(onPath.Env, "PATH="+place(t, "ghapp", self))
+			beside := command(t, tt.socket, tt.args...)
+			beside.Path = filepath.Join(install(t), "git-credential-ghapp")
+			linked := command(t, tt.socket, tt.args...)
+			linked.Path = filepath.Join(place(t, "git-credential-ghapp", filepath.Join(install(t), "git-credential-ghapp")), "git-credential-ghapp")
+			for where, cmd := range map[string]*exec.Cmd{"on PATH": onPath, "beside": beside, "beside the link's target": linked} {
+				if diff := cmp.Diff(want, run(t, cmd, stdin)); diff != "" {
+					t.Errorf("ghapp %s: (-want +got):\n%s", where, diff)
+				}
+			}
+			if len(a.heard) > 0 {
+				t.Errorf("the agent was asked")
+			}
+		})
+	}
+
+	t.Run("beside wins over PATH", func(t *testing.T) {
+		cmd := command(t, "", "get")
+		cmd.Path = filepath.Join(install(t), "git-credential-ghapp")
+		cmd.Env = append(cmd.Env, "PATH="+place(t, "ghapp", "/bin/false"))
+		if got := run(t, cmd, origin); got.Code != ghappExit {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("not from the working directory", func(t *testing.T) {
+		cmd := command(t, "", "get")
+		cmd.Dir = place(t, "ghapp", self)
+		cmd.Env = append(cmd.Env, "PATH=.")
+		if got := run(t, cmd, origin); got.Code != exitDone || got.Stdout != "quit=1\n" {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("the longest request", func(t *testing.T) {
+		cmd := command(t, "", "get")
+		cmd.Env = append(cmd.Env, "PATH="+place(t, "ghapp", self))
+		stdin := strings.Repeat("x", credential.MaxSize)
+		if got := run(t, cmd, stdin); got.Stdout != `["credential" "get"]`+"\n"+stdin {
+			t.Errorf("ghapp read %d bytes", len(got.Stdout))
+		}
+	})
+}
+
+func TestWithoutAgentAndGhapp(t *testing.T) {
+	reason := fmt.Sprintf("git-credential-ghapp: no agent is running and ghapp is neither in %s nor on PATH\n", built)
+	for operation, want := range map[string]result{
+		"get":   {"quit=1\n", reason, exitDone},
+		"erase": {"", reason, exitFailed},
+	} {
+		if diff := cmp.Diff(want, run(t, command(t, "", operation), origin)); diff != "" {
+			t.Errorf("%s: (-want +got):\n%s", operation, diff)
+		}
+	}
+}
+
+// What needs neither agent nor ghapp: there is none here.
+func TestAnswersByItself(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want result
+	}{
+		{[]string{"capability"}, result{Stdout: "version 0\ncapability authtype\n"}},
+		{[]string{"store"}, result{}},
+		{[]string{"--app", "x", "store"}, result{}},
+		{[]string{"list-future"}, result{}},
+		{nil, result{Stderr: usage + "\n", Code: exitUsage}},
+		{[]string{"--version"}, result{Stderr: usage + "\n", Code: exitUsage}},
+		{[]string{"get", "-q"}, result{Stderr: usage + "\n", Code: exitUsage}},
+	} {
+		if diff := cmp.Diff(tt.want, run(t, command(t, "", tt.args...), origin)); diff != "" {
+			t.Errorf("%q: (-want +got):\n%s", tt.args, diff)
+		}
+	}
+}
+
+// TestStoreTakesAllThatIsWritten: who writes more than a pipe holds is neither
+// blocked nor killed.
+func TestStoreTakesAllThatIsWritten(t *testing.T) {
+	cmd := command(t, "", "store")
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(stdin, strings.Repeat("x", credential.MaxSize)); err != nil {
+		t.Error(err)
+	}
+	stdin.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestGitAndTheHelper lets the git of this machine find the helper by its name,
+// as "helper = ghapp" has it.
+func TestGitAndTheHelper(t *testing.T) {
+	gitPath, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// After ours a helper is asked that would tell of it.
+	witness := filepath.Join(t.TempDir(), "asked")
+	fill := func(t *testing.T, h agent.Handler) result {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), gitPath, "-c", "credential.helper=", "-c", "credential.helper=ghapp",
+			"-c", "credential.helper=!touch '"+witness+"'; false", "-c", "credential.useHttpPath=true", "credential", "fill")
+		cmd.Env = []string{
+			"PATH=" + built + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+			"GHAPP_AGENT_SOCK=" + serve(t, h),
+		}
+		return run(t, cmd, origin)
+	}
+	t.Run("a token", func(t *testing.T) {
+		got := fill(t, &fakeAgent{})
+		if !strings.Contains(got.Stdout, "\npassword="+canary+"\n") || got.Stderr != "" || got.Code != 0 {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("a refusal", func(t *testing.T) {
+		got := fill(t, &fakeAgent{refusal: errors.New("acme/site: not installed")})
+		want := result{"", "git-credential-ghapp: acme/site: not installed\nfatal: credential helper 'ghapp' told us to quit\n", 128}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	if _, err := os.Stat(witness); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the next helper was asked: %v", err)
+	}
+	t.Run("not ours", func(t *testing.T) {
+		if got := fill(t, &fakeAgent{silent: true}); got.Code != 128 {
+			t.Errorf("got %+v", got)
+		}
+		if _, err := os.Stat(witness); err != nil {
+			t.Errorf("the next helper was not asked: %v", err)
+		}
+	})
+}

@@ -1,0 +1,121 @@
+// Package credential speaks git's credential protocol: the lines of key=value
+// that git and its credential helpers exchange on standard input and output.
+// [Parse] reads a description, [Credential.Encode] prints one, and [Answer]
+// builds what a helper says to a get.
+//
+// The format, its attributes and its capabilities are those of git's own page,
+// https://git-scm.com/docs/git-credential#IOFMT. Where that page is silent the
+// package does what git's credential.c does, with one exception: a carriage
+// return is refused wherever it stands, because readers that took it for a line
+// end let a URL forge an attribute (CVE-2024-52006, CVE-2020-5260).
+//
+// The package neither opens files nor connections, and knows no host.
+package credential
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+// Operation is the last argument git gives to a credential helper,
+// https://git-scm.com/docs/gitcredentials#_custom_helpers.
+type Operation string
+
+// The operations of a credential helper. A helper ignores any other silently,
+// which leaves git room to add some.
+const (
+	Get        Operation = "get"        // asks for a credential
+	Store      Operation = "store"      // says that a credential worked
+	Erase      Operation = "erase"      // says that a credential was refused
+	Capability Operation = "capability" // asks for [Announcement]
+)
+
+// CapabilityAuthType is the capability whose owner understands the attributes
+// authtype, credential and ephemeral. git has it since 2.46.
+const CapabilityAuthType = "authtype"
+
+// Announcement is what a helper prints for the operation [Capability]: the
+// capabilities that [Answer] makes use of,
+// https://git-scm.com/docs/git-credential#CAPA-IOFMT.
+const Announcement = "version 0\ncapability " + CapabilityAuthType + "\n"
+
+// Secret is text that does not print: every way Go has of printing it gives
+// [redacted], and its method Reveal is the only way to the text. The zero value
+// holds nothing.
+type Secret = redact.Secret
+
+// NewSecret returns a Secret that holds text.
+func NewSecret(text string) Secret { return redact.NewSecret(text) }
+
+// Credential is a description as git and a helper exchange it: the request of a
+// get, its answer, or what a store or an erase is about. An attribute that was
+// not given, or given empty, is the zero value of its field.
+//
+// No way of printing a Credential shows a secret; only [Credential.Encode]
+// writes them.
+type Credential struct {
+	Capabilities []string // capability[]: what the writer understands
+
+	AuthType  string // authtype: the HTTP authentication scheme Encoded is for
+	Encoded   Secret // credential: what follows AuthType in the Authorization header
+	Ephemeral bool   // ephemeral: Encoded is not to be saved by any helper
+
+	Protocol          string    // protocol: "https"
+	Host              string    // host: with the port, if the URL had one
+	Path              string    // path: without a leading slash; git sends it with credential.useHttpPath only
+	Username          string    // username
+	Password          Secret    // password
+	OAuthRefreshToken Secret    // oauth_refresh_token
+	PasswordExpiry    time.Time // password_expiry_utc, to the second; zero is never
+
+	WWWAuth  []string // wwwauth[]: the WWW-Authenticate headers git was answered with
+	Continue bool     // continue: another round of a multistage authentication follows
+	State    []string // state[]: opaque, handed back to the helper that said it
+	Quit     bool     // quit: ask no other helper and no person
+}
+
+// Has reports whether the writer of c announced capability.
+func (c *Credential) Has(capability string) bool {
+	return slices.Contains(c.Capabilities, capability)
+}
+
+// Login returns the user name and the password c carries, whether as username
+// and password or encoded for HTTP's Basic scheme (RFC 7617). What c does not
+// carry is empty. A helper compares the password of an erase with what it holds.
+func (c *Credential) Login() (username string, password Secret) {
+	if c.Encoded.IsZero() || !strings.EqualFold(c.AuthType, "Basic") {
+		return c.Username, c.Password
+	}
+	text, err := base64.StdEncoding.DecodeString(c.Encoded.Reveal())
+	if err != nil {
+		return c.Username, c.Password
+	}
+	username, secret, _ := strings.Cut(string(text), ":")
+	return username, NewSecret(secret)
+}
+
+// Answer returns what a helper answers to the get request: username and
+// password until expiry, which may be the zero time when there is none.
+//
+// A git that announces the capability authtype (2.46 and later) is given the
+// Basic header ready-made, marked ephemeral, and no password beside it. A
+// password would be saved by every other helper the user has configured, and
+// git would set it on its HTTP handle, from where it follows a redirect to
+// another host when http.proactiveAuth is on; the header does neither.
+func Answer(request *Credential, username string, password Secret, expiry time.Time) *Credential {
+	if !request.Has(CapabilityAuthType) {
+		return &Credential{Username: username, Password: password, PasswordExpiry: expiry}
+	}
+	pair := username + ":" + password.Reveal()
+	return &Credential{
+		Capabilities:   []string{CapabilityAuthType},
+		AuthType:       "Basic",
+		Encoded:        NewSecret(base64.StdEncoding.EncodeToString([]byte(pair))),
+		Ephemeral:      true,
+		PasswordExpiry: expiry,
+	}
+}

@@ -1,0 +1,150 @@
+package credential_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// sameSecrets lets cmp look into secrets, and keeps them out of its reports.
+var sameSecrets = cmp.Comparer(func(a, b credential.Secret) bool { return a.Reveal() == b.Reveal() })
+
+func encode(t *testing.T, c *credential.Credential) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := c.Encode(&out); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestAnswer(t *testing.T) {
+	expiry := time.Unix(4102444800, 999)
+	token := credential.NewSecret("ghs_example")
+	for _, tt := range []struct {
+		name    string
+		request *credential.Credential
+		expiry  time.Time
+		want    string
+	}{
+		{"git before 2.46 is given a password", &credential.Credential{}, expiry,
+			"username=x-access-token\npassword=ghs_example\npassword_expiry_utc=4102444800\n"},
+		{"another capability changes nothing", &credential.Credential{Capabilities: []string{"state"}}, time.Time{},
+			"username=x-access-token\npassword=ghs_example\n"},
+		{"git from 2.46 on is given a header and no password", &credential.Credential{Capabilities: []string{"authtype", "state"}}, expiry,
+			"capability[]=authtype\nauthtype=Basic\ncredential=eC1hY2Nlc3MtdG9rZW46Z2hzX2V4YW1wbGU=\nephemeral=1\npassword_expiry_utc=4102444800\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := credential.Answer(tt.request, "x-access-token", token, tt.expiry)
+			if diff := cmp.Diff(tt.want, encode(t, got)); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+			username, password := got.Login()
+			if username != "x-access-token" || password.Reveal() != "ghs_example" {
+				t.Errorf("Login() = %q, %q", username, password.Reveal())
+			}
+		})
+	}
+}
+
+func TestLogin(t *testing.T) {
+	for _, tt := range []struct{ name, in, username, password string }{
+		{"nothing", "", "", ""},
+		{"password", "username=u\npassword=p", "u", "p"},
+		{"basic in git's spelling", "authtype=basic\ncredential=dTpwOnE=", "u", "p:q"},
+		{"basic wins", "username=x\npassword=y\nauthtype=Basic\ncredential=dTpw", "u", "p"},
+		{"bearer is not a login", "authtype=Bearer\ncredential=dTpw", "", ""},
+		{"not base64", "username=u\npassword=p\nauthtype=Basic\ncredential=%", "u", "p"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := credential.Parse(strings.NewReader(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if username, password := c.Login(); username != tt.username || password.Reveal() != tt.password {
+				t.Errorf("Login() = %q, %q", username, password.Reveal())
+			}
+		})
+	}
+}
+
+func TestAnnouncementNamesWhatAnswerUses(t *testing.T) {
+	if credential.Announcement != "version 0\ncapability authtype\n" {
+		t.Errorf("Announcement = %q", credential.Announcement)
+	}
+}
+
+func TestCheckOrigin(t *testing.T) {
+	for _, tt := range []struct {
+		protocol, host string
+		want           error
+	}{
+		{"https", "github.com", nil},
+		{"https", "ghes.example:8443", nil},
+		{"http", "localhost", nil},
+		{"http", "localhost:8080", nil},
+		{"http", "127.0.0.1", nil},
+		{"http", "127.8.9.10:80", nil},
+		{"http", "[::1]", nil},
+		{"http", "[::1]:8080", nil},
+		{"", "github.com", credential.ErrNoOrigin},
+		{"https", "", credential.ErrNoOrigin},
+		{"", "", credential.ErrNoOrigin},
+		{"http", "github.com", credential.ErrNotHTTPS},
+		{"HTTPS", "github.com", credential.ErrNotHTTPS},
+		{"ssh", "github.com", credential.ErrNotHTTPS},
+		{"ssh", "localhost", credential.ErrNotHTTPS},
+		{"http", "0.0.0.0", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1.evil.example", credential.ErrNotHTTPS},
+		{"http", "localhost.evil.example", credential.ErrNotHTTPS},
+		{"http", "localhost:80@evil.example", credential.ErrNotHTTPS},
+		{"http", "localhost:", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1@evil.example", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1:80:81", credential.ErrNotHTTPS},
+		{"http", "evil.example:80", credential.ErrNotHTTPS},
+		{"http", "[fe80::1]:80", credential.ErrNotHTTPS},
+	} {
+		t.Run(tt.protocol+"://"+tt.host, func(t *testing.T) {
+			c := credential.Credential{Protocol: tt.protocol, Host: tt.host}
+			if err := c.CheckOrigin(); !errors.Is(err, tt.want) {
+				t.Errorf("CheckOrigin() = %v, want %v", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNoWayOfPrintingShowsASecret(t *testing.T) {
+	const canary = "canary"
+	c := &credential.Credential{
+		Encoded:           credential.NewSecret(canary),
+		Password:          credential.NewSecret(canary),
+		OAuthRefreshToken: credential.NewSecret(canary),
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("", "credential", c)
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, printed := range map[string]string{
+		"%v": fmt.Sprintf("%v", c), "%+v": fmt.Sprintf("%+v", c), "%#v": fmt.Sprintf("%#v", c),
+		"%v of the value": fmt.Sprintf("%v", *c), "%+v of the value": fmt.Sprintf("%+v", *c),
+		"JSON": string(text), "slog": log.String(),
+	} {
+		if strings.Contains(printed, canary) {
+			t.Errorf("%s shows a secret: %s", name, printed)
+		}
+	}
+	if got := encode(t, c); strings.Count(got, canary) != 3 {
+		t.Errorf("Encode left a secret out: %q", got)
+	}
+}
