@@ -245,7 +245,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	defer answer.Body.Close()
 	received := time.Now()
 	c.Clock.observe(answer.Header, sent, received)
-	path := answer.Request.URL.EscapedPath()
+	path := withoutCredential(req, answer.Request.URL.EscapedPath())
 	c.Log.Debug("GitHub answered", "method", r.method, "path", path, "status", answer.StatusCode,
 		"request", answer.Header.Get("X-GitHub-Request-Id"), "took", received.Sub(sent).Round(time.Millisecond))
 
@@ -255,11 +255,9 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 		if location := answer.Header.Get("Location"); location != "" && answer.StatusCode < 400 {
 			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
 		}
-		if _, secret, ok := strings.Cut(req.Header.Get("Authorization"), " "); ok {
-			// A proxy that shows the request it was sent shows the credential.
-			body = bytes.ReplaceAll(body, []byte(secret), []byte(redact.Placeholder))
-		}
-		return nil, newError(answer, body, received, c.Clock.Offset())
+		refusal := newError(answer, []byte(withoutCredential(req, string(body))), received, c.Clock.Offset())
+		refusal.Method, refusal.Path = r.method, path
+		return nil, refusal
 	case out == nil:
 		if answer.StatusCode != http.StatusNoContent {
 			return nil, &BodyError{r.method, path, fmt.Sprintf("its status is %d, not 204", answer.StatusCode)}
@@ -379,7 +377,21 @@ func sendError(caller, timed context.Context, req *http.Request, err error) erro
 	case timed.Err() != nil:
 		err = context.Cause(timed)
 	}
+	// net/http quotes what it cannot read of an answer.
+	if text := err.Error(); withoutCredential(req, text) != text {
+		err = errors.New(withoutCredential(req, text))
+	}
 	return &NetworkError{Host: req.URL.Host, Err: err}
+}
+
+// withoutCredential takes the credential of a request out of what came back: a
+// proxy that shows what it was sent shows that too.
+func withoutCredential(req *http.Request, text string) string {
+	_, secret, ok := strings.Cut(req.Header.Get("Authorization"), " ")
+	if !ok || secret == "" {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, redact.Placeholder)
 }
 
 // BodyError is an answer with a good status whose body is not what GitHub

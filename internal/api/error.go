@@ -62,11 +62,10 @@ func (e *Error) retryable() bool {
 }
 
 // newError reads the class of an answer from its headers and its bounded body. It
-// came at now, on the local clock, which offset turns into the server's.
+// came at now, on the local clock, which offset turns into the server's. What was
+// asked is for the caller to fill in.
 func newError(r *http.Response, body []byte, now time.Time, offset time.Duration) *Error {
 	e := &Error{
-		Method:              r.Request.Method,
-		Path:                r.Request.URL.EscapedPath(),
 		Status:              r.StatusCode,
 		RequestID:           printable(r.Header.Get("X-GitHub-Request-Id"), 80),
 		AcceptedPermissions: printable(r.Header.Get("X-Accepted-GitHub-Permissions"), 200),

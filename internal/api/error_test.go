@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +23,9 @@ func answerAt(now time.Time, offset time.Duration, status int, body string, head
 	for i := 0; i+1 < len(headers); i += 2 {
 		h.Set(headers[i], headers[i+1])
 	}
-	r := &http.Response{StatusCode: status, Header: h, Request: &http.Request{Method: "GET", URL: &url.URL{Path: "/app"}}}
-	return newError(r, []byte(body), now, offset)
+	e := newError(&http.Response{StatusCode: status, Header: h}, []byte(body), now, offset)
+	e.Method, e.Path = "GET", "/app"
+	return e
 }
 
 func TestErrorCarriesGitHubsMessageAndRequestID(t *testing.T) {

@@ -1,0 +1,351 @@
+package ghapp
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/jwt"
+)
+
+// DefaultAPIVersion is the REST API version asked for where [Config] names none
+// (https://docs.github.com/en/rest/about-the-rest-api/api-versions).
+const DefaultAPIVersion = "2022-11-28"
+
+// NoAPIVersion in [Config] leaves the version header out, for a GitHub Enterprise
+// Server that knows no versions.
+const NoAPIVersion = "none"
+
+// Signer signs a message with the App's private key: RSASSA-PKCS1-v1_5 with
+// SHA-256 (RFC 7518 section 3.3). It is given the message, not its digest, since
+// ssh-agents and some hardware hash for themselves. A Signer that also has
+//
+//	Public() crypto.PublicKey
+//
+// as [crypto.Signer] has, lets errors name the key by its fingerprint and keeps
+// tokens of different keys apart in a [Store]. It is safe for concurrent use.
+type Signer interface {
+	Sign(ctx context.Context, message []byte) ([]byte, error)
+}
+
+// FromCryptoSigner returns a [Signer] over an RSA crypto.Signer, such as the
+// adapters of cloud key services. Its Sign cannot be cancelled while key signs.
+func FromCryptoSigner(key crypto.Signer) Signer { return cryptoSigner{key} }
+
+type cryptoSigner struct{ key crypto.Signer }
+
+func (s cryptoSigner) Public() crypto.PublicKey { return s.key.Public() }
+
+func (s cryptoSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256(message)
+	return s.key.Sign(nil, digest[:], crypto.SHA256)
+}
+
+// Config says which App, on which GitHub, with which key.
+type Config struct {
+	// Host is github.com where empty, or a GitHub Enterprise Server, or NAME.ghe.com.
+	// http:// before a loopback host is allowed, for tests.
+	Host string
+	// APIURL is derived from Host where empty.
+	APIURL string
+	// APIVersion is sent as X-GitHub-Api-Version; empty: [DefaultAPIVersion],
+	// [NoAPIVersion]: not sent.
+	APIVersion string
+
+	// Issuer is the App's client ID (which GitHub recommends) or its App ID.
+	// Required.
+	Issuer string
+	// Signer holds the App's private key. Required.
+	Signer Signer
+
+	// Transport sends the requests. Nil: net/http's, with the environment's proxy.
+	Transport http.RoundTripper
+	// UserAgent goes before our own in the User-Agent header; may be empty.
+	UserAgent string
+	// MaxWait bounds the waiting between the attempts at one request. 0: one
+	// minute. Negative: no second attempt.
+	MaxWait time.Duration
+	// Store shares tokens with other processes. Nil: this process alone.
+	Store Store
+	// Log is told of retries, renewals and a wrong clock. Nil: nothing is logged.
+	Log *slog.Logger
+}
+
+// App is a GitHub App: the way from its key to tokens. It is safe for concurrent
+// use and not to be copied.
+type App struct {
+	host        api.Host
+	issuer      string
+	fingerprint string // of the public key, or empty
+	signer      Signer
+	api         *api.Client
+	store       Store
+	log         *slog.Logger
+
+	start  time.Time // what monotonic readings are relative to
+	flight singleflight.Group
+	tokens sync.Map // cache key -> *entry
+	places sync.Map // cache key -> place
+	signed atomic.Pointer[JWT]
+	warned atomic.Bool // of the clock
+}
+
+// issuerPattern is an App ID or a client ID (Iv1.… of old, Iv23… of today).
+var issuerPattern = regexp.MustCompile(`^([1-9][0-9]{0,18}|Iv[A-Za-z0-9.]{8,60})$`)
+
+// New checks the configuration and returns its App. It asks nothing of GitHub.
+// The error names everything that is wrong and has the Kind [ErrInvalid].
+func New(c Config) (*App, error) {
+	var problems []string
+	host, err := api.ParseHost(c.Host, c.APIURL)
+	if err != nil {
+		problems = append(problems, err.Error())
+	}
+	switch {
+	case c.Issuer == "":
+		problems = append(problems, "no App is named: its client ID or App ID is needed")
+	case !issuerPattern.MatchString(c.Issuer):
+		what := "what names the App"
+		if len(c.Issuer) <= 20 { // longer than a client ID, it may be the client secret, or a key
+			what = strconv.Quote(c.Issuer)
+		}
+		problems = append(problems, what+" is neither a client ID (Iv23li…) nor an App ID (a number)")
+	}
+	if c.Signer == nil {
+		problems = append(problems, "no private key is given")
+	}
+	if len(problems) > 0 {
+		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: errors.New(strings.Join(problems, "; "))}
+	}
+	client, err := c.client(host)
+	if err != nil {
+		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: err}
+	}
+	return &App{
+		host: host, issuer: c.Issuer, fingerprint: fingerprint(c.Signer), signer: c.Signer,
+		api: client, store: c.Store, log: client.Log, start: time.Now(),
+	}, nil
+}
+
+// client is the REST client of a configuration, which needs no App.
+func (c Config) client(host api.Host) (*api.Client, error) {
+	switch c.APIVersion {
+	case "":
+		c.APIVersion = DefaultAPIVersion
+	case NoAPIVersion:
+		c.APIVersion = ""
+	}
+	agent := "ghapp"
+	if c.UserAgent != "" {
+		agent = c.UserAgent + " " + agent
+	}
+	return api.New(api.Options{
+		Host: host, Transport: c.Transport, UserAgent: agent, Version: c.APIVersion, MaxWait: c.MaxWait, Log: c.Log,
+	})
+}
+
+// fingerprint is that of GitHub's settings page: SHA-256 of the public key's
+// SubjectPublicKeyInfo.
+func fingerprint(s Signer) string {
+	named, ok := s.(interface{ Public() crypto.PublicKey })
+	if !ok {
+		return ""
+	}
+	key, ok := named.Public().(*rsa.PublicKey)
+	if !ok {
+		return ""
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(der)
+	return "SHA256:" + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Format implements [fmt.Formatter]: with every verb an App prints as its issuer
+// and host, and not as the state it holds, which others may be changing.
+func (a *App) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "App %s on %s", a.issuer, a.host.Name) }
+
+// Host is the host of the App's repositories, such as github.com.
+func (a *App) Host() string { return a.host.Name }
+
+// Origin is scheme and host of the App's repositories, such as https://github.com.
+func (a *App) Origin() string { return a.host.Origin }
+
+// Issuer is the client ID or App ID.
+func (a *App) Issuer() string { return a.issuer }
+
+// Fingerprint is the key's fingerprint as GitHub shows it, or "" where the Signer
+// does not tell its public key.
+func (a *App) Fingerprint() string { return a.fingerprint }
+
+// ClockOffset is what has to be added to this machine's clock to get GitHub's,
+// as measured from the last answer; 0 where they agree to the second.
+func (a *App) ClockOffset() time.Duration { return a.api.Clock.Offset() }
+
+// JWT is a signed JSON Web Token of the App. It opens the endpoints of the App
+// itself, not repositories.
+type JWT struct {
+	Secret    Secret
+	ExpiresAt time.Time // on GitHub's clock
+}
+
+// jwtReserve is the life a JWT must have left to be used once more.
+const jwtReserve = time.Minute
+
+// JWT returns a JSON Web Token that is good for a minute at least, signed anew
+// where the last one is not. The error has the Kind [ErrKey].
+func (a *App) JWT(ctx context.Context) (*JWT, error) {
+	if j := a.signed.Load(); j != nil && j.ExpiresAt.Sub(a.api.Clock.Now()) > jwtReserve {
+		return j, nil
+	}
+	signed, err := merge(ctx, &a.flight, "jwt", func(ctx context.Context) (*JWT, error) {
+		secret, expires, err := jwt.Sign(ctx, a.signer, a.issuer, a.api.Clock.Now())
+		if err != nil {
+			return nil, &Error{Kind: ErrKey, Op: "sign as App " + a.issuer, Err: err}
+		}
+		j := &JWT{secret, expires}
+		a.signed.Store(j)
+		return j, nil
+	})
+	return signed, err
+}
+
+// authorization is the App's own, for [api.Client].
+func (a *App) authorization(ctx context.Context) (string, Secret, error) {
+	j, err := a.JWT(ctx)
+	if err != nil {
+		return "", Secret{}, err
+	}
+	return "Bearer", j.Secret, nil
+}
+
+// asApp makes a call with the App's JWT. Where GitHub finds its times wrong, that
+// very answer has set our clock: the call is made once more with a new JWT.
+func asApp[T any](a *App, op string, call func(api.Authorization) (T, error)) (T, error) {
+	value, err := call(a.authorization)
+	if !isClock(err) {
+		return value, explain(op, err)
+	}
+	offset := a.api.Clock.Offset()
+	if offset != 0 && a.warned.CompareAndSwap(false, true) {
+		a.log.Warn("this machine's clock is off; GitHub's is used instead", "seconds", int(offset.Round(time.Second).Seconds()))
+	}
+	a.signed.Store(nil)
+	value, err = call(a.authorization)
+	err = explain(op, err)
+	if e, ok := errors.AsType[*Error](err); ok && e.Kind == ErrClockOff {
+		e.Offset = offset
+	}
+	return value, err
+}
+
+func isClock(err error) bool {
+	answer, ok := errors.AsType[*api.Error](err)
+	return ok && kindOf(answer) == ErrClockOff
+}
+
+// Info is what GitHub knows of an App (GET /app).
+type Info struct {
+	ID          int64
+	ClientID    string // empty on an old GitHub Enterprise Server
+	Slug        string
+	Name        string
+	Owner       string
+	Permissions Permissions // that the App asks for
+	URL         string      // its public page
+}
+
+// Info asks GitHub who the App is: proof that key and issuer belong together. Of
+// its Kinds, [ErrKeyMismatch], [ErrAppUnknown] and [ErrClockOff] are the telling
+// ones.
+func (a *App) Info(ctx context.Context) (*Info, error) {
+	app, err := asApp(a, "read App "+a.issuer, func(auth api.Authorization) (*api.App, error) {
+		return a.api.App(ctx, auth)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Info{
+		ID: app.ID, ClientID: app.ClientID, Slug: app.Slug, Name: app.Name, Owner: accountName(&app.Owner),
+		Permissions: app.Permissions, URL: app.HTMLURL,
+	}, nil
+}
+
+// Installations lists the App's installations, suspended ones included. It stops
+// at the first error.
+func (a *App) Installations(ctx context.Context) iter.Seq2[*Installation, error] {
+	return func(yield func(*Installation, error) bool) {
+		seen := 0
+		_, err := asApp(a, "list the installations of App "+a.issuer, func(auth api.Authorization) (struct{}, error) {
+			for found, err := range a.api.Installations(ctx, auth) {
+				if err != nil {
+					if seen > 0 {
+						err = explain("go on listing the installations of App "+a.issuer, err)
+					}
+					return struct{}{}, err
+				}
+				seen++
+				if !yield(newInstallation(found), nil) {
+					return struct{}{}, errStopped
+				}
+			}
+			return struct{}{}, nil
+		})
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(nil, err)
+		}
+	}
+}
+
+// errStopped ends a listing whose reader has had enough.
+var errStopped = errors.New("stopped")
+
+// merge runs fn once for all who ask under one key. fn outlives any one of them:
+// it runs detached from the caller's cancellation, with a ceiling of its own, and
+// a caller leaves when its own context ends.
+func merge[T any](ctx context.Context, group *singleflight.Group, key string, fn func(context.Context) (T, error)) (T, error) {
+	var none T
+	if ctx.Err() != nil {
+		return none, api.Ended(ctx)
+	}
+	result := group.DoChan(key, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ceiling)
+		defer cancel()
+		return fn(ctx)
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return none, r.Err
+		}
+		return r.Val.(T), nil
+	case <-ctx.Done():
+		return none, api.Ended(ctx)
+	}
+}
+
+// ceiling bounds work that runs detached from its callers: a minute of waiting
+// for a limit, and the requests around it.
+const ceiling = 2 * time.Minute

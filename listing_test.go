@@ -1,0 +1,115 @@
+package ghapp_test
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+func TestRepositoriesOfAToken(t *testing.T) {
+	w := newWorld(t)
+	w.installation.SelectAll()
+	w.gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true, Archived: true, DefaultBranch: "trunk"})
+	for n := range 250 {
+		w.gh.AddRepository(fmt.Sprintf("acme/r%03d", n), githubtest.RepositoryOptions{})
+	}
+	app := w.app(t)
+	seen := map[string]*ghapp.RepositoryInfo{}
+	for r, err := range app.Repositories(t.Context(), mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen[r.FullName] = r
+	}
+	if len(seen) != 253 || w.count("/installation/repositories") != 3 {
+		t.Errorf("%d repositories in %d requests, want 253 in 3", len(seen), w.count("/installation/repositories"))
+	}
+	if r := seen["acme/open"]; r == nil || r.Visibility != "public" || !r.Archived || r.DefaultBranch != "trunk" || r.ID == 0 || r.CloneURL != "https://github.com/acme/open.git" || r.PushedAt.IsZero() {
+		t.Errorf("%+v", r)
+	}
+	if r := seen["acme/site"]; r == nil || r.Visibility != "private" || r.Archived {
+		t.Errorf("%+v", r)
+	}
+	n := 0
+	for range app.Repositories(t.Context(), mustToken(t, app, site())) {
+		n++
+		break
+	}
+	if n != 1 {
+		t.Errorf("%d repositories for a token of one", n)
+	}
+}
+
+func TestVisibilityWhereTheHostDoesNotTellIt(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(t)
+	token := mustToken(t, app, site())
+	w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 200, Body: `{"repositories":[{"id":1,"private":true},{"id":2},{"id":3,"visibility":"internal","private":true}]}`})
+	want := map[int64]string{1: "private", 2: "public", 3: "internal"}
+	for r, err := range app.Repositories(t.Context(), token) {
+		if err != nil || r.Visibility != want[r.ID] {
+			t.Errorf("%+v, %v", r, err)
+		}
+	}
+}
+
+func TestListingWaitsForAYoungToken(t *testing.T) {
+	for _, status := range []int{401, 403} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.gh.SetReplicationLag(2 * time.Second)
+			if err := w.gh.SetReplicationLagStatus(status); err != nil {
+				t.Fatal(err)
+			}
+			app := w.app(t)
+			n := 0
+			for r, err := range app.Repositories(t.Context(), mustToken(t, app, site())) {
+				if err != nil {
+					t.Fatalf("%d: %v", status, err)
+				}
+				if n++; r.FullName != "acme/site" {
+					t.Errorf("%s", r.FullName)
+				}
+			}
+			if n != 1 || w.gh.Mints() != 1 {
+				t.Errorf("%d repositories, %d mints", n, w.gh.Mints())
+			}
+		})
+	}
+}
+
+func TestListingEndsAtTheFirstError(t *testing.T) {
+	for skip, want := range []int{0, 100} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.installation.SelectAll()
+			for n := range 250 {
+				w.gh.AddRepository(fmt.Sprint("acme/r", n), githubtest.RepositoryOptions{})
+			}
+			app := w.app(t)
+			token := mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
+			w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 401, Skip: skip})
+			seen, failures := map[string]int{}, 0
+			for r, err := range app.Repositories(t.Context(), token) {
+				if err != nil {
+					failures++
+					wantKind(t, err, ghapp.ErrTokenRefused)
+					continue
+				}
+				seen[r.FullName]++
+			}
+			if failures != 1 || len(seen) != want {
+				t.Errorf("%d errors after %d repositories, want one after %d", failures, len(seen), want)
+			}
+			for name, n := range seen {
+				if n != 1 {
+					t.Errorf("%s came %d times", name, n)
+				}
+			}
+		})
+	}
+}

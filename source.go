@@ -1,0 +1,110 @@
+package ghapp
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// TokenSource hands out a token that is good for a minute at least. It is safe for
+// concurrent use; the Token must not be modified. It is what [Transport] needs.
+//
+// A source that also has
+//
+//	Drop(ctx context.Context, refused *Token) error
+//
+// is told of a token that GitHub refused, so that it does not hand it out again.
+type TokenSource interface {
+	Token(ctx context.Context) (*Token, error)
+}
+
+// TokenSource returns a source of tokens for one request, renewed before they
+// expire. A request that is wrong in itself shows as [ErrInvalid] of Token. The
+// source's warm path takes no lock and allocates nothing.
+func (a *App) TokenSource(r TokenRequest) TokenSource {
+	w, err := a.want(r)
+	return &source{app: a, want: w, err: err}
+}
+
+type source struct {
+	app    *App
+	want   want
+	err    error
+	lease  atomic.Pointer[lease]
+	flight singleflight.Group
+}
+
+// Format implements [fmt.Formatter], as that of [App] does.
+func (s *source) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "tokens for %s", s.want.object()) }
+
+// lease is a token and until when it may be handed out without looking further.
+// The limits are readings of the monotonic clock, which is cheap to ask. It stands
+// still while a machine sleeps, so the wall clock is asked too, once a second.
+type lease struct {
+	token *Token
+	until time.Duration // since App.start: when the token begins to age
+	check atomic.Int64  // since App.start: when to ask the wall clock next
+}
+
+const wallCheck = time.Second
+
+// Token returns the source's token.
+func (s *source) Token(ctx context.Context) (*Token, error) {
+	now := time.Since(s.app.start)
+	if l := s.lease.Load(); l != nil && now < l.until && int64(now) < l.check.Load() && !l.token.refused.Load() {
+		return l.token, nil
+	}
+	return s.renewLease(ctx)
+}
+
+func (s *source) renewLease(ctx context.Context) (*Token, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	if t := s.leased(); t != nil {
+		return t, nil
+	}
+	// Merged here already, since a crowd that is merged by the App first has to work
+	// out, each for itself, the key to be merged under.
+	return merge(ctx, &s.flight, "", func(ctx context.Context) (*Token, error) {
+		// The flight before this one may have landed since the caller looked.
+		if t := s.leased(); t != nil {
+			return t, nil
+		}
+		t, err := s.app.token(ctx, s.want)
+		if err != nil {
+			return nil, err
+		}
+		reserve := max(t.whole()/agingShare, s.want.minLife)
+		l := &lease{token: t, until: time.Since(s.app.start) + t.Life() - reserve}
+		l.check.Store(int64(time.Since(s.app.start) + wallCheck))
+		s.lease.Store(l)
+		return t, nil
+	})
+}
+
+// leased is the leased token if it is good by the wall clock too, or nil.
+func (s *source) leased() *Token {
+	now := time.Since(s.app.start)
+	l := s.lease.Load()
+	if l == nil || now >= l.until || !l.token.serves(s.want.minLife) || l.token.aging() {
+		return nil
+	}
+	l.check.Store(int64(now + wallCheck))
+	return l.token
+}
+
+// Drop tells the App that GitHub refused a token; see [App.Drop].
+func (s *source) Drop(ctx context.Context, refused *Token) error {
+	if s.err != nil {
+		return s.err
+	}
+	// The App may hold another one by now, while this source still leases the old.
+	if refused.refused != nil && !refused.Young() {
+		refused.refused.Store(true)
+	}
+	return s.app.drop(ctx, s.want, refused.Secret)
+}

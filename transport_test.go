@@ -1,0 +1,523 @@
+package ghapp_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// client is an http.Client that authorizes by tokens for acme/site.
+func (w *world) client(t testing.TB, base http.RoundTripper, edit ...func(*ghapp.Config)) *http.Client {
+	t.Helper()
+	if base == nil {
+		base = w.gh.RoundTripper()
+	}
+	return &http.Client{Transport: &ghapp.Transport{Source: w.app(t, edit...).TokenSource(site()), Base: base}}
+}
+
+// get is a GET's status.
+func get(t testing.TB, c *http.Client, url string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode
+}
+
+const theSite = "https://api.github.com/repos/acme/site"
+
+func TestTransportAuthorizesRequestsToTheAPI(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t, nil)
+	for range 3 {
+		if status := get(t, c, theSite); status != 200 {
+			t.Errorf("status %d", status)
+		}
+	}
+	last := w.gh.Requests()[len(w.gh.Requests())-1]
+	if last.Credential.InstallationID != w.installation.ID || last.Header.Get("Authorization") != "token "+last.Credential.Token || w.gh.Mints() != 1 {
+		t.Errorf("credential %v, %d mints", last.Credential.Kind, w.gh.Mints())
+	}
+}
+
+func TestTokenNeverReachesAnotherHost(t *testing.T) {
+	// Everything that is not https://api.github.com, however near it looks, asked for
+	// directly and by every kind of redirect.
+	others := []string{
+		"https://evil.example", "https://sub.api.github.com", "https://github.com", "https://api.github.com.evil.example", "https://api.github.com:8443",
+		"http://api.github.com", "https://API.GITHUB.COM.evil.example", "https://uploads.github.com",
+	}
+	for _, other := range others {
+		t.Run(other, func(t *testing.T) {
+			w := newWorld(t)
+			recorder := githubtest.NewRecorder()
+			c := w.client(t, network{"https://api.github.com": w.gh, other: recorder})
+			get(t, c, other+"/direct")
+			for _, status := range []int{301, 302, 303, 307, 308} {
+				for _, method := range []string{"GET", "POST"} {
+					w.gh.ClearFaults()
+					w.fault(t, githubtest.Fault{Match: "* /repos/acme/site", RedirectTo: other, Status: status})
+					req, err := http.NewRequestWithContext(t.Context(), method, theSite, strings.NewReader("body"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					answer, err := c.Do(req)
+					if err != nil {
+						t.Fatal(err)
+					}
+					answer.Body.Close()
+				}
+			}
+			secret := w.gh.Tokens()[0].Token
+			if n := len(recorder.Requests()); n != 11 {
+				t.Fatalf("%d requests reached the other host, want 11: this test proves nothing", n)
+			}
+			if leaks := recorder.Leaks(secret); len(leaks) != 0 {
+				t.Errorf("the token leaked: %v", leaks)
+			}
+			for _, r := range recorder.Requests() {
+				if r.Credential.Kind != githubtest.NoCredential {
+					t.Errorf("%s %s carried a credential", r.Method, r.Path)
+				}
+			}
+			if sent := w.gh.Requests(); sent[len(sent)-1].Credential.Token != secret {
+				t.Error("the API did not get the token: this test proves nothing")
+			}
+		})
+	}
+}
+
+func TestTokenComesBackOnTheWayBack(t *testing.T) {
+	// To another host and back to the API: no leak there, authorized here.
+	w := newWorld(t)
+	recorder := githubtest.NewRecorder()
+	recorder.RedirectTo("https://api.github.com")
+	c := w.client(t, network{"https://api.github.com": w.gh, "https://evil.example": recorder})
+	if status := get(t, c, "https://evil.example/repos/acme/site"); status != 200 {
+		t.Errorf("status %d", status)
+	}
+	if leaks := recorder.Leaks(w.gh.Tokens()[0].Token); len(leaks) != 0 {
+		t.Errorf("the token leaked: %v", leaks)
+	}
+}
+
+func TestPlainHTTPGetsNoToken(t *testing.T) {
+	// Even when the source's API is, by some mistake, http:// off the loopback.
+	recorder := githubtest.NewRecorder()
+	for api, want := range map[string]string{"http://git.acme.example": "", "http://127.0.0.1:4040/api/v3": "token " + canary, "https://git.acme.example/api/v3": "token " + canary, "": ""} {
+		u := mustURL(t, api+"/x")
+		if u.Host == "" {
+			u = mustURL(t, "https://api.github.com/x")
+		}
+		c := &http.Client{Transport: &ghapp.Transport{
+			Source: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: api, ExpiresAt: time.Now().Add(time.Hour)}},
+			Base:   network{u.Scheme + "://" + u.Host: recorder},
+		}}
+		get(t, c, u.String())
+		list := recorder.Requests()
+		if got := list[len(list)-1].Header.Get("Authorization"); got != want {
+			t.Errorf("API %q: Authorization %q, want %q", api, got, want)
+		}
+	}
+}
+
+// fixed is a source of one token, which drops nothing.
+type fixed struct{ token *ghapp.Token }
+
+func (f fixed) Token(context.Context) (*ghapp.Token, error) { return f.token, nil }
+
+func TestAuthorizationOfTheCallersOwnStays(t *testing.T) {
+	w := newWorld(t)
+	recorder := githubtest.NewRecorder()
+	c := w.client(t, network{"https://api.github.com": recorder})
+	for _, own := range []string{"Bearer mine", "Basic eA=="} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", own)
+		answer, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		list := recorder.Requests()
+		if diff := cmp.Diff([]string{own}, list[len(list)-1].Header.Values("Authorization")); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	if w.gh.Mints() != 0 {
+		t.Error("a token was minted for nothing")
+	}
+}
+
+func TestCallersRequestIsNotChanged(t *testing.T) {
+	w := newWorld(t)
+	transport := w.client(t, nil).Transport
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "application/json")
+	before := req.Header.Clone()
+	answer, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if diff := cmp.Diff(before, req.Header); diff != "" || req.URL.String() != theSite {
+		t.Errorf("headers (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"application/json"}, w.gh.Requests()[len(w.gh.Requests())-1].Header.Values("Accept")); diff != "" {
+		t.Errorf("Accept (-want +got):\n%s", diff)
+	}
+}
+
+func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
+	for _, status := range []int{401, 403} {
+		for _, lag := range []time.Duration{500 * time.Millisecond, 2500 * time.Millisecond, 5 * time.Second} {
+			t.Run(fmt.Sprint(status, " for ", lag), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					w.gh.SetReplicationLag(lag)
+					if err := w.gh.SetReplicationLagStatus(status); err != nil {
+						t.Fatal(err)
+					}
+					start := time.Now()
+					if got := get(t, w.client(t, nil), theSite); got != 200 {
+						t.Errorf("status %d after %s", got, time.Since(start))
+					}
+					if n := w.gh.Mints(); n != 1 {
+						t.Errorf("%d mints: a new token starts the lag anew", n)
+					}
+					if took := time.Since(start); took < lag || took > lag+3*time.Second {
+						t.Errorf("took %s for a lag of %s", took, lag)
+					}
+				})
+			})
+		}
+	}
+	t.Run("404", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: 404, Times: 2})
+			if got := get(t, w.client(t, nil), theSite); got != 200 || w.gh.Mints() != 1 {
+				t.Errorf("status %d, %d mints", got, w.gh.Mints())
+			}
+		})
+	})
+}
+
+func TestLagThatDoesNotEndIsToldTruly(t *testing.T) {
+	for _, status := range []int{401, 403, 404} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: status})
+			start := time.Now()
+			if got := get(t, w.client(t, nil), theSite); got != status {
+				t.Errorf("status %d, want GitHub's %d", got, status)
+			}
+			if took := time.Since(start); took != 6*time.Second || w.count("/repos/acme/site") != 4 || w.gh.Mints() != 1 {
+				t.Errorf("%d: %d attempts in %s with %d tokens", status, w.count("/repos/acme/site"), took, w.gh.Mints())
+			}
+		})
+	}
+}
+
+func TestRefusalThatIsNoLagIsNotWaitedOut(t *testing.T) {
+	for name, f := range map[string]githubtest.Fault{
+		"a limit":            {Status: 403, Header: http.Header{"Retry-After": {"60"}}},
+		"the primary limit":  {Status: 403, Header: http.Header{"X-Ratelimit-Remaining": {"0"}}},
+		"a server's failure": {Status: 500}, "a bad request": {Status: 422}, "good": {Status: 200},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			f.Match = "GET /repos/acme/site"
+			w.fault(t, f)
+			start := time.Now()
+			if got := get(t, w.client(t, nil), theSite); got != f.Status || time.Since(start) != 0 || w.count("/repos/acme/site") != 1 {
+				t.Errorf("%s: status %d after %s and %d attempts", name, got, time.Since(start), w.count("/repos/acme/site"))
+			}
+		})
+	}
+	// Nor one of a token that is old enough to be known.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t, nil)
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.gh.ResetRequests()
+		start := time.Now()
+		if got := get(t, c, "https://api.github.com/repos/acme/nothing"); got != 404 || time.Since(start) != 0 || len(w.calls()) != 1 {
+			t.Errorf("status %d after %s: %v", got, time.Since(start), w.calls())
+		}
+	})
+}
+
+func TestRefusedTokenIsReplacedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		c := w.client(t, nil, func(c *ghapp.Config) { c.Store = store })
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.gh.RevokeTokens()
+		w.gh.ResetRequests()
+		if got := get(t, c, theSite); got != 200 {
+			t.Errorf("status %d", got)
+		}
+		want := []string{"GET /repos/acme/site", fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID), "GET /repos/acme/site"}
+		if diff := cmp.Diff(want, w.calls()); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestEndpointThatAlwaysRefusesIsNoLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t, nil)
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: 401})
+		w.gh.ResetRequests()
+		start := time.Now()
+		if got := get(t, c, theSite); got != 401 {
+			t.Errorf("status %d", got)
+		}
+		if n := w.gh.Mints(); n != 2 || w.count("/repos/acme/site") > 5 || time.Since(start) > 7*time.Second {
+			t.Errorf("%d mints, %d attempts in %s", n, w.count("/repos/acme/site"), time.Since(start))
+		}
+		// Nor do many such requests at once mint a token each.
+		var group sync.WaitGroup
+		for range 100 {
+			group.Go(func() { get(t, c, theSite) })
+		}
+		group.Wait()
+		if n := w.gh.Mints(); n > 3 {
+			t.Errorf("%d mints for 101 refused requests in %s", n, time.Since(start))
+		}
+	})
+}
+
+func TestNewTokenAfterARefusalIsWaitedOutToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		c := w.client(t, nil)
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.gh.RevokeTokens()
+		w.gh.SetReplicationLag(2 * time.Second)
+		if got := get(t, c, theSite); got != 200 || w.gh.Mints() != 2 {
+			t.Errorf("status %d after %d mints", got, w.gh.Mints())
+		}
+	})
+}
+
+func TestRefusedTokenIsReplacedWhenTheStoreFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		broken := brokenStore{Store: newMemory(), before: errors.New("read-only file system")}
+		c := w.client(t, nil, func(c *ghapp.Config) { c.Store = broken })
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.gh.RevokeTokens()
+		if got := get(t, c, theSite); got != 200 {
+			t.Errorf("status %d", got)
+		}
+	})
+}
+
+func TestBodyIsSentAgainWhole(t *testing.T) {
+	for name, trouble := range map[string]func(*testing.T, *world){
+		"lag":     func(_ *testing.T, w *world) { w.gh.SetReplicationLag(2 * time.Second) },
+		"refusal": func(_ *testing.T, w *world) { w.gh.RevokeTokens() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				c := w.client(t, nil)
+				if name == "refusal" {
+					get(t, c, theSite)
+					time.Sleep(time.Minute)
+				}
+				trouble(t, w)
+				w.gh.ResetRequests()
+				body := strings.Repeat("a long body ", 100)
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader(body))
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := c.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer.Body.Close()
+				var seen int
+				for _, r := range w.gh.Requests() {
+					if strings.HasSuffix(r.Path, "/issues") {
+						seen++
+						if r.Body != body {
+							t.Errorf("attempt %d has a body of %d bytes, want %d", seen, len(r.Body), len(body))
+						}
+					}
+				}
+				if seen < 2 {
+					t.Errorf("%d attempts", seen)
+				}
+			})
+		})
+	}
+}
+
+func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.gh.SetReplicationLag(2 * time.Second)
+		body := &closing{Reader: strings.NewReader("once")}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := w.client(t, nil).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer.Body.Close()
+		if answer.StatusCode != 401 || w.count("/issues") != 1 || !body.closed {
+			t.Errorf("status %d after %d attempts, body closed %t", answer.StatusCode, w.count("/issues"), body.closed)
+		}
+	})
+	// One whose GetBody fails is an error of one line.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.gh.SetReplicationLag(2 * time.Second)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cause := errors.New("the file has gone")
+		req.GetBody = func() (io.ReadCloser, error) { return nil, cause }
+		if _, err := w.client(t, nil).Do(req); !errors.Is(err, cause) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("error %q", err)
+		}
+	})
+}
+
+type closing struct {
+	io.Reader
+	closed bool
+}
+
+func (c *closing) Close() error { c.closed = true; return nil }
+
+func TestSourceThatFailsFailsTheRequestAndClosesItsBody(t *testing.T) {
+	w := newWorld(t)
+	w.installation.Suspend()
+	body := &closing{Reader: strings.NewReader("x")}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.client(t, nil).Transport.RoundTrip(req); !errors.Is(err, ghapp.ErrSuspended) || !body.closed {
+		t.Errorf("error %v, body closed %t", err, body.closed)
+	}
+}
+
+func TestWaitingForALagEndsWithTheRequestsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.gh.SetReplicationLag(time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if _, err := w.client(t, nil).Do(req); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 1500*time.Millisecond {
+			t.Errorf("error %v after %s", err, time.Since(start))
+		}
+	})
+}
+
+func TestAnswersThatAreNotHandedOnAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var open []*closing
+		base := roundTrips(func(req *http.Request) (*http.Response, error) {
+			answer, err := w.gh.RoundTripper().RoundTrip(req)
+			if err == nil {
+				body := &closing{Reader: answer.Body}
+				answer.Body = body
+				open = append(open, body)
+			}
+			return answer, err
+		})
+		c := w.client(t, base)
+		w.gh.SetReplicationLag(2 * time.Second)
+		get(t, c, theSite)
+		time.Sleep(time.Minute)
+		w.gh.SetReplicationLag(0)
+		w.gh.RevokeTokens()
+		get(t, c, theSite)
+		if len(open) != 5 {
+			t.Fatalf("%d answers, want 5", len(open))
+		}
+		for n, body := range open {
+			if !body.closed {
+				t.Errorf("answer %d was left open", n)
+			}
+		}
+	})
+}
+
+func TestTransportIsSafeForConcurrentUse(t *testing.T) {
+	w := newWorld(t)
+	c := w.client(t, nil)
+	shared, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 30 {
+		group.Go(func() {
+			answer, err := c.Transport.RoundTrip(shared)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer answer.Body.Close()
+			var body bytes.Buffer
+			if _, err := body.ReadFrom(answer.Body); err != nil || answer.StatusCode != 200 {
+				t.Errorf("status %d, %v", answer.StatusCode, err)
+			}
+		})
+	}
+	group.Wait()
+	if n := w.gh.Mints(); n != 1 {
+		t.Errorf("%d mints", n)
+	}
+}
