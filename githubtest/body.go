@@ -231,6 +231,13 @@ func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 // getMeta answers GET /meta with what is true of a GitHub on this machine.
 func (c *call) getMeta() answer {
 	loopback := []string{"127.0.0.0/8", "::1/128"}
+	if c.enterprise() {
+		return c.ok(map[string]any{
+			"verifiable_password_authentication": false,
+			"packages":                           loopback,
+			"installed_version":                  "3.19.0",
+		})
+	}
 	return c.ok(map[string]any{
 		"verifiable_password_authentication": false,
 		"hooks":                              loopback,

@@ -166,8 +166,8 @@ func (f Fault) answers() bool {
 	return f.RedirectTo != "" || f.Status != 0 || f.Body != ""
 }
 
-// faulty is the answer of a fault.
-func (gh *GitHub) faulty(r *http.Request, f Fault, isGit bool) answer {
+// faulty is the answer of a fault to a request of git or git-lfs (isGit), which git shows as plain text, or of REST.
+func (gh *GitHub) faulty(r *http.Request, f Fault, isGit, plain bool) answer {
 	a := answer{status: f.Status, header: http.Header{}, body: f.Body}
 	if f.RedirectTo != "" {
 		if a.status == 0 {
@@ -183,7 +183,7 @@ func (gh *GitHub) faulty(r *http.Request, f Fault, isGit bool) answer {
 		a.status = http.StatusOK
 	}
 	if f.Body == "" {
-		a.body = usual(a.status, isGit)
+		a.body = usual(a.status, plain)
 	}
 	if isGit && a.status == http.StatusUnauthorized {
 		a.header.Set("WWW-Authenticate", gitChallenge)
@@ -199,10 +199,10 @@ func (gh *GitHub) faulty(r *http.Request, f Fault, isGit bool) answer {
 }
 
 // usual is what GitHub says with a status when it says nothing in particular.
-func usual(status int, isGit bool) any {
+func usual(status int, plain bool) any {
 	text := http.StatusText(status)
 	switch {
-	case isGit:
+	case plain:
 		switch status {
 		case http.StatusUnauthorized:
 			text = gitBadCredentials
@@ -215,6 +215,7 @@ func usual(status int, isGit bool) any {
 	case status < 400:
 		return map[string]any{}
 	}
+	docs := "https://docs.github.com/rest"
 	switch status {
 	case http.StatusUnauthorized:
 		text = badCredentials
@@ -224,10 +225,11 @@ func usual(status int, isGit bool) any {
 		text = "Validation Failed"
 	case http.StatusTooManyRequests:
 		text = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
+		docs += "/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		text = "Server Error"
 	}
-	return map[string]any{"message": text, "documentation_url": "https://docs.github.com/rest", "status": strconv.Itoa(status)}
+	return map[string]any{"message": text, "documentation_url": docs, "status": strconv.Itoa(status)}
 }
 
 func contentType(body string) string {

@@ -107,6 +107,7 @@ func TestFaultAnswers(t *testing.T) {
 		{"git 401", githubtest.Fault{Status: 401}, "/acme/site/info/refs", 401, map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, "Invalid username or token."},
 		{"git 404", githubtest.Fault{Status: 404}, "/acme/site/info/refs", 404, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "Repository not found."},
 		{"git 500", githubtest.Fault{Status: 500}, "/acme/site/info/refs", 500, nil, "Internal Server Error"},
+		{"LFS 401", githubtest.Fault{Status: 401}, "/acme/site/info/lfs/objects/batch", 401, map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, `"message":"Bad credentials"`},
 		{"own body", githubtest.Fault{Status: 200, Body: `{"id":"seven"}`}, "/app", 200, map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"seven"`},
 		{"body alone", githubtest.Fault{Body: "not JSON"}, "/app", 200, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "not JSON"},
 		{"status 200 alone", githubtest.Fault{Status: 200}, "/app", 200, nil, "{}"},

@@ -94,21 +94,17 @@ func (gh *GitHub) admit(r *http.Request, g gitRoute, write bool) (repo *Reposito
 	if kind != "basic" {
 		return nil, false, refuse(http.StatusUnauthorized, gitBadScheme)
 	}
-	t := gh.tokens[credential.password]
-	if credential.user != "x-access-token" {
-		t = nil
-	}
-	if t != nil && gh.lagging(t) {
-		return nil, false, refuse(http.StatusNotFound, gitNotFound)
-	}
-	if t == nil {
+	t := gh.alive(credential.password)
+	if t == nil || credential.user != "x-access-token" {
 		return nil, false, refuse(http.StatusUnauthorized, gitBadCredentials)
 	}
-	switch _, status, message := gh.known(t.value); {
-	case status == http.StatusUnauthorized:
-		return nil, false, refuse(status, gitBadCredentials)
-	case status != 0:
+	if gh.lagging(t) {
+		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+	}
+	if status, message := t.inst.barred(); status != 0 {
 		return nil, false, refuse(status, message)
+	}
+	switch {
 	case repo == nil || !repo.public && !t.covers(repo):
 		return nil, false, refuse(http.StatusNotFound, gitNotFound)
 	case repo.owner.allowList:

@@ -261,6 +261,7 @@ func TestGitRefusals(t *testing.T) {
 	change(func() { w.gh.SetReplicationLag(time.Minute) }, func() { w.gh.SetReplicationLag(0) }, 404, notFound)
 	change(func() { w.gh.SetIPAllowList("acme", true) }, func() { w.gh.SetIPAllowList("acme", false) }, 403, "IP allow list enabled")
 	change(func() { w.gh.SetIPAllowList("octo", true) }, func() { w.gh.SetIPAllowList("octo", false) }, 200, "")
+	change(func() { w.gh.SetReplicationLag(2 * time.Hour); w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetReplicationLag(0); w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.inst.Select("hidden") }, w.inst.SelectAll, 404, notFound)
 	change(func() { w.inst.SetPermissions(map[string]string{"metadata": "read"}) }, func() { w.inst.SetPermissions(map[string]string{"contents": "write"}) }, 403, "not granted")
@@ -408,8 +409,10 @@ func TestCommitsAreTheSameInEveryRun(t *testing.T) {
 	if diff := cmp.Diff(one.heads, two.heads); diff != "" {
 		t.Errorf("object IDs differ:\n%s", diff)
 	}
-	if one.heads[0] != "" && one.heads[0] == one.heads[1] {
-		t.Error("two commits have one object ID")
+	dir := filepath.Join(t.TempDir(), "clone")
+	mustGit(t, ".", "clone", "-q", remote(one.server, one.mint(t, ""), "/acme/site"), dir)
+	if dates := mustGit(t, dir, "log", "--format=%ct"); dates != "1112912053\n1112911993" {
+		t.Errorf("the commits were made at %q", dates)
 	}
 }
 
@@ -499,10 +502,45 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 	if !bytes.Contains(args, []byte("http-backend")) || !bytes.Contains(seen, []byte("\nGIT_PROTOCOL=version=2\n")) {
 		t.Fatalf("the spy did not see the backend asked in protocol version 2: %s\n%s", args, seen)
 	}
+	for _, own := range []string{"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "GIT_TERMINAL_PROMPT=0"} {
+		if !bytes.Contains(seen, []byte("\n"+own+"\n")) {
+			t.Errorf("the backend has no %s", own)
+		}
+	}
 	for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret)), "HTTP_AUTHORIZATION"} {
 		if bytes.Contains(seen, []byte(form)) || bytes.Contains(args, []byte(form)) {
 			t.Errorf("the backend saw the credential, in: %s", seen)
 		}
+	}
+}
+
+func TestCloseWaitsForGit(t *testing.T) {
+	dir := t.TempDir()
+	slow := filepath.Join(dir, "git")
+	script := "#!/bin/sh\nif [ \"$1\" = http-backend ]; then : >" + dir + "/begun; sleep 0.2; : >" + dir + "/done; fi\nexec git \"$@\"\n"
+	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	gh, err := githubtest.New(githubtest.Options{Git: slow})
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true}), "main", nil)
+	server := httptest.NewServer(gh)
+	defer server.Close()
+	go http.Get(server.URL + "/acme/open/info/refs?service=git-upload-pack")
+	there := func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	}
+	for !there("begun") {
+		time.Sleep(time.Millisecond)
+	}
+	if err := gh.Close(); err != nil {
+		t.Error(err)
+	}
+	if !there("done") {
+		t.Error("Close came back while git was running")
 	}
 }
 

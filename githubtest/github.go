@@ -21,6 +21,12 @@
 // What goes wrong at GitHub can be made to go wrong here: see [Fault], [GitHub.Script] and the Set methods.
 // [GitHub.Requests] tells what was asked and which credential each request carried.
 //
+// Statuses and texts are those of GitHub's documentation, of its OpenAPI description, and of what its users report. Where
+// none of these says anything the stand-in has to guess, and a test should not lean on it: what git is told behind an
+// IP allow list and with the token of a suspended installation (403 and the text of the REST API), a JWT at an endpoint
+// that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, and whether
+// taking a permission from an installation reaches tokens already minted (it does here).
+//
 // Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
 // so together with [GitHub.RoundTripper] it works inside a testing/synctest bubble.
 package githubtest

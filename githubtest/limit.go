@@ -84,6 +84,9 @@ func (c *call) getRateLimit() answer {
 	} {
 		resources[name] = map[string]any{"limit": limit, "used": 0, "remaining": limit, "reset": b.reset.Unix()}
 	}
+	if c.enterprise() {
+		delete(resources, "dependency_snapshots") // of github.com alone
+	}
 	body := map[string]any{"resources": resources}
 	if c.version < version2026 {
 		body["rate"] = core

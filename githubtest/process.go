@@ -63,7 +63,7 @@ func (gh *GitHub) run(dir string, in []byte, command string, args ...string) (st
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("githubtest: git %s: %w: %s", command, err, bytes.TrimSpace(complaint.Bytes()))
+		return "", fmt.Errorf("githubtest: git %s: %w: %s", command, err, strings.ReplaceAll(strings.TrimSpace(complaint.String()), "\n", "; "))
 	}
 	return out.String(), nil
 }
@@ -73,7 +73,6 @@ func (gh *GitHub) run(dir string, in []byte, command string, args ...string) (st
 func (gh *GitHub) environment() []string {
 	settings := []string{
 		"core.fsync=none",
-		"core.hooksPath=" + os.DevNull,
 		"gc.auto=0",
 		"http.receivepack=true",
 		"maintenance.auto=false",

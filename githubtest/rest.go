@@ -42,6 +42,9 @@ type call struct {
 	overgrant *Overgrant
 }
 
+// enterprise reports whether the request came the way of a GitHub Enterprise Server.
+func (c *call) enterprise() bool { return strings.HasSuffix(c.api, "/api/v3") }
+
 // answer is a response to be. A body that is a string is sent as it is, any other as JSON.
 type answer struct {
 	status int
@@ -146,12 +149,19 @@ func (c *call) authenticate(byApp bool) (status int, message string) {
 	case kind == "":
 		return 0, ""
 	}
-	c.token, status, message = c.gh.known(credential.password)
-	return status, message
+	c.token = c.gh.alive(credential.password)
+	switch {
+	case c.token == nil:
+		return http.StatusUnauthorized, badCredentials
+	case c.gh.lagging(c.token) && c.gh.lagStatus == http.StatusForbidden:
+		return http.StatusForbidden, notAccessible
+	case c.gh.lagging(c.token):
+		return http.StatusUnauthorized, badCredentials
+	}
+	return c.token.inst.barred()
 }
 
-// match compares a path with an endpoint's. A segment that does not decode, or is empty, matches nothing, and neither
-// does a parameter with a slash in it.
+// match compares a path with an endpoint's. A segment that does not decode, or is empty, matches nothing.
 func match(pattern, path string) (map[string]string, bool) {
 	want, got := strings.Split(pattern, "/"), strings.Split(path, "/")
 	if len(want) != len(got) {
@@ -167,7 +177,7 @@ func match(pattern, path string) (map[string]string, bool) {
 			continue
 		}
 		value, err := url.PathUnescape(segment)
-		if err != nil || value == "" || strings.Contains(value, "/") {
+		if err != nil || value == "" {
 			return nil, false
 		}
 		values[strings.TrimSuffix(name, "}")] = value

@@ -83,8 +83,10 @@ func TestInstallationEndpoints(t *testing.T) {
 func TestPaging(t *testing.T) {
 	gh := newGitHub(t)
 	app := newApp(gh, githubtest.AppOptions{})
+	for i := range 105 {
+		gh.AddRepository(fmt.Sprintf("acme/r%03d", i), githubtest.RepositoryOptions{})
+	}
 	for i := range 65 {
-		gh.AddRepository(fmt.Sprintf("acme/r%02d", i), githubtest.RepositoryOptions{})
 		app.Install(fmt.Sprintf("org%02d", i), githubtest.InstallOptions{})
 	}
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
@@ -100,14 +102,14 @@ func TestPaging(t *testing.T) {
 		url, authorization string
 		pages              []int // how many on each, following "next"
 	}{
-		{"/installation/repositories", secret, []int{30, 30, 5}},
-		{"/installation/repositories?per_page=100", secret, []int{65}},
-		{"/installation/repositories?per_page=1000", secret, []int{65}},
-		{"/installation/repositories?per_page=0", secret, []int{30, 30, 5}},
-		{"/installation/repositories?per_page=64", secret, []int{64, 1}},
-		{"/installation/repositories?page=4", secret, []int{0}},
-		{"/orgs/acme/repos?per_page=33", secret, []int{33, 32}},
-		{"/api/v3/orgs/acme/repos?per_page=65", secret, []int{65}},
+		{"/installation/repositories", secret, []int{30, 30, 30, 15}},
+		{"/installation/repositories?per_page=100", secret, []int{100, 5}},
+		{"/installation/repositories?per_page=1000", secret, []int{100, 5}},
+		{"/installation/repositories?per_page=0", secret, []int{30, 30, 30, 15}},
+		{"/installation/repositories?per_page=21", secret, []int{21, 21, 21, 21, 21}},
+		{"/installation/repositories?page=5", secret, []int{0}},
+		{"/orgs/acme/repos?per_page=53", secret, []int{53, 52}},
+		{"/api/v3/orgs/acme/repos?per_page=53", secret, []int{53, 52}},
 		{"/app/installations?per_page=50", bearer(t, app), []int{50, 16}},
 		{"/app/installations?since=2999-01-01T00:00:00Z", bearer(t, app), []int{0}},
 	} {
@@ -193,6 +195,11 @@ func TestRepositories(t *testing.T) {
 	if r := ask(t, gh, "GET", "/orgs/acme/repos", "", ""); len(r.json.([]any)) != 1 {
 		t.Errorf("without a token: %s", r.text)
 	}
+	gh.AddRepository("octo/open", githubtest.RepositoryOptions{Public: true})
+	gh.SetIPAllowList("octo", true)
+	if status("/repos/octo/open", "") != 200 || status("/repos/octo/open", secret) != 403 || status("/orgs/octo/repos", secret) != 403 {
+		t.Error("an IP allow list must refuse a public repository with a token of another owner, and not without")
+	}
 	gh.SetIPAllowList("acme", true)
 	if status("/repos/acme/open", "") != 200 || status("/repos/acme/open", secret) != 403 {
 		t.Error("an IP allow list must refuse a public repository with a token, and not without")
@@ -235,6 +242,12 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 	if r := ask(t, gh, "GET", "/repos/acme/old", secret, ""); r.status != 404 {
 		t.Errorf("the redirect outlives a new repository of the old name: %d", r.status)
 	}
+	if err := gh.DeleteRepository("acme/old"); err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(t, gh, "GET", "/repos/acme/old", secret, ""); r.status != 404 {
+		t.Errorf("the redirect is back when the repository that ended it is deleted: %d", r.status)
+	}
 	if err := gh.Transfer("acme/new", "octo"); err != nil {
 		t.Fatal(err)
 	}
@@ -242,6 +255,15 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 		t.Errorf("after a transfer the old installation answers %d", r.status)
 	}
 	there := app.Install("octo", githubtest.InstallOptions{All: true})
+	defer func() {
+		// Back where it came from it is as if it were new there.
+		if err := gh.Transfer("octo/new", "acme"); err != nil {
+			t.Fatal(err)
+		}
+		if r := ask(t, gh, "GET", "/repos/acme/new/installation", bearer(t, app), ""); r.status != 404 {
+			t.Errorf("transferred back it is selected: %d", r.status)
+		}
+	}()
 	if r := ask(t, gh, "GET", fmt.Sprintf("/repositories/%d/installation", repo.ID), bearer(t, app), ""); r.field("id") != float64(there.ID) {
 		t.Errorf("after a transfer: %d %s", r.status, r.text)
 	}
@@ -372,4 +394,36 @@ func TestRateLimit(t *testing.T) {
 	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 403 || !strings.Contains(r.message(), "API rate limit exceeded for 127.0.0.1.") {
 		t.Errorf("anonymous, over the limit: %d %s", r.status, r.text)
 	}
+}
+
+// Whatever a stranger sends is refused, and nothing more.
+func FuzzRequest(f *testing.F) {
+	f.Add("GET", "/app", "Bearer eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOjF9.c2ln", "")
+	f.Add("POST", "/app/installations/30000001/access_tokens", "", `{"repositories":["site"]}`)
+	f.Add("GET", "/repos/acme/site/installation?per_page=1", "token x", "")
+	f.Add("GET", "/acme/site.git/info/refs?service=git-upload-pack", "Basic eDp5", "")
+	f.Add("POST", "/api/v3/acme%2Fsite/info/lfs/objects/batch", "Negotiate", `{"operation":"download"}`)
+	f.Fuzz(func(t *testing.T, method, path, authorization, body string) {
+		gh, err := githubtest.New(githubtest.Options{Git: "no-such-git"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer gh.Close()
+		app := newApp(gh, githubtest.AppOptions{})
+		gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
+		app.Install("acme", githubtest.InstallOptions{All: true})
+		req, err := http.NewRequest(method, "https://github.test/"+path, strings.NewReader(body))
+		if err != nil {
+			return
+		}
+		req.Header.Set("Authorization", authorization)
+		res, err := gh.RoundTripper().RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if res.StatusCode >= 500 || gh.Mints() > 0 {
+			t.Errorf("%s %s: %d, %d mints", method, path, res.StatusCode, gh.Mints())
+		}
+	})
 }

@@ -4,12 +4,18 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
 )
@@ -109,8 +115,8 @@ func TestScript(t *testing.T) {
 		{"clock -5m\nclock 0", status("/app", 200)},
 		{"life 5s", that("the life", func(w *scriptWorld) bool {
 			w.mint("")
-			token := w.gh.Tokens()[0]
-			return token.Expires.Sub(token.Created) <= 5*time.Second
+			first := w.gh.Tokens()[0]
+			return first.Expires.Sub(first.Created) <= 5*time.Second
 		})},
 		{"lag 1h", status("/repos/acme/site", 401)},
 		{"lag 1h 403", status("/repos/acme/site", 403)},
@@ -230,6 +236,39 @@ func TestScriptErrors(t *testing.T) {
 		} else if !strings.Contains(err.Error(), "script line") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v", line, err)
 		}
+	}
+}
+
+func TestScriptDocNamesEveryWord(t *testing.T) {
+	f, err := parser.ParseFile(token.NewFileSet(), "script.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var doc string
+	for _, d := range f.Decls {
+		if fn, ok := d.(*ast.FuncDecl); ok && fn.Name.Name == "Script" {
+			doc = fn.Doc.Text()
+		}
+	}
+	var commands, faults []string
+	for line := range strings.Lines(doc) {
+		switch {
+		case strings.HasPrefix(line, "\t    "):
+			for word := range strings.FieldsSeq(line) {
+				name, _, _ := strings.Cut(strings.TrimSuffix(word, "[=DURATION]"), "=")
+				faults = append(faults, name)
+			}
+		case strings.HasPrefix(line, "\t"):
+			commands = append(commands, strings.Fields(line)[0])
+		}
+	}
+	slices.Sort(commands)
+	slices.Sort(faults)
+	if diff := cmp.Diff(githubtest.ScriptCommands(), commands); diff != "" {
+		t.Errorf("commands (-known +documented):\n%s", diff)
+	}
+	if diff := cmp.Diff(githubtest.ScriptFaults(), slices.Compact(faults)); diff != "" {
+		t.Errorf("faults (-known +documented):\n%s", diff)
 	}
 }
 

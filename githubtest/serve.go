@@ -43,7 +43,7 @@ func (gh *GitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case closed:
 		http.Error(out, "githubtest: closed", http.StatusServiceUnavailable)
 	case fault.answers():
-		gh.write(out, r, gh.faulty(r, fault, isGit))
+		gh.write(out, r, gh.faulty(r, fault, isGit, isGit && !path.lfs()))
 	case isGit && path.lfs():
 		gh.serveLFS(out, r, path, body)
 	case isGit:

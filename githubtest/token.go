@@ -100,25 +100,24 @@ type token struct {
 	revoked     bool
 }
 
-// known finds the token a request carries, or says with which status and message it is refused.
-func (gh *GitHub) known(value string) (t *token, status int, message string) {
-	t = gh.tokens[value]
+// alive finds a token that is neither revoked nor expired, and whose installation is there.
+func (gh *GitHub) alive(value string) *token {
+	t := gh.tokens[value]
 	if t == nil || t.revoked || t.inst.gone || !gh.now().Before(t.expires) {
-		return nil, http.StatusUnauthorized, badCredentials
+		return nil
 	}
-	if gh.lagging(t) {
-		if gh.lagStatus == http.StatusForbidden {
-			return nil, http.StatusForbidden, notAccessible
-		}
-		return nil, http.StatusUnauthorized, badCredentials
+	return t
+}
+
+// barred says with which status and message an installation's tokens are refused, be they alive; 0 if they are not.
+func (i *Installation) barred() (status int, message string) {
+	switch {
+	case !i.suspended.IsZero():
+		return http.StatusForbidden, suspended
+	case i.account.allowList:
+		return http.StatusForbidden, fmt.Sprintf(allowListRefusal, i.account.Login)
 	}
-	if !t.inst.suspended.IsZero() {
-		return nil, http.StatusForbidden, suspended
-	}
-	if t.inst.account.allowList {
-		return nil, http.StatusForbidden, fmt.Sprintf(allowListRefusal, t.inst.account.Login)
-	}
-	return t, 0, ""
+	return 0, ""
 }
 
 func (gh *GitHub) lagging(t *token) bool { return gh.now().Sub(t.created) < gh.lag }
@@ -147,13 +146,11 @@ type tokenRequest struct {
 // mint answers POST /app/installations/{id}/access_tokens.
 func (c *call) mint() answer {
 	inst := c.installation()
-	switch {
-	case inst == nil:
+	if inst == nil {
 		return c.notFound()
-	case !inst.suspended.IsZero():
-		return c.fail(http.StatusForbidden, suspended)
-	case inst.account.allowList:
-		return c.fail(http.StatusForbidden, fmt.Sprintf(allowListRefusal, inst.account.Login))
+	}
+	if status, message := inst.barred(); status != 0 {
+		return c.fail(status, message)
 	}
 	var asked tokenRequest
 	if len(bytes.TrimSpace(c.body)) > 0 {
