@@ -1,0 +1,48 @@
+# Everything a person or CI runs. Each target brings what it needs on Debian (as
+# root, by apt) or says what is missing.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: help
+help: ## show the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+
+.PHONY: build
+build: ## build bin/ghapp and bin/git-credential-ghapp
+	@scripts/need go git
+	@mkdir -p bin
+	$(BUILD) -o bin/ ./cmd/ghapp ./cmd/git-credential-ghapp
+
+.PHONY: install
+install: build ## install both below $(PREFIX)/bin
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/ghapp bin/git-credential-ghapp "$(DESTDIR)$(PREFIX)/bin/"
+
+.PHONY: demo
+demo: build ## the whole way, from an App's key to a clone, on this machine alone
+	@bin/ghapp demo
+
+.PHONY: test
+test: ## format, vet, cross-compile, and all tests with the race detector
+	@scripts/need go git gcc git-lfs
+	@scripts/check
+	@scripts/gotest
+
+.PHONY: fidelity
+fidelity: ## hold the stand-in against GitHub's API description and other people's clients
+	@scripts/need go git gcc node npm
+	@scripts/fidelity
+
+.PHONY: bench
+bench: ## benchmarks beside other tools; see bench/RESULTS.md
+	@scripts/need go git
+	cd bench && go test -run '^$$' -bench . -count 6 -timeout 60m ./...
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf bin fidelity/node_modules
