@@ -152,8 +152,8 @@ func TestParseReadsAsGitDoes(t *testing.T) {
 }
 
 // TestGitTakesTheAnswer sends the answer through git in the way of a script
-// without capabilities, and in the way of git-lfs, with them; and S13: where
-// git can be told, the token is saved by no other helper.
+// without capabilities, and in the way of git-lfs, with them. Where git can be
+// told so, no other helper saves the token.
 func TestGitTakesTheAnswer(t *testing.T) {
 	const origin = "protocol=https\nhost=github.com\npath=acme/site.git\n"
 	for _, capable := range []bool{false, true} {

@@ -73,8 +73,8 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// S1 and S3: a byte that one reader takes for a line end and another does not
-// makes a URL say to git what it does not say to us.
+// CVE-2020-5260 and CVE-2024-52006: a byte that one reader takes for a line end
+// and another does not makes a URL say to git what it does not say to us.
 func TestParseRefuses(t *testing.T) {
 	const canary = "canary"
 	for _, tt := range []struct{ name, in, want string }{
@@ -194,8 +194,7 @@ func fromGit(t testing.TB) map[string][]byte {
 	return captured
 }
 
-// S8: git's own bytes, not a map made by hand. Encode writes in git's order, so
-// what git wrote comes out as it was.
+// Encode writes in git's order, so what git wrote comes out as it was.
 func TestGitsOwnBytesComeOutUnchanged(t *testing.T) {
 	for name, data := range fromGit(t) {
 		t.Run(name, func(t *testing.T) {

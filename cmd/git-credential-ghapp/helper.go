@@ -113,7 +113,8 @@ func (h *helper) fail(operation credential.Operation, reason error) int {
 	if err := quit.Encode(h.stdout); err != nil {
 		return exitFailed
 	}
-	return exitDone // git reads quit from whoever ends well; some of its clones read it from no one else
+	// git reads the quit of a helper that fails, too; gitoxide does not.
+	return exitDone
 }
 
 func (h *helper) complain(reason error) {
