@@ -12,7 +12,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -110,8 +109,14 @@ type App struct {
 	warned atomic.Bool // of the clock
 }
 
-// issuerPattern is an App ID or a client ID (Iv1.… of old, Iv23… of today).
-var issuerPattern = regexp.MustCompile(`^([1-9][0-9]{0,18}|Iv[A-Za-z0-9.]{8,60})$`)
+// validIssuer reports whether text is an App ID, or a client ID: Iv1.… of old, Iv23…
+// of today.
+func validIssuer(text string) bool {
+	if digits(text) {
+		return len(text) < 20 && !strings.HasPrefix(text, "0")
+	}
+	return strings.HasPrefix(text, "Iv") && len(text) >= 10 && consistsOf(text, ".")
+}
 
 // New checks the configuration and returns its App. It asks nothing of GitHub.
 // The error names everything that is wrong and has the Kind [ErrInvalid].
@@ -124,7 +129,7 @@ func New(c Config) (*App, error) {
 	switch {
 	case c.Issuer == "":
 		problems = append(problems, "no App is named: its client ID or App ID is needed")
-	case !issuerPattern.MatchString(c.Issuer):
+	case !validIssuer(c.Issuer):
 		what := "what names the App"
 		if len(c.Issuer) <= 20 { // longer than a client ID, it may be the client secret, or a key
 			what = strconv.Quote(c.Issuer)

@@ -167,6 +167,10 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 		}
 		return t
 	}
+	// The flight before this one may have landed since the caller looked.
+	if t := e.token.Load(); t.serves(w.minLife) && !t.aging() {
+		return t, nil
+	}
 	var t *Token
 	var mintErr error
 	if a.store == nil {

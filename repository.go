@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
@@ -20,14 +21,32 @@ type Repository struct {
 // String returns owner/name.
 func (r Repository) String() string { return r.Owner + "/" + r.Name }
 
-// What GitHub allows in names: an owner has letters, digits and hyphens (and one
-// underscore for enterprise managed users), a repository dots and underscores too.
-var (
-	ownerPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
-	namePattern  = regexp.MustCompile(`^[A-Za-z0-9._-]{1,100}$`)
-	// scpPattern is git's short form of an ssh URL, user@host:path.
-	scpPattern = regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+):(.*)$`)
-)
+// scpPattern is git's short form of an ssh URL, user@host:path. Like all patterns
+// here it is compiled when it is first needed: git starts this program anew for
+// every question.
+var scpPattern = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+):(.*)$`)
+})
+
+// validOwner reports whether GitHub could have an owner of that name: letters,
+// digits, hyphens, and the underscore of enterprise managed users.
+func validOwner(name string) bool {
+	return consistsOf(name, "-_") && name[0] != '-' && name[0] != '_'
+}
+
+// validName reports whether GitHub could have a repository of that name.
+func validName(name string) bool {
+	return consistsOf(name, ".-_") && name != "." && name != ".."
+}
+
+// consistsOf reports whether name has 1 to 100 letters, digits and others.
+func consistsOf(name, others string) bool {
+	strange := func(r rune) bool {
+		alphanumeric := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		return !alphanumeric && !strings.ContainsRune(others, r)
+	}
+	return name != "" && len(name) <= 100 && !strings.ContainsFunc(name, strange)
+}
 
 // ParseRepository reads the forms in which a repository is written: owner/name,
 // an https URL, an ssh URL, and git's short ssh form, with or without .git. Its
@@ -70,7 +89,7 @@ func ParseRepository(text string) (Repository, error) {
 		host, path = u.Host, u.Path
 	default:
 		path = text
-		if m := scpPattern.FindStringSubmatch(text); m != nil {
+		if m := scpPattern().FindStringSubmatch(text); m != nil {
 			host, path = m[2], m[3]
 		} else if strings.Contains(text, "@") {
 			return bad("it is neither owner/name nor a URL") // what stands before the @ may be a secret
@@ -85,9 +104,9 @@ func ParseRepository(text string) (Repository, error) {
 	}
 	r := Repository{Host: strings.ToLower(host), Owner: parts[0], Name: strings.TrimSuffix(parts[1], ".git")}
 	switch {
-	case !ownerPattern.MatchString(r.Owner):
+	case !validOwner(r.Owner):
 		return bad("%q is not the name of an owner", r.Owner)
-	case !namePattern.MatchString(r.Name) || r.Name == "." || r.Name == "..":
+	case !validName(r.Name):
 		return bad("%q is not the name of a repository", r.Name)
 	}
 	return r, nil
@@ -103,7 +122,7 @@ type target struct {
 // settingsPattern finds the ID at the end of an installation's page: …/settings/installations/N,
 // …/organizations/O/settings/installations/N, …/apps/NAME/installations/N,
 // …/enterprises/E/settings/installations/N.
-var settingsPattern = regexp.MustCompile(`/installations/([0-9]+)/?$`)
+var settingsPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/installations/([0-9]+)/?$`) })
 
 // parseTarget reads the forms in which an installation is named.
 func parseTarget(text string, host api.Host) (target, error) {
@@ -129,7 +148,7 @@ func parseTarget(text string, host api.Host) (target, error) {
 		if err != nil {
 			return bad(ErrInvalid, "it is not a URL")
 		}
-		match := settingsPattern.FindStringSubmatch(u.Path)
+		match := settingsPattern().FindStringSubmatch(u.Path)
 		if match == nil {
 			return bad(ErrInvalid, "the address does not end with the installation's number; open the App's installation (Configure) and copy the address from there")
 		}
@@ -148,7 +167,7 @@ func parseTarget(text string, host api.Host) (target, error) {
 		}
 		return target{owner: r.Owner, name: r.Name}, nil
 	}
-	if !ownerPattern.MatchString(text) {
+	if !validOwner(text) {
 		return bad(ErrInvalid, "%q is neither an owner nor owner/name, an ID or an address", text)
 	}
 	return target{owner: text}, nil

@@ -32,7 +32,7 @@ func FuzzParseTarget(f *testing.F) {
 		if byID == byName || found.id < 0 || found.owner == "" && found.name != "" {
 			t.Errorf("%q gives %+v: it is to name one thing", text, found)
 		}
-		if byName && (!ownerPattern.MatchString(found.owner) || found.name != "" && !namePattern.MatchString(found.name)) {
+		if byName && (!validOwner(found.owner) || found.name != "" && !validName(found.name)) {
 			t.Errorf("%q gives %+v", text, found)
 		}
 		// A host that stands in the text is the host in use, or it was refused.

@@ -64,16 +64,14 @@ func (s *source) renewLease(ctx context.Context) (*Token, error) {
 	if s.err != nil {
 		return nil, s.err
 	}
-	if t := s.leased(); t != nil {
-		return t, nil
+	now := time.Since(s.app.start)
+	if l := s.lease.Load(); l != nil && now < l.until && l.token.serves(s.want.minLife) && !l.token.aging() {
+		l.check.Store(int64(now + wallCheck))
+		return l.token, nil
 	}
 	// Merged here already, since a crowd that is merged by the App first has to work
 	// out, each for itself, the key to be merged under.
 	return merge(ctx, &s.flight, "", func(ctx context.Context) (*Token, error) {
-		// The flight before this one may have landed since the caller looked.
-		if t := s.leased(); t != nil {
-			return t, nil
-		}
 		t, err := s.app.token(ctx, s.want)
 		if err != nil {
 			return nil, err
@@ -84,17 +82,6 @@ func (s *source) renewLease(ctx context.Context) (*Token, error) {
 		s.lease.Store(l)
 		return t, nil
 	})
-}
-
-// leased is the leased token if it is good by the wall clock too, or nil.
-func (s *source) leased() *Token {
-	now := time.Since(s.app.start)
-	l := s.lease.Load()
-	if l == nil || now >= l.until || !l.token.serves(s.want.minLife) || l.token.aging() {
-		return nil
-	}
-	l.check.Store(int64(now + wallCheck))
-	return l.token
 }
 
 // Drop tells the App that GitHub refused a token; see [App.Drop].

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -183,7 +182,10 @@ const (
 	maxLife         = 59 * time.Minute // of the hour some is gone before the token is here
 )
 
-var permissionPattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,99}$`)
+// permissionName reports whether GitHub could have a permission of that name.
+func permissionName(name string) bool {
+	return consistsOf(name, "_") && name == strings.ToLower(name)
+}
 
 func (a *App) want(r TokenRequest) (want, error) {
 	bad := func(format string, args ...any) (want, error) {
@@ -210,7 +212,7 @@ func (a *App) want(r TokenRequest) (want, error) {
 		w.permissions = Permissions{"contents": "read"}
 	}
 	for name, value := range w.permissions {
-		if !permissionPattern.MatchString(name) {
+		if !permissionName(name) {
 			return bad("%q is not the name of a permission", name)
 		}
 		if value != "read" && value != "write" && value != "admin" {

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf16"
 )
@@ -93,17 +94,17 @@ type block struct {
 
 // armour matches a BEGIN or END line (RFC 7468 section 3) also where the blanks
 // in it were lost.
-var armour = regexp.MustCompile(`-----\s*(BEGIN|END)\s*([A-Z0-9\s]*?)\s*-----`)
+var armour = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-----\s*(BEGIN|END)\s*([A-Z0-9\s]*?)\s*-----`) })
 
 // brokenArmour matches what is left of a BEGIN line that lost its dashes.
-var brokenArmour = regexp.MustCompile(`BEGIN\s*[A-Z0-9\s]*PRIVATE\s*KEY`)
+var brokenArmour = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`BEGIN\s*[A-Z0-9\s]*PRIVATE\s*KEY`) })
 
 // onlyBegin matches a BEGIN line cut by a shell at a blank.
-var onlyBegin = regexp.MustCompile(`^-----BEGIN[A-Z0-9\s]*-*$`)
+var onlyBegin = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-----BEGIN[A-Z0-9\s]*-*$`) })
 
 // findBlocks returns the PEM blocks in text, none if there is no trace of PEM.
 func findBlocks(text string) ([]block, *KeyError) {
-	lines := armour.FindAllStringSubmatchIndex(text, -1)
+	lines := armour().FindAllStringSubmatchIndex(text, -1)
 	var blocks []block
 	for i, line := range lines {
 		if text[line[2]:line[3]] != "BEGIN" {
@@ -121,11 +122,11 @@ func findBlocks(text string) ([]block, *KeyError) {
 	switch {
 	case len(blocks) > 0:
 		return blocks, nil
-	case onlyBegin.MatchString(strings.TrimFunc(text, isFiller)):
+	case onlyBegin().MatchString(strings.TrimFunc(text, isFiller)):
 		return nil, &KeyError{Problem: ErrFirstLine}
 	case len(lines) > 0:
 		return nil, &KeyError{Problem: ErrTruncated, Err: errNoBegin}
-	case brokenArmour.MatchString(text):
+	case brokenArmour().MatchString(text):
 		return nil, &KeyError{Problem: ErrDamaged}
 	}
 	return nil, nil
@@ -168,37 +169,38 @@ func unwrap(text string) []byte {
 
 // shape is what a value looks like that is put where a private key belongs.
 type shape struct {
-	pattern *regexp.Regexp
+	pattern string
 	problem Problem
 }
 
 // mistakes have a form of their own.
 var mistakes = []shape{
-	{regexp.MustCompile(`^SHA256:[A-Za-z0-9+/]{43}=?$`), ErrFingerprint},
-	{regexp.MustCompile(`^(?i:[0-9a-f]{2}(:[0-9a-f]{2}){15,31})$`), ErrFingerprint},
-	{regexp.MustCompile(`^[0-9a-f]{40}$`), ErrClientSecret},
-	{regexp.MustCompile(`^[0-9]{1,12}$`), ErrAppID},
-	{regexp.MustCompile(`^Iv[0-9A-Za-z][0-9A-Za-z.]{8,30}$`), ErrAppID},
-	{regexp.MustCompile(`^(gh[opsur]_|github_pat_)[A-Za-z0-9._-]+$`), ErrToken},
-	{regexp.MustCompile(`^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`), ErrToken},
-	{regexp.MustCompile(`^PuTTY-User-Key-File-`), ErrPuTTY},
-	{regexp.MustCompile(`^(ssh-(rsa|ed25519|dss)|ecdsa-sha2-\S+) `), ErrPublicKey},
-	{regexp.MustCompile(`^---- BEGIN SSH2 PUBLIC KEY`), ErrPublicKey},
-	{regexp.MustCompile(`^\{[\s\S]*"kty"`), ErrJWK},
+	{`^SHA256:[A-Za-z0-9+/]{43}=?$`, ErrFingerprint},
+	{`^(?i:[0-9a-f]{2}(:[0-9a-f]{2}){15,31})$`, ErrFingerprint},
+	{`^[0-9a-f]{40}$`, ErrClientSecret},
+	{`^[0-9]{1,12}$`, ErrAppID},
+	{`^Iv[0-9A-Za-z][0-9A-Za-z.]{8,30}$`, ErrAppID},
+	{`^(gh[opsur]_|github_pat_)[A-Za-z0-9._-]+$`, ErrToken},
+	{`^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`, ErrToken},
+	{`^PuTTY-User-Key-File-`, ErrPuTTY},
+	{`^(ssh-(rsa|ed25519|dss)|ecdsa-sha2-\S+) `, ErrPublicKey},
+	{`^---- BEGIN SSH2 PUBLIC KEY`, ErrPublicKey},
+	{`^\{[\s\S]*"kty"`, ErrJWK},
 }
 
 // references may be anything, so they are looked for last: the base64 of UTF-16
 // begins with a slash.
 var references = []shape{
-	{regexp.MustCompile(`^(\$|\{\{|%\w+%$)`), ErrUnexpanded},
-	{regexp.MustCompile(`^[^\n]*\.(pem|key|p8|der)$`), ErrPath},
-	{regexp.MustCompile(`^(~|\.{1,2}|[A-Za-z]:|file:)?[/\\][^\n]*$`), ErrPath},
+	{`^(\$|\{\{|%\w+%$)`, ErrUnexpanded},
+	{`^[^\n]*\.(pem|key|p8|der)$`, ErrPath},
+	{`^(~|\.{1,2}|[A-Za-z]:|file:)?[/\\][^\n]*$`, ErrPath},
 }
 
-// recognise tells which of shapes value has, or ErrUnknown.
+// recognise tells which of shapes value has, or ErrUnknown. The patterns are
+// compiled here, where something has gone wrong already, and not at each start.
 func recognise(shapes []shape, value string) Problem {
 	for _, s := range shapes {
-		if s.pattern.MatchString(value) {
+		if regexp.MustCompile(s.pattern).MatchString(value) {
 			return s.problem
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
@@ -114,7 +115,7 @@ func (c *Client) AccountInstallation(ctx context.Context, auth Authorization, ow
 
 // moved is where GitHub sends the requests for a repository that was renamed or
 // transferred.
-var moved = regexp.MustCompile(`/repositories/([0-9]+)/installation$`)
+var moved = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/repositories/([0-9]+)/installation$`) })
 
 // RepositoryInstallation is GET /repos/{owner}/{name}/installation. For a
 // repository that was renamed or transferred it returns its ID too, otherwise 0.
@@ -125,7 +126,7 @@ func (c *Client) RepositoryInstallation(ctx context.Context, auth Authorization,
 	if err != nil {
 		return nil, 0, err
 	}
-	if match := moved.FindStringSubmatch(answer.URL.Path); match != nil {
+	if match := moved().FindStringSubmatch(answer.URL.Path); match != nil {
 		id, _ := strconv.ParseInt(match[1], 10, 64)
 		return &found, id, nil
 	}

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -18,12 +17,12 @@ const (
 var (
 	// GitHub's prefixes of tokens
 	// (https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats).
-	tokenPattern        = regexp.MustCompile(`gh[pousr]_[A-Za-z0-9]{10}|github_pat_`)
-	bodyPattern         = regexp.MustCompile(`MII[A-Za-z0-9+/\s]{200}`)
-	clientSecretPattern = regexp.MustCompile(`^[0-9a-f]{40}$`)
-	datePattern         = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
+	tokenPattern        = lazily(`gh[pousr]_[A-Za-z0-9]{10}|github_pat_`)
+	bodyPattern         = lazily(`MII[A-Za-z0-9+/\s]{200}`)
+	clientSecretPattern = lazily(`^[0-9a-f]{40}$`)
+	datePattern         = lazily(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 	// idPattern is an App ID or a client ID.
-	idPattern = regexp.MustCompile(`^([0-9]+|Iv[0-9].*)$`)
+	idPattern = lazily(`^([0-9]+|Iv[0-9].*)$`)
 )
 
 // secretIn says which secret a text holds, or "" if it holds none. People put keys
@@ -32,13 +31,13 @@ var (
 func secretIn(text string) string {
 	switch {
 	// As it is, in base64 once more, and without its first and last line.
-	case strings.Contains(text, "PRIVATE KEY-----"), strings.Contains(text, "LS0tLS1CRUdJTi"), bodyPattern.MatchString(text):
+	case strings.Contains(text, "PRIVATE KEY-----"), strings.Contains(text, "LS0tLS1CRUdJTi"), bodyPattern().MatchString(text):
 		return aPrivateKey
 	case strings.Contains(text, "-----BEGIN"):
 		return aCertificate
-	case tokenPattern.MatchString(text):
+	case tokenPattern().MatchString(text):
 		return aToken
-	case clientSecretPattern.MatchString(text):
+	case clientSecretPattern().MatchString(text):
 		return aClientSecret
 	}
 	return ""
@@ -69,7 +68,7 @@ func unfit(key, text string) string {
 	case "api_url":
 		_, err = api.ParseHost("", text)
 	case "api_version":
-		if !datePattern.MatchString(text) {
+		if !datePattern().MatchString(text) {
 			return "it is no date such as 2022-11-28"
 		}
 	}

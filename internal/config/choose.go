@@ -106,7 +106,7 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 	all := names(c.file.apps)
 	if by := c.given("app"); by.Text != "" {
 		app, ok := c.file.app(by.Text)
-		if !ok && len(all) > 0 && !idPattern.MatchString(by.Text) {
+		if !ok && len(all) > 0 && !idPattern().MatchString(by.Text) {
 			return fail(didYouMean(nearest(by.Text, all)),
 				"%s names no App of this file (%s), and is neither a client ID nor an App ID", by.Source.Name, strings.Join(all, ", "))
 		}

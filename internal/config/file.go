@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -58,10 +59,16 @@ func names(apps []fileApp) []string {
 var (
 	// namePattern is what the name of an App may be. It is shorter than any token
 	// or secret of GitHub's, so that a message may repeat it.
-	namePattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,38}$`)
-	ownerPattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
-	linePattern  = regexp.MustCompile(`^yaml: (?:line ([0-9]+): )?(.*)`)
+	namePattern  = lazily(`^[A-Za-z0-9][A-Za-z0-9._-]{0,38}$`)
+	ownerPattern = lazily(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+	linePattern  = lazily(`^yaml: (?:line ([0-9]+): )?(.*)`)
 )
+
+// lazily compiles a pattern when it is first needed: git starts this program anew
+// for every question, and most of them need few of these.
+func lazily(pattern string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(pattern) })
+}
 
 // mostProblems is the number of problems that are told; further ones are counted.
 const mostProblems = 50
@@ -120,7 +127,7 @@ func (p *parser) document(data []byte) *yaml.Node {
 		p.privateKey(lineOf(data, at), "")
 		return nil
 	}
-	match := linePattern.FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
+	match := linePattern().FindStringSubmatch(strings.ReplaceAll(err.Error(), "\n", " "))
 	if match == nil {
 		p.problem(1, "", "the file is not YAML")
 		return nil
@@ -183,10 +190,10 @@ func (p *parser) file(root *yaml.Node) file {
 func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 	app := fileApp{name: name, line: at.Line, values: map[string]Value{}}
 	switch {
-	case secretIn(name) != "" || !namePattern.MatchString(name):
+	case secretIn(name) != "" || !namePattern().MatchString(name):
 		p.problem(at.Line, "use up to 39 letters, digits, dots, hyphens and underscores", "this cannot be the name of an App")
 		return app, false
-	case idPattern.MatchString(name):
+	case idPattern().MatchString(name):
 		p.problem(at.Line, "choose another name", "the name %s could be taken for an App's ID", name)
 		return app, false
 	}
@@ -372,7 +379,7 @@ func (p *parser) owners(list *yaml.Node, where string) []string {
 		case !ok:
 		case strings.Contains(text, "/"):
 			p.problem(node.Line, "write the owner alone", "%s: want owners, found a repository or a URL", where)
-		case !ownerPattern.MatchString(text):
+		case !ownerPattern().MatchString(text):
 			p.problem(node.Line, "", "%s: this cannot be the name of an owner", where)
 		default:
 			owners = append(owners, text)

@@ -305,7 +305,7 @@ func FuzzFile(f *testing.F) {
 			t.Error("Apps out of nothing")
 		}
 		for _, app := range got.apps {
-			if app.values["app"].Text == "" || !namePattern.MatchString(app.name) {
+			if app.values["app"].Text == "" || !namePattern().MatchString(app.name) {
 				t.Errorf("App %q has %+v", app.name, app.values)
 			}
 			for key, v := range app.values {

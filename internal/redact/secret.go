@@ -1,9 +1,7 @@
-// Package redact keeps secrets out of everything that is printed: Secret is a
-// value that cannot be printed by accident, and Redactor removes secrets by
-// value from text that other programs wrote.
+// Package redact keeps secrets out of everything that is printed: a Secret cannot
+// be printed by accident. It imports nothing, since the credential helper, which
+// git starts anew for every question, pays for each import at each start.
 package redact
-
-import "log/slog"
 
 // Placeholder stands wherever a secret would have been printed.
 const Placeholder = "[redacted]"
@@ -47,9 +45,6 @@ func (s Secret) String() string {
 // GoString implements [fmt.GoStringer] without the text.
 func (s Secret) GoString() string { return "redact.Secret(" + s.String() + ")" }
 
-// MarshalText implements [encoding.TextMarshaler] without the text. JSON, YAML
-// and XML encoders use it too.
+// MarshalText implements [encoding.TextMarshaler] without the text. Encoders of
+// JSON, YAML and XML use it, and so does log/slog.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
-
-// LogValue implements [slog.LogValuer] without the text.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

@@ -1,4 +1,4 @@
-package redact
+package scrub
 
 import (
 	"encoding/base64"
@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
 // Of the shapes that GitHub hands out.
@@ -20,7 +22,9 @@ var (
 	pattern     = strings.Repeat("0123456789abcdef", 4)
 )
 
-func TestRedactsByValue(t *testing.T) {
+const canary = "canary-a1b2c3d4e5f6a7b8c9d0"
+
+func TestScrubsByValue(t *testing.T) {
 	for _, secret := range []string{
 		shortToken, dottedToken, canary, pattern,
 		`wéb"höok\secret/<&>+= 100%`, "line\nline\ttab", "bell\a\x01\x7f", "a:b@c;d,e&f g", "é<\x01>", "four", "日本語の秘密",
@@ -56,11 +60,11 @@ func TestRedactsByValue(t *testing.T) {
 			texts[fmt.Sprintf("base64, %d before", user)] = base64.StdEncoding.EncodeToString([]byte(pair))
 			texts[fmt.Sprintf("base64url, %d before", user)] = base64.RawURLEncoding.EncodeToString([]byte(pair))
 		}
-		redactor := New(NewSecret("another-secret"), NewSecret(secret))
+		scrubber := New(redact.NewSecret("another-secret"), redact.NewSecret(secret))
 		for how, text := range texts {
 			t.Run(fmt.Sprintf("%.8s/%s", secret, how), func(t *testing.T) {
-				got := redactor.String("before " + text + " after")
-				if strings.Count(got, Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+				got := scrubber.String("before " + text + " after")
+				if strings.Count(got, redact.Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
 					t.Fatalf("%s becomes %s", text, got)
 				}
 				for _, form := range forms(secret) {
@@ -73,11 +77,11 @@ func TestRedactsByValue(t *testing.T) {
 	}
 }
 
-func TestRedacts(t *testing.T) {
+func TestScrubs(t *testing.T) {
 	pem := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(pattern+"\n", 4) + "AAAA==\n-----END RSA PRIVATE KEY-----\n"
 	public := strings.ReplaceAll(pem, "RSA PRIVATE", "PUBLIC")
 	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0-XJl_A"
-	const p = Placeholder
+	const p = redact.Placeholder
 	for name, row := range map[string]struct{ text, want string }{
 		"nothing":                       {"", ""},
 		"no secret":                     {"Cloning into 'site'...\n", "Cloning into 'site'...\n"},
@@ -113,7 +117,7 @@ func TestRedacts(t *testing.T) {
 		"dashes":                        {"----- ------- -----BEGIN", "----- ------- -----BEGIN"},
 		"label beyond measure":          {"-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!", "-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!"},
 		"token and private key":         {shortToken + "\n" + pem, p + "\n" + p + "\n"},
-		"Placeholder":                   {p + p, p + p},
+		"redact.Placeholder":            {p + p, p + p},
 		"known secret":                  {"a" + canary + "b", "a" + p + "b"},
 		"known secret, first half":      {canary[:20], p},
 		"known secret, cut off early":   {canary[:minCut-1], canary[:minCut-1]},
@@ -122,12 +126,12 @@ func TestRedacts(t *testing.T) {
 		"known secret behind a token":   {shortToken + canary + "!?", p + "!?"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			redactor := New(NewSecret(canary))
-			if got := redactor.String(row.text); got != row.want {
+			scrubber := New(redact.NewSecret(canary))
+			if got := scrubber.String(row.text); got != row.want {
 				t.Errorf("%s\nbecomes %s\nwant    %s", row.text, got, row.want)
 			}
 			for at := range len(row.text) {
-				if got := write(t, redactor, row.text[:at], row.text[at:]); got != row.want {
+				if got := write(t, scrubber, row.text[:at], row.text[at:]); got != row.want {
 					t.Fatalf("cut at %d, it becomes %s\nwant %s", at, got, row.want)
 				}
 			}
@@ -137,29 +141,29 @@ func TestRedacts(t *testing.T) {
 
 func TestBlockWithoutEndIsBounded(t *testing.T) {
 	text := "-----BEGIN PRIVATE KEY-----" + strings.Repeat("a", maxPEM)
-	want := Placeholder + strings.Repeat("a", len("-----BEGIN PRIVATE KEY-----"))
-	redactor := New()
-	if got := redactor.String(text); got != want {
+	want := redact.Placeholder + strings.Repeat("a", len("-----BEGIN PRIVATE KEY-----"))
+	scrubber := New()
+	if got := scrubber.String(text); got != want {
 		t.Errorf("%d bytes become %d, want %d", len(text), len(got), len(want))
 	}
-	if got := write(t, redactor, text[:100], text[100:maxPEM], text[maxPEM:]); got != want {
+	if got := write(t, scrubber, text[:100], text[100:maxPEM], text[maxPEM:]); got != want {
 		t.Errorf("%d bytes in pieces become %d, want %d", len(text), len(got), len(want))
 	}
 }
 
-func TestRedactsSecretsThatOverlap(t *testing.T) {
-	secrets := []Secret{NewSecret("abcdef"), NewSecret("defghi"), NewSecret("cdefg"), NewSecret("abcdefghijk")}
-	redactor := New(secrets...)
+func TestScrubsSecretsThatOverlap(t *testing.T) {
+	secrets := []redact.Secret{redact.NewSecret("abcdef"), redact.NewSecret("defghi"), redact.NewSecret("cdefg"), redact.NewSecret("abcdefghijk")}
+	scrubber := New(secrets...)
 	slices.Reverse(secrets)
 	reversed := New(secrets...)
 	for text, want := range map[string]string{
-		"-abcdefghi-":   "-" + Placeholder + "-",
-		"-abcdefg-":     "-" + Placeholder + "-",
-		"-cdefghi-":     "-" + Placeholder + "-",
-		"-abcdefghijk-": "-" + Placeholder + "-",
+		"-abcdefghi-":   "-" + redact.Placeholder + "-",
+		"-abcdefg-":     "-" + redact.Placeholder + "-",
+		"-cdefghi-":     "-" + redact.Placeholder + "-",
+		"-abcdefghijk-": "-" + redact.Placeholder + "-",
 		"-abcde-":       "-abcde-",
 	} {
-		if got := redactor.String(text); got != want {
+		if got := scrubber.String(text); got != want {
 			t.Errorf("%s becomes %s, want %s", text, got, want)
 		}
 		if got := reversed.String(text); got != want {
@@ -169,54 +173,54 @@ func TestRedactsSecretsThatOverlap(t *testing.T) {
 }
 
 func TestShortSecretsAreLeftOut(t *testing.T) {
-	redactor := New(NewSecret(""), NewSecret("a"), NewSecret("abc"), Secret{})
-	if got := redactor.String("abcabc"); got != "abcabc" {
+	scrubber := New(redact.NewSecret(""), redact.NewSecret("a"), redact.NewSecret("abc"), redact.Secret{})
+	if got := scrubber.String("abcabc"); got != "abcabc" {
 		t.Errorf("becomes %s", got)
 	}
 }
 
-func TestZeroRedactorKnowsShapes(t *testing.T) {
-	var redactor Redactor
-	if got := redactor.String("a " + dottedToken); got != "a "+Placeholder {
+func TestZeroScrubberKnowsShapes(t *testing.T) {
+	var scrubber Scrubber
+	if got := scrubber.String("a " + dottedToken); got != "a "+redact.Placeholder {
 		t.Errorf("becomes %s", got)
 	}
 }
 
 func TestAddConcurrently(t *testing.T) {
-	redactor := New()
+	scrubber := New()
 	var group sync.WaitGroup
 	for i := range 16 {
 		group.Go(func() {
 			for j := range 8 {
 				secret := fmt.Sprintf("secret-%d-%d", i, j)
-				redactor.Add(NewSecret(secret))
-				redactor.Add(NewSecret(secret))
-				if got := redactor.String(secret); got != Placeholder {
+				scrubber.Add(redact.NewSecret(secret))
+				scrubber.Add(redact.NewSecret(secret))
+				if got := scrubber.String(secret); got != redact.Placeholder {
 					t.Errorf("%s becomes %s as soon as it is known", secret, got)
 				}
 			}
 		})
 	}
 	group.Wait()
-	if n := len(redactor.known.Load().secrets); n != 16*8 {
+	if n := len(scrubber.known.Load().secrets); n != 16*8 {
 		t.Errorf("%d secrets are known", n)
 	}
 }
 
-func TestNothingPrintsARedactor(t *testing.T) {
-	redactor := New(NewSecret(canary))
+func TestNothingPrintsAScrubber(t *testing.T) {
+	scrubber := New(redact.NewSecret(canary))
 	var out strings.Builder
-	writer := redactor.Writer(&out)
+	writer := scrubber.Writer(&out)
 	if _, err := writer.Write([]byte(canary[:20])); err != nil {
 		t.Fatal(err)
 	}
 	type holder struct {
-		redactor *Redactor
+		scrubber *Scrubber
 		writer   *Writer
 		Any      []any
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
-		output := fmt.Sprintf(strings.Repeat(format+"\n", 5), redactor, writer, *writer, holder{redactor, writer, []any{redactor, writer}}, &holder{redactor, writer, nil})
+		output := fmt.Sprintf(strings.Repeat(format+"\n", 5), scrubber, writer, *writer, holder{scrubber, writer, []any{scrubber, writer}}, &holder{scrubber, writer, nil})
 		for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprintf("%d", []byte(canary[:8])), strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}")} {
 			if strings.Contains(output, form) {
 				t.Errorf("%s prints a secret: %s", format, output)

@@ -1,4 +1,6 @@
-package redact
+// Package scrub takes secrets out of text that other programs wrote: by value, as
+// they are and in their encodings, and by the shapes that GitHub's tokens have.
+package scrub
 
 import (
 	"bytes"
@@ -11,9 +13,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
-// Redactor puts [Placeholder] in the place of secrets in text that others wrote:
+// Scrubber puts [redact.Placeholder] in the place of secrets in text that others wrote:
 // what git prints, what a server answers.
 //
 // It knows the secrets it was given, by value, and finds them also as base64 (so
@@ -21,9 +25,9 @@ import (
 // strings. Beside those it takes out what has the shape of a GitHub token, of a
 // JSON Web Token, or of a PEM private key, whoever it belongs to.
 //
-// The zero value knows no secret, and is ready. A Redactor is safe for concurrent
+// The zero value knows no secret, and is ready. A Scrubber is safe for concurrent
 // use and must not be copied.
-type Redactor struct {
+type Scrubber struct {
 	mu    sync.Mutex // held by Add
 	known atomic.Pointer[known]
 }
@@ -38,9 +42,9 @@ type known struct {
 // shorter is found in ordinary words; to black those out hides nothing.
 const shortest = 4
 
-// New returns a Redactor that knows secrets.
-func New(secrets ...Secret) *Redactor {
-	r := new(Redactor)
+// New returns a Scrubber that knows secrets.
+func New(secrets ...redact.Secret) *Scrubber {
+	r := new(Scrubber)
 	for _, secret := range secrets {
 		r.Add(secret)
 	}
@@ -50,7 +54,7 @@ func New(secrets ...Secret) *Redactor {
 // Add makes secret known: to String from now on, to a [Writer] from its next
 // Write. Add it before others can print it. A secret of fewer than four bytes is
 // left out.
-func (r *Redactor) Add(secret Secret) {
+func (r *Scrubber) Add(secret redact.Secret) {
 	text := secret.Reveal()
 	if len(text) < shortest {
 		return
@@ -74,9 +78,9 @@ func (r *Redactor) Add(secret Secret) {
 }
 
 // String returns s without secrets. Secrets that touch or overlap become one
-// [Placeholder]. A known secret that the end of s cuts off is removed too, if
+// [redact.Placeholder]. A known secret that the end of s cuts off is removed too, if
 // eight bytes of it are there.
-func (r *Redactor) String(s string) string {
+func (r *Scrubber) String(s string) string {
 	var state scan
 	out, _ := state.next(nil, []byte(s), r.known.Load(), true)
 	return string(out)
@@ -92,7 +96,7 @@ func forms(text string) []string {
 		inQuotes(strconv.Quote(text)), inQuotes(strconv.QuoteToASCII(text)), // Go's %q
 	}
 	for _, escaped := range all[1:4] {
-		all = append(all, percent.ReplaceAllStringFunc(escaped, strings.ToLower))
+		all = append(all, percent().ReplaceAllStringFunc(escaped, strings.ToLower))
 	}
 	for _, alphabet := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
 		for offset := range 3 {
@@ -103,7 +107,7 @@ func forms(text string) []string {
 	return slices.Compact(all)
 }
 
-var percent = regexp.MustCompile(`%[0-9A-F]{2}`)
+var percent = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`%[0-9A-F]{2}`) })
 
 func inQuotes(quoted string) string { return quoted[1 : len(quoted)-1] }
 

@@ -1,4 +1,6 @@
-package redact
+package scrub
+
+import "github.com/ghapp-dev/ghapp/internal/redact"
 
 const (
 	minCut = 8        // bytes of a known secret cut off by the end, to be taken for it
@@ -57,7 +59,7 @@ func (s *scan) next(out, text []byte, k *known, final bool) (written, rest []byt
 			s.hidden = false
 			continue
 		case !s.hidden:
-			out = append(out, Placeholder...)
+			out = append(out, redact.Placeholder...)
 			s.hidden = true
 		}
 		s.secret--

@@ -1,4 +1,4 @@
-package redact
+package scrub
 
 import (
 	"io"
@@ -6,7 +6,7 @@ import (
 )
 
 // Writer passes on what is written to it, without secrets: all that is written,
-// up to Close, becomes what [Redactor.String] makes of it, however it was cut.
+// up to Close, becomes what [Scrubber.String] makes of it, however it was cut.
 //
 // It holds back only bytes that may be the beginning of a secret: at most as many
 // as the longest form of a known secret has, or half a kilobyte. A line of
@@ -21,7 +21,7 @@ type Writer struct {
 
 type stream struct {
 	to       io.Writer
-	redactor *Redactor
+	scrubber *Scrubber
 	state    scan
 	held     []byte // what cannot be decided yet
 	out      []byte // reused
@@ -30,8 +30,8 @@ type stream struct {
 
 // Writer returns a [Writer] that writes to w. It must be closed for its last
 // bytes to get there.
-func (r *Redactor) Writer(w io.Writer) *Writer {
-	return &Writer{&stream{to: w, redactor: r}}
+func (r *Scrubber) Writer(w io.Writer) *Writer {
+	return &Writer{&stream{to: w, scrubber: r}}
 }
 
 // Write implements [io.Writer]. It returns what the Writer behind it returns as an
@@ -57,7 +57,7 @@ func (w *Writer) Close() error {
 func (s *stream) pass(p []byte, final bool) error {
 	s.held = append(s.held, p...)
 	var rest []byte
-	s.out, rest = s.state.next(s.out[:0], s.held, s.redactor.known.Load(), final)
+	s.out, rest = s.state.next(s.out[:0], s.held, s.scrubber.known.Load(), final)
 	s.held = s.held[:copy(s.held, rest)]
 	if len(s.out) == 0 {
 		return nil

@@ -1,4 +1,4 @@
-package redact
+package scrub
 
 import (
 	"errors"
@@ -7,13 +7,15 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
 // write returns what a Writer makes of parts.
-func write(t testing.TB, redactor *Redactor, parts ...string) string {
+func write(t testing.TB, scrubber *Scrubber, parts ...string) string {
 	t.Helper()
 	var out strings.Builder
-	writer := redactor.Writer(&out)
+	writer := scrubber.Writer(&out)
 	for _, part := range parts {
 		if n, err := writer.Write([]byte(part)); n != len(part) || err != nil {
 			t.Fatalf("Write of %d bytes = %d, %v", len(part), n, err)
@@ -25,15 +27,15 @@ func write(t testing.TB, redactor *Redactor, parts ...string) string {
 	return out.String()
 }
 
-func TestWriterRedactsWhatComesByteByByte(t *testing.T) {
+func TestWriterScrubsWhatComesByteByByte(t *testing.T) {
 	text := "a " + dottedToken + " b " + canary + " c\r-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n d " + shortToken[:20] + " e\n"
-	redactor := New(NewSecret(canary), NewSecret(dottedToken))
-	want := redactor.String(text)
-	if strings.Count(want, Placeholder) != 3 {
+	scrubber := New(redact.NewSecret(canary), redact.NewSecret(dottedToken))
+	want := scrubber.String(text)
+	if strings.Count(want, redact.Placeholder) != 3 {
 		t.Fatalf("String makes %s of it", want)
 	}
 	var out strings.Builder
-	writer := redactor.Writer(&out)
+	writer := scrubber.Writer(&out)
 	if _, err := io.Copy(writer, iotest.OneByteReader(strings.NewReader(text))); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +49,7 @@ func TestWriterRedactsWhatComesByteByByte(t *testing.T) {
 
 func TestWriterPassesProgressOnAtOnce(t *testing.T) {
 	var out strings.Builder
-	writer := New(NewSecret(dottedToken), NewSecret(canary)).Writer(&out)
+	writer := New(redact.NewSecret(dottedToken), redact.NewSecret(canary)).Writer(&out)
 	var all string
 	for _, part := range []string{
 		"Cloning into 'site'...\n",
@@ -71,8 +73,8 @@ func TestWriterHidesATokenAsSoonAsItIsOne(t *testing.T) {
 	writer := New().Writer(&out)
 	for _, row := range []struct{ part, want string }{
 		{shortToken[:39], ""},
-		{shortToken[39:], Placeholder},
-		{"more of it", Placeholder + " of it"},
+		{shortToken[39:], redact.Placeholder},
+		{"more of it", redact.Placeholder + " of it"},
 	} {
 		if _, err := io.WriteString(writer, row.part); err != nil {
 			t.Fatal(err)
@@ -87,7 +89,7 @@ func TestWriterHoldsBackNoMoreThanASecret(t *testing.T) {
 	secret := strings.Repeat("a", 600) // the text below is nothing but its beginnings
 	for _, text := range []string{strings.Repeat("a", 599) + "b", "eyJ" + strings.Repeat("a", 3000), "-----BEGIN " + strings.Repeat("A", 3000), "ghs_" + strings.Repeat("a.", 17) + " ", "-----BEGIN PRIVATE KEY-----" + strings.Repeat("-", 3000)} {
 		var out strings.Builder
-		writer := New(NewSecret(secret)).Writer(&out)
+		writer := New(redact.NewSecret(secret)).Writer(&out)
 		for range 20 {
 			if _, err := io.WriteString(writer, text); err != nil {
 				t.Fatal(err)
@@ -101,16 +103,16 @@ func TestWriterHoldsBackNoMoreThanASecret(t *testing.T) {
 
 func TestWriterKnowsWhatWasAddedMeanwhile(t *testing.T) {
 	var out strings.Builder
-	redactor := New()
-	writer := redactor.Writer(&out)
+	scrubber := New()
+	writer := scrubber.Writer(&out)
 	if _, err := io.WriteString(writer, "a\n"); err != nil {
 		t.Fatal(err)
 	}
-	redactor.Add(NewSecret(canary))
+	scrubber.Add(redact.NewSecret(canary))
 	if _, err := io.WriteString(writer, canary+"\n"); err != nil {
 		t.Fatal(err)
 	}
-	if want := "a\n" + Placeholder + "\n"; out.String() != want {
+	if want := "a\n" + redact.Placeholder + "\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
@@ -121,7 +123,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestWriterTellsErrors(t *testing.T) {
 	want := errors.New("disk full")
-	writer := New(NewSecret(canary)).Writer(failing{want})
+	writer := New(redact.NewSecret(canary)).Writer(failing{want})
 	if n, err := writer.Write([]byte("text")); n != 0 || !errors.Is(err, want) {
 		t.Errorf("Write = %d, %v", n, err)
 	}
@@ -139,9 +141,9 @@ func TestWriterTellsErrors(t *testing.T) {
 	}
 }
 
-// FuzzRedactor shows that a Writer makes of a text what String makes of it,
+// FuzzScrubber shows that a Writer makes of a text what String makes of it,
 // wherever the text is cut, and that no known secret is left in it.
-func FuzzRedactor(f *testing.F) {
+func FuzzScrubber(f *testing.F) {
 	for _, text := range []string{"", "a", canary, shortToken, dottedToken, canary[:10] + canary, "x" + dottedToken[:100], strings.Repeat("a", 50)} {
 		f.Add(text, canary, "a b c", uint16(3), uint16(9))
 		f.Add("before "+text+" after", "aaab", text, uint16(7), uint16(8))
@@ -149,22 +151,22 @@ func FuzzRedactor(f *testing.F) {
 		f.Add("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0."+text, "J9.e", "eyJ", uint16(1), uint16(40))
 	}
 	f.Fuzz(func(t *testing.T, text, first, second string, cut, again uint16) {
-		redactor := New(NewSecret(first), NewSecret(second))
+		scrubber := New(redact.NewSecret(first), redact.NewSecret(second))
 		whole := text + first + second + text // so that the secrets are there
-		want := redactor.String(whole)
+		want := scrubber.String(whole)
 		i := int(cut) % (len(whole) + 1)
 		j := i + int(again)%(len(whole)-i+1)
-		if got := write(t, redactor, whole[:i], whole[i:j], whole[j:]); got != want {
+		if got := write(t, scrubber, whole[:i], whole[i:j], whole[j:]); got != want {
 			t.Fatalf("cut at %d and %d: %q, whole: %q", i, j, got, want)
 		}
 		for _, secret := range []string{first, second} {
 			// What has brackets may be put together by a placeholder, and what is in
 			// one is there all the time.
-			if len(secret) < shortest || strings.ContainsAny(secret, "[]") || strings.Contains(Placeholder, secret) {
+			if len(secret) < shortest || strings.ContainsAny(secret, "[]") || strings.Contains(redact.Placeholder, secret) {
 				continue
 			}
 			for _, form := range forms(secret) {
-				if strings.ContainsAny(form, "[]") || strings.Contains(Placeholder, form) {
+				if strings.ContainsAny(form, "[]") || strings.Contains(redact.Placeholder, form) {
 					continue
 				}
 				if strings.Contains(want, form) {
@@ -177,7 +179,7 @@ func FuzzRedactor(f *testing.F) {
 
 func BenchmarkWriter(b *testing.B) {
 	line := []byte("Receiving objects: 100% (5/5), 1.00 KiB | 1.00 MiB/s, done.\n")
-	writer := New(NewSecret(dottedToken), NewSecret(canary)).Writer(io.Discard)
+	writer := New(redact.NewSecret(dottedToken), redact.NewSecret(canary)).Writer(io.Discard)
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {
