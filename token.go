@@ -106,18 +106,6 @@ func (t *Token) Life() time.Duration {
 // Age is how long ago the token was minted.
 func (t *Token) Age() time.Duration { return time.Since(t.MintedAt.Add(-t.offset)) }
 
-// Young reports whether the token is so new that some of GitHub's servers may not
-// know it yet: a refusal is to be waited out with the same token, since a new one
-// would start anew.
-func (t *Token) Young() bool {
-	age := t.Age()
-	return -youth < age && age < youth
-}
-
-// youth bounds the time GitHub needs to spread a new token. Octokit waits five
-// seconds; partners of GitHub have found that short.
-const youth = 10 * time.Second
-
 // A token's whole life is an hour at GitHub, and seconds in tests, so its ages are
 // shares of it.
 const (

@@ -4,10 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"iter"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
@@ -95,41 +93,6 @@ func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *To
 		}
 	}
 	return answer, nil
-}
-
-// lagging reports whether an answer may come from a server that does not know the
-// token yet (401, 404) or not its permissions (403), and not from a limit.
-func lagging(status int, limited bool) bool {
-	switch status {
-	case http.StatusUnauthorized, http.StatusNotFound:
-		return true
-	case http.StatusForbidden:
-		return !limited
-	}
-	return false
-}
-
-// pauses are the waits while a new token spreads: 1, 2 and 3 seconds, as Octokit
-// does, then none.
-func pauses() iter.Seq[time.Duration] {
-	return func(yield func(time.Duration) bool) {
-		for n := 1; n <= 3; n++ {
-			if !yield(time.Duration(n) * time.Second) {
-				return
-			}
-		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return api.Ended(ctx)
-	}
 }
 
 // own reports whether u is on the host of the API.

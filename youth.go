@@ -1,0 +1,75 @@
+package ghapp
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/api"
+)
+
+// Young reports whether the token is so new that some of GitHub's servers may not
+// know it yet: a refusal is to be waited out with the same token, since a new one
+// would start anew.
+func (t *Token) Young() bool {
+	age := t.Age()
+	return -youth < age && age < youth
+}
+
+// youth bounds the time GitHub needs to spread a new token. Octokit waits five
+// seconds; partners of GitHub have found that short.
+const youth = 10 * time.Second
+
+// waitOut makes a call with the token, and again while it is refused because the
+// token is so new that GitHub does not know it everywhere.
+func (t *Token) waitOut(ctx context.Context, call func() error) error {
+	err := call()
+	for pause := range pauses() {
+		answer, refused := errors.AsType[*api.Error](err)
+		if !refused || !t.Young() || !lagging(answer.Status, answer.Limit != api.NoLimit) {
+			break
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return err
+		}
+		err = call()
+	}
+	return err
+}
+
+// lagging reports whether an answer may come from a server that does not know the
+// token yet (401, 404) or not its permissions (403), and not from a limit.
+func lagging(status int, limited bool) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusNotFound:
+		return true
+	case http.StatusForbidden:
+		return !limited
+	}
+	return false
+}
+
+// pauses are the waits while a new token spreads: 1, 2 and 3 seconds, as Octokit
+// does, then none.
+func pauses() iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		for n := 1; n <= 3; n++ {
+			if !yield(time.Duration(n) * time.Second) {
+				return
+			}
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return api.Ended(ctx)
+	}
+}
