@@ -1,0 +1,156 @@
+// Package gitcmd runs git so that it uses the credentials it is given and no
+// others. A [Scope] says which repositories a call is about and who answers for
+// them; the machine's own helpers, headers, prompts and rewrites are switched off
+// for that call only, through GIT_CONFIG_COUNT in the child's environment
+// (https://git-scm.com/docs/git-config#ENVIRONMENT), which carries configuration
+// and never a secret. The user's proxy, certificates, filters and ssh stay as they
+// are.
+//
+// What git prints passes through a filter before anybody sees it, and a failure of
+// git's comes back as an [Error] with a [Reason].
+package gitcmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os/exec"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+// grace is how long git may take to stop when it is asked to, and how long a
+// program it left behind may hold its output.
+const grace = 5 * time.Second
+
+// Runner runs git. The zero value runs the git on PATH with an empty environment
+// in the current directory and shows nothing of what it prints.
+type Runner struct {
+	// Git is the program. Empty: git, looked for on PATH.
+	Git string
+	// Dir is git's working directory, which relative paths start from. Empty: that
+	// of this process.
+	Dir string
+	// Environ is the environment of the user, as os.Environ gives it.
+	Environ []string
+	// Secrets must not reach git: a variable whose value is one of them is taken
+	// out of the environment.
+	Secrets []redact.Secret
+	// Stdout and Stderr get what git prints; nil discards it. They are written to
+	// from two goroutines.
+	Stdout, Stderr io.Writer
+	// Filter stands before Stdout and Stderr and before what an [Error] keeps. A
+	// writer that is an io.Closer as well is closed at the end. Nil: no filter.
+	Filter func(io.Writer) io.Writer
+	// Progress makes git report its progress although it does not write to a
+	// terminal itself.
+	Progress bool
+	// Grace is how long git may take to stop when the context ends, before it and
+	// all it started are killed. Zero: 5 seconds.
+	Grace time.Duration
+}
+
+// Run runs git with args, which the caller has made safe: a value that came from
+// outside stands after "--" or is joined to its option with "=". It returns an
+// [*Error] when git cannot be started, fails, or is stopped because ctx ended; the
+// last unwraps to ctx's cause.
+func (r *Runner) Run(ctx context.Context, s Scope, args ...string) error {
+	env, err := r.environ(ctx, s)
+	if err != nil {
+		return err
+	}
+	return r.run(ctx, env, r.Stdout, r.Stderr, args)
+}
+
+// Output is [Runner.Run] with git's standard output as the result, unfiltered, and
+// nothing shown.
+func (r *Runner) Output(ctx context.Context, s Scope, args ...string) ([]byte, error) {
+	env, err := r.environ(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return r.output(ctx, env, args)
+}
+
+func (r *Runner) output(ctx context.Context, env environ, args []string) ([]byte, error) {
+	var stdout bytes.Buffer
+	plain := *r
+	plain.Filter = nil
+	err := plain.run(ctx, env, rawWriter{&stdout}, nil, args)
+	return stdout.Bytes(), err
+}
+
+// rawWriter takes the bytes as they are, control characters too.
+type rawWriter struct{ io.Writer }
+
+func (r *Runner) run(ctx context.Context, env environ, stdout, stderr io.Writer, args []string) error {
+	op := args[0]
+	git := r.Git
+	if git == "" {
+		git = "git"
+	}
+	path, err := exec.LookPath(git)
+	if err != nil {
+		return &Error{Op: op, Reason: NotInstalled, ExitCode: -1, Err: err}
+	}
+	if ctx.Err() != nil {
+		return &Error{Op: op, Reason: Stopped, ExitCode: -1, Err: context.Cause(ctx)}
+	}
+
+	tail := &tail{}
+	shown := io.Writer(tail)
+	if stderr != nil {
+		shown = io.MultiWriter(tail, stderr)
+	}
+	out, closeOut := r.filter(stdout)
+	errOut, closeErr := r.filter(shown)
+
+	cmd := exec.CommandContext(ctx, path, append([]string{floor}, args...)...)
+	cmd.Dir, cmd.Env = r.Dir, env
+	cmd.Stdout, cmd.Stderr = out, errOut
+	cmd.WaitDelay = r.Grace
+	if cmd.WaitDelay == 0 {
+		cmd.WaitDelay = grace
+	}
+	err = supervise(ctx, cmd, env.allows("ssh"))
+	closeOut()
+	closeErr()
+	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {
+		// git itself is done, and did well; something that it left running in the
+		// background keeps its output open.
+		err = nil
+	}
+	if err == nil {
+		return nil
+	}
+	return failure(ctx, op, cmd.ProcessState, err, tail.String())
+}
+
+// floor stops a git before 2.31, which would pass over GIT_CONFIG_COUNT without a
+// word and use whatever credentials the machine has: such a git does not know this
+// option. Newer ones read a setting from it that is wanted anyway.
+const floor = "--config-env=credential.interactive=GIT_TERMINAL_PROMPT"
+
+// filter puts the filters before w and returns what ends them.
+func (r *Runner) filter(w io.Writer) (io.Writer, func()) {
+	if w == nil {
+		return io.Discard, func() {}
+	}
+	if raw, ok := w.(rawWriter); ok {
+		return raw.Writer, func() {}
+	}
+	end := func() {}
+	if r.Filter != nil {
+		w = r.Filter(w)
+		if closer, ok := w.(io.Closer); ok {
+			end = func() { _ = closer.Close() }
+		}
+	}
+	printable := &printable{w: w}
+	return printable, func() {
+		printable.flush()
+		end()
+	}
+}

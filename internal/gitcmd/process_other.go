@@ -1,0 +1,12 @@
+//go:build unix && !linux
+
+package gitcmd
+
+import "syscall"
+
+// thread does nothing: there is no parent death signal here. A git whose parent
+// was killed ends at its next line of progress, by SIGPIPE.
+type thread struct{}
+
+func (thread) hold(*syscall.SysProcAttr) {}
+func (thread) release()                  {}

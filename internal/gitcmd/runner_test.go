@@ -1,0 +1,209 @@
+package gitcmd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// masking is a filter that replaces the token, and counts its ends.
+type masking struct {
+	w      io.Writer
+	closed *int
+}
+
+func (m masking) Write(b []byte) (int, error) {
+	_, err := m.w.Write(bytes.ReplaceAll(b, []byte(token), []byte("[redacted]")))
+	return len(b), err
+}
+
+func (m masking) Close() error { *m.closed++; return nil }
+
+func TestOutputIsFiltered(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t, func(o *origin) {
+		o.answer = func(w http.ResponseWriter, r *http.Request) bool {
+			http.Error(w, "you sent "+token+"\x1b[2J", http.StatusForbidden)
+			return true
+		}
+	})
+	m := newMachine(t)
+	closed := 0
+	r := m.runner()
+	r.Filter = func(w io.Writer) io.Writer { return masking{w, &closed} }
+	e := asError(t, r.Clone(t.Context(), m.options(o, "acme/site")))
+	want := `you sent [redacted]\x1b[2J`
+	if e.Remote != want || !strings.Contains(e.Stderr, want) || !strings.Contains(m.stderr.String(), want) {
+		t.Errorf("remote %q\nkept %q\nshown %q", e.Remote, e.Stderr, m.stderr.String())
+	}
+	mustNotHold(t, "the output", fmt.Sprintf("%#v", e)+m.stderr.String(), token)
+	if closed != 2 {
+		t.Errorf("%d filters were closed", closed)
+	}
+}
+
+func TestProgressIsShownWhenAsked(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	for _, progress := range []bool{true, false} {
+		m := newMachine(t)
+		r := m.runner()
+		r.Progress = progress
+		if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(m.stderr.String(), "Receiving objects: 100%"); got != progress {
+			t.Errorf("%v:\n%s", progress, m.stderr.String())
+		}
+	}
+}
+
+func TestFiltersOfTheUserGoOnWorking(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	m := newMachine(t)
+	write(t, filepath.Join(m.home, "attributes"), "*.html filter=loud\n")
+	m.config(t, "core.attributesFile", filepath.Join(m.home, "attributes"))
+	m.config(t, "filter.loud.smudge", "tr a-z A-Z")
+	m.config(t, "filter.loud.required", "true")
+	if err := m.runner().Clone(t.Context(), m.options(o, "acme/site")); err != nil {
+		t.Fatalf("%v\n%s", err, m.stderr.String())
+	}
+	if text := read(t, filepath.Join(m.dir, "site", "index.html")); text != "THE REAL ONE\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+func TestCloneOptionsReachGit(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	m := newMachine(t)
+	options := m.options(o, "acme/site")
+	options.Dir, options.Branch, options.Depth = "www", "deployment", 1
+	options.Persist = "!'/opt/my ghapp' credential"
+	options.Extra = []string{"--origin", "upstream", "-c", "core.autocrlf=input", "--no-tags"}
+	if err := m.runner().Clone(t.Context(), options); err != nil {
+		t.Fatalf("%v\n%s", err, m.stderr.String())
+	}
+	dir := filepath.Join(m.dir, "www")
+	for question, want := range map[string]string{
+		"branch --show-current":                                    "deployment",
+		"rev-parse --is-shallow-repository":                        "true",
+		"remote":                                                   "upstream",
+		"remote get-url upstream":                                  o.URL + "/acme/site.git",
+		"config --local core.autocrlf":                             "input",
+		"config --local remote.upstream.tagOpt":                    "--no-tags",
+		"config --local --get-all credential." + o.URL + ".helper": "\n" + options.Persist,
+		"config --local credential." + o.URL + ".useHttpPath":      "true",
+	} {
+		if got := strings.TrimSuffix(plainGit(t, dir, strings.Fields(question)...), "\n"); got != want {
+			t.Errorf("%s: %q, want %q", question, got, want)
+		}
+	}
+}
+
+func TestCloneWithoutPersistLeavesNoHelper(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	m := newMachine(t)
+	if err := m.runner().Clone(t.Context(), m.options(o, "acme/site")); err != nil {
+		t.Fatalf("%v\n%s", err, m.stderr.String())
+	}
+	for line := range strings.Lines(plainGit(t, filepath.Join(m.dir, "site"), "config", "--local", "--list")) {
+		for _, section := range []string{"credential.", "http.", "url.", "hook.", "core.hookspath", "core.fsmonitor"} {
+			if strings.HasPrefix(line, section) {
+				t.Errorf("%s", line)
+			}
+		}
+	}
+}
+
+func TestMirrorClone(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	m := newMachine(t)
+	options := m.options(o, "acme/site")
+	options.Extra, options.Persist = []string{"--mirror"}, "ghapp"
+	if err := m.runner().Clone(t.Context(), options); err != nil {
+		t.Fatalf("%v\n%s", err, m.stderr.String())
+	}
+	dir := filepath.Join(m.dir, "site.git")
+	if got := plainGit(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/heads/deployment\nrefs/heads/main\n" {
+		t.Errorf("%q", got)
+	}
+	if got := plainGit(t, dir, "config", "--get-all", "credential."+o.URL+".helper"); got != "\nghapp\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Where git can send the credential with the first request, it does.
+func TestFirstRequestCarriesTheToken(t *testing.T) {
+	t.Parallel()
+	o := newOrigin(t)
+	m := newMachine(t)
+	r := m.runner()
+	version, err := r.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
+		t.Fatal(err)
+	}
+	want := 4 // the first is refused
+	if version.AtLeast(2, 46) {
+		want = 3
+	}
+	if seen := o.seen(); len(seen) != want {
+		t.Errorf("git %s made %d requests, want %d", version, len(seen), want)
+	}
+}
+
+// From git 2.54 on a short wait is git's own.
+func TestShortRateLimitIsWaitedOut(t *testing.T) {
+	t.Parallel()
+	refused := false
+	o := newOrigin(t)
+	o.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		if _, password, _ := r.BasicAuth(); refused || password != token {
+			return false
+		}
+		refused = true
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "", http.StatusTooManyRequests)
+		return true
+	}
+	m := newMachine(t)
+	r := m.runner()
+	version, err := r.Version(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.Clone(t.Context(), m.options(o, "acme/site"))
+	if version.AtLeast(2, 54) {
+		if err != nil {
+			t.Errorf("%v\n%s", err, m.stderr.String())
+		}
+	} else if e := asError(t, err); e.Reason != RateLimited {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestEndedContextStartsNoGit(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
+	defer cancel()
+	<-ctx.Done()
+	options := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "h"}, URL: "https://github.com/a/b"}
+	if err := m.runner().Clone(ctx, options); !errors.Is(err, context.DeadlineExceeded) || asError(t, err).Reason != Stopped {
+		t.Errorf("%v", err)
+	}
+	mustBeEmpty(t, m.dir)
+}
