@@ -1,0 +1,190 @@
+// Package gitauth answers git's questions for a credential: from the path git
+// names to the repository, its owner, the owner's installation, and a token for
+// just that repository. It is the one place where this is decided, for the first
+// clone as for a submodule of another owner, an LFS object, and the second hour.
+package gitauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// username is what GitHub documents before an installation token
+// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation).
+const username = "x-access-token"
+
+// ErrNotOurs is a question about a host that is not ours: it is left to others.
+var ErrNotOurs = errors.New("the host is not ours")
+
+// Answerer answers for one host. It is safe for concurrent use.
+type Answerer struct {
+	// Origin is the one scheme, host and port that is answered for, such as
+	// https://github.com.
+	Origin string
+	// App returns the App that is installed for an owner, and the installation if
+	// one was named: it may be that of another owner. Empty: it is looked for.
+	App func(ctx context.Context, owner string) (app *ghapp.App, installation string, err error)
+	// Permissions says what git may do in a repository. Nil: read its contents.
+	Permissions func(ghapp.Repository) ghapp.Permissions
+	// Transport asks GitHub's git service whether it knows a new token. Nil:
+	// net/http's.
+	Transport http.RoundTripper
+	// HandedOut is told of every token before git has it, so that it can be kept
+	// out of what git prints. May be nil.
+	HandedOut func(ghapp.Secret)
+	// Granted is told of the same token, whose it is and what was asked for. May be
+	// nil.
+	Granted func(*ghapp.App, ghapp.TokenRequest, *ghapp.Token)
+	// Log is told of waiting. Nil: nothing is logged.
+	Log *slog.Logger
+
+	mu      sync.Mutex
+	refusal error
+	erased  bool
+}
+
+// Credential answers one operation of git's credential protocol; its first
+// parameter is the operation. The answer is nil where there is nothing to say. An
+// error other than [ErrNotOurs] means that the question was ours and the answer
+// is no: git should ask nobody else.
+func (a *Answerer) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	if !a.ours(asked) {
+		return nil, ErrNotOurs
+	}
+	switch op {
+	case credential.Get:
+		answer, err := a.get(ctx, asked)
+		if err != nil {
+			a.mu.Lock()
+			a.refusal = err
+			a.mu.Unlock()
+		}
+		return answer, err
+	case credential.Erase:
+		return nil, a.erase(ctx, asked)
+	}
+	return nil, nil
+}
+
+// Refusal is the last question that was answered with no, whose error git cannot
+// show: it only knows that it got no credential.
+func (a *Answerer) Refusal() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.refusal
+}
+
+// Erased reports whether git has said of a credential that it was refused. The next
+// question gets another.
+func (a *Answerer) Erased() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.erased
+}
+
+func (a *Answerer) log() *slog.Logger {
+	if a.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return a.Log
+}
+
+// ours compares scheme, host and port whole. A host written in another way, even
+// one that leads to the same server, gets nothing.
+func (a *Answerer) ours(asked *credential.Credential) bool {
+	host := asked.Host
+	if asked.Protocol == "https" {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return asked.Protocol+"://"+host == a.Origin
+}
+
+func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*credential.Credential, error) {
+	app, request, repository, err := a.request(ctx, asked)
+	if err != nil {
+		return nil, err
+	}
+	token, err := app.Token(ctx, request)
+	if request.Installation != "" && ofAnother(err) {
+		request.Installation = ""
+		token, err = app.Token(ctx, request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if token.Young() {
+		if err := a.settle(ctx, token, repository); err != nil {
+			return nil, err
+		}
+	}
+	if a.HandedOut != nil {
+		a.HandedOut(token.Secret)
+	}
+	if a.Granted != nil {
+		a.Granted(app, request, token)
+	}
+	// git compares the expiry with this machine's clock, not with GitHub's.
+	expiry := time.Now().Add(token.Life())
+	return credential.Answer(asked, username, token.Secret, expiry), nil
+}
+
+// ofAnother reports whether an installation may have refused because the repository
+// is not its owner's.
+func ofAnother(err error) bool {
+	return errors.Is(err, ghapp.ErrRepositoryNotSelected) || errors.Is(err, ghapp.ErrTooBroad) || errors.Is(err, ghapp.ErrInvalid)
+}
+
+// erase is git's word that the credential was refused.
+func (a *Answerer) erase(ctx context.Context, asked *credential.Credential) error {
+	_, password := asked.Login()
+	if password.IsZero() {
+		return nil
+	}
+	app, request, _, err := a.request(ctx, asked)
+	if err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.erased = true
+	a.mu.Unlock()
+	err = app.Drop(ctx, request, password)
+	if request.Installation != "" {
+		request.Installation = ""
+		err = errors.Join(err, app.Drop(ctx, request, password))
+	}
+	return err
+}
+
+func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*ghapp.App, ghapp.TokenRequest, ghapp.Repository, error) {
+	none := ghapp.TokenRequest{}
+	if asked.Path == "" {
+		return nil, none, ghapp.Repository{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token",
+			Err: fmt.Errorf("git did not say which repository it is about; run `git config --global credential.%s.useHttpPath true`", a.Origin)}
+	}
+	repository, err := repositoryOf(asked.Path)
+	if err != nil {
+		return nil, none, repository, err
+	}
+	app, installation, err := a.App(ctx, repository.Owner)
+	if err != nil {
+		return nil, none, repository, err
+	}
+	if app.Origin() != a.Origin {
+		return nil, none, repository, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: "choose a token",
+			Err: fmt.Errorf("the App for %s is on %s, but git asks for %s", repository.Owner, app.Origin(), a.Origin)}
+	}
+	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: installation}
+	if a.Permissions != nil {
+		request.Permissions = a.Permissions(repository)
+	}
+	return app, request, repository, nil
+}
