@@ -1,0 +1,71 @@
+package ghapp_test
+
+import (
+	"encoding/json"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// floors are the packages of this module from the top down. A package imports
+// packages of lower floors only, so that no two ever need each other.
+var floors = [][]string{
+	{"cmd/ghapp", "cmd/git-credential-ghapp"},
+	{"internal/cli"},
+	{"internal/diag"},
+	{"internal/config", "internal/gitcmd"},
+	{"internal/cache", "internal/gitauth"},
+	{""}, // ghapp itself
+	{"agent", "signer", "internal/api", "internal/jwt"},
+	{"credential", "internal/scrub"},
+	{"internal/redact"},
+	{"githubtest"}, // imports none of ours: it must not share our mistakes
+}
+
+func TestImportsGoDownOnly(t *testing.T) {
+	const module = "github.com/ghapp-dev/ghapp"
+	floorOf := map[string]int{}
+	for i, packages := range floors {
+		for _, name := range packages {
+			floorOf[strings.TrimSuffix(module+"/"+name, "/")] = len(floors) - i
+		}
+	}
+	list := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")
+	output, err := list.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := decoder.Decode(&p); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		seen++
+		floor, known := floorOf[p.ImportPath]
+		if !known {
+			t.Errorf("%s stands on no floor: give it one", p.ImportPath)
+		}
+		for _, imported := range p.Imports {
+			if p.ImportPath == module+"/githubtest" && strings.Contains(strings.Split(imported, "/")[0], ".") {
+				t.Errorf("githubtest imports %s; it keeps to the standard library", imported)
+			}
+			below, ours := floorOf[imported]
+			switch {
+			case ours && below >= floor:
+				t.Errorf("%s (floor %d) imports %s (floor %d)", p.ImportPath, floor, imported, below)
+			case imported == "github.com/spf13/cobra" && p.ImportPath != module+"/internal/cli":
+				t.Errorf("%s imports cobra; internal/cli alone does", p.ImportPath)
+			}
+		}
+	}
+	if seen != len(floorOf) {
+		t.Errorf("%d packages are listed, %d have a floor", seen, len(floorOf))
+	}
+}

@@ -1,0 +1,160 @@
+package cli_test
+
+import (
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// another is the credential of another identity that the machine has.
+const another = "ghp_AnotherIdentityOfThisMachine0123456789"
+
+// anothersHeader is it in a header, as actions/checkout leaves it behind.
+func anothersHeader() string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+another))
+}
+
+// A machine that has identities and habits of its own. The clone is made as the App,
+// from GitHub, and nothing of either reaches the other.
+func TestCloneIsMadeAsTheAppOnAnyMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	setting := func(key, value string) func(*machine, *evil) {
+		return func(m *machine, e *evil) { m.gitConfig(m.fill(key, e), m.fill(value, e)) }
+	}
+	variable := func(name, value string) func(*machine, *evil) {
+		return func(m *machine, e *evil) { m.environ[name] = m.fill(value, e) }
+	}
+	tests := map[string]func(*machine, *evil){
+		"store as helper of the user": setting("credential.helper", "store"),
+		"store as helper of the system": func(m *machine, e *evil) {
+			m.configure(filepath.Join(m.root, "gitconfig"), "credential.helper", "store")
+			m.environ["GIT_CONFIG_SYSTEM"] = filepath.Join(m.root, "gitconfig")
+			delete(m.environ, "GIT_CONFIG_NOSYSTEM")
+		},
+		"store with another credential": func(m *machine, e *evil) {
+			m.gitConfig("credential.helper", "store")
+			m.write(filepath.Join(m.home, ".git-credentials"), strings.Replace(m.server.URL, "://", "://u:"+another+"@", 1)+"\n")
+		},
+		"helper of the origin":      setting("credential.{origin}.helper", "!echo username=u; echo password="+another+"; :"),
+		"header for everybody":      setting("http.extraHeader", anothersHeader()),
+		"header for the origin":     setting("http.{origin}/.extraHeader", anothersHeader()),
+		"header for the repository": setting("http.{origin}/acme/site.extraHeader", anothersHeader()),
+		"header from the caller":    counted("http.{origin}/.extraHeader", anothersHeader()),
+		"netrc":                     netrc("machine 127.0.0.1 login u password " + another),
+		"netrc for everybody":       netrc("default login x-access-token password " + another),
+		"origin goes to ssh":        setting("url.git@127.0.0.1:.insteadOf", "{origin}/"),
+		"origin goes to evil":       setting("url.{evil}/.insteadOf", "{origin}/"),
+		"repository goes to evil":   setting("url.{evil}/acme/site.insteadOf", "{origin}/acme/site"),
+		"everything goes to evil":   setting("url.{evil}/.insteadOf", "http"),
+		"rewrite with a credential": setting("url.http://u:"+another+"@{address}/.insteadOf", "{origin}/"),
+		"rewrite from the caller":   counted("url.{evil}/.insteadOf", "{origin}/"),
+		"askpass setting":           setting("core.askPass", "{program}"),
+		"askpass variable":          variable("GIT_ASKPASS", "{program}"),
+		"askpass of ssh":            func(m *machine, e *evil) { variable("SSH_ASKPASS", "{program}")(m, e); variable("DISPLAY", ":0")(m, e) },
+		"token of the GitHub CLI": func(m *machine, e *evil) {
+			variable("GH_TOKEN", another)(m, e)
+			variable("GITHUB_TOKEN", another)(m, e)
+		},
+		"hooks of the user":          hooks("core.hooksPath", ""),
+		"hooks in the template":      hooks("init.templateDir", "hooks"),
+		"inside a hook of another's": insideAHook,
+	}
+	for name, prepare := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, e := w.machine(t), newEvil(t)
+			e.open(t, "acme/site")
+			prepare(m, e)
+			before := m.credentialStore()
+			r := m.must("clone", "acme/site")
+			if got := m.read("site/main.txt"); got != "main\n" {
+				t.Errorf("cloned %q", got)
+			}
+			m.onlyOurs(3, another)
+			if asked := e.Requests(); len(asked) > 0 {
+				t.Errorf("evil was asked %d times", len(asked))
+			}
+			e.sentNothing(m)
+			if after := m.credentialStore(); after != before {
+				t.Errorf(".git-credentials was %q and is %q", before, after)
+			}
+			m.noProgramRan()
+			m.noSecretIn("the output", r.stdout+r.stderr)
+			m.noSecretOnDisk()
+		})
+	}
+}
+
+// fill replaces {origin} and its like.
+func (m *machine) fill(text string, e *evil) string {
+	program := filepath.Join(m.root, "program")
+	if strings.Contains(text, "{program}") {
+		m.program(program)
+	}
+	return strings.NewReplacer("{origin}", m.server.URL, "{address}", m.host,
+		"{evil}", e.url, "{program}", program).Replace(text)
+}
+
+// program writes a program that answers with another's credential and can be noticed.
+func (m *machine) program(path string) {
+	m.t.Helper()
+	m.write(path, "#!/bin/sh\ntouch '"+m.root+"/ran'\necho "+another+"\n")
+	if err := os.Chmod(path, 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// noProgramRan fails if such a program was run.
+func (m *machine) noProgramRan() {
+	m.t.Helper()
+	if _, err := os.Stat(filepath.Join(m.root, "ran")); err == nil {
+		m.t.Error("a program was run that has no business here")
+	}
+}
+
+// credentialStore is what git-credential-store has.
+func (m *machine) credentialStore() string {
+	text, err := os.ReadFile(filepath.Join(m.home, ".git-credentials"))
+	if err != nil {
+		return "not there"
+	}
+	return string(text)
+}
+
+// counted is configuration that the caller hands to git in the environment.
+func counted(key, value string) func(*machine, *evil) {
+	return func(m *machine, e *evil) {
+		m.environ["GIT_CONFIG_COUNT"] = "1"
+		m.environ["GIT_CONFIG_KEY_0"], m.environ["GIT_CONFIG_VALUE_0"] = m.fill(key, e), m.fill(value, e)
+	}
+}
+
+func netrc(text string) func(*machine, *evil) {
+	return func(m *machine, e *evil) { m.write(filepath.Join(m.home, ".netrc"), text+"\n") }
+}
+
+// hooks are in a directory that git's configuration names, or in one below it.
+func hooks(key, below string) func(*machine, *evil) {
+	return func(m *machine, e *evil) {
+		dir := filepath.Join(m.root, "habits")
+		for _, name := range []string{"post-checkout", "reference-transaction", "post-index-change", "post-merge"} {
+			m.program(filepath.Join(dir, below, name))
+		}
+		m.gitConfig(key, dir)
+	}
+}
+
+// insideAHook is how it looks to a command that a hook of another repository runs.
+func insideAHook(m *machine, e *evil) {
+	other := filepath.Join(m.root, "other")
+	for name, value := range map[string]string{
+		"GIT_DIR": filepath.Join(other, ".git"), "GIT_WORK_TREE": other, "GIT_INDEX_FILE": filepath.Join(other, ".git/index"),
+		"GIT_OBJECT_DIRECTORY": filepath.Join(other, ".git/objects"), "GIT_PREFIX": "below/", "GIT_COMMON_DIR": filepath.Join(other, ".git"),
+		"GIT_CONFIG_PARAMETERS": "'http." + m.server.URL + "/.extraheader'='" + anothersHeader() + "'", "GIT_QUARANTINE_PATH": "x", "GIT_NAMESPACE": "y",
+	} {
+		m.environ[name] = value
+	}
+}

@@ -1,0 +1,155 @@
+// Package cli is the command line of ghapp: one file a command. It reads flags,
+// environment and configuration, calls the packages that do the work, and prints.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+)
+
+// Env is what a command has of the world around it.
+type Env struct {
+	Stdin   io.Reader
+	Stdout  io.Writer
+	Stderr  io.Writer
+	Environ []string // as os.Environ
+	Version string   // of this program; empty: from the build
+}
+
+// Process is the Env of this process.
+func Process(version string) Env {
+	return Env{os.Stdin, os.Stdout, os.Stderr, os.Environ(), version}
+}
+
+// lookup is os.LookupEnv on the Env's environment; of a name given twice the last
+// one counts, as in a child's.
+func (e Env) lookup(name string) (string, bool) {
+	for i := len(e.Environ) - 1; i >= 0; i-- {
+		if key, value, _ := strings.Cut(e.Environ[i], "="); key == name {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// terminal reports whether a person is at the other end of a stream.
+func terminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// Main runs one command and returns its exit code; see [diag.ExitCodes].
+func Main(env Env, args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, env, args)
+}
+
+func run(ctx context.Context, env Env, args []string) int {
+	c := &command{Env: env}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	ran, err := root.ExecuteContextC(ctx)
+	if err == nil {
+		return 0
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		// A person pressed Ctrl-C, and knows it.
+		return diag.Interrupted
+	}
+	report := diag.Explain(err)
+	if report.ExitCode == diag.Usage && report.Hint == "" {
+		report.Hint = fmt.Sprintf("see `%s --help`", ran.CommandPath())
+	}
+	c.report(report)
+	return report.ExitCode
+}
+
+// report tells of an error on standard error. A server, or a proxy before it, can
+// repeat a credential in whatever it answers.
+func (c *command) report(r diag.Report) {
+	var secrets scrub.Scrubber
+	r.Message, r.Hint, r.Request = secrets.String(r.Message), secrets.String(r.Hint), secrets.String(r.Request)
+	if c.json {
+		_ = printJSON(c.Stderr, map[string]any{"error": r})
+		return
+	}
+	for line := range strings.Lines(r.Message) {
+		fmt.Fprintf(c.Stderr, "ghapp: error: %s\n", strings.TrimRight(line, "\n"))
+	}
+	for line := range strings.Lines(r.Hint) {
+		fmt.Fprintf(c.Stderr, "ghapp: hint: %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
+// command holds what the flags on every command say.
+type command struct {
+	Env
+	global  *pflag.FlagSet // the flags on every command
+	loaded  *config.Config // once it has been read
+	json    bool
+	quiet   bool
+	verbose bool
+	noCache bool
+}
+
+// givenFlags are those flags on every command that were given, by name.
+func (c *command) givenFlags() map[string]string {
+	given := map[string]string{}
+	c.global.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			given[f.Name] = f.Value.String()
+		}
+	})
+	return given
+}
+
+// anyGiven reports whether one of them was.
+func (c *command) anyGiven() bool {
+	return len(c.givenFlags()) > 0
+}
+
+func (c *command) log() *slog.Logger {
+	switch {
+	case c.quiet:
+		return newLogger(c.Stderr, slog.LevelError)
+	case c.verbose:
+		return newLogger(c.Stderr, slog.LevelDebug)
+	}
+	return newLogger(c.Stderr, slog.LevelWarn)
+}
+
+// progress tells a person what is being done, where one is there to read it.
+func (c *command) progress(format string, args ...any) {
+	if !c.quiet {
+		fmt.Fprintf(c.Stderr, format+"\n", args...)
+	}
+}
+
+// usage makes a wrong command line an error with the right exit code.
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return &diag.UsageError{Err: err}
+		}
+		return nil
+	}
+}

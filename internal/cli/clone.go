@@ -1,0 +1,324 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+)
+
+type cloneOptions struct {
+	branch    string
+	depth     int
+	noPersist bool
+	extra     []string
+}
+
+func (c *command) clone() *cobra.Command {
+	var o cloneOptions
+	cmd := &cobra.Command{
+		Use:   "clone REPO [DIR] [flags] [-- OPTION OF GIT CLONE...]",
+		Short: "Clone a repository as the App",
+		Long: `Clones a repository with an installation access token for just that repository.
+REPO is owner/name, an https URL or an ssh URL; the installation is found by itself.
+
+No token is left in the clone, in a command line or in an environment: git asks
+ghapp while it runs. The clone's own configuration names the credential helper, so
+that git pull works later on.`,
+		Example: `  ghapp clone acme/site
+  ghapp clone acme/site /srv/site --branch deployment --depth 1
+  ghapp clone https://github.com/acme/site -- --recurse-submodules --filter=blob:none`,
+		Args: usage(func(cmd *cobra.Command, args []string) error {
+			if n := len(beforeDash(cmd, args)); n < 1 || n > 2 {
+				return fmt.Errorf("clone takes a repository and at most one directory, got %d arguments", n)
+			}
+			return nil
+		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			named := beforeDash(cmd, args)
+			o.extra = args[len(named):]
+			return c.runClone(cmd.Context(), named, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.branch, "branch", "b", "", "check out this `BRANCH` or tag")
+	flags.IntVar(&o.depth, "depth", 0, "fetch only so many commits of the history")
+	flags.BoolVar(&o.noPersist, "no-persist", false, "leave nothing of ghapp in the clone's configuration")
+	return cmd
+}
+
+// beforeDash are the arguments before --.
+func beforeDash(cmd *cobra.Command, args []string) []string {
+	if dash := cmd.ArgsLenAtDash(); dash >= 0 {
+		return args[:dash]
+	}
+	return args
+}
+
+func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) error {
+	repository, err := ghapp.ParseRepository(args[0])
+	if err != nil {
+		return err
+	}
+	settings, err := c.settings(repository)
+	if err != nil {
+		return err
+	}
+	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+	if err != nil {
+		return &diag.SettingError{Err: err}
+	}
+	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	clone := gitcmd.CloneOptions{
+		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: helperCommand(), CAFile: settings.CAFile.Text},
+		URL:    host.Origin + "/" + repository.String(),
+		Branch: o.branch, Depth: o.depth, Extra: o.extra,
+	}
+	if len(args) == 2 {
+		clone.Dir = args[1]
+	}
+	if !o.noPersist {
+		clone.Persist = c.persistentHelper(settings)
+	}
+	tokens := scrub.New()
+	git := c.git(listener.Path(), tokens)
+	// What is wrong with the directory is told before GitHub is asked for anything.
+	dir, err := git.Destination(clone)
+	if err != nil {
+		return err
+	}
+	session, err := c.start(ctx, settings)
+	if err != nil {
+		return err
+	}
+	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.installation()}
+	if _, err := session.app.Token(ctx, request); err != nil {
+		return err
+	}
+	answerer := c.answererFor(session)
+	answerer.HandedOut = tokens.Add
+	err = serving(ctx, listener, answerer, func() error {
+		err := git.Clone(ctx, clone)
+		if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Unauthorized && e.Submodule == "" && answerer.Erased() {
+			c.log().Warn("GitHub refused a token from the cache; cloning once more, with a new one")
+			err = git.Clone(ctx, clone)
+		}
+		return told(err, answerer)
+	})
+	if err != nil {
+		return err
+	}
+	if clone.Persist != "" && !settings.PrivateKey.IsZero() {
+		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", settings.PrivateKeySource)
+	}
+	if c.json {
+		return c.printClone(ctx, repository, dir)
+	}
+	return nil
+}
+
+// printClone tells a program what it got.
+func (c *command) printClone(ctx context.Context, r ghapp.Repository, dir string) error {
+	git := gitcmd.Runner{Dir: dir, Environ: c.Environ}
+	head, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "HEAD")
+	if err != nil {
+		return err
+	}
+	return printJSON(c.Stdout, map[string]string{
+		"repository": r.String(), "directory": dir, "commit": strings.TrimSpace(string(head)),
+	})
+}
+
+// serving answers on the listener while work runs. A question that is still open then
+// is one of a helper whose git is gone.
+func serving(ctx context.Context, listener *agent.Listener, answerer *gitauth.Answerer, work func() error) error {
+	asked, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() { served <- agent.Serve(asked, listener, handler{answerer}) }()
+	err := work()
+	stop()
+	return errors.Join(err, listener.Close(), <-served)
+}
+
+// handler leaves a question about another host unanswered, so that git goes on to
+// the helpers it has for that.
+type handler struct{ answerer *gitauth.Answerer }
+
+// Credential implements [agent.Handler].
+func (h handler) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	answer, err := h.answerer.Credential(ctx, op, asked)
+	if errors.Is(err, gitauth.ErrNotOurs) {
+		return nil, nil
+	}
+	return answer, err
+}
+
+// told puts the reason that git was not told in the place of what git made of it.
+func told(err error, answerer *gitauth.Answerer) error {
+	if refusal := answerer.Refusal(); err != nil && refusal != nil {
+		return refusal
+	}
+	return err
+}
+
+// git runs git, which finds the credential helper's socket in its environment and
+// has tokens taken out of what it prints.
+func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
+	runner := &gitcmd.Runner{
+		Environ: append(c.Environ[:len(c.Environ):len(c.Environ)], "GHAPP_AGENT_SOCK="+socket),
+		Stdout:  c.Stdout,
+		Stderr:  c.Stderr,
+		Filter:  func(w io.Writer) io.Writer { return tokens.Writer(w) },
+	}
+	switch {
+	case c.quiet:
+		runner.Stderr = io.Discard
+	case terminal(c.Stderr):
+		runner.Progress = true
+	}
+	return runner
+}
+
+// answererFor answers for the host of a session, with other Apps of the
+// configuration where a submodule's owner has one of its own.
+func (c *command) answererFor(s *session) *gitauth.Answerer {
+	return &gitauth.Answerer{
+		Origin:    s.app.Origin(),
+		Transport: s.transport,
+		Log:       c.log(),
+		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
+			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: owner})
+			if err != nil {
+				return nil, "", err
+			}
+			if settings.Name == s.settings.Name {
+				return s.app, s.installation(), nil
+			}
+			other, err := c.start(ctx, settings)
+			if err != nil {
+				return nil, "", err
+			}
+			return other.app, other.installation(), nil
+		},
+	}
+}
+
+// runtimeDir is where sockets of this user belong.
+func (c *command) runtimeDir() string {
+	dir, _ := c.lookup("XDG_RUNTIME_DIR")
+	return dir
+}
+
+// helperCommand is the credential helper as git's configuration names it: the
+// program beside this one, or this one itself.
+func helperCommand() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "ghapp" // git looks for git-credential-ghapp on its PATH
+	}
+	if resolved, err := filepath.EvalSymlinks(self); err == nil {
+		self = resolved
+	}
+	helper := filepath.Join(filepath.Dir(self), "git-credential-ghapp")
+	if runtime.GOOS == "windows" {
+		helper += ".exe"
+	}
+	if _, err := exec.LookPath(helper); err == nil {
+		return shellPath(helper)
+	}
+	return "!" + shellQuote(filepath.ToSlash(self)) + " credential"
+}
+
+// shellPath is an absolute path as git runs it, through a shell where it has
+// anything but plain characters.
+func shellPath(path string) string {
+	path = filepath.ToSlash(path)
+	if quoted := shellQuote(path); quoted != path {
+		return "!" + quoted
+	}
+	return path
+}
+
+func shellQuote(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
+	}
+	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+}
+
+// persistentHelper names the helper in a clone so that it finds the same App
+// tomorrow: what flags and variables said is written out, since they will be gone.
+func (c *command) persistentHelper(s config.AppSettings) string {
+	helper := helperCommand()
+	if path, err := exec.LookPath("git-credential-ghapp"); err == nil && shellPath(path) == helper {
+		helper = "ghapp"
+	}
+	add := func(flag string, v config.Value) {
+		if v.Source.Kind >= config.FromEnvironment {
+			helper += " --" + flag + " " + shellQuote(v.Text)
+		}
+	}
+	loaded, err := c.load()
+	if err == nil {
+		path, _ := loaded.Path()
+		add("config", absolute(path))
+	}
+	if s.Name != "" && c.chosen("app") {
+		helper += " --app " + shellQuote(s.Name)
+	}
+	add("app", s.App)
+	add("key", absolute(s.Key))
+	add("installation", s.Installation)
+	add("host", s.Host)
+	add("api-url", s.APIURL)
+	add("api-version", s.APIVersion)
+	add("ca-file", absolute(s.CAFile))
+	return helper
+}
+
+// chosen reports whether a flag or its variable says something.
+func (c *command) chosen(flag string) bool {
+	if _, given := c.givenFlags()[flag]; given {
+		return true
+	}
+	return slices.ContainsFunc(config.Settings(), func(s config.Setting) bool {
+		text, _ := c.lookup(s.Env)
+		return s.Flag == flag && text != ""
+	})
+}
+
+// absolute makes a path that was given relative to today's directory good for
+// tomorrow's.
+func absolute(v config.Value) config.Value {
+	if path, err := filepath.Abs(v.Text); err == nil && v.Text != "" {
+		v.Text = path
+	}
+	return v
+}

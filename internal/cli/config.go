@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+func (c *command) config() *cobra.Command {
+	parent := &cobra.Command{
+		Use:   "config",
+		Short: "Look at the configuration",
+		Args:  usage(cobra.NoArgs),
+		RunE:  help,
+	}
+	parent.AddCommand(
+		&cobra.Command{
+			Use:   "show",
+			Short: "Show every value and where it came from",
+			Args:  usage(cobra.NoArgs),
+			RunE:  func(*cobra.Command, []string) error { return c.configShow() },
+		},
+		&cobra.Command{
+			Use:   "path",
+			Short: "Print the path of the config file",
+			Args:  usage(cobra.NoArgs),
+			RunE:  func(*cobra.Command, []string) error { return c.configPath() },
+		},
+	)
+	return parent
+}
+
+func (c *command) configShow() error {
+	loaded, err := c.load()
+	if err != nil {
+		return err
+	}
+	entries := loaded.List()
+	if c.json {
+		return printJSON(c.Stdout, entries)
+	}
+	rows := [][]string{{"APP", "KEY", "VALUE", "FROM"}}
+	for _, e := range entries {
+		rows = append(rows, []string{orDash(e.App), e.Key, orDash(e.Value), orDash(e.Source.String())})
+	}
+	return table(c.Stdout, rows)
+}
+
+func (c *command) configPath() error {
+	loaded, err := c.load()
+	if err != nil {
+		return err
+	}
+	path, found := loaded.Path()
+	if path.Text == "" {
+		return &diag.SettingError{
+			Err:  errors.New("there is no place for a config file: the environment has no home directory"),
+			Hint: "set HOME or XDG_CONFIG_HOME, or name a file with --config",
+		}
+	}
+	if c.json {
+		return printJSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
+	}
+	_, err = fmt.Fprintln(c.Stdout, path.Text)
+	return err
+}

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+)
+
+func (c *command) credential() *cobra.Command {
+	return &cobra.Command{
+		Use:   "credential get|store|erase|capability",
+		Short: "Answer git's credential protocol",
+		Long: `Answers one operation of git's credential protocol on standard input and output.
+git runs this by itself, as git-credential-ghapp, where its configuration names
+the helper ghapp.`,
+		Hidden: true,
+		Args:   usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			op := credential.Operation(args[0])
+			switch op {
+			case credential.Capability:
+				_, err := fmt.Fprint(c.Stdout, credential.Announcement)
+				return err
+			case credential.Get, credential.Erase:
+			default:
+				return nil // store, and what git may add: we keep our own tokens
+			}
+			asked, err := credential.Parse(c.Stdin)
+			if err != nil {
+				return err
+			}
+			answer, err := c.answer(cmd.Context(), op, asked)
+			switch {
+			case errors.Is(err, gitauth.ErrNotOurs):
+				return nil
+			case err != nil && op == credential.Get:
+				return c.refuse(err)
+			case err != nil || answer == nil:
+				return err
+			}
+			return answer.Encode(c.Stdout)
+		},
+	}
+}
+
+// answer asks the agent where there is one, as git-credential-ghapp does, unless
+// flags say whose credentials are wanted.
+func (c *command) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	socket, _ := c.lookup("GHAPP_AGENT_SOCK")
+	if socket != "" && !c.anyGiven() {
+		answer, err := agent.Ask(ctx, socket, op, asked)
+		if !errors.Is(err, agent.ErrUnavailable) {
+			return answer, err
+		}
+	}
+	return c.answerAsked(ctx, op, asked)
+}
+
+// answerAsked answers for the App that the configuration has for the owner and the
+// host in the question.
+func (c *command) answerAsked(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	settings, err := c.settingsAsked(asked)
+	if err != nil {
+		return nil, err
+	}
+	session, err := c.start(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	return c.answererFor(session).Credential(ctx, op, asked)
+}
+
+// settingsAsked chooses the App for a question. The error is [gitauth.ErrNotOurs] for
+// a host that the configuration does not know.
+func (c *command) settingsAsked(asked *credential.Credential) (config.AppSettings, error) {
+	host := asked.Host
+	if asked.Protocol != "https" {
+		host = asked.Protocol + "://" + host
+	}
+	if _, err := api.ParseHost(host, ""); err != nil {
+		return config.AppSettings{}, gitauth.ErrNotOurs
+	}
+	owner, _, _ := strings.Cut(asked.Path, "/")
+	settings, err := c.settings(ghapp.Repository{Host: host, Owner: owner})
+	if errors.Is(err, config.ErrOtherHost) {
+		return config.AppSettings{}, gitauth.ErrNotOurs
+	}
+	return settings, err
+}
+
+// refuse tells git to ask nobody else: another helper, or a person at a prompt,
+// would bring another identity. git takes that from a helper that ends well, so
+// the reason goes to standard error and the exit code is 0.
+func (c *command) refuse(reason error) error {
+	c.report(diag.Explain(reason))
+	return (&credential.Credential{Quit: true}).Encode(c.Stdout)
+}

@@ -1,0 +1,294 @@
+package cli_test
+
+import (
+	"fmt"
+	"net/http"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// commit makes a commit in a repository of the world, which is made if it is not
+// there, and returns it.
+func (w *world) commit(t *testing.T, repository string, entries ...githubtest.Entry) string {
+	t.Helper()
+	oid, err := w.github.AddRepository(repository, githubtest.RepositoryOptions{}).
+		CommitEntries("main", githubtest.CommitOptions{Message: "Change", Entries: entries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oid
+}
+
+// newOpenWorld has an installation that reaches all repositories of acme.
+func newOpenWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorldFor(t)
+	w.app.Install("acme", githubtest.InstallOptions{All: true})
+	return w
+}
+
+// submodule are the entries of a submodule at PATH.
+func submodule(path, address, commit string) []githubtest.Entry {
+	return []githubtest.Entry{
+		{Path: ".gitmodules", Content: "[submodule \"" + path + "\"]\n\tpath = " + path + "\n\turl = " + address + "\n"},
+		{Path: path, Mode: githubtest.Submodule, Content: commit},
+	}
+}
+
+// demanding are the two ways in which a hostile host gets a credential out of a
+// careless client: it is open and takes what comes, or it asks.
+func demanding() map[string]func(*testing.T, *evil) {
+	return map[string]func(*testing.T, *evil){
+		"open":   func(t *testing.T, e *evil) { e.open(t, "acme/site") },
+		"asking": func(t *testing.T, e *evil) { e.AskPassword() },
+	}
+}
+
+func TestRedirectedCloneBringsNoCredential(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	discovery := isDiscovery("acme/site")
+	for where, moved := range map[string]func(*http.Request) bool{
+		"first request":  discovery,
+		"with the token": func(r *http.Request) bool { return discovery(r) && r.Header.Get("Authorization") != "" },
+		"pack":           isUploadPack("acme/site"),
+		"question":       isSettle,
+		"all of git":     func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/api/") },
+		"look-up":        isCall("GET", "/installation"),
+		"mint":           isCall("POST", "/access_tokens"),
+		"all":            func(r *http.Request) bool { return true },
+		"what follows":   func(r *http.Request) bool { return !isGit(r) || r.Method == "POST" },
+	} {
+		for name, demand := range demanding() {
+			for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+				t.Run(fmt.Sprint(where, ", ", name, ", ", status), func(t *testing.T) {
+					t.Parallel()
+					m, e := w.machine(t), newEvil(t)
+					demand(t, e)
+					m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if moved(r) {
+							http.Redirect(w, r, e.url+r.URL.RequestURI(), status)
+							return
+						}
+						m.github.ServeHTTP(w, r)
+					}))
+					r := m.ghapp("-v", "clone", "acme/site")
+					e.sentNothing(m)
+					m.noSecretIn("the output", r.stdout+r.stderr)
+					m.noSecretOnDisk()
+					if r.code != 0 {
+						m.nothingLeft()
+					}
+				})
+			}
+		}
+	}
+}
+
+func TestSubmoduleElsewhereGetsNoCredential(t *testing.T) {
+	t.Parallel()
+	w := newOpenWorld(t)
+	for name, demand := range demanding() {
+		for where, entries := range map[string]func(*testing.T, string, string) []githubtest.Entry{
+			"direct": func(t *testing.T, address, head string) []githubtest.Entry { return submodule("sub", address, head) },
+			"nested": func(t *testing.T, address, head string) []githubtest.Entry {
+				return submodule("sub", "../inner-"+name+".git", w.commit(t, "acme/inner-"+name, submodule("deeper", address, head)...))
+			},
+			"with a user": func(t *testing.T, address, head string) []githubtest.Entry {
+				return submodule("sub", strings.Replace(address, "http://", "http://x-access-token@", 1), head)
+			},
+		} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				t.Parallel()
+				m, e := w.machine(t), newEvil(t)
+				demand(t, e)
+				repository := "acme/" + strings.ReplaceAll(where, " ", "-") + "-" + name
+				w.commit(t, repository, entries(t, e.url+"/acme/site", evilHead(t))...)
+				r := m.ghapp("clone", repository, "--", "--recurse-submodules")
+				if len(e.Requests()) == 0 {
+					t.Fatalf("evil was not asked at all\n%s", r.stderr)
+				}
+				e.sentNothing(m)
+				m.onlyOurs(3)
+				if (name == "open") != (r.code == 0) {
+					t.Errorf("exit code %d\n%s", r.code, r.stderr)
+				}
+				if r.code != 0 {
+					m.nothingLeft()
+					if !strings.Contains(r.stderr, "submodule ") || !strings.Contains(r.stderr, strings.TrimPrefix(e.url, "http://")+"/acme/site") {
+						t.Errorf("the submodule is not named:\n%s", r.stderr)
+					}
+				}
+			})
+		}
+	}
+}
+
+// evilHead is the commit of the repository that evil serves: its author and dates
+// are the same each time.
+func evilHead(t *testing.T) string {
+	t.Helper()
+	github, err := githubtest.New(githubtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer github.Close()
+	oid, err := github.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "Evil", map[string]string{"evil.txt": "evil\n"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oid
+}
+
+// A submodule may name files and programs of the machine, or another transport.
+func TestSubmoduleByAnotherTransportIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newOpenWorld(t)
+	for i, address := range []string{"ext::sh -c touch% {ran}", "file:///etc", "/etc", "git://127.0.0.1/acme/web", "ftp://127.0.0.1/x", "--upload-pack=touch {ran}"} {
+		t.Run(address, func(t *testing.T) {
+			t.Parallel()
+			m, repository := w.machine(t), fmt.Sprintf("acme/transport-%d", i)
+			w.commit(t, repository, submodule("sub", strings.ReplaceAll(address, "{ran}", m.root+"/ran"), strings.Repeat("1", 40))...)
+			m.environ["GIT_ALLOW_PROTOCOL"] = "https:http:ext:file:git:ftp:ssh"
+			if r := m.ghapp("clone", repository, "--", "--recurse-submodules"); r.code == 0 {
+				t.Error("the clone did not fail")
+			}
+			m.nothingLeft()
+			m.noProgramRan()
+		})
+	}
+}
+
+// A repository that brings hooks for its clone (CVE-2024-32002 and its kind): they do
+// not run, even where git itself can be led to write them.
+func TestHookOfARepositoryDoesNotRun(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	m := w.machine(t)
+	hook := "#!/bin/sh\ntouch '" + m.root + "/ran'\n"
+	inner := w.commit(t, "acme/web", githubtest.Entry{Path: "y/hooks/post-checkout", Mode: githubtest.Executable, Content: hook})
+	entries := append(submodule("A/modules/x", "../web.git", inner),
+		githubtest.Entry{Path: "a", Mode: githubtest.Symlink, Content: ".git"},
+		githubtest.Entry{Path: ".githooks/post-checkout", Mode: githubtest.Executable, Content: hook})
+	w.commit(t, "acme/site", entries...)
+	r := m.ghapp("clone", "acme/site", "--", "--recurse-submodules", "--config", "core.hooksPath=.githooks")
+	m.noProgramRan()
+	m.noSecretIn("the output", r.stdout+r.stderr)
+}
+
+func TestSubmoduleOfAnotherOwnerGetsATokenOfItsOwn(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	head, err := w.github.Repository("octo/lib").Head("main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.commit(t, "acme/site", submodule("lib", "../../octo/lib.git", head)...)
+	m := w.machine(t)
+
+	r := m.ghapp("clone", "acme/site", "--", "--recurse-submodules")
+	if r.code != 4 || !strings.Contains(r.stderr, "ghapp: error: cannot find the installation of octo") ||
+		!strings.Contains(r.stderr, "hint: install the App on this owner") {
+		t.Errorf("without an installation: exit code %d\n%s", r.code, r.stderr)
+	}
+	m.nothingLeft()
+
+	w.app.Install("octo", githubtest.InstallOptions{Repositories: []string{"lib"}})
+	m.must("clone", "acme/site", "--", "--recurse-submodules")
+	if got := m.read("site/lib/name.txt"); got != "octo/lib\n" {
+		t.Errorf("cloned %q", got)
+	}
+	m.onlyOurs(6)
+	var reach [][]string
+	for _, token := range w.github.Tokens() {
+		reach = append(reach, token.Repositories)
+		if token.Permissions["contents"] != "read" {
+			t.Errorf("a token may %v", token.Permissions)
+		}
+	}
+	if diff := cmp.Diff([][]string{{"acme/site"}, {"octo/lib"}}, reach); diff != "" {
+		t.Errorf("the tokens reach (-want +got):\n%s", diff)
+	}
+
+	// Tomorrow too, with plain git.
+	w.commit(t, "octo/lib", githubtest.Entry{Path: "new.txt", Content: "new\n"})
+	git := m.git("-C", "site/lib", "pull", "origin", "main")
+	if out, err := git.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if got := m.read("site/lib/new.txt"); got != "new\n" {
+		t.Errorf("pulled %q", got)
+	}
+}
+
+// git is plain git on the machine.
+func (m *machine) git(args ...string) *exec.Cmd {
+	ghapp, _ := m.command()
+	git := exec.Command("git", args...)
+	git.Dir, git.Env = ghapp.Dir, ghapp.Env
+	return git
+}
+
+func TestLargeFilesElsewhereGetNoCredential(t *testing.T) {
+	t.Parallel()
+	w := newOpenWorld(t)
+	for name, test := range map[string]struct {
+		config string
+		asked  bool
+	}{
+		"url":    {"[lfs]\n\turl = {evil}/acme/site.git/info/lfs\n", true},
+		"remote": {"[remote \"origin\"]\n\tlfsurl = {evil}/acme/site.git/info/lfs\n", true},
+		"access": {"[lfs]\n\turl = {evil}/acme/site.git/info/lfs\n[lfs \"{evil}/acme/site.git/info/lfs\"]\n\taccess = basic\n", false},
+		"user":   {"[lfs]\n\turl = {user}/acme/site.git/info/lfs\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m, e := w.machine(t), newEvil(t)
+			e.AskPassword()
+			m.installLFS()
+			places := strings.NewReplacer("{evil}", e.url, "{user}", strings.Replace(e.url, "http://", "http://x-access-token@", 1))
+			w.commit(t, "acme/"+name,
+				githubtest.Entry{Path: ".lfsconfig", Content: places.Replace(test.config)},
+				githubtest.Entry{Path: ".gitattributes", Content: "*.lfs filter=lfs -text\n"},
+				githubtest.Entry{Path: "film.lfs", Content: w.github.Repository("acme/site").AddObject("film\n")})
+			r := m.ghapp("clone", "acme/"+name)
+			if r.code == 0 {
+				t.Errorf("the clone did not fail\n%s", r.stderr)
+			}
+			if test.asked && len(e.Requests()) == 0 {
+				t.Errorf("evil was not asked at all\n%s", r.stderr)
+			}
+			e.sentNothing(m)
+			m.onlyOurs(3)
+			m.nothingLeft()
+		})
+	}
+}
+
+// Objects of git-lfs lie on another host than the repository, under links that need
+// no credential.
+func TestStoreOfLargeFilesGetsNoCredential(t *testing.T) {
+	t.Parallel()
+	w, store := newWorldFor(t), newEvil(t)
+	store.Serve(w.github)
+	w.github.SetStorageURL(store.url)
+	w.commit(t, "acme/site",
+		githubtest.Entry{Path: ".gitattributes", Content: "*.lfs filter=lfs -text\n"},
+		githubtest.Entry{Path: "film.lfs", Content: w.github.Repository("acme/site").AddObject("film\n")})
+	m := w.machine(t)
+	m.installLFS()
+	m.must("clone", "acme/site")
+	if got := m.read("site/film.lfs"); got != "film\n" {
+		t.Errorf("cloned %q", got)
+	}
+	if !slices.ContainsFunc(store.Requests(), func(r githubtest.Request) bool { return r.Method == "GET" }) {
+		t.Error("the store was not asked")
+	}
+	store.sentNothing(m)
+}

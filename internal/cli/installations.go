@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func (c *command) installations() *cobra.Command {
+	return &cobra.Command{
+		Use:   "installations",
+		Short: "List where the App is installed, and what it may do there",
+		Args:  usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			if err != nil {
+				return err
+			}
+			var found []*ghapp.Installation
+			for installation, err := range session.app.Installations(cmd.Context()) {
+				if err != nil {
+					return err
+				}
+				found = append(found, installation)
+			}
+			if c.json {
+				return printJSON(c.Stdout, installationsJSON(found))
+			}
+			if len(found) == 0 {
+				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.app.Host())
+				return nil
+			}
+			return table(c.Stdout, installationRows(found))
+		},
+	}
+}
+
+func installationRows(found []*ghapp.Installation) [][]string {
+	rows := [][]string{{"INSTALLATION", "ACCOUNT", "TYPE", "REPOSITORIES", "PERMISSIONS", "STATE"}}
+	for _, i := range found {
+		state := "active"
+		if !i.SuspendedAt.IsZero() {
+			state = "suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)
+		}
+		rows = append(rows, []string{
+			strconv.FormatInt(i.ID, 10), orDash(i.Account), i.AccountType, selection(i), orDash(i.Permissions.String()), state,
+		})
+	}
+	return rows
+}
+
+func selection(i *ghapp.Installation) string {
+	if i.AllRepositories {
+		return "all"
+	}
+	return "selected"
+}
+
+type installationJSON struct {
+	ID          int64             `json:"id"`
+	Account     string            `json:"account"`
+	AccountType string            `json:"account_type"`
+	Selection   string            `json:"repository_selection"`
+	Permissions ghapp.Permissions `json:"permissions"`
+	URL         string            `json:"url"`
+	SuspendedAt *time.Time        `json:"suspended_at"`
+}
+
+func installationsJSON(found []*ghapp.Installation) []installationJSON {
+	list := make([]installationJSON, 0, len(found))
+	for _, i := range found {
+		entry := installationJSON{i.ID, i.Account, i.AccountType, selection(i), i.Permissions, i.URL, nil}
+		if !i.SuspendedAt.IsZero() {
+			entry.SuspendedAt = &i.SuspendedAt
+		}
+		list = append(list, entry)
+	}
+	return list
+}

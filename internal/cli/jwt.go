@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func (c *command) jwt() *cobra.Command {
+	return &cobra.Command{
+		Use:   "jwt",
+		Short: "Print a JSON Web Token of the App",
+		Long: `Prints a JSON Web Token, signed with the App's key: it opens the endpoints of the
+App itself (GET /app and the like), not repositories. It lives five minutes.`,
+		Example: `  curl -H "Authorization: Bearer $(ghapp jwt)" https://api.github.com/app`,
+		Args:    usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			if err != nil {
+				return err
+			}
+			token, err := session.app.JWT(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(c.Stdout, map[string]any{"jwt": token.Secret.Reveal(), "expires_at": token.ExpiresAt})
+			}
+			_, err = fmt.Fprintln(c.Stdout, token.Secret.Reveal())
+			return err
+		},
+	}
+}

@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+func (c *command) keys() *cobra.Command {
+	keys := &cobra.Command{
+		Use:   "keys",
+		Short: "Look at the App's private key",
+		Args:  usage(cobra.NoArgs),
+		RunE:  help,
+	}
+	keys.AddCommand(c.keysFingerprint(), c.keysCheck())
+	return keys
+}
+
+func (c *command) keysFingerprint() *cobra.Command {
+	return &cobra.Command{
+		Use:   "fingerprint [KEY]",
+		Short: "Print the key's fingerprint as GitHub's settings page shows it, offline",
+		Long: `Prints the fingerprint of a private key as the App's settings page shows it under
+Private keys. Nothing is asked of GitHub. KEY is a file; without it, the key in use
+is taken.`,
+		Args: usage(cobra.MaximumNArgs(1)),
+		RunE: func(_ *cobra.Command, args []string) error {
+			key, err := c.keyOf(args)
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(c.Stdout, map[string]string{"fingerprint": key.Fingerprint()})
+			}
+			_, err = fmt.Fprintln(c.Stdout, key.Fingerprint())
+			return err
+		},
+	}
+}
+
+func (c *command) keysCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check [FINGERPRINT]",
+		Short: "Check that the key belongs to the App",
+		Long: `Compares the key in use with the FINGERPRINT that the App's settings page shows
+(SHA256:…), offline. Without one it asks GitHub, which takes the App's ID as well.`,
+		Args: usage(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				return c.compareFingerprint(args[0])
+			}
+			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			if err != nil {
+				return err
+			}
+			info, err := session.app.Info(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if c.json {
+				return printJSON(c.Stdout, map[string]any{
+					"fingerprint": session.app.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
+					"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
+				})
+			}
+			_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), info.Name, info.ID, info.Owner)
+			return err
+		},
+	}
+}
+
+func (c *command) compareFingerprint(wanted string) error {
+	key, err := c.keyOf(nil)
+	if err != nil {
+		return err
+	}
+	// The part after the colon is what GitHub's documentation compares.
+	got := strings.TrimPrefix(key.Fingerprint(), "SHA256:")
+	if strings.TrimPrefix(strings.TrimSpace(wanted), "SHA256:") != got {
+		return &diag.SettingError{
+			Err:  errors.New("the key is another one: its fingerprint is " + key.Fingerprint()),
+			Hint: "find the key whose fingerprint is on the App's settings page, or generate a new one there",
+		}
+	}
+	if c.json {
+		return printJSON(c.Stdout, map[string]any{"fingerprint": key.Fingerprint(), "matches": true})
+	}
+	_, err = fmt.Fprintln(c.Stdout, "The fingerprints are the same.")
+	return err
+}
+
+// keyOf reads the key file named, or the key in use.
+func (c *command) keyOf(args []string) (*signer.Key, error) {
+	if len(args) == 1 {
+		return signer.File(args[0])
+	}
+	loaded, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	settings, err := loaded.App(config.Selector{KeyOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	return c.key(settings)
+}

@@ -1,0 +1,220 @@
+package cli_test
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// credentialSources are the ways in which a user can hand the key over.
+func credentialSources() map[string]func(*machine) {
+	return map[string]func(*machine){
+		"key in a file": func(*machine) {},
+		"key in a variable": func(m *machine) {
+			m.keyInVariable(string(m.keyPEM))
+		},
+		"key in a variable, on one line": func(m *machine) {
+			m.keyInVariable(strings.ReplaceAll(string(m.keyPEM), "\n", `\n`))
+		},
+	}
+}
+
+func (m *machine) keyInVariable(text string) {
+	m.t.Helper()
+	if err := os.Remove(m.environ["GHAPP_KEY"]); err != nil {
+		m.t.Fatal(err)
+	}
+	delete(m.environ, "GHAPP_KEY")
+	m.environ["GHAPP_PRIVATE_KEY"] = text
+}
+
+// Arguments are for every user of the machine to read, the environment for those of
+// one's own (proc_pid_cmdline(5), proc_pid_environ(5)).
+func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
+	t.Parallel()
+	w := newLargeWorld(t)
+	w.github.SetTokenFormat(githubtest.Stateless)
+	running := moments()
+	for _, name := range []string{"question for the new token", "middle of the pack", "middle of a large file", "submodule's pack"} {
+		for source, hand := range credentialSources() {
+			t.Run(name+", "+source, func(t *testing.T) {
+				t.Parallel()
+				m := w.large(t)
+				hand(m)
+				c := m.started(running[name])
+				processes := m.processes()
+				if len(processes) < 3 {
+					t.Errorf("only these run: %v", processes)
+				}
+				for _, p := range processes {
+					m.noSecretIn("the arguments of "+p.String(), strings.Join(p.args, "\n"))
+					if p.pid != c.pid { // the user's own variable is in that
+						m.noSecretIn("the environment of "+p.String(), p.environ)
+					}
+				}
+				m.noSecretOnDisk()
+				m.traffic.release()
+				if c.wait(); c.code != 0 {
+					t.Fatalf("exit code %d\n%s", c.code, c.stderr)
+				}
+				m.complete("deep/large")
+				m.noSecretOnDisk()
+				m.noSecretIn("the output", c.stdout+c.stderr)
+			})
+		}
+	}
+}
+
+// traceVariables are those with which git, git-lfs and libcurl tell what they do.
+func traceVariables() []string {
+	return []string{"GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_TRACE_SETUP", "GIT_TRACE_PERFORMANCE",
+		"GIT_TRACE2", "GIT_TRACE2_EVENT", "GIT_TRACE2_PERF", "GIT_TRANSFER_TRACE", "LFS_DEBUG_HTTP"}
+}
+
+// trace asks for all that they can tell, unredacted.
+func (m *machine) trace(to string) {
+	for _, name := range traceVariables() {
+		m.environ[name] = to
+		if filepath.IsAbs(to) {
+			m.environ[name] = filepath.Join(to, strings.ToLower(name))
+		}
+	}
+	m.environ["GIT_TRACE_REDACT"] = "0"
+	if to == "1" {
+		m.environ["GIT_CURL_VERBOSE"] = "1" // goes before GIT_TRACE_CURL
+	}
+	m.environ["GIT_TRACE_CURL_NO_DATA"] = "0"
+	m.environ["GIT_TRACE2_ENV_VARS"] = "GHAPP_PRIVATE_KEY,GHAPP_KEY,GHAPP_AGENT_SOCK,GIT_ASKPASS"
+	m.environ["GIT_TRACE2_CONFIG_PARAMS"] = "*"
+}
+
+func TestNoSecretInTraces(t *testing.T) {
+	t.Parallel()
+	for format, name := range map[githubtest.TokenFormat]string{githubtest.Classic: "classic", githubtest.Stateless: "stateless"} {
+		w := newLargeWorld(t)
+		w.github.SetTokenFormat(format)
+		for _, to := range []string{"1", "2", "files"} {
+			for source, hand := range credentialSources() {
+				if to != "1" && source != "key in a variable" {
+					continue
+				}
+				t.Run(name+", "+to+", "+source, func(t *testing.T) {
+					t.Parallel()
+					m := w.large(t)
+					hand(m)
+					if to == "files" {
+						to = filepath.Join(m.home, "traces")
+						m.write(filepath.Join(to, "begin"), "")
+					}
+					m.trace(to)
+					r := m.must(append([]string{"-v"}, cloneLarge()...)...)
+					m.complete("deep/large")
+					m.noSecretIn("stdout", r.stdout)
+					m.noSecretIn("stderr", r.stderr)
+					m.noSecretOnDisk()
+					told := r.stderr
+					if filepath.IsAbs(to) {
+						files, err := filepath.Glob(filepath.Join(to, "git_trace*"))
+						if err != nil || len(files) < 5 {
+							t.Fatalf("traces in %q: %v", files, err)
+						}
+						told = m.read("../home/traces/git_trace_curl")
+					}
+					if !strings.Contains(strings.ToLower(told), "authorization: basic") {
+						t.Errorf("there is no trace of a credential, so this test sees nothing:\n%s", told)
+					}
+				})
+			}
+		}
+	}
+}
+
+// repeating answers a request of a kind with a status and a text that has in it what
+// the request came with: the worst that a server, or a proxy before it, can do.
+func repeating(match func(*http.Request) bool, status int, kind string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !match(r) || r.Header.Get("Authorization") == "" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		_, password, _ := r.BasicAuth()
+		if password == "" {
+			_, password, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+		}
+		// Of the refusals, one that is not waited out.
+		text := "IP allow list: " + password + " and " + r.Header.Get("Authorization") + "\n"
+		w.Header().Set("X-GitHub-Request-Id", password)
+		w.Header().Set("Content-Type", "text/plain")
+		if kind == "json" {
+			w.Header().Set("Content-Type", "application/json")
+			text = `{"message":"` + strings.TrimSpace(text) + `","documentation_url":"https://x/` + password + `"}`
+		}
+		w.WriteHeader(status)
+		_, _ = w.Write([]byte(text))
+	})
+}
+
+func TestNoSecretInAnyFailure(t *testing.T) {
+	t.Parallel()
+	api := func(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/v3/") }
+	shared := newWorldFor(t)
+	shared.github.SetTokenFormat(githubtest.Stateless)
+	tests := map[string]struct {
+		fault  *githubtest.Fault
+		repeat func(*http.Request) bool
+		status int
+		kind   string
+	}{
+		"API 401":               {repeat: api, status: 401, kind: "json"},
+		"API 403":               {repeat: api, status: 403, kind: "json"},
+		"API 404":               {repeat: api, status: 404, kind: "json"},
+		"API 404 in plain text": {repeat: api, status: 404},
+		"API 200 in plain text": {repeat: api, status: 200},
+		"mint 422":              {repeat: isCall("POST", "/access_tokens"), status: 422, kind: "json"},
+		"mint 201, no token":    {repeat: isCall("POST", "/access_tokens"), status: 201, kind: "json"},
+		"mint cut off":          {fault: &githubtest.Fault{Match: githubtest.MintPattern, CutAfter: 60}},
+		"mint of too much":      {fault: &githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}}},
+		"question 403":          {repeat: isSettle, status: 403},
+		"git 401":               {repeat: isDiscovery("acme/site"), status: 401},
+		"git 403":               {repeat: isDiscovery("acme/site"), status: 403},
+		"git 404":               {repeat: isDiscovery("acme/site"), status: 404},
+		"git 500":               {repeat: isDiscovery("acme/site"), status: 500},
+		"git 200":               {repeat: isDiscovery("acme/site"), status: 200},
+		"pack 403":              {repeat: isUploadPack("acme/site"), status: 403},
+		"pack 200":              {repeat: isUploadPack("acme/site"), status: 200},
+		"pack cut off":          {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Skip: 1, CutAfter: 30}},
+		"pack reset":            {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Reset: true}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := shared
+			if test.fault != nil {
+				w = newWorldFor(t)
+				w.github.SetTokenFormat(githubtest.Stateless)
+				if err := w.github.Fault(*test.fault); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m := w.machine(t)
+			if test.repeat != nil {
+				m.traffic.lead(repeating(test.repeat, test.status, test.kind, w.github))
+			}
+			m.trace("1")
+			r := m.ghapp("-v", "clone", "acme/site")
+			if r.code == 0 {
+				t.Fatal("the clone did not fail")
+			}
+			if m.credentialsSent() == 0 {
+				t.Error("no credential was sent, so this test sees nothing")
+			}
+			m.noSecretIn("the output", r.stdout+r.stderr)
+			m.noSecretOnDisk()
+			m.nothingLeft()
+		})
+	}
+}

@@ -1,0 +1,506 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// patience is how long a test waits for what should take a moment.
+const patience = 30 * time.Second
+
+// machine is a user's machine with ghapp and git on it, and the world it talks to.
+type machine struct {
+	*world
+	t       *testing.T
+	server  *httptest.Server
+	host    string // of the server, as requests name it
+	traffic *traffic
+	root    string // holds the five directories
+	home    string
+	temp    string // $TMPDIR
+	runtime string // $XDG_RUNTIME_DIR
+	cache   string // $XDG_CACHE_HOME
+	work    string // the current directory
+	environ map[string]string
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	return newWorldFor(t).machine(t)
+}
+
+// newWorldFor is a world that ends with the test.
+func newWorldFor(t *testing.T) *world {
+	t.Helper()
+	w, err := newWorld(filepath.Join(t.TempDir(), "github"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.github.Close() })
+	return w
+}
+
+// machine is a new machine in this world, which has an address of its own for each.
+func (w *world) machine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{world: w, t: t, traffic: &traffic{next: w.github}}
+	m.server = httptest.NewServer(m.traffic)
+	m.host = m.server.Listener.Addr().String()
+	t.Cleanup(func() {
+		m.traffic.release()
+		m.server.CloseClientConnections()
+		m.server.Close()
+	})
+	m.setUp()
+	return m
+}
+
+// secrets are the world's, and whatever came with a request.
+func (m *machine) secrets() []string {
+	m.traffic.mu.Lock()
+	defer m.traffic.mu.Unlock()
+	return append(m.world.secrets(), m.traffic.credentials...)
+}
+
+// credentialsSent is how many different ones came with requests.
+func (m *machine) credentialsSent() int {
+	m.traffic.mu.Lock()
+	defer m.traffic.mu.Unlock()
+	return len(m.traffic.credentials)
+}
+
+// requests are those that came from this machine.
+func (m *machine) requests() []githubtest.Request {
+	return slices.DeleteFunc(m.github.Requests(), func(r githubtest.Request) bool {
+		return !strings.HasSuffix(r.Host, m.host)
+	})
+}
+
+// theirs is a file that is there before ghapp is run.
+const theirs = "theirs"
+
+// setUp makes the directories and the environment.
+func (m *machine) setUp() {
+	m.t.Helper()
+	// A short name, since those of sockets are bounded.
+	root, err := os.MkdirTemp("", "ghapp-machine-")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { _ = os.RemoveAll(root) })
+	m.root = root
+	m.environ = map[string]string{
+		"PATH":                binaries + string(os.PathListSeparator) + os.Getenv("PATH"),
+		"LC_ALL":              "C.UTF-8",
+		"GIT_CONFIG_NOSYSTEM": "1",
+		"GHAPP_HOST":          m.server.URL,
+		"GHAPP_APP":           m.app.ClientID,
+		"GHAPP_KEY":           filepath.Join(root, "app.pem"),
+	}
+	for name, dir := range map[string]*string{"HOME": &m.home, "TMPDIR": &m.temp, "XDG_RUNTIME_DIR": &m.runtime, "XDG_CACHE_HOME": &m.cache, "PWD": &m.work} {
+		*dir = filepath.Join(root, strings.ToLower(name))
+		if err := os.Mkdir(*dir, 0o700); err != nil {
+			m.t.Fatal(err)
+		}
+		m.environ[name] = *dir
+	}
+	m.write(m.environ["GHAPP_KEY"], string(m.keyPEM))
+	m.write(filepath.Join(m.work, theirs), "there before\n")
+}
+
+// write writes a file that others cannot read.
+func (m *machine) write(path, text string) {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// read returns the text of a file in the current directory.
+func (m *machine) read(name string) string {
+	m.t.Helper()
+	text, err := os.ReadFile(filepath.Join(m.work, name))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// gitConfig adds to what git has configured for the user.
+func (m *machine) gitConfig(key, value string) {
+	m.configure(filepath.Join(m.home, ".gitconfig"), key, value)
+}
+
+func (m *machine) configure(path, key, value string) {
+	m.t.Helper()
+	section, rest, _ := strings.Cut(key, ".")
+	if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
+		section, rest = section+" "+strconv.Quote(rest[:dot]), rest[dot+1:]
+	}
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		m.t.Fatal(err)
+	}
+	m.write(path, fmt.Sprintf("%s[%s]\n\t%s = %s\n", before, section, rest, strconv.Quote(value)))
+}
+
+// installLFS is what git lfs install does for a user.
+func (m *machine) installLFS() {
+	m.t.Helper()
+	if _, err := exec.LookPath("git-lfs"); err != nil {
+		m.t.Fatal(err)
+	}
+	m.gitConfig("filter.lfs.process", "git-lfs filter-process")
+	m.gitConfig("filter.lfs.smudge", "git-lfs smudge -- %f")
+	m.gitConfig("filter.lfs.clean", "git-lfs clean -- %f")
+	m.gitConfig("filter.lfs.required", "true")
+}
+
+// result is how ghapp ended.
+type result struct {
+	stdout, stderr string
+	code           int // -1 after a signal
+}
+
+// command is ghapp with its arguments, ready to start. The result is complete when
+// the command has been waited for.
+func (m *machine) command(args ...string) (*exec.Cmd, *outputs) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	m.t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, filepath.Join(binaries, "ghapp"), args...)
+	cmd.Dir = m.work
+	for _, name := range slices.Sorted(maps.Keys(m.environ)) {
+		cmd.Env = append(cmd.Env, name+"="+m.environ[name])
+	}
+	out := &outputs{}
+	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
+	cmd.WaitDelay = patience
+	return cmd, out
+}
+
+type outputs struct{ stdout, stderr bytes.Buffer }
+
+func (o *outputs) result(cmd *exec.Cmd) result {
+	return result{o.stdout.String(), o.stderr.String(), cmd.ProcessState.ExitCode()}
+}
+
+// ghapp runs ghapp to its end.
+func (m *machine) ghapp(args ...string) result {
+	m.t.Helper()
+	cmd, out := m.command(args...)
+	err := cmd.Run()
+	if _, exit := errors.AsType[*exec.ExitError](err); err != nil && !exit {
+		m.t.Fatalf("ghapp %q: %v", args, err)
+	}
+	return out.result(cmd)
+}
+
+// must is ghapp where it has to end well.
+func (m *machine) must(args ...string) result {
+	m.t.Helper()
+	r := m.ghapp(args...)
+	if r.code != 0 {
+		m.t.Fatalf("ghapp %q: exit code %d\n%s", args, r.code, r.stderr)
+	}
+	return r
+}
+
+// noSecretIn fails if a text holds a secret.
+func (m *machine) noSecretIn(where, text string) {
+	m.t.Helper()
+	if found := search([]byte(text), m.secrets()); found != "" {
+		m.t.Errorf("a secret is in %s: %s", where, found)
+	}
+}
+
+// noSecretOnDisk fails if a file of the machine holds a secret, but for the key and
+// the cache's own files, which must be nobody else's.
+func (m *machine) noSecretOnDisk() {
+	m.t.Helper()
+	secrets, files := m.secrets(), 0
+	err := filepath.WalkDir(m.root, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a process that is ending removes what is its own
+		}
+		if err != nil || !entry.Type().IsRegular() || path == m.environ["GHAPP_KEY"] {
+			return err
+		}
+		info, err := entry.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if filepath.Dir(path) == filepath.Join(m.cache, "ghapp") {
+			if info.Mode().Perm() != 0o600 {
+				m.t.Errorf("%s has the mode %o", path, info.Mode().Perm())
+			}
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		files++
+		if found := search(append(text, path...), secrets); found != "" {
+			m.t.Errorf("a secret is in %s: %s", path, found)
+		}
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// onlyOurs fails unless each request of git's that came with a credential came with
+// a token that was minted, at least so many did, and nothing of another identity
+// came with any request.
+func (m *machine) onlyOurs(atLeast int, others ...string) {
+	m.t.Helper()
+	ours := 0
+	for _, r := range m.requests() {
+		what := r.Method + " " + r.Path + " by " + r.UserAgent
+		for name, values := range r.Header {
+			if found := search([]byte(strings.Join(values, "\n")), others); found != "" {
+				m.t.Errorf("%s: %s holds what is another's: %s", what, name, found)
+			}
+		}
+		if r.Credential.Kind == githubtest.NoCredential || r.Credential.Kind == githubtest.JWTCredential {
+			continue
+		}
+		if r.Credential.Username == "" && r.Credential.Token == "" {
+			continue // an empty login, which is what keeps libcurl from ~/.netrc
+		}
+		if !slices.Contains(m.tokens(), r.Credential.Token) || r.Credential.Username != "x-access-token" {
+			m.t.Errorf("%s came with another credential", what)
+		}
+		ours++
+	}
+	if ours < atLeast {
+		m.t.Errorf("%d requests came with our token, want %d or more", ours, atLeast)
+	}
+}
+
+// nothingLeft fails if a command left something in a directory of the user's.
+func (m *machine) nothingLeft() {
+	m.t.Helper()
+	for dir, want := range map[string]string{m.work: theirs, m.temp: "", m.runtime: ""} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var names []string
+		for _, entry := range entries {
+			names = append(names, entry.Name())
+		}
+		if got := strings.Join(names, " "); got != want {
+			m.t.Errorf("in %s there is %q, want %q", dir, got, want)
+		}
+	}
+}
+
+// evil is another host, which keeps what it is sent.
+type evil struct {
+	*githubtest.Recorder
+	url string
+}
+
+func newEvil(t *testing.T) *evil {
+	t.Helper()
+	e := &evil{Recorder: githubtest.NewRecorder()}
+	server := httptest.NewServer(e.Recorder)
+	t.Cleanup(server.Close)
+	e.url = server.URL
+	return e
+}
+
+// open makes evil answer openly with a repository of this name of its own.
+func (e *evil) open(t *testing.T, name string) {
+	t.Helper()
+	github, err := githubtest.New(githubtest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = github.Close() })
+	repository := github.AddRepository(name, githubtest.RepositoryOptions{Public: true})
+	if _, err := repository.Commit("main", "Evil", map[string]string{"evil.txt": "evil\n"}); err != nil {
+		t.Fatal(err)
+	}
+	e.Serve(github)
+}
+
+// sentNothing fails if evil was sent a secret, or any password at all.
+func (e *evil) sentNothing(m *machine) {
+	m.t.Helper()
+	for _, secret := range m.secrets() {
+		for _, leak := range e.Leaks(secret) {
+			m.t.Errorf("evil was sent a secret: %s", leak)
+		}
+	}
+	for i, r := range e.Requests() {
+		if r.Credential.Token != "" || r.Credential.Kind == githubtest.OtherCredential {
+			m.t.Errorf("request %d to evil, %s %s, came with a credential (%s)", i+1, r.Method, r.Path, r.Credential.Kind)
+		}
+	}
+}
+
+// traffic stands before a GitHub and can hold a request.
+type traffic struct {
+	mu          sync.Mutex
+	next        http.Handler
+	stops       []*stop
+	credentials []string // that came, decoded
+}
+
+// stop is a place at which a request is held: before it is answered, or after so
+// many bytes of the answer.
+type stop struct {
+	match   func(*http.Request) bool
+	after   int
+	once    sync.Once
+	reached chan struct{} // closed when a request is held
+	free    chan struct{} // closed when it may go on
+}
+
+// lead leads requests to another handler from now on.
+func (tr *traffic) lead(next http.Handler) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.next = next
+}
+
+// hold holds every request that matches until release.
+func (tr *traffic) hold(after int, match func(*http.Request) bool) *stop {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	s := &stop{match: match, after: after, reached: make(chan struct{}), free: make(chan struct{})}
+	tr.stops = append(tr.stops, s)
+	return s
+}
+
+// release lets go of everything.
+func (tr *traffic) release() {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, s := range tr.stops {
+		close(s.free)
+	}
+	tr.stops = nil
+}
+
+// wait waits until a request is held.
+func (s *stop) wait(t *testing.T) {
+	t.Helper()
+	select {
+	case <-s.reached:
+	case <-time.After(patience):
+		t.Fatal("no such request came")
+	}
+}
+
+// halt holds the request. A client that goes away frees it.
+func (s *stop) halt(r *http.Request) {
+	s.once.Do(func() { close(s.reached) })
+	select {
+	case <-s.free:
+	case <-r.Context().Done():
+	}
+}
+
+// ServeHTTP implements [http.Handler].
+func (tr *traffic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_, credential, _ := r.BasicAuth()
+	if credential == "" {
+		_, credential, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+	}
+	tr.mu.Lock()
+	if len(credential) > 20 && !slices.Contains(tr.credentials, credential) {
+		tr.credentials = append(tr.credentials, credential)
+	}
+	var found *stop
+	for _, s := range tr.stops {
+		if s.match(r) {
+			found = s
+			break
+		}
+	}
+	next := tr.next
+	tr.mu.Unlock()
+	switch {
+	case found == nil:
+	case found.after == 0:
+		found.halt(r)
+	default:
+		w = &holdingWriter{w, r, found, found.after}
+	}
+	next.ServeHTTP(w, r)
+}
+
+// holdingWriter holds an answer once so many bytes have been written.
+type holdingWriter struct {
+	http.ResponseWriter
+	request *http.Request
+	stop    *stop
+	left    int
+}
+
+// Unwrap lets an [http.ResponseController] reach the connection.
+func (w *holdingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Write implements [io.Writer].
+func (w *holdingWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	if before := w.left; err == nil && before > 0 {
+		if w.left -= n; w.left <= 0 {
+			if err = http.NewResponseController(w.ResponseWriter).Flush(); err == nil {
+				w.stop.halt(w.request)
+			}
+		}
+	}
+	return n, err
+}
+
+// The requests of a clone. settle is ghapp's own question whether git's servers know
+// the token.
+func isGit(r *http.Request) bool {
+	return strings.HasPrefix(r.UserAgent(), "git/") && r.UserAgent() != "git/ghapp"
+}
+
+func isSettle(r *http.Request) bool { return r.UserAgent() == "git/ghapp" }
+
+func isCall(method, suffix string) func(*http.Request) bool {
+	return func(r *http.Request) bool { return r.Method == method && strings.HasSuffix(r.URL.Path, suffix) }
+}
+
+func isDiscovery(repository string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return isGit(r) && strings.HasPrefix(r.URL.Path, "/"+repository) && strings.HasSuffix(r.URL.Path, "/info/refs")
+	}
+}
+
+func isUploadPack(repository string) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return isGit(r) && strings.HasPrefix(r.URL.Path, "/"+repository) && strings.HasSuffix(r.URL.Path, "/git-upload-pack")
+	}
+}

@@ -1,0 +1,176 @@
+package cli
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// session is an App, ready to be used, and the settings that named it.
+type session struct {
+	app       *ghapp.App
+	settings  config.AppSettings
+	transport http.RoundTripper
+}
+
+// installation is what --installation says, or "".
+func (s *session) installation() string { return s.settings.Installation.Text }
+
+// load reads flags, environment and file, once for a command.
+func (c *command) load() (*config.Config, error) {
+	if c.loaded != nil {
+		return c.loaded, nil
+	}
+	loaded, err := config.Load(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup})
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range loaded.Warnings() {
+		c.log().Warn(warning.String())
+	}
+	c.loaded = loaded
+	return loaded, nil
+}
+
+// settings chooses the App for a repository; of the zero Repository, the App in
+// general.
+func (c *command) settings(r ghapp.Repository) (config.AppSettings, error) {
+	loaded, err := c.load()
+	if err != nil {
+		return config.AppSettings{}, err
+	}
+	return loaded.App(config.Selector{Owner: r.Owner, Host: r.Host})
+}
+
+// open makes the App for a repository.
+func (c *command) open(ctx context.Context, r ghapp.Repository) (*session, error) {
+	settings, err := c.settings(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.start(ctx, settings)
+}
+
+func (c *command) start(ctx context.Context, settings config.AppSettings) (*session, error) {
+	key, err := c.key(settings)
+	if err != nil {
+		return nil, err
+	}
+	c.warnOfKey(ctx, settings)
+	reach, err := c.reachFor(settings)
+	if err != nil {
+		return nil, err
+	}
+	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, c.store()
+	app, err := ghapp.New(reach)
+	if err != nil {
+		return nil, &diag.SettingError{Err: err}
+	}
+	return &session{app: app, settings: settings, transport: reach.Transport}, nil
+}
+
+// key loads the private key that the settings name.
+func (c *command) key(settings config.AppSettings) (*signer.Key, error) {
+	if !settings.PrivateKey.IsZero() {
+		return signer.FromText(settings.PrivateKeySource.String(), settings.PrivateKey.Reveal())
+	}
+	return signer.File(settings.Key.Text)
+}
+
+// warnOfKey says so when others can read the key, or when it is about to be
+// committed.
+func (c *command) warnOfKey(ctx context.Context, settings config.AppSettings) {
+	path := settings.Key.Text
+	if path == "" || c.quiet {
+		return
+	}
+	if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
+		c.log().Warn(exposure.String() + "; run: " + exposure.Cure())
+	}
+	git := gitcmd.Runner{Environ: c.Environ}
+	if unignored, err := git.Unignored(ctx, path); err == nil && unignored {
+		c.log().Warn(fmt.Sprintf("the private key %s lies in a git work tree that does not ignore it; move it out, so that nobody commits it", path))
+	}
+}
+
+// reach is how to reach a repository's host, where no App is needed for it.
+func (c *command) reach(r ghapp.Repository) (ghapp.Config, error) {
+	loaded, err := c.load()
+	if err != nil {
+		return ghapp.Config{}, err
+	}
+	settings, err := loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, HostOnly: true})
+	if err != nil {
+		return ghapp.Config{}, err
+	}
+	return c.reachFor(settings)
+}
+
+func (c *command) reachFor(settings config.AppSettings) (ghapp.Config, error) {
+	var roots *x509.CertPool
+	if path := settings.CAFile.Text; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return ghapp.Config{}, &diag.SettingError{Err: fmt.Errorf("read the certificate authorities (%s): %w", settings.CAFile.Source, err), Hint: "give a PEM file that this user can read"}
+		}
+		if roots, err = x509.SystemCertPool(); err != nil {
+			roots = x509.NewCertPool()
+		}
+		if !roots.AppendCertsFromPEM(text) {
+			return ghapp.Config{}, &diag.SettingError{Err: fmt.Errorf("%s (%s) holds no certificate", path, settings.CAFile.Source), Hint: "give a file with BEGIN CERTIFICATE in it"}
+		}
+	}
+	return ghapp.Config{
+		Host: settings.Host.Text, APIURL: settings.APIURL.Text, APIVersion: settings.APIVersion.Text,
+		Transport: api.NewTransport(roots), UserAgent: "ghapp-cli/" + c.release(), Log: c.log(),
+	}, nil
+}
+
+// store opens the cache that this user's processes share. Where there is none, or
+// it is not safe, the command works without it and says so.
+func (c *command) store() ghapp.Store {
+	if c.noCache {
+		return nil
+	}
+	dir, err := c.cacheDir()
+	if err == nil {
+		var files *cache.Files
+		if files, err = cache.Open(filepath.Join(dir, "ghapp")); err == nil {
+			return files
+		}
+	}
+	c.log().Warn("tokens are not shared with other processes", "error", err)
+	return nil
+}
+
+// cacheDir is os.UserCacheDir on the Env's environment.
+func (c *command) cacheDir() (string, error) {
+	variable, below := "HOME", []string{".cache"}
+	switch runtime.GOOS {
+	case "windows":
+		variable, below = "LocalAppData", nil
+	case "darwin":
+		below = []string{"Library", "Caches"}
+	}
+	if dir, _ := c.lookup("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	home, _ := c.lookup(variable)
+	if home == "" {
+		return "", errors.New("neither XDG_CACHE_HOME nor " + variable + " is set")
+	}
+	return filepath.Join(append([]string{home}, below...)...), nil
+}

@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+type tokenOptions struct {
+	all         bool
+	permissions []string
+	minLife     time.Duration
+	format      string
+	output      string
+}
+
+func (c *command) token() *cobra.Command {
+	var o tokenOptions
+	cmd := &cobra.Command{
+		Use:   "token REPO... | token --all-repositories OWNER",
+		Short: "Print an installation access token",
+		Long: `Prints an installation access token for the repositories named, which all belong
+to one owner. It may read their contents and no more, unless --permissions says
+otherwise. A token that another process minted is used again while it lives.`,
+		Example: `  ghapp token acme/site
+  ghapp token acme/site acme/web --permissions contents:write,pull_requests:write
+  ghapp token --all-repositories acme --permissions metadata:read --json
+  ghapp token acme/site --format env --output /run/deploy/token.env`,
+		Args: usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if c.json {
+				o.format = "json"
+			}
+			return c.runToken(cmd, args, o)
+		},
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
+	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
+	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 1h (default a minute)")
+	flags.StringVar(&o.format, "format", "text", "`text`, json, or env (GH_TOKEN=… lines)")
+	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone")
+	return cmd
+}
+
+func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) error {
+	if o.format != "text" && o.format != "json" && o.format != "env" {
+		return &diag.UsageError{Err: fmt.Errorf("--format %q is neither text, json nor env", o.format)}
+	}
+	request := ghapp.TokenRequest{MinLife: o.minLife}
+	var err error
+	if request.Permissions, request.AllPermissions, err = parsePermissions(o.permissions); err != nil {
+		return &diag.UsageError{Err: err}
+	}
+	var owner ghapp.Repository
+	if o.all {
+		if len(args) != 1 {
+			return &diag.UsageError{Err: errors.New("--all-repositories takes one owner")}
+		}
+		request.AllRepositories, request.Installation, owner.Owner = true, args[0], args[0]
+	} else {
+		request.Repositories = args
+		if owner, err = ghapp.ParseRepository(args[0]); err != nil {
+			return err
+		}
+	}
+	session, err := c.open(cmd.Context(), owner)
+	if err != nil {
+		return err
+	}
+	if id := session.installation(); id != "" {
+		request.Installation = id
+	}
+	token, err := session.app.Token(cmd.Context(), request)
+	if err != nil {
+		return err
+	}
+	if o.output == "" {
+		return printToken(c.Stdout, token, o.format)
+	}
+	return writeFile(o.output, func(w io.Writer) error { return printToken(w, token, o.format) })
+}
+
+// parsePermissions reads name:level pairs; "all" alone asks for everything the
+// installation was granted.
+func parsePermissions(list []string) (ghapp.Permissions, bool, error) {
+	if len(list) == 1 && list[0] == "all" {
+		return nil, true, nil
+	}
+	permissions := ghapp.Permissions{}
+	for _, entry := range list {
+		name, value, ok := strings.Cut(strings.TrimSpace(entry), ":")
+		if !ok || name == "" || value == "" {
+			return nil, false, fmt.Errorf("--permissions: %q is not NAME:read, NAME:write or NAME:admin", entry)
+		}
+		if _, twice := permissions[name]; twice {
+			return nil, false, fmt.Errorf("--permissions: %s is given twice", name)
+		}
+		permissions[name] = value
+	}
+	return permissions, false, nil
+}
+
+// tokenJSON is a token for a program that asked for it.
+type tokenJSON struct {
+	Token        string            `json:"token"`
+	ExpiresAt    time.Time         `json:"expires_at"`
+	Installation int64             `json:"installation_id"`
+	Permissions  ghapp.Permissions `json:"permissions"`
+	Repositories []string          `json:"repositories"` // null: all of the installation's
+	API          string            `json:"api_url"`
+}
+
+func printToken(w io.Writer, t *ghapp.Token, format string) error {
+	text := t.Secret.Reveal()
+	switch format {
+	case "env":
+		_, err := fmt.Fprintf(w, "GH_TOKEN=%s\nGITHUB_TOKEN=%s\n", text, text)
+		return err
+	case "json":
+		encoder := json.NewEncoder(w)
+		encoder.SetIndent("", "  ")
+		return encoder.Encode(tokenJSON{text, t.ExpiresAt, t.Installation, t.Permissions, t.Repositories, t.API})
+	}
+	_, err := fmt.Fprintln(w, text)
+	return err
+}
+
+// writeFile makes a file that only this user can read, whole or not at all: what
+// was there before stays until the new one is complete.
+func writeFile(path string, write func(io.Writer) error) (err error) {
+	failed := func(err error) error { return fmt.Errorf("write %s: %w", path, err) }
+	// CreateTemp makes it 0600.
+	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return failed(err)
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+			_ = os.Remove(file.Name())
+		}
+	}()
+	if err := write(file); err != nil {
+		return failed(err)
+	}
+	if err := file.Sync(); err != nil {
+		return failed(err)
+	}
+	if err := file.Close(); err != nil {
+		return failed(err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return failed(err)
+	}
+	return nil
+}

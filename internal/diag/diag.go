@@ -1,0 +1,226 @@
+// Package diag says what an error means to a person: one message, one cure, one
+// exit code.
+package diag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// The exit codes of ghapp.
+const (
+	Done          = 0
+	Failed        = 1   // for a cause that none of the others names
+	Usage         = 2   // the command line is wrong
+	Configuration = 3   // so is the configuration, or the key
+	Refused       = 4   // by GitHub
+	Unreachable   = 5   // GitHub, or rate limited: try later
+	GitFailed     = 6   // git failed
+	Interrupted   = 130 // by Ctrl-C or SIGTERM, as a shell has it
+)
+
+// ExitCodes says what each exit code means, for help and manual.
+func ExitCodes() []string {
+	return []string{
+		fmt.Sprintf("%d  done", Done),
+		fmt.Sprintf("%d  failed", Failed),
+		fmt.Sprintf("%d  wrong command line", Usage),
+		fmt.Sprintf("%d  wrong configuration or key", Configuration),
+		fmt.Sprintf("%d  refused by GitHub", Refused),
+		fmt.Sprintf("%d  GitHub unreachable or rate limited: try later", Unreachable),
+		fmt.Sprintf("%d  git failed", GitFailed),
+		fmt.Sprintf("%d  interrupted", Interrupted),
+	}
+}
+
+// Report is what a person, or a program with --json, is told of an error.
+type Report struct {
+	Message  string `json:"message"`           // what failed, and why
+	Hint     string `json:"hint,omitempty"`    // what next: one line, a command if there is one
+	Kind     string `json:"kind,omitempty"`    // a stable name, where the error has one
+	Request  string `json:"request,omitempty"` // GitHub's id of the request
+	ExitCode int    `json:"exit_code"`
+}
+
+// UsageError is a wrong command line.
+type UsageError struct{ Err error }
+
+func (e *UsageError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *UsageError) Unwrap() error { return e.Err }
+
+// SettingError is a setting that cannot be used, or one that is missing.
+type SettingError struct {
+	Err  error
+	Hint string
+}
+
+func (e *SettingError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what is wrong.
+func (e *SettingError) Unwrap() error { return e.Err }
+
+// ExitError has an exit code of its own, such as that of a program that ran inside
+// ours.
+type ExitError struct {
+	Code int
+	Err  error
+	Hint string // may be empty
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error.
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Explain returns the report of an error. The innermost error that knows its cure
+// decides.
+func Explain(err error) Report {
+	report := Report{Message: err.Error(), ExitCode: Failed}
+	if e, ok := errors.AsType[*ExitError](err); ok {
+		report.Hint, report.ExitCode = e.Hint, e.Code
+		return report
+	}
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
+		ofGit(&report, e)
+		return report
+	}
+	if e, ok := errors.AsType[*signer.KeyError](err); ok {
+		report.Kind, report.Hint, report.ExitCode = string(e.Problem), e.Cure(), Configuration
+		return report
+	}
+	if e, ok := errors.AsType[*config.Error](err); ok {
+		ofConfig(&report, e)
+		return report
+	}
+	if e, ok := errors.AsType[*SettingError](err); ok {
+		report.Hint, report.ExitCode = e.Hint, Configuration
+		return report
+	}
+	if e, ok := errors.AsType[*ghapp.Error](err); ok {
+		ofGitHub(&report, e)
+		return report
+	}
+	if isUsage(err) {
+		report.ExitCode = Usage
+		return report
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		report.ExitCode = Unreachable
+	}
+	return report
+}
+
+func isUsage(err error) bool {
+	_, wrongLine := errors.AsType[*UsageError](err)
+	_, wrongOption := errors.AsType[*gitcmd.OptionError](err)
+	return wrongLine || wrongOption
+}
+
+// meaning is the cure of a [ghapp.Kind] and its exit code.
+type meaning struct {
+	exit int
+	hint func(*ghapp.Error) string
+}
+
+func text(hint string) func(*ghapp.Error) string {
+	return func(*ghapp.Error) string { return hint }
+}
+
+// meanings has every Kind; a test holds it against the library's list.
+func meanings() map[ghapp.Kind]meaning {
+	return map[ghapp.Kind]meaning{
+		ghapp.ErrInvalid: {Usage, text("")},
+		ghapp.ErrKey:     {Configuration, text("the key is there but does not sign; compare `ghapp keys fingerprint` with the App's settings page")},
+		ghapp.ErrKeyMismatch: {Configuration, text(
+			"this key is not one of this App's, or was deleted there: compare `ghapp keys fingerprint` with the fingerprints on the App's settings page (Private keys), and the client ID with the one at its top")},
+		ghapp.ErrAppUnknown: {Configuration, text(
+			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: an App is known on one host only")},
+		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
+			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", e.Offset.Abs().Round(time.Second))
+		}},
+		ghapp.ErrNotInstalled: {Refused, text(
+			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: `ghapp installations` lists where it is")},
+		ghapp.ErrSuspended: {Refused, text(
+			"an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend")},
+		ghapp.ErrEnterprise: {Refused, text("install the App on the organization that owns the repository")},
+		ghapp.ErrRepositoryNotSelected: {Refused, text(
+			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, Configure, Repository access); `ghapp repos` lists those the App reaches")},
+		ghapp.ErrPermission: {Refused, func(e *ghapp.Error) string {
+			granted := "unknown"
+			if e.Granted != nil {
+				granted = e.Granted.String()
+			}
+			return fmt.Sprintf("wanted %s, granted %s: add the permission to the App (Permissions & events), then accept it on the installation's page; until an owner accepts, the old permissions hold", orNothing(e.Wanted.String()), orNothing(granted))
+		}},
+		ghapp.ErrTooBroad: {Refused, text("GitHub granted more than was asked; the token was revoked and nothing was used. A proxy that changes requests does this")},
+		ghapp.ErrWrongHost: {Configuration, text(
+			"a credential goes to its own host only; name the host of the repository with --host, and its API with --api-url if that is elsewhere")},
+		ghapp.ErrIPAllowList: {Refused, text(
+			"the owner lets in listed addresses only: an organization owner adds this machine's address, or the App's owner lists it for the App and the organization allows App lists")},
+		ghapp.ErrSAML:        {Refused, text("the organization wants SAML single sign-on; tokens of an App need none, so check that this token is an App's")},
+		ghapp.ErrRateLimited: {Unreachable, rateHint},
+		ghapp.ErrTokenRefused: {Refused, text(
+			"the token has expired or was revoked; run the command again for a new one")},
+		ghapp.ErrTokenUnknown: {Unreachable, text(
+			"GitHub spreads a new token to its git servers within seconds, sometimes longer: run the command again")},
+		ghapp.ErrUnreachable: {Unreachable, text(
+			"check the network, https_proxy and --host; if GitHub itself fails, https://www.githubstatus.com says so")},
+		ghapp.ErrUntrusted: {Configuration, text(
+			"the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file, or install it in the system")},
+		ghapp.ErrRefused: {Refused, text("GitHub's message above is all there is; its request id helps GitHub's support")},
+	}
+}
+
+func rateHint(e *ghapp.Error) string {
+	if e.Until.IsZero() {
+		return "wait for at least a minute, then try again less often"
+	}
+	return fmt.Sprintf("try again after %s (in %s)", e.Until.Local().Format(time.TimeOnly), max(time.Until(e.Until), 0).Round(time.Second))
+}
+
+func orNothing(text string) string {
+	if text == "" {
+		return "nothing"
+	}
+	return text
+}
+
+func ofGitHub(report *Report, e *ghapp.Error) {
+	known, ok := meanings()[e.Kind]
+	if !ok {
+		known = meaning{Failed, text("")}
+	}
+	report.Kind, report.Request, report.ExitCode, report.Hint = string(e.Kind), e.RequestID, known.exit, known.hint(e)
+	if e.Kind == ghapp.ErrKey {
+		// The signer's own error may know better.
+		if cure, ok := errors.AsType[interface {
+			error
+			Cure() string
+		}](e.Err); ok {
+			report.Hint = cure.Cure()
+		}
+	}
+}
+
+func ofConfig(report *Report, e *config.Error) {
+	report.ExitCode = Configuration
+	var texts, hints []string
+	for _, p := range e.Problems {
+		if p.Hint != "" {
+			hints = append(hints, p.Hint)
+		}
+		p.Hint = ""
+		texts = append(texts, p.String())
+	}
+	report.Message, report.Hint = strings.Join(texts, "\n"), strings.Join(hints, "\n")
+}

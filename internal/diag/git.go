@@ -1,0 +1,51 @@
+package diag
+
+import "github.com/ghapp-dev/ghapp/internal/gitcmd"
+
+// gitMeaning is the cure of a failure of git's and its exit code.
+type gitMeaning struct {
+	exit int
+	hint string
+}
+
+// gitMeanings has every reason; a test holds it against gitcmd's list.
+func gitMeanings() map[gitcmd.Reason]gitMeaning {
+	return map[gitcmd.Reason]gitMeaning{
+		gitcmd.Unknown:             {GitFailed, ""},
+		gitcmd.NotInstalled:        {GitFailed, "install git (apt-get install git), or put it on PATH"},
+		gitcmd.TooOld:              {GitFailed, "git 2.31 or later is needed; 2.39 or later is supported"},
+		gitcmd.Stopped:             {Interrupted, ""},
+		gitcmd.Killed:              {GitFailed, "if the machine ran out of memory, clone with --depth 1"},
+		gitcmd.DestinationExists:   {Usage, "give another directory, or empty this one; nothing was changed"},
+		gitcmd.DestinationClosed:   {Failed, "check who owns the parent directory and its mode"},
+		gitcmd.DiskFull:            {GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
+		gitcmd.LFSMissing:          {GitFailed, "install git-lfs (apt-get install git-lfs), or set GIT_LFS_SKIP_SMUDGE=1 to do without the large files"},
+		gitcmd.LFSFailed:           {GitFailed, "`git lfs logs last` in the repository says more; GIT_LFS_SKIP_SMUDGE=1 does without the large files"},
+		gitcmd.Rewritten:           {Configuration, "git config --show-origin --get-regexp '^url\\.' shows the rewriting rules"},
+		gitcmd.ProtocolNotAllowed:  {GitFailed, "only https, and ssh for submodules of other hosts, are followed"},
+		gitcmd.BranchNotFound:      {GitFailed, "check the branch's name, letter by letter; without --branch the default branch is cloned"},
+		gitcmd.Unauthorized:        {Refused, "run the command again for a new token; if that is refused as well, `ghapp keys check` and `ghapp installations` show who the App is and where it is installed"},
+		gitcmd.PromptDisabled:      {Refused, "git was given no credential: see the reason above"},
+		gitcmd.Forbidden:           {Refused, "the App may see the repository but not its contents: give it the permission Contents, and accept it on the installation's page"},
+		gitcmd.RepositoryNotFound:  {Refused, "check the name; `ghapp repos` lists the repositories that the App reaches"},
+		gitcmd.RateLimited:         {Unreachable, "GitHub asks for fewer git operations: wait a few minutes; --depth 1 costs it less"},
+		gitcmd.ServerError:         {Unreachable, "GitHub itself fails; https://www.githubstatus.com says more"},
+		gitcmd.ProxyFailed:         {Unreachable, "check https_proxy, no_proxy and git's http.proxy"},
+		gitcmd.HostUnresolved:      {Unreachable, "check the host's name and this machine's DNS"},
+		gitcmd.CertificateRefused:  {Configuration, "the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file"},
+		gitcmd.TLSFailed:           {Unreachable, "something between this machine and the host speaks no TLS: check the proxy"},
+		gitcmd.TimedOut:            {Unreachable, "check the network; --depth 1 transfers less"},
+		gitcmd.ConnectionRefused:   {Unreachable, "check the network, https_proxy and --host"},
+		gitcmd.ConnectionLost:      {Unreachable, "run the command again; --depth 1 transfers less"},
+		gitcmd.SSHFailed:           {GitFailed, "a submodule is on another host by ssh: its key and host key are this machine's affair"},
+		gitcmd.ConfigurationBroken: {GitFailed, "git config --list --show-origin names the file and line"},
+	}
+}
+
+func ofGit(report *Report, e *gitcmd.Error) {
+	known, ok := gitMeanings()[e.Reason]
+	if !ok {
+		known = gitMeanings()[gitcmd.Unknown]
+	}
+	report.Kind, report.Hint, report.ExitCode = string(e.Reason), known.hint, known.exit
+}
