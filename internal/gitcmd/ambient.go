@@ -61,7 +61,8 @@ func (s Scope) overrule(ambient []setting) []setting {
 }
 
 // pathOf returns the path of an http.<pattern>.* that applies to Origin, where "*"
-// stands for a label of the host name.
+// stands for a label of the host name. To git such a pattern is as specific as the
+// name if the label is one character long.
 func (s Scope) pathOf(pattern string) (string, bool) {
 	u, err := parseURL(pattern)
 	if err != nil {

@@ -107,8 +107,11 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 			for _, request := range evil.seen() {
 				mustNotHold(t, "evil", fmt.Sprint(request), token, theirs)
 			}
-			if asked := m.asked(t); !strings.Contains(asked, "path=acme/site") {
-				t.Errorf("the helper was not told the path:\n%s", asked)
+			if asked := m.asked(t); !strings.Contains(asked, "path=acme/site") || !strings.Contains(asked, "username=x-access-token\n") || strings.Contains(asked, "somebody") {
+				t.Errorf("the helper was asked:\n%s", strings.ReplaceAll(asked, token, "TOKEN"))
+			}
+			if environment := m.environment(t); !strings.Contains(environment, "LC_MESSAGES=C\n") || strings.Contains(environment, "LANGUAGE=") {
+				t.Errorf("messages are not English:\n%s", environment)
 			}
 			mustNotHold(t, "stderr", m.stderr.String()+m.stdout.String(), token, theirs)
 			mustNotHold(t, "the environment", m.environment(t), token, "key-"+theirs)

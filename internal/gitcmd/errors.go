@@ -36,13 +36,13 @@ const (
 	RateLimited         Reason = "rate limited"            // 429
 	ServerError         Reason = "server error"            // 5xx
 	ProxyFailed         Reason = "proxy failed"            // 407, no such proxy
-	HostUnresolved      Reason = "host name not resolved"  //
-	CertificateRefused  Reason = "certificate not trusted" //
-	TLSFailed           Reason = "TLS failed"              // no handshake
-	TimedOut            Reason = "timed out"               // or too slow
-	ConnectionRefused   Reason = "connection refused"      // or no route
-	ConnectionLost      Reason = "connection lost"         // reset, cut, early EOF
-	SSHFailed           Reason = "ssh failed"              // a submodule's
+	HostUnresolved      Reason = "host name not resolved"
+	CertificateRefused  Reason = "certificate not trusted"
+	TLSFailed           Reason = "TLS failed"         // no handshake
+	TimedOut            Reason = "timed out"          // or too slow
+	ConnectionRefused   Reason = "connection refused" // or no route
+	ConnectionLost      Reason = "connection lost"    // reset, cut, early EOF
+	SSHFailed           Reason = "ssh failed"         // a submodule's
 	ConfigurationBroken Reason = "git's configuration is broken"
 )
 
@@ -159,7 +159,7 @@ func signs() []sign {
 		{RepositoryNotFound, []string{"' not found", "returned error: 404", "Repository not found"}},
 		{ConnectionLost, []string{"early EOF", "unexpected disconnect", "hung up unexpectedly", "Connection reset", "Recv failure", "Send failure", "Empty reply from server", "outstanding read data", "transfer closed", "unexpected EOF", "invalid index-pack output", "was not closed cleanly", "index-pack failed"}},
 		{TLSFailed, []string{"SSL_ERROR_", "SSL connect error", "gnutls_handshake", "handshake failed", "TLS connect error", "error:0A", "schannel:", "SSL routines"}},
-		{LFSFailed, []string{"git-lfs", "smudge filter lfs failed", "git lfs"}},
+		{LFSFailed, []string{"Error downloading object", "batch response: ", "Smudge error", "git-lfs", "smudge filter lfs failed", "git lfs"}},
 		{ConfigurationBroken, []string{"bad config", "bogus count in GIT_CONFIG_COUNT", "missing config key", "missing config value", "bad numeric config", "unable to parse command-line config", "bogus format in GIT_CONFIG"}},
 		{Killed, []string{"died of signal"}},
 	}

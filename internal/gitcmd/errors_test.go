@@ -123,7 +123,7 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"too slow":            {reason: TimedOut, prepare: both2(variable("GIT_HTTP_LOW_SPEED_LIMIT", "1000"), variable("GIT_HTTP_LOW_SPEED_TIME", "1")), answer: stalled},
 		"ssh":                 {reason: ProtocolNotAllowed, message: "ssh", prepare: rewrittenAll},
 		"no git-lfs":          {reason: LFSMissing, prepare: filter("/nonexistent/git-lfs filter-process")},
-		"git-lfs fails":       {reason: LFSFailed, prepare: brokenLFS},
+		"git-lfs fails":       {reason: LFSFailed, message: "batch response", prepare: brokenLFS},
 		"disk full":           {reason: DiskFull, prepare: fullDisk},
 		"broken configuration": {reason: ConfigurationBroken, prepare: func(t *testing.T, m *machine, o, evil *origin) {
 			write(t, filepath.Join(m.home, ".gitconfig"), "[user\n")

@@ -6,6 +6,10 @@
 // and never a secret. The user's proxy, certificates, filters and ssh stay as they
 // are.
 //
+// Two things stay out of reach: git-lfs looks into ~/.netrc before it asks a helper,
+// and a submodule that is rewritten by an insteadOf of exactly its own address goes
+// where that says.
+//
 // What git prints passes through a filter before anybody sees it, and a failure of
 // git's comes back as an [Error] with a [Reason].
 package gitcmd
@@ -94,9 +98,6 @@ func (r *Runner) run(ctx context.Context, env environ, stdout, stderr io.Writer,
 	path, err := exec.LookPath(git)
 	if err != nil {
 		return &Error{Op: op, Reason: NotInstalled, ExitCode: -1, Err: err}
-	}
-	if ctx.Err() != nil {
-		return &Error{Op: op, Reason: Stopped, ExitCode: -1, Err: context.Cause(ctx)}
 	}
 
 	tail := &tail{}

@@ -2,6 +2,7 @@ package gitcmd
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -16,14 +17,15 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
-// The secrets that must be seen in one place only, or nowhere.
-const (
-	token  = "ghs_Canary0123456789abcdefghijklmnopqrstu"
-	theirs = "ghp_AmbientFEDCBA9876543210zyxwvutsrqponm"
-)
+// The secrets that must be seen in one place only, or nowhere. The token is new in
+// each run, as all processes of the machine are searched for it.
+var token = "ghs_" + rand.Text()
+
+const theirs = "ghp_AmbientFEDCBA9876543210zyxwvutsrqponm"
 
 // request is what an origin saw of one.
 type request struct {
@@ -80,6 +82,7 @@ func unstarted(t *testing.T, change ...func(*origin)) *origin {
 			}
 			r.URL.Path = r.URL.Path[:at] + ".git" + r.URL.Path[at:]
 		}
+		r.Header.Del("Authorization") // it would stand in the environment of the program
 		backend := &cgi.Handler{
 			Path: git, Args: []string{"http-backend"}, Dir: o.root, Logger: nil, Stderr: io.Discard,
 			Env: []string{"GIT_PROJECT_ROOT=" + o.root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1",
@@ -167,6 +170,10 @@ func write(t *testing.T, path, text string) string {
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		t.Fatal(err)
 	}
+	// A program that is started meanwhile would have the file open for writing, and
+	// a file that is written to cannot be run.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
 		t.Fatal(err)
 	}

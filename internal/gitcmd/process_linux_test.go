@@ -94,11 +94,12 @@ func TestStoppedCloneLeavesNoProcessAndNoFile(t *testing.T) {
 	m := newMachine(t)
 	r := m.runner()
 	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+"/pid'\nexec git \"$@\"\n")
+	r.Grace = time.Hour // the signal alone must do
 	options := m.options(o, "acme/site")
 	options.Dir = "a/b"
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	ended := make(chan error)
+	ended := make(chan error, 1)
 	go func() { ended <- r.Clone(ctx, options) }()
 	<-s.reached
 	group, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid"))))
@@ -110,6 +111,7 @@ func TestStoppedCloneLeavesNoProcessAndNoFile(t *testing.T) {
 	}
 	cause := errors.New("Ctrl-C")
 	cancel(cause)
+	until(t, "the clone ends", func() bool { return len(ended) == 1 })
 	err = <-ended
 	if e := asError(t, err); e.Reason != Stopped || !errors.Is(err, cause) {
 		t.Errorf("%v", err)
@@ -267,13 +269,7 @@ func TestDestinationInADirectoryThatIsNotOurs(t *testing.T) {
 	if os.Getuid() == 0 {
 		// The superuser may write everywhere, so somebody else asks.
 		program := filepath.Join(dir, "program")
-		text, err := os.ReadFile(os.Args[0])
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(program, text, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		write(t, program, read(t, os.Args[0]))
 		cmd.Path = program
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	} else if err := os.Chmod(dir, 0o555); err != nil {

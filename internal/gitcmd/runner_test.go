@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -206,4 +207,42 @@ func TestEndedContextStartsNoGit(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	mustBeEmpty(t, m.dir)
+}
+
+// What a call of ours relies on holds whatever the user has configured.
+func TestSettingsOfTheUserAreOverruled(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	overruled := map[string]string{
+		"color.ui": "always", "color.remote": "always", "transfer.bundleURI": "true", "core.fsmonitor": "true",
+		"core.hooksPath": "/hooks", "credential.interactive": "true",
+	}
+	for key, value := range overruled {
+		m.config(t, key, value)
+	}
+	m.config(t, "core.autocrlf", "input")
+	for key, want := range map[string]string{
+		"color.ui": "false", "color.remote": "false", "transfer.bundleURI": "false", "core.fsmonitor": "false",
+		"core.hooksPath": os.DevNull, "credential.interactive": "0", "core.autocrlf": "input",
+	} {
+		out, err := m.runner().Output(t.Context(), Scope{}, "config", "--get", key)
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%s is %q: %v", key, got, err)
+		}
+	}
+}
+
+// A named repository is pushed to where it was named, too.
+func TestPushGoesWhereItWasNamed(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	const address = "https://github.com/acme/site.git"
+	m.config(t, "url.git@github.com:.pushInsteadOf", "https://github.com/")
+	plainGit(t, m.dir, "init", "--quiet")
+	plainGit(t, m.dir, "remote", "add", "origin", address)
+	scope := Scope{Origin: "https://github.com", Helper: "h", URLs: []string{address}}
+	out, err := m.runner().Output(t.Context(), scope, "remote", "get-url", "--push", "origin")
+	if err != nil || strings.TrimSpace(string(out)) != address {
+		t.Errorf("%s, %v", out, err)
+	}
 }

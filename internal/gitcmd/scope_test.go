@@ -335,3 +335,21 @@ func TestForeignHostsGetNoCredential(t *testing.T) {
 		}
 	}
 }
+
+// git-lfs reads the headers of the most specific address that has any, and adds an
+// empty one to others of that address instead of clearing them. So the empty one
+// stands where nobody has put any.
+func TestHeadersAreClearedForGitLFS(t *testing.T) {
+	t.Parallel()
+	for _, ending := range []string{"", ".git", ".git/"} {
+		address := "https://github.com/acme/site" + ending
+		env, err := (&Runner{}).own(Scope{Origin: "https://github.com", Helper: "h", URLs: []string{address}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := "http.https://github.com/acme/site.git/info/lfs.extraHeader"
+		if diff := cmp.Diff([]string{""}, own(t, env)[key]); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", address, diff)
+		}
+	}
+}

@@ -46,22 +46,22 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 		"header on owner":             ambient("http.{origin}/acme/.extraHeader", header),
 		"header on a submodule":       ambient("http.{origin}/acme/lib.git.extraHeader", header),
 		"header on a host pattern":    ambient("http.https://*.example.com/acme.extraHeader", header),
-		"header on another pattern":   ambient("http.https://git.*.com/acme.extraHeader", header),
+		"header on another pattern":   ambient("http.https://g.*.com/acme.extraHeader", header),
 		"certificates unchecked":      ambient("http.{origin}/acme.sslVerify", "false"),
 		"origin goes to evil":         ambient("url.{evil}/.insteadOf", "{origin}/"),
 		"owner goes to evil":          ambient("url.{evil}/acme/.insteadOf", "{origin}/acme/"),
 		"short name goes to evil":     ambient("url.{evil}/acme/lib.insteadOf", "{origin}/acme/lib"),
 		"beginning goes to evil":      ambient("url.{evil}/ac.insteadOf", "{origin}/ac"),
 		"https goes to evil":          ambient("url.{evil}/.insteadOf", "https://"),
-		"ssh goes to evil":            ambient("url.{evil}/.insteadOf", "git@git.example.com:"),
-		"ssh owner goes to evil":      ambient("url.{evil}/acme/.insteadOf", "git@git.example.com:acme/"),
-		"ssh short name goes to evil": ambient("url.{evil}/acme/lib.insteadOf", "git@git.example.com:acme/lib"),
-		"ssh url goes to evil":        ambient("url.{evil}/.insteadOf", "ssh://git@git.example.com/"),
-		"origin goes to ssh":          ambient("url.git@git.example.com:.insteadOf", "{origin}/"),
-		"ssh goes to origin as is":    ambient("url.{origin}/.insteadOf", "git@git.example.com:"),
+		"ssh goes to evil":            ambient("url.{evil}/.insteadOf", "git@g.example.com:"),
+		"ssh owner goes to evil":      ambient("url.{evil}/acme/.insteadOf", "git@g.example.com:acme/"),
+		"ssh short name goes to evil": ambient("url.{evil}/acme/lib.insteadOf", "git@g.example.com:acme/lib"),
+		"ssh url goes to evil":        ambient("url.{evil}/.insteadOf", "ssh://git@g.example.com/"),
+		"origin goes to ssh":          ambient("url.git@g.example.com:.insteadOf", "{origin}/"),
+		"ssh goes to origin as is":    ambient("url.{origin}/.insteadOf", "git@g.example.com:"),
 		"pushes go to evil":           ambient("url.{evil}/.pushInsteadOf", "{origin}/"),
 	}
-	o := &origin{Server: &httptest.Server{URL: "https://git.example.com"}}
+	o := &origin{Server: &httptest.Server{URL: "https://g.example.com"}}
 	evil := &origin{Server: &httptest.Server{URL: "https://evil.example.com"}}
 	for name, prepare := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,8 +78,8 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 				}
 				return string(out)
 			}
-			const want = "https://git.example.com/acme/lib.git"
-			for _, address := range []string{want, "git@git.example.com:acme/lib.git", "ssh://git@git.example.com/acme/lib.git", "org-7@git.example.com:acme/lib.git"} {
+			const want = "https://g.example.com/acme/lib.git"
+			for _, address := range []string{want, "git@g.example.com:acme/lib.git", "ssh://git@g.example.com/acme/lib.git", "org-7@g.example.com:acme/lib.git"} {
 				if got := strings.TrimSpace(ask("ls-remote", "--get-url", address)); got != want {
 					t.Errorf("%s leads to %s", address, got)
 				}
