@@ -14,6 +14,7 @@ var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/cli"},
 	{"internal/diag"},
+	{"internal/gitsetup"},
 	{"internal/config", "internal/gitcmd"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself

@@ -143,6 +143,10 @@ func (a *App) locate(ctx context.Context, t target) (place, error) {
 		return p, p.err
 	}
 	return merge(ctx, &a.flight, key, func(ctx context.Context) (place, error) {
+		// The flight before this one may have landed since the caller looked.
+		if p, ok := a.recall(ctx, key); ok {
+			return p, p.err
+		}
 		p, err := a.lookUp(ctx, t)
 		if err != nil {
 			if errors.Is(err, ErrNotInstalled) {

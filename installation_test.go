@@ -1,6 +1,7 @@
 package ghapp_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -136,7 +137,7 @@ func TestOneLookupServesAllRepositoriesOfAnOwner(t *testing.T) {
 		}
 		group.Wait()
 		mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs"}})
-		mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
+		mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "ACME"})
 		if n := w.count(lookUps); n != 1 {
 			t.Errorf("%d lookups for 22 tokens of one owner, want 1", n)
 		}
@@ -146,6 +147,43 @@ func TestOneLookupServesAllRepositoriesOfAnOwner(t *testing.T) {
 			t.Errorf("%d lookups after a day, want 2", n)
 		}
 	})
+}
+
+func TestLookupThatLandedMeanwhileIsNotMadeAgain(t *testing.T) {
+	// One caller still reads the store when another's lookup lands.
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := &hesitantStore{Store: newMemory(), pauses: []time.Duration{time.Minute}}
+		app := w.app(t, func(c *ghapp.Config) { c.Store = store })
+		var group sync.WaitGroup
+		for range 2 {
+			group.Go(func() { mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"}) })
+			synctest.Wait()
+		}
+		group.Wait()
+		if n := w.count(lookUps); n != 1 {
+			t.Errorf("%d lookups, want 1", n)
+		}
+	})
+}
+
+// hesitantStore reads at once, and hands over only after a pause while there are any.
+type hesitantStore struct {
+	ghapp.Store
+	mu     sync.Mutex
+	pauses []time.Duration
+}
+
+func (s *hesitantStore) Get(ctx context.Context, key string) ([]byte, error) {
+	entry, err := s.Store.Get(ctx, key)
+	s.mu.Lock()
+	var pause time.Duration
+	if len(s.pauses) > 0 {
+		pause, s.pauses = s.pauses[0], s.pauses[1:]
+	}
+	s.mu.Unlock()
+	time.Sleep(pause)
+	return entry, err
 }
 
 func TestFirstTokenTakesTwoCallsAndALaterOneNone(t *testing.T) {
@@ -254,6 +292,10 @@ func TestSuspendedInstallationIsNamed(t *testing.T) {
 	found, err := app.FindInstallation(t.Context(), "acme")
 	if err != nil || found.SuspendedAt.IsZero() {
 		t.Errorf("%+v, %v", found, err)
+	}
+	_, err = app.Token(t.Context(), site())
+	if e := wantKind(t, err, ghapp.ErrSuspended); !strings.Contains(e.Error(), "suspended since 20") || w.count(mints) != 0 {
+		t.Errorf("error %q after %d attempts to mint", e, w.count(mints))
 	}
 	byNumber := site()
 	byNumber.Installation = fmt.Sprint(w.installation.ID)

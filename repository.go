@@ -83,6 +83,9 @@ func ParseRepository(text string) (Repository, error) {
 		default:
 			return bad("the scheme %q is not supported; use owner/name, https:// or ssh://", u.Scheme)
 		}
+		if u.Hostname() == "" {
+			return bad("the URL names no host")
+		}
 		if u.RawQuery != "" || u.Fragment != "" {
 			return bad("the URL goes on after the repository's name; use the address that ends with owner/name")
 		}

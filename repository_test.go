@@ -63,6 +63,7 @@ func TestWhatNamesNoRepository(t *testing.T) {
 		"https://github.com/acme/site?tab=readme": "goes on after", "https://github.com/acme/site#readme": "goes on after",
 		"http://github.com/acme/site": "unencrypted; use https://github.com/acme/site", "http://10.0.0.1/acme/site": "unencrypted",
 		"ftp://github.com/acme/site": `scheme "ftp"`, "file:///acme/site": `scheme "file"`, "git://github.com/acme/site": `scheme "git"`, "ext::sh -c x/y": "not the name of an owner",
+		"https:///acme/site": "names no host", "ssh:///acme/site": "names no host", "https://:443/acme/site": "names no host", "http://:1/acme/site": "unencrypted",
 		"../..": "not the name of an owner", "acme/..": "not the name of a repository", "acme/.": "not the name of a repository", "acme/.git": "not the name of a repository",
 		"-x/site": "not the name of an owner", "acme/si te": "not the name of a repository", "acme/s\x1b[31mite": "not the name of a repository", "acmé/site": "not the name of an owner",
 		"--upload-pack=x/y": "not the name of an owner", strings.Repeat("a", 101) + "/site": "not the name of an owner", "acme/" + strings.Repeat("a", 101): "not the name of a repository",

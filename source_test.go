@@ -69,6 +69,30 @@ func TestSourceKeepsMinLife(t *testing.T) {
 	})
 }
 
+func TestSourceKeepsMinLifeToTheMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		r := site()
+		r.MinLife = 30 * time.Minute
+		source := w.app(t).TokenSource(r)
+		if _, err := source.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		// Asked just before the moment, so that the lease was looked into just now.
+		time.Sleep(30*time.Minute - 400*time.Millisecond)
+		for range 10 {
+			token, err := source.Token(t.Context())
+			if err != nil || token.Life() < 30*time.Minute {
+				t.Fatalf("life %s, %v", token.Life(), err)
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := w.gh.Mints(); n != 2 {
+			t.Errorf("%d mints, want 2", n)
+		}
+	})
+}
+
 func TestSourceNeverHandsOutAnExpiredToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -119,9 +143,7 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 		long := site()
 		long.MinLife = 50 * time.Minute
 		mustToken(t, app, long)
-		if err := source.(interface {
-			Drop(context.Context, *ghapp.Token) error
-		}).Drop(t.Context(), leased); err != nil {
+		if err := source.(dropper).Drop(t.Context(), leased); err != nil {
 			t.Fatal(err)
 		}
 		next, err := source.Token(t.Context())
@@ -130,6 +152,60 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 		}
 		if n := w.gh.Mints(); n != 2 {
 			t.Errorf("%d mints, want 2: the App's newer token is good", n)
+		}
+	})
+}
+
+// dropper is what a source may have besides.
+type dropper interface {
+	Drop(ctx context.Context, refused *ghapp.Token) error
+}
+
+func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		source := w.app(t, share).TokenSource(site())
+		drop := func(token *ghapp.Token) {
+			if err := source.(dropper).Drop(t.Context(), token); err != nil {
+				t.Fatal(err)
+			}
+		}
+		first, err := source.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		drop(first)
+		if token, err := source.Token(t.Context()); err != nil || token != first {
+			t.Errorf("a token was dropped in its first second (%v)", err)
+		}
+		time.Sleep(time.Minute)
+		drop(first)
+		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+			t.Error("the store still gives the refused token to the next process")
+		}
+	})
+}
+
+func TestRevokedTokenThatTheAppHasReplacedIsNotLeased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		app := w.app(t)
+		source := app.TokenSource(site())
+		leased, err := source.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Minute)
+		long := site()
+		long.MinLife = 50 * time.Minute
+		mustToken(t, app, long)
+		if err := app.Revoke(t.Context(), leased); err != nil {
+			t.Fatal(err)
+		}
+		if token, err := source.Token(t.Context()); err != nil || token == leased {
+			t.Errorf("a revoked token is handed out (%v)", err)
 		}
 	})
 }
@@ -148,9 +224,7 @@ func TestSourceIsSafeForConcurrentUse(t *testing.T) {
 					return
 				}
 				_, _, _ = token.Life(), token.Young(), token.Permissions.String()
-				_ = source.(interface {
-					Drop(context.Context, *ghapp.Token) error
-				}).Drop(t.Context(), token)
+				_ = source.(dropper).Drop(t.Context(), token)
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package ghapp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,10 +17,10 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
-// nobody is a Signer that is never asked.
+// nobody is a Signer that cannot sign.
 type nobody struct{}
 
-func (nobody) Sign(context.Context, []byte) ([]byte, error) { panic("asked to sign") }
+func (nobody) Sign(context.Context, []byte) ([]byte, error) { return nil, errors.New("nobody signs") }
 
 // openApp is an App that asks nothing.
 func openApp(t testing.TB, c Config) *App {

@@ -1,7 +1,6 @@
 package ghapp_test
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -210,9 +209,7 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 		// Neither does it change which token is dropped.
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
-		if err := source.(interface {
-			Drop(ctx context.Context, refused *ghapp.Token) error
-		}).Drop(t.Context(), token); err != nil {
+		if err := source.(dropper).Drop(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 		next, err := source.Token(t.Context())

@@ -98,7 +98,7 @@ func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *To
 // own reports whether u is on the host of the API.
 func own(u *url.URL, root string) bool {
 	base, err := url.Parse(root)
-	return err == nil && base.Host != "" && u.Scheme == base.Scheme && u.Host == base.Host &&
+	return err == nil && u.Scheme == base.Scheme && u.Host == base.Host &&
 		(u.Scheme == "https" || api.IsLoopback(u.Hostname()))
 }
 

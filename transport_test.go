@@ -126,7 +126,7 @@ func TestTokenComesBackOnTheWayBack(t *testing.T) {
 func TestPlainHTTPGetsNoToken(t *testing.T) {
 	// Even when the source's API is, by some mistake, http:// off the loopback.
 	recorder := githubtest.NewRecorder()
-	for api, want := range map[string]string{"http://git.acme.example": "", "http://127.0.0.1:4040/api/v3": "token " + canary, "https://git.acme.example/api/v3": "token " + canary, "": ""} {
+	for api, want := range map[string]string{"http://git.acme.example": "", "http://127.0.0.1:4040/api/v3": "token " + canary, "https://git.acme.example/api/v3": "token " + canary, "": "", "https://127.0.0.1:4040/api/v3": "token " + canary} {
 		u := mustURL(t, api+"/x")
 		if u.Host == "" {
 			u = mustURL(t, "https://api.github.com/x")
@@ -140,6 +140,15 @@ func TestPlainHTTPGetsNoToken(t *testing.T) {
 		if got := list[len(list)-1].Header.Get("Authorization"); got != want {
 			t.Errorf("API %q: Authorization %q, want %q", api, got, want)
 		}
+	}
+	// Nor does a request by http:// where the API is https://, not even on loopback.
+	c := &http.Client{Transport: &ghapp.Transport{
+		Source: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: "https://127.0.0.1:4040/api/v3"}},
+		Base:   network{"http://127.0.0.1:4040": recorder},
+	}}
+	get(t, c, "http://127.0.0.1:4040/x")
+	if list := recorder.Requests(); list[len(list)-1].Credential.Kind != githubtest.NoCredential {
+		t.Error("the token was sent in the open")
 	}
 }
 
@@ -348,6 +357,31 @@ func TestRefusedTokenIsReplacedWhenTheStoreFails(t *testing.T) {
 			t.Errorf("status %d", got)
 		}
 	})
+}
+
+// stubborn is a source that hands out the same token whatever it is told.
+type stubborn struct {
+	fixed
+	drops int
+}
+
+func (s *stubborn) Drop(context.Context, *ghapp.Token) error { s.drops++; return nil }
+
+func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
+	for age, drops := range map[time.Duration]int{time.Hour: 1, 0: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			recorder := githubtest.NewRecorder()
+			recorder.AskPassword()
+			source := &stubborn{fixed: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: "https://api.github.com", MintedAt: time.Now().Add(-age)}}}
+			c := &http.Client{Transport: &ghapp.Transport{Source: source, Base: network{"https://api.github.com": recorder}}}
+			status := get(t, c, theSite)
+			// A token that is too young to be dropped is waited out instead.
+			attempts := 1 + 3*(1-drops)
+			if n := len(recorder.Requests()); status != 401 || n != attempts || source.drops != drops {
+				t.Errorf("a token %s old: status %d after %d attempts, dropped %d times", age, status, n, source.drops)
+			}
+		})
+	}
 }
 
 func TestBodyIsSentAgainWhole(t *testing.T) {

@@ -240,7 +240,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	sent := time.Now()
 	answer, err := c.http.Do(req.WithContext(timed))
 	if err != nil {
-		return nil, sendError(ctx, timed, req, err)
+		return nil, sendError(timed, req, err)
 	}
 	defer answer.Body.Close()
 	received := time.Now()
@@ -266,7 +266,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	if err != nil {
-		return nil, sendError(ctx, timed, req, err)
+		return nil, sendError(timed, req, err)
 	}
 	if len(body) > maxBody {
 		return nil, &BodyError{r.method, path, fmt.Sprintf("it is larger than %d MiB", maxBody>>20)}
@@ -365,17 +365,14 @@ func (e *NetworkError) Untrusted() bool {
 }
 
 // sendError turns net/http's error into ours. Its *url.Error prints the whole
-// URL, which nobody needs, and hides which context ended: the caller's own, or the
-// one that times a single request.
-func sendError(caller, timed context.Context, req *http.Request, err error) error {
+// URL, which nobody needs, and hides why the context of the request ended: the
+// caller's own did, which do tells apart, or it took too long.
+func sendError(ctx context.Context, req *http.Request, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	switch {
-	case caller.Err() != nil:
-		return Ended(caller)
-	case timed.Err() != nil:
-		err = context.Cause(timed)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
 	// net/http quotes what it cannot read of an answer.
 	if text := err.Error(); withoutCredential(req, text) != text {

@@ -172,6 +172,22 @@ func TestRetryAfterIsObeyedAndSpread(t *testing.T) {
 	}
 }
 
+func TestThoseWhoWereToldTheSameSecondComeBackSpread(t *testing.T) {
+	pauses := map[time.Duration]bool{}
+	for range 5 {
+		synctest.Test(t, func(t *testing.T) {
+			w := &wire{handler: answers(says(403, "", "Retry-After", "10"), says(200, theApp))}
+			if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
+				t.Fatal(err)
+			}
+			pauses[w.pauses()[0]] = true
+		})
+	}
+	if len(pauses) < 2 {
+		t.Error("all come back at the same moment")
+	}
+}
+
 func TestRetryAfterOfAMinuteFitsTheDefaultEvenWhenTheAnswerWasSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{handler: answers(func(w http.ResponseWriter, r *http.Request) {
@@ -363,6 +379,14 @@ func TestCallersContextEndsTheWaiting(t *testing.T) {
 				defer cancelDeadline()
 				if _, err := newClient(t, transport).App(deadline, asCanary); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("error %v, want context.DeadlineExceeded", err)
+				}
+				if name == "during a request" { // the last attempt's error is the context's too
+					once, cancelOnce := context.WithTimeout(t.Context(), time.Second)
+					defer cancelOnce()
+					_, err := newClient(t, transport, func(o *Options) { o.MaxWait = -1 }).App(once, asCanary)
+					if _, network := errors.AsType[*NetworkError](err); network || !errors.Is(err, context.DeadlineExceeded) {
+						t.Errorf("error %#v, want context.DeadlineExceeded", err)
+					}
 				}
 			})
 		})

@@ -1,0 +1,161 @@
+package ghapp_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// drops tells the App that a token was refused.
+func drops(t *testing.T, app *ghapp.App, r ghapp.TokenRequest, token *ghapp.Token) {
+	t.Helper()
+	if err := app.Drop(t.Context(), r, token.Secret); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusedTokenIsDroppedEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		app, other := w.app(t, share), w.app(t, share)
+		first := mustToken(t, app, site())
+		time.Sleep(time.Minute)
+		w.gh.RevokeTokens()
+		drops(t, app, site(), first)
+		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+			t.Error("the store still gives the refused token to the next process")
+		}
+		second := mustToken(t, app, site())
+		if second.Secret.Reveal() == first.Secret.Reveal() || mustToken(t, other, site()).Secret.Reveal() != second.Secret.Reveal() || w.gh.Mints() != 2 {
+			t.Errorf("%d mints", w.gh.Mints())
+		}
+		// Dropping the old one again, as a second refused request does, changes nothing.
+		time.Sleep(time.Minute)
+		drops(t, app, site(), first)
+		drops(t, other, site(), first)
+		if token := mustToken(t, app, site()); token != second || w.gh.Mints() != 2 {
+			t.Error("the new token was dropped for the old one")
+		}
+	})
+}
+
+func TestTokenOfARepositoryThatMovedIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		if err := w.gh.Rename("acme/site", "shop"); err != nil {
+			t.Fatal(err)
+		}
+		app := w.app(t)
+		first := mustToken(t, app, site())
+		time.Sleep(time.Minute)
+		drops(t, app, site(), first)
+		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() {
+			t.Error("it was not dropped")
+		}
+	})
+}
+
+func TestRevokeEndsATokenEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		app := w.app(t, share)
+		source := app.TokenSource(site())
+		first, err := source.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Revoke(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if !w.gh.Tokens()[0].Revoked {
+			t.Error("GitHub was not told")
+		}
+		revoke := w.gh.Requests()[len(w.gh.Requests())-1]
+		if revoke.Method != "DELETE" || revoke.Path != "/installation/token" || revoke.Credential.Token != first.Secret.Reveal() {
+			t.Errorf("%s %s", revoke.Method, revoke.Path)
+		}
+		for name, token := range map[string]func() (*ghapp.Token, error){
+			"the source": func() (*ghapp.Token, error) { return source.Token(t.Context()) },
+			"the App":    func() (*ghapp.Token, error) { return app.Token(t.Context(), site()) },
+			"the store":  func() (*ghapp.Token, error) { return w.app(t, share).Token(t.Context(), site()) },
+		} {
+			next, err := token()
+			if err != nil || next.Secret.Reveal() == first.Secret.Reveal() {
+				t.Errorf("%s hands out a revoked token (%v)", name, err)
+			}
+		}
+		// A second time GitHub says no, and so do we: nothing succeeds that did not.
+		time.Sleep(time.Minute)
+		start := time.Now()
+		wantKind(t, app.Revoke(t.Context(), first), ghapp.ErrTokenRefused)
+		wantKind(t, app.Revoke(t.Context(), &ghapp.Token{Secret: ghapp.NewSecret("ghs_nobody")}), ghapp.ErrTokenRefused)
+		if took := time.Since(start); took != 0 {
+			t.Errorf("waited %s for tokens that are not new", took)
+		}
+		// A caller that has only the text of a token ends it as well.
+		second, err := source.Token(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := app.Revoke(t.Context(), &ghapp.Token{Secret: second.Secret}); err != nil {
+			t.Fatal(err)
+		}
+		if third, err := source.Token(t.Context()); err != nil || third.Secret.Reveal() == second.Secret.Reveal() {
+			t.Errorf("a token that was revoked by its text is handed out (%v)", err)
+		}
+	})
+}
+
+func TestRevokeLeavesTheTokenOfAnotherProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		app := w.app(t, share)
+		first := mustToken(t, app, site())
+		time.Sleep(20 * time.Minute)
+		long := site()
+		long.MinLife = 50 * time.Minute
+		second := mustToken(t, w.app(t, share), long)
+		if err := app.Revoke(t.Context(), first); err != nil {
+			t.Fatal(err)
+		}
+		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() != second.Secret.Reveal() {
+			t.Error("the newer token in the store was thrown away with the old one")
+		}
+	})
+}
+
+func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
+	for name, f := range map[string]githubtest.Fault{
+		"a page of a hotel": {Status: 200, Body: "<html>Welcome"}, "502": {Status: 502}, "reset": {Reset: true}, "redirect": {RedirectTo: "https://evil.example"},
+	} {
+		w := newWorld(t)
+		app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
+		token := mustToken(t, app, site())
+		f.Match = "DELETE /installation/token"
+		w.fault(t, f)
+		if err := app.Revoke(t.Context(), token); ghapp.KindOf(err) == "" {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+func TestRevokeTokenNeedsNoApp(t *testing.T) {
+	w := newWorld(t)
+	token := mustToken(t, w.app(t), site())
+	c := ghapp.Config{Transport: w.gh.RoundTripper()}
+	if err := ghapp.RevokeToken(t.Context(), c, token.Secret); err != nil || !w.gh.Tokens()[0].Revoked {
+		t.Errorf("error %v", err)
+	}
+	wantKind(t, ghapp.RevokeToken(t.Context(), c, token.Secret), ghapp.ErrTokenRefused)
+	c.Host = "http://github.com"
+	wantKind(t, ghapp.RevokeToken(t.Context(), c, token.Secret), ghapp.ErrInvalid)
+}
