@@ -20,6 +20,10 @@ import (
 // or the process that made it is gone.
 var ErrUnavailable = errors.New("no agent")
 
+// ErrHungUp says that the agent closed the connection without a whole answer, as one
+// does that is killed.
+var ErrHungUp = errors.New("hung up before it answered")
+
 // RefusedError is the answer of an agent that is responsible for a request and
 // will not give a credential.
 type RefusedError struct {
@@ -70,42 +74,56 @@ func dial(path string, uid int) (*Client, error) {
 // request or has nothing to say. It waits as long as ctx allows, and closes c.
 //
 // The error is a [*RefusedError] if the agent refused; otherwise the exchange
-// failed and nothing is known.
+// failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
 func (c *Client) Ask(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+	question, err := frameOf(string(operation), request)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	answer, err := c.exchange(ctx, question)
+	if err != nil {
+		return nil, err
+	}
+	found, err := credential.Parse(bytes.NewReader(answer.body))
+	if err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	return found, nil
+}
+
+// exchange sends the question, waits for the answer that is no refusal, and closes c.
+func (c *Client) exchange(ctx context.Context, question frame) (frame, error) {
 	defer c.Close()
 	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	answer, err := c.ask(operation, request)
+	answer, err := c.roundTrip(question)
 	switch {
 	case err == nil:
 		return answer, nil
 	case ctx.Err() != nil:
 		err = fmt.Errorf("no answer: %w", context.Cause(ctx))
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		err = fmt.Errorf("hung up before it answered: %w", err)
+		err = fmt.Errorf("%w: %w", ErrHungUp, err)
 	}
-	return nil, fmt.Errorf("agent: %w", err)
+	return frame{}, fmt.Errorf("agent: %w", err)
 }
 
-func (c *Client) ask(operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
-	question, err := frameOf(string(operation), request)
-	if err != nil {
-		return nil, err
-	}
+func (c *Client) roundTrip(question frame) (frame, error) {
 	if err := question.writeTo(c.conn); err != nil {
-		return nil, err
+		return frame{}, err
 	}
 	answer, err := readFrame(bufio.NewReader(c.conn))
 	if err != nil {
-		return nil, err
+		return frame{}, err
 	}
 	switch answer.word {
 	case wordOK:
-		return credential.Parse(bytes.NewReader(answer.body))
+		return answer, nil
 	case wordRefused:
-		return nil, &RefusedError{oneLine(string(answer.body))}
+		return frame{}, &RefusedError{oneLine(string(answer.body))}
 	}
-	return nil, errFrame
+	return frame{}, errFrame
 }
 
 // Close ends the connection. Closing again does nothing.

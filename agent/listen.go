@@ -3,16 +3,40 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 )
 
 // maxPath is the longest name a socket may have in bytes: sun_path holds 104
 // with the final NUL on macOS and the BSDs, 108 on Linux and Windows.
 const maxPath = 103
+
+// OccupiedError says that another agent has the socket.
+type OccupiedError struct{ Path string }
+
+// Error is one line, and names the socket.
+func (e *OccupiedError) Error() string { return "agent: another agent has " + e.Path }
+
+// DirError says that a directory cannot hold a socket, since other users could
+// reach what is in it.
+type DirError struct {
+	Dir string
+	Why string // what is wrong with it: "belongs to user 7, not 8"
+	Fix string // what to do about it; one line
+}
+
+// Error is one line, without Fix.
+func (e *DirError) Error() string {
+	return "agent: the directory of the socket, " + e.Dir + ", " + e.Why
+}
+
+// errLocked is a lock that another process holds.
+var errLocked = errors.New("locked by another process")
 
 // Listener is a socket that only processes of this user can connect to. It
 // lives in a directory of its own.
@@ -62,6 +86,91 @@ func listenUnder(parent string) (*Listener, error) {
 	return &Listener{socket, path, os.Geteuid(), remove}, nil
 }
 
+// ListenAt listens on the socket path, which [Dial] of other processes know. Its
+// directory is made with mode 0700 if it is not there, and refused with a [*DirError]
+// if it is not this user's alone.
+//
+// One process at a time listens there: the others get an [*OccupiedError]. A socket
+// whose process is gone is replaced. Which of several starting at once is the one,
+// a lock on the file path.lock decides, which stays behind.
+func ListenAt(path string) (*Listener, error) {
+	dir, uid := filepath.Dir(path), os.Geteuid()
+	if err := makePrivate(dir, uid); err != nil {
+		return nil, err
+	}
+	held, err := lock(path + ".lock")
+	if errors.Is(err, errLocked) {
+		return nil, &OccupiedError{path}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("agent: cannot listen: %w", err)
+	}
+	socket, own, err := takeOver(path)
+	if err != nil {
+		held.Close()
+		return nil, err
+	}
+	remove := sync.OnceValue(func() error {
+		defer held.Close()
+		// A service manager may have put its own socket there meanwhile.
+		if now, err := os.Lstat(path); err != nil || !os.SameFile(own, now) {
+			return nil
+		}
+		return os.Remove(path)
+	})
+	return &Listener{socket, path, uid, remove}, nil
+}
+
+func makePrivate(dir string, uid int) error {
+	err := os.MkdirAll(filepath.Dir(dir), 0o700)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	if err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("agent: cannot listen: %w", err)
+	}
+	return checkPrivate(dir, uid)
+}
+
+// takeOver listens on path in the place of a process that is gone. The caller holds
+// the lock.
+func takeOver(path string) (*net.UnixListener, fs.FileInfo, error) {
+	fail := func(err error) (*net.UnixListener, fs.FileInfo, error) {
+		return nil, nil, fmt.Errorf("agent: cannot listen: %w", err)
+	}
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return fail(err)
+	case info.Mode().Type()&fs.ModeSocket == 0:
+		return fail(fmt.Errorf("%s is there and is not a socket; remove it", path))
+	default:
+		// A service manager, which takes no lock, may listen there.
+		conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: path})
+		if err == nil {
+			conn.Close()
+			return nil, nil, &OccupiedError{path}
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) && runtime.GOOS != "windows" {
+			return fail(err)
+		}
+		if err := os.Remove(path); err != nil {
+			return fail(err)
+		}
+	}
+	socket, err := listenAt(path)
+	if err != nil {
+		return fail(err)
+	}
+	socket.SetUnlinkOnClose(false)
+	info, err := os.Lstat(path)
+	if err != nil {
+		socket.Close()
+		return fail(err)
+	}
+	return socket, info, nil
+}
+
 func listenAt(path string) (*net.UnixListener, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("%s: longer than the %d bytes a socket's name may have", path, maxPath)
@@ -99,8 +208,8 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close ends the listener and removes the socket and its directory. Closing
-// again does nothing.
+// Close ends the listener and removes what [Listen] or [ListenAt] made: the socket,
+// and in the case of Listen its directory. Closing again does nothing.
 func (l *Listener) Close() error {
 	err := l.socket.Close()
 	if errors.Is(err, net.ErrClosed) {

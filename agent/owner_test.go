@@ -214,7 +214,8 @@ func TestServerHearsNoOtherUser(t *testing.T) {
 const nobody = 65534
 
 // role makes the test binary another user's process: "ask SOCKET" speaks to an
-// agent past our client's own checks, "listen SOCKET" is an agent of that user.
+// agent past our client's own checks, "listen SOCKET" is an agent of that user,
+// "inherit" is one that a service manager starts.
 const role = "AGENT_TEST_ROLE"
 
 func TestMain(m *testing.M) {
@@ -223,6 +224,8 @@ func TestMain(m *testing.M) {
 		os.Exit(askRaw(path))
 	case "listen":
 		os.Exit(listenRaw(path))
+	case "inherit":
+		os.Exit(inherit())
 	}
 	os.Exit(m.Run())
 }

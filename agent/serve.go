@@ -116,7 +116,7 @@ func answerTo(ctx context.Context, question frame, h Handler) frame {
 	switch operation {
 	case credential.Get, credential.Store, credential.Erase:
 	default:
-		return refusal(errors.New("unknown operation"))
+		return control(ctx, question, h)
 	}
 	request, err := credential.Parse(bytes.NewReader(question.body))
 	if err != nil {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +20,26 @@ func become(flags []string, operation credential.Operation) (int, error) {
 	}
 	args := append([]string{path, "credential"}, flags...)
 	return replace(path, append(args, string(operation)))
+}
+
+// start runs "ghapp credential" on another standard input and returns its exit code.
+func start(operation credential.Operation, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+	path, err := findGhapp()
+	if err != nil {
+		return exitFailed, err
+	}
+	return runChild(path, []string{"credential", string(operation)}, stdin, stdout, stderr)
+}
+
+func runChild(path string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
+	child := exec.Command(path, args...)
+	child.Stdin, child.Stdout, child.Stderr = stdin, stdout, stderr
+	err := child.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		return exitFailed, fmt.Errorf("cannot start %s: %w", path, err)
+	}
+	return child.ProcessState.ExitCode(), nil
 }
 
 // findGhapp returns the ghapp this helper was installed with, or else the one

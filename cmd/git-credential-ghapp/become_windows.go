@@ -1,20 +1,8 @@
 package main
 
-import (
-	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-)
+import "os"
 
 // replace runs path as a child, since Windows replaces no process.
 func replace(path string, args []string) (int, error) {
-	child := exec.Command(path, args[1:]...)
-	child.Stdin, child.Stdout, child.Stderr = os.Stdin, os.Stdout, os.Stderr
-	err := child.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		return exitFailed, fmt.Errorf("cannot start %s: %w", path, err)
-	}
-	return child.ProcessState.ExitCode(), nil
+	return runChild(path, args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type helper struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	socket         string // of the agent, or empty
+	usersOwn       bool   // it is at the place where the user's own agent would be
 }
 
 // run does what args say and returns the exit code.
@@ -61,6 +63,9 @@ func (h *helper) answer(flags []string, operation credential.Operation) int {
 	switch {
 	case errors.Is(err, agent.ErrUnavailable):
 		return h.handOver(flags, operation)
+	case err != nil && h.usersOwn:
+		h.complain(err)
+		return h.handOver(flags, operation)
 	case err != nil:
 		return h.fail(operation, err)
 	}
@@ -84,6 +89,9 @@ func (h *helper) answer(flags []string, operation credential.Operation) int {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	answer, err := client.Ask(ctx, operation, request)
+	if errors.Is(err, agent.ErrHungUp) && h.usersOwn {
+		return h.askGhapp(operation, request)
+	}
 	if err != nil {
 		return h.fail(operation, err)
 	}
@@ -101,6 +109,20 @@ func (h *helper) handOver(flags []string, operation credential.Operation) int {
 		return h.fail(operation, err)
 	}
 	return code
+}
+
+// askGhapp asks ghapp what an agent has left without an answer. The request has been
+// read, so ghapp cannot have our standard input.
+func (h *helper) askGhapp(operation credential.Operation, request *credential.Credential) int {
+	var input bytes.Buffer
+	err := request.Encode(&input)
+	if err == nil {
+		var code int
+		if code, err = start(operation, &input, h.stdout, h.stderr); err == nil {
+			return code
+		}
+	}
+	return h.fail(operation, err)
 }
 
 // fail says why there is no answer, and to git that no one else has one.

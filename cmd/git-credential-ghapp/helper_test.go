@@ -106,7 +106,8 @@ func serve(t *testing.T, h agent.Handler) string {
 func command(t *testing.T, socket string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(built, "git-credential-ghapp"), args...)
-	cmd.Env = []string{"PATH=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
+	// Not the agent of whoever runs the tests.
+	cmd.Env = []string{"PATH=" + t.TempDir(), "XDG_RUNTIME_DIR=" + t.TempDir(), "GORACE=atexit_sleep_ms=0"}
 	if socket != "" {
 		cmd.Env = append(cmd.Env, "GHAPP_AGENT_SOCK="+socket)
 	}

@@ -1,0 +1,54 @@
+package agent
+
+import (
+	"context"
+	"errors"
+)
+
+// Controller is a [Handler] that also answers questions about itself. A Handler
+// without these methods refuses them.
+type Controller interface {
+	Handler
+	// Status describes the agent, in JSON. It holds no secret: whatever asks for it
+	// may show it.
+	Status(ctx context.Context) ([]byte, error)
+	// Stop closes the listener, so that another agent can take its place, and has
+	// the process end once the exchanges that run are finished. It does not wait for
+	// that.
+	Stop(ctx context.Context) error
+}
+
+// control answers the requests that are none of git's.
+func control(ctx context.Context, question frame, h Handler) frame {
+	c, ok := h.(Controller)
+	var answer frame
+	var err error
+	switch {
+	case ok && question.word == wordStatus:
+		answer.body, err = c.Status(ctx)
+	case ok && question.word == wordStop:
+		err = c.Stop(ctx)
+	default:
+		err = errors.New("unknown operation")
+	}
+	if err != nil {
+		return refusal(err)
+	}
+	answer.word = wordOK
+	return answer
+}
+
+// Status asks the agent to describe itself; the answer is JSON. Errors are those of
+// [Client.Ask]. It closes c.
+func (c *Client) Status(ctx context.Context) ([]byte, error) {
+	answer, err := c.exchange(ctx, frame{word: wordStatus})
+	return answer.body, err
+}
+
+// Stop asks the agent to end. When it returns without an error, the agent listens no
+// more, and another one can be started; it still finishes what it is doing. Errors
+// are those of [Client.Ask]. It closes c.
+func (c *Client) Stop(ctx context.Context) error {
+	_, err := c.exchange(ctx, frame{word: wordStop})
+	return err
+}

@@ -1,0 +1,130 @@
+//go:build unix
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+)
+
+// controlled is a Controller.
+type controlled struct {
+	handlerFunc
+	status string
+	err    error
+	stop   func()
+}
+
+func (c controlled) Status(context.Context) ([]byte, error) { return []byte(c.status), c.err }
+
+func (c controlled) Stop(context.Context) error {
+	if c.stop != nil {
+		c.stop()
+	}
+	return c.err
+}
+
+func TestControlAnswersRawBytes(t *testing.T) {
+	willing := controlled{status: `{"pid":1}`}
+	for _, tt := range []struct {
+		name string
+		h    Handler
+		in   string
+		want string
+	}{
+		{"status", willing, "ghapp-agent/1 status 0\n", "ghapp-agent/1 ok 9\n" + `{"pid":1}`},
+		{"stop", willing, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 ok 0\n"},
+		{"another word", willing, "ghapp-agent/1 start 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
+		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 8\nnot\\nnow"},
+		{"stop refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 7\nnot now"},
+		{"status of one that has none", handlerFunc(nil), "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
+		{"stop of one that cannot be", handlerFunc(nil), "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			conn, err := net.Dial("unix", start(t, tt.h).Path())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, tt.in); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := io.ReadAll(conn); err != nil || string(got) != tt.want {
+				t.Errorf("answered %q, %v, want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestStatusAndStop(t *testing.T) {
+	ask := func(l *Listener, what func(*Client) error) error {
+		c, err := Dial(l.Path())
+		if err != nil {
+			return err
+		}
+		return what(c)
+	}
+	var status []byte
+	readStatus := func(c *Client) (err error) {
+		status, err = c.Status(t.Context())
+		return err
+	}
+	stop := func(c *Client) error { return c.Stop(t.Context()) }
+
+	l := start(t, controlled{status: `{"pid":1}`})
+	if err := ask(l, readStatus); err != nil || string(status) != `{"pid":1}` {
+		t.Errorf("Status() = %q, %v", status, err)
+	}
+	l = start(t, controlled{err: errors.New("no")})
+	for _, what := range []func(*Client) error{readStatus, stop} {
+		if refused, ok := errors.AsType[*RefusedError](ask(l, what)); !ok || refused.Reason != "no" {
+			t.Errorf("got %v, want a refusal", refused)
+		}
+	}
+}
+
+// Who has stopped an agent can start another one in its place at once.
+func TestStoppedAgentHasLeftItsPlace(t *testing.T) {
+	path := known(t)
+	for range 20 {
+		l, err := ListenAt(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan error)
+		go func() { served <- Serve(t.Context(), l, controlled{stop: func() { l.Close() }}) }()
+		c, err := Dial(path)
+		if err == nil {
+			err = c.Stop(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, err := ListenAt(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestAgentThatGoesAwayIsTold(t *testing.T) {
+	for _, answer := range []string{"", "ghapp-agent/1 ok 20\nhalf"} {
+		ours, theirs := net.Pipe()
+		go func() {
+			defer theirs.Close()
+			io.CopyN(io.Discard, theirs, int64(len("ghapp-agent/1 stop 0\n")))
+			io.WriteString(theirs, answer)
+		}()
+		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, ErrHungUp) || !strings.HasPrefix(err.Error(), "agent: hung up before it answered") {
+			t.Errorf("Stop() = %v, want ErrHungUp", err)
+		}
+	}
+}
