@@ -42,6 +42,7 @@ type AppSettings struct {
 	PrivateKeySource Source
 
 	owners Source
+	rights []rights
 }
 
 // App chooses an App and returns its settings. Flags and variables decide first:
@@ -174,7 +175,7 @@ func (c *Config) settings(app fileApp) AppSettings {
 		}
 		return Value{}, 0
 	}
-	a := AppSettings{Name: app.name, Owners: slices.Clone(app.owners), owners: app.source}
+	a := AppSettings{Name: app.name, Owners: slices.Clone(app.owners), owners: app.source, rights: app.rights}
 	for _, s := range Settings() {
 		field := a.field(s.Key)
 		if field == nil {
@@ -277,4 +278,39 @@ func (c *Config) absent(keys ...string) string {
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+// Hosts returns, for each host that the configuration has an App for, how to reach
+// it: with the App where there is one only or where it is named, and without where
+// the owner of a repository decides. The error is that of [Config.App].
+func (c *Config) Hosts() ([]AppSettings, error) {
+	apps := c.file.apps
+	if c.given("app").Text != "" || len(apps) < 2 {
+		only, err := c.App(Selector{})
+		return []AppSettings{only}, err
+	}
+	host := ""
+	if given := c.given("host").Text; given != "" {
+		host = hostName(given)
+	}
+	var list []AppSettings
+	for _, app := range apps {
+		name := app.host()
+		if host != "" && name != host || slices.ContainsFunc(list, func(a AppSettings) bool { return hostName(a.Host.Text) == name }) {
+			continue
+		}
+		if slices.ContainsFunc(apps, func(other fileApp) bool { return other.name != app.name && other.host() == name }) {
+			shared := fileApp{values: map[string]Value{}}
+			if v, ok := app.values["host"]; ok {
+				shared.values["host"] = v
+			}
+			app = shared
+		}
+		list = append(list, c.settings(app))
+	}
+	if len(list) == 0 {
+		_, err := c.App(Selector{})
+		return nil, err
+	}
+	return list, nil
 }

@@ -214,6 +214,7 @@ func TestList(t *testing.T) {
 			"|api_url||",
 			"|api_version||",
 			"|ca_file||",
+			"|permissions|contents:read|default",
 		}},
 		{"file", world{flags: map[string]string{"api-version": "2022-11-28"}, file: "default: lab\n" + twoApps}, []string{
 			"|config|FILE|default",
@@ -227,6 +228,7 @@ func TestList(t *testing.T) {
 			"deploy|api_url||",
 			"deploy|api_version|2022-11-28|flag --api-version",
 			"deploy|ca_file||",
+			"deploy|permissions|contents:read|default",
 			"lab|app|777|FILE:4",
 			"lab|owners|acme|FILE:4",
 			"lab|key|/lab.pem|FILE:4",
@@ -236,6 +238,23 @@ func TestList(t *testing.T) {
 			"lab|api_url||",
 			"lab|api_version|2022-11-28|flag --api-version",
 			"lab|ca_file||",
+			"lab|permissions|contents:read|default",
+		}},
+		{"what git may do", world{flags: map[string]string{"app": "a"}, file: "apps:\n  a:\n    app: 1\n    repositories:\n      acme/site: {contents: read}\n      octo/*: {contents: write, workflows: write}\n    permissions: {contents: write}\n"}, []string{
+			"|config|FILE|default",
+			"|default||",
+			"a|app|1|FILE:3",
+			"a|owners||",
+			"a|key||",
+			"a|private_key||",
+			"a|installation||",
+			"a|host|github.com|default",
+			"a|api_url||",
+			"a|api_version||",
+			"a|ca_file||",
+			"a|permissions|contents:write|FILE:7",
+			"a|repositories.acme/site|contents:read|FILE:5",
+			"a|repositories.octo/*|contents:write,workflows:write|FILE:6",
 		}},
 		{"one by its name", world{flags: map[string]string{"app": "lab"}, file: twoApps}, []string{
 			"|config|FILE|default",
@@ -249,6 +268,7 @@ func TestList(t *testing.T) {
 			"lab|api_url||",
 			"lab|api_version||",
 			"lab|ca_file||",
+			"lab|permissions|contents:read|default",
 		}},
 		{"nothing", world{}, []string{
 			"|config|FILE|default",
@@ -261,6 +281,7 @@ func TestList(t *testing.T) {
 			"|api_url||",
 			"|api_version||",
 			"|ca_file||",
+			"|permissions|contents:read|default",
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

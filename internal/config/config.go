@@ -15,6 +15,10 @@
 //	    api_url: https://ghe.example.com/api/v3
 //	    api_version: 2022-11-28
 //	    ca_file: ca.pem
+//	    permissions: {contents: write}   # what git may do in the repositories, instead of to read
+//	    repositories:                    # and in some of them
+//	      acme/site: {contents: write, workflows: write}
+//	      octo/*: {contents: read}
 //
 // A path that is not absolute is taken from the directory of the file, and one that
 // begins with ~/ from the home directory. Whatever is not known, or has the wrong

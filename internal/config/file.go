@@ -30,6 +30,7 @@ type fileApp struct {
 	values map[string]Value // by the keys of Settings
 	owners []string
 	source Source // of owners
+	rights []rights
 }
 
 // host returns the host of the App, in the form in which names are compared.
@@ -199,14 +200,24 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 	}
 	where := "apps." + name
 	p.each(value, where, fileKeys(), func(key string, at, value *yaml.Node) {
-		if key == "owners" {
+		switch key {
+		case "owners":
 			app.owners, app.source = p.owners(value, where+".owners"), p.source(at)
+			return
+		case "permissions":
+			if permissions, ok := p.permissions(value, where+".permissions"); ok {
+				app.rights = append(app.rights, rights{"", permissions, p.source(at)})
+			}
+			return
+		case "repositories":
+			app.rights = append(app.rights, p.repositories(value, where+".repositories")...)
 			return
 		}
 		if text, ok := p.text(value, key, where+"."+key); ok {
 			app.values[key] = Value{text, p.source(value)}
 		}
 	})
+	p.checkRights(app)
 	if !hasKey(value, "app") {
 		p.problem(at.Line, "add app: with the App's client ID or App ID", "%s has no app", where)
 	}

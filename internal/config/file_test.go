@@ -36,7 +36,7 @@ var fileTests = []struct {
 	{"another tool's name", "apps: {a: {app: 1, installation_id: 5}}", []string{`c.yaml:1: unknown key "installation_id" in apps.a (did you mean "installation"?)`}},
 	{"client_id", "apps: {a: {app: 1, client_id: 5}}", []string{`c.yaml:1: unknown key "client_id" in apps.a (did you mean "app"?)`}},
 	{"path of the key", "apps: {a: {app: 1, private_key_path: k.pem}}", []string{`c.yaml:1: unknown key "private_key_path" in apps.a (did you mean "key"?)`}},
-	{"nothing like it", "apps: {a: {app: 1, colour: red}}", []string{`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, installation, host, api_url, api_version, ca_file, owners)`}},
+	{"nothing like it", "apps: {a: {app: 1, colour: red}}", []string{`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, installation, host, api_url, api_version, ca_file, owners, permissions, repositories)`}},
 	{"App's key at the top", "app: 12\nkey: k.pem\n", []string{
 		`c.yaml:1: unknown key "app" in the file (it belongs to an App, under apps: NAME:)`,
 		`c.yaml:2: unknown key "key" in the file (it belongs to an App, under apps: NAME:)`,
@@ -337,8 +337,15 @@ func TestFileOfTheDocumentation(t *testing.T) {
 		t.Fatalf("got %+v", got)
 	}
 	for _, key := range fileKeys() {
-		if key != "owners" && got.apps[0].values[key].Text == "" {
-			t.Errorf("the example has no %s", key)
+		switch key {
+		case "owners", "permissions", "repositories":
+		default:
+			if got.apps[0].values[key].Text == "" {
+				t.Errorf("the example has no %s", key)
+			}
 		}
+	}
+	if len(got.apps[0].rights) != 3 {
+		t.Errorf("the example lets git do %+v", got.apps[0].rights)
 	}
 }

@@ -11,7 +11,8 @@ type Entry struct {
 	// App is the name of an App in the config file; "" for what stands outside of
 	// any, and for the App that flags or variables name.
 	App string `json:"app"`
-	// Key is a key of [Settings], "default" or "owners".
+	// Key is a key of [Settings], "default", "owners", "permissions", or
+	// "repositories." with a repository after it.
 	Key string `json:"key"`
 	// Value is "" where nobody gave one, and [redact.Placeholder] for a private key.
 	Value string `json:"value"`
@@ -56,5 +57,5 @@ func (a AppSettings) list() []Entry {
 			add("owners", strings.Join(a.Owners, ", "), a.owners)
 		}
 	}
-	return entries
+	return append(entries, a.listRights()...)
 }

@@ -85,7 +85,7 @@ func fileKeys() []string {
 			keys = append(keys, s.Key)
 		}
 	}
-	return append(keys, "owners")
+	return append(keys, "owners", "permissions", "repositories")
 }
 
 // isPath says whether the values of a key are names of files. A key URI is not one.
