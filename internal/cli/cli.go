@@ -71,6 +71,9 @@ func run(ctx context.Context, env Env, args []string) int {
 	if err == nil {
 		return 0
 	}
+	if ended, ok := errors.AsType[*childExit](err); ok {
+		return ended.code
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		// A person pressed Ctrl-C, and knows it.
 		return diag.Interrupted

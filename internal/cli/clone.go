@@ -94,7 +94,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 
 	clone := gitcmd.CloneOptions{
 		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: helperCommand(), CAFile: settings.CAFile.Text},
-		URL:    host.Origin + "/" + repository.String(),
+		URL:    host.Origin + "/" + repository.String() + ".git",
 		Branch: o.branch, Depth: o.depth, Extra: o.extra,
 	}
 	if len(args) == 2 {
@@ -119,6 +119,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 		return err
 	}
 	answerer := c.answererFor(session)
+	answerer.Permissions = nil // a clone reads
 	answerer.HandedOut = tokens.Add
 	err = serving(ctx, listener, answerer, func() error {
 		err := git.Clone(ctx, clone)
@@ -210,6 +211,13 @@ func (c *command) answererFor(s *session) *gitauth.Answerer {
 		Origin:    s.app.Origin(),
 		Transport: s.transport,
 		Log:       c.log(),
+		Permissions: func(r ghapp.Repository) ghapp.Permissions {
+			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: r.Owner})
+			if err != nil {
+				return nil // and App has said so before
+			}
+			return settings.GitPermissions(r)
+		},
 		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
 			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: owner})
 			if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,39 +55,41 @@ func TestRedirectedCloneBringsNoCredential(t *testing.T) {
 	t.Parallel()
 	w := newWorldFor(t)
 	discovery := isDiscovery("acme/site")
-	for where, moved := range map[string]func(*http.Request) bool{
-		"first request":  discovery,
-		"with the token": func(r *http.Request) bool { return discovery(r) && r.Header.Get("Authorization") != "" },
-		"pack":           isUploadPack("acme/site"),
-		"question":       isSettle,
-		"all of git":     func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/api/") },
-		"look-up":        isCall("GET", "/installation"),
-		"mint":           isCall("POST", "/access_tokens"),
-		"all":            func(r *http.Request) bool { return true },
-		"what follows":   func(r *http.Request) bool { return !isGit(r) || r.Method == "POST" },
+	for where, test := range map[string]struct {
+		moved    func(*http.Request) bool
+		followed bool // by git, which brings nothing then
+	}{
+		"first request":  {discovery, true},
+		"with the token": {func(r *http.Request) bool { return discovery(r) && r.Header.Get("Authorization") != "" }, true},
+		"pack":           {isUploadPack("acme/site"), false},
+		"question":       {isSettle, false},
+		"all of git":     {func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/api/") }, true},
+		"look-up":        {isCall("GET", "/installation"), false},
+		"mint":           {isCall("POST", "/access_tokens"), false},
 	} {
 		for name, demand := range demanding() {
-			for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
-				t.Run(fmt.Sprint(where, ", ", name, ", ", status), func(t *testing.T) {
-					t.Parallel()
-					m, e := w.machine(t), newEvil(t)
-					demand(t, e)
-					m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-						if moved(r) {
-							http.Redirect(w, r, e.url+r.URL.RequestURI(), status)
-							return
-						}
-						m.github.ServeHTTP(w, r)
-					}))
-					r := m.ghapp("-v", "clone", "acme/site")
-					e.sentNothing(m)
-					m.noSecretIn("the output", r.stdout+r.stderr)
-					m.noSecretOnDisk()
-					if r.code != 0 {
-						m.nothingLeft()
+			t.Run(where+", "+name, func(t *testing.T) {
+				t.Parallel()
+				m, e := w.machine(t), newEvil(t)
+				demand(t, e)
+				m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if test.moved(r) {
+						http.Redirect(w, r, e.url+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+						return
 					}
-				})
-			}
+					m.github.ServeHTTP(w, r)
+				}))
+				r := m.ghapp("-v", "clone", "acme/site")
+				if followed := len(e.Requests()) > 0; followed != test.followed {
+					t.Errorf("evil was asked: %t", followed)
+				}
+				e.sentNothing(m)
+				m.noSecretIn("the output", r.stdout+r.stderr)
+				m.noSecretOnDisk()
+				if r.code != 0 {
+					m.nothingLeft()
+				}
+			})
 		}
 	}
 }
@@ -110,11 +113,15 @@ func TestSubmoduleElsewhereGetsNoCredential(t *testing.T) {
 				demand(t, e)
 				repository := "acme/" + strings.ReplaceAll(where, " ", "-") + "-" + name
 				w.commit(t, repository, entries(t, e.url+"/acme/site", evilHead(t))...)
+				m.program(filepath.Join(m.root, "askpass"))
+				m.gitConfig("core.askPass", filepath.Join(m.root, "askpass"))
+				m.environ["SSH_ASKPASS"] = filepath.Join(m.root, "askpass")
 				r := m.ghapp("clone", repository, "--", "--recurse-submodules")
 				if len(e.Requests()) == 0 {
 					t.Fatalf("evil was not asked at all\n%s", r.stderr)
 				}
 				e.sentNothing(m)
+				m.noProgramRan()
 				m.onlyOurs(3)
 				if (name == "open") != (r.code == 0) {
 					t.Errorf("exit code %d\n%s", r.code, r.stderr)

@@ -12,9 +12,8 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
-// large is more than git and the kernel buffer, so that its transfer can be held in
-// the middle.
-const largeSize = 512 << 10
+// largeSize is enough for a transfer to be held in the middle.
+const largeSize = 96 << 10
 
 // newLargeWorld has acme/large, whose clone takes every step that there is: a pack of
 // some size, a file of git-lfs, and a submodule.
@@ -224,7 +223,7 @@ func TestKilledGitIsToldAndLeavesNothing(t *testing.T) {
 // that a clone takes.
 func TestCloneKilledAtAnyTimeLeavesNoSecret(t *testing.T) {
 	t.Parallel()
-	const points = 10
+	const points = 8
 	w := newLargeWorld(t)
 	start := func() (*machine, *exec.Cmd, *outputs) {
 		m := w.large(t)

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -10,19 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
-// credentialSources are the ways in which a user can hand the key over.
-func credentialSources() map[string]func(*machine) {
-	return map[string]func(*machine){
-		"key in a file": func(*machine) {},
-		"key in a variable": func(m *machine) {
-			m.keyInVariable(string(m.keyPEM))
-		},
-		"key in a variable, on one line": func(m *machine) {
-			m.keyInVariable(strings.ReplaceAll(string(m.keyPEM), "\n", `\n`))
-		},
-	}
-}
-
+// keyInVariable hands the key over in a variable.
 func (m *machine) keyInVariable(text string) {
 	m.t.Helper()
 	if err := os.Remove(m.environ["GHAPP_KEY"]); err != nil {
@@ -38,34 +27,41 @@ func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
 	t.Parallel()
 	w := newLargeWorld(t)
 	w.github.SetTokenFormat(githubtest.Stateless)
-	running := moments()
-	for _, name := range []string{"question for the new token", "middle of the pack", "middle of a large file", "submodule's pack"} {
-		for source, hand := range credentialSources() {
-			t.Run(name+", "+source, func(t *testing.T) {
-				t.Parallel()
-				m := w.large(t)
-				hand(m)
-				c := m.started(running[name])
-				processes := m.processes()
-				if len(processes) < 3 {
-					t.Errorf("only these run: %v", processes)
+	oneLine := strings.ReplaceAll(string(w.keyPEM), "\n", `\n`)
+	for _, test := range []struct{ moment, key string }{
+		{"question for the new token", string(w.keyPEM)},
+		{"middle of the pack", ""},
+		{"middle of the pack", oneLine},
+		{"middle of a large file", string(w.keyPEM)},
+		{"submodule's pack", ""},
+		{"submodule's pack", string(w.keyPEM)},
+	} {
+		t.Run(fmt.Sprintf("%s, %d lines of key", test.moment, strings.Count(test.key, "\n")), func(t *testing.T) {
+			t.Parallel()
+			m := w.large(t)
+			if test.key != "" {
+				m.keyInVariable(test.key)
+			}
+			c := m.started(moments()[test.moment])
+			processes := m.processes()
+			if len(processes) < 3 {
+				t.Errorf("only these run: %v", processes)
+			}
+			for _, p := range processes {
+				m.noSecretIn("the arguments of "+p.String(), strings.Join(p.args, "\n"))
+				if p.pid != c.pid { // the user's own variable is in that
+					m.noSecretIn("the environment of "+p.String(), p.environ)
 				}
-				for _, p := range processes {
-					m.noSecretIn("the arguments of "+p.String(), strings.Join(p.args, "\n"))
-					if p.pid != c.pid { // the user's own variable is in that
-						m.noSecretIn("the environment of "+p.String(), p.environ)
-					}
-				}
-				m.noSecretOnDisk()
-				m.traffic.release()
-				if c.wait(); c.code != 0 {
-					t.Fatalf("exit code %d\n%s", c.code, c.stderr)
-				}
-				m.complete("deep/large")
-				m.noSecretOnDisk()
-				m.noSecretIn("the output", c.stdout+c.stderr)
-			})
-		}
+			}
+			m.noSecretOnDisk()
+			m.traffic.release()
+			if c.wait(); c.code != 0 {
+				t.Fatalf("exit code %d\n%s", c.code, c.stderr)
+			}
+			m.complete("deep/large")
+			m.noSecretOnDisk()
+			m.noSecretIn("the output", c.stdout+c.stderr)
+		})
 	}
 }
 
@@ -98,37 +94,32 @@ func TestNoSecretInTraces(t *testing.T) {
 		w := newLargeWorld(t)
 		w.github.SetTokenFormat(format)
 		for _, to := range []string{"1", "2", "files"} {
-			for source, hand := range credentialSources() {
-				if to != "1" && source != "key in a variable" {
-					continue
+			t.Run(name+", "+to, func(t *testing.T) {
+				t.Parallel()
+				m := w.large(t)
+				m.keyInVariable(string(w.keyPEM))
+				if to == "files" {
+					to = filepath.Join(m.home, "traces")
+					m.write(filepath.Join(to, "begin"), "")
 				}
-				t.Run(name+", "+to+", "+source, func(t *testing.T) {
-					t.Parallel()
-					m := w.large(t)
-					hand(m)
-					if to == "files" {
-						to = filepath.Join(m.home, "traces")
-						m.write(filepath.Join(to, "begin"), "")
+				m.trace(to)
+				r := m.must(append([]string{"-v"}, cloneLarge()...)...)
+				m.complete("deep/large")
+				m.noSecretIn("stdout", r.stdout)
+				m.noSecretIn("stderr", r.stderr)
+				m.noSecretOnDisk()
+				told := r.stderr
+				if filepath.IsAbs(to) {
+					files, err := filepath.Glob(filepath.Join(to, "git_trace*"))
+					if err != nil || len(files) < 5 {
+						t.Fatalf("traces in %q: %v", files, err)
 					}
-					m.trace(to)
-					r := m.must(append([]string{"-v"}, cloneLarge()...)...)
-					m.complete("deep/large")
-					m.noSecretIn("stdout", r.stdout)
-					m.noSecretIn("stderr", r.stderr)
-					m.noSecretOnDisk()
-					told := r.stderr
-					if filepath.IsAbs(to) {
-						files, err := filepath.Glob(filepath.Join(to, "git_trace*"))
-						if err != nil || len(files) < 5 {
-							t.Fatalf("traces in %q: %v", files, err)
-						}
-						told = m.read("../home/traces/git_trace_curl")
-					}
-					if !strings.Contains(strings.ToLower(told), "authorization: basic") {
-						t.Errorf("there is no trace of a credential, so this test sees nothing:\n%s", told)
-					}
-				})
-			}
+					told = m.read("../home/traces/git_trace_curl")
+				}
+				if !strings.Contains(strings.ToLower(told), "authorization: basic") {
+					t.Errorf("there is no trace of a credential, so this test sees nothing:\n%s", told)
+				}
+			})
 		}
 	}
 }
@@ -216,5 +207,28 @@ func TestNoSecretInAnyFailure(t *testing.T) {
 			m.noSecretOnDisk()
 			m.nothingLeft()
 		})
+	}
+}
+
+// A redirect to another host is refused, and the host is named: that, too, can
+// repeat a token.
+func TestNoSecretInTheNameOfAHost(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	token := m.must("token", "acme/site").stdout
+	m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, sent, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		http.Redirect(w, r, "http://"+sent+".evil.test/", http.StatusTemporaryRedirect)
+	}))
+	for _, args := range [][]string{{"-v", "revoke"}, {"-v", "revoke", "--json"}} {
+		cmd, out := m.command(args...)
+		cmd.Stdin = strings.NewReader(token)
+		if err := cmd.Run(); err == nil {
+			t.Error("it was redirected and did not fail")
+		}
+		if shown := out.stderr.String(); !strings.Contains(shown, "redirects (307) to http://[redacted]") {
+			t.Errorf("the redirect is not told:\n%s", shown)
+		}
+		m.noSecretIn("the output", out.stdout.String()+out.stderr.String())
 	}
 }

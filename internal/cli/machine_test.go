@@ -60,6 +60,9 @@ func newWorldFor(t *testing.T) *world {
 // machine is a new machine in this world, which has an address of its own for each.
 func (w *world) machine(t *testing.T) *machine {
 	t.Helper()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
 	m := &machine{world: w, t: t, traffic: &traffic{next: w.github}}
 	m.server = httptest.NewServer(m.traffic)
 	m.host = m.server.Listener.Addr().String()

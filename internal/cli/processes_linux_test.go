@@ -1,10 +1,10 @@
 package cli_test
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,11 +28,12 @@ func (m *machine) processes() []process {
 	if err != nil || len(dirs) == 0 {
 		m.t.Fatalf("there is no /proc: %v", err)
 	}
+	home := []byte("\x00HOME=" + m.home + "\x00")
 	var list []process
 	for _, dir := range dirs {
 		// Each of them may end at any time; what has ended has no environment.
 		environ, _ := os.ReadFile(filepath.Join(dir, "environ"))
-		if !slices.Contains(strings.Split(string(environ), "\x00"), "HOME="+m.home) {
+		if !bytes.Contains(append([]byte{0}, environ...), home) {
 			continue
 		}
 		args, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -81,6 +82,6 @@ func eventually(t *testing.T, within time.Duration, check func() (complaint stri
 			t.Errorf("after %s: %s", within, complaint)
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(25 * time.Millisecond)
 	}
 }

@@ -66,8 +66,8 @@ type proxy struct {
 	requests []*http.Request
 }
 
-func newProxy(t *testing.T, to *httptest.Server) (*proxy, string) {
-	p := &proxy{to: to.Listener.Addr().String()}
+func newProxy(t *testing.T, to *httptest.Server, login string) (p *proxy, address string) {
+	p = &proxy{to: to.Listener.Addr().String(), login: login}
 	server := httptest.NewServer(p)
 	t.Cleanup(server.Close)
 	return p, server.Listener.Addr().String()
@@ -123,6 +123,17 @@ func (p *proxy) asked() map[string]bool {
 	return asked
 }
 
+// told is all that stood in the headers of the requests.
+func (p *proxy) told() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var told strings.Builder
+	for _, r := range p.requests {
+		_ = r.Header.Write(&told) // to memory: it cannot fail
+	}
+	return told.String()
+}
+
 func TestProxyOfTheEnvironmentIsUsedForGitHubAndGit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ variable, login, authorization string }{
@@ -133,8 +144,8 @@ func TestProxyOfTheEnvironmentIsUsedForGitHubAndGit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			p, address := newProxy(t, m.secure())
-			p.login, m.host = test.authorization, proxiedHost
+			p, address := newProxy(t, m.secure(), test.authorization)
+			m.host = proxiedHost
 			m.environ["GHAPP_HOST"] = proxiedHost
 			m.environ[test.variable] = "http://" + test.login + address
 			m.trace("1")
@@ -144,11 +155,7 @@ func TestProxyOfTheEnvironmentIsUsedForGitHubAndGit(t *testing.T) {
 			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(p.asked()))); diff != "" {
 				t.Errorf("the proxy was asked (-want +got):\n%s", diff)
 			}
-			for _, r := range p.requests {
-				for name, values := range r.Header {
-					m.noSecretIn("header "+name+" to the proxy", strings.Join(values, "\n"))
-				}
-			}
+			m.noSecretIn("what the proxy was told", p.told())
 			for _, secret := range []string{"s3cret", "Y29ycDpzM2NyZXQ="} {
 				if strings.Contains(r.stdout+r.stderr, secret) {
 					t.Errorf("the proxy's password is shown")
@@ -165,7 +172,7 @@ func TestHostsThatNeedNoProxyAreReachedWithout(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	server := m.secure()
-	p, address := newProxy(t, server)
+	p, address := newProxy(t, server, "")
 	m.environ["GHAPP_HOST"] = server.URL
 	m.environ["GHAPP_API_URL"] = "https://" + proxiedAPI
 	m.environ["https_proxy"] = "http://" + address
@@ -186,7 +193,7 @@ func TestProxyOfGitsConfigurationIsKept(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	server := m.secure()
-	p, address := newProxy(t, server)
+	p, address := newProxy(t, server, "")
 	m.environ["GHAPP_HOST"] = proxiedHost
 	m.environ["GHAPP_API_URL"] = server.URL
 	m.gitConfig("http.proxy", "http://"+address)

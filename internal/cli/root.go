@@ -37,7 +37,7 @@ Exit codes:
 	flags.BoolVar(&c.noCache, "no-cache", false, "share no tokens with other processes")
 	root.AddCommand(
 		c.demo(), c.clone(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
-		c.keys(), c.config(), c.credential(), c.version(),
+		c.keys(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	return root
 }

@@ -16,29 +16,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
 )
-
-// binaries holds ghapp and git-credential-ghapp as users get them.
-var binaries string
-
-func TestMain(m *testing.M) { os.Exit(testMain(m)) }
-
-func testMain(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "ghapp-bin-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../../cmd/ghapp", "../../cmd/git-credential-ghapp")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if output, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build: %v\n%s", err, output)
-		return 1
-	}
-	binaries = dir
-	return m.Run()
-}
 
 // TestScripts runs the scripts of testdata/script: the real programs and real git
 // against a GitHub in this process.
@@ -52,6 +32,9 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			if err := build(); err != nil {
+				return err
+			}
 			home := filepath.Join(env.WorkDir, "home")
 			if err := os.MkdirAll(home, 0o755); err != nil {
 				return err
@@ -170,6 +153,11 @@ func cmdNoSecrets(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("no token was minted, so there is none to look for")
 	}
 	secrets := worldOf(ts).secrets()
+	for _, r := range worldOf(ts).github.Requests() {
+		if r.Credential.Kind == githubtest.JWTCredential {
+			secrets = append(secrets, r.Credential.Token)
+		}
+	}
 	search := func(place string, text []byte) {
 		if found := search(text, secrets); found != "" {
 			ts.Fatalf("a secret is in %s: %s", place, found)

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -114,19 +113,14 @@ func TestCtrlCEndsACloneOnATerminal(t *testing.T) {
 // wait.
 func TestNobodyIsAskedForAPasswordOnATerminal(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isGit(r) {
-			w.Header().Set("WWW-Authenticate", `Basic realm="GitHub"`)
-			http.Error(w, "Invalid username or token.", http.StatusUnauthorized)
-			return
-		}
-		m.github.ServeHTTP(w, r)
-	}))
-	begun := time.Now()
-	shown, code := m.terminal("clone", "acme/site").wait()
-	if code != 4 || strings.Contains(shown, "Username for") || strings.Contains(shown, "Password for") {
-		t.Errorf("exit code %d after %s\n%s", code, time.Since(begun), shown)
+	w, e := newOpenWorld(t), newEvil(t)
+	e.AskPassword()
+	w.commit(t, "acme/site", submodule("sub", e.url+"/acme/site", strings.Repeat("1", 40))...)
+	m := w.machine(t)
+	shown, code := m.terminal("clone", "acme/site", "--", "--recurse-submodules").wait()
+	if code != 4 || strings.Contains(shown, "\nUsername for ") {
+		t.Errorf("exit code %d\n%s", code, shown)
 	}
+	e.sentNothing(m)
 	m.nothingLeft()
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 
@@ -68,21 +67,15 @@ func (w *world) tokens() []string {
 	return tokens
 }
 
-// secrets are the tokens, the JSON Web Tokens and the key.
+// secrets are the tokens and the key.
 func (w *world) secrets() []string {
 	secrets := w.tokens()
-	for _, r := range w.github.Requests() {
-		if r.Credential.Kind == githubtest.JWTCredential {
-			secrets = append(secrets, r.Credential.Token)
-		}
-	}
 	for line := range strings.Lines(string(w.keyPEM)) {
 		if line = strings.TrimSpace(line); len(line) == 64 && !strings.HasPrefix(line, "-----") {
 			secrets = append(secrets, line)
 		}
 	}
-	slices.Sort(secrets)
-	return slices.Compact(secrets)
+	return secrets
 }
 
 // search finds a secret in a text, as it is, in base64 or in a URL, and returns how

@@ -20,7 +20,7 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.DestinationClosed:   {Failed, "check who owns the parent directory and its mode"},
 		gitcmd.DiskFull:            {GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
 		gitcmd.LFSMissing:          {GitFailed, "install git-lfs (apt-get install git-lfs), or set GIT_LFS_SKIP_SMUDGE=1 to do without the large files"},
-		gitcmd.LFSFailed:           {GitFailed, "`git lfs logs last` in the repository says more; GIT_LFS_SKIP_SMUDGE=1 does without the large files"},
+		gitcmd.LFSFailed:           {GitFailed, "GIT_LFS_SKIP_SMUDGE=1 does without the large files"},
 		gitcmd.Rewritten:           {Configuration, "git config --show-origin --get-regexp '^url\\.' shows the rewriting rules"},
 		gitcmd.ProtocolNotAllowed:  {GitFailed, "only https, and ssh for submodules of other hosts, are followed"},
 		gitcmd.BranchNotFound:      {GitFailed, "check the branch's name, letter by letter; without --branch the default branch is cloned"},

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+const (
+	// agentGrace is how long an agent that ends lets the exchanges that run finish.
+	agentGrace = 5 * time.Second
+	// agentAnswers is how long an agent may take for its status, or to stop.
+	agentAnswers = 5 * time.Second
+	// agentStarts is how long another agent may take from holding the socket's lock
+	// to listening.
+	agentStarts = time.Second
+)
+
+func (c *command) agent() *cobra.Command {
+	parent := &cobra.Command{
+		Use:   "agent",
+		Short: "Hold keys and tokens for all git processes of this user",
+		Long: `Answers the credential helpers of all git processes of this user, until it is
+stopped: keys are read once, and tokens that are in use are renewed early. Without an
+agent the helper works as well, and shares tokens through files.
+
+It listens on ghapp/agent.sock in $XDG_RUNTIME_DIR (or /run/user/UID, or else the
+cache directory), where the helper looks for it, or where GHAPP_AGENT_SOCK says.
+
+SIGHUP has it read the configuration anew. A key file that changes is read by itself;
+the key before it is used until GitHub has taken the new one.`,
+		Example: `  ghapp agent
+  systemctl --user enable --now ghapp-agent.socket   # started when git first asks
+  ghapp agent status`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runAgent(cmd.Context()) },
+	}
+	parent.AddCommand(
+		&cobra.Command{
+			Use:   "status",
+			Short: "Show what the agent holds and has done",
+			Args:  usage(cobra.NoArgs),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return c.agentStatus(cmd.Context()) },
+		},
+		&cobra.Command{
+			Use:   "stop",
+			Short: "End the agent",
+			Args:  usage(cobra.NoArgs),
+			RunE:  func(cmd *cobra.Command, _ []string) error { return c.agentStop(cmd.Context()) },
+		},
+	)
+	return parent
+}
+
+func (c *command) runAgent(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	h := &holder{command: c, since: time.Now(), stop: stop}
+	if err := h.configure(ctx); err != nil {
+		return err
+	}
+	defer h.close()
+	// From here on a hang-up is a request, and not the end.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+
+	listener, err := c.listenAsAgent(ctx)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	h.listener = listener
+	// What runs outlives the signal to end, by its grace.
+	exchanges, breakOff := context.WithCancel(context.WithoutCancel(ctx))
+	defer breakOff()
+	served := make(chan error, 1)
+	go func() { served <- agent.Serve(exchanges, listener, h) }()
+	c.notify("READY=1")
+	c.progress("The agent (process %d) listens on %s.", os.Getpid(), listener.Path())
+	if c.identityGiven() {
+		c.progress("Its App was named by a flag or a variable, so git asks it only where GHAPP_AGENT_SOCK=%s is set; an App in the config file needs nothing.", listener.Path())
+	}
+	for {
+		select {
+		case <-hangUps:
+			c.notify("RELOADING=1")
+			if err := h.configure(ctx); err != nil {
+				c.log().Error("the configuration is used on as it was", "error", err)
+			} else {
+				c.progress("The configuration was read anew.")
+			}
+			c.notify("READY=1")
+		case <-ctx.Done():
+			c.notify("STOPPING=1")
+			grace := time.AfterFunc(agentGrace, breakOff)
+			defer grace.Stop()
+			return errors.Join(listener.Close(), <-served)
+		case err := <-served:
+			return err
+		}
+	}
+}
+
+// identityGiven reports whether flags or variables say which App is meant. A helper
+// that finds such variables asks no agent but the one that is named.
+func (c *command) identityGiven() bool {
+	flags := c.givenFlags()
+	return slices.ContainsFunc(config.Settings(), func(s config.Setting) bool {
+		_, flag := flags[s.Flag]
+		variable, _ := c.lookup(s.Env)
+		return flag || variable != ""
+	})
+}
+
+// notify tells the service manager, for which a missing one is no failure.
+func (c *command) notify(state string) {
+	if err := agent.Notify(c.lookup, state); err != nil {
+		c.log().Warn(err.Error())
+	}
+}
+
+// agentSocket is where the user's agent listens.
+func (c *command) agentSocket() (string, error) {
+	if path, _ := c.lookup("GHAPP_AGENT_SOCK"); path != "" {
+		return path, nil
+	}
+	if path := agent.SocketPath(c.lookup); path != "" {
+		return path, nil
+	}
+	return "", &diag.SettingError{
+		Err:  errors.New("there is no place for the agent's socket: the environment has no home directory"),
+		Hint: "set XDG_RUNTIME_DIR or HOME, or name the socket with GHAPP_AGENT_SOCK",
+	}
+}
+
+// listenAsAgent takes the socket that a service manager hands over, or else makes it.
+func (c *command) listenAsAgent(ctx context.Context) (*agent.Listener, error) {
+	listener, err := agent.Inherited(c.lookup)
+	if listener != nil {
+		return listener, nil
+	}
+	path := ""
+	if err == nil {
+		if path, err = c.agentSocket(); err != nil {
+			return nil, err
+		}
+		listener, err = agent.ListenAt(path)
+	}
+	if _, occupied := errors.AsType[*agent.OccupiedError](err); occupied {
+		return nil, occupiedBy(ctx, path)
+	}
+	if e, ok := errors.AsType[*agent.DirError](err); ok {
+		return nil, &diag.SettingError{Err: err, Hint: e.Fix}
+	}
+	return listener, err
+}
+
+// occupiedBy says who has the socket.
+func occupiedBy(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
+	defer cancel()
+	starting := time.Now()
+	status, err := askStatus(ctx, path)
+	for errors.Is(err, agent.ErrUnavailable) && time.Since(starting) < agentStarts && ctx.Err() == nil {
+		time.Sleep(10 * time.Millisecond)
+		status, err = askStatus(ctx, path)
+	}
+	if err != nil {
+		return &diag.ExitError{
+			Code: diag.Failed, Err: fmt.Errorf("another process has the agent's socket %s, and does not say what it is: %w", path, err),
+			Hint: "end that process, or name another socket with GHAPP_AGENT_SOCK",
+		}
+	}
+	return &diag.ExitError{
+		Code: diag.Failed,
+		Err:  fmt.Errorf("an agent listens on %s already: %s", path, status),
+		Hint: "nothing needs to be done; `ghapp agent status` shows it, `ghapp agent stop` ends it",
+	}
+}
+
+func (c *command) agentStatus(ctx context.Context) error {
+	path, err := c.agentSocket()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
+	defer cancel()
+	status, err := askStatus(ctx, path)
+	if errors.Is(err, agent.ErrUnavailable) {
+		return &diag.ExitError{
+			Code: diag.Failed, Err: fmt.Errorf("no agent listens on %s", path),
+			Hint: "git works without one; to start it, run `ghapp agent`, or `systemctl --user enable --now ghapp-agent.socket`",
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(c.Stdout, status)
+	}
+	return status.print(c.Stdout)
+}
+
+func (c *command) agentStop(ctx context.Context) error {
+	path, err := c.agentSocket()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
+	defer cancel()
+	client, err := agent.Dial(path)
+	if errors.Is(err, agent.ErrUnavailable) {
+		c.progress("No agent listens on %s.", path)
+		return nil
+	}
+	if err == nil {
+		err = client.Stop(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	c.progress("The agent listens no more.")
+	return nil
+}

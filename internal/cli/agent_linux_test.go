@@ -1,0 +1,408 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/agent"
+)
+
+// daemon is a `ghapp agent` that runs, for Apps of the config file.
+type daemon struct {
+	m      *machine
+	cmd    *exec.Cmd
+	out    *outputs
+	ended  chan struct{}
+	socket string
+}
+
+// configured puts the App into the config file.
+func (m *machine) configured() {
+	m.t.Helper()
+	m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"), fmt.Sprintf(
+		"apps:\n  deploy: {app: %s, key: %s, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
+}
+
+// plain is ghapp, or the helper by its name, of a user who has no variables of ghapp.
+func (m *machine) plain(program string, args ...string) (*exec.Cmd, *outputs) {
+	m.t.Helper()
+	cmd, out := m.command(args...)
+	cmd.Path = filepath.Join(binaries, program)
+	cmd.Env = slices.DeleteFunc(cmd.Env, func(entry string) bool { return strings.HasPrefix(entry, "GHAPP_") })
+	return cmd, out
+}
+
+// helper is git's question for a repository, to be started.
+func (m *machine) helper(operation, repository string) (*exec.Cmd, *outputs) {
+	m.t.Helper()
+	cmd, out := m.plain("git-credential-ghapp", operation)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=http\nhost=%s\npath=%s.git\n\n", m.host, repository))
+	return cmd, out
+}
+
+// launch starts an agent.
+func (m *machine) launch() *daemon {
+	m.t.Helper()
+	d := &daemon{m: m, ended: make(chan struct{}), socket: filepath.Join(m.runtime, "ghapp", "agent.sock")}
+	d.cmd, d.out = m.plain("ghapp", "agent")
+	if err := d.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	go func() {
+		defer close(d.ended)
+		_ = d.cmd.Wait() // its exit code is in the result
+	}()
+	return d
+}
+
+// agent starts one and waits until it listens.
+func (m *machine) agent() *daemon {
+	m.t.Helper()
+	m.configured()
+	d := m.launch()
+	eventually(m.t, patience, func() string {
+		client, err := agent.Dial(d.socket)
+		if err != nil {
+			return err.Error()
+		}
+		client.Close()
+		return ""
+	})
+	m.t.Cleanup(func() { d.end(syscall.SIGKILL) })
+	return d
+}
+
+// end sends a signal, unless it has ended, and waits for its end.
+func (d *daemon) end(s syscall.Signal) result {
+	d.m.t.Helper()
+	_ = d.cmd.Process.Signal(s)
+	return d.wait()
+}
+
+func (d *daemon) wait() result {
+	d.m.t.Helper()
+	select {
+	case <-d.ended:
+	case <-time.After(patience):
+		d.m.t.Fatal("the agent does not end")
+	}
+	return d.out.result(d.cmd)
+}
+
+// status is what `ghapp agent status --json` tells.
+type status struct {
+	PID      int
+	Tokens   []struct{ Repository string }
+	Requests struct{ Answered, Refused, Minted, Erased int }
+}
+
+func (m *machine) status() status {
+	m.t.Helper()
+	cmd, out := m.plain("ghapp", "agent", "status", "--json")
+	if err := cmd.Run(); err != nil {
+		m.t.Fatalf("%v\n%s", err, out.stderr.String())
+	}
+	m.noSecretIn("the status", out.stdout.String())
+	var s status
+	if err := json.Unmarshal(out.stdout.Bytes(), &s); err != nil {
+		m.t.Fatal(err)
+	}
+	return s
+}
+
+// answered fails unless the helper ended with a token.
+func (m *machine) answered(cmd *exec.Cmd, out *outputs) {
+	m.t.Helper()
+	r := out.result(cmd)
+	_, rest, _ := strings.Cut(r.stdout, "password=")
+	token, _, _ := strings.Cut(rest, "\n")
+	if r.code != 0 || !slices.Contains(m.tokens(), token) {
+		m.t.Errorf("exit code %d, no token of GitHub's on standard output\n%s", r.code, r.stderr)
+	}
+}
+
+func TestTwoHundredHelpersOfOneAgentMintOncePerScope(t *testing.T) {
+	t.Parallel()
+	const many = 200
+	m := newMachine(t)
+	m.agent()
+	repositories := []string{"acme/site", "acme/web"}
+	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
+	for i := range many {
+		commands[i], outs[i] = m.helper("get", repositories[i%2])
+		if err := commands[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, cmd := range commands {
+		_ = cmd.Wait() // its exit code is in the result
+		m.answered(cmd, outs[i])
+	}
+	if mints := m.github.Mints(); mints != len(repositories) {
+		t.Errorf("%d mints", mints)
+	}
+	if s := m.status(); s.Requests.Answered != many || s.Requests.Minted != len(repositories) || len(s.Tokens) != len(repositories) {
+		t.Errorf("the agent did not answer all of them: %+v", s)
+	}
+	m.noSecretOnDisk()
+}
+
+func TestOfManyAgentsStartedAtOnceOneRuns(t *testing.T) {
+	t.Parallel()
+	const many = 8
+	m := newMachine(t)
+	before := m.agent() // which leaves its socket behind
+	before.end(syscall.SIGKILL)
+	daemons := make([]*daemon, many)
+	for i := range daemons {
+		daemons[i] = m.launch()
+	}
+	eventually(t, patience, func() string {
+		running := 0
+		for _, d := range daemons {
+			select {
+			case <-d.ended:
+			default:
+				running++
+			}
+		}
+		if running != 1 {
+			return fmt.Sprintf("%d run", running)
+		}
+		return ""
+	})
+	pid := m.status().PID
+	for _, d := range daemons {
+		if d.cmd.Process.Pid == pid {
+			if r := d.end(syscall.SIGTERM); r.code != 0 {
+				t.Errorf("the one that ran: exit code %d\n%s", r.code, r.stderr)
+			}
+			continue
+		}
+		if r := d.wait(); r.code != 1 || !strings.Contains(r.stderr, fmt.Sprintf("already: process %d since", pid)) {
+			t.Errorf("one that did not: exit code %d\n%s", r.code, r.stderr)
+		}
+	}
+}
+
+func TestKilledAgentIsNotMissed(t *testing.T) {
+	t.Parallel()
+	for name, at := range map[string]func(*http.Request) bool{
+		"look-up of the installation": isCall("GET", "/installation"),
+		"mint":                        isCall("POST", "/access_tokens"),
+		"question for the new token":  isSettle,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			d := m.agent()
+			stop := m.traffic.hold(0, at)
+			cmd, out := m.helper("get", "acme/site")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			stop.wait(t)
+			d.end(syscall.SIGKILL)
+			m.noSecretOnDisk()
+			m.traffic.release()
+			_ = cmd.Wait() // its exit code is in the result
+			m.answered(cmd, out)
+			m.noSecretIn("the helper's words", out.stderr.String())
+			// And so goes on, without and with another.
+			for range 2 {
+				cmd, out := m.helper("get", "acme/web")
+				_ = cmd.Run()
+				m.answered(cmd, out)
+				d = m.agent()
+			}
+			m.noSecretOnDisk()
+			m.noSecretIn("the agent's words", d.end(syscall.SIGTERM).stderr)
+		})
+	}
+}
+
+func TestAgentFinishesWhatItDoesBeforeItEnds(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		m := newMachine(t)
+		d := m.agent()
+		stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
+		cmd, out := m.helper("get", "acme/site")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		stop.wait(t)
+		if err := d.cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		// Its place is free at once.
+		eventually(t, patience, func() string {
+			if _, err := os.Lstat(d.socket); err == nil {
+				return "the socket is there"
+			}
+			return ""
+		})
+		m.traffic.release()
+		if r := d.wait(); r.code != 0 {
+			t.Errorf("%v: exit code %d\n%s", signal, r.code, r.stderr)
+		}
+		_ = cmd.Wait() // its exit code is in the result
+		m.answered(cmd, out)
+		if mints := m.github.Mints(); mints != 1 {
+			t.Errorf("%v: %d mints: it was not the agent that answered", signal, mints)
+		}
+	}
+}
+
+func TestAgentDoesNotWaitForeverToEnd(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	d := m.agent()
+	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
+	cmd, _ := m.helper("get", "acme/site")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop.wait(t)
+	if r := d.end(syscall.SIGTERM); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	m.traffic.release()
+	_ = cmd.Wait() // whoever answered it
+}
+
+func TestAgentReplacesATokenThatGitSaysIsRefused(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("token", "acme/site")
+	m.agedCache() // for one in its first seconds is kept
+	m.agent()
+	ask := func(operation, password string) string {
+		t.Helper()
+		cmd, out := m.helper(operation, "acme/site")
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=http\nhost=%s\npath=acme/site.git\nusername=x-access-token\npassword=%s\n\n", m.host, password))
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v\n%s", err, out.stderr.String())
+		}
+		return out.stdout.String()
+	}
+	first := ask("get", "")
+	ask("erase", "ghs_another")
+	if ask("get", "") != first {
+		t.Error("the end of another's token took it along")
+	}
+	ask("erase", m.tokens()[0])
+	if s := m.status(); len(s.Tokens) != 0 || s.Requests.Erased != 2 {
+		t.Errorf("it is held on: %+v", s)
+	}
+	for range 3 {
+		if second := ask("get", ""); second == first || !strings.Contains(second, m.tokens()[1]) {
+			t.Error("there is no new token")
+		}
+		ask("erase", m.tokens()[1]) // too young to be worse than yet another
+	}
+	if mints := m.github.Mints(); mints != 2 {
+		t.Errorf("%d mints", mints)
+	}
+}
+
+// listening is a socket as a service manager makes it.
+func (m *machine) listening(path string) *os.File {
+	m.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { listener.Close() })
+	file, err := listener.File()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(func() { file.Close() })
+	return file
+}
+
+// As systemd starts it when git first asks (sd_listen_fds(3), sd_notify(3)).
+func TestAgentThatAServiceManagerStarts(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.configured()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(m.root, "notify")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	told := func(want string) {
+		t.Helper()
+		text := make([]byte, 100)
+		_ = manager.SetReadDeadline(time.Now().Add(patience)) // of a socket that is open
+		if n, err := manager.Read(text); err != nil || string(text[:n]) != want {
+			t.Errorf("the service manager was told %q, %v, want %q", text[:n], err, want)
+		}
+	}
+	socket := filepath.Join(m.runtime, "ghapp", "agent.sock")
+	inherited := m.listening(socket)
+	// git asks before there is an agent, and waits for it.
+	helper, answer := m.helper("get", "acme/site")
+	if err := helper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd, out := m.plain("ghapp")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec ghapp agent`}
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+manager.LocalAddr().String())
+	cmd.ExtraFiles = []*os.File{inherited}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told("READY=1")
+	_ = helper.Wait() // its exit code is in the result
+	m.answered(helper, answer)
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	told("RELOADING=1")
+	told("READY=1")
+	// Another one, started by hand, does not take the place.
+	second := m.launch()
+	if r := second.wait(); r.code != 1 || !strings.Contains(r.stderr, fmt.Sprintf("already: process %d since", cmd.Process.Pid)) {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if stop, out := m.plain("ghapp", "agent", "stop"); stop.Run() != nil {
+		t.Errorf("stop: %s", out.stderr.String())
+	}
+	told("STOPPING=1")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, out.stderr.String())
+	}
+	if _, err := os.Lstat(socket); err != nil {
+		t.Errorf("the service manager's socket is gone: %v", err)
+	}
+}
+
+// The unit files say what the helper looks for.
+func TestUnitFilesNameTheSocketOfTheHelper(t *testing.T) {
+	text, err := os.ReadFile("../../docs/ghapp-agent.socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := agent.SocketPath(func(name string) (string, bool) { return dir, name == "XDG_RUNTIME_DIR" })
+	for _, line := range []string{"ListenStream=" + strings.Replace(path, dir, "%t", 1), "DirectoryMode=0700", "SocketMode=0600"} {
+		if !slices.Contains(strings.Split(string(text), "\n"), line) {
+			t.Errorf("there is no line %s", line)
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package cli
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// apps are the Apps of one reading of the configuration, each opened once.
+type apps struct {
+	command *command // with that configuration
+	store   ghapp.Store
+	since   time.Time
+	minted  *atomic.Int64
+	tokens  *tokens
+
+	mu   sync.Mutex
+	open map[string]*identity
+}
+
+// openApps reads the configuration and opens the Apps in it. It fails if none can be
+// opened; one of several that cannot be is told, and tried again when it is needed.
+func openApps(ctx context.Context, c *command, minted *atomic.Int64) (*apps, error) {
+	loaded, err := c.load()
+	if err != nil {
+		return nil, err
+	}
+	a := &apps{command: c, store: c.store(), since: time.Now(), minted: minted, open: map[string]*identity{}}
+	a.tokens = newTokens(c.log(), a.renew)
+	var failures []error
+	for _, selector := range selectors(loaded) {
+		settings, err := loaded.App(selector)
+		if err == nil {
+			_, err = a.identity(ctx, settings)
+		}
+		if err != nil {
+			failures = append(failures, err)
+		}
+	}
+	if len(a.open) == 0 {
+		return nil, failures[0]
+	}
+	for _, err := range failures {
+		c.log().Warn("an App cannot be used as yet", "error", err)
+	}
+	return a, nil
+}
+
+// selectors ask for each App of the configuration; there is one at least.
+func selectors(loaded *config.Config) []config.Selector {
+	var list []config.Selector
+	var owner string
+	for _, entry := range loaded.List() {
+		switch entry.Key {
+		case "app": // the first of each App's
+			owner = ""
+		case "owners":
+			owner, _, _ = strings.Cut(entry.Value, ", ")
+		case "host":
+			list = append(list, config.Selector{Host: entry.Value, Owner: owner})
+		}
+	}
+	return list
+}
+
+// identity returns the App of these settings.
+func (a *apps) identity(ctx context.Context, settings config.AppSettings) (*identity, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var parts []string
+	for _, v := range []config.Value{settings.App, settings.Key, settings.Host, settings.APIURL, settings.APIVersion, settings.CAFile, settings.Installation} {
+		parts = append(parts, v.Text)
+	}
+	name := strings.Join(parts, "\x00")
+	if i := a.open[name]; i != nil {
+		return i, nil
+	}
+	c := a.command
+	i := &identity{
+		name: settings.Name, path: settings.Key.Text, log: c.log(), tell: c.progress, turn: make(chan struct{}, 1),
+		load: func() (*signer.Key, error) { return c.key(settings) },
+	}
+	i.with = func(key *signer.Key) (*keyed, error) { return a.withKey(i, settings, key) }
+	if err := i.begin(); err != nil {
+		return nil, err
+	}
+	c.warnOfKey(ctx, settings)
+	a.open[name] = i
+	return i, nil
+}
+
+// withKey makes the App of these settings with a key. It belongs to an identity.
+func (a *apps) withKey(i *identity, settings config.AppSettings, key *signer.Key) (*keyed, error) {
+	c := a.command
+	reach, err := c.reachFor(settings)
+	if err != nil {
+		return nil, err
+	}
+	reach.Transport = mintCounter{reach.Transport, a.minted}
+	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, a.store
+	app, err := ghapp.New(reach)
+	if err != nil {
+		return nil, &diag.SettingError{Err: err}
+	}
+	own := &session{app: app, settings: settings, transport: reach.Transport}
+	k := &keyed{app: app, answerer: c.answererFor(own)}
+	k.answerer.Granted = a.tokens.granted
+	k.answerer.App = func(ctx context.Context, owner string) (*ghapp.App, string, error) {
+		settings, err := c.settings(ghapp.Repository{Host: app.Host(), Owner: owner})
+		if err != nil {
+			return nil, "", err
+		}
+		other, err := a.identity(ctx, settings)
+		switch {
+		case err != nil:
+			return nil, "", err
+		case other == i:
+			return app, own.installation(), nil
+		}
+		return other.newest(ctx).app, settings.Installation.Text, nil
+	}
+	return k, nil
+}
+
+// answer answers one operation of git's.
+func (a *apps) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	settings, err := a.command.settingsAsked(asked)
+	if err != nil {
+		return nil, err
+	}
+	i, err := a.identity(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := i.answer(ctx, op, asked)
+	if _, password := asked.Login(); op == credential.Erase && err == nil {
+		a.tokens.erased(password)
+	}
+	return answer, err
+}
+
+// renew gets a token anew for a repository that it was handed out for.
+func (a *apps) renew(ctx context.Context, host string, request ghapp.TokenRequest) (*ghapp.Token, error) {
+	owner, _, _ := strings.Cut(request.Repositories[0], "/")
+	settings, err := a.command.settings(ghapp.Repository{Host: host, Owner: owner})
+	if err != nil {
+		return nil, err
+	}
+	i, err := a.identity(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	return i.newest(ctx).app.Token(ctx, request)
+}
+
+func (a *apps) list() []appStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var list []appStatus
+	for _, name := range slices.Sorted(maps.Keys(a.open)) {
+		list = append(list, a.open[name].status())
+	}
+	return list
+}
+
+func (a *apps) close() { a.tokens.close() }
+
+// mintCounter counts the tokens that GitHub mints.
+type mintCounter struct {
+	http.RoundTripper
+	minted *atomic.Int64
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (m mintCounter) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := m.RoundTripper.RoundTrip(r)
+	if err == nil && answer.StatusCode == http.StatusCreated && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/access_tokens") {
+		m.minted.Add(1)
+	}
+	return answer, err
+}

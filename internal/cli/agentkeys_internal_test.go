@@ -1,0 +1,280 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// laterKey is the key that takes the place of heldKey.
+var laterKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// changing is an identity whose key's file changes, before a GitHub in the process.
+type changing struct {
+	*identity
+	t      *testing.T
+	github *githubtest.GitHub
+	app    *githubtest.App
+	told   []string
+}
+
+func newChanging(t *testing.T) *changing {
+	t.Helper()
+	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = github.Close() })
+	app := github.AddApp(githubtest.AppOptions{Owner: "acme"})
+	app.AddKey(&heldKey().PublicKey)
+	app.Install("acme", githubtest.InstallOptions{All: true})
+	for _, name := range []string{"acme/site", "acme/web"} {
+		github.AddRepository(name, githubtest.RepositoryOptions{})
+	}
+	path := filepath.Join(t.TempDir(), "app.pem")
+	c := &changing{t: t, github: github, app: app}
+	c.identity = &identity{
+		path: path, log: slog.New(slog.DiscardHandler), turn: make(chan struct{}, 1),
+		tell: func(format string, args ...any) { c.told = append(c.told, fmt.Sprintf(format, args...)) },
+		load: func() (*signer.Key, error) { return signer.File(path) },
+		with: func(key *signer.Key) (*keyed, error) {
+			app, err := ghapp.New(ghapp.Config{Issuer: app.ClientID, Signer: key, Transport: github.RoundTripper()})
+			if err != nil {
+				return nil, err
+			}
+			return &keyed{app: app, answerer: &gitauth.Answerer{
+				Origin: app.Origin(), Transport: knowing{},
+				App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
+			}}, nil
+		},
+	}
+	c.put(heldKey())
+	if err := c.begin(); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// knowing is a git service that knows every token.
+type knowing struct{}
+
+func (knowing) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("")), Request: r, Header: http.Header{}}, nil
+}
+
+// put replaces the file of the key, as a whole.
+func (c *changing) put(key *rsa.PrivateKey) {
+	c.t.Helper()
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+	if err := os.WriteFile(c.path+".new", text, 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	if err := os.Rename(c.path+".new", c.path); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// ask asks as git does and returns the token.
+func (c *changing) ask(repository string) (string, error) {
+	answer, err := c.answer(c.t.Context(), credential.Get, &credential.Credential{Protocol: "https", Host: "github.com", Path: repository + ".git"})
+	if err != nil {
+		return "", err
+	}
+	return answer.Password.Reveal(), nil
+}
+
+func (c *changing) mustAsk(repository string) string {
+	c.t.Helper()
+	token, err := c.ask(repository)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return token
+}
+
+// uses fails unless this key is in use, and that one waits to be.
+func (c *changing) uses(key, next *rsa.PrivateKey) {
+	c.t.Helper()
+	fingerprint := func(key *rsa.PrivateKey) string {
+		if key == nil {
+			return ""
+		}
+		return signer.Fingerprint(&key.PublicKey)
+	}
+	if got := c.status(); got.Fingerprint != fingerprint(key) || got.Next != fingerprint(next) {
+		c.t.Errorf("it uses %s, next %s; want %s, %s", got.Fingerprint, got.Next, fingerprint(key), fingerprint(next))
+	}
+}
+
+// proofs is how often GitHub was asked whether it takes a key.
+func (c *changing) proofs() int {
+	n := 0
+	for _, r := range c.github.Requests() {
+		if r.Method == http.MethodGet && r.Path == "/app" {
+			n++
+		}
+	}
+	return n
+}
+
+func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		c.mustAsk("acme/site")
+		c.put(laterKey())
+		c.app.AddKey(&laterKey().PublicKey)
+		c.mustAsk("acme/site")
+		c.uses(laterKey(), nil)
+		c.app.RemoveKey(&heldKey().PublicKey)
+		c.mustAsk("acme/web")
+		if c.proofs() != 1 || len(c.told) != 1 {
+			t.Errorf("%d proofs, told: %q", c.proofs(), c.told)
+		}
+	})
+}
+
+func TestNewKeyThatGitHubDoesNotTakeIsTriedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		c.put(laterKey())
+		for range 60 {
+			c.mustAsk("acme/site")
+			c.uses(heldKey(), laterKey())
+			time.Sleep(time.Second)
+		}
+		if c.proofs() != 1 {
+			t.Errorf("%d proofs in a minute", c.proofs())
+		}
+		c.app.AddKey(&laterKey().PublicKey)
+		c.mustAsk("acme/site")
+		c.uses(laterKey(), nil)
+	})
+}
+
+func TestOldKeyServesWhileGitHubIsOutOfReach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		token := c.mustAsk("acme/site")
+		c.put(laterKey())
+		c.app.AddKey(&laterKey().PublicKey)
+		if err := c.github.Fault(githubtest.Fault{Delay: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+		asked := time.Now()
+		if got := c.mustAsk("acme/site"); got != token {
+			t.Error("another token was handed out")
+		}
+		if waited := time.Since(asked); waited > keyProof {
+			t.Errorf("git waited for %s", waited)
+		}
+		c.uses(heldKey(), laterKey())
+		c.github.ClearFaults()
+		time.Sleep(keyPause)
+		c.mustAsk("acme/site")
+		c.uses(laterKey(), nil)
+	})
+}
+
+// GitHub's servers learn of a key one after the other.
+func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		token := c.mustAsk("acme/site")
+		c.put(laterKey())
+		c.app.AddKey(&laterKey().PublicKey)
+		err := c.github.Fault(githubtest.Fault{
+			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized, Body: `{"message":"A JSON web token could not be decoded"}`,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.mustAsk("acme/site"); got != token {
+			t.Error("another token was handed out")
+		}
+		c.uses(heldKey(), laterKey())
+		time.Sleep(keyPause)
+		if got := c.mustAsk("acme/site"); got == token {
+			t.Error("the new key has minted no token")
+		}
+		c.uses(laterKey(), nil)
+		// It has worked: the old key is not gone back to.
+		c.app.RemoveKeys()
+		if _, err := c.ask("acme/web"); err == nil {
+			t.Error("a key that was deleted got a token")
+		}
+		c.uses(laterKey(), nil)
+	})
+}
+
+func TestManyWaitForOneProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		c.put(laterKey())
+		c.app.RemoveKeys()
+		c.app.AddKey(&laterKey().PublicKey)
+		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		var asking sync.WaitGroup
+		for range 50 {
+			asking.Go(func() {
+				if _, err := c.ask("acme/site"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		asking.Wait()
+		if c.proofs() != 1 || c.github.Mints() != 1 {
+			t.Errorf("%d proofs, %d mints", c.proofs(), c.github.Mints())
+		}
+	})
+}
+
+// One who waits for the proof of another and leaves is not held up.
+func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newChanging(t)
+		c.put(laterKey())
+		c.app.AddKey(&laterKey().PublicKey)
+		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: 5 * time.Second}); err != nil {
+			t.Fatal(err)
+		}
+		var proving sync.WaitGroup
+		proving.Go(func() { c.mustAsk("acme/site") })
+		synctest.Wait()
+		ctx, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		asked := time.Now()
+		c.newest(ctx)
+		if waited := time.Since(asked); waited != time.Second {
+			t.Errorf("waited for %s", waited)
+		}
+		proving.Wait()
+		c.uses(laterKey(), nil)
+	})
+}

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// heldKey is the App's key in these tests: making one takes a while.
+var heldKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// holding is an agent's tokens, before a GitHub in the process.
+type holding struct {
+	*tokens
+	t      *testing.T
+	github *githubtest.GitHub
+	app    *ghapp.App
+}
+
+func newHolding(t *testing.T) *holding {
+	t.Helper()
+	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = github.Close() })
+	registered := github.AddApp(githubtest.AppOptions{Owner: "acme"})
+	registered.AddKey(&heldKey().PublicKey)
+	registered.Install("acme", githubtest.InstallOptions{All: true})
+	app, err := ghapp.New(ghapp.Config{
+		Issuer: registered.ClientID, Signer: ghapp.FromCryptoSigner(heldKey()), Transport: github.RoundTripper(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &holding{t: t, github: github, app: app}
+	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
+		return app.Token(ctx, r)
+	})
+	h.add("acme/site")
+	return h
+}
+
+func (h *holding) add(repository string) {
+	h.github.AddRepository(repository, githubtest.RepositoryOptions{})
+}
+
+// use hands a token out, as an answer to git does.
+func (h *holding) use(repository string) *ghapp.Token {
+	h.t.Helper()
+	request := ghapp.TokenRequest{Repositories: []string{repository}}
+	token, err := h.app.Token(h.t.Context(), request)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.granted(h.app, request, token)
+	return token
+}
+
+func TestTokenInUseIsRenewedBeforeAnyoneWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		begun := time.Now()
+		h.use("acme/site")
+		for time.Since(begun) < 5*time.Hour {
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			mints := h.github.Mints()
+			if left := h.use("acme/site").Life(); left <= 5*time.Minute {
+				t.Errorf("after %s a token is handed out with %s left", time.Since(begun), left)
+			}
+			synctest.Wait()
+			if h.github.Mints() != mints {
+				t.Errorf("after %s it was not there, or aged", time.Since(begun))
+			}
+		}
+		// Every 50 to 55 minutes, since GitHub's second is cut off.
+		if mints := h.github.Mints(); mints != 6 {
+			t.Errorf("%d mints in five hours", mints)
+		}
+	})
+}
+
+func TestRenewalsAreSpreadOverTime(t *testing.T) {
+	const many = 60
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		begun := time.Now()
+		for i := range many {
+			h.add(fmt.Sprint("acme/r", i))
+			h.use(fmt.Sprint("acme/r", i))
+		}
+		time.Sleep(40 * time.Minute)
+		for i := range many {
+			h.use(fmt.Sprint("acme/r", i))
+		}
+		perMinute := map[int]int{}
+		for time.Since(begun) < 58*time.Minute {
+			before := h.github.Mints()
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if renewed := h.github.Mints() - before; renewed > 0 {
+				perMinute[int(time.Since(begun).Minutes())] = renewed
+			}
+		}
+		total := 0
+		for minute, renewed := range perMinute {
+			if total += renewed; minute < 50 || minute > 55 || renewed > many/2 {
+				t.Errorf("%d were renewed in minute %d", renewed, minute)
+			}
+		}
+		if total != many || len(perMinute) < 4 {
+			t.Errorf("%d of %d were renewed, by minutes: %v", total, many, perMinute)
+		}
+	})
+}
+
+func TestTokenOutOfUseRunsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		h.use("acme/site")
+		time.Sleep(59 * time.Minute)
+		if held := h.list(); len(held) != 1 || held[0].Uses != 1 {
+			t.Errorf("held: %+v", held)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if held := h.list(); len(held) != 0 || len(h.held) != 0 {
+			t.Errorf("held: %+v", held)
+		}
+		// Used for a while, it ends as well.
+		for range 12 {
+			h.use("acme/site")
+			time.Sleep(10 * time.Minute)
+		}
+		time.Sleep(2 * time.Hour)
+		mints := h.github.Mints()
+		time.Sleep(24 * time.Hour)
+		synctest.Wait()
+		if h.github.Mints() != mints || len(h.held) != 0 {
+			t.Errorf("%d mints more while nobody asked; held: %v", h.github.Mints()-mints, h.list())
+		}
+	})
+}
+
+func TestTokenThatOthersRenewedIsNotRenewedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		h.use("acme/site")
+		time.Sleep(45 * time.Minute)
+		request := ghapp.TokenRequest{Repositories: []string{"acme/site"}, MinLife: 30 * time.Minute}
+		if _, err := h.app.Token(t.Context(), request); err != nil {
+			t.Fatal(err)
+		}
+		fresh := h.use("acme/site")
+		time.Sleep(30 * time.Minute) // past the time of the first
+		synctest.Wait()
+		if h.github.Mints() != 2 || h.use("acme/site").Secret.Reveal() != fresh.Secret.Reveal() {
+			t.Errorf("%d mints", h.github.Mints())
+		}
+	})
+}
+
+func TestRenewalWaitsForAnUnreachableGitHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		h.use("acme/site")
+		time.Sleep(40 * time.Minute)
+		first := h.use("acme/site")
+		if err := h.github.Fault(githubtest.HTML502(githubtest.MintPattern)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(17 * time.Minute)
+		if held := h.list(); len(held) != 1 {
+			t.Errorf("held: %+v", held)
+		}
+		h.github.ClearFaults()
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if mints := h.github.Mints(); mints != 2 {
+			t.Errorf("%d mints: it was not renewed before it was asked for", mints)
+		}
+		if token := h.use("acme/site"); token.Secret.Reveal() == first.Secret.Reveal() {
+			t.Error("the old one is handed out")
+		}
+	})
+}
+
+func TestRefusedRenewalIsNotTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		h.use("acme/site")
+		time.Sleep(40 * time.Minute)
+		h.use("acme/site")
+		if err := h.github.Script("suspend acme"); err != nil {
+			t.Fatal(err)
+		}
+		h.github.ResetRequests()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		attempts := 0
+		for _, r := range h.github.Requests() {
+			if strings.HasSuffix(r.Path, "/access_tokens") {
+				attempts++
+			}
+		}
+		if attempts != 1 || len(h.held) != 0 {
+			t.Errorf("%d attempts; held: %v", attempts, h.list())
+		}
+	})
+}
+
+func TestErasedTokenIsHeldNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		token := h.use("acme/site")
+		h.erased(token.Secret)
+		if held := h.list(); len(held) != 1 {
+			t.Error("one so young that GitHub may not know it yet is gone")
+		}
+		time.Sleep(time.Minute)
+		h.erased(ghapp.NewSecret("ghs_another"))
+		if held := h.list(); len(held) != 1 {
+			t.Error("another's end took it along")
+		}
+		h.erased(token.Secret)
+		if held := h.list(); len(held) != 0 {
+			t.Errorf("held: %+v", held)
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if mints := h.github.Mints(); mints != 1 {
+			t.Errorf("%d mints", mints)
+		}
+	})
+}
+
+func TestNothingIsRenewedAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		h.use("acme/site")
+		time.Sleep(40 * time.Minute)
+		h.use("acme/site")
+		h.close()
+		h.use("acme/site") // an answer that was on its way
+		time.Sleep(12 * time.Minute)
+		synctest.Wait()
+		if mints := h.github.Mints(); mints != 1 {
+			t.Errorf("%d mints", mints)
+		}
+		time.Sleep(time.Hour)
+		if held := h.list(); len(held) != 0 {
+			t.Errorf("one that has run out is held: %+v", held)
+		}
+	})
+}

@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) }
+
+func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app, err := ghapp.New(ghapp.Config{Host: host, Issuer: "1", Signer: ghapp.FromCryptoSigner(key), Transport: transport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return app
+}
+
+// https://cli.github.com/manual/gh_help_environment
+func TestTokenIsInTheVariablesOfItsHost(t *testing.T) {
+	token := &ghapp.Token{Secret: redact.NewSecret("ghs_x")}
+	dotcom := []string{"GH_TOKEN=ghs_x", "GITHUB_TOKEN=ghs_x"}
+	server := []string{"GH_ENTERPRISE_TOKEN=ghs_x", "GITHUB_ENTERPRISE_TOKEN=ghs_x"}
+	for host, want := range map[string][]string{
+		"github.com":       dotcom,
+		"octo.ghe.com":     dotcom,
+		"ghe.com.example":  server,
+		"ghe.example.com":  server,
+		"notghe.com":       server,
+		"ghe.example:8443": server,
+	} {
+		got := tokenVariables(appOn(t, host), token)
+		if diff := cmp.Diff(append([]string{"GH_HOST=" + host}, want...), got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", host, diff)
+		}
+	}
+}
+
+func TestGitMayWhatTheFlagOrElseTheConfigurationSays(t *testing.T) {
+	write, config := ghapp.Permissions{"contents": "write"}, ghapp.Permissions{"contents": "read", "workflows": "write"}
+	configured := func(ghapp.Repository) ghapp.Permissions { return config }
+	granted := ghapp.Permissions{"contents": "write", "issues": "read"}
+	one := &ghapp.Token{Repositories: []string{"Acme/Site"}, Permissions: granted}
+	for _, test := range []struct {
+		name    string
+		request ghapp.TokenRequest
+		token   *ghapp.Token
+		asked   ghapp.Repository
+		want    ghapp.Permissions
+	}{
+		{"named", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "acme", Name: "site"}, write},
+		{"not named", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "acme", Name: "web"}, config},
+		{"another owner's", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "octo", Name: "site"}, config},
+		{"no flag", ghapp.TokenRequest{Permissions: ghapp.Permissions{}}, one, ghapp.Repository{Owner: "acme", Name: "site"}, config},
+		{"no contents", ghapp.TokenRequest{Permissions: ghapp.Permissions{"issues": "write"}}, one, ghapp.Repository{Owner: "acme", Name: "site"}, config},
+		{"all permissions", ghapp.TokenRequest{AllPermissions: true}, one, ghapp.Repository{Owner: "acme", Name: "site"}, granted},
+		{"all repositories", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.Repository{Owner: "ACME", Name: "any"}, write},
+		{"all repositories, another owner's", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.Repository{Owner: "octo", Name: "any"}, config},
+	} {
+		got := gitMay(configured, "acme", test.request, test.token)(test.asked)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+	}
+}
+
+func TestAnOwnersAppIsFoundOnce(t *testing.T) {
+	app, calls := &ghapp.App{}, 0
+	failing := errors.New("no")
+	find := once(func(context.Context, string) (*ghapp.App, string, error) {
+		if calls++; calls == 1 {
+			return nil, "", failing
+		}
+		return app, "7", nil
+	})
+	if _, _, err := find(t.Context(), "acme"); !errors.Is(err, failing) {
+		t.Error(err)
+	}
+	for _, owner := range []string{"acme", "ACME", "octo", "Octo"} {
+		got, installation, err := find(t.Context(), owner)
+		if got != app || installation != "7" || err != nil {
+			t.Error(got, installation, err)
+		}
+	}
+	if calls != 3 {
+		t.Errorf("%d calls, want one that failed and one for each owner", calls)
+	}
+}
+
+// answering answers all requests with a status.
+type answering struct {
+	status   int
+	requests int
+}
+
+func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	a.requests++
+	w := httptest.NewRecorder()
+	w.WriteHeader(a.status)
+	response := w.Result()
+	response.Request = r
+	return response, nil
+}
+
+func TestEndOfTokens(t *testing.T) {
+	for name, test := range map[string]struct {
+		status, requests int
+		left             time.Duration
+		warning          string
+	}{
+		"revoked":                    {204, 1, 30 * time.Minute, ""},
+		"revoked by the command":     {401, 1, 30 * time.Minute, ""},
+		"refused":                    {403, 1, 30 * time.Minute, "could not be revoked; it lives on until "},
+		"expired, which is not told": {403, 0, -time.Minute, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server, stderr := &answering{status: test.status}, &bytes.Buffer{}
+			app := appOver(t, "github.com", server)
+			minted := time.Now().Add(-30 * time.Minute)
+			token := &ghapp.Token{Secret: redact.NewSecret("ghs_canary"), MintedAt: minted, ExpiresAt: time.Now().Add(test.left)}
+			tokens := &lentTokens{}
+			tokens.add(app, token)
+			tokens.add(app, token) // given to git twice
+			(&command{Env: Env{Stderr: stderr}}).endTokens(tokens)
+			if server.requests != test.requests {
+				t.Errorf("%d requests, want %d", server.requests, test.requests)
+			}
+			if got := stderr.String(); !strings.Contains(got, test.warning) || test.warning == "" && got != "" || strings.Contains(got, "canary") {
+				t.Errorf("told: %q", got)
+			}
+		})
+	}
+}

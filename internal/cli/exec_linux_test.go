@@ -1,0 +1,390 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// revoked fails unless so many tokens were minted, and all of them have ended.
+func (m *machine) revoked(mints int) {
+	m.t.Helper()
+	tokens := m.github.Tokens()
+	if len(tokens) != mints {
+		m.t.Errorf("%d tokens were minted, want %d", len(tokens), mints)
+	}
+	for i, token := range tokens {
+		if !token.Revoked && time.Now().Before(token.Expires) {
+			m.t.Errorf("token %d of %d lives on", i+1, len(tokens))
+		}
+	}
+}
+
+// variables are those of a file that env has written.
+func (m *machine) variables(name string) map[string]string {
+	variables := map[string]string{}
+	for entry := range strings.SplitSeq(m.read(name), "\x00") {
+		key, value, _ := strings.Cut(entry, "=")
+		variables[key] = value
+	}
+	return variables
+}
+
+func (m *machine) shell(script string) []string {
+	return []string{"--", "sh", "-c", strings.NewReplacer("ORIGIN", m.server.URL).Replace(script)}
+}
+
+func TestCommandHasItsTokenAndGit(t *testing.T) {
+	t.Parallel()
+	for _, source := range []string{"key in a file", "key in a variable"} {
+		t.Run(source, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.environ["GH_TOKEN"], m.environ["GH_ENTERPRISE_TOKEN"], m.environ["GH_HOST"] = "theirs", "theirs", "github.com"
+			if source == "key in a variable" {
+				delete(m.environ, "GHAPP_KEY")
+				m.environ["GHAPP_PRIVATE_KEY"], m.environ["MY_COPY"] = string(m.keyPEM), string(m.keyPEM)
+			}
+			cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`
+				env -0 >env
+				git ls-remote ORIGIN/acme/site main >site && git ls-remote ORIGIN/acme/site.git main >>site &&
+				git ls-remote ORIGIN/acme/web main >web && git ls-remote git@127.0.0.1:acme/web.git main >>web || exit 1
+				cat; echo err >&2; exit 7`)...)...)
+			cmd.Stdin = strings.NewReader("in\n")
+			_ = cmd.Run() // its exit code tells
+			if r := out.result(cmd); r.code != 7 || r.stdout != "in\n" || r.stderr != "err\n" {
+				t.Errorf("%+v", r)
+			}
+			for _, name := range []string{"site", "web"} {
+				if got := m.read(name); strings.Count(got, "refs/heads/main") != 2 {
+					t.Errorf("%s: %q", name, got)
+				}
+			}
+			m.revoked(2) // that of the variables, which git uses too, and that for acme/web
+			tokens := m.github.Tokens()
+			env := m.variables("env")
+			for name, want := range map[string]string{
+				"GH_ENTERPRISE_TOKEN": tokens[0].Token, "GITHUB_ENTERPRISE_TOKEN": tokens[0].Token, "GH_HOST": m.host, "GH_TOKEN": "theirs",
+				"GHAPP_PRIVATE_KEY": "", "MY_COPY": "",
+			} {
+				if env[name] != want {
+					t.Errorf("%s is %q", name, env[name])
+				}
+			}
+			for _, token := range tokens {
+				if len(token.Repositories) != 1 || token.Permissions["contents"] != "read" {
+					t.Errorf("a token for %q may %v", token.Repositories, token.Permissions)
+				}
+			}
+			for name, value := range env {
+				if !strings.HasSuffix(name, "_TOKEN") {
+					m.noSecretIn(name, value)
+				}
+			}
+			if left, err := os.ReadDir(m.runtime); err != nil || len(left) > 0 {
+				t.Errorf("left behind: %v, %v", left, err)
+			}
+			if left, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "*")); err != nil || len(left) > 0 {
+				t.Errorf("in the cache: %q, %v", left, err)
+			}
+		})
+	}
+}
+
+func TestExecEndsAsItsCommand(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	for name, test := range map[string]struct {
+		argv  []string
+		code  int
+		says  string
+		mints int
+	}{
+		"well":               {[]string{"true"}, 0, "", 1},
+		"badly":              {[]string{"sh", "-c", "exit 3"}, 3, "", 1},
+		"by SIGTERM":         {[]string{"sh", "-c", "kill -TERM $$"}, 128 + 15, "", 1},
+		"by SIGKILL":         {[]string{"sh", "-c", "kill -KILL $$"}, 128 + 9, "", 1},
+		"flags are its own":  {[]string{"sh", "-c", "exit $#", "-q", "--json", "--"}, 2, "", 1},
+		"not found":          {[]string{"no-such-program"}, 127, "run no-such-program: executable file not found", 0},
+		"no such file":       {[]string{"./no-such-program"}, 127, "run ./no-such-program", 0},
+		"not executable":     {[]string{"./" + theirs}, 126, "run ./theirs: permission denied", 0},
+		"a directory":        {[]string{"/"}, 126, "run /: ", 0},
+		"of no known format": {[]string{"./odd"}, 126, "run ./odd: ", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := w
+			if test.mints != 1 {
+				w = newWorldFor(t)
+			}
+			m := w.machine(t)
+			m.write(filepath.Join(m.work, "odd"), "\x00\x01\x02\x03")
+			if err := os.Chmod(filepath.Join(m.work, "odd"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			r := m.ghapp(append([]string{"exec", "acme/site", "--"}, test.argv...)...)
+			if r.code != test.code || !strings.Contains(r.stderr, test.says) || test.says == "" && r.stderr != "" {
+				t.Errorf("exit code %d, want %d\n%s", r.code, test.code, r.stderr)
+			}
+			minted, ended := 0, 0
+			for _, q := range m.requests() {
+				switch {
+				case q.Method == "POST":
+					minted++
+				case q.Method == "DELETE":
+					ended++
+				}
+			}
+			if minted != test.mints || ended != test.mints {
+				t.Errorf("%d tokens minted and %d revoked, want %d", minted, ended, test.mints)
+			}
+		})
+	}
+}
+
+// until waits for a file of the command's, and returns its text.
+func (m *machine) until(name string) string {
+	m.t.Helper()
+	eventually(m.t, patience, func() string {
+		if _, err := os.Stat(filepath.Join(m.work, name)); err != nil {
+			return "there is no " + name
+		}
+		return ""
+	})
+	return m.read(name)
+}
+
+// listening is a command that notes each signal and ends after the first one but
+// SIGINT, or in the end.
+const listening = `
+	for s in TERM HUP USR1; do trap "echo $s >>got; exit 9" $s; done
+	trap 'echo INT >>got' INT
+	: >ready
+	i=0; while [ $i -lt 100 ] && [ ! -e enough ]; do sleep 0.05; i=$((i+1)); done
+	exit 5`
+
+func TestSignalsArePassedOn(t *testing.T) {
+	t.Parallel()
+	for name, signal := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "INT": syscall.SIGINT} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(listening)...)...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			m.until("ready")
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			want := 9
+			if signal == syscall.SIGINT {
+				want = 5
+				m.until("got")
+				m.write(filepath.Join(m.work, "enough"), "")
+			}
+			_ = cmd.Wait() // its exit code tells
+			if r := out.result(cmd); r.code != want || r.stderr != "" {
+				t.Errorf("exit code %d, want %d\n%s", r.code, want, r.stderr)
+			}
+			if got := m.read("got"); got != name+"\n" {
+				t.Errorf("the command got %q", got)
+			}
+			m.revoked(1)
+		})
+	}
+}
+
+// The terminal sends Ctrl-C to all in its foreground; many programs take a second one
+// for another wish.
+func TestCtrlCReachesTheCommandOnce(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	term := m.terminal(append([]string{"exec", "acme/site"}, m.shell(listening)...)...)
+	m.until("ready")
+	if _, err := term.master.Write([]byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	m.until("got")
+	time.Sleep(100 * time.Millisecond) // for a second one, that is not to come
+	m.write(filepath.Join(m.work, "enough"), "")
+	if shown, code := term.wait(); code != 5 {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+	if got := m.read("got"); got != "INT\n" {
+		t.Errorf("the command got %q", got)
+	}
+	m.revoked(1)
+}
+
+// A command with a session of its own is out of the terminal's reach, and so shows
+// whether Ctrl-C is passed on.
+func TestCtrlCIsLeftToTheTerminal(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	term := m.terminal(append([]string{"exec", "acme/site", "--", "setsid"}, m.shell(listening)[1:]...)...)
+	m.until("ready")
+	if _, err := term.master.Write([]byte{3}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(200 * time.Millisecond) // for one that is not to come
+	m.write(filepath.Join(m.work, "enough"), "")
+	if shown, code := term.wait(); code != 5 {
+		t.Errorf("exit code %d\n%s", code, shown)
+	}
+	if got, err := os.ReadFile(filepath.Join(m.work, "got")); err == nil {
+		t.Errorf("the command got %q", got)
+	}
+	m.revoked(1)
+}
+
+// What a command does about a signal may need git.
+func TestGitIsAnsweredAfterASignal(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []string{"INT", "TERM"} {
+		t.Run(signal, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			r := m.ghapp(append([]string{"exec", "acme/site"}, m.shell(`
+				trap : `+signal+`; kill -`+signal+` $PPID; sleep 0.2
+				git ls-remote ORIGIN/acme/web && exit 5`)...)...)
+			if r.code != 5 || !strings.Contains(r.stdout, "refs/heads/main") {
+				t.Errorf("%+v", r)
+			}
+			m.revoked(2)
+		})
+	}
+}
+
+// Of another owner, with an App of its own: one token for its repository, however
+// often git asks.
+func TestGitInACommandUsesTheAppOfEachOwner(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	m := w.machine(t)
+	other := w.github.AddApp(githubtest.AppOptions{Owner: "octo", Permissions: map[string]string{"contents": "read", "metadata": "read"}})
+	key, err := appKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.AddKey(&key.PublicKey)
+	other.Install("octo", githubtest.InstallOptions{All: true})
+	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer("ORIGIN", m.server.URL, "ONE", w.app.ClientID, "OTHER", other.ClientID, "KEY", m.environ["GHAPP_KEY"]).Replace(`
+apps:
+  one: {app: ONE, key: KEY, host: 'ORIGIN', owners: [acme]}
+  other: {app: OTHER, key: KEY, host: 'ORIGIN', owners: [octo]}
+`))
+	for _, name := range []string{"GHAPP_APP", "GHAPP_HOST"} {
+		delete(m.environ, name)
+	}
+	delete(m.environ, "GHAPP_KEY")
+	r := m.ghapp(append([]string{"exec", "acme/site"}, m.shell(`
+		for i in 1 2 3; do git ls-remote ORIGIN/octo/lib >/dev/null || exit 1; done`)...)...)
+	if r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	m.revoked(2)
+}
+
+// What nohup has switched off stays off.
+func TestIgnoredSignalStaysIgnored(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`: >ready; kill -HUP $$; kill -HUP $PPID; sleep 0.2; exit 4`)...)...)
+	cmd.Args = append([]string{"nohup", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/usr/bin/nohup"
+	_ = cmd.Run() // its exit code tells
+	if r := out.result(cmd); r.code != 4 {
+		t.Errorf("%+v", r)
+	}
+	m.revoked(1)
+}
+
+// git in a long command gets another token when the first has expired.
+func TestGitInALongCommandOutlivesItsToken(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.github.SetTokenLife(3 * time.Second)
+	r := m.ghapp(append([]string{"exec", "acme/site"}, m.shell(`
+		git ls-remote ORIGIN/acme/site >/dev/null && sleep 3.2 && git ls-remote ORIGIN/acme/site >/dev/null`)...)...)
+	if r.code != 0 {
+		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+	}
+	m.revoked(2)
+}
+
+// A token so new that GitHub does not know it everywhere is revoked all the same.
+func TestTokenOfAShortCommandIsRevoked(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.github.SetReplicationLag(time.Second)
+	m.must("exec", "acme/site", "--", "true")
+	m.revoked(1)
+}
+
+func TestTokenThatCannotBeRevokedIsTold(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := m.github.Fault(githubtest.Fault{Match: "DELETE /installation/token", Status: 403}); err != nil {
+		t.Fatal(err)
+	}
+	r := m.ghapp("exec", "acme/site", "--", "sh", "-c", "exit 3")
+	if r.code != 3 || !strings.Contains(r.stderr, "could not be revoked; it lives on until ") {
+		t.Errorf("%+v", r)
+	}
+	m.noSecretIn("stderr", r.stderr)
+}
+
+// The cache's tokens are others', who go on with them.
+func TestTokensOfOthersAreNotRevoked(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	others := strings.TrimSpace(m.must("token", "acme/site").stdout)
+	m.must(append([]string{"exec", "acme/site"}, m.shell(`git ls-remote ORIGIN/acme/site >/dev/null`)...)...)
+	for _, token := range m.github.Tokens() {
+		if token.Revoked == (token.Token == others) {
+			t.Errorf("revoked: %t, the cache's: %t", token.Revoked, token.Token == others)
+		}
+	}
+	if n := m.github.Mints(); n != 2 {
+		t.Errorf("%d mints", n)
+	}
+	if again := strings.TrimSpace(m.must("token", "acme/site").stdout); again != others {
+		t.Error("the cache has another token")
+	}
+}
+
+// Arguments are for every user to read, and the environment of git's own processes is
+// the command's.
+func TestNoTokenInArgumentsWhileTheCommandRuns(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	stop := m.traffic.hold(0, isUploadPack("acme/site"))
+	cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`git clone -q ORIGIN/acme/site`)...)...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop.wait(t)
+	processes := m.processes()
+	if !slices.ContainsFunc(processes, func(p process) bool { return strings.HasSuffix(p.args[0], "git") }) {
+		t.Errorf("only these run: %v", processes)
+	}
+	for _, p := range processes {
+		m.noSecretIn("the arguments of "+p.String(), strings.Join(p.args, "\n"))
+	}
+	m.noSecretOnDisk()
+	m.traffic.release()
+	_ = cmd.Wait() // its exit code tells
+	if r := out.result(cmd); r.code != 0 {
+		t.Errorf("%+v", r)
+	}
+	m.noSecretOnDisk()
+	m.revoked(1)
+}

@@ -1,0 +1,348 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+)
+
+type gitSetupOptions struct {
+	system, global, local bool
+	ssh, undo, print      bool
+}
+
+func (c *command) gitSetup() *cobra.Command {
+	var o gitSetupOptions
+	cmd := &cobra.Command{
+		Use:   "git-setup",
+		Short: "Make plain git use the App",
+		Long: `Names ghapp in git's configuration as the credential helper for the App's host, so
+that git clone, pull and push, submodules, git-lfs, and whatever else runs git over
+https, use the App. What else is configured stays as it is; what would get in the way
+is told, with its file, its line and the cure. No token is written anywhere.
+
+Each line that is written ends with a comment that says whose it is, and --undo takes
+exactly these lines away again.`,
+		Example: `  ghapp git-setup
+  ghapp git-setup --ssh --print
+  ghapp git-setup --system --app Iv23liABCDEFGHIJKLMN --key /etc/ghapp/app.pem
+  ghapp git-setup --undo`,
+		Args: usage(func(cmd *cobra.Command, args []string) error {
+			switch {
+			case o.global && o.system, o.global && o.local, o.system && o.local:
+				return errors.New("--global, --system and --local are three places; name one")
+			case o.undo && (o.ssh || o.print):
+				return errors.New("--undo takes everything away, and goes with neither --ssh nor --print")
+			}
+			return cobra.NoArgs(cmd, args)
+		}),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runGitSetup(cmd.Context(), o) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&o.global, "global", false, "for this user (default)")
+	flags.BoolVar(&o.system, "system", false, "for all users of this machine")
+	flags.BoolVar(&o.local, "local", false, "for the repository of the current directory")
+	flags.BoolVar(&o.ssh, "ssh", false, "use https where an address is git@HOST: or ssh://git@HOST/ too")
+	flags.BoolVar(&o.undo, "undo", false, "take away what git-setup wrote; with --host, for that host")
+	flags.BoolVar(&o.print, "print", false, "print what would be written, and write nothing")
+	return cmd
+}
+
+// scope is the one that the flags name.
+func (o gitSetupOptions) scope() gitsetup.Scope {
+	switch {
+	case o.system:
+		return gitsetup.System
+	case o.local:
+		return gitsetup.Local
+	}
+	return gitsetup.Global
+}
+
+// gitSetupReport is what a program is told.
+type gitSetupReport struct {
+	File      string              `json:"file"`
+	Origins   []string            `json:"origins"`
+	Changed   bool                `json:"changed"`
+	Conflicts []gitsetup.Conflict `json:"conflicts"`
+}
+
+func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
+	git := &gitcmd.Runner{Environ: c.Environ}
+	file, err := c.gitConfigFile(ctx, git, o.scope())
+	if err != nil {
+		return err
+	}
+	if o.undo {
+		return c.undoGitSetup(file)
+	}
+	loaded, err := c.load()
+	if err != nil {
+		return err
+	}
+	hosts, err := loaded.Hosts()
+	if err != nil {
+		return err
+	}
+	entries, err := gitEntries(ctx, git)
+	if err != nil {
+		return err
+	}
+	report := gitSetupReport{File: file, Conflicts: []gitsetup.Conflict{}}
+	var sections []gitsetup.Section
+	for _, settings := range hosts {
+		host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+		if err != nil {
+			return &diag.SettingError{Err: err}
+		}
+		sections = append(sections, c.gitSections(host.Origin, settings, o.ssh)...)
+		report.Origins = append(report.Origins, host.Origin)
+		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
+		report.Conflicts = append(report.Conflicts, c.netrcConflicts(host.Origin)...)
+		if !settings.PrivateKey.IsZero() {
+			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", settings.PrivateKeySource))
+		}
+	}
+	for _, conflict := range report.Conflicts {
+		c.log().Warn(fmt.Sprintf("%s: %s: %s; the cure: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Cure))
+	}
+	if o.print {
+		_, err := c.Stdout.Write(gitsetup.Text(sections))
+		return err
+	}
+	report.Changed, err = gitsetup.Edit(file,
+		func(text []byte) []byte { return gitsetup.Apply(text, report.Origins, sections) },
+		func(path string) error { return gitReads(ctx, git, path, sections) })
+	if err != nil {
+		return notEdited(err)
+	}
+	switch {
+	case c.json:
+		return printJSON(c.Stdout, report)
+	case report.Changed:
+		c.progress("git asks ghapp for %s: written to %s", strings.Join(report.Origins, " and "), file)
+	default:
+		c.progress("git asks ghapp for %s already: %s is as it was", strings.Join(report.Origins, " and "), file)
+	}
+	return nil
+}
+
+// gitSections is what makes git ask ghapp, and nobody else, for an origin.
+func (c *command) gitSections(origin string, settings config.AppSettings, ssh bool) []gitsetup.Section {
+	sections := []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
+		{Name: "helper", Value: ""}, // forgets all others
+		{Name: "helper", Value: c.persistentHelper(settings)},
+		{Name: "useHttpPath", Value: "true"},
+	}}}
+	if path := absolute(settings.CAFile).Text; path != "" {
+		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}})
+	}
+	if ssh {
+		rewrite := gitsetup.Section{Name: "url", Subsection: origin + "/"}
+		for _, form := range sshForms(origin) {
+			rewrite.Settings = append(rewrite.Settings, gitsetup.Setting{Name: "insteadOf", Value: form})
+		}
+		sections = append(sections, rewrite)
+	}
+	return sections
+}
+
+// sshForms are the beginnings of the ssh addresses of an origin's repositories.
+func sshForms(origin string) []string {
+	u, err := url.Parse(origin)
+	if err != nil {
+		return nil
+	}
+	host := u.Hostname()
+	users := []string{"git"}
+	if name, ok := strings.CutSuffix(host, ".ghe.com"); ok {
+		users = append(users, name)
+	}
+	var forms []string
+	for _, user := range users {
+		forms = append(forms, user+"@"+host+":", "ssh://"+user+"@"+host+"/")
+	}
+	if host == "github.com" {
+		// https://docs.github.com/en/authentication/troubleshooting-ssh/using-ssh-over-the-https-port
+		forms = append(forms, "ssh://git@ssh.github.com:443/")
+	}
+	return forms
+}
+
+func (c *command) undoGitSetup(file string) error {
+	var origins []string
+	if name, given := c.givenFlags()["host"]; given {
+		host, err := api.ParseHost(name, "")
+		if err != nil {
+			return &diag.UsageError{Err: err}
+		}
+		origins = []string{host.Origin}
+	}
+	changed, err := gitsetup.Edit(file,
+		func(text []byte) []byte {
+			if text == nil {
+				return nil
+			}
+			return gitsetup.Remove(text, origins)
+		},
+		func(string) error { return nil })
+	if err != nil {
+		return notEdited(err)
+	}
+	switch {
+	case c.json:
+		return printJSON(c.Stdout, gitSetupReport{File: file, Origins: []string{}, Changed: changed, Conflicts: []gitsetup.Conflict{}})
+	case changed:
+		c.progress("git does not ask ghapp any more: taken away from %s", file)
+	default:
+		c.progress("%s has nothing of git-setup's: it is as it was", file)
+	}
+	return nil
+}
+
+// notEdited says what to do about a file that cannot be edited.
+func notEdited(err error) error {
+	switch {
+	case errors.Is(err, gitsetup.ErrLocked):
+		return &diag.SettingError{Err: err, Hint: "if no git is writing it just now, one was killed while it did: delete the lock file"}
+	case errors.Is(err, fs.ErrPermission):
+		return &diag.SettingError{Err: err, Hint: "run it as the user who owns the file, or without --system for yourself alone"}
+	}
+	return err
+}
+
+// gitConfigFile is the file that git writes to for a scope
+// (https://git-scm.com/docs/git-config#FILES).
+func (c *command) gitConfigFile(ctx context.Context, git *gitcmd.Runner, scope gitsetup.Scope) (string, error) {
+	switch scope {
+	case gitsetup.System:
+		// git has the path built in, and tells it to an editor alone.
+		asking := *git
+		asking.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)], "GIT_EDITOR=echo")
+		out, err := asking.Output(ctx, gitcmd.Scope{}, "config", "--system", "--edit")
+		return strings.TrimSuffix(string(out), "\n"), err
+	case gitsetup.Local:
+		out, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--git-path", "config")
+		if err != nil {
+			return "", &diag.UsageError{Err: fmt.Errorf("--local is for the repository of the current directory: %w", err)}
+		}
+		return filepath.Abs(strings.TrimSuffix(string(out), "\n"))
+	}
+	none := func(why, cure string) error {
+		return &diag.SettingError{Err: errors.New("git has no configuration of this user: " + why), Hint: cure + ", or use --system or --local"}
+	}
+	if path, set := c.lookup("GIT_CONFIG_GLOBAL"); path != "" {
+		return filepath.Abs(path)
+	} else if set {
+		return "", none("GIT_CONFIG_GLOBAL is set but empty", "unset it")
+	}
+	home := c.home()
+	if home == "" {
+		return "", none("the environment has no home directory", "set HOME")
+	}
+	path := filepath.Join(home, ".gitconfig")
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	base, _ := c.lookup("XDG_CONFIG_HOME")
+	if base == "" {
+		base = filepath.Join(home, ".config")
+	}
+	if other := filepath.Join(base, "git", "config"); exists(other) {
+		return other, nil
+	}
+	return path, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// home is the directory where git and libcurl look for the user's files.
+func (c *command) home() string {
+	home, _ := c.lookup("HOME")
+	if home == "" && runtime.GOOS == "windows" {
+		home, _ = c.lookup("USERPROFILE")
+	}
+	return home
+}
+
+// gitEntries is git's configuration as it stands in the current directory.
+func gitEntries(ctx context.Context, git *gitcmd.Runner) ([]gitsetup.Entry, error) {
+	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--null", "--show-scope", "--show-origin", "--list")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := gitsetup.ParseEntries(out)
+	if err != nil {
+		return nil, err
+	}
+	// git names a repository's own file as seen from the top of the work tree.
+	top, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--show-toplevel")
+	for i, e := range entries {
+		if e.File != "" && !filepath.IsAbs(e.File) && err == nil {
+			entries[i].File = filepath.Join(strings.TrimSuffix(string(top), "\n"), e.File)
+		}
+	}
+	return entries, nil
+}
+
+// gitReads asks git whether it reads the end of a file as it was meant.
+func gitReads(ctx context.Context, git *gitcmd.Runner, path string, sections []gitsetup.Section) error {
+	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--file="+path, "--null", "--list")
+	if err != nil {
+		return err
+	}
+	var want strings.Builder
+	for _, s := range sections {
+		for _, setting := range s.Settings {
+			fmt.Fprintf(&want, "%s.%s.%s\n%s\x00", s.Name, s.Subsection, strings.ToLower(setting.Name), setting.Value)
+		}
+	}
+	if !strings.HasSuffix(string(out), want.String()) {
+		return errors.New("git would not read it as it is meant; its last line may end with a backslash")
+	}
+	return nil
+}
+
+// netrcConflicts are the logins that libcurl would use before git asks.
+func (c *command) netrcConflicts(origin string) []gitsetup.Conflict {
+	u, err := url.Parse(origin)
+	if err != nil || c.home() == "" {
+		return nil
+	}
+	names := []string{".netrc"}
+	if runtime.GOOS == "windows" {
+		names = append(names, "_netrc")
+	}
+	var list []gitsetup.Conflict
+	for _, name := range names {
+		path := filepath.Join(c.home(), name)
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // what cannot be read here, libcurl cannot read either
+		}
+		if line := gitsetup.Netrc(text, u.Hostname()); line > 0 {
+			list = append(list, gitsetup.Conflict{
+				File: path, Line: line, Key: "machine " + u.Hostname(),
+				Text: "this login is sent before git asks anybody for a credential", Cure: "delete the entry",
+			})
+		}
+	}
+	return list
+}

@@ -1,0 +1,69 @@
+package cli_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/cli"
+)
+
+// binaries is where [build] puts ghapp and git-credential-ghapp, as users get them.
+var binaries string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "ghapp-bin-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	binaries = dir
+	flag.Parse()
+	if err := moreParallel(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// moreParallel lets more tests run at once than there are processors, unless the
+// command line says how many: most of the time they wait for a program.
+func moreParallel() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+}
+
+// build makes the programs.
+//
+// go test gives an old result again while neither this program nor a file that it
+// has read is another, and does not know what a program that it starts depends on. So
+// the code of both programs is linked here too, and the directories of what is not in
+// packages are read.
+var build = sync.OnceValue(func() error {
+	runtime.KeepAlive(cli.Main)
+	sources := []string{"../../cmd/ghapp", "../../cmd/git-credential-ghapp"}
+	for _, dir := range sources {
+		if _, err := os.ReadDir(dir); err != nil {
+			return err
+		}
+	}
+	build := exec.Command("go", append([]string{"build", "-o", binaries + string(filepath.Separator)}, sources...)...)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build: %w\n%s", err, output)
+	}
+	return nil
+})

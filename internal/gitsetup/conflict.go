@@ -1,0 +1,231 @@
+package gitsetup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Scope is one of the places where git looks for its configuration, which it reads in
+// this order (https://git-scm.com/docs/git-config#SCOPES).
+type Scope string
+
+// The scopes.
+const (
+	System   Scope = "system"
+	Global   Scope = "global"
+	Local    Scope = "local"
+	Worktree Scope = "worktree"
+	Command  Scope = "command" // -c, and the environment
+)
+
+// after reports whether git reads s later than other, so that it goes before it.
+func (s Scope) after(other Scope) bool {
+	order := []Scope{System, Global, Local, Worktree, Command}
+	return slices.Index(order, s) > slices.Index(order, other)
+}
+
+// Entry is an entry of git's configuration and where it stands.
+type Entry struct {
+	Scope      Scope
+	File       string // "" where it stands in none
+	Key, Value string
+	// Nth is how many entries with this key the file has before it.
+	Nth int
+}
+
+// ParseEntries reads the output of
+//
+//	git config --null --show-scope --show-origin --list
+//
+// in which git has written section and variable in lower case.
+func ParseEntries(out []byte) ([]Entry, error) {
+	fields := bytes.Split(bytes.TrimSuffix(out, []byte{0}), []byte{0})
+	if len(out) == 0 {
+		return nil, nil
+	}
+	if len(fields)%3 != 0 {
+		return nil, errors.New("git's list of its configuration has not three fields an entry")
+	}
+	var list []Entry
+	seen := map[[2]string]int{}
+	for field := range slices.Chunk(fields, 3) {
+		e := Entry{Scope: Scope(field[0])}
+		e.File, _ = strings.CutPrefix(string(field[1]), "file:")
+		if e.File == string(field[1]) {
+			e.File = ""
+		}
+		key, value, given := strings.Cut(string(field[2]), "\n")
+		if !given {
+			value = "true"
+		}
+		e.Key, e.Value = key, value
+		place := [2]string{e.File, e.Key}
+		e.Nth = seen[place]
+		seen[place]++
+		list = append(list, e)
+	}
+	return list, nil
+}
+
+// Conflict is an entry of git's configuration, or of a .netrc, that stands in the way
+// of the helper.
+type Conflict struct {
+	File string `json:"file,omitempty"` // "" where it stands in none
+	Line int    `json:"line,omitempty"` // from 1; 0 where it is not known
+	Key  string `json:"key"`
+	Text string `json:"text"` // what it does
+	Cure string `json:"cure"` // one line
+}
+
+// Place is FILE:LINE, or where else the entry stands.
+func (c Conflict) Place() string {
+	switch {
+	case c.File == "":
+		return "the environment, or git -c"
+	case c.Line == 0:
+		return c.File
+	}
+	return fmt.Sprintf("%s:%d", c.File, c.Line)
+}
+
+// Conflicts returns the entries that keep git from asking our helper for origin, or
+// from using what it answers, once that stands at the end of scope. read gives the
+// text of a file, for the number of the line. Values, which may be secret, are not
+// repeated.
+func Conflicts(entries []Entry, origin string, scope Scope, read func(path string) ([]byte, error)) []Conflict {
+	var list []Conflict
+	for i, e := range entries {
+		section, rest, _ := strings.Cut(e.Key, ".")
+		subsection, variable := "", rest
+		if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
+			subsection, variable = rest[:dot], rest[dot+1:]
+		}
+		text := ""
+		switch section + "." + variable {
+		case "http.extraheader":
+			if covers(subsection, origin) && isAuthorization(e.Value) && !emptied(entries[i+1:], e.Key) {
+				text = "git sends this header instead of asking for a credential"
+			}
+		case "url.insteadof":
+			if leadsAway(e.Value, subsection, origin) {
+				text = "addresses of " + origin + " are replaced by others, for which ghapp is not asked"
+			}
+		case "url.pushinsteadof":
+			if leadsAway(e.Value, subsection, origin) {
+				text = "a push to " + origin + " goes to another address, for which ghapp is not asked"
+			}
+		case "credential.helper":
+			switch {
+			case !covers(subsection, origin) || !e.Scope.after(scope) || strings.Contains(e.Value, "ghapp"):
+			case e.Value == "" && strings.Contains(next(entries[i+1:], e.Key), "ghapp"):
+			case e.Value == "":
+				text = "it makes git forget the helpers before it, ghapp among them"
+			default:
+				text = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them"
+			}
+		case "credential.usehttppath":
+			if covers(subsection, origin) && e.Scope.after(scope) && isFalse(e.Value) {
+				text = "it keeps git from saying which repository a credential is for, and without that ghapp gives none"
+			}
+		}
+		if text != "" {
+			c := Conflict{File: e.File, Key: shown(e.Key), Text: text, Cure: e.cure()}
+			if file, err := read(e.File); e.File != "" && err == nil {
+				c.Line = LineOf(file, e)
+			}
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// cure is a command that takes the entry away.
+func (e Entry) cure() string {
+	key := shown(e.Key)
+	switch {
+	case e.File == "":
+		return "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"
+	case key != e.Key:
+		return "delete the line"
+	}
+	return fmt.Sprintf("git config --file '%s' --unset-all '%s'", strings.ReplaceAll(e.File, "'", `'\''`), strings.ReplaceAll(key, "'", `'\''`))
+}
+
+// shown is a key without the user information of an address in it, which may be a
+// secret.
+func shown(key string) string {
+	scheme, rest, ok := strings.Cut(key, "://")
+	at := strings.LastIndexByte(rest, '@')
+	if !ok || at < 0 || strings.HasSuffix(scheme, "ssh") {
+		return key
+	}
+	return scheme + "://…" + rest[at:]
+}
+
+// isAuthorization reports whether a header is the one that a credential is sent in
+// (RFC 9110 section 11.6.2).
+func isAuthorization(header string) bool {
+	name, _, _ := strings.Cut(header, ":")
+	return strings.EqualFold(strings.TrimSpace(name), "Authorization")
+}
+
+// emptied reports whether a later entry empties the list of key.
+func emptied(later []Entry, key string) bool {
+	return slices.ContainsFunc(later, func(e Entry) bool { return e.Key == key && e.Value == "" })
+}
+
+// next is the value of the next entry with this key, or "".
+func next(later []Entry, key string) string {
+	at := slices.IndexFunc(later, func(e Entry) bool { return e.Key == key })
+	if at < 0 {
+		return ""
+	}
+	return later[at].Value
+}
+
+func isFalse(value string) bool {
+	return slices.Contains([]string{"false", "no", "off", "0", ""}, strings.ToLower(value))
+}
+
+// leadsAway reports whether git, which replaces prefix by base, leads addresses of
+// origin to another place.
+func leadsAway(prefix, base, origin string) bool {
+	site := origin + "/"
+	if rest, ok := strings.CutPrefix(site, prefix); ok {
+		return !strings.HasPrefix(base+rest, site)
+	}
+	return strings.HasPrefix(prefix, site) && !strings.HasPrefix(base, site)
+}
+
+// covers reports whether the url of an http.<url>.* or a credential.<url>.* applies to
+// some address on origin (https://git-scm.com/docs/git-config, http.<url>.*): one that
+// is not there applies to all, a "*" stands for a label of the host's name, and what
+// is missing of a credential's applies as well.
+func covers(pattern, origin string) bool {
+	if pattern == "" {
+		return true
+	}
+	o, err := url.Parse(origin)
+	if err != nil {
+		return false
+	}
+	scheme, rest, ok := strings.Cut(pattern, "://")
+	if !ok {
+		scheme, rest = o.Scheme, pattern
+	}
+	host, _, _ := strings.Cut(rest, "/")
+	host = strings.ToLower(host[strings.LastIndexByte(host, '@')+1:])
+	host = strings.TrimSuffix(host, map[string]string{"https": ":443", "http": ":80"}[scheme])
+	if !strings.EqualFold(scheme, o.Scheme) {
+		return false
+	}
+	if host == "" {
+		return true
+	}
+	labels, own := strings.Split(host, "."), strings.Split(o.Host, ".")
+	return slices.EqualFunc(labels, own, func(label, own string) bool { return label == "*" || label == own })
+}
