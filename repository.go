@@ -49,9 +49,10 @@ func consistsOf(name, others string) bool {
 }
 
 // ParseRepository reads the forms in which a repository is written: owner/name,
-// an https URL, an ssh URL, and git's short ssh form, with or without .git. Its
-// error says what is wrong with the text; http:// is refused but for a loopback
-// host, and a URL with a password in it is refused without repeating it.
+// an https URL (its scheme may be missing), an ssh URL, and git's short ssh form,
+// with or without .git. Its error says what is wrong with the text; http:// is
+// refused but for a loopback host, and a URL with a password in it is refused
+// without repeating it.
 func ParseRepository(text string) (Repository, error) {
 	text = strings.TrimSpace(text)
 	bad := func(format string, args ...any) (Repository, error) {
@@ -96,6 +97,10 @@ func ParseRepository(text string) (Repository, error) {
 			host, path = m[2], m[3]
 		} else if strings.Contains(text, "@") {
 			return bad("it is neither owner/name nor a URL") // what stands before the @ may be a secret
+		} else if first, rest, _ := strings.Cut(text, "/"); strings.Contains(first, ".") && strings.Contains(rest, "/") {
+			if _, err := api.ParseHost(first, ""); err == nil {
+				host, path = first, rest // an https address without its scheme
+			}
 		}
 	}
 	parts := strings.Split(strings.Trim(path, "/"), "/")

@@ -23,6 +23,8 @@ func TestParseRepository(t *testing.T) {
 		"https://github.com/acme/site":              {Host: "github.com", Owner: "acme", Name: "site"},
 		"https://github.com/acme/site/":             {Host: "github.com", Owner: "acme", Name: "site"},
 		"https://github.com/acme/site.git":          {Host: "github.com", Owner: "acme", Name: "site"},
+		"github.com/acme/site":                      {Host: "github.com", Owner: "acme", Name: "site"},
+		"GHE.example.com/acme/site.git":             {Host: "ghe.example.com", Owner: "acme", Name: "site"},
 		"HTTPS://GitHub.com/acme/site":              {Host: "github.com", Owner: "acme", Name: "site"},
 		"https://github.com:443/acme/site":          {Host: "github.com", Owner: "acme", Name: "site"},
 		"https://git.acme.example:8443/acme/site":   {Host: "git.acme.example:8443", Owner: "acme", Name: "site"},
@@ -58,7 +60,7 @@ func TestParseRepository(t *testing.T) {
 func TestWhatNamesNoRepository(t *testing.T) {
 	for text, says := range map[string]string{
 		"": "empty", "  ": "empty", "acme": "not owner/name", "/": "not owner/name", "acme/": "not owner/name", "/site": "not owner/name", "acme//site": "not owner/name",
-		"acme/site/tree/main": "not owner/name", "github.com/acme/site": "not owner/name",
+		"acme/site/tree/main": "not owner/name", "../../acme/site": "not owner/name", "git hub.com/acme/site": "not owner/name",
 		"https://github.com/acme/site/tree/main": "a branch is given by --branch", "https://github.com/acme": "not owner/name", "https://github.com": "not owner/name",
 		"https://github.com/acme/site?tab=readme": "goes on after", "https://github.com/acme/site#readme": "goes on after",
 		"http://github.com/acme/site": "unencrypted; use https://github.com/acme/site", "http://10.0.0.1/acme/site": "unencrypted",
