@@ -246,6 +246,9 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	received := time.Now()
 	c.Clock.observe(answer.Header, sent, received)
 	path := withoutCredential(req, answer.Request.URL.EscapedPath())
+	for _, name := range []string{"X-GitHub-Request-Id", "X-Accepted-GitHub-Permissions"} {
+		answer.Header.Set(name, withoutCredential(req, answer.Header.Get(name)))
+	}
 	c.Log.Debug("GitHub answered", "method", r.method, "path", path, "status", answer.StatusCode,
 		"request", answer.Header.Get("X-GitHub-Request-Id"), "took", received.Sub(sent).Round(time.Millisecond))
 
