@@ -18,7 +18,8 @@ func supervise(ctx context.Context, cmd *exec.Cmd, apart bool) error {
 	}
 	g.started(cmd)
 	err := cmd.Wait()
-	if ctx.Err() != nil {
+	if _, dead := killed(cmd.ProcessState); dead || ctx.Err() != nil {
+		// What a killed git leaves behind would go on filling the directory.
 		g.kill(cmd)
 	}
 	return err
