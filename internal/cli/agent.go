@@ -231,6 +231,6 @@ func (c *command) agentStop(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.progress("The agent listens no more.")
+	c.progress("The agent ends.")
 	return nil
 }

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -191,6 +192,50 @@ func TestOfManyAgentsStartedAtOnceOneRuns(t *testing.T) {
 		}
 		if r := d.wait(); r.code != 1 || !strings.Contains(r.stderr, fmt.Sprintf("already: process %d since", pid)) {
 			t.Errorf("one that did not: exit code %d\n%s", r.code, r.stderr)
+		}
+	}
+}
+
+// One that is just starting has its lock, and does not listen yet.
+func TestAgentSaysWhoHasItsPlace(t *testing.T) {
+	t.Parallel()
+	const told = `{"pid": 1234, "tokens_held": 7}`
+	for name, want := range map[string]string{
+		"one that starts":       "already: process 1234 since",
+		"one that says nothing": "another process has the agent's socket",
+	} {
+		m := newMachine(t)
+		m.configured()
+		socket := filepath.Join(m.runtime, "ghapp", "agent.sock")
+		m.write(socket+".lock", "")
+		lock, err := os.Open(socket + ".lock")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close()
+		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		d := m.launch()
+		if name == "one that starts" {
+			time.Sleep(200 * time.Millisecond)
+			listener, err := net.Listen("unix", socket)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					return
+				}
+				defer conn.Close()
+				_, _ = io.CopyN(io.Discard, conn, int64(len("ghapp-agent/1 status 0\n"))) // what it asks
+				_, _ = fmt.Fprintf(conn, "ghapp-agent/1 ok %d\n%s", len(told), told)
+			}()
+		}
+		if r := d.wait(); r.code != 1 || !strings.Contains(r.stderr, want) || !strings.Contains(r.stderr, "ghapp: hint: ") {
+			t.Errorf("%s: exit code %d\n%s", name, r.code, r.stderr)
 		}
 	}
 }

@@ -181,6 +181,24 @@ func TestTokenThatOthersRenewedIsNotRenewedAgain(t *testing.T) {
 	})
 }
 
+// It was idle when it might have been renewed, and was asked for afterwards.
+func TestTokenThatIsUsedAgainIsHeldOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHolding(t)
+		defer h.close()
+		h.use("acme/site")
+		time.Sleep(57 * time.Minute)
+		h.use("acme/site") // which renews it, for the next one
+		time.Sleep(time.Minute)
+		h.use("acme/site")
+		time.Sleep(5 * time.Minute) // past the end of the first
+		synctest.Wait()
+		if held := h.list(); len(held) != 1 || held[0].Uses != 3 {
+			t.Errorf("held: %+v", held)
+		}
+	})
+}
+
 func TestRenewalWaitsForAnUnreachableGitHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHolding(t)

@@ -93,7 +93,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	defer listener.Close()
 
 	clone := gitcmd.CloneOptions{
-		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: helperCommand(), CAFile: settings.CAFile.Text},
+		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: sessionHelper(), CAFile: settings.CAFile.Text},
 		URL:    host.Origin + "/" + repository.String() + ".git",
 		Branch: o.branch, Depth: o.depth, Extra: o.extra,
 	}
@@ -259,6 +259,17 @@ func helperCommand() string {
 		return shellPath(helper)
 	}
 	return "!" + shellQuote(filepath.ToSlash(self)) + " credential"
+}
+
+// sessionHelper is the credential helper for a call of git that ghapp waits for. The
+// shell that git starts for it answers store by itself: after every success git says
+// which credential worked, and we know.
+func sessionHelper() string {
+	helper := helperCommand()
+	if !strings.Contains(helper, "/") {
+		return helper
+	}
+	return `!f() { test "$1" = store || exec ` + strings.TrimPrefix(helper, "!") + ` "$1"; }; f`
 }
 
 // shellPath is an absolute path as git runs it, through a shell where it has

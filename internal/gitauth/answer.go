@@ -63,7 +63,7 @@ func (a *Answerer) Credential(ctx context.Context, op credential.Operation, aske
 	switch op {
 	case credential.Get:
 		answer, err := a.get(ctx, asked)
-		if err != nil {
+		if err != nil && ctx.Err() == nil { // else nobody waits for it
 			a.mu.Lock()
 			a.refusal = err
 			a.mu.Unlock()

@@ -334,6 +334,9 @@ func TestWaitForANewTokenEndsWithItsCaller(t *testing.T) {
 		if took := time.Since(start); took != 1500*time.Millisecond {
 			t.Errorf("left after %s", took)
 		}
+		if refusal := w.answerer.Refusal(); refusal != nil {
+			t.Errorf("its end is taken for a refusal: %v", refusal)
+		}
 	})
 }
 

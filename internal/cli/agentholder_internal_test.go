@@ -1,0 +1,166 @@
+package cli
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"io"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/credential"
+)
+
+// Who has stopped it may start another at once.
+func TestStopMakesPlaceBeforeItAnswers(t *testing.T) {
+	dir, err := os.MkdirTemp("", "stop-") // a short name, since those of sockets are bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "ghapp", "agent.sock")
+	listener, err := agent.ListenAt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	h := &holder{listener: listener, stop: func() { stopped = true }}
+	if err := h.Stop(t.Context()); err != nil || !stopped {
+		t.Errorf("Stop() = %v, ends: %t", err, stopped)
+	}
+	next, err := agent.ListenAt(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := next.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// service is an agent for the App of a holding, with a GitHub behind a socket.
+type service struct {
+	*holding
+	*holder
+	host, dir string
+}
+
+// newService starts one by variables, or by a config file, whose text is given the
+// origin and the client ID.
+func newService(t *testing.T, config string) *service {
+	t.Helper()
+	s := &service{holding: newHolding(t), dir: t.TempDir()}
+	t.Cleanup(s.tokens.close)
+	server := httptest.NewServer(s.github)
+	t.Cleanup(server.Close)
+	s.host = strings.TrimPrefix(server.URL, "http://")
+	s.putKey("app.pem")
+	environ := []string{"HOME=" + s.dir}
+	if config == "" {
+		environ = append(environ, "GHAPP_HOST="+server.URL, "GHAPP_APP="+s.app.Issuer(), "GHAPP_KEY="+filepath.Join(s.dir, "app.pem"))
+	} else {
+		path := filepath.Join(s.dir, "config.yaml")
+		if err := os.WriteFile(path, []byte(strings.NewReplacer("ORIGIN", server.URL, "APP", s.app.Issuer()).Replace(config)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		environ = append(environ, "GHAPP_CONFIG="+path)
+	}
+	c := &command{Env: Env{Stdout: io.Discard, Stderr: io.Discard, Environ: environ}}
+	c.root()
+	s.holder = &holder{command: c}
+	if err := s.configure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.holder.close() })
+	return s
+}
+
+// putKey writes the App's key to a file.
+func (s *service) putKey(name string) {
+	s.t.Helper()
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
+	if err := os.WriteFile(filepath.Join(s.dir, name), key, 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *service) ask() error {
+	answer, err := s.Credential(s.t.Context(), credential.Get, &credential.Credential{Protocol: "http", Host: s.host, Path: "acme/site.git"})
+	if err == nil && (answer == nil || answer.Password.IsZero()) {
+		err = errors.New("the answer holds no token")
+	}
+	return err
+}
+
+// What it answers by may be replaced at any moment.
+func TestManyAskWhileTheConfigurationIsReadAnew(t *testing.T) {
+	s := newService(t, "")
+	var working sync.WaitGroup
+	const askers, times = 20, 5
+	for range askers {
+		working.Go(func() {
+			for range times {
+				if err := s.ask(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	working.Go(func() {
+		for range times {
+			if err := s.configure(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	working.Wait()
+	if s.github.Mints() != 1 || s.minted.Load() != 1 || s.answered.Load() != askers*times {
+		t.Errorf("%d mints, %d counted, %d answers", s.github.Mints(), s.minted.Load(), s.answered.Load())
+	}
+}
+
+func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
+	s := newService(t, `apps:
+  later: {app: APP, key: later.pem, host: "ORIGIN", owners: [acme]}
+  other: {app: APP, key: app.pem, host: "ORIGIN", owners: [octo]}
+`)
+	if err := s.ask(); err == nil || !strings.Contains(err.Error(), "later.pem: missing") {
+		t.Errorf("without a key: %v", err)
+	}
+	s.putKey("later.pem")
+	var asking sync.WaitGroup
+	for range 20 {
+		asking.Go(func() {
+			if err := s.ask(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	if held := s.holder.apps.Load().list(); len(held) != 2 {
+		t.Errorf("it holds %+v", held)
+	}
+	if s.refused.Load() != 1 || s.answered.Load() != 20 {
+		t.Errorf("%d refused, %d answered", s.refused.Load(), s.answered.Load())
+	}
+}
+
+// The helper shows one line, and a server may repeat what it was sent.
+func TestRefusalIsOneLineWithItsCureAndNoToken(t *testing.T) {
+	const token = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
+	refusal := refusalOf(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "mint", Err: errors.New("you sent " + token)}).Error()
+	if !strings.HasPrefix(refusal, "cannot mint: you sent ") || !strings.Contains(refusal, "(wanted nothing, granted unknown: add the permission") {
+		t.Errorf("refusal %q", refusal)
+	}
+	if strings.Contains(refusal, token) || strings.Contains(refusal, "\n") {
+		t.Errorf("refusal %q", refusal)
+	}
+	if lines := refusalOf(errors.New("one\ntwo")).Error(); lines != "one; two" {
+		t.Errorf("refusal %q", lines)
+	}
+}
