@@ -65,29 +65,6 @@ func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
 	}
 }
 
-// traceVariables are those with which git, git-lfs and libcurl tell what they do.
-func traceVariables() []string {
-	return []string{"GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_TRACE_SETUP", "GIT_TRACE_PERFORMANCE",
-		"GIT_TRACE2", "GIT_TRACE2_EVENT", "GIT_TRACE2_PERF", "GIT_TRANSFER_TRACE", "LFS_DEBUG_HTTP"}
-}
-
-// trace asks for all that they can tell, unredacted.
-func (m *machine) trace(to string) {
-	for _, name := range traceVariables() {
-		m.environ[name] = to
-		if filepath.IsAbs(to) {
-			m.environ[name] = filepath.Join(to, strings.ToLower(name))
-		}
-	}
-	m.environ["GIT_TRACE_REDACT"] = "0"
-	if to == "1" {
-		m.environ["GIT_CURL_VERBOSE"] = "1" // goes before GIT_TRACE_CURL
-	}
-	m.environ["GIT_TRACE_CURL_NO_DATA"] = "0"
-	m.environ["GIT_TRACE2_ENV_VARS"] = "GHAPP_PRIVATE_KEY,GHAPP_KEY,GHAPP_AGENT_SOCK,GIT_ASKPASS"
-	m.environ["GIT_TRACE2_CONFIG_PARAMS"] = "*"
-}
-
 func TestNoSecretInTraces(t *testing.T) {
 	t.Parallel()
 	for format, name := range map[githubtest.TokenFormat]string{githubtest.Classic: "classic", githubtest.Stateless: "stateless"} {
