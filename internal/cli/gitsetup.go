@@ -153,34 +153,12 @@ func (c *command) gitSections(origin string, settings config.AppSettings, ssh bo
 	}
 	if ssh {
 		rewrite := gitsetup.Section{Name: "url", Subsection: origin + "/"}
-		for _, form := range sshForms(origin) {
+		for _, form := range (gitcmd.Scope{Origin: origin}).SSHForms() {
 			rewrite.Settings = append(rewrite.Settings, gitsetup.Setting{Name: "insteadOf", Value: form})
 		}
 		sections = append(sections, rewrite)
 	}
 	return sections
-}
-
-// sshForms are the beginnings of the ssh addresses of an origin's repositories.
-func sshForms(origin string) []string {
-	u, err := url.Parse(origin)
-	if err != nil {
-		return nil
-	}
-	host := u.Hostname()
-	users := []string{"git"}
-	if name, ok := strings.CutSuffix(host, ".ghe.com"); ok {
-		users = append(users, name)
-	}
-	var forms []string
-	for _, user := range users {
-		forms = append(forms, user+"@"+host+":", "ssh://"+user+"@"+host+"/")
-	}
-	if host == "github.com" {
-		// https://docs.github.com/en/authentication/troubleshooting-ssh/using-ssh-over-the-https-port
-		forms = append(forms, "ssh://git@ssh.github.com:443/")
-	}
-	return forms
 }
 
 func (c *command) undoGitSetup(file string) error {

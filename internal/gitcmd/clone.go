@@ -236,7 +236,7 @@ func (r *Runner) persistInSubmodules(ctx context.Context, p *plan, env environ) 
 			return err // 1: there is no remote
 		}
 		_, address, _ := strings.Cut(string(remote), " ")
-		for _, form := range p.forms()[1:] {
+		for _, form := range p.SSHForms() {
 			if strings.HasPrefix(address, form) {
 				settings = append(settings, setting{"url." + p.Origin + "/.insteadOf", form})
 			}

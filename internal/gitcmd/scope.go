@@ -177,11 +177,17 @@ func (s Scope) credentials(netrc bool) []setting {
 // forms are the beginnings of the addresses that lead to Origin, and that become
 // it: its own and those of ssh.
 func (s Scope) forms() []string {
-	forms := []string{s.Origin + "/"}
+	return append([]string{s.Origin + "/"}, s.SSHForms()...)
+}
+
+// SSHForms are the beginnings of the ssh addresses of Origin's repositories. An
+// Origin that is no URL has none.
+func (s Scope) SSHForms() []string {
 	u, err := url.Parse(s.Origin)
 	if err != nil {
-		return forms
+		return nil
 	}
+	var forms []string
 	host := u.Hostname()
 	users := append([]string{"git"}, s.SSHUsers...)
 	if name, ok := strings.CutSuffix(host, ".ghe.com"); ok {
