@@ -44,5 +44,5 @@ bench: ## benchmarks beside other tools; see bench/RESULTS.md
 	cd bench && go test -run '^$$' -bench . -count 6 -timeout 60m ./...
 
 .PHONY: clean
-clean: ## remove what was built
-	rm -rf bin fidelity/node_modules
+clean: ## remove what was built and unpacked
+	rm -rf bin .cache fidelity/node_modules
