@@ -18,6 +18,7 @@ type AppOptions struct {
 	Owner       string            // login of the account that registered it; default "app-owner"; made if it is not there
 	Permissions map[string]string // what it asks for; default contents and metadata read
 	Events      []string          // webhook events it asks for; default none
+	Private     bool              // only its owner can see and install it on GitHub's pages; an App from a manifest says so itself
 	ID          int64             // App ID; default invented
 	ClientID    string            // default invented, in GitHub's form: "Iv23li" and 14 characters more
 }
@@ -35,13 +36,17 @@ type App struct {
 	events      []string
 	keys        []*rsa.PublicKey
 	created     time.Time
+	private     bool
+	homepage    string // "" is the stand-in itself
+	setupURL    string // where the browser goes after an installation; may be ""
+	description string
 }
 
 // AddApp registers an App, as yet without a key. It panics if its App ID or client ID is taken.
 func (gh *GitHub) AddApp(o AppOptions) *App {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	a := &App{gh: gh, ID: o.ID, ClientID: o.ClientID, Name: o.Name, events: slices.Clone(o.Events), created: gh.now()}
+	a := &App{gh: gh, ID: o.ID, ClientID: o.ClientID, Name: o.Name, private: o.Private, events: slices.Clone(o.Events), created: gh.now()}
 	if a.ID == 0 {
 		a.ID = gh.id("app")
 	}
@@ -54,7 +59,7 @@ func (gh *GitHub) AddApp(o AppOptions) *App {
 			a.Name += " " + strconv.Itoa(n+1)
 		}
 	}
-	a.Slug = strings.ToLower(strings.Join(strings.Fields(a.Name), "-"))
+	a.Slug = slug(a.Name)
 	for _, other := range gh.apps {
 		if other.ID == a.ID || other.ClientID == a.ClientID {
 			panic(fmt.Sprintf("githubtest: App ID %d or client ID %s is taken", a.ID, a.ClientID))

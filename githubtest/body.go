@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -22,8 +23,8 @@ func (c *call) appBody() map[string]any {
 		"node_id":             nodeID("A", a.ID),
 		"owner":               c.accountBody(a.owner),
 		"name":                a.Name,
-		"description":         "",
-		"external_url":        c.web,
+		"description":         a.description,
+		"external_url":        cmp.Or(a.homepage, c.web),
 		"html_url":            c.web + "/apps/" + a.Slug,
 		"created_at":          timestamp(a.created),
 		"updated_at":          timestamp(a.created),
@@ -235,7 +236,7 @@ func (c *call) getMeta() answer {
 		return c.ok(map[string]any{
 			"verifiable_password_authentication": false,
 			"packages":                           loopback,
-			"installed_version":                  "3.19.0",
+			"installed_version":                  enterpriseVersion,
 		})
 	}
 	return c.ok(map[string]any{

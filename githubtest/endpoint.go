@@ -20,6 +20,8 @@ type endpoint struct {
 
 var endpoints = []endpoint{
 	{"GET", "/app", true, "/apps/apps#get-the-authenticated-app", (*call).getApp},
+	{"GET", "/apps/{slug}", false, "/apps/apps#get-an-app", (*call).getNamedApp},
+	{"POST", "/app-manifests/{code}/conversions", false, "/apps/apps#create-a-github-app-from-a-manifest", (*call).convertManifest},
 	{"GET", "/app/installations", true, "/apps/apps#list-installations-for-the-authenticated-app", (*call).listInstallations},
 	{"GET", "/app/installations/{id}", true, "/apps/apps#get-an-installation-for-the-authenticated-app", (*call).getInstallation},
 	{"POST", "/app/installations/{id}/access_tokens", true, "/reference/apps#create-an-installation-access-token-for-an-app", (*call).mint},
@@ -35,6 +37,8 @@ var endpoints = []endpoint{
 	{"GET", "/orgs/{account}/repos", false, "/repos/repos#list-organization-repositories", (*call).listOrganizationRepositories},
 	{"GET", "/rate_limit", false, "/rate-limit/rate-limit#get-rate-limit-status-for-the-authenticated-user", (*call).getRateLimit},
 	{"GET", "/meta", false, "/meta/meta#get-github-meta-information", (*call).getMeta},
+	{"POST", "/graphql", false, "", (*call).graphQL},
+	{"POST", "/api/graphql", false, "", (*call).graphQL},
 }
 
 func (c *call) getApp() answer { return c.ok(c.appBody()) }

@@ -14,9 +14,12 @@
 // suspension, repositories and permissions on every request, a missing User-Agent is refused, and each mistake is
 // answered with GitHub's own status and text, so that a client which passes here has a reason to pass there.
 //
-// The REST endpoints answer at the root, as api.github.com does, and under /api/v3, as GitHub Enterprise Server does.
-// Repositories are served at /OWNER/NAME with or without ".git", git-lfs at /OWNER/NAME.git/info/lfs. One address is
-// all of GitHub; a request whose Host begins with "api." is told of git at the host without it.
+// The pages on which a person makes an App from a manifest, and installs it, are there too; see [GitHub.SignIn].
+//
+// The REST endpoints answer at the root, as api.github.com does, and under /api/v3, as GitHub Enterprise Server does;
+// GraphQL, as far as it tells of one repository, at /graphql and /api/graphql. Repositories are served at /OWNER/NAME
+// with or without ".git", git-lfs at /OWNER/NAME.git/info/lfs. One address is all of GitHub; a request whose Host
+// begins with "api." is told of git at the host without it.
 //
 // What goes wrong at GitHub can be made to go wrong here: see [Fault], [GitHub.Script] and the Set methods.
 // [GitHub.Requests] tells what was asked and which credential each request carried.
@@ -24,7 +27,8 @@
 // Statuses and texts are those of GitHub's documentation, of its OpenAPI description, and of what its users report. Where
 // none of these says anything the stand-in has to guess, and a test should not lean on it: what git is told behind an
 // IP allow list and with the token of a suspended installation (403 and the text of the REST API), a JWT at an endpoint
-// that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, and whether
+// that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, that of GraphQL
+// for a document it cannot read, what GraphQL has in the place of a list that may not be read (null), and whether
 // taking a permission from an installation reaches tokens already minted (it does here).
 //
 // Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
@@ -88,6 +92,10 @@ type GitHub struct {
 	versions     []string
 	storage      string
 	requestCount uint64
+
+	person        *Account                 // whom the pages are for; nil until it is known
+	proposals     map[string]*proposal     // by the token of the page that shows them
+	registrations map[string]*registration // by code
 }
 
 // New makes a GitHub with no accounts, no Apps and no repositories. It fails when [Options.Dir] cannot be made or is
@@ -109,6 +117,9 @@ func New(o Options) (*GitHub, error) {
 		lagStatus: http.StatusUnauthorized,
 		rateLimit: 5000,
 		versions:  []string{version2022, version2026},
+
+		proposals:     map[string]*proposal{},
+		registrations: map[string]*registration{},
 	}
 	rand.Read(gh.key)
 	gh.ctx, gh.stop = context.WithCancel(context.Background())

@@ -2,9 +2,11 @@ package githubtest
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -20,10 +22,10 @@ type bucket struct {
 // spend counts a request against its hour and returns the headers that tell of it. Without a limit it returns none.
 // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
 func (c *call) spend() (headers http.Header, over bool) {
-	if c.gh.rateLimit < 0 {
+	if c.gh.rateLimit < 0 || c.token == nil && c.resource() == "graphql" { // which is refused
 		return nil, false
 	}
-	b, limit := c.bucket()
+	b, limit := c.bucket(c.resource())
 	over = b.used >= limit
 	if !over {
 		b.used++
@@ -33,15 +35,26 @@ func (c *call) spend() (headers http.Header, over bool) {
 		"X-Ratelimit-Remaining": {strconv.Itoa(limit - b.used)},
 		"X-Ratelimit-Used":      {strconv.Itoa(b.used)},
 		"X-Ratelimit-Reset":     {strconv.FormatInt(b.reset.Unix(), 10)},
-		"X-Ratelimit-Resource":  {"core"},
+		"X-Ratelimit-Resource":  {c.resource()},
 	}, over
 }
 
-// bucket finds the hour a request counts against.
-func (c *call) bucket() (b *bucket, limit int) {
+// resource is what a request counts against.
+func (c *call) resource() string {
+	if strings.HasSuffix(c.r.URL.Path, "/graphql") {
+		return "graphql"
+	}
+	return "core"
+}
+
+// bucket finds the hour of a resource.
+func (c *call) bucket(resource string) (b *bucket, limit int) {
 	key, limit := c.address(), min(anonymousLimit, c.gh.rateLimit)
 	if c.token != nil {
 		key, limit = strconv.FormatInt(c.token.inst.ID, 10), c.gh.rateLimit
+	}
+	if key = resource + " " + key; c.token == nil && resource == "graphql" {
+		limit = 0
 	}
 	b = c.gh.buckets[key]
 	if now := c.gh.now(); b == nil || !now.Before(b.reset) {
@@ -55,6 +68,12 @@ func (c *call) overLimit(headers http.Header) answer {
 	who := c.address() + ". (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation for more details.)"
 	if c.token != nil {
 		who = fmt.Sprintf("installation ID %d.", c.token.inst.ID)
+	}
+	if c.resource() == "graphql" {
+		// https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
+		a := graphQLAnswer(map[string]any{"errors": []any{map[string]any{"type": "RATE_LIMIT", "message": "API rate limit exceeded for " + who}}})
+		maps.Copy(a.header, headers)
+		return a
 	}
 	c.docs = "https://docs.github.com/rest/overview/rate-limits-for-the-rest-api"
 	a := c.fail(http.StatusForbidden, "API rate limit exceeded for "+who)
@@ -74,15 +93,18 @@ func (c *call) getRateLimit() answer {
 	if c.gh.rateLimit < 0 {
 		return c.fail(http.StatusNotFound, "Rate limiting is not enabled.")
 	}
-	b, limit := c.bucket()
-	core := map[string]any{"limit": limit, "used": b.used, "remaining": limit - b.used, "reset": b.reset.Unix()}
-	resources := map[string]any{"core": core}
+	state := func(resource string) map[string]any {
+		b, limit := c.bucket(resource)
+		return map[string]any{"limit": limit, "used": b.used, "remaining": limit - b.used, "reset": b.reset.Unix()}
+	}
+	core := state("core")
+	resources := map[string]any{"core": core, "graphql": state("graphql")}
 	for name, limit := range map[string]int{
-		"search": 30, "graphql": 5000, "integration_manifest": 5000, "source_import": 100, "code_search": 10,
+		"search": 30, "integration_manifest": 5000, "source_import": 100, "code_search": 10,
 		"actions_runner_registration": 10000, "scim": 15000, "dependency_snapshots": 100, "dependency_sbom": 100,
 		"code_scanning_autofix": 10,
 	} {
-		resources[name] = map[string]any{"limit": limit, "used": 0, "remaining": limit, "reset": b.reset.Unix()}
+		resources[name] = map[string]any{"limit": limit, "used": 0, "remaining": limit, "reset": core["reset"]}
 	}
 	if c.enterprise() {
 		delete(resources, "dependency_snapshots") // of github.com alone

@@ -16,6 +16,10 @@ const (
 	version2026 = "2026-03-10"
 )
 
+// enterpriseVersion is the release of GitHub Enterprise Server that this is under /api/v3. The header that tells it:
+// https://docs.github.com/en/enterprise-server@3.19/rest/enterprise-admin
+const enterpriseVersion = "3.19.0"
+
 // The texts of a refusal before a request is looked at.
 const (
 	noUserAgent = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header " +
@@ -72,7 +76,10 @@ func (gh *GitHub) rest(r *http.Request, body []byte, o *Overgrant) answer {
 	}
 	a.header.Set("Date", gh.now().UTC().Format(http.TimeFormat))
 	a.header.Set("X-GitHub-Request-Id", gh.requestID())
-	if _, isJSON := a.body.(string); !isJSON {
+	if enterprise {
+		a.header.Set("X-GitHub-Enterprise-Version", "enterprise-server@"+enterpriseVersion)
+	}
+	if _, isText := a.body.(string); !isText && a.header.Get("X-GitHub-Media-Type") == "" {
 		a.header.Set("X-GitHub-Media-Type", "github.v3; format=json")
 	}
 	if c.version != "" {

@@ -48,6 +48,8 @@ func (gh *GitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		gh.serveLFS(out, r, path, body)
 	case isGit:
 		gh.serveGit(out, r, path)
+	case isPage(r):
+		gh.write(out, r, gh.page(r))
 	default:
 		gh.write(out, r, gh.rest(r, body, fault.Overgrant))
 	}
