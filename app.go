@@ -3,10 +3,7 @@ package ghapp
 import (
 	"context"
 	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"iter"
@@ -76,6 +73,10 @@ type Config struct {
 	Issuer string
 	// Signer holds the App's private key. Required.
 	Signer Signer
+	// PreviousSigner opens the key before Signer's, which is used while GitHub refuses
+	// that one with [ErrKeyMismatch]. It is called when it is needed, until it succeeds.
+	// Nil: there is none.
+	PreviousSigner func(ctx context.Context) (Signer, error)
 
 	// Transport sends the requests. Nil: net/http's, with the environment's proxy.
 	Transport http.RoundTripper
@@ -86,6 +87,9 @@ type Config struct {
 	MaxWait time.Duration
 	// Store shares tokens with other processes. Nil: this process alone.
 	Store Store
+	// OwnTokens keeps tokens out of Store, for a process that revokes those it has
+	// in the end. Where an App is installed is shared all the same.
+	OwnTokens bool
 	// Log is told of retries, renewals and a wrong clock. Nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -95,11 +99,13 @@ type Config struct {
 type App struct {
 	host        api.Host
 	issuer      string
-	fingerprint string // of the public key, or empty
+	fingerprint func() string // of the public key, or empty
 	signer      Signer
 	api         *api.Client
-	store       Store
+	store       Store // of tokens; may be nil
+	found       Store // of installations; may be nil
 	log         *slog.Logger
+	previous    *previous // nil: there is one key
 
 	start  time.Time // what monotonic readings are relative to
 	flight singleflight.Group
@@ -146,10 +152,17 @@ func New(c Config) (*App, error) {
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: err}
 	}
-	return &App{
-		host: host, issuer: c.Issuer, fingerprint: fingerprint(c.Signer), signer: c.Signer,
-		api: client, store: c.Store, log: client.Log, start: time.Now(),
-	}, nil
+	a := &App{
+		host: host, issuer: c.Issuer, fingerprint: fingerprinter(c.Signer), signer: c.Signer,
+		api: client, store: c.Store, found: c.Store, log: client.Log, start: time.Now(),
+	}
+	if c.OwnTokens {
+		a.store = nil
+	}
+	if c.PreviousSigner != nil {
+		a.previous = &previous{open: c.PreviousSigner}
+	}
+	return a, nil
 }
 
 // client is the REST client of a configuration, which needs no App.
@@ -169,25 +182,6 @@ func (c Config) client(host api.Host) (*api.Client, error) {
 	})
 }
 
-// fingerprint is that of GitHub's settings page: SHA-256 of the public key's
-// SubjectPublicKeyInfo.
-func fingerprint(s Signer) string {
-	named, ok := s.(interface{ Public() crypto.PublicKey })
-	if !ok {
-		return ""
-	}
-	key, ok := named.Public().(*rsa.PublicKey)
-	if !ok {
-		return ""
-	}
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return ""
-	}
-	sum := sha256.Sum256(der)
-	return "SHA256:" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
 // Format implements [fmt.Formatter]: with every verb an App prints as its issuer
 // and host, and not as the state it holds, which others may be changing.
 func (a *App) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "App %s on %s", a.issuer, a.host.Name) }
@@ -201,9 +195,14 @@ func (a *App) Origin() string { return a.host.Origin }
 // Issuer is the client ID or App ID.
 func (a *App) Issuer() string { return a.issuer }
 
-// Fingerprint is the key's fingerprint as GitHub shows it, or "" where the Signer
-// does not tell its public key.
-func (a *App) Fingerprint() string { return a.fingerprint }
+// Fingerprint is the fingerprint of the key in use as GitHub shows it, or "" where
+// its Signer does not tell its public key.
+func (a *App) Fingerprint() string {
+	if apps := a.ofEachKey(); a.RefusedKey() != "" {
+		a = apps[len(apps)-1]
+	}
+	return a.fingerprint()
+}
 
 // ClockOffset is what has to be added to this machine's clock to get GitHub's,
 // as measured from the last answer; 0 where they agree to the second.
@@ -222,11 +221,20 @@ const jwtReserve = time.Minute
 // JWT returns a JSON Web Token that is good for a minute at least, signed anew
 // where the last one is not. The error has the Kind [ErrKey].
 func (a *App) JWT(ctx context.Context) (*JWT, error) {
+	return withKey(ctx, a, func(a *App) (*JWT, error) { return a.jwt(ctx) })
+}
+
+func (a *App) jwt(ctx context.Context) (*JWT, error) {
 	if j := a.signed.Load(); j != nil && j.ExpiresAt.Sub(a.api.Clock.Now()) > jwtReserve {
 		return j, nil
 	}
 	signed, err := merge(ctx, &a.flight, "jwt", func(ctx context.Context) (*JWT, error) {
+		key := a.fingerprint()
 		secret, expires, err := jwt.Sign(ctx, a.signer, a.issuer, a.api.Clock.Now())
+		if err != nil && a.fingerprint() != key {
+			// The Signer has just found out that it signs with another key now.
+			secret, expires, err = jwt.Sign(ctx, a.signer, a.issuer, a.api.Clock.Now())
+		}
 		if err != nil {
 			return nil, &Error{Kind: ErrKey, Op: "sign as App " + a.issuer, Err: err}
 		}
@@ -239,7 +247,7 @@ func (a *App) JWT(ctx context.Context) (*JWT, error) {
 
 // authorization is the App's own, for [api.Client].
 func (a *App) authorization(ctx context.Context) (string, Secret, error) {
-	j, err := a.JWT(ctx)
+	j, err := a.jwt(ctx)
 	if err != nil {
 		return "", Secret{}, err
 	}
@@ -271,7 +279,7 @@ func isClock(err error) bool {
 	return ok && kindOf(answer) == ErrClockOff
 }
 
-// Info is what GitHub knows of an App (GET /app).
+// Info is what GitHub knows of an App.
 type Info struct {
 	ID          int64
 	ClientID    string // empty on an old GitHub Enterprise Server
@@ -286,16 +294,22 @@ type Info struct {
 // its Kinds, [ErrKeyMismatch], [ErrAppUnknown] and [ErrClockOff] are the telling
 // ones.
 func (a *App) Info(ctx context.Context) (*Info, error) {
-	app, err := asApp(a, "read App "+a.issuer, func(auth api.Authorization) (*api.App, error) {
-		return a.api.App(ctx, auth)
+	app, err := withKey(ctx, a, func(a *App) (*api.App, error) {
+		return asApp(a, "read App "+a.issuer, func(auth api.Authorization) (*api.App, error) {
+			return a.api.App(ctx, auth)
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
+	return newInfo(app), nil
+}
+
+func newInfo(app *api.App) *Info {
 	return &Info{
 		ID: app.ID, ClientID: app.ClientID, Slug: app.Slug, Name: app.Name, Owner: accountName(&app.Owner),
 		Permissions: app.Permissions, URL: app.HTMLURL,
-	}, nil
+	}
 }
 
 // Installations lists the App's installations, suspended ones included. It stops
@@ -303,20 +317,25 @@ func (a *App) Info(ctx context.Context) (*Info, error) {
 func (a *App) Installations(ctx context.Context) iter.Seq2[*Installation, error] {
 	return func(yield func(*Installation, error) bool) {
 		seen := 0
-		_, err := asApp(a, "list the installations of App "+a.issuer, func(auth api.Authorization) (struct{}, error) {
-			for found, err := range a.api.Installations(ctx, auth) {
-				if err != nil {
-					if seen > 0 {
-						err = explain("go on listing the installations of App "+a.issuer, err)
-					}
-					return struct{}{}, err
-				}
-				seen++
-				if !yield(newInstallation(found), nil) {
-					return struct{}{}, errStopped
-				}
+		_, err := withKey(ctx, a, func(a *App) (struct{}, error) {
+			if seen > 0 {
+				return struct{}{}, ErrKeyMismatch // too late to begin again, with the other key
 			}
-			return struct{}{}, nil
+			return asApp(a, "list the installations of App "+a.issuer, func(auth api.Authorization) (struct{}, error) {
+				for found, err := range a.api.Installations(ctx, auth) {
+					if err != nil {
+						if seen > 0 {
+							err = explain("go on listing the installations of App "+a.issuer, err)
+						}
+						return struct{}{}, err
+					}
+					seen++
+					if !yield(newInstallation(found), nil) {
+						return struct{}{}, errStopped
+					}
+				}
+				return struct{}{}, nil
+			})
 		})
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(nil, err)

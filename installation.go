@@ -65,15 +65,17 @@ func (a *App) FindInstallation(ctx context.Context, of string) (*Installation, e
 	if err != nil {
 		return nil, err
 	}
-	found, err := asApp(a, "find the installation of "+t.String(), func(auth api.Authorization) (*api.Installation, error) {
-		switch {
-		case t.id != 0:
-			return a.api.Installation(ctx, auth, t.id)
-		case t.name != "":
-			found, _, err := a.api.RepositoryInstallation(ctx, auth, t.owner, t.name)
-			return found, err
-		}
-		return a.api.AccountInstallation(ctx, auth, t.owner)
+	found, err := withKey(ctx, a, func(a *App) (*api.Installation, error) {
+		return asApp(a, "find the installation of "+t.String(), func(auth api.Authorization) (*api.Installation, error) {
+			switch {
+			case t.id != 0:
+				return a.api.Installation(ctx, auth, t.id)
+			case t.name != "":
+				found, _, err := a.api.RepositoryInstallation(ctx, auth, t.owner, t.name)
+				return found, err
+			}
+			return a.api.AccountInstallation(ctx, auth, t.owner)
+		})
 	})
 	if err != nil {
 		return nil, notInstalled(err)
@@ -150,7 +152,7 @@ func (a *App) locate(ctx context.Context, t target) (place, error) {
 		p, err := a.lookUp(ctx, t)
 		if err != nil {
 			if errors.Is(err, ErrNotInstalled) {
-				a.places.Store(key, place{FoundAt: time.Now(), err: err})
+				a.keep(key, place{FoundAt: time.Now(), err: err})
 			}
 			return place{}, err
 		}
@@ -201,10 +203,10 @@ func (a *App) recall(ctx context.Context, key string) (place, bool) {
 		p.remembered = true
 		return p, p.valid()
 	}
-	if a.store == nil {
+	if a.found == nil {
 		return place{}, false
 	}
-	text, err := a.store.Get(ctx, key)
+	text, err := a.found.Get(ctx, key)
 	if err != nil || text == nil {
 		return place{}, false
 	}
@@ -212,19 +214,31 @@ func (a *App) recall(ctx context.Context, key string) (place, bool) {
 	if json.Unmarshal(text, &p) != nil || !p.valid() {
 		return place{}, false
 	}
-	a.places.Store(key, p)
+	a.keep(key, p)
 	p.remembered = true
 	return p, true
 }
 
-func (a *App) remember(ctx context.Context, key string, p place) {
+// keep holds a lookup in memory, and drops those that are believed no more, so that
+// a process which is asked about many owners does not grow.
+func (a *App) keep(key string, p place) {
+	a.places.Range(func(key, held any) bool {
+		if !held.(place).valid() {
+			a.places.Delete(key)
+		}
+		return true
+	})
 	a.places.Store(key, p)
-	if a.store == nil {
+}
+
+func (a *App) remember(ctx context.Context, key string, p place) {
+	a.keep(key, p)
+	if a.found == nil {
 		return
 	}
 	text, err := json.Marshal(p)
 	if err == nil {
-		err = a.store.Update(ctx, key, func(context.Context, []byte) ([]byte, error) { return text, nil })
+		err = a.found.Update(ctx, key, func(context.Context, []byte) ([]byte, error) { return text, nil })
 	}
 	if err != nil {
 		a.log.Warn("the installation is not remembered", "error", err)
@@ -235,10 +249,10 @@ func (a *App) remember(ctx context.Context, key string, p place) {
 // or the repository moved.
 func (a *App) forget(ctx context.Context, key string) {
 	a.places.Delete(key)
-	if a.store == nil {
+	if a.found == nil {
 		return
 	}
-	if err := a.store.Update(ctx, key, func(context.Context, []byte) ([]byte, error) { return nil, nil }); err != nil {
+	if err := a.found.Update(ctx, key, func(context.Context, []byte) ([]byte, error) { return nil, nil }); err != nil {
 		a.log.Warn("a stale installation stays in the cache", "error", err)
 	}
 }

@@ -25,6 +25,10 @@ func (a *App) Token(ctx context.Context, r TokenRequest) (*Token, error) {
 }
 
 func (a *App) token(ctx context.Context, w want) (*Token, error) {
+	return withKey(ctx, a, func(a *App) (*Token, error) { return a.tokenOfKey(ctx, w) })
+}
+
+func (a *App) tokenOfKey(ctx context.Context, w want) (*Token, error) {
 	p, err := a.placeOf(ctx, w)
 	if err != nil {
 		return nil, err
@@ -138,9 +142,9 @@ func (a *App) renew(ctx context.Context, key string, e *entry, w want, p place) 
 
 // obtain gets a token that is not aging, from the store or from GitHub, and keeps
 // it. While it asks GitHub it holds the store's lock, so that of many processes
-// one mints.
+// one mints. Where none can be minted at present, an aging one does.
 func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place) (*Token, error) {
-	fresh := func(text []byte) *Token {
+	kept := func(text []byte) *Token {
 		t := decodeToken(text)
 		if t == nil {
 			return nil
@@ -155,10 +159,17 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 		if current := e.token.Load(); current != nil && current.refused.Load() && current.Secret.Reveal() == t.Secret.Reveal() {
 			return nil
 		}
-		if !t.serves(w.minLife) || t.aging() {
+		if !t.serves(w.minLife) {
 			return nil
 		}
+		t.key = key
 		return t
+	}
+	fresh := func(text []byte) *Token {
+		if t := kept(text); t != nil && !t.aging() {
+			return t
+		}
+		return nil
 	}
 	// The flight before this one may have landed since the caller looked.
 	if t := e.token.Load(); t.serves(w.minLife) && !t.aging() {
@@ -180,13 +191,26 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 				if t = fresh(old); t != nil {
 					return old, nil
 				}
-				if t, mintErr = a.mint(ctx, w, p); mintErr != nil {
+				t, mintErr = a.mint(ctx, w, p)
+				if aging := kept(old); aging != nil && isOutage(mintErr) {
+					a.log.Warn("a token could not be renewed; it serves on while it lives", "for", w.object(), "error", mintErr)
+					t, mintErr = aging, nil
+					return old, nil
+				}
+				if mintErr != nil {
 					return nil, mintErr
 				}
+				if a.key(w, p) != key {
+					return old, nil // it was signed for with another key, which the Signer has now
+				}
+				t.key = key
 				return t.encode()
 			})
 			if err != nil && mintErr == nil {
 				a.log.Warn("the token is not shared with other processes", "error", err)
+				if t != nil {
+					t.key = ""
+				}
 			}
 			if !ran {
 				t, mintErr = a.mint(ctx, w, p)
@@ -200,6 +224,12 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 	a.tokens.Store(key, e) // it may have been swept while we asked
 	a.sweep()
 	return t, nil
+}
+
+// isOutage reports whether a mint has failed for a cause that may pass, and not because
+// GitHub refused it.
+func isOutage(err error) bool {
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrKey) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // sweep drops the tokens that have expired, so that a process which meets many

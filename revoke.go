@@ -2,6 +2,7 @@ package ghapp
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
@@ -19,6 +20,17 @@ func (a *App) Drop(ctx context.Context, r TokenRequest, refused Secret) error {
 }
 
 func (a *App) drop(ctx context.Context, w want, refused Secret) error {
+	err := a.dropOfKey(ctx, w, refused)
+	if a.previous == nil {
+		return err
+	}
+	if before, noKey := a.before(ctx); noKey == nil { // else it never got a token
+		err = errors.Join(err, before.dropOfKey(ctx, w, refused))
+	}
+	return err
+}
+
+func (a *App) dropOfKey(ctx context.Context, w want, refused Secret) error {
 	places := make([]place, 0, 2)
 	if w.target.id != 0 {
 		places = append(places, place{Installation: w.target.id})
@@ -54,7 +66,11 @@ func (a *App) dropAt(ctx context.Context, key string, refused Secret) error {
 		return nil
 	}
 	return a.store.Update(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
-		if is(decodeToken(old)) {
+		t := decodeToken(old)
+		if t != nil && a.api.Clock.Measured() {
+			t.offset = a.api.Clock.Offset() // it may have been minted while the clock was wrong
+		}
+		if is(t) {
 			return nil, nil
 		}
 		return old, nil
@@ -67,25 +83,27 @@ func (a *App) Revoke(ctx context.Context, t *Token) error {
 	if t.refused != nil {
 		t.refused.Store(true)
 	}
-	a.tokens.Range(func(key, held any) bool {
-		current := held.(*entry).token.Load()
-		if current == nil || current.Secret.Reveal() != t.Secret.Reveal() {
-			return true
-		}
-		current.refused.Store(true)
-		if a.store != nil {
-			err := a.store.Update(ctx, key.(string), func(_ context.Context, old []byte) ([]byte, error) {
-				if kept := decodeToken(old); kept != nil && kept.Secret.Reveal() != t.Secret.Reveal() {
-					return old, nil
-				}
-				return nil, nil
-			})
-			if err != nil {
-				a.log.Warn("a revoked token stays in the cache", "error", err)
+	for _, a := range a.ofEachKey() {
+		a.tokens.Range(func(key, held any) bool {
+			current := held.(*entry).token.Load()
+			if current == nil || current.Secret.Reveal() != t.Secret.Reveal() {
+				return true
 			}
-		}
-		return true
-	})
+			current.refused.Store(true)
+			if a.store != nil {
+				err := a.store.Update(ctx, key.(string), func(_ context.Context, old []byte) ([]byte, error) {
+					if kept := decodeToken(old); kept != nil && kept.Secret.Reveal() != t.Secret.Reveal() {
+						return old, nil
+					}
+					return nil, nil
+				})
+				if err != nil {
+					a.log.Warn("a revoked token stays in the cache", "error", err)
+				}
+			}
+			return true
+		})
+	}
 	return revoke(ctx, a.api, t)
 }
 

@@ -44,6 +44,28 @@ func TestRefusedTokenIsDroppedEverywhere(t *testing.T) {
 	})
 }
 
+// A token that was minted while the clock was wrong seems to be new, until GitHub has
+// told the time.
+func TestTokenOfAWrongClockIsDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		w.gh.SetClockOffset(-20 * time.Minute)
+		first := mustToken(t, w.app(t, share), site())
+		w.gh.RevokeTokens()
+		w.gh.SetClockOffset(0)
+		app := w.app(t, share)
+		if _, err := app.Info(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		drops(t, app, site(), first)
+		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+			t.Error("it was not dropped")
+		}
+	})
+}
+
 func TestTokenOfARepositoryThatMovedIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -48,6 +48,40 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 	}
 }
 
+// Whoever revokes its tokens in the end takes none from others and leaves none to them.
+func TestOwnTokensAreNotSharedButInstallationsAre(t *testing.T) {
+	w := newWorld(t)
+	store := newMemory()
+	others := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
+	app := w.app(t, func(c *ghapp.Config) { c.Store, c.OwnTokens = store, true })
+	own := mustToken(t, app, site())
+	if again := mustToken(t, app, site()); again != own || own.Secret.Reveal() == others.Secret.Reveal() {
+		t.Error("it has no token of its own")
+	}
+	if lookUps, mints := w.count(lookUps), w.count(mints); lookUps != 1 || mints != 2 {
+		t.Errorf("%d look-ups, %d mints", lookUps, mints)
+	}
+	if err := app.Revoke(t.Context(), own); err != nil {
+		t.Error(err)
+	}
+	if kept := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site()); kept.Secret.Reveal() != others.Secret.Reveal() {
+		t.Error("the others' token is gone")
+	}
+	store.each(func(entry []byte) []byte {
+		if bytes.Contains(entry, []byte(own.Secret.Reveal())) {
+			t.Error("its token is in the store")
+		}
+		return entry
+	})
+	// And what it finds out, others need not look up again.
+	empty := newMemory()
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store, c.OwnTokens = empty, true }), site())
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = empty }), site())
+	if lookUps := w.count(lookUps); lookUps != 2 {
+		t.Errorf("%d look-ups", lookUps)
+	}
+}
+
 func TestRefusedTokenThatTheStoreCannotForgetIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

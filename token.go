@@ -90,6 +90,7 @@ type Token struct {
 
 	offset  time.Duration // what to add to the local clock to get GitHub's
 	refused *atomic.Bool  // told by whoever saw GitHub refuse it; nil in a Token of a caller's own
+	key     string        // of the entry in the Store that has it, or empty
 }
 
 // Life is how long the token has left by GitHub's clock; negative once expired.
@@ -276,7 +277,7 @@ func (a *App) key(w want, p place) string {
 		rights = "only " + w.permissions.String()
 	}
 	parts := []string{
-		"token", a.host.API, a.issuer, a.fingerprint,
+		"token", a.host.API, a.issuer, a.fingerprint(),
 		fmt.Sprint(p.Installation), fmt.Sprint(p.Repository), w.owner, scope, rights,
 	}
 	return cacheKey(append(parts, w.names...)...)

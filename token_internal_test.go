@@ -51,7 +51,7 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 	here := place{Installation: 1}
 	app := openApp(t, Config{})
 	keyed := openApp(t, Config{})
-	keyed.fingerprint = "SHA256:x"
+	keyed.fingerprint = func() string { return "SHA256:x" }
 	keys := map[string]string{}
 	add := func(name, key string) {
 		if other, taken := keys[key]; taken {

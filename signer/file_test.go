@@ -135,6 +135,20 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 	for _, row := range fileMistakes(t) {
 		provoked[row.want] = true
 	}
+	for _, row := range misbehaving {
+		provoked[row.want] = true
+	}
+	for _, row := range agentMistakes {
+		provoked[row.want] = true
+	}
+	for _, problem := range openMistakes {
+		provoked[problem] = true
+	}
+	for _, problem := range Kinds() {
+		provoked[problem] = true // TestEveryKindOfFailureIsAProblem
+	}
+	provoked[ErrChanged] = true   // TestRememberedKeyThatIsAnotherByNow
+	provoked[ErrNoProgram] = true // TestProgramThatCannotBeStarted
 	for _, p := range problems(t) {
 		if !provoked[p] {
 			t.Errorf("no test meets %q", p)

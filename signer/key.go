@@ -1,13 +1,17 @@
-// Package signer holds the private key of a GitHub App and signs with it. It
-// reads the key from a file or from text, mends what copying does to PEM, and
-// where it cannot, says what the text is instead and what to do about it.
+// Package signer signs with the private key of a GitHub App, wherever that is.
 //
-//	key, err := signer.File("app.pem")
+//	key, err := signer.Open(ctx, "ssh-agent:deploy", signer.Options{})
 //	signature, err := key.Sign(ctx, []byte("header.payload"))
 //
-// No part of a key is ever in an error, in a log or in any printed form of a
-// [Key]; those show its fingerprint. The package reads no environment variable:
-// a caller who has one passes its value to [FromText].
+// A [Key] is in this process: it was read from a file or from text, of which the
+// package mends what copying does to PEM, and where it cannot, says what the text is
+// instead and what to do about it. Other keys stay with an ssh-agent, or with a program
+// that speaks the exec protocol, and each of their signatures is checked before it is
+// used.
+//
+// No part of a key, and no PIN of a key URI, is ever in an error, in a log or in any
+// printed form of a [Signer]; those show its fingerprint. Nothing but [Open] reads an
+// environment variable or starts a program.
 package signer
 
 import (

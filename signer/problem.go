@@ -57,20 +57,45 @@ const (
 	ErrNotPath    Problem = "not a path" // the key itself, most likely
 )
 
+// The problems of a key URI, and of whoever holds the key that it names.
+const (
+	ErrScheme         Problem = "no kind of key URI that is known"
+	ErrURI            Problem = "not a key URI that can be read" // Err says why
+	ErrUnset          Problem = "not set"                        // or empty
+	ErrNoAgent        Problem = "no ssh-agent is named"
+	ErrNoProgram      Problem = "the program that reaches it cannot be started"
+	ErrNoKey          Problem = "there is no such key"
+	ErrSeveralKeys    Problem = "several keys have that name"
+	ErrPIN            Problem = "the PIN is missing, wrong or blocked"
+	ErrDenied         Problem = "access is denied"   // the credentials have expired, were revoked, or have no right to sign
+	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
+	ErrFailed         Problem = "signing failed"     // for another reason, which Err tells
+	ErrProtocol       Problem = "the answer cannot be understood"
+	ErrWrongSignature Problem = "the signature does not belong to the public key"
+	ErrChanged        Problem = "it is another key than before" // see [Signer].Public
+	ErrUnavailable    Problem = "it cannot be reached"          // Temporary
+	ErrTimeout        Problem = "no answer in time"             // Temporary
+)
+
+// Temporary reports whether it may go better later, with nothing changed here.
+func (p Problem) Temporary() bool { return p == ErrUnavailable || p == ErrTimeout }
+
 // Error makes every Problem a target of [errors.Is].
 func (p Problem) Error() string { return string(p) }
 
-// KeyError says why there is no key. It holds nothing of what was read.
+// KeyError says why there is no key, or no signature. It holds nothing of what was
+// read, and no secret of a key URI.
 type KeyError struct {
 	Problem Problem
-	// Source is where the key was looked for, "file /etc/app.pem" or what the
-	// caller of [FromText] named; empty for [Parse].
+	// Source is where the key was looked for, "file /etc/app.pem", a key URI without
+	// its secrets, or what the caller of [FromText] named; empty for [Parse].
 	Source string
 	// Err adds to Problem: the operating system's error, the length of the key.
 	// It may be nil.
 	Err error
 
 	path string // of the file, for Cure
+	cure string // where whoever found the problem knows better
 }
 
 // Error is one line: whose key cannot be used, and why.
@@ -108,6 +133,9 @@ func (e *KeyError) Cure() string {
 	file, made := "KEY", "KEY.new"
 	if e.path != "" {
 		file, made = shellQuote(e.path), shellQuote(e.path+".new")
+	}
+	if e.cure != "" {
+		return e.cure
 	}
 	switch e.Problem {
 	case ErrEmpty, ErrTruncated, ErrNoArmour:
@@ -153,9 +181,39 @@ func (e *KeyError) Cure() string {
 	case ErrUnreadable:
 		return "let the user who runs this read the file: ls -l " + file
 	case ErrTooLarge:
-		return "a key of a GitHub App has about 2 KiB: check the path"
+		return "a key of a GitHub App has about 2 KiB: check what is named"
 	case ErrNotPath:
 		return "give the path of the .pem file; the text of a key belongs where text is expected"
+	case ErrScheme:
+		return "known are " + strings.Join(Schemes(), ":, ") + ":; a file whose name has a colon is named ./NAME"
+	case ErrURI:
+		return "write the key URI as the manual has it, with percent-encoding for %, ? and what is not printable"
+	case ErrUnset:
+		return "set the variable to the PEM, in the environment of this very process; a secret that a CI system does not hand over is empty"
+	case ErrNoAgent:
+		return "start an agent, eval $(ssh-agent), or name its socket: ssh-agent:NAME?socket=/run/user/1000/gnupg/S.gpg-agent.ssh"
+	case ErrNoProgram:
+		return "check the program's name and that it can be executed"
+	case ErrNoKey:
+		return "check the key's name, and that its holder has been given the key"
+	case ErrSeveralKeys:
+		return "name the key by its fingerprint"
+	case ErrPIN:
+		return "check the PIN before the next attempt: a device blocks itself after a few wrong ones"
+	case ErrDenied:
+		return "give the identity that ghapp runs as the right to read the public key and to sign with it"
+	case ErrDeclined:
+		return "confirm when the holder of the key asks"
+	case ErrFailed:
+		return "the reason above is all that the key's holder says"
+	case ErrProtocol, ErrWrongSignature:
+		return "the program or agent does not do what it is to do: docs/signer-protocol.md says what that is"
+	case ErrChanged:
+		return "run the command again: the new key is known now"
+	case ErrUnavailable:
+		return "try again when the key's holder can be reached; tokens that are in the cache serve on"
+	case ErrTimeout:
+		return "check whether the key's holder waits for a person or for a network; --key-timeout gives it longer"
 	}
 	return ""
 }

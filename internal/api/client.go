@@ -115,6 +115,7 @@ func NewTransport(roots *x509.CertPool) *http.Transport {
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.ResponseHeaderTimeout = requestTimeout
 	t.MaxResponseHeaderBytes = 64 << 10
+	t.OnProxyConnectResponse = ledOn
 	return t
 }
 
@@ -130,6 +131,7 @@ func WithToken(token redact.Secret) Authorization {
 type request struct {
 	method string
 	path   string // below the API root, beginning with a slash, with query
+	hidden string // a credential in the path, as it stands there; "" is none
 	auth   Authorization
 	body   any // sent as JSON; nil: no body
 }
@@ -240,14 +242,14 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	sent := time.Now()
 	answer, err := c.http.Do(req.WithContext(timed))
 	if err != nil {
-		return nil, sendError(timed, req, err)
+		return nil, r.sendError(timed, req, err)
 	}
 	defer answer.Body.Close()
 	received := time.Now()
 	c.Clock.observe(answer.Header, sent, received)
-	path := withoutCredential(req, answer.Request.URL.EscapedPath())
+	path := r.withoutCredential(req, answer.Request.URL.EscapedPath())
 	for _, name := range []string{"X-GitHub-Request-Id", "X-Accepted-GitHub-Permissions"} {
-		answer.Header.Set(name, withoutCredential(req, answer.Header.Get(name)))
+		answer.Header.Set(name, r.withoutCredential(req, answer.Header.Get(name)))
 	}
 	c.Log.Debug("GitHub answered", "method", r.method, "path", path, "status", answer.StatusCode,
 		"request", answer.Header.Get("X-GitHub-Request-Id"), "took", received.Sub(sent).Round(time.Millisecond))
@@ -258,7 +260,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 		if location := answer.Header.Get("Location"); location != "" && answer.StatusCode < 400 {
 			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
 		}
-		refusal := newError(answer, []byte(withoutCredential(req, string(body))), received, c.Clock.Offset())
+		refusal := newError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
 		refusal.Method, refusal.Path = r.method, path
 		return nil, refusal
 	case out == nil:
@@ -269,7 +271,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	}
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	if err != nil {
-		return nil, sendError(timed, req, err)
+		return nil, r.sendError(timed, req, err)
 	}
 	if len(body) > maxBody {
 		return nil, &BodyError{r.method, path, fmt.Sprintf("it is larger than %d MiB", maxBody>>20)}
@@ -352,10 +354,14 @@ func (e *NetworkError) Error() string {
 func (e *NetworkError) Unwrap() error { return e.Err }
 
 // Temporary reports whether a second attempt makes sense: not for a host that
-// does not exist, nor one that speaks no TLS or has a certificate nobody trusts.
+// does not exist, nor one that speaks no TLS or has a certificate nobody trusts, nor
+// through a proxy that refuses.
 func (e *NetworkError) Temporary() bool {
 	if dns, ok := errors.AsType[*net.DNSError](e.Err); ok {
 		return !dns.IsNotFound
+	}
+	if proxy, ok := errors.AsType[*ProxyError](e.Err); ok {
+		return proxy.Status >= 500
 	}
 	_, plain := errors.AsType[tls.RecordHeaderError](e.Err)
 	return !plain && !e.Untrusted()
@@ -370,7 +376,7 @@ func (e *NetworkError) Untrusted() bool {
 // sendError turns net/http's error into ours. Its *url.Error prints the whole
 // URL, which nobody needs, and hides why the context of the request ended: the
 // caller's own did, which do tells apart, or it took too long.
-func sendError(ctx context.Context, req *http.Request, err error) error {
+func (r request) sendError(ctx context.Context, req *http.Request, err error) error {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
@@ -378,20 +384,22 @@ func sendError(ctx context.Context, req *http.Request, err error) error {
 		err = context.Cause(ctx)
 	}
 	// net/http quotes what it cannot read of an answer.
-	if text := err.Error(); withoutCredential(req, text) != text {
-		err = errors.New(withoutCredential(req, text))
+	if text := err.Error(); r.withoutCredential(req, text) != text {
+		err = errors.New(r.withoutCredential(req, text))
 	}
 	return &NetworkError{Host: req.URL.Host, Err: err}
 }
 
 // withoutCredential takes the credential of a request out of what came back: a
 // proxy that shows what it was sent shows that too.
-func withoutCredential(req *http.Request, text string) string {
-	_, secret, ok := strings.Cut(req.Header.Get("Authorization"), " ")
-	if !ok || secret == "" {
-		return text
+func (r request) withoutCredential(req *http.Request, text string) string {
+	_, secret, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	for _, secret := range []string{secret, r.hidden} {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, redact.Placeholder)
+		}
 	}
-	return strings.ReplaceAll(text, secret, redact.Placeholder)
+	return text
 }
 
 // BodyError is an answer with a good status whose body is not what GitHub

@@ -773,7 +773,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	if diff := cmp.Diff([]string{"CONNECT ghes.test:443 "}, asked); diff != "" {
 		t.Errorf("what the proxy was asked (-want +got):\n%s\n%s", diff, out)
 	}
-	if !strings.Contains(string(out), "cannot reach ghes.test: Forbidden") {
+	if !strings.Contains(string(out), "cannot reach ghes.test: the proxy "+strings.TrimPrefix(proxy.URL, "http://")+" answered 403 Forbidden") {
 		t.Errorf("the child said:\n%s", out)
 	}
 }

@@ -34,23 +34,30 @@ func (c *Clock) Assume(offset time.Duration) {
 	}
 }
 
-// observe measures the offset from an answer whose request left at sent and
-// which came at received. Date (RFC 9110 section 6.6.1) is cut to whole seconds,
-// so the server's time lies in [date, date+1s); an offset of 0 is kept wherever
-// that interval allows it, so that a right clock never jitters.
+// observe keeps what [Measure] finds.
 func (c *Clock) observe(header http.Header, sent, received time.Time) {
-	if header.Get("Age") != "" {
-		return // from a cache: the date is that of an older answer
+	offset, _, ok := Measure(header, sent, received)
+	if ok {
+		c.offset.Store(int64(offset))
+		c.measured.Store(true)
 	}
+}
+
+// Measure returns what has to be added to the local clock to get that of the server
+// whose answer came at received to a request that left at sent, and by how much that
+// may be wrong either way. Date (RFC 9110 section 6.6.1) is cut to whole seconds, so the
+// server's time lies in [date, date+1s); an offset of 0 is returned wherever that
+// interval allows it, so that a right clock never jitters. An answer without a Date, or
+// from a cache, whose date is that of an older one, measures nothing.
+func Measure(header http.Header, sent, received time.Time) (offset, uncertain time.Duration, ok bool) {
 	date, err := http.ParseTime(header.Get("Date"))
-	if err != nil {
-		return
+	if err != nil || header.Get("Age") != "" {
+		return 0, 0, false
 	}
 	least, most := date.Sub(received), date.Add(time.Second).Sub(sent)
-	offset := time.Duration(0)
+	uncertain = (most - least) / 2
 	if least > 0 || most < 0 {
 		offset = (least + most) / 2
 	}
-	c.offset.Store(int64(offset))
-	c.measured.Store(true)
+	return offset, uncertain, true
 }

@@ -89,6 +89,31 @@ func (c *Client) App(ctx context.Context, auth Authorization) (*App, error) {
 	return &app, err
 }
 
+// NamedApp is GET /apps/{slug}. Without authorization GitHub answers for public Apps
+// alone.
+func (c *Client) NamedApp(ctx context.Context, slug string) (*App, error) {
+	var app App
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/apps/" + url.PathEscape(slug)}, &app)
+	return &app, err
+}
+
+// Registration is the answer of POST /app-manifests/{code}/conversions. The client
+// secret and the webhook's, which come with it, are not read.
+type Registration struct {
+	App
+	PEM string `json:"pem"`
+}
+
+// ConvertManifest is POST /app-manifests/{code}/conversions, which GitHub answers once
+// for each code. The registration holds the private key in the open: the caller moves
+// it into a Secret at once.
+func (c *Client) ConvertManifest(ctx context.Context, code redact.Secret) (*Registration, error) {
+	var made Registration
+	hidden := url.PathEscape(code.Reveal())
+	_, err := c.do(ctx, request{method: http.MethodPost, path: "/app-manifests/" + hidden + "/conversions", hidden: hidden}, &made)
+	return &made, err
+}
+
 // Installation is GET /app/installations/{id}.
 func (c *Client) Installation(ctx context.Context, auth Authorization, id int64) (*Installation, error) {
 	var found Installation

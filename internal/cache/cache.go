@@ -7,6 +7,8 @@
 // Writers exclude each other with file locks that the kernel releases when their
 // process ends.
 //
+// Beside the entries stand the answers of [Files.KeepAnswer], which rest on them.
+//
 // Files are not synced to the disk: after a power cut an entry may be empty or
 // damaged. What the bytes mean is not known here, so whoever reads them treats
 // what cannot be decoded as if there were none, which costs one request to GitHub.
@@ -131,6 +133,27 @@ func (f *Files) Update(ctx context.Context, key string, fn func(ctx context.Cont
 	return err
 }
 
+// Put stores an entry without waiting for those who update it: of two writers, the
+// last one counts. It is for what is right whoever writes it, and it may be called
+// inside of an Update.
+func (f *Files) Put(ctx context.Context, key string, entry []byte) error {
+	if err := checkKey(key); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("write to the cache: %w", err)
+	}
+	root, err := f.ensure()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	if err := write(root, key, entry); err != nil {
+		return &StoreError{Op: "write to", Dir: f.dir, Ran: true, Err: err}
+	}
+	return nil
+}
+
 // updating marks the context that an update of this store gives to fn.
 type updating struct{ *Files }
 
@@ -168,38 +191,44 @@ func (f *Files) update(ctx context.Context, root *os.Root, key string, fn func(c
 // read returns the bytes of an entry; nil without an error means that there is
 // none, or none to be believed.
 func read(root *os.Root, key string) ([]byte, error) {
+	entry, _, err := readFile(root, key)
+	return entry, err
+}
+
+// readFile is read, and tells what file it was.
+func readFile(root *os.Root, key string) ([]byte, fs.FileInfo, error) {
 	named, err := root.Lstat(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// A link is never followed, and a pipe would block.
 	if !named.Mode().IsRegular() {
-		return nil, nil
+		return nil, nil, nil
 	}
 	file, err := root.Open(key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer file.Close()
 	// The file that was opened, which may have come since.
 	info, err := file.Stat()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if !info.Mode().IsRegular() || ofAnother(info) || openToOthers(info) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	entry, err := io.ReadAll(io.LimitReader(file, MaxEntry+1))
 	if err != nil || len(entry) > MaxEntry {
-		return nil, err
+		return nil, nil, err
 	}
-	return entry, nil
+	return entry, info, nil
 }
 
 // write puts an entry in place of the old one, in one step.

@@ -1,0 +1,76 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestProxyThatDoesNotLeadOnIsNamed(t *testing.T) {
+	for status, temporary := range map[int]bool{http.StatusProxyAuthRequired: false, http.StatusForbidden: false, http.StatusBadGateway: true} {
+		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
+		defer proxy.Close()
+		address, err := url.Parse(proxy.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		address.User = url.UserPassword("corp", "s3cret")
+		transport := NewTransport(nil)
+		transport.Proxy = http.ProxyURL(address)
+		client, err := New(Options{Host: Host{API: "https://api.github.test"}, Transport: transport, UserAgent: "test", MaxWait: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.App(t.Context(), nil)
+		refused, ok := errors.AsType[*ProxyError](err)
+		if !ok || refused.Status != status || refused.Proxy != address.Host {
+			t.Fatalf("%d: %v", status, err)
+		}
+		if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, "corp") || !strings.Contains(text, "the proxy "+address.Host) {
+			t.Errorf("%d: %s", status, text)
+		}
+		network, _ := errors.AsType[*NetworkError](err)
+		if network.Temporary() != temporary {
+			t.Errorf("%d: a second attempt makes sense: %t", status, network.Temporary())
+		}
+	}
+}
+
+func TestProxyThatRefusesIsNotAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		client, err := New(Options{Host: Host{API: "https://api.github.test"}, UserAgent: "test", Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+			asked.Add(1)
+			return nil, &ProxyError{Proxy: "proxy.test:3128", Status: http.StatusProxyAuthRequired}
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if _, err := client.App(context.WithoutCancel(t.Context()), nil); err == nil || asked.Load() != 1 || time.Since(begun) != 0 {
+			t.Errorf("%v after %d attempts in %s", err, asked.Load(), time.Since(begun))
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestMeasuringSaysHowCertainItIs(t *testing.T) {
+	sent := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	header := http.Header{"Date": {sent.Add(5 * time.Minute).Format(http.TimeFormat)}}
+	for round, want := range map[time.Duration]time.Duration{0: 500 * time.Millisecond, 3 * time.Second: 2 * time.Second} {
+		offset, uncertain, ok := Measure(header, sent, sent.Add(round))
+		if !ok || uncertain != want || (offset-5*time.Minute).Abs() > uncertain {
+			t.Errorf("after %s: %s, give or take %s, %t", round, offset, uncertain, ok)
+		}
+	}
+}

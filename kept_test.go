@@ -1,0 +1,65 @@
+package ghapp_test
+
+import (
+	"bytes"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+// What Kept promises of a store is what a new process makes of it.
+func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
+	for _, ahead := range []time.Duration{0, -3 * time.Hour, 3 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			w.gh.SetClockOffset(ahead)
+			store := newMemory()
+			share := func(c *ghapp.Config) { c.Store = store }
+			minted := mustToken(t, w.app(t, share), site())
+			read := mustToken(t, w.app(t, share), site())
+			key, from, until := minted.Kept()
+			if entry, err := store.Get(t.Context(), key); err != nil || !bytes.Contains(entry, []byte(minted.Secret.Reveal())) {
+				t.Errorf("%s: the entry under %q is %q, %v", ahead, key, entry, err)
+			}
+			if k, f, u := read.Kept(); k != key || f.Sub(from).Abs() > time.Second || u.Sub(until).Abs() > time.Second {
+				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead, f, u, k, from, until, key)
+			}
+			_, from, until = read.Kept() // what follows is about the entry
+			time.Sleep(time.Until(from) - time.Millisecond)
+			if !read.Young() {
+				t.Errorf("%s: it is not young before", ahead)
+			}
+			time.Sleep(time.Millisecond)
+			if read.Young() {
+				t.Errorf("%s: it is young from then on", ahead)
+			}
+			for _, step := range []struct {
+				at    time.Time
+				mints int
+			}{{until.Add(-time.Millisecond), 1}, {until, 2}} {
+				time.Sleep(time.Until(step.at))
+				token := mustToken(t, w.app(t, share), site())
+				if mints := w.gh.Mints(); mints != step.mints || (token.Secret.Reveal() == read.Secret.Reveal()) != (mints == 1) {
+					t.Errorf("%s: %d mints %s before the end, want %d", ahead, mints, time.Until(until), step.mints)
+				}
+			}
+		})
+	}
+}
+
+func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
+	for name, change := range map[string]func(*ghapp.Config){
+		"no store":                 func(*ghapp.Config) {},
+		"tokens of its own":        func(c *ghapp.Config) { c.Store, c.OwnTokens = newMemory(), true },
+		"one that is not written":  func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), after: errors.New("full")} },
+		"one that is never locked": func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")} },
+	} {
+		w := newWorld(t)
+		if key, _, _ := mustToken(t, w.app(t, change), site()).Kept(); key != "" {
+			t.Errorf("%s: kept under %q", name, key)
+		}
+	}
+}

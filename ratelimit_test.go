@@ -1,0 +1,61 @@
+package ghapp_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func TestRateLimitIsTheInstallations(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(t)
+	token, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, err := app.RateLimit(t.Context(), token)
+	if err != nil || before.Limit != 5000 || before.Remaining != 5000 || before.Unlimited {
+		t.Fatalf("%+v, %v", before, err)
+	}
+	if left := time.Until(before.Reset); left < 59*time.Minute || left > time.Hour+time.Second {
+		t.Errorf("it is refilled in %s", left)
+	}
+	for _, err := range app.Repositories(t.Context(), token) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	after, err := app.RateLimit(t.Context(), token)
+	if err != nil || after.Remaining != 4999 {
+		t.Errorf("%+v, %v: to ask costs nothing, and to list one", after, err)
+	}
+}
+
+func TestServerWithoutRateLimit(t *testing.T) {
+	w := newWorld(t)
+	w.gh.SetRateLimit(-1)
+	app := w.app(t)
+	token, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limit, err := app.RateLimit(t.Context(), token)
+	if err != nil || !limit.Unlimited {
+		t.Errorf("%+v, %v", limit, err)
+	}
+}
+
+func TestRateLimitOfARevokedToken(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
+	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: ghapp.NewSecret("ghs_nobodys"), MintedAt: time.Now().Add(-time.Hour)})
+	if !errors.Is(err, ghapp.ErrTokenRefused) {
+		t.Errorf("%v", err)
+	}
+	if e, ok := errors.AsType[*ghapp.Error](err); !ok || e.Status != http.StatusUnauthorized {
+		t.Errorf("%v", err)
+	}
+}

@@ -1,0 +1,298 @@
+package ghapp_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
+)
+
+// laterKey is one that the App of a world does not have.
+var laterKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+// withTwoKeys has a newest key that GitHub does not know, and the world's before it.
+// opened counts how often that is opened.
+func withTwoKeys(opened *atomic.Int32) func(*ghapp.Config) {
+	return func(c *ghapp.Config) {
+		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) {
+			opened.Add(1)
+			return ghapp.FromCryptoSigner(testKey()), nil
+		}
+		c.Signer = ghapp.FromCryptoSigner(laterKey())
+	}
+}
+
+func fingerprintOf(t *testing.T, w *world, key *rsa.PrivateKey) string {
+	t.Helper()
+	return w.app(t, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(key) }).Fingerprint()
+}
+
+func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var opened atomic.Int32
+		var log logBuffer
+		app := w.app(t, withTwoKeys(&opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
+		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
+		if app.Fingerprint() != newest || app.RefusedKey() != "" || opened.Load() != 0 {
+			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Fingerprint(), app.RefusedKey(), opened.Load())
+		}
+		var group sync.WaitGroup
+		for range 20 {
+			group.Go(func() { mustToken(t, app, site()) })
+			group.Go(func() {
+				if _, err := app.Info(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+		if app.Fingerprint() != older || app.RefusedKey() != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
+			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Fingerprint(), app.RefusedKey(), opened.Load(), w.gh.Mints())
+		}
+		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 || !strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
+			t.Errorf("the log: %s", log.String())
+		}
+		if _, err := app.FindInstallation(t.Context(), "acme"); err != nil {
+			t.Error(err)
+		}
+		listed := 0
+		for _, err := range app.Installations(t.Context()) {
+			if err != nil {
+				t.Error(err)
+			}
+			listed++
+		}
+		if token, err := app.TokenSource(site()).Token(t.Context()); err != nil || listed != 1 {
+			t.Errorf("%v, %v, %d installations", token, err, listed)
+		}
+
+		// GitHub gets to know the newest key, which is tried again after a minute.
+		w.registration.AddKey(&laterKey().PublicKey)
+		time.Sleep(2 * time.Minute)
+		mustToken(t, app, site())
+		if app.Fingerprint() != newest || app.RefusedKey() != "" || w.gh.Mints() != 2 {
+			t.Errorf("%s in use, %q refused, %d mints", app.Fingerprint(), app.RefusedKey(), w.gh.Mints())
+		}
+	})
+}
+
+func TestRefusalOfTheNewestKeyIsSharedForAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var opened atomic.Int32
+		store := newMemory()
+		shared := func(c *ghapp.Config) { c.Store = store }
+		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		w.gh.ResetRequests()
+		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		if calls := w.calls(); len(calls) != 0 {
+			t.Errorf("another process asked %v", calls)
+		}
+		time.Sleep(2 * time.Minute)
+		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		if calls := w.calls(); len(calls) != 1 || w.gh.Mints() != 1 {
+			t.Errorf("after two minutes another process asked %v", calls)
+		}
+	})
+}
+
+func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
+	w := newWorld(t)
+	var opened atomic.Int32
+	store := newMemory()
+	shared := func(c *ghapp.Config) { c.Store = store }
+	token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+	if again := mustToken(t, w.app(t, shared), site()); again.Secret.Reveal() != token.Secret.Reveal() {
+		t.Error("an App with the key before alone has not got its token")
+	}
+	w.registration.AddKey(&laterKey().PublicKey)
+	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(laterKey()) })
+	if again := mustToken(t, newest, site()); again.Secret.Reveal() == token.Secret.Reveal() {
+		t.Error("an App with the newest key alone has got a token of the key before")
+	}
+}
+
+func TestBothKeysRefused(t *testing.T) {
+	w := newWorld(t)
+	var opened atomic.Int32
+	app := w.app(t, withTwoKeys(&opened))
+	w.registration.RemoveKeys()
+	_, err := app.Token(t.Context(), site())
+	wantKind(t, err, ghapp.ErrKeyMismatch)
+	if app.RefusedKey() != "" {
+		t.Error("the newest key is said to be refused in favour of another")
+	}
+}
+
+func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
+	w := newWorld(t)
+	var log logBuffer
+	app := w.app(t, func(c *ghapp.Config) {
+		c.Signer, c.Log = ghapp.FromCryptoSigner(laterKey()), logTo(&log)
+		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
+	})
+	_, err := app.Token(t.Context(), site())
+	wantKind(t, err, ghapp.ErrKeyMismatch)
+	if len(log.lines("it is gone")) == 0 {
+		t.Errorf("the log: %s", log.String())
+	}
+}
+
+func TestOtherRefusalsLeaveThePreviousKeyAlone(t *testing.T) {
+	w := newWorld(t)
+	var opened atomic.Int32
+	app := w.app(t, func(c *ghapp.Config) {
+		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) {
+			opened.Add(1)
+			return c.Signer, nil
+		}
+	})
+	w.installation.Suspend()
+	_, err := app.Token(t.Context(), site())
+	wantKind(t, err, ghapp.ErrSuspended)
+	if opened.Load() != 0 {
+		t.Error("the previous key was opened")
+	}
+}
+
+func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var opened atomic.Int32
+		store := newMemory()
+		shared := func(c *ghapp.Config) { c.Store = store }
+		token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		time.Sleep(30 * time.Second) // it is not young any more
+		if err := w.app(t, withTwoKeys(&opened), shared).Drop(t.Context(), site(), token.Secret); err != nil {
+			t.Fatal(err)
+		}
+		app := w.app(t, withTwoKeys(&opened), shared)
+		second := mustToken(t, app, site())
+		if second.Secret.Reveal() == token.Secret.Reveal() {
+			t.Error("a token that was refused is handed out")
+		}
+		if err := app.Revoke(t.Context(), second); err != nil {
+			t.Fatal(err)
+		}
+		if third := mustToken(t, app, site()); third.Secret.Reveal() == second.Secret.Reveal() {
+			t.Error("a token that was revoked is handed out")
+		}
+	})
+}
+
+// alias is a Signer whose key becomes another one, which it finds out when it signs.
+type alias struct {
+	mu         sync.Mutex
+	told, real *rsa.PrivateKey
+	failing    error
+	signed     int
+}
+
+func (a *alias) Public() crypto.PublicKey {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return &a.told.PublicKey
+}
+
+func (a *alias) Sign(_ context.Context, message []byte) ([]byte, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failing != nil {
+		return nil, a.failing
+	}
+	if a.told != a.real {
+		a.told = a.real
+		return nil, errors.New("it is another key by now")
+	}
+	a.signed++
+	digest := sha256.Sum256(message)
+	return rsa.SignPKCS1v15(nil, a.real, crypto.SHA256, digest[:])
+}
+
+// A Signer that finds out that its key is another one is asked once more, and what it
+// signed for does not stand under the key that it had.
+func TestSignerWhoseKeyBecomesAnother(t *testing.T) {
+	w := newWorld(t)
+	w.registration.AddKey(&laterKey().PublicKey)
+	store := newMemory()
+	// Where the App is installed is known, so that nothing is signed before the mint.
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
+	s := &alias{told: testKey(), real: laterKey()}
+	app := w.app(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
+	token := mustToken(t, app, site())
+	if got := fingerprintOf(t, w, laterKey()); app.Fingerprint() != got {
+		t.Errorf("fingerprint %s, want %s", app.Fingerprint(), got)
+	}
+	before := w.app(t, func(c *ghapp.Config) { c.Store = store }) // with testKey
+	if again := mustToken(t, before, site()); again.Secret.Reveal() == token.Secret.Reveal() {
+		t.Error("a token of the new key stands under the old one")
+	}
+}
+
+// A token near its end is handed out by another process while nothing can be signed.
+func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
+	for name, test := range map[string]struct {
+		failing error
+		fault   *githubtest.Fault
+	}{
+		"signer":                  {failing: errors.New("the key service is down")},
+		"GitHub":                  {fault: &githubtest.Fault{Match: githubtest.MintPattern, Status: 503}},
+		"nobody":                  {},
+		"not down, but a refusal": {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				store := newMemory()
+				var log logBuffer
+				s := &alias{told: testKey(), real: testKey()}
+				shared := func(c *ghapp.Config) { c.Signer, c.Store, c.Log, c.MaxWait = s, store, logTo(&log), -1 }
+				token := mustToken(t, w.app(t, shared), site())
+				time.Sleep(57 * time.Minute)
+				s.failing = test.failing
+				if strings.Contains(name, "refusal") {
+					w.installation.Suspend()
+				}
+				if test.fault != nil {
+					w.fault(t, *test.fault)
+				}
+				again, err := w.app(t, shared).Token(t.Context(), site())
+				if strings.Contains(name, "refusal") {
+					wantKind(t, err, ghapp.ErrSuspended)
+					return
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				same := again.Secret.Reveal() == token.Secret.Reveal()
+				if down := test.failing != nil || test.fault != nil; same != down {
+					t.Errorf("the old token is handed out: %v", same)
+				} else if told := len(log.lines("it serves on while it lives")) > 0; told != down {
+					t.Errorf("it is told: %v\n%s", told, log.String())
+				}
+				time.Sleep(4 * time.Minute)
+				if _, err := w.app(t, shared).Token(t.Context(), site()); (err == nil) != (name == "nobody") {
+					t.Errorf("after its end: %v", err)
+				}
+			})
+		})
+	}
+}
