@@ -1,40 +1,31 @@
 package agent
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"net"
 	"os"
-	"syscall"
-	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // ErrUnavailable says that a socket cannot be connected to: it does not exist,
 // or the process that made it is gone.
-var ErrUnavailable = errors.New("no agent")
+var ErrUnavailable = wire.ErrUnavailable
 
 // ErrHungUp says that the agent closed the connection without a whole answer, as one
 // does that is killed.
-var ErrHungUp = errors.New("hung up before it answered")
+var ErrHungUp = wire.ErrHungUp
 
 // RefusedError is the answer of an agent that is responsible for a request and
-// will not give a credential.
-type RefusedError struct {
-	Reason string // one line, without control characters
-}
-
-// Error returns the reason.
-func (e *RefusedError) Error() string { return e.Reason }
+// will not give a credential. Its field Reason is one line, without control
+// characters, and its text.
+type RefusedError = wire.RefusedError
 
 // Client is a connection to an agent. It serves for one [Client.Ask].
-type Client struct{ conn net.Conn }
+type Client struct{ conn wire.Conn }
 
 // Dial connects to the agent that listens on the socket path. It does not wait:
 // the system connects at once or not at all.
@@ -51,20 +42,9 @@ func Dial(path string) (*Client, error) {
 }
 
 func dial(path string, uid int) (*Client, error) {
-	err := checkOwner(path, uid)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
+	conn, err := wire.Dial(path, uid)
 	if err != nil {
 		return nil, err
-	}
-	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Net: "unix", Name: path})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-	}
-	if err := checkPeer(conn, uid); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return &Client{conn}, nil
 }
@@ -76,59 +56,25 @@ func dial(path string, uid int) (*Client, error) {
 // The error is a [*RefusedError] if the agent refused; otherwise the exchange
 // failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
 func (c *Client) Ask(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
-	question, err := frameOf(string(operation), request)
-	if err != nil {
-		c.Close()
-		return nil, fmt.Errorf("agent: %w", err)
-	}
-	answer, err := c.exchange(ctx, question)
-	if err != nil {
-		return nil, err
-	}
-	found, err := credential.Parse(bytes.NewReader(answer.body))
+	answer, err := wire.Ask(ctx, c.conn, operation, request)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	return found, nil
+	return answer, nil
 }
 
 // exchange sends the question, waits for the answer that is no refusal, and closes c.
-func (c *Client) exchange(ctx context.Context, question frame) (frame, error) {
-	defer c.Close()
-	stop := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	answer, err := c.roundTrip(question)
-	switch {
-	case err == nil:
-		return answer, nil
-	case ctx.Err() != nil:
-		err = fmt.Errorf("no answer: %w", context.Cause(ctx))
-	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
-		err = fmt.Errorf("%w: %w", ErrHungUp, err)
-	}
-	return frame{}, fmt.Errorf("agent: %w", err)
-}
-
-func (c *Client) roundTrip(question frame) (frame, error) {
-	if err := question.writeTo(c.conn); err != nil {
-		return frame{}, err
-	}
-	answer, err := readFrame(bufio.NewReader(c.conn))
+func (c *Client) exchange(ctx context.Context, question wire.Frame) (wire.Frame, error) {
+	answer, err := wire.Do(ctx, c.conn, question)
 	if err != nil {
-		return frame{}, err
+		return wire.Frame{}, fmt.Errorf("agent: %w", err)
 	}
-	switch answer.word {
-	case wordOK:
-		return answer, nil
-	case wordRefused:
-		return frame{}, &RefusedError{oneLine(string(answer.body))}
-	}
-	return frame{}, errFrame
+	return answer, nil
 }
 
 // Close ends the connection. Closing again does nothing.
 func (c *Client) Close() error {
-	if err := c.conn.Close(); !errors.Is(err, net.ErrClosed) {
+	if err := c.conn.Close(); !errors.Is(err, net.ErrClosed) && !errors.Is(err, os.ErrClosed) {
 		return err
 	}
 	return nil
@@ -142,3 +88,17 @@ func Ask(ctx context.Context, path string, operation credential.Operation, reque
 	}
 	return c.Ask(ctx, operation, request)
 }
+
+// SocketPath returns where the one agent of a user listens: ghapp/agent.sock in the
+// first of these directories that there is.
+//
+//   - $XDG_RUNTIME_DIR, if it is this user's: a program that sudo started may have
+//     another's
+//   - /run/user/UID, where systemd puts it for those who have no such variable
+//   - $XDG_CACHE_HOME, and where that is not set, ~/.cache, ~/Library/Caches on macOS
+//     and %LocalAppData% on Windows
+//
+// The environment is read by lookup, as by os.LookupEnv; a directory in it that is
+// not absolute counts as not set, as the XDG Base Directory Specification asks. The
+// result is "" where there is none at all.
+func SocketPath(lookup func(string) (string, bool)) string { return wire.SocketPath(lookup) }

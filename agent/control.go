@@ -3,6 +3,8 @@ package agent
 import (
 	"context"
 	"errors"
+
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // Controller is a [Handler] that also answers questions about itself. A Handler
@@ -19,14 +21,14 @@ type Controller interface {
 }
 
 // control answers the requests that are none of git's.
-func control(ctx context.Context, question frame, h Handler) frame {
+func control(ctx context.Context, question wire.Frame, h Handler) wire.Frame {
 	c, ok := h.(Controller)
-	var answer frame
+	var answer wire.Frame
 	var err error
 	switch {
-	case ok && question.word == wordStatus:
-		answer.body, err = c.Status(ctx)
-	case ok && question.word == wordStop:
+	case ok && question.Word == wordStatus:
+		answer.Body, err = c.Status(ctx)
+	case ok && question.Word == wordStop:
 		err = c.Stop(ctx)
 	default:
 		err = errors.New("unknown operation")
@@ -34,21 +36,21 @@ func control(ctx context.Context, question frame, h Handler) frame {
 	if err != nil {
 		return refusal(err)
 	}
-	answer.word = wordOK
+	answer.Word = wire.OK
 	return answer
 }
 
 // Status asks the agent to describe itself; the answer is JSON. Errors are those of
 // [Client.Ask]. It closes c.
 func (c *Client) Status(ctx context.Context) ([]byte, error) {
-	answer, err := c.exchange(ctx, frame{word: wordStatus})
-	return answer.body, err
+	answer, err := c.exchange(ctx, wire.Frame{Word: wordStatus})
+	return answer.Body, err
 }
 
 // Stop asks the agent to end. When it returns without an error, the agent listens no
 // more, and another one can be started; it still finishes what it is doing. Errors
 // are those of [Client.Ask]. It closes c.
 func (c *Client) Stop(ctx context.Context) error {
-	_, err := c.exchange(ctx, frame{word: wordStop})
+	_, err := c.exchange(ctx, wire.Frame{Word: wordStop})
 	return err
 }

@@ -3,30 +3,12 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
 	"strings"
 	"testing"
 )
-
-// controlled is a Controller.
-type controlled struct {
-	handlerFunc
-	status string
-	err    error
-	stop   func()
-}
-
-func (c controlled) Status(context.Context) ([]byte, error) { return []byte(c.status), c.err }
-
-func (c controlled) Stop(context.Context) error {
-	if c.stop != nil {
-		c.stop()
-	}
-	return c.err
-}
 
 func TestControlAnswersRawBytes(t *testing.T) {
 	willing := controlled{status: `{"pid":1}`}

@@ -101,7 +101,7 @@ func TestManyAskAtOnce(t *testing.T) {
 		return &credential.Credential{Username: about.Path}, nil
 	}))
 	var asking sync.WaitGroup
-	for i := range 4 * maxExchanges {
+	for i := range 4 * maxCredentials {
 		asking.Go(func() {
 			path := fmt.Sprint("acme/", i)
 			got, err := Ask(t.Context(), l.Path(), credential.Get, &credential.Credential{Path: path})

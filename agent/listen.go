@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // maxPath is the longest name a socket may have in bytes: sun_path holds 104
@@ -77,7 +79,8 @@ func listenUnder(parent string) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	remove := sync.OnceValue(func() error { return os.RemoveAll(dir) })
+	// What else is there by then, in a parent where anybody can put it, is not ours.
+	remove := sync.OnceValue(func() error { return os.Remove(dir) })
 	path := filepath.Join(dir, "agent")
 	socket, err := listenAt(path)
 	if err != nil {
@@ -201,7 +204,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := checkPeer(conn, l.uid); err == nil {
+		if err := wire.CheckPeer(conn, l.uid); err == nil {
 			return conn, nil
 		}
 		conn.Close()

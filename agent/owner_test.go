@@ -45,6 +45,24 @@ func TestSocketIsPrivate(t *testing.T) {
 	}
 }
 
+// In a parent where others can move the directory and put another in its place.
+func TestCloseRemovesNothingThatIsNotItsOwn(t *testing.T) {
+	l, err := Listen(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := filepath.Join(filepath.Dir(l.Path()), "theirs")
+	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err == nil || !strings.Contains(err.Error(), filepath.Dir(theirs)) {
+		t.Errorf("Close() = %v", err)
+	}
+	if _, err := os.Lstat(theirs); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestListenTakesTheFirstParentThatServes(t *testing.T) {
 	short, err := os.MkdirTemp("/tmp", "s")
 	if err != nil {

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 const (
-	// maxExchanges is how many connections are served at once; the system holds
-	// the others back. git asks for one credential per process, and a recursive
-	// clone runs a handful of processes.
-	maxExchanges = 64
+	// maxCredentials is how many questions of git's are worked on at once; those
+	// beyond it wait for their turn. git asks for one credential per process, and a
+	// recursive clone runs a handful of processes. Who asks the agent about itself
+	// waits for none of them: it may want to know why they take so long.
+	maxCredentials = 64
 	// requestTimeout is how long a client may take to say what it wants, and
 	// answerTimeout how long to take the answer.
 	requestTimeout = 30 * time.Second
@@ -37,8 +39,9 @@ type Handler interface {
 }
 
 // Serve answers the clients of l with h until l is closed, when the exchanges
-// that run are finished, or ctx ends, when they are broken off. It closes l and
-// returns when the last of them is over. The error is nil unless l failed.
+// that run are finished, or ctx ends, when they are broken off: their clients get no
+// answer, and so can ask elsewhere. It closes l and returns when the last exchange is
+// over. The error is nil unless l failed.
 func Serve(ctx context.Context, l *Listener, h Handler) error { return serve(ctx, l, h) }
 
 func serve(ctx context.Context, l net.Listener, h Handler) error {
@@ -52,23 +55,18 @@ func serve(ctx context.Context, l net.Listener, h Handler) error {
 	defer exchanges.Wait()
 	defer stopListening()
 
-	free := make(chan struct{}, maxExchanges)
+	b := bounded{h, make(chan struct{}, maxCredentials)}
 	for {
-		free <- struct{}{}
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			exchanges.Go(func() {
-				defer func() { <-free }()
-				exchange(ctx, listening, conn, h)
-			})
+			exchanges.Go(func() { exchange(ctx, listening, conn, b) })
 			continue
 		case errors.Is(err, net.ErrClosed):
 			return nil
 		case !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE):
 			return err
 		}
-		<-free
 		select {
 		case <-time.After(acceptPause):
 		case <-ctx.Done():
@@ -76,9 +74,26 @@ func serve(ctx context.Context, l net.Listener, h Handler) error {
 	}
 }
 
+// bounded is a Handler with places for those who ask it for a credential.
+type bounded struct {
+	Handler
+	places chan struct{}
+}
+
+// Credential waits for a place.
+func (b bounded) Credential(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+	select {
+	case b.places <- struct{}{}:
+		defer func() { <-b.places }()
+		return b.Handler.Credential(ctx, operation, request)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // exchange serves one connection. Nobody can be told of a failure here: the
 // client is the only one concerned, and it is gone.
-func exchange(ctx, listening context.Context, conn net.Conn, h Handler) {
+func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 	ctx, hangUp := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -88,11 +103,11 @@ func exchange(ctx, listening context.Context, conn net.Conn, h Handler) {
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	stop := context.AfterFunc(listening, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	input := bufio.NewReader(conn)
-	question, err := readFrame(input)
+	question, err := wire.Read(input)
 	if !stop() {
 		return
 	}
-	var answer frame
+	var answer wire.Frame
 	switch {
 	case err == nil:
 		conn.SetReadDeadline(time.Time{})
@@ -101,39 +116,42 @@ func exchange(ctx, listening context.Context, conn net.Conn, h Handler) {
 			input.ReadByte()
 			hangUp()
 		})
-		answer = answerTo(ctx, question, h)
-	case errors.Is(err, errVersion), errors.Is(err, errFrame), errors.Is(err, errSize):
+		answer = answerTo(ctx, question, b)
+		if ctx.Err() != nil {
+			return
+		}
+	case errors.Is(err, wire.ErrVersion), errors.Is(err, wire.ErrFrame), errors.Is(err, wire.ErrSize):
 		answer = refusal(err)
 	default:
 		return
 	}
 	conn.SetWriteDeadline(time.Now().Add(answerTimeout))
-	answer.writeTo(conn)
+	answer.Write(conn)
 }
 
-func answerTo(ctx context.Context, question frame, h Handler) frame {
-	operation := credential.Operation(question.word)
+func answerTo(ctx context.Context, question wire.Frame, b bounded) wire.Frame {
+	operation := credential.Operation(question.Word)
 	switch operation {
 	case credential.Get, credential.Store, credential.Erase:
 	default:
-		return control(ctx, question, h)
+		return control(ctx, question, b.Handler)
 	}
-	request, err := credential.Parse(bytes.NewReader(question.body))
+	request, err := credential.Parse(bytes.NewReader(question.Body))
 	if err != nil {
 		return refusal(err)
 	}
-	found, err := h.Credential(ctx, operation, request)
+	found, err := b.Credential(ctx, operation, request)
 	if err != nil {
 		return refusal(err)
 	}
-	answer, err := frameOf(wordOK, found)
+	answer, err := wire.Of(wire.OK, found)
 	if err != nil {
 		return refusal(err)
 	}
 	return answer
 }
 
-func refusal(reason error) frame {
-	text := oneLine(reason.Error())
-	return frame{wordRefused, []byte(text[:min(len(text), credential.MaxLine)])}
+func refusal(reason error) wire.Frame {
+	text := wire.OneLine(reason.Error())
+	return wire.Frame{Word: wire.Refused, Body: []byte(text[:min(len(text), credential.MaxLine)])}
 }

@@ -51,6 +51,23 @@ func (p *pipes) dial() net.Conn {
 	return ours
 }
 
+// controlled is a Controller.
+type controlled struct {
+	handlerFunc
+	status string
+	err    error
+	stop   func()
+}
+
+func (c controlled) Status(context.Context) ([]byte, error) { return []byte(c.status), c.err }
+
+func (c controlled) Stop(context.Context) error {
+	if c.stop != nil {
+		c.stop()
+	}
+	return c.err
+}
+
 func TestSilentClientIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newPipes()
@@ -191,9 +208,9 @@ func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
 		}))
 	}()
 	go func() { <-called; cancel() }()
-	var refused *RefusedError
-	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.As(err, &refused) {
-		t.Errorf("Ask() = %v", err)
+	// A refusal would keep the client from asking anybody else.
+	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.Is(err, ErrHungUp) {
+		t.Errorf("Ask() = %v, want ErrHungUp", err)
 	}
 	if err := <-served; err != nil {
 		t.Error(err)
@@ -206,39 +223,101 @@ func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
 	}
 }
 
-func TestExchangesAtOnceAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := newPipes()
-		var running, most atomic.Int64
-		finish := make(chan struct{})
-		var all sync.WaitGroup
-		all.Go(func() {
-			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
-				most.Store(max(most.Load(), running.Add(1)))
-				<-finish
-				running.Add(-1)
-				return nil, nil
-			}))
+// crowd is more clients than are worked for at once, each of whom waits.
+type crowd struct {
+	*pipes
+	served, asking sync.WaitGroup
+	running, most  atomic.Int64
+	called         atomic.Int64
+	finish         chan struct{} // lets all who are worked for have their answer
+}
+
+const beyond = 5 // of a crowd, who wait for their turn
+
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	c := &crowd{pipes: newPipes(), finish: make(chan struct{})}
+	h := handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+		c.called.Add(1)
+		c.most.Store(max(c.most.Load(), c.running.Add(1)))
+		<-c.finish
+		c.running.Add(-1)
+		return nil, nil
+	})
+	c.served.Go(func() {
+		if err := serve(t.Context(), c.pipes, controlled{handlerFunc: h, status: "{}", stop: func() { c.Close() }}); err != nil {
+			t.Error(err)
+		}
+	})
+	for range maxCredentials + beyond {
+		c.asking.Go(func() {
+			if _, err := (&Client{c.dial()}).Ask(t.Context(), credential.Get, request); err != nil {
+				t.Error(err)
+			}
 		})
-		var asking sync.WaitGroup
-		for range maxExchanges + 5 {
-			asking.Go(func() {
-				if _, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request); err != nil {
-					t.Error(err)
-				}
-			})
+	}
+	synctest.Wait()
+	return c
+}
+
+func TestQuestionsWorkedOnAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t)
+		if got := c.running.Load(); got != maxCredentials {
+			t.Errorf("%d are worked on, want %d", got, maxCredentials)
 		}
+		close(c.finish)
+		c.asking.Wait()
+		if got := c.most.Load(); got != maxCredentials {
+			t.Errorf("%d were worked on at once, want %d", got, maxCredentials)
+		}
+		c.Close()
+		c.served.Wait()
+	})
+}
+
+// GitHub hangs, and so does all that git asks: what goes on can be seen, and ended.
+func TestStatusAndStopWaitForNoQuestionOfGits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t)
+		begun := time.Now()
+		if got, err := (&Client{c.dial()}).Status(t.Context()); err != nil || string(got) != "{}" {
+			t.Errorf("Status() = %q, %v", got, err)
+		}
+		if err := (&Client{c.dial()}).Stop(t.Context()); err != nil {
+			t.Errorf("Stop() = %v", err)
+		}
+		if waited := time.Since(begun); waited > 0 {
+			t.Errorf("they took %s", waited)
+		}
+		// Those who wait for their turn have been heard, and are not let down.
+		close(c.finish)
+		c.asking.Wait()
+		c.served.Wait()
+	})
+}
+
+func TestWhoLeavesBeforeItsTurnIsNotWorkedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t)
+		ctx, leave := context.WithCancel(t.Context())
+		var leaving sync.WaitGroup
+		leaving.Go(func() {
+			if _, err := (&Client{c.dial()}).Ask(ctx, credential.Get, request); !errors.Is(err, context.Canceled) {
+				t.Errorf("Ask() = %v", err)
+			}
+		})
 		synctest.Wait()
-		if got := running.Load(); got != maxExchanges {
-			t.Errorf("%d exchanges run, want %d", got, maxExchanges)
+		leave()
+		leaving.Wait()
+		synctest.Wait()
+		close(c.finish)
+		c.asking.Wait()
+		c.Close()
+		c.served.Wait()
+		if got := c.called.Load(); got != maxCredentials+beyond {
+			t.Errorf("%d were worked for, want %d", got, maxCredentials+beyond)
 		}
-		close(finish)
-		asking.Wait()
-		if got := most.Load(); got != maxExchanges {
-			t.Errorf("%d exchanges ran at once, want %d", got, maxExchanges)
-		}
-		l.Close()
-		all.Wait()
 	})
 }
 
@@ -252,13 +331,14 @@ func TestServeWaitsForFileDescriptors(t *testing.T) {
 			}))
 		}()
 		began := time.Now()
-		for range 2 * maxExchanges { // more than there are places, which a failed Accept must give back
+		const failures = 5
+		for range failures {
 			l.errs <- &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
 		}
 		if got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request); err != nil || got.Username != "u" {
 			t.Errorf("Ask() = %v, %v", got, err)
 		}
-		if waited := time.Since(began); waited != 2*maxExchanges*acceptPause {
+		if waited := time.Since(began); waited != failures*acceptPause {
 			t.Errorf("waited %v", waited)
 		}
 		broken := errors.New("broken")

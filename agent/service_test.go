@@ -38,7 +38,7 @@ func inherit() int {
 	}
 	conn, err := l.Accept()
 	if err == nil {
-		exchange(context.Background(), context.Background(), conn, handlerFunc(unused))
+		exchange(context.Background(), context.Background(), conn, bounded{handlerFunc(unused), make(chan struct{}, 1)})
 		err = l.Close()
 	}
 	fmt.Print(l.Path(), err)

@@ -83,6 +83,18 @@ func (c *Credential) Has(capability string) bool {
 	return slices.Contains(c.Capabilities, capability)
 }
 
+// Proactive reports whether c is a question that git asks by itself, before a server
+// has answered anything, as http.proactiveAuth=basic makes it (git 2.46 and later).
+// git puts the name of the scheme where the challenge would be; a server's has a realm
+// as well (RFC 7617 section 2), and git-lfs, which may ask first too, says nothing.
+func (c *Credential) Proactive() bool {
+	return c.Has(CapabilityAuthType) && len(c.WWWAuth) == 1 && c.WWWAuth[0] == "Basic"
+}
+
+// Anonymous reports whether c is what [AnswerAnonymous] returns, as git hands it back
+// with an erase.
+func (c *Credential) Anonymous() bool { return c.AuthType == blank && c.Encoded.Reveal() == blank }
+
 // Login returns the user name and the password c carries, whether as username
 // and password or encoded for HTTP's Basic scheme (RFC 7617). What c does not
 // carry is empty. A helper compares the password of an erase with what it holds.
@@ -119,3 +131,19 @@ func Answer(request *Credential, username string, password Secret, expiry time.T
 		PasswordExpiry: expiry,
 	}
 }
+
+// AnswerAnonymous returns what a helper answers to a question that is [Credential.Proactive],
+// for git to go on without a credential: git takes no answer for a failure then.
+//
+// It is a header without a value, and such a one libcurl does not send
+// (https://curl.se/libcurl/c/CURLOPT_HTTPHEADER.html). A server that asks for a
+// credential nevertheless makes git fail with that server's refusal, and say erase.
+func AnswerAnonymous() *Credential {
+	return &Credential{
+		Capabilities: []string{CapabilityAuthType},
+		AuthType:     blank, Encoded: NewSecret(blank), Ephemeral: true,
+	}
+}
+
+// blank is a value that git takes for one that is there.
+const blank = " "

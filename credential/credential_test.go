@@ -56,6 +56,49 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+func TestProactiveIsGitsOwnQuestionAlone(t *testing.T) {
+	for in, want := range map[string]bool{
+		"capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=github.com\npath=acme/site\nwwwauth[]=Basic\n": true,
+		// After a server's 401.
+		"capability[]=authtype\nwwwauth[]=Basic realm=\"GitHub\"\n":                  false,
+		"capability[]=authtype\nwwwauth[]=Basic\nwwwauth[]=Basic realm=\"GitHub\"\n": false,
+		"capability[]=authtype\nwwwauth[]=Negotiate\n":                               false,
+		// git-lfs 3.6, and whoever runs git credential fill.
+		"capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=github.com\npath=acme/site\n": false,
+		// It would not understand the answer.
+		"protocol=https\nhost=github.com\npath=acme/site\nwwwauth[]=Basic\n": false,
+		"": false,
+	} {
+		c, err := credential.Parse(strings.NewReader(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Proactive(); got != want {
+			t.Errorf("Proactive() = %t of\n%s", got, in)
+		}
+	}
+}
+
+func TestAnswerAnonymousHoldsNoCredential(t *testing.T) {
+	answer := credential.AnswerAnonymous()
+	if diff := cmp.Diff("capability[]=authtype\nauthtype= \ncredential= \nephemeral=1\n", encode(t, answer)); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+	if username, password := answer.Login(); username != "" || !password.IsZero() {
+		t.Errorf("Login() = %q, %q", username, password.Reveal())
+	}
+	back, err := credential.Parse(strings.NewReader(encode(t, answer)))
+	if err != nil || !back.Anonymous() {
+		t.Errorf("as git hands it back: %v, %v", back, err)
+	}
+	token := credential.Answer(&credential.Credential{Capabilities: []string{credential.CapabilityAuthType}}, "u", credential.NewSecret("p"), time.Time{})
+	for _, other := range []*credential.Credential{{}, token, {AuthType: "Basic", Encoded: credential.NewSecret(" ")}} {
+		if other.Anonymous() {
+			t.Errorf("%v is taken for an answer without a credential", other)
+		}
+	}
+}
+
 func TestLogin(t *testing.T) {
 	for _, tt := range []struct{ name, in, username, password string }{
 		{"nothing", "", "", ""},
@@ -111,6 +154,16 @@ func TestCheckOrigin(t *testing.T) {
 		{"http", "127.0.0.1@evil.example", credential.ErrNotHTTPS},
 		{"http", "127.0.0.1:80:81", credential.ErrNotHTTPS},
 		{"http", "evil.example:80", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1:x", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1:65536", credential.ErrNotHTTPS},
+		{"http", "127.0.0", credential.ErrNotHTTPS},
+		{"http", "127.0.0.1.1", credential.ErrNotHTTPS},
+		{"http", "127.0.0.256", credential.ErrNotHTTPS},
+		{"http", "127.0.0.01", credential.ErrNotHTTPS},
+		{"http", "128.0.0.1", credential.ErrNotHTTPS},
+		{"http", "127.+1.0.1", credential.ErrNotHTTPS},
+		{"http", "[::1].evil.example", credential.ErrNotHTTPS},
+		{"http", "[::1]:80:81", credential.ErrNotHTTPS},
 		{"http", "[fe80::1]:80", credential.ErrNotHTTPS},
 	} {
 		t.Run(tt.protocol+"://"+tt.host, func(t *testing.T) {

@@ -59,7 +59,10 @@ func (e *encoder) line(key, value string) {
 	case len(key)+len(value)+2 > MaxLine:
 		e.err = fmt.Errorf("attribute %s: longer than %d bytes", key, MaxLine)
 	default:
-		fmt.Fprintf(&e.out, "%s=%s\n", key, value)
+		e.out.WriteString(key)
+		e.out.WriteByte('=')
+		e.out.WriteString(value)
+		e.out.WriteByte('\n')
 	}
 }
 

@@ -3,7 +3,6 @@ package credential
 import (
 	"encoding/hex"
 	"errors"
-	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -30,16 +29,29 @@ func (c *Credential) CheckOrigin() error {
 	return ErrNotHTTPS
 }
 
+// isLoopback does without net/netip, which every helper would start with: its tables
+// are made when a program starts.
 func isLoopback(host string) bool {
-	if name, port, ok := strings.Cut(host, ":"); name == "localhost" {
-		_, err := strconv.ParseUint(port, 10, 16)
-		return !ok || err == nil
+	name, port, ok := strings.Cut(host, ":")
+	if rest, bracketed := strings.CutPrefix(host, "[::1]"); bracketed {
+		name, port, ok = strings.Cut("localhost"+rest, ":")
 	}
-	if address, err := netip.ParseAddrPort(host); err == nil {
-		return address.Addr().IsLoopback()
+	if _, err := strconv.ParseUint(port, 10, 16); ok && err != nil {
+		return false
 	}
-	address, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
-	return err == nil && address.IsLoopback()
+	return name == "localhost" || isLoopbackIPv4(name)
+}
+
+// isLoopbackIPv4 reports whether text is an address of 127.0.0.0/8, as four decimal
+// numbers without leading zeros.
+func isLoopbackIPv4(text string) bool {
+	numbers := strings.Split(text, ".")
+	for _, number := range numbers {
+		if n, err := strconv.ParseUint(number, 10, 8); err != nil || number != strconv.FormatUint(n, 10) {
+			return false
+		}
+	}
+	return len(numbers) == 4 && numbers[0] == "127"
 }
 
 // fromURL takes a URL apart as git's credential_from_url does, which is not

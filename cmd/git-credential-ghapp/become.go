@@ -11,29 +11,21 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 )
 
-// become lets "ghapp credential" take over. Where a process can be replaced it
-// returns only an error; elsewhere it returns ghapp's exit code.
-func become(flags []string, operation credential.Operation) (int, error) {
+// become lets "ghapp credential" take over, with the same arguments and the same
+// standard input. Where a process can be replaced it returns only an error; elsewhere
+// it returns ghapp's exit code.
+func become(flags []string, operation credential.Operation, stdin *tape) (int, error) {
 	path, err := findGhapp()
 	if err != nil {
 		return exitFailed, err
 	}
 	args := append([]string{path, "credential"}, flags...)
-	return replace(path, append(args, string(operation)))
+	return replace(path, append(args, string(operation)), stdin)
 }
 
-// start runs "ghapp credential" on another standard input and returns its exit code.
-func start(operation credential.Operation, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
-	path, err := findGhapp()
-	if err != nil {
-		return exitFailed, err
-	}
-	return runChild(path, []string{"credential", string(operation)}, stdin, stdout, stderr)
-}
-
-func runChild(path string, args []string, stdin io.Reader, stdout, stderr io.Writer) (int, error) {
-	child := exec.Command(path, args...)
-	child.Stdin, child.Stdout, child.Stderr = stdin, stdout, stderr
+func runChild(path string, args []string, stdin io.Reader) (int, error) {
+	child := exec.Command(path, args[1:]...)
+	child.Stdin, child.Stdout, child.Stderr = stdin, os.Stdout, os.Stderr
 	err := child.Run()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) {

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // patience is how long to wait for an agent, which may be asking GitHub, a
@@ -27,10 +28,12 @@ const (
 const usage = "usage: git-credential-ghapp [flags of ghapp credential] get|store|erase|capability"
 
 type helper struct {
-	stdin          io.Reader
-	stdout, stderr io.Writer
+	stdin          *tape
+	stdout, stderr *os.File
+	environ        []string
 	socket         string // of the agent, or empty
 	usersOwn       bool   // it is at the place where the user's own agent would be
+	cache          string // the directory with what was answered before, or empty
 }
 
 // run does what args say and returns the exit code.
@@ -44,7 +47,7 @@ func (h *helper) run(args []string) int {
 	case credential.Get, credential.Erase:
 		return h.answer(flags, operation)
 	case credential.Capability:
-		io.WriteString(h.stdout, credential.Announcement)
+		h.stdout.WriteString(credential.Announcement)
 	case credential.Store:
 		// Tokens are kept where they are made. Who reads nothing may end the
 		// one who writes.
@@ -53,76 +56,92 @@ func (h *helper) run(args []string) int {
 	return exitDone
 }
 
+// answer asks the agent, unless flags say whose credentials are wanted, then the
+// files, and then ghapp.
 func (h *helper) answer(flags []string, operation credential.Operation) int {
-	if h.socket == "" || len(flags) > 0 {
-		return h.handOver(flags, operation)
-	}
-	// The request is read when someone is there to be asked: until then ghapp
-	// can still have it.
-	client, err := agent.Dial(h.socket)
-	switch {
-	case errors.Is(err, agent.ErrUnavailable):
-		return h.handOver(flags, operation)
-	case err != nil && h.usersOwn:
-		h.complain(err)
-		return h.handOver(flags, operation)
-	case err != nil:
-		return h.fail(operation, err)
-	}
-	defer client.Close()
-
-	request, err := credential.Parse(h.stdin)
-	if err != nil {
-		h.complain(err)
-		return exitFailed
-	}
-	if operation == credential.Get {
-		switch err := request.CheckOrigin(); {
-		case errors.Is(err, credential.ErrNotHTTPS):
-			h.complain(fmt.Errorf("no token for %q over %q: %w", request.Host, request.Protocol, err))
-			return exitDone
-		case err != nil:
-			h.complain(err)
-			return exitFailed
+	if h.socket != "" && len(flags) == 0 {
+		if code, done := h.askAgent(operation); done {
+			return code
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	answer, err := client.Ask(ctx, operation, request)
-	if errors.Is(err, agent.ErrHungUp) && h.usersOwn {
-		return h.askGhapp(operation, request)
-	}
-	if err != nil {
-		return h.fail(operation, err)
-	}
-	if operation == credential.Get {
-		if err := answer.Encode(h.stdout); err != nil {
-			return h.fail(operation, err)
+	if operation == credential.Get && h.cache != "" {
+		if found := h.askFiles(flags); found != nil {
+			return h.print(found)
 		}
 	}
-	return exitDone
-}
-
-func (h *helper) handOver(flags []string, operation credential.Operation) int {
-	code, err := become(flags, operation)
+	code, err := become(flags, operation, h.stdin)
 	if err != nil {
 		return h.fail(operation, err)
 	}
 	return code
 }
 
-// askGhapp asks ghapp what an agent has left without an answer. The request has been
-// read, so ghapp cannot have our standard input.
-func (h *helper) askGhapp(operation credential.Operation, request *credential.Credential) int {
-	var input bytes.Buffer
-	err := request.Encode(&input)
-	if err == nil {
-		var code int
-		if code, err = start(operation, &input, h.stdout, h.stderr); err == nil {
-			return code
+// askAgent is done unless there is no agent, or the user's own is none to ask.
+func (h *helper) askAgent(operation credential.Operation) (code int, done bool) {
+	// The request is read when someone is there to be asked: until then ghapp
+	// can have it from git itself.
+	conn, err := wire.Dial(h.socket, os.Geteuid())
+	switch {
+	case errors.Is(err, wire.ErrUnavailable):
+		return 0, false
+	case err != nil && h.usersOwn:
+		h.complain(fmt.Errorf("agent: %w", err))
+		return 0, false
+	case err != nil:
+		return h.fail(operation, fmt.Errorf("agent: %w", err)), true
+	}
+	defer conn.Close()
+
+	request, err := h.stdin.parse()
+	if err != nil {
+		h.complain(err)
+		return exitFailed, true
+	}
+	if operation == credential.Get {
+		switch err := request.CheckOrigin(); {
+		case errors.Is(err, credential.ErrNotHTTPS):
+			h.complain(fmt.Errorf("no token for %q over %q: %w", request.Host, request.Protocol, err))
+			return exitDone, true
+		case err != nil:
+			h.complain(err)
+			return exitFailed, true
 		}
 	}
-	return h.fail(operation, err)
+	// A context's own deadline would start a timer, and with it a thread.
+	var found *credential.Credential
+	if err = conn.SetDeadline(time.Now().Add(patience)); err == nil {
+		found, err = wire.Ask(context.Background(), conn, operation, request)
+	}
+	switch {
+	case errors.Is(err, wire.ErrHungUp) && h.usersOwn:
+		return 0, false
+	case err != nil:
+		return h.fail(operation, fmt.Errorf("agent: %w", err)), true
+	case operation == credential.Get:
+		return h.print(found), true
+	}
+	return exitDone, true
+}
+
+// askFiles returns what ghapp has answered before, or nil.
+func (h *helper) askFiles(flags []string) *credential.Credential {
+	request, err := h.stdin.parse()
+	if err != nil {
+		return nil // ghapp says what is wrong with it
+	}
+	question, ok := answer.Ask(flags, h.environ, request)
+	if !ok {
+		return nil
+	}
+	return answer.Find(h.cache, question, time.Now())
+}
+
+// print answers a get.
+func (h *helper) print(found *credential.Credential) int {
+	if err := found.Encode(h.stdout); err != nil {
+		return h.fail(credential.Get, err)
+	}
+	return exitDone
 }
 
 // fail says why there is no answer, and to git that no one else has one.
@@ -140,8 +159,7 @@ func (h *helper) fail(operation credential.Operation, reason error) int {
 }
 
 func (h *helper) complain(reason error) {
-	var refused *agent.RefusedError
-	if errors.As(reason, &refused) {
+	if refused, ok := errors.AsType[*wire.RefusedError](reason); ok {
 		reason = refused
 	}
 	fmt.Fprintln(h.stderr, "git-credential-ghapp:", reason)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,11 +30,16 @@ const canary = "ghs_canary_of_no_value"
 var built string
 
 // The test binary under the name ghapp stands for ghapp itself: it prints its
-// arguments and its standard input, and ends with this exit code.
+// arguments and its standard input, or, if one of them is pid, its process ID, and
+// ends with this exit code.
 const ghappExit = 7
 
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == "ghapp" {
+		if slices.Contains(os.Args, "pid") {
+			fmt.Println(os.Getpid())
+			os.Exit(ghappExit)
+		}
 		fmt.Printf("%q\n", os.Args[1:])
 		io.Copy(os.Stdout, os.Stdin)
 		os.Exit(ghappExit)

@@ -8,12 +8,15 @@
 //
 //	git-credential-ghapp [flags] get|store|erase|capability
 //
-// It is small, since git starts it twice per operation, and holds neither key
-// nor token. It asks the agent whose socket GHAPP_AGENT_SOCK names, or else the
-// user's own agent, "ghapp agent". Without one it becomes "ghapp credential" with the
-// same arguments and the same standard input; so too when it is given flags, which
-// say whose credentials are wanted. Variables such as GHAPP_APP say so as well, and
-// the user's own agent was started without them.
+// It is small, since git starts it twice per operation, and holds no key. It asks the
+// agent whose socket GHAPP_AGENT_SOCK names, or else the user's own agent, "ghapp
+// agent"; but no agent when it is given flags, which say whose credentials are wanted.
+// Variables such as GHAPP_APP say so as well, and the user's own agent was started
+// without them.
+//
+// Without an agent it looks for what ghapp has answered to the very same question
+// before, in the cache of this user's tokens; that works on Linux and macOS. Otherwise
+// it becomes "ghapp credential" with the same arguments and the same standard input.
 //
 // Standard output carries the protocol and nothing else,
 // https://git-scm.com/docs/git-credential#IOFMT. A reason not to answer goes to
@@ -24,13 +27,20 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 func main() {
-	h := helper{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, socket: os.Getenv(socketVariable)}
-	if h.socket == "" && !identityGiven(os.Environ()) {
-		h.socket, h.usersOwn = agent.SocketPath(os.LookupEnv), true
+	h := helper{
+		stdin: &tape{source: os.Stdin}, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
+		socket: os.Getenv(socketVariable),
+	}
+	if h.socket == "" && !identityGiven(h.environ) {
+		h.socket, h.usersOwn = wire.SocketPath(os.LookupEnv), true
+	}
+	if answer.Supported {
+		h.cache = answer.Dir(os.LookupEnv)
 	}
 	os.Exit(h.run(os.Args[1:]))
 }

@@ -99,6 +99,8 @@ func play(role string, args []string) int {
 			}
 			fmt.Println(n)
 		}
+	case "answer without end":
+		return report(outcome{Error: keepWithoutEnd(f, key, func(n int) { fmt.Println(n) }).Error()})
 	case "stop":
 		return report(outcome{Error: stopAt(f, key, args[2]).Error()})
 	}

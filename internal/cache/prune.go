@@ -5,11 +5,15 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/answer"
 )
 
 const (
 	// entryLife is the age at which an entry is removed. Tokens live for one hour.
 	entryLife = 24 * time.Hour
+	// answerLife is the age at which an answer is removed: its token has expired.
+	answerLife = time.Hour
 	// tempLife is the age at which a file that was being written belongs to a
 	// process that was killed. Writing takes milliseconds.
 	tempLife = 10 * time.Minute
@@ -21,7 +25,7 @@ const (
 	pruneMost = 10_000
 )
 
-// prune removes entries and unfinished files that have grown old, at most once an
+// prune removes entries, answers and unfinished files that have grown old, at most once an
 // hour for all processes together. It is housekeeping after a write that has
 // succeeded, so its own failures are nobody's concern: the next round comes. A round
 // looks at no more than most names.
@@ -32,20 +36,30 @@ func (f *Files) prune(root *os.Root, most int) {
 	if touch(root, pruneMark) != nil {
 		return
 	}
-	dir, err := root.Open(".")
-	if err != nil {
-		return
-	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(most)
+	names, _ := namesIn(root, most)
 	for _, name := range names {
 		switch {
+		case answer.IsName(name) && isOlder(root, name, answerLife):
+			_ = root.Remove(name)
 		case isKey(name) && isOlder(root, name, entryLife):
 			f.pruneEntry(root, name)
 		case strings.HasPrefix(name, tempPrefix) && isOlder(root, name, tempLife):
 			_ = root.Remove(name)
 		}
 	}
+}
+
+// all is for namesIn, which then does not stop before the last one.
+const all = -1
+
+// namesIn returns the names in the directory, as many as are asked for.
+func namesIn(root *os.Root, most int) ([]string, error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	return dir.Readdirnames(most)
 }
 
 // pruneEntry removes an entry if it is old now that nobody can update it: prune

@@ -1,4 +1,4 @@
-package agent
+package wire
 
 import (
 	"bufio"
@@ -25,12 +25,12 @@ func TestFramesAsDocumented(t *testing.T) {
 		{"ghapp-agent/1 ok 0\n", "ok", &credential.Credential{}},
 		{"ghapp-agent/1 ok 0\n", "ok", nil},
 	} {
-		f, err := frameOf(tt.word, tt.c)
+		f, err := Of(tt.word, tt.c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		if err := f.writeTo(&out); err != nil {
+		if err := f.Write(&out); err != nil {
 			t.Fatal(err)
 		}
 		if out.String() != tt.want {
@@ -48,26 +48,26 @@ func TestReadFrameRefuses(t *testing.T) {
 		{"half a line", "ghapp-agent/1 get", io.ErrUnexpectedEOF},
 		{"no body", "ghapp-agent/1 get 5\n", io.ErrUnexpectedEOF},
 		{"half a body", "ghapp-agent/1 get 5\nhos", io.ErrUnexpectedEOF},
-		{"another version", "ghapp-agent/2 get 0\n", errVersion},
-		{"another protocol", "GET / HTTP/1.1\n", errVersion},
-		{"an empty line", "\n", errVersion},
-		{"no length", "ghapp-agent/1 get\n", errFrame},
-		{"no word", "ghapp-agent/1  0\n", errFrame},
-		{"a word more", "ghapp-agent/1 get 0 0\n", errFrame},
-		{"carriage return", "ghapp-agent/1 get 0\r\n", errFrame},
-		{"negative length", "ghapp-agent/1 get -1\n", errFrame},
-		{"length out of range", "ghapp-agent/1 get 4294967296\n", errFrame},
-		{"line too long", "ghapp-agent/1 " + strings.Repeat("x", maxHead) + " 0\n", errFrame},
-		{"endless line", strings.Repeat("x", 1<<20), errFrame},
-		{"body too long", "ghapp-agent/1 get 1048577\n", errSize},
+		{"another version", "ghapp-agent/2 get 0\n", ErrVersion},
+		{"another protocol", "GET / HTTP/1.1\n", ErrVersion},
+		{"an empty line", "\n", ErrVersion},
+		{"no length", "ghapp-agent/1 get\n", ErrFrame},
+		{"no word", "ghapp-agent/1  0\n", ErrFrame},
+		{"a word more", "ghapp-agent/1 get 0 0\n", ErrFrame},
+		{"carriage return", "ghapp-agent/1 get 0\r\n", ErrFrame},
+		{"negative length", "ghapp-agent/1 get -1\n", ErrFrame},
+		{"length out of range", "ghapp-agent/1 get 4294967296\n", ErrFrame},
+		{"line too long", "ghapp-agent/1 " + strings.Repeat("x", maxHead) + " 0\n", ErrFrame},
+		{"endless line", strings.Repeat("x", 1<<20), ErrFrame},
+		{"body too long", "ghapp-agent/1 get 1048577\n", ErrSize},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for mode, in := range map[string]io.Reader{
 				"whole":        strings.NewReader(tt.in),
 				"byte by byte": iotest.OneByteReader(strings.NewReader(tt.in)),
 			} {
-				if f, err := readFrame(bufio.NewReader(in)); !errors.Is(err, tt.want) {
-					t.Errorf("%s: readFrame() = %+v, %v, want %v", mode, f, err, tt.want)
+				if f, err := Read(bufio.NewReader(in)); !errors.Is(err, tt.want) {
+					t.Errorf("%s: Read() = %+v, %v, want %v", mode, f, err, tt.want)
 				}
 			}
 		})
@@ -75,16 +75,16 @@ func TestReadFrameRefuses(t *testing.T) {
 }
 
 func TestReadFrameTakesTheLongest(t *testing.T) {
-	want := frame{"get", bytes.Repeat([]byte("x"), credential.MaxSize)}
+	want := Frame{"get", bytes.Repeat([]byte("x"), credential.MaxSize)}
 	var out bytes.Buffer
-	if err := want.writeTo(&out); err != nil {
+	if err := want.Write(&out); err != nil {
 		t.Fatal(err)
 	}
-	got, err := readFrame(bufio.NewReader(&out))
+	got, err := Read(bufio.NewReader(&out))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.word != want.word || !bytes.Equal(got.body, want.body) {
+	if got.Word != want.Word || !bytes.Equal(got.Body, want.Body) {
 		t.Error("the longest frame came out changed")
 	}
 }
@@ -98,8 +98,8 @@ func TestOneLine(t *testing.T) {
 		"right to left \u202e \u2066 .": `right to left \u202e \u2066 .`,
 		"\xff":                          "\ufffd",
 	} {
-		if got := oneLine(in); got != want {
-			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		if got := OneLine(in); got != want {
+			t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
 		}
 	}
 }
@@ -112,19 +112,19 @@ func FuzzFrame(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		first, err := readFrame(bufio.NewReader(bytes.NewReader(data)))
+		first, err := Read(bufio.NewReader(bytes.NewReader(data)))
 		if err != nil {
 			return
 		}
 		var out bytes.Buffer
-		if err := first.writeTo(&out); err != nil {
+		if err := first.Write(&out); err != nil {
 			t.Fatal(err)
 		}
-		second, err := readFrame(bufio.NewReader(&out))
+		second, err := Read(bufio.NewReader(&out))
 		if err != nil {
 			t.Fatalf("%q does not come back: %v", data, err)
 		}
-		if diff := cmp.Diff(first, second, cmp.AllowUnexported(frame{})); diff != "" {
+		if diff := cmp.Diff(first, second); diff != "" {
 			t.Errorf("%q (-first +second):\n%s", data, diff)
 		}
 	})

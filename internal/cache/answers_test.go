@@ -1,0 +1,273 @@
+//go:build unix
+
+package cache
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/answer"
+)
+
+const token = "ghs_canary_of_no_value"
+
+// openForAnswers opens a store of its own, where answers are kept.
+func openForAnswers(t *testing.T) *Files {
+	t.Helper()
+	if !answer.Supported {
+		t.Skip("answers are kept on Linux and macOS")
+	}
+	return open(t, newDir(t))
+}
+
+// answerFor is an answer with the token to a question for a repository.
+func answerFor(repository string) answer.Answer {
+	asked := &credential.Credential{Protocol: "https", Host: "github.com", Path: repository}
+	question, ok := answer.Ask(nil, nil, asked)
+	if !ok {
+		panic("it is no question")
+	}
+	expiry := time.Now().Add(time.Hour)
+	return answer.Answer{
+		Question: question, From: time.Now().Add(-time.Minute), Until: expiry,
+		Credential: credential.Answer(asked, "x-access-token", credential.NewSecret(token), expiry),
+	}
+}
+
+// holdsToken is what [Files.KeepAnswer] asks about an entry.
+func holdsToken(entry []byte) bool { return bytes.Contains(entry, []byte(token)) }
+
+func keepAnswer(t *testing.T, f *Files, key string, a answer.Answer) {
+	t.Helper()
+	if err := f.KeepAnswer(t.Context(), key, holdsToken, a); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// answered reports whether the answer is found.
+func answered(f *Files, a answer.Answer) bool {
+	found := answer.Find(f.Dir(), a.Question, time.Now())
+	return found != nil && found.Password.Reveal() == token
+}
+
+func TestAnswerIsKeptBesideItsEntry(t *testing.T) {
+	f := openForAnswers(t)
+	put(t, f, keyOf("token"), token)
+	a := answerFor("acme/site")
+	keepAnswer(t, f, keyOf("token"), a)
+	if !answered(f, a) {
+		t.Error("it is not found")
+	}
+	info, err := os.Lstat(filepath.Join(f.Dir(), a.Question.Name()))
+	if err != nil || info.Mode() != 0o600 {
+		t.Errorf("its file is %v, %v", info, err)
+	}
+	if answered(f, answerFor("acme/web")) {
+		t.Error("so is one to another question")
+	}
+	if len(a.Files) > 0 {
+		t.Errorf("the caller's answer was changed: %v", a.Files)
+	}
+}
+
+func TestAnswerEndsWithItsEntry(t *testing.T) {
+	for name, end := range map[string]func(f *Files, key string) error{
+		"dropped": func(f *Files, key string) error {
+			return f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return nil, nil })
+		},
+		"renewed": func(f *Files, key string) error {
+			return f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return []byte("ghs_canarz_of_no_value"), nil })
+		},
+		"the same again": func(f *Files, key string) error {
+			return errors.Join(
+				f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return nil, nil }),
+				os.WriteFile(filepath.Join(f.Dir(), "takes its inode"), nil, 0o600),
+				f.Put(t.Context(), key, []byte(token)),
+			)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openForAnswers(t)
+			put(t, f, keyOf("token"), token)
+			put(t, f, keyOf("other"), token)
+			a, other := answerFor("acme/site"), answerFor("acme/web")
+			keepAnswer(t, f, keyOf("token"), a)
+			keepAnswer(t, f, keyOf("other"), other)
+			if err := end(f, keyOf("token")); err != nil {
+				t.Fatal(err)
+			}
+			if answered(f, a) {
+				t.Error("it is found still")
+			}
+			if !answered(f, other) {
+				t.Error("so ended that of another entry")
+			}
+		})
+	}
+}
+
+func TestAnswerIsNotKept(t *testing.T) {
+	for name, tt := range map[string]struct {
+		key  string
+		harm func(f *Files) error
+	}{
+		"with a token that has been replaced": {keyOf("token"), func(f *Files) error { return f.Put(t.Context(), keyOf("token"), []byte("ghs_another")) }},
+		"with one that is gone":               {keyOf("none"), func(*Files) error { return nil }},
+		"with an entry that others can read":  {keyOf("token"), func(f *Files) error { return os.Chmod(filepath.Join(f.Dir(), keyOf("token")), 0o644) }},
+		"with an entry that is a link": {keyOf("token"), func(f *Files) error {
+			path := filepath.Join(f.Dir(), keyOf("token"))
+			return errors.Join(os.Rename(path, path+"-real"), os.Symlink(path+"-real", path))
+		}},
+		"in a directory that others can enter": {keyOf("token"), func(f *Files) error { return os.Chmod(f.Dir(), 0o755) }},
+		"in none":                              {keyOf("token"), func(f *Files) error { return os.RemoveAll(f.Dir()) }},
+		"under a key that is none":             {"../x", func(*Files) error { return nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := openForAnswers(t)
+			put(t, f, keyOf("token"), token)
+			if err := tt.harm(f); err != nil {
+				t.Fatal(err)
+			}
+			a := answerFor("acme/site")
+			if err := f.KeepAnswer(t.Context(), tt.key, holdsToken, a); err == nil {
+				t.Error("it was kept")
+			}
+			if _, err := os.Lstat(filepath.Join(f.Dir(), a.Question.Name())); err == nil {
+				t.Error("there is a file")
+			}
+			if left, _ := filepath.Glob(filepath.Join(f.Dir(), tempPrefix+"*")); len(left) > 0 {
+				t.Errorf("unfinished files: %v", left)
+			}
+		})
+	}
+	t.Run("after the end of the context", func(t *testing.T) {
+		f := openForAnswers(t)
+		put(t, f, keyOf("token"), token)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := f.KeepAnswer(ctx, keyOf("token"), holdsToken, answerFor("acme/site")); !errors.Is(err, context.Canceled) {
+			t.Errorf("KeepAnswer() = %v", err)
+		}
+	})
+}
+
+// What stands in an answer's place is replaced, and not followed or believed.
+func TestAnswerReplacesWhatIsInItsPlace(t *testing.T) {
+	f := openForAnswers(t)
+	put(t, f, keyOf("token"), token)
+	a := answerFor("acme/site")
+	outside := filepath.Join(t.TempDir(), "outside")
+	path := filepath.Join(f.Dir(), a.Question.Name())
+	if err := errors.Join(os.WriteFile(outside, []byte("kept"), 0o644), os.Symlink(outside, path)); err != nil {
+		t.Fatal(err)
+	}
+	keepAnswer(t, f, keyOf("token"), a)
+	if !answered(f, a) {
+		t.Error("it is not found")
+	}
+	if text, err := os.ReadFile(outside); err != nil || string(text) != "kept" {
+		t.Errorf("the file outside holds %q, %v", text, err)
+	}
+}
+
+func TestRefusedAnswersAreDropped(t *testing.T) {
+	f := openForAnswers(t)
+	put(t, f, keyOf("token"), token)
+	answers := []answer.Answer{answerFor("acme/site"), answerFor("acme/web")}
+	for _, a := range answers {
+		keepAnswer(t, f, keyOf("token"), a)
+	}
+	if err := f.DropAnswers(); err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range answers {
+		if answered(f, a) {
+			t.Error("one is there still")
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(f.Dir(), "answer-*")); len(left) > 0 || err != nil {
+		t.Errorf("left: %v, %v", left, err)
+	}
+	if get(t, f, keyOf("token")) == nil {
+		t.Error("so is an entry")
+	}
+	if err := os.RemoveAll(f.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.DropAnswers(); err != nil {
+		t.Errorf("without a directory: %v", err)
+	}
+	if err := errors.Join(os.Mkdir(f.Dir(), 0o700), os.Chmod(f.Dir(), 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := errors.AsType[*DirError](f.DropAnswers()); !ok {
+		t.Error("a directory that others can enter was used")
+	}
+}
+
+func TestOldAnswersArePruned(t *testing.T) {
+	f := openForAnswers(t)
+	put(t, f, keyOf("token"), token)
+	old, young := answerFor("acme/site"), answerFor("acme/web")
+	keepAnswer(t, f, keyOf("token"), old)
+	keepAnswer(t, f, keyOf("token"), young)
+	age := func(name string, by time.Duration) {
+		t.Helper()
+		at := time.Now().Add(-by)
+		if err := os.Chtimes(filepath.Join(f.Dir(), name), at, at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	age(old.Question.Name(), answerLife)
+	age(young.Question.Name(), answerLife-time.Minute)
+	age(pruneMark, pruneEvery)
+	keepAnswer(t, f, keyOf("token"), answerFor("acme/new"))
+	left, err := filepath.Glob(filepath.Join(f.Dir(), "answer-*"))
+	if err != nil || len(left) != 2 || strings.Contains(strings.Join(left, " "), old.Question.Name()) {
+		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// TestAnswerOfAProcessKilledAnywhere kills processes that do nothing but keep answers.
+func TestAnswerOfAProcessKilledAnywhere(t *testing.T) {
+	f := openForAnswers(t)
+	put(t, f, keyOf("token"), token)
+	a := answerFor("acme/site")
+	const kills = 20
+	for range kills {
+		p := start(t, os.Args[0], "answer without end", f.Dir(), keyOf("token"))
+		for range 1 + rand.IntN(20) {
+			p.line()
+		}
+		p.kill()
+		if !answered(f, a) {
+			t.Fatal("the answer is not whole")
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(f.Dir(), tempPrefix+"*")); err != nil || len(left) > kills {
+		t.Errorf("%d unfinished files after %d kills, %v", len(left), kills, err)
+	}
+}
+
+// keepWithoutEnd is the program of such a process.
+func keepWithoutEnd(f *Files, key string, kept func(n int)) error {
+	a := answerFor("acme/site")
+	for n := 0; ; n++ {
+		a.Files = nil
+		for range n % 100 {
+			a.Files = append(a.Files, answer.File{Path: "/" + strings.Repeat("x", 200)})
+		}
+		if err := f.KeepAnswer(context.Background(), key, holdsToken, a); err != nil {
+			return err
+		}
+		kept(n)
+	}
+}
