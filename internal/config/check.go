@@ -67,6 +67,10 @@ func unfit(key, text string) string {
 		_, err = api.ParseHost(text, "")
 	case "api_url":
 		_, err = api.ParseHost("", text)
+	case "key":
+		return unfitKey(text)
+	case "key_timeout":
+		return unfitTimeout(text)
 	case "api_version":
 		if !datePattern().MatchString(text) {
 			return "it is no date such as 2022-11-28"

@@ -32,6 +32,8 @@ type AppSettings struct {
 
 	App          Value // client ID or App ID
 	Key          Value // path or key URI
+	PreviousKey  Value // the one before it, given with it; normally unset
+	KeyTimeout   Value // a [time.Duration]; never unset
 	Installation Value // ID or address of the settings page; normally unset
 	Host         Value // never unset
 	APIURL       Value
@@ -163,7 +165,7 @@ func (c *Config) settings(app fileApp) AppSettings {
 	defaults := map[string]Value{}
 	for _, s := range Settings() {
 		if s.Default != "" {
-			defaults[s.Key] = Value{s.Default, Source{Kind: FromDefault}}
+			defaults[s.Key] = Value{Text: s.Default, Source: Source{Kind: FromDefault}}
 		}
 	}
 	layers := []map[string]Value{c.flags, c.env, app.values, defaults}
@@ -188,13 +190,16 @@ func (c *Config) settings(app fileApp) AppSettings {
 				value = Value{}
 			}
 		}
+		if s.Key == "key" {
+			a.PreviousKey = layers[layer][previousKey] // given with it
+		}
 		*field = value
 	}
 	if app.name != "" {
 		a.App = app.values["app"] // the flag or the variable was its name
 	}
 	if a.Key.Source.Kind < FromEnvironment && !c.privateKey.IsZero() {
-		a.Key = Value{}
+		a.Key, a.PreviousKey = Value{}, Value{}
 		a.PrivateKey, a.PrivateKeySource = c.privateKey, Source{Kind: FromEnvironment, Name: "GHAPP_PRIVATE_KEY"}
 	}
 	// With --key beside GHAPP_KEY and GHAPP_PRIVATE_KEY, the flag stands.
@@ -209,6 +214,8 @@ func (a *AppSettings) field(key string) *Value {
 		return &a.App
 	case "key":
 		return &a.Key
+	case "key_timeout":
+		return &a.KeyTimeout
 	case "installation":
 		return &a.Installation
 	case "host":
@@ -229,7 +236,7 @@ func (c *Config) missing(a AppSettings, keyOnly bool) []Problem {
 	noKey := a.Key.Text == "" && a.PrivateKey.IsZero()
 	var problems []Problem
 	if noApp && noKey && len(c.empty) == 0 {
-		hint := "pass --app and --key, or set GHAPP_APP and GHAPP_KEY"
+		hint := "run `ghapp setup`, or pass --app and --key, or set GHAPP_APP and GHAPP_KEY"
 		if c.path.Text != "" {
 			hint += ", or write " + c.path.Text
 		}
@@ -280,9 +287,25 @@ func (c *Config) absent(keys ...string) string {
 	return strings.Join(parts, ", ")
 }
 
+// GitOwners returns the owners that the config file names for the App, in owners and
+// in repositories, each as it is written there, in order.
+func (a AppSettings) GitOwners() []string { return namedOwners(a.Owners, a.rights) }
+
+func namedOwners(owners []string, rights []rights) []string {
+	named := slices.Clone(owners)
+	for _, r := range rights {
+		if owner, _, ok := strings.Cut(r.of, "/"); ok {
+			named = append(named, owner)
+		}
+	}
+	slices.Sort(named)
+	return slices.Compact(named)
+}
+
 // Hosts returns, for each host that the configuration has an App for, how to reach
-// it: with the App where there is one only or where it is named, and without where
-// the owner of a repository decides. The error is that of [Config.App].
+// it: with the App where there is one only or where it is named, and without, but for
+// the owners of all its Apps, where the owner of a repository decides. The error is that
+// of [Config.App].
 func (c *Config) Hosts() ([]AppSettings, error) {
 	apps := c.file.apps
 	if c.given("app").Text != "" || len(apps) < 2 {
@@ -299,12 +322,8 @@ func (c *Config) Hosts() ([]AppSettings, error) {
 		if host != "" && name != host || slices.ContainsFunc(list, func(a AppSettings) bool { return hostName(a.Host.Text) == name }) {
 			continue
 		}
-		if slices.ContainsFunc(apps, func(other fileApp) bool { return other.name != app.name && other.host() == name }) {
-			shared := fileApp{values: map[string]Value{}}
-			if v, ok := app.values["host"]; ok {
-				shared.values["host"] = v
-			}
-			app = shared
+		if sharing := slices.DeleteFunc(slices.Clone(apps), func(other fileApp) bool { return other.host() != name }); len(sharing) > 1 {
+			app = shared(sharing)
 		}
 		list = append(list, c.settings(app))
 	}
@@ -313,4 +332,28 @@ func (c *Config) Hosts() ([]AppSettings, error) {
 		return nil, err
 	}
 	return list, nil
+}
+
+// shared is what several Apps say of their one host. Certificate authorities on which
+// they do not agree are left out: there is no telling whose are meant.
+func shared(apps []fileApp) fileApp {
+	one := fileApp{values: map[string]Value{}}
+	if host, ok := apps[0].values["host"]; ok {
+		one.values["host"] = host
+	}
+	for _, app := range apps {
+		one.owners = append(one.owners, namedOwners(app.owners, app.rights)...)
+	}
+	for _, app := range apps {
+		file, ok := app.values["ca_file"]
+		if !ok {
+			continue
+		}
+		if before, ok := one.values["ca_file"]; ok && before.Text != file.Text {
+			delete(one.values, "ca_file")
+			break
+		}
+		one.values["ca_file"] = file
+	}
+	return one
 }

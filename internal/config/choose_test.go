@@ -63,7 +63,7 @@ func TestChoice(t *testing.T) {
 		{name: "host alone, of an App", world: world{file: twoApps}, sel: Selector{HostOnly: true, Host: "ghe.example.com"}, want: "lab 777 /lab.pem ghe.example.com"},
 		{name: "loopback", world: world{flags: flags("app", "1", "key", "/k", "host", "http://127.0.0.1:8080")}, sel: Selector{Host: "127.0.0.1:8080"}, want: " 1 /k http://127.0.0.1:8080"},
 
-		{name: "nothing", world: world{}, err: "no App is configured (pass --app and --key, or set GHAPP_APP and GHAPP_KEY, or write FILE)"},
+		{name: "nothing", world: world{}, err: "no App is configured (run `ghapp setup`, or pass --app and --key, or set GHAPP_APP and GHAPP_KEY, or write FILE)"},
 		{name: "several", world: world{file: twoApps}, err: "FILE: there are several Apps: deploy, lab (choose one with --app, or set default:)"},
 		{name: "several, and a stranger", world: world{file: threeApps}, sel: Selector{Owner: "stranger"},
 			err: "FILE: there are several Apps, and none lists the owner stranger: deploy, lab, other (choose one with --app, add stranger to its owners, or set default:)"},
@@ -209,6 +209,7 @@ func TestList(t *testing.T) {
 			"|app|1|flag --app",
 			"|key||",
 			"|private_key|[redacted]|environment GHAPP_PRIVATE_KEY",
+			"|key_timeout|30s|default",
 			"|installation||",
 			"|host|ghe.example.com|environment GHAPP_HOST",
 			"|api_url||",
@@ -223,6 +224,7 @@ func TestList(t *testing.T) {
 			"deploy|owners|acme, octo|FILE:3",
 			"deploy|key|/deploy.pem|FILE:3",
 			"deploy|private_key||",
+			"deploy|key_timeout|30s|default",
 			"deploy|installation||",
 			"deploy|host|github.com|default",
 			"deploy|api_url||",
@@ -233,6 +235,7 @@ func TestList(t *testing.T) {
 			"lab|owners|acme|FILE:4",
 			"lab|key|/lab.pem|FILE:4",
 			"lab|private_key||",
+			"lab|key_timeout|30s|default",
 			"lab|installation||",
 			"lab|host|ghe.example.com|FILE:4",
 			"lab|api_url||",
@@ -247,6 +250,7 @@ func TestList(t *testing.T) {
 			"a|owners||",
 			"a|key||",
 			"a|private_key||",
+			"a|key_timeout|30s|default",
 			"a|installation||",
 			"a|host|github.com|default",
 			"a|api_url||",
@@ -263,6 +267,7 @@ func TestList(t *testing.T) {
 			"lab|owners|acme|FILE:3",
 			"lab|key|/lab.pem|FILE:3",
 			"lab|private_key||",
+			"lab|key_timeout|30s|default",
 			"lab|installation||",
 			"lab|host|ghe.example.com|FILE:3",
 			"lab|api_url||",
@@ -276,6 +281,7 @@ func TestList(t *testing.T) {
 			"|app||",
 			"|key||",
 			"|private_key||",
+			"|key_timeout|30s|default",
 			"|installation||",
 			"|host|github.com|default",
 			"|api_url||",
@@ -313,5 +319,61 @@ func TestListAsJSON(t *testing.T) {
 	want := `[{"app":"","key":"app","value":"1","source":"flag --app"},{"app":"","key":"key","value":"","source":""}]`
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// For these git is to have a token at once.
+func TestGitOwnersAreThoseThatTheFileNames(t *testing.T) {
+	t.Parallel()
+	const two = `
+apps:
+  deploy:
+    app: 1
+    key: /k
+    owners: [octo, Acme]
+    permissions: {contents: read}
+    repositories:
+      acme/site: {contents: write}
+      octo/*: {contents: write}
+  other:
+    app: 2
+    key: /k
+    repositories:
+      hooli/x: {contents: write}
+      hooli/y: {contents: write}
+  server:
+    app: 3
+    key: /k
+    host: ghe.example.com
+    owners: [initech]
+`
+	for _, test := range []struct {
+		name string
+		world
+		want []string // of each host
+	}{
+		{"all Apps of a host", world{file: two}, []string{"Acme acme hooli octo", "initech"}},
+		{"one host", world{file: two, flags: map[string]string{"host": "ghe.example.com"}}, []string{"initech"}},
+		{"one App", world{file: two, flags: map[string]string{"app": "other"}}, []string{"hooli"}},
+		{"an App of no file", world{file: two, env: map[string]string{"GHAPP_APP": "Iv23liABCDEFGHIJKLMN", "GHAPP_KEY": "/k"}}, []string{""}},
+		{"nobody", world{file: "apps: {a: {app: 1, key: /k, permissions: {contents: write}}}"}, []string{""}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err, _ := test.load(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts, err := c.Hosts()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, host := range hosts {
+				got = append(got, strings.Join(host.GitOwners(), " "))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -8,7 +8,8 @@
 //	apps:
 //	  deploy:                # a name to choose it by: --app deploy
 //	    app: Iv23liABCDEF    # client ID, or App ID
-//	    key: deploy.pem      # a path, or a key URI
+//	    key: deploy.pem      # a path, or a key URI; while a key is replaced, [new.pem, old.pem]
+//	    key_timeout: 30s     # how long whoever holds the key may take
 //	    host: github.com
 //	    owners: [acme, octo] # whose repositories it is for
 //	    installation: 123    # normally found by itself
@@ -51,17 +52,21 @@ const maxFile = 1 << 20
 // Options is what [Load] reads besides the file.
 type Options struct {
 	// Flags are the flags that were given, by their names without dashes; those
-	// that are no setting are passed over. A flag that was not given is not in it.
+	// that are no setting are passed over. A flag that was not given is not in it, and
+	// one that was given twice, as --key may be, has a line for each value.
 	Flags map[string]string
 	// LookupEnv returns a variable and whether it is set, as os.LookupEnv does.
 	// Nil is an empty environment.
 	LookupEnv func(string) (string, bool)
+	// New allows that a file that is named is not there yet: it is about to be made.
+	New bool
 }
 
 // Config is a configuration. [Load] makes one.
 type Config struct {
 	path     Value // of the file; its Text is "" where none can be looked for
 	found    bool
+	info     fs.FileInfo // of the file, where it was found
 	warnings []Problem
 	file     file
 
@@ -104,6 +109,10 @@ func Load(o Options) (*Config, error) {
 // "" where no file was named and the environment has no home directory.
 func (c *Config) Path() (path Value, found bool) { return c.path, c.found }
 
+// Info describes the config file as it was when it was read, or is nil where it was not
+// there.
+func (c *Config) Info() fs.FileInfo { return c.info }
+
 // Warnings returns what does not stand in the way, but should be mended.
 func (c *Config) Warnings() []Problem { return c.warnings }
 
@@ -114,15 +123,23 @@ func (c *Config) readFlag(s Setting, o Options, home string) []Problem {
 	}
 	name := "--" + s.Flag
 	if text = strings.TrimSpace(text); text == "" {
-		// To pass it over could mean to use another App than the one meant.
-		return []Problem{{Text: name + " is empty", Hint: "leave it out or give it a value; a variable in it may be unset"}}
+		return []Problem{emptyFlag(name)}
+	}
+	if s.Key == "key" && secretIn(text) == "" {
+		return c.readKeys(s, text, home)
 	}
 	text, problem := checked(s, name, text, home)
 	if problem != nil {
 		return []Problem{*problem}
 	}
-	c.flags[s.Key] = Value{text, Source{Kind: FromFlag, Name: name}}
+	c.flags[s.Key] = Value{Text: text, Source: Source{Kind: FromFlag, Name: name}}
 	return nil
+}
+
+// emptyFlag refuses a flag without a value: to pass it over could mean to use another
+// App than the one meant.
+func emptyFlag(name string) Problem {
+	return Problem{Text: name + " is empty", Hint: "leave it out or give it a value; a variable in it may be unset"}
 }
 
 func (c *Config) readEnv(s Setting, o Options, home string) []Problem {
@@ -143,7 +160,7 @@ func (c *Config) readEnv(s Setting, o Options, home string) []Problem {
 	if problem != nil {
 		return []Problem{*problem}
 	}
-	c.env[s.Key] = Value{text, Source{Kind: FromEnvironment, Name: s.Env}}
+	c.env[s.Key] = valueOf(text, Source{Kind: FromEnvironment, Name: s.Env})
 	return nil
 }
 
@@ -159,11 +176,16 @@ func checked(s Setting, name, text, home string) (string, *Problem) {
 	if !isPath(s.Key, text) {
 		return text, nil
 	}
-	path, err := expand(text, home)
+	var err error
+	if s.Key == "key" {
+		text, err = CompleteKey(text, "", home)
+	} else {
+		text, err = expand(text, home)
+	}
 	if err != nil {
 		return "", &Problem{Text: name + ": " + err.Error()}
 	}
-	return path, nil
+	return text, nil
 }
 
 // readFile finds, reads and parses the config file.
@@ -180,13 +202,13 @@ func (c *Config) readFile(o Options, home string) (problems []Problem, cause err
 		if path == "" {
 			return nil, nil
 		}
-		c.path = Value{path, Source{Kind: FromDefault}}
+		c.path = Value{Text: path, Source: Source{Kind: FromDefault}}
 	}
 	path := c.path.Text
 	data, info, err := read(path)
 	switch {
 	case err == nil:
-	case !named && errors.Is(err, fs.ErrNotExist):
+	case (!named || o.New) && errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	default:
 		text := "cannot read the config file"
@@ -195,7 +217,7 @@ func (c *Config) readFile(o Options, home string) (problems []Problem, cause err
 		}
 		return []Problem{{File: path, Text: text + ": " + reason(err)}}, err
 	}
-	c.found = true
+	c.found, c.info = true, info
 	if why := writableByOthers(info); why != "" {
 		c.warnings = append(c.warnings, Problem{
 			File: path,

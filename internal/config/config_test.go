@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is what a command finds around it.
@@ -55,6 +56,7 @@ func TestPrecedence(t *testing.T) {
 	samples := map[string][3]string{ // flag, variable, file
 		"app":          {"1", "2", "3"},
 		"key":          {"/flag.pem", "/env.pem", "/file.pem"},
+		"key_timeout":  {"1s", "2s", "3s"},
 		"installation": {"1", "2", "3"},
 		"host":         {"flag.example.com", "env.example.com", "file.example.com"},
 		"api_url":      {"https://flag.example.com", "https://env.example.com", "https://file.example.com"},
@@ -264,7 +266,7 @@ func TestLoadWithoutEnvironment(t *testing.T) {
 		t.Errorf("the config file is %v, %v", path, found)
 	}
 	_, err = c.App(Selector{})
-	want := "no App is configured (pass --app and --key, or set GHAPP_APP and GHAPP_KEY)"
+	want := "no App is configured (run `ghapp setup`, or pass --app and --key, or set GHAPP_APP and GHAPP_KEY)"
 	if err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -349,8 +351,8 @@ func TestKeyURIIsNoPath(t *testing.T) {
 		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true, "ssh-agent:SHA256:x": true, "file:///k.pem": true,
 		"k.pem": false, "./a:b": false, "/a:b": false, "C:\\k.pem": false, "c:k.pem": false, "1a:b": false, "": false, ":": false, "a b:c": false,
 	} {
-		if got := isURI(text); got != want {
-			t.Errorf("isURI(%q) is %v", text, got)
+		if got := signer.Scheme(text) != ""; got != want {
+			t.Errorf("%q has a scheme: %v", text, got)
 		}
 	}
 }

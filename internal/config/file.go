@@ -168,7 +168,7 @@ func (p *parser) file(root *yaml.Node) file {
 		switch key {
 		case "default":
 			if text, ok := p.text(value, "default", "default"); ok {
-				def, f.def = value, Value{text, p.source(value)}
+				def, f.def = value, Value{Text: text, Source: p.source(value)}
 			}
 		case "apps":
 			p.each(value, "apps", nil, func(name string, at, value *yaml.Node) {
@@ -213,8 +213,12 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 			app.rights = append(app.rights, p.repositories(value, where+".repositories")...)
 			return
 		}
+		if key == "key" {
+			p.keys(value, where+".key", app.values)
+			return
+		}
 		if text, ok := p.text(value, key, where+"."+key); ok {
-			app.values[key] = Value{text, p.source(value)}
+			app.values[key] = Value{Text: text, Source: p.source(value)}
 		}
 	})
 	p.checkRights(app)
@@ -366,13 +370,15 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 	if !isPath(key, text) {
 		return text, true
 	}
-	full, err := expand(text, p.home)
+	full, err := "", error(nil)
+	if key == "key" {
+		full, err = CompleteKey(text, filepath.Dir(p.path), p.home)
+	} else {
+		full, err = complete(text, filepath.Dir(p.path), p.home)
+	}
 	if err != nil {
 		p.problem(node.Line, "", "%s: %s", where, err)
 		return "", false
-	}
-	if !filepath.IsAbs(full) {
-		full = filepath.Join(filepath.Dir(p.path), full)
 	}
 	return full, true
 }

@@ -9,6 +9,8 @@ import (
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
 // pem is a private key in form only.
@@ -36,7 +38,7 @@ var fileTests = []struct {
 	{"another tool's name", "apps: {a: {app: 1, installation_id: 5}}", []string{`c.yaml:1: unknown key "installation_id" in apps.a (did you mean "installation"?)`}},
 	{"client_id", "apps: {a: {app: 1, client_id: 5}}", []string{`c.yaml:1: unknown key "client_id" in apps.a (did you mean "app"?)`}},
 	{"path of the key", "apps: {a: {app: 1, private_key_path: k.pem}}", []string{`c.yaml:1: unknown key "private_key_path" in apps.a (did you mean "key"?)`}},
-	{"nothing like it", "apps: {a: {app: 1, colour: red}}", []string{`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, installation, host, api_url, api_version, ca_file, owners, permissions, repositories)`}},
+	{"nothing like it", "apps: {a: {app: 1, colour: red}}", []string{`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, key_timeout, installation, host, api_url, api_version, ca_file, owners, permissions, repositories)`}},
 	{"App's key at the top", "app: 12\nkey: k.pem\n", []string{
 		`c.yaml:1: unknown key "app" in the file (it belongs to an App, under apps: NAME:)`,
 		`c.yaml:2: unknown key "key" in the file (it belongs to an App, under apps: NAME:)`,
@@ -199,7 +201,7 @@ apps:
 	if problems != nil {
 		t.Fatal(problems)
 	}
-	at := func(text string, line int) Value { return Value{text, Source{FromFile, path, line}} }
+	at := func(text string, line int) Value { return Value{Text: text, Source: Source{FromFile, path, line}} }
 	want := file{
 		def: at("deploy", 2),
 		apps: []fileApp{
@@ -214,7 +216,7 @@ apps:
 			{name: "tilde", line: 18, values: map[string]Value{"app": at("Iv1.0123456789abcdef", 19), "key": at("/home/me", 20)}},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(file{}, fileApp{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(file{}, fileApp{}, Value{}, redact.Secret{})); diff != "" {
 		t.Errorf("the file (-want +got):\n%s", diff)
 	}
 }

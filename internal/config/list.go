@@ -11,10 +11,11 @@ type Entry struct {
 	// App is the name of an App in the config file; "" for what stands outside of
 	// any, and for the App that flags or variables name.
 	App string `json:"app"`
-	// Key is a key of [Settings], "default", "owners", "permissions", or
-	// "repositories." with a repository after it.
+	// Key is a key of [Settings], "previous_key" where there is one, "default",
+	// "owners", "permissions", or "repositories." with a repository after it.
 	Key string `json:"key"`
-	// Value is "" where nobody gave one, and [redact.Placeholder] for a private key.
+	// Value is "" where nobody gave one, and [redact.Placeholder] for a private key
+	// and for a PIN in a key URI.
 	Value string `json:"value"`
 	// Source is "" where nobody gave a value.
 	Source Source `json:"source"`
@@ -48,6 +49,9 @@ func (a AppSettings) list() []Entry {
 		switch field := a.field(s.Key); {
 		case field != nil:
 			add(s.Key, field.Text, field.Source)
+			if before := a.PreviousKey; s.Key == "key" && before.Text != "" {
+				add(previousKey, before.Text, before.Source)
+			}
 		case s.Key == "private_key" && !a.PrivateKey.IsZero():
 			add(s.Key, redact.Placeholder, a.PrivateKeySource)
 		case s.Key == "private_key":

@@ -136,7 +136,7 @@ func TestHosts(t *testing.T) {
 		{"an App by its name", world{flags: map[string]string{"app": "b"}, file: three}, []string{"github.com b"}, ""},
 		{"one App", world{file: "apps:\n  a: {app: 1, key: /k.pem}\n"}, []string{"github.com a"}, ""},
 		{"without a file", world{env: map[string]string{"GHAPP_APP": "1", "GHAPP_KEY": "/k.pem"}}, []string{"github.com "}, ""},
-		{"nothing", world{}, nil, "no App is configured (pass --app and --key, or set GHAPP_APP and GHAPP_KEY, or write FILE)"},
+		{"nothing", world{}, nil, "no App is configured (run `ghapp setup`, or pass --app and --key, or set GHAPP_APP and GHAPP_KEY, or write FILE)"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
@@ -156,6 +156,29 @@ func TestHosts(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("%v (-want +got):\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// git trusts one file of certificate authorities for a host.
+func TestAppsOfOneHostShareItsCertificateAuthorities(t *testing.T) {
+	for name, test := range map[string]struct{ a, b, want string }{
+		"both say the same": {", ca_file: /ca.pem", ", ca_file: /ca.pem", "/ca.pem"},
+		"the first says":    {", ca_file: /ca.pem", "", "/ca.pem"},
+		"the second says":   {"", ", ca_file: /ca.pem", "/ca.pem"},
+		"they disagree":     {", ca_file: /ca.pem", ", ca_file: /other.pem", ""},
+		"none says":         {"", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, err, _ := world{file: "apps:\n  a: {app: 1, key: /k.pem, host: ghe.example.com, owners: [acme]" + test.a + "}\n" +
+				"  b: {app: 2, key: /k.pem, host: ghe.example.com, owners: [octo]" + test.b + "}\n"}.load(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hosts, err := c.Hosts()
+			if err != nil || len(hosts) != 1 || hosts[0].CAFile.Text != test.want {
+				t.Errorf("%v, %v", hosts, err)
 			}
 		})
 	}

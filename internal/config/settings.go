@@ -3,6 +3,9 @@ package config
 import (
 	"fmt"
 	"strconv"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // Setting is one row of the table of settings: where it can be given, and what it
@@ -37,12 +40,17 @@ func Settings() []Setting {
 		{
 			Key: "key", Flag: "key", Env: "GHAPP_KEY", InFile: true,
 			Takes: "a path or a key URI",
-			Help:  "the App's private key: a PEM file",
+			Help:  "the App's private key: a PEM file, or a key URI such as ssh-agent:NAME; twice, the newest one first, while a key is replaced",
 		},
 		{
 			Key: "private_key", Env: "GHAPP_PRIVATE_KEY",
 			Takes: "a private key as PEM",
 			Help:  "the App's private key itself, as PEM",
+		},
+		{
+			Key: "key_timeout", Flag: "key-timeout", Env: "GHAPP_KEY_TIMEOUT", InFile: true, Default: signer.DefaultTimeout.String(),
+			Takes: "a duration such as 30s",
+			Help:  "how long whoever holds the key may take to answer",
 		},
 		{
 			Key: "installation", Flag: "installation", Env: "GHAPP_INSTALLATION", InFile: true,
@@ -88,27 +96,14 @@ func fileKeys() []string {
 	return append(keys, "owners", "permissions", "repositories")
 }
 
-// isPath says whether the values of a key are names of files. A key URI is not one.
+// isPath says whether a value is the name of a file, or has one in it.
 func isPath(key, text string) bool {
 	switch key {
 	case "ca_file", "config":
 		return true
 	case "key":
-		return !isURI(text)
-	}
-	return false
-}
-
-// isURI says whether text begins with a scheme (RFC 3986 section 3.1) of at least
-// two letters: one alone is a drive of Windows.
-func isURI(text string) bool {
-	for i, c := range []byte(text) {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
-		case i > 0 && (c >= '0' && c <= '9' || c == '+' || c == '-' || c == '.'):
-		default:
-			return c == ':' && i >= 2
-		}
+		scheme := signer.Scheme(text)
+		return scheme == "" || scheme == "file" || scheme == "exec"
 	}
 	return false
 }
@@ -116,8 +111,30 @@ func isURI(text string) bool {
 // Value is a setting's text and where it came from. The zero Value is a setting
 // that nobody gave.
 type Value struct {
-	Text   string
+	Text   string // without the secrets of a key URI, such as a PIN
 	Source Source
+
+	whole redact.Secret // Text with them, where there are any
+}
+
+// valueOf is a value that may be a key URI with a secret in it.
+func valueOf(text string, source Source) Value {
+	v := Value{Text: text, Source: source}
+	if signer.HasSecret(text) {
+		v.Text, v.whole = signer.Redacted(text), redact.NewSecret(text)
+	}
+	return v
+}
+
+// HasSecret reports whether there is more to the value than Text.
+func (v Value) HasSecret() bool { return !v.whole.IsZero() }
+
+// Reveal returns the whole value. It must not be printed where HasSecret.
+func (v Value) Reveal() string {
+	if v.HasSecret() {
+		return v.whole.Reveal()
+	}
+	return v.Text
 }
 
 // Kind is a kind of [Source].

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -96,6 +97,9 @@ func Explain(err error) Report {
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
 		report.Kind, report.Hint, report.ExitCode = string(e.Problem), e.Cure(), Configuration
+		if e.Problem.Temporary() {
+			report.ExitCode = Unreachable
+		}
 		return report
 	}
 	if e, ok := errors.AsType[*config.Error](err); ok {
@@ -106,8 +110,16 @@ func Explain(err error) Report {
 		report.Hint, report.ExitCode = e.Hint, Configuration
 		return report
 	}
+	if e, ok := errors.AsType[*TroubleError](err); ok {
+		ofTrouble(&report, e)
+		return report
+	}
 	if e, ok := errors.AsType[*ghapp.Error](err); ok {
 		ofGitHub(&report, e)
+		return report
+	}
+	if e, ok := errors.AsType[*api.NetworkError](err); ok {
+		ofNetwork(&report, e)
 		return report
 	}
 	if isUsage(err) {
@@ -173,11 +185,9 @@ func meanings() map[ghapp.Kind]meaning {
 			"the token has expired or was revoked; run the command again for a new one")},
 		ghapp.ErrTokenUnknown: {Unreachable, text(
 			"GitHub spreads a new token to its git servers within seconds, sometimes longer: run the command again")},
-		ghapp.ErrUnreachable: {Unreachable, text(
-			"check the network, https_proxy and --host; if GitHub itself fails, https://www.githubstatus.com says so")},
-		ghapp.ErrUntrusted: {Configuration, text(
-			"the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file, or install it in the system")},
-		ghapp.ErrRefused: {Refused, text("GitHub's message above is all there is; its request id helps GitHub's support")},
+		ghapp.ErrUnreachable: {Unreachable, unreachableHint},
+		ghapp.ErrUntrusted:   {Configuration, untrustedHint},
+		ghapp.ErrRefused:     {Refused, text("GitHub's message above is all there is; its request id helps GitHub's support")},
 	}
 }
 

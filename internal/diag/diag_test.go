@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"go/ast"
-	"go/constant"
-	"go/parser"
-	"go/token"
 	"strings"
 	"testing"
 	"time"
@@ -23,24 +19,9 @@ import (
 // be forgotten here.
 func kinds(t *testing.T) []ghapp.Kind {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "../../errors.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var list []ghapp.Kind
-	ast.Inspect(file, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok {
-			return true
-		}
-		if name, ok := spec.Type.(*ast.Ident); ok && name.Name == "Kind" {
-			literal := spec.Values[0].(*ast.BasicLit)
-			list = append(list, ghapp.Kind(constant.StringVal(constant.MakeFromLiteral(literal.Value, token.STRING, 0))))
-		}
-		return true
-	})
-	if len(list) < 15 {
-		t.Fatalf("only %d kinds were found", len(list))
+	for _, text := range constants(t, "../../errors.go", "Kind", 15) {
+		list = append(list, ghapp.Kind(text))
 	}
 	return list
 }
@@ -81,6 +62,9 @@ func TestExitCodes(t *testing.T) {
 		{&diag.SettingError{Err: errors.New("no host")}, diag.Configuration},
 		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, diag.Configuration},
 		{&signer.KeyError{Problem: signer.ErrEncrypted}, diag.Configuration},
+		{&signer.KeyError{Problem: signer.ErrPIN}, diag.Configuration},
+		{&signer.KeyError{Problem: signer.ErrUnavailable}, diag.Unreachable},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrTimeout}}, diag.Unreachable},
 		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, diag.Configuration},
 		{&ghapp.Error{Kind: ghapp.ErrNotInstalled}, diag.Refused},
 		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, diag.Unreachable},

@@ -44,8 +44,14 @@ type Answerer struct {
 	// Granted is told of the same token, whose it is and what was asked for. May be
 	// nil.
 	Granted func(*ghapp.App, ghapp.TokenRequest, *ghapp.Token)
-	// Log is told of waiting. Nil: nothing is logged.
+	// Store remembers for other processes which public repositories are read without
+	// a credential. Nil: this Answerer alone remembers.
+	Store ghapp.Store
+	// Log is told of waiting, and of reading without a credential. Nil: nothing is
+	// logged.
 	Log *slog.Logger
+
+	open sync.Map // key -> open
 
 	mu      sync.Mutex
 	refusal error
@@ -113,18 +119,16 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 	if err != nil {
 		return nil, err
 	}
-	token, err := app.Token(ctx, request)
-	if request.Installation != "" && ofAnother(err) {
-		request.Installation = ""
-		token, err = app.Token(ctx, request)
+	path, byItself := asksByItself(asked)
+	if byItself && a.known(ctx, path) {
+		return credential.AnswerAnonymous(), nil
 	}
+	request, token, err := a.token(ctx, app, request, repository)
 	if err != nil {
-		return nil, err
-	}
-	if token.Young() {
-		if err := a.settle(ctx, token, repository); err != nil {
-			return nil, err
+		if byItself && a.public(ctx, path, err) {
+			return credential.AnswerAnonymous(), nil
 		}
+		return nil, err
 	}
 	if a.HandedOut != nil {
 		a.HandedOut(token.Secret)
@@ -137,14 +141,31 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 	return credential.Answer(asked, username, token.Secret, expiry), nil
 }
 
+// token returns a token that GitHub's git service knows, and the request that it was
+// granted for.
+func (a *Answerer) token(ctx context.Context, app *ghapp.App, request ghapp.TokenRequest, r ghapp.Repository) (ghapp.TokenRequest, *ghapp.Token, error) {
+	token, err := app.Token(ctx, request)
+	if request.Installation != "" && ofAnother(err) {
+		request.Installation = ""
+		token, err = app.Token(ctx, request)
+	}
+	if err == nil && token.Young() {
+		err = a.settle(ctx, token, r)
+	}
+	return request, token, err
+}
+
 // ofAnother reports whether an installation may have refused because the repository
 // is not its owner's.
 func ofAnother(err error) bool {
 	return errors.Is(err, ghapp.ErrRepositoryNotSelected) || errors.Is(err, ghapp.ErrTooBroad) || errors.Is(err, ghapp.ErrInvalid)
 }
 
-// erase is git's word that the credential was refused.
+// erase is git's word that the credential was refused, or that there was to be one.
 func (a *Answerer) erase(ctx context.Context, asked *credential.Credential) error {
+	if asked.Anonymous() {
+		return a.forget(ctx, pathOf(asked))
+	}
 	_, password := asked.Login()
 	if password.IsZero() {
 		return nil

@@ -2,25 +2,17 @@ package gitauth
 
 import (
 	"context"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
-const (
-	// settleFor bounds the wait for GitHub's git servers to know a new token.
-	// GitHub's support advises to try again after 3 and 10 seconds.
-	settleFor = 15 * time.Second
-	// settleText bounds what is read of a refusal.
-	settleText = 4 << 10
-)
+// settleFor bounds the wait for GitHub's git servers to know a new token.
+// GitHub's support advises to try again after 3 and 10 seconds.
+const settleFor = 15 * time.Second
 
 // settle asks GitHub's git service itself whether it takes a token that has just
 // been minted, and waits with that same token while it does not. git asks for a
@@ -59,41 +51,8 @@ func (a *Answerer) settle(ctx context.Context, t *ghapp.Token, r ghapp.Repositor
 	}
 }
 
-// try makes git's first request. Protocol version 2 keeps the answer to a few
-// lines where version 0 lists every branch.
-func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.Repository) (int, string, error) {
-	url := fmt.Sprintf("%s/%s/%s.git/info/refs?service=git-upload-pack", a.Origin, r.Owner, r.Name)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, "", err
-	}
-	pair := username + ":" + t.Secret.Reveal()
-	req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
-	req.Header.Set("Git-Protocol", "version=2")
-	req.Header.Set("User-Agent", "git/ghapp")
-	client := http.Client{Transport: a.Transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
-		if next.URL.Scheme != via[0].URL.Scheme || next.URL.Host != via[0].URL.Host || len(via) > 5 {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}
-	answer, err := client.Do(req)
-	if err != nil {
-		return 0, "", errors.Unwrap(err) // without the URL
-	}
-	defer answer.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, settleText))
-	// A proxy that shows the request it was sent shows the credential.
-	return answer.StatusCode, firstLine(scrub.New(t.Secret).String(string(text))), nil
-}
-
-// firstLine is a refusal's text, made printable.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 {
-			return -1
-		}
-		return r
-	}, line)
+// try asks the git service for a repository as git would, with a token.
+func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.Repository) (status int, message string, err error) {
+	d, err := a.discover(ctx, r.String()+".git", t)
+	return d.status, d.message, err
 }

@@ -59,7 +59,9 @@ func (r *Runner) Destination(o CloneOptions) (string, error) {
 	return p.path, nil
 }
 
-// Clone clones a repository. After a failure, or when ctx ends, whatever was not
+// Clone clones a repository from its address and no other: where the server redirects,
+// the error has the reason [Redirected], and it is for the caller to find out whether
+// that leads to the same repository. After a failure, or when ctx ends, whatever was not
 // there before is removed again, and what was there is as it was. The errors are
 // those of [Runner.Destination] and [Runner.Run].
 func (r *Runner) Clone(ctx context.Context, o CloneOptions) error {
@@ -135,7 +137,7 @@ func (r *Runner) plan(o CloneOptions) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{CloneOptions: o, flags: f}
-	p.Submodules, p.URLs = f.submodules, []string{o.URL}
+	p.Submodules, p.URLs, p.stays = f.submodules, []string{o.URL}, true
 	switch {
 	case o.Origin == "" || o.Helper == "":
 		return nil, errors.New("clone: an origin and its helper are needed")

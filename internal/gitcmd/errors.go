@@ -33,6 +33,7 @@ const (
 	PromptDisabled      Reason = "no credential was given" // the helper had none
 	Forbidden           Reason = "forbidden"               // 403
 	RepositoryNotFound  Reason = "repository not found"    // 404, also for no access
+	Redirected          Reason = "redirected"              // 3xx, and not followed
 	RateLimited         Reason = "rate limited"            // 429
 	ServerError         Reason = "server error"            // 5xx
 	ProxyFailed         Reason = "proxy failed"            // 407, no such proxy
@@ -51,7 +52,7 @@ func Reasons() []Reason {
 	return []Reason{
 		Unknown, NotInstalled, TooOld, Stopped, Killed, DestinationExists, DestinationClosed, DiskFull,
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
-		Forbidden, RepositoryNotFound, RateLimited, ServerError, ProxyFailed, HostUnresolved,
+		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
 		ConfigurationBroken,
 	}
@@ -148,6 +149,7 @@ func signs() []sign {
 		{Unauthorized, []string{"Authentication failed for", "returned error: 401"}},
 		{PromptDisabled, []string{"could not read Username for", "could not read Password for", "unable to get password from user"}},
 		{Forbidden, []string{"returned error: 403"}},
+		{Redirected, []string{"returned error: 30"}},
 		{RateLimited, []string{"returned error: 429", "rate limited by"}},
 		{ProxyFailed, []string{"Could not resolve proxy", "from proxy after CONNECT", "CONNECT tunnel failed", "Proxy CONNECT aborted", "returned error: 407"}},
 		{ServerError, []string{"returned error: 5", "HTTP 5"}},

@@ -104,6 +104,9 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"no credential":       {reason: PromptDisabled, prepare: noHelper},
 		"403":                 {reason: Forbidden, message: "403", status: 403, text: "Write access to repository not granted.", remote: "Write access to repository not granted."},
 		"404":                 {reason: RepositoryNotFound, message: "not found", status: 404, text: "Repository not found.", remote: "Repository not found."},
+		"301":                 {reason: Redirected, message: "301", answer: moved(http.StatusMovedPermanently)},
+		"307":                 {reason: Redirected, message: "307", answer: moved(http.StatusTemporaryRedirect)},
+		"308":                 {reason: Redirected, message: "308", answer: moved(http.StatusPermanentRedirect)},
 		"429":                 {reason: RateLimited, answer: tooMany},
 		"500":                 {reason: ServerError, message: "500", status: 500, text: "Internal Server Error", remote: "Internal Server Error"},
 		"502":                 {reason: ServerError, message: "502", status: 502},
@@ -200,6 +203,17 @@ func wrongToken(t *testing.T, m *machine, o, evil *origin) {
 }
 
 func noHelper(t *testing.T, m *machine, o, evil *origin) { write(t, m.helper, "#!/bin/sh\n") }
+
+// moved leads to a repository that is there, on the same host even.
+func moved(status int) func(w http.ResponseWriter, r *http.Request) bool {
+	return func(w http.ResponseWriter, r *http.Request) bool {
+		rest, first := strings.CutPrefix(r.URL.Path, "/acme/site.git/")
+		if first {
+			http.Redirect(w, r, "/acme/site/"+rest+"?"+r.URL.RawQuery, status)
+		}
+		return first
+	}
+}
 
 // tooMany is what GitHub answers to a flood. The time to wait is longer than git
 // waits.

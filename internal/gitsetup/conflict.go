@@ -79,6 +79,8 @@ type Conflict struct {
 	Key  string `json:"key"`
 	Text string `json:"text"` // what it does
 	Cure string `json:"cure"` // one line
+	// Beside is an entry in spite of which git asks the helper and uses its answer.
+	Beside bool `json:"-"`
 }
 
 // Place is FILE:LINE, or where else the entry stands.
@@ -104,8 +106,19 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 		if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
 			subsection, variable = rest[:dot], rest[dot+1:]
 		}
-		text := ""
+		text, cure, beside := "", e.cure(), false
 		switch section + "." + variable {
+		case "remote.url", "remote.pushurl", "submodule.url":
+			if address, ok := withoutLogin(e.Value, origin); ok {
+				text = "git sends the login in this address instead of asking for a credential"
+				if e.File != "" {
+					cure = fmt.Sprintf("git config --file %s %s %s", quoted(e.File), quoted(e.Key), quoted(address))
+				}
+			}
+		case "http.sslverify":
+			if covers(subsection, origin) && isFalse(e.Value) && strings.HasPrefix(origin, "https:") && !repeated(entries[i+1:], e.Key) {
+				text, beside = "git takes any certificate, so that whoever stands in the way gets the token", true
+			}
 		case "http.extraheader":
 			if covers(subsection, origin) && isAuthorization(e.Value) && !emptied(entries[i+1:], e.Key) {
 				text = "git sends this header instead of asking for a credential"
@@ -125,7 +138,7 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 			case e.Value == "":
 				text = "it makes git forget the helpers before it, ghapp among them"
 			default:
-				text = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them"
+				text, beside = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them", true
 			}
 		case "credential.usehttppath":
 			if covers(subsection, origin) && e.Scope.after(scope) && isFalse(e.Value) {
@@ -133,12 +146,31 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 			}
 		}
 		if text != "" {
-			c := Conflict{File: e.File, Key: shown(e.Key), Text: text, Cure: e.cure()}
+			c := Conflict{File: e.File, Key: shown(e.Key), Text: text, Cure: cure, Beside: beside}
 			if file, err := read(e.File); e.File != "" && err == nil {
 				c.Line = LineOf(file, e)
 			}
 			list = append(list, c)
 		}
+	}
+	return list
+}
+
+// Variables returns the variables that make git, or git-lfs, show or hand over what the
+// helper answers, whatever is configured. lookup is os.LookupEnv.
+func Variables(lookup func(name string) (string, bool)) []Conflict {
+	var list []Conflict
+	add := func(name, text string) {
+		list = append(list, Conflict{Key: name, Text: text, Cure: "unset " + name})
+	}
+	if value, set := lookup("GIT_TRACE_REDACT"); set && isFalse(value) {
+		add("GIT_TRACE_REDACT", "git shows every token where it is told to trace")
+	}
+	if value, _ := lookup("LFS_DEBUG_HTTP"); slices.Contains([]string{"1", "t", "true", "yes", "on"}, strings.ToLower(value)) {
+		add("LFS_DEBUG_HTTP", "git-lfs shows every token where it is told to trace")
+	}
+	if _, set := lookup("GIT_SSL_NO_VERIFY"); set {
+		add("GIT_SSL_NO_VERIFY", "git takes any certificate, so that whoever stands in the way gets the token")
 	}
 	return list
 }
@@ -152,8 +184,11 @@ func (e Entry) cure() string {
 	case key != e.Key:
 		return "delete the line"
 	}
-	return fmt.Sprintf("git config --file '%s' --unset-all '%s'", strings.ReplaceAll(e.File, "'", `'\''`), strings.ReplaceAll(key, "'", `'\''`))
+	return fmt.Sprintf("git config --file %s --unset-all %s", quoted(e.File), quoted(key))
 }
+
+// quoted is a word for a shell.
+func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // shown is a key without the user information of an address in it, which may be a
 // secret.
@@ -176,6 +211,23 @@ func isAuthorization(header string) bool {
 // emptied reports whether a later entry empties the list of key.
 func emptied(later []Entry, key string) bool {
 	return slices.ContainsFunc(later, func(e Entry) bool { return e.Key == key && e.Value == "" })
+}
+
+// repeated reports whether there is a later entry for key.
+func repeated(later []Entry, key string) bool {
+	return slices.ContainsFunc(later, func(e Entry) bool { return e.Key == key })
+}
+
+// withoutLogin returns an address on origin without the user and the password in it, and
+// whether it has both. With a user alone git asks for the password.
+func withoutLogin(address, origin string) (string, bool) {
+	u, err := url.Parse(address)
+	if err != nil || u.User == nil || !covers(u.Scheme+"://"+u.Host, origin) {
+		return "", false
+	}
+	_, both := u.User.Password()
+	u.User = nil
+	return u.String(), both
 }
 
 // next is the value of the next entry with this key, or "".

@@ -2,6 +2,7 @@ package gitsetup
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +41,8 @@ func TestConflicts(t *testing.T) {
 		forgets  = "makes git forget"
 		behind   = "stands behind ghapp"
 		pathless = "which repository"
+		login    = "git sends the login"
+		anybody  = "git takes any certificate"
 	)
 	basic := "AUTHORIZATION: basic canary"
 	for _, test := range []struct {
@@ -87,6 +90,21 @@ func TestConflicts(t *testing.T) {
 		{"credential.https://github.com.usehttppath", "false", System, ""},
 		{"credential.usehttppath", "true", Local, ""},
 		{"user.name", "canary", Local, ""},
+
+		{"remote.origin.url", "https://x-access-token:canary@github.com/acme/site", Local, login},
+		{"remote.origin.pushurl", "https://u:canary@GitHub.com:443/acme/site", Local, login},
+		{"submodule.a.b.url", "https://u:canary@github.com/acme/site", Local, login},
+		{"remote.origin.url", "https://x-access-token@github.com/acme/site", Local, ""},
+		{"remote.origin.url", "https://u:canary@github.com.evil.example/acme/site", Local, ""},
+		{"remote.origin.url", "http://u:canary@github.com/acme/site", Local, ""},
+		{"remote.origin.url", "git@github.com:acme/site", Local, ""},
+		{"remote.origin.fetch", "https://u:canary@github.com/", Local, ""},
+
+		{"http.sslverify", "false", System, anybody},
+		{"http.https://github.com.sslverify", "0", Global, anybody},
+		{"http.https://github.com/acme/.sslverify", "no", Local, anybody},
+		{"http.https://gitlab.com/.sslverify", "false", Global, ""},
+		{"http.sslverify", "true", Global, ""},
 	} {
 		t.Run(test.key+" "+test.value, func(t *testing.T) {
 			entry := Entry{Scope: test.scope, File: "/f", Key: test.key, Value: test.value}
@@ -103,6 +121,35 @@ func TestConflicts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCertificatesThatALaterEntryHasCheckedAreNoConflict(t *testing.T) {
+	entries := []Entry{{Scope: Global, Key: "http.sslverify", Value: "false"}, {Scope: Local, Key: "http.sslverify", Value: "true"}}
+	if got := Conflicts(entries, origin, Global, nil); got != nil {
+		t.Errorf("got %+v", got)
+	}
+	slices.Reverse(entries)
+	if got := Conflicts(entries, origin, Global, func(string) ([]byte, error) { return nil, errors.New("no file") }); len(got) != 1 {
+		t.Errorf("the other way round: %+v", got)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	for _, test := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"GIT_TRACE_REDACT", "0", true}, {"GIT_TRACE_REDACT", "", true}, {"GIT_TRACE_REDACT", "false", true}, {"GIT_TRACE_REDACT", "1", false},
+		{"LFS_DEBUG_HTTP", "1", true}, {"LFS_DEBUG_HTTP", "True", true}, {"LFS_DEBUG_HTTP", "0", false}, {"LFS_DEBUG_HTTP", "/tmp/trace", false},
+		{"GIT_SSL_NO_VERIFY", "1", true}, {"GIT_SSL_NO_VERIFY", "", true},
+		{"GIT_TRACE", "1", false},
+	} {
+		lookup := func(name string) (string, bool) { return test.value, name == test.name }
+		got := Variables(lookup)
+		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Cure == "unset "+test.name) || !test.want && got != nil {
+			t.Errorf("%s=%s: %+v", test.name, test.value, got)
+		}
 	}
 }
 
@@ -131,6 +178,8 @@ func TestCuresCanBeRun(t *testing.T) {
 			Conflict{Key: "http.extraheader", Cure: "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"}},
 		{Entry{Scope: Local, File: "/f", Key: "url.https://u:canary@x/.insteadof", Value: "https://github.com/"},
 			Conflict{File: "/f", Key: "url.https://…@x/.insteadof", Cure: "delete the line"}},
+		{Entry{Scope: Local, File: "/f", Key: "remote.origin.url", Value: "https://u:canary@github.com/acme/site.git"},
+			Conflict{File: "/f", Key: "remote.origin.url", Cure: `git config --file '/f' 'remote.origin.url' 'https://github.com/acme/site.git'`}},
 	} {
 		got := Conflicts([]Entry{test.entry}, origin, Global, read)
 		if len(got) != 1 {

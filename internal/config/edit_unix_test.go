@@ -1,0 +1,33 @@
+//go:build unix
+
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// Where root changes the file of another, it stays theirs.
+func TestEditKeepsTheOwnerOfAFile(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can write what is another's")
+	}
+	path := filepath.Join(t.TempDir(), "config.yaml")
+	put(t, path, "apps:\n  a:\n    app: 1\n", 0o600)
+	if err := os.Chown(path, 4711, 4712); err != nil {
+		t.Fatal(err)
+	}
+	if err := Edit(path, Options{}, set("a", "default")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 4711 || stat.Gid != 4712 {
+		t.Errorf("it belongs to %d:%d", stat.Uid, stat.Gid)
+	}
+	wantFile(t, path, "apps:\n  a:\n    app: 1\ndefault: a\n", 0o600)
+}

@@ -1,0 +1,128 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// previousKey is where the key before the newest one is kept, beside "key". It is no
+// setting of its own: both are given as one.
+const previousKey = "previous_key"
+
+// maxKeyTimeout leaves the library time for its requests: it gives up on a token after
+// two minutes.
+const maxKeyTimeout = 90 * time.Second
+
+// CompleteKey returns a key in the form in which it is used: of a file: URI the path,
+// and paths complete, also that of an exec: URI's program. A path that is not absolute
+// is taken from dir, and left as it is where dir is "".
+func CompleteKey(key, dir, home string) (string, error) {
+	switch scheme := signer.Scheme(key); scheme {
+	case "", "file":
+		path := signer.FilePath(key)
+		if path == "" {
+			return "", errors.New("the file: URI names no path on this machine")
+		}
+		return complete(path, dir, home)
+	case "exec":
+		program, attributes, _ := strings.Cut(key[len("exec:"):], "?")
+		if !strings.ContainsFunc(program, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) }) {
+			return key, nil // it is looked for on PATH
+		}
+		program, err := complete(program, dir, home)
+		if attributes != "" {
+			program += "?" + attributes
+		}
+		return "exec:" + program, err
+	}
+	return key, nil
+}
+
+// complete expands ~ in a path and puts dir before one that is relative.
+func complete(path, dir, home string) (string, error) {
+	full, err := expand(path, home)
+	if err != nil || dir == "" || filepath.IsAbs(full) {
+		return full, err
+	}
+	return filepath.Join(dir, full), nil
+}
+
+// unfitKey says what is wrong with a key, or "".
+func unfitKey(text string) string {
+	if scheme := signer.Scheme(text); scheme != "" && !slices.Contains(signer.Schemes(), scheme) {
+		return "it is no kind of key URI that is known: " + strings.Join(signer.Schemes(), ":, ") + ":"
+	}
+	return ""
+}
+
+// unfitTimeout says what is wrong with a time that a key's holder has, or "".
+func unfitTimeout(text string) string {
+	switch d, err := time.ParseDuration(text); {
+	case err != nil:
+		return "it is no duration such as 30s"
+	case d < time.Second || d > maxKeyTimeout:
+		return "it is to be between 1s and " + maxKeyTimeout.String()
+	}
+	return ""
+}
+
+const (
+	secretOnCommandLine     = "--key has a PIN or a password in it, and others can read a command line"
+	hintSecretOnCommandLine = "say where it is instead (pin-source=file:/path in a pkcs11: URI), or give the URI in GHAPP_KEY or the config file"
+	tooManyKeys             = "two keys can be given, the newest one and the one before it"
+)
+
+// readKeys reads --key, whose values stand on a line each.
+func (c *Config) readKeys(s Setting, text, home string) []Problem {
+	keys := strings.Split(text, "\n")
+	if len(keys) > 2 {
+		return []Problem{{Text: "--key is given several times: " + tooManyKeys}}
+	}
+	var problems []Problem
+	for i, name := range []string{"key", previousKey}[:len(keys)] {
+		key := strings.TrimSpace(keys[i])
+		switch full, problem := checked(s, "--key", key, home); {
+		case key == "":
+			problems = append(problems, emptyFlag("--key"))
+		case problem != nil:
+			problems = append(problems, *problem)
+		case signer.HasSecret(key):
+			problems = append(problems, Problem{Text: secretOnCommandLine, Hint: hintSecretOnCommandLine})
+		default:
+			c.flags[name] = Value{Text: full, Source: Source{Kind: FromFlag, Name: "--key"}}
+		}
+	}
+	return problems
+}
+
+// keys reads one key, or a list of the newest and the one before it.
+func (p *parser) keys(node *yaml.Node, where string, values map[string]Value) {
+	nodes := []*yaml.Node{node}
+	if node.Kind == yaml.SequenceNode {
+		nodes = node.Content
+	}
+	switch {
+	case len(nodes) == 0:
+		p.problem(node.Line, "give it one, or leave the key out", "%s has no value", where)
+		return
+	case len(nodes) > 2:
+		p.problem(nodes[2].Line, "leave out those that the App's settings page shows no more", "%s: %s", where, tooManyKeys)
+		return
+	}
+	for i, name := range []string{"key", previousKey}[:len(nodes)] {
+		if text, ok := p.text(nodes[i], "key", where); ok {
+			values[name] = valueOf(text, p.source(nodes[i]))
+		}
+	}
+	if newest, before := values["key"], values[previousKey]; len(nodes) == 2 && newest.Reveal() == before.Reveal() && newest.Text != "" {
+		p.problem(before.Source.Line, "", "%s names the same key twice", where)
+	}
+}

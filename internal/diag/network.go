@@ -1,0 +1,60 @@
+package diag
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+)
+
+// ofNetwork reports an error of the network that no operation stands before.
+func ofNetwork(report *Report, e *api.NetworkError) {
+	kind := ghapp.ErrUnreachable
+	if e.Untrusted() {
+		kind = ghapp.ErrUntrusted
+	}
+	ofGitHub(report, &ghapp.Error{Kind: kind, Err: e})
+}
+
+// unreachableHint says where on the way to GitHub to look.
+func unreachableHint(e *ghapp.Error) string {
+	if refused, ok := errors.AsType[*api.ProxyError](e.Err); ok {
+		switch refused.Status {
+		case 0:
+			return "write https_proxy=http://HOST:PORT, or unset it"
+		case http.StatusProxyAuthRequired:
+			return "the proxy wants a login: write it into the variable, https_proxy=http://USER:PASSWORD@HOST:PORT"
+		}
+		return "the proxy is there and does not lead to GitHub: ask who runs it, or name the host in no_proxy"
+	}
+	if at, ok := errors.AsType[*net.OpError](e.Err); ok && at.Op == "proxyconnect" {
+		return "the proxy that https_proxy names cannot be reached: check https_proxy and no_proxy"
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](e.Err); ok {
+		if unknown.IsNotFound {
+			return "check the host's name (--host, --api-url) and this machine's DNS"
+		}
+		return "this machine's DNS does not answer: check its resolver, and whether a proxy is wanted (https_proxy)"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](e.Err); ok {
+		return "what answers there speaks no TLS: check the port in --host, and https_proxy"
+	}
+	return "check the network, https_proxy and --host; if GitHub itself fails, https://www.githubstatus.com says so"
+}
+
+// untrustedHint tells apart what can be wrong with a certificate.
+func untrustedHint(e *ghapp.Error) string {
+	if _, ok := errors.AsType[x509.HostnameError](e.Err); ok {
+		return "the certificate is that of another host: check --host and --api-url; what answers may be a proxy or a sign-in page"
+	}
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](e.Err); ok && invalid.Reason == x509.Expired && invalid.Cert != nil {
+		return fmt.Sprintf("the certificate is good from %s to %s: if that is not now, GitHub's must be renewed, and else this machine's clock set",
+			invalid.Cert.NotBefore.Format("2006-01-02 15:04"), invalid.Cert.NotAfter.Format("2006-01-02 15:04"))
+	}
+	return "the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file, or install it in the system"
+}

@@ -1,0 +1,54 @@
+package diag_test
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
+	untrusted := func(err error) error { return &tls.CertificateVerificationError{Err: err} }
+	day := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, test := range map[string]struct {
+		err  error
+		want string
+		exit int
+	}{
+		"no such name":       {&net.DNSError{IsNotFound: true}, "this machine's DNS", diag.Unreachable},
+		"DNS silent":         {&net.DNSError{IsTimeout: true}, "DNS does not answer", diag.Unreachable},
+		"refused":            {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "check the network", diag.Unreachable},
+		"proxy down":         {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, "cannot be reached: check https_proxy", diag.Unreachable},
+		"proxy not found":    {&net.OpError{Op: "proxyconnect", Err: &net.DNSError{IsNotFound: true}}, "cannot be reached: check https_proxy", diag.Unreachable},
+		"proxy wants a name": {&api.ProxyError{Proxy: "p:1", Status: 407}, "USER:PASSWORD", diag.Unreachable},
+		"proxy refuses":      {&api.ProxyError{Proxy: "p:1", Status: 403}, "ask who runs it", diag.Unreachable},
+		"no proxy in it":     {&api.ProxyError{}, "https_proxy=http://HOST:PORT", diag.Unreachable},
+		"no TLS":             {tls.RecordHeaderError{}, "speaks no TLS", diag.Unreachable},
+		"anything":           {errors.New("broken pipe"), "githubstatus", diag.Unreachable},
+		"unknown authority":  {untrusted(x509.UnknownAuthorityError{}), "--ca-file", diag.Configuration},
+		"another name":       {untrusted(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "github.com"}), "that of another host", diag.Configuration},
+		"expired": {untrusted(x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{NotBefore: day, NotAfter: day.AddDate(1, 0, 0)}}),
+			"from 2026-01-02 03:04 to 2027-01-02 03:04", diag.Configuration},
+	} {
+		network := &api.NetworkError{Host: "github.com", Err: test.err}
+		kind := ghapp.ErrUnreachable
+		if test.exit == diag.Configuration {
+			kind = ghapp.ErrUntrusted
+		}
+		// As the commands have it, and as the doctor does.
+		for _, err := range []error{&ghapp.Error{Kind: kind, Op: "mint", Err: network}, network} {
+			report := diag.Explain(err)
+			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit || report.Kind != string(kind) {
+				t.Errorf("%s: %+v, want %q", name, report, test.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package diag
+
+// Trouble is what no failure tells: it has not led to one yet, or it stands behind
+// one whose own words leave it open. `ghapp doctor` finds it by looking.
+type Trouble string
+
+// The troubles.
+const (
+	KeyOpen               Trouble = "private key open to others"
+	KeyUnignored          Trouble = "private key may be committed"
+	KeyOfAnother          Trouble = "key of another App"
+	KeyNotTaken           Trouble = "newest key not taken"
+	ConfigurationOpen     Trouble = "configuration open to others"
+	NotGitHub             Trouble = "what answers is not GitHub"
+	ClockOff              Trouble = "clock off" // and mended by GitHub's
+	AuthorityOfGit        Trouble = "certificate authority known to git alone"
+	GitUnsupported        Trouble = "git is older than 2.39"
+	InstallationReplaced  Trouble = "App installed anew"
+	InstallationIsApp     Trouble = "App ID in place of an installation ID"
+	InstallationOfAnother Trouble = "installation of another owner"
+	PermissionNotAccepted Trouble = "permission not accepted"
+	RepositoryMoved       Trouble = "repository renamed or transferred"
+	CacheClosed           Trouble = "cache cannot be used"
+	TokenStale            Trouble = "stale token in the cache"
+	TokenFormat           Trouble = "one of the formats of a token is refused"
+	TokenLeft             Trouble = "token not revoked"
+	BudgetLow             Trouble = "little left of the rate limit"
+	GitConfigured         Trouble = "git's configuration stands in the way"
+	LoginOfNetrc          Trouble = ".netrc stands in the way"
+	CertificatesUnchecked Trouble = "git checks no certificates"
+	AgentUnreachable      Trouble = "agent cannot be asked"
+	AgentKey              Trouble = "agent signs with another key"
+)
+
+// TroubleError is a trouble that was found.
+type TroubleError struct {
+	Trouble Trouble
+	// Text is what was found, one line.
+	Text string
+	// Subject is what the cure is about: a path, an address, a name.
+	Subject string
+	// Cure is the cure where what was found brings its own. Empty: the table's.
+	Cure string
+}
+
+func (e *TroubleError) Error() string { return e.Text }
+
+// troubleMeaning is the cure of a trouble and the exit code where it is one that
+// stops the work.
+type troubleMeaning struct {
+	exit int
+	hint func(subject string) string
+}
+
+func always(hint string) func(string) string { return func(string) string { return hint } }
+
+// troubles are all of them; a test holds the table against the constants.
+func troubles() map[Trouble]troubleMeaning {
+	return map[Trouble]troubleMeaning{
+		KeyOpen:      {Configuration, func(path string) string { return "chmod 600 " + path }},
+		KeyUnignored: {Configuration, func(path string) string { return "move " + path + " out of the work tree, so that nobody commits it" }},
+		KeyOfAnother: {Configuration, func(app string) string {
+			return "give each App its own key: compare `ghapp keys fingerprint` with the settings pages of this App and of " + app
+		}},
+		KeyNotTaken: {Configuration, always(
+			"a new key takes a moment at GitHub; after that, compare `ghapp keys fingerprint` with the App's settings page, and take the old key away last")},
+		ConfigurationOpen: {Configuration, always("make the config file your own with chown, and keep others out with chmod go-w")},
+		NotGitHub: {Configuration, always(
+			"check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place")},
+		ClockOff: {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
+		AuthorityOfGit: {Configuration, func(path string) string {
+			return "git knows the authority, from " + path + ": give ghapp the same file with --ca-file, or ca_file in the config file"
+		}},
+		GitUnsupported: {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
+		InstallationReplaced: {Configuration, func(source string) string {
+			return "leave the installation out (" + source + "): it is found by itself"
+		}},
+		InstallationIsApp: {Configuration, func(source string) string {
+			return "leave the installation out (" + source + "): it is found by itself; its ID is the number at the end of its settings page's address, and not the App's"
+		}},
+		InstallationOfAnother: {Configuration, func(source string) string {
+			return "leave the installation out (" + source + "): that of the repository's owner is found by itself"
+		}},
+		PermissionNotAccepted: {Refused, func(page string) string {
+			return "the App asks for it already: an owner of the account accepts it on the installation's page, " + page
+		}},
+		RepositoryMoved: {Refused, func(address string) string {
+			return "use the new name, in clones by: git remote set-url origin " + address + "; the old one leads elsewhere as soon as another repository takes it"
+		}},
+		CacheClosed: {Configuration, always("have XDG_CACHE_HOME name a directory of your own; until then each process gets tokens of its own")},
+		TokenStale:  {Refused, always("nothing needs to be done: it was dropped, and the next command gets a new one")},
+		TokenFormat: {Refused, always("something between this machine and GitHub may cut long headers, or a server may not know the format yet; GitHub chooses the format of ordinary tokens")},
+		TokenLeft:   {Refused, always("it ends by itself within the hour")},
+		BudgetLow:   {Unreachable, always("ask less often, or share tokens and lists between jobs; the budget is refilled every hour")},
+		GitConfigured: {Configuration, always(
+			"git config --list --show-origin shows the entry; ghapp's own commands work in spite of it")},
+		LoginOfNetrc:          {Configuration, always("delete the entry")},
+		CertificatesUnchecked: {Configuration, always("take the setting away: without it git refuses a server that pretends to be GitHub")},
+		AgentUnreachable:      {Failed, always("`ghapp agent stop` ends it, or GHAPP_AGENT_SOCK names another socket; git works without an agent")},
+		AgentKey:              {Configuration, always("wait for GitHub to take the new key, or put the old one back; `ghapp agent status` shows both")},
+	}
+}
+
+func ofTrouble(report *Report, e *TroubleError) {
+	known, ok := troubles()[e.Trouble]
+	if !ok {
+		known = troubleMeaning{Failed, always("")}
+	}
+	report.Kind, report.ExitCode, report.Hint = string(e.Trouble), known.exit, e.Cure
+	if report.Hint == "" {
+		report.Hint = known.hint(e.Subject)
+	}
+}

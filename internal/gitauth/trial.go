@@ -1,0 +1,55 @@
+package gitauth
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+)
+
+// Trial asks GitHub's git service whether it takes a token for a repository, with git's
+// own first request. A refusal of a new token is waited out, as for git. The error is
+// nil where git would get on, an [*api.NetworkError] where there was no answer, and else
+// a [*ghapp.Error].
+func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository) error {
+	status, message, err := a.try(ctx, t, r)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return context.Cause(ctx)
+	case err != nil:
+		_, host, _ := strings.Cut(a.Origin, "://")
+		return &api.NetworkError{Host: host, Err: err}
+	case status < 400:
+		return nil
+	case t.Young() && status < 500 && status != http.StatusTooManyRequests:
+		return a.settle(ctx, t, r)
+	}
+	return &ghapp.Error{Kind: refusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r), Status: status, Message: message}
+}
+
+// refusedBy reads a refusal of the git service, whose texts are those that git shows.
+func refusedBy(status int, message string) ghapp.Kind {
+	says := func(text string) bool { return strings.Contains(message, text) }
+	switch {
+	case says("IP allow list"):
+		return ghapp.ErrIPAllowList
+	case says("SAML"):
+		return ghapp.ErrSAML
+	case says("suspended"):
+		return ghapp.ErrSuspended
+	case status == http.StatusUnauthorized:
+		return ghapp.ErrTokenRefused
+	case status == http.StatusForbidden && says("not granted"):
+		return ghapp.ErrPermission
+	case status == http.StatusNotFound:
+		return ghapp.ErrRepositoryNotSelected
+	case status == http.StatusTooManyRequests:
+		return ghapp.ErrRateLimited
+	case status >= 500:
+		return ghapp.ErrUnreachable
+	}
+	return ghapp.ErrRefused
+}
