@@ -29,7 +29,7 @@ demo: build ## the whole way, from an App's key to a clone, on this machine alon
 
 .PHONY: test
 test: ## format, vet, cross-compile, and all tests with the race detector
-	@scripts/need go git gcc git-lfs
+	@scripts/need go git gcc git-lfs gh npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool
 	@scripts/check
 	@scripts/gotest
 
@@ -37,6 +37,11 @@ test: ## format, vet, cross-compile, and all tests with the race detector
 fidelity: ## hold the stand-in against GitHub's API description and other people's clients
 	@scripts/need go git gcc node npm
 	@scripts/fidelity
+
+.PHONY: browser
+browser: ## the pages of ghapp setup in a real Chromium; screenshots in build/screenshots
+	@scripts/need go git gcc chromium
+	@scripts/browser
 
 .PHONY: bench
 bench: ## benchmarks beside other tools; see bench/RESULTS.md

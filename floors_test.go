@@ -13,12 +13,14 @@ import (
 var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/cli"},
+	{"internal/doctor"},
 	{"internal/diag"},
-	{"internal/gitsetup"},
+	{"internal/gitsetup", "internal/setup"},
 	{"internal/config", "internal/gitcmd"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
+	{"internal/answer", "internal/wire"},
 	{"credential", "internal/scrub"},
 	{"internal/redact"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes

@@ -64,6 +64,8 @@ var beyondDescription = []beyond{
 
 // neverAnswered are described answers that the stand-in has no cause for.
 var neverAnswered = []beyond{
+	{403, []string{namedApp}, "an App that is not public is answered with 404"},
+	{422, []string{convert}, "nobody spams the stand-in"},
 	{304, []string{listReachable, rateLimit, meta},
 		"the stand-in sends no ETag and no Last-Modified, so a client has no condition to send"},
 }

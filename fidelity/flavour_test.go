@@ -29,6 +29,8 @@ var flavours = []flavour{
 
 const (
 	getApp            = "GET /app"
+	namedApp          = "GET /apps/{app_slug}"
+	convert           = "POST /app-manifests/{code}/conversions"
 	listInstalls      = "GET /app/installations"
 	getInstall        = "GET /app/installations/{installation_id}"
 	mint              = "POST /app/installations/{installation_id}/access_tokens"
@@ -47,7 +49,7 @@ const (
 // operations are those of the stand-in that the flavour's description has.
 func (f flavour) operations() []string {
 	return slices.Concat([]string{
-		getApp, listInstalls, getInstall, mint, orgInstall, userInstall, repoInstall,
+		getApp, namedApp, convert, listInstalls, getInstall, mint, orgInstall, userInstall, repoInstall,
 		listReachable, revoke, getRepo, listOrgRepos, rateLimit, meta,
 	}, f.more)
 }

@@ -92,6 +92,16 @@ func questions() []question {
 		{name: "no User-Agent", operation: getApp, as: asApp, header: http.Header{"User-Agent": {""}}, status: 403,
 			badAnswer: `media type "text/html"`}, // from the front door, which speaks no JSON
 
+		{name: "an App by its slug", operation: namedApp, path: "/apps/deployer", status: 200},
+		{name: "an App by its slug, by itself", operation: namedApp, path: "/apps/deployer", as: asApp, status: 200},
+		{name: "a private App by its slug", operation: namedApp, path: "/apps/secret", arrange: privateApp, status: 404, message: notFound},
+		{name: "a slug of no App", operation: namedApp, path: "/apps/nobody", status: 404, message: notFound},
+
+		{name: "an App from a manifest", operation: convert, arrange: fromManifest(""), status: 201},
+		{name: "an App with a webhook from a manifest", operation: convert, arrange: fromManifest(`,"hook_attributes":{"url":"https://hooks.example"}`), status: 201},
+		{name: "an App from a manifest, twice", operation: convert, arrange: converted, status: 404, message: notFound},
+		{name: "an App from no manifest", operation: convert, path: "/app-manifests/0123456789abcdef/conversions", status: 404, message: notFound},
+
 		{name: "installations of all kinds", operation: listInstalls, as: asApp, arrange: manyInstallations, status: 200},
 		{name: "a page of installations", operation: listInstalls, path: "/app/installations?per_page=2&page=2", as: asApp, arrange: manyInstallations, status: 200},
 		{name: "installations since", operation: listInstalls, path: "/app/installations?since=2020-01-02T03:04:05Z&outdated=1", as: asApp, status: 200},

@@ -51,6 +51,7 @@ type world struct {
 	app          *githubtest.App
 	installation *githubtest.Installation
 	key, wrong   *rsa.PrivateKey
+	code         string // of an App from a manifest
 
 	underway  sync.WaitGroup
 	mu        sync.Mutex
@@ -259,7 +260,7 @@ func (w *world) fill(text string) string {
 		site = w.Repository("acme/home")
 	}
 	id := strconv.FormatInt(w.installation.ID, 10)
-	return strings.NewReplacer("{installation_id}", id, "{id}", id, "{site}", strconv.FormatInt(site.ID, 10)).Replace(text)
+	return strings.NewReplacer("{installation_id}", id, "{id}", id, "{site}", strconv.FormatInt(site.ID, 10), "{code}", w.code).Replace(text)
 }
 
 // ask sends a request, with GitHub's headers and then the given ones, follows no

@@ -37,11 +37,15 @@ agent the helper works as well, and shares tokens through files.
 
 It listens on ghapp/agent.sock in $XDG_RUNTIME_DIR (or /run/user/UID, or else the
 cache directory), where the helper looks for it, or where GHAPP_AGENT_SOCK says.
+systemd starts it when git first asks: copy ghapp-agent.socket and ghapp-agent.service
+from the docs directory of ghapp to ~/.config/systemd/user, and enable the socket.
 
 SIGHUP has it read the configuration anew. A key file that changes is read by itself;
-the key before it is used until GitHub has taken the new one.`,
+the key before it is used until GitHub has taken the new one. SIGTERM, like ghapp agent
+stop, ends it at once for whoever comes next; those who are being answered have five
+seconds, and then their helpers ask ghapp itself.`,
 		Example: `  ghapp agent
-  systemctl --user enable --now ghapp-agent.socket   # started when git first asks
+  systemctl --user enable --now ghapp-agent.socket
   ghapp agent status`,
 		Args: usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runAgent(cmd.Context()) },

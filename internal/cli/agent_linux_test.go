@@ -56,6 +56,8 @@ func (m *machine) launch() *daemon {
 	m.t.Helper()
 	d := &daemon{m: m, ended: make(chan struct{}), socket: filepath.Join(m.runtime, "ghapp", "agent.sock")}
 	d.cmd, d.out = m.plain("ghapp", "agent")
+	// It lives as long as the test, which may be longer than a command may take.
+	d.cmd.Cancel, d.cmd.WaitDelay = func() error { return os.ErrProcessDone }, 0
 	if err := d.cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -66,10 +68,16 @@ func (m *machine) launch() *daemon {
 	return d
 }
 
-// agent starts one and waits until it listens.
+// agent starts one for the App and waits until it listens.
 func (m *machine) agent() *daemon {
 	m.t.Helper()
 	m.configured()
+	return m.agentRuns()
+}
+
+// agentRuns starts one for what is configured, and waits until it listens.
+func (m *machine) agentRuns() *daemon {
+	m.t.Helper()
 	d := m.launch()
 	eventually(m.t, patience, func() string {
 		client, err := agent.Dial(d.socket)
@@ -309,12 +317,13 @@ func TestAgentFinishesWhatItDoesBeforeItEnds(t *testing.T) {
 	}
 }
 
+// A mint that takes longer than a service manager waits is left to ghapp itself.
 func TestAgentDoesNotWaitForeverToEnd(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	d := m.agent()
 	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
-	cmd, _ := m.helper("get", "acme/site")
+	cmd, out := m.helper("get", "acme/site")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +332,110 @@ func TestAgentDoesNotWaitForeverToEnd(t *testing.T) {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	m.traffic.release()
-	_ = cmd.Wait() // whoever answered it
+	_ = cmd.Wait() // its exit code is in the result
+	m.answered(cmd, out)
+}
+
+// GitHub hangs, and more wait than are worked for.
+func TestStatusAndStopAnswerWhileGitHubHangs(t *testing.T) {
+	t.Parallel()
+	const many = 100
+	m := newMachine(t)
+	d := m.agent()
+	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
+	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
+	for i := range many {
+		commands[i], outs[i] = m.helper("get", "acme/site")
+		if err := commands[i].Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop.wait(t)
+	// Each of them is connected when it has nothing to do but to wait.
+	eventually(t, patience, func() string {
+		if n := m.connections(d); n <= many {
+			return fmt.Sprintf("%d of %d are connected", n, many)
+		}
+		return ""
+	})
+	if s := m.status(); s.PID != d.cmd.Process.Pid {
+		t.Errorf("status: %+v", s)
+	}
+	if cmd, out := m.plain("ghapp", "agent", "stop"); cmd.Run() != nil {
+		t.Errorf("stop: %s", out.stderr.String())
+	}
+	m.traffic.release()
+	for i, cmd := range commands {
+		_ = cmd.Wait() // its exit code is in the result
+		m.answered(cmd, outs[i])
+	}
+	if r := d.wait(); r.code != 0 {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if mints := m.github.Mints(); mints != 1 {
+		t.Errorf("%d mints", mints)
+	}
+}
+
+// connections are the sockets that an agent has open.
+func (m *machine) connections(d *daemon) int {
+	m.t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", d.cmd.Process.Pid))
+	if err != nil || len(files) == 0 {
+		m.t.Fatalf("the agent has no file open: %v", err)
+	}
+	n := 0
+	for _, file := range files {
+		if to, _ := os.Readlink(file); strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestHangUpsWithoutEnd(t *testing.T) {
+	t.Parallel()
+	const hangUps, many = 200, 40
+	m := newMachine(t)
+	d := m.agent()
+	before := m.connections(d)
+	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
+	for i := range hangUps {
+		if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		if i%(hangUps/many) == 0 {
+			n := i / (hangUps / many)
+			commands[n], outs[n] = m.helper("get", []string{"acme/site", "acme/web"}[n%2])
+			if err := commands[n].Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i, cmd := range commands {
+		_ = cmd.Wait() // its exit code is in the result
+		m.answered(cmd, outs[i])
+	}
+	// What was asked of it before a hang-up and after it, is one and the same.
+	if mints := m.github.Mints(); mints != 2 {
+		t.Errorf("%d mints", mints)
+	}
+	if s := m.status(); s.Requests.Answered != many || s.Requests.Refused != 0 {
+		t.Errorf("the agent did not answer all of them: %+v", s)
+	}
+	// A configuration that is not used any more has no connections.
+	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, func() string {
+		if now := m.connections(d); now > before {
+			return fmt.Sprintf("%d sockets are open, %d before", now, before)
+		}
+		return ""
+	})
+	if r := d.end(syscall.SIGTERM); r.code != 0 || strings.Contains(r.stderr, "error") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
 }
 
 func TestAgentReplacesATokenThatGitSaysIsRefused(t *testing.T) {
@@ -437,6 +549,60 @@ func TestAgentThatAServiceManagerStarts(t *testing.T) {
 	}
 }
 
+// activated starts an agent on a service manager's socket.
+func (m *machine) activated(socket *os.File) (*exec.Cmd, *outputs) {
+	m.t.Helper()
+	cmd, out := m.plain("ghapp")
+	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec ghapp agent`}
+	cmd.ExtraFiles = []*os.File{socket}
+	if err := cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	return cmd, out
+}
+
+// The service manager goes on listening when the agent is killed, and starts another
+// one when git asks.
+func TestAgentOfAServiceManagerIsStartedAnew(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.configured()
+	inherited := m.listening(filepath.Join(m.runtime, "ghapp", "agent.sock"))
+	agent, _ := m.activated(inherited)
+	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
+	asked, out := m.helper("get", "acme/site")
+	if err := asked.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stop.wait(t)
+	if err := agent.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = agent.Wait()
+	m.noSecretOnDisk()
+	m.traffic.release()
+	_ = asked.Wait() // its exit code is in the result
+	m.answered(asked, out)
+
+	asked, out = m.helper("get", "acme/web")
+	if err := asked.Start(); err != nil {
+		t.Fatal(err)
+	}
+	agent, told := m.activated(inherited)
+	_ = asked.Wait() // its exit code is in the result
+	m.answered(asked, out)
+	if s := m.status(); s.PID != agent.Process.Pid || s.Requests.Answered != 1 {
+		t.Errorf("status: %+v", s)
+	}
+	if err := agent.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, told.stderr.String())
+	}
+	m.noSecretOnDisk()
+}
+
 // The unit files say what the helper looks for.
 func TestUnitFilesNameTheSocketOfTheHelper(t *testing.T) {
 	text, err := os.ReadFile("../../docs/ghapp-agent.socket")
@@ -449,5 +615,30 @@ func TestUnitFilesNameTheSocketOfTheHelper(t *testing.T) {
 		if !slices.Contains(strings.Split(string(text), "\n"), line) {
 			t.Errorf("there is no line %s", line)
 		}
+	}
+}
+
+// And systemd finds nothing in them that it does not know, or that it would not do.
+func TestUnitFilesAreTakenBySystemd(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("needs systemd-analyze")
+	}
+	m := newMachine(t)
+	cmd, out := m.plain("ghapp", "verify", "--user", "--man=no")
+	cmd.Path = analyze
+	for _, name := range []string{"ghapp-agent.socket", "ghapp-agent.service"} {
+		text, err := os.ReadFile("../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(m.home, ".config", "systemd", "user", name)
+		m.write(path, strings.ReplaceAll(string(text), "/usr/local/bin", binaries))
+		m.mode(path, 0o644)
+		cmd.Args = append(cmd.Args, path)
+	}
+	if err := cmd.Run(); err != nil || out.stdout.Len()+out.stderr.Len() > 0 {
+		t.Errorf("%v\n%s%s", err, out.stdout.String(), out.stderr.String())
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -25,8 +27,9 @@ type apps struct {
 	minted  *atomic.Int64
 	tokens  *tokens
 
-	mu   sync.Mutex
-	open map[string]*identity
+	opening singleflight.Group
+	mu      sync.Mutex
+	open    map[string]*identity
 }
 
 // openApps reads the configuration and opens the Apps in it. It fails if none can be
@@ -38,16 +41,21 @@ func openApps(ctx context.Context, c *command, minted *atomic.Int64) (*apps, err
 	}
 	a := &apps{command: c, store: c.store(), since: time.Now(), minted: minted, open: map[string]*identity{}}
 	a.tokens = newTokens(c.log(), a.renew)
-	var failures []error
-	for _, selector := range selectors(loaded) {
-		settings, err := loaded.App(selector)
-		if err == nil {
-			_, err = a.identity(ctx, settings)
-		}
-		if err != nil {
-			failures = append(failures, err)
-		}
+	// At once: whoever holds a key may take long to answer.
+	list := selectors(loaded)
+	failures := make([]error, len(list))
+	var opening sync.WaitGroup
+	for n, selector := range list {
+		opening.Go(func() {
+			settings, err := loaded.App(selector)
+			if err == nil {
+				_, err = a.identity(ctx, settings)
+			}
+			failures[n] = err
+		})
 	}
+	opening.Wait()
+	failures = slices.DeleteFunc(failures, func(err error) bool { return err == nil })
 	if len(a.open) == 0 {
 		return nil, failures[0]
 	}
@@ -74,47 +82,79 @@ func selectors(loaded *config.Config) []config.Selector {
 	return list
 }
 
-// identity returns the App of these settings.
+// identity returns the App of these settings. While one is opened, which may take its
+// time, the others answer.
 func (a *apps) identity(ctx context.Context, settings config.AppSettings) (*identity, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	var parts []string
-	for _, v := range []config.Value{settings.App, settings.Key, settings.Host, settings.APIURL, settings.APIVersion, settings.CAFile, settings.Installation} {
-		parts = append(parts, v.Text)
+	for _, v := range []config.Value{settings.App, settings.Key, settings.PreviousKey, settings.KeyTimeout, settings.Host, settings.APIURL, settings.APIVersion, settings.CAFile, settings.Installation} {
+		parts = append(parts, v.Reveal())
 	}
 	name := strings.Join(parts, "\x00")
-	if i := a.open[name]; i != nil {
+	if i := a.opened(name); i != nil {
 		return i, nil
 	}
+	result := a.opening.DoChan(name, func() (any, error) {
+		if i := a.opened(name); i != nil {
+			return i, nil
+		}
+		i, err := a.openIdentity(context.WithoutCancel(ctx), settings)
+		if err != nil {
+			return nil, err
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.open[name] = i
+		return i, nil
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*identity), nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (a *apps) opened(name string) *identity {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.open[name]
+}
+
+// openIdentity opens the App of these settings. ctx is not cancelled.
+func (a *apps) openIdentity(ctx context.Context, settings config.AppSettings) (*identity, error) {
 	c := a.command
 	i := &identity{
-		name: settings.Name, path: settings.Key.Text, log: c.log(), tell: c.progress, turn: make(chan struct{}, 1),
-		load: func() (*signer.Key, error) { return c.key(settings) },
+		name: settings.Name, path: signer.FilePath(settings.Key.Text), log: c.log(), tell: c.progress, turn: make(chan struct{}, 1),
+		load: func() (signer.Signer, error) { return c.key(ctx, settings, a.store) },
 	}
-	i.with = func(key *signer.Key) (*keyed, error) { return a.withKey(i, settings, key) }
+	i.with = func(key signer.Signer) (*keyed, error) { return a.withKey(i, settings, key) }
 	if err := i.begin(); err != nil {
 		return nil, err
 	}
 	c.warnOfKey(ctx, settings)
-	a.open[name] = i
 	return i, nil
 }
 
 // withKey makes the App of these settings with a key. It belongs to an identity.
-func (a *apps) withKey(i *identity, settings config.AppSettings, key *signer.Key) (*keyed, error) {
+func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Signer) (*keyed, error) {
 	c := a.command
 	reach, err := c.reachFor(settings)
 	if err != nil {
 		return nil, err
 	}
+	connections := &http.Client{Transport: reach.Transport}
 	reach.Transport = mintCounter{reach.Transport, a.minted}
 	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, a.store
+	reach.PreviousSigner = c.previousKey(settings, a.store)
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &diag.SettingError{Err: err}
 	}
-	own := &session{app: app, settings: settings, transport: reach.Transport}
-	k := &keyed{app: app, answerer: c.answererFor(own)}
+	own := &session{app: app, settings: settings, transport: reach.Transport, store: a.store}
+	k := &keyed{app: app, answerer: c.answererFor(own), hangUp: connections.CloseIdleConnections}
 	k.answerer.Granted = a.tokens.granted
 	k.answerer.App = func(ctx context.Context, owner string) (*ghapp.App, string, error) {
 		settings, err := c.settings(ghapp.Repository{Host: app.Host(), Owner: owner})
@@ -135,6 +175,11 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key *signer.Key
 
 // answer answers one operation of git's.
 func (a *apps) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	defer func() {
+		if a.tokens.ended() { // meanwhile, so nobody uses this connection again
+			a.hangUp()
+		}
+	}()
 	settings, err := a.command.settingsAsked(asked)
 	if err != nil {
 		return nil, err
@@ -174,7 +219,20 @@ func (a *apps) list() []appStatus {
 	return list
 }
 
-func (a *apps) close() { a.tokens.close() }
+// close ends what goes on by itself. Who is being answered is answered on.
+func (a *apps) close() {
+	a.tokens.close()
+	a.hangUp()
+}
+
+// hangUp closes the connections that are not in use.
+func (a *apps) hangUp() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, i := range a.open {
+		i.hangUp()
+	}
+}
 
 // mintCounter counts the tokens that GitHub mints.
 type mintCounter struct {

@@ -17,10 +17,10 @@ import (
 
 // identity is an App with the key that its file has at present, or had before.
 type identity struct {
-	name string                            // in the config file
-	path string                            // of the key's file; empty where it is in none
-	load func() (*signer.Key, error)       // reads the key
-	with func(*signer.Key) (*keyed, error) // makes the App with a key
+	name string                              // in the config file
+	path string                              // of the key's file; empty where it is in none
+	load func() (signer.Signer, error)       // opens the key
+	with func(signer.Signer) (*keyed, error) // makes the App with a key
 	log  *slog.Logger
 	tell func(format string, args ...any) // what a person wants to know
 
@@ -38,6 +38,7 @@ type identity struct {
 type keyed struct {
 	app      *ghapp.App
 	answerer *gitauth.Answerer
+	hangUp   func() // closes the connections that nobody uses at present
 }
 
 const (
@@ -172,11 +173,22 @@ func (i *identity) served(k *keyed) {
 	}
 }
 
+func (i *identity) hangUp() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for _, k := range []*keyed{i.current, i.before, i.next} {
+		if k != nil {
+			k.hangUp()
+		}
+	}
+}
+
 func (i *identity) status() appStatus {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	app := i.current.app
 	s := appStatus{Name: i.name, App: app.Issuer(), Host: app.Host(), Fingerprint: app.Fingerprint()}
+	s.Next = app.RefusedKey() // of two that are configured
 	if i.next != nil {
 		s.Next = i.next.app.Fingerprint()
 	}

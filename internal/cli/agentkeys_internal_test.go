@@ -61,8 +61,8 @@ func newChanging(t *testing.T) *changing {
 	c.identity = &identity{
 		path: path, log: slog.New(slog.DiscardHandler), turn: make(chan struct{}, 1),
 		tell: func(format string, args ...any) { c.told = append(c.told, fmt.Sprintf(format, args...)) },
-		load: func() (*signer.Key, error) { return signer.File(path) },
-		with: func(key *signer.Key) (*keyed, error) {
+		load: func() (signer.Signer, error) { return signer.File(path) },
+		with: func(key signer.Signer) (*keyed, error) {
 			app, err := ghapp.New(ghapp.Config{Issuer: app.ClientID, Signer: key, Transport: github.RoundTripper()})
 			if err != nil {
 				return nil, err

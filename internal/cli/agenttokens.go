@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // Shares of a token's whole life, an hour at GitHub.
@@ -54,6 +55,9 @@ func newTokens(log *slog.Logger, renew func(context.Context, string, ghapp.Token
 }
 
 func (t *tokens) close() { t.stop() }
+
+// ended reports whether they were closed.
+func (t *tokens) ended() bool { return t.ctx.Err() != nil }
 
 // granted takes note of a token that is handed out.
 func (t *tokens) granted(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
@@ -155,7 +159,7 @@ func (t *tokens) renewed(h *heldToken, old *ghapp.Token) bool {
 	switch {
 	case err == nil:
 		h.token = fresh
-	case errors.Is(err, ghapp.ErrUnreachable), errors.Is(err, ghapp.ErrRateLimited), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ghapp.ErrUnreachable), errors.Is(err, ghapp.ErrRateLimited), errors.Is(err, signer.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return false
 	default:
 		h.used = time.Time{} // as if nobody used it

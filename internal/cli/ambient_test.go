@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/base64"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,18 +17,16 @@ func anothersHeader() string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("x-access-token:"+another))
 }
 
-// A machine that has identities and habits of its own. The clone is made as the App,
-// from GitHub, and nothing of either reaches the other.
-func TestCloneIsMadeAsTheAppOnAnyMachine(t *testing.T) {
-	t.Parallel()
-	w := newWorldFor(t)
+// identities are what a machine may have of its own that changes who git is, or where it
+// goes.
+func identities() map[string]func(*machine, *evil) {
 	setting := func(key, value string) func(*machine, *evil) {
 		return func(m *machine, e *evil) { m.gitConfig(m.fill(key, e), m.fill(value, e)) }
 	}
 	variable := func(name, value string) func(*machine, *evil) {
 		return func(m *machine, e *evil) { m.environ[name] = m.fill(value, e) }
 	}
-	tests := map[string]func(*machine, *evil){
+	return map[string]func(*machine, *evil){
 		"store as helper of the user": setting("credential.helper", "store"),
 		"store as helper of the system": func(m *machine, e *evil) {
 			m.configure(filepath.Join(m.root, "gitconfig"), "credential.helper", "store")
@@ -58,35 +57,84 @@ func TestCloneIsMadeAsTheAppOnAnyMachine(t *testing.T) {
 			variable("GH_TOKEN", another)(m, e)
 			variable("GITHUB_TOKEN", another)(m, e)
 		},
+	}
+}
+
+// habits are what a machine may do besides.
+func habits() map[string]func(*machine, *evil) {
+	return map[string]func(*machine, *evil){
 		"hooks of the user":          hooks("core.hooksPath", ""),
 		"hooks in the template":      hooks("init.templateDir", "hooks"),
 		"inside a hook of another's": insideAHook,
 	}
+}
+
+// A clone is made as the App, from GitHub, and nothing of another identity reaches it,
+// nor does anything of ours.
+func TestCloneIsMadeAsTheAppOnAnyMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	tests := identities()
+	maps.Copy(tests, habits())
 	for name, prepare := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m, e := w.machine(t), newEvil(t)
-			e.open(t, "acme/site")
-			prepare(m, e)
-			before := m.credentialStore()
 			// What stays in the clone's own configuration would guard it as well.
-			r := m.must("clone", "acme/site", "--no-persist")
-			if got := m.read("site/main.txt"); got != "main\n" {
-				t.Errorf("cloned %q", got)
-			}
-			m.onlyOurs(3, another)
-			if asked := e.Requests(); len(asked) > 0 {
-				t.Errorf("evil was asked %d times", len(asked))
-			}
-			e.sentNothing(m)
-			if after := m.credentialStore(); after != before {
-				t.Errorf(".git-credentials was %q and is %q", before, after)
-			}
-			m.noProgramRan()
-			m.noSecretIn("the output", r.stdout+r.stderr)
-			m.noSecretOnDisk()
+			w.machine(t).actsAsTheApp(prepare, "clone", "acme/site", "--no-persist")
 		})
 	}
+}
+
+// So is git in a command, also in repositories that exec was not told of, by an address
+// of GitHub's or by that of ssh.
+func TestGitInACommandIsTheAppOnAnyMachine(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	tests := identities()
+	tests["header for another repository"] = func(m *machine, _ *evil) {
+		m.gitConfig("http."+m.server.URL+"/acme/web.extraHeader", anothersHeader())
+	}
+	for name, prepare := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := w.machine(t)
+			address := m.server.URL + "/acme/site"
+			if name == "repository goes to evil" {
+				// A rewrite of a whole address, letter by letter, cannot be outdone.
+				address += ".git"
+			}
+			m.actsAsTheApp(prepare, "exec", "acme/site", "--", "git", "clone", address)
+			for _, address := range []string{m.server.URL + "/acme/web", "git@127.0.0.1:acme/web.git"} {
+				m.must("exec", "acme/site", "--", "git", "-C", "site", "fetch", address)
+			}
+			m.onlyOurs(9, another)
+		})
+	}
+}
+
+// actsAsTheApp fails unless a command of ghapp's clones acme/site as the App, on a
+// machine with something of its own.
+func (m *machine) actsAsTheApp(prepare func(*machine, *evil), args ...string) {
+	m.t.Helper()
+	e := newEvil(m.t)
+	e.open(m.t)
+	prepare(m, e)
+	before := m.credentialStore()
+	r := m.must(args...)
+	if got := m.read("site/main.txt"); got != "main\n" {
+		m.t.Errorf("cloned %q", got)
+	}
+	m.onlyOurs(3, another)
+	if asked := e.Requests(); len(asked) > 0 {
+		m.t.Errorf("evil was asked %d times", len(asked))
+	}
+	e.sentNothing(m)
+	if after := m.credentialStore(); after != before {
+		m.t.Errorf(".git-credentials was %q and is %q", before, after)
+	}
+	m.noProgramRan()
+	m.noSecretIn("the output", r.stdout+r.stderr)
+	m.noSecretOnDisk()
 }
 
 // fill replaces {origin} and its like.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -55,13 +56,23 @@ func terminal(stream any) bool {
 
 // Main runs one command and returns its exit code; see [diag.ExitCodes].
 func Main(env Env, args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
 	return run(ctx, env, args)
 }
 
+// untilSignal is a context that ends with a signal to end. One that was ignored when
+// this process was started, as in the background of a shell's script, stays so.
+func untilSignal() (context.Context, context.CancelFunc) {
+	signals := slices.DeleteFunc([]os.Signal{os.Interrupt, syscall.SIGTERM}, signal.Ignored)
+	if len(signals) == 0 { // which would stand for all that there are
+		return context.WithCancel(context.Background())
+	}
+	return signal.NotifyContext(context.Background(), signals...)
+}
+
 func run(ctx context.Context, env Env, args []string) int {
-	c := &command{Env: env}
+	c := &command{Env: env, args: args}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
@@ -73,6 +84,9 @@ func run(ctx context.Context, env Env, args []string) int {
 	}
 	if ended, ok := errors.AsType[*childExit](err); ok {
 		return ended.code
+	}
+	if examined, ok := errors.AsType[*examinedExit](err); ok {
+		return examined.code
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		// A person pressed Ctrl-C, and knows it.
@@ -106,12 +120,14 @@ func (c *command) report(r diag.Report) {
 // command holds what the flags on every command say.
 type command struct {
 	Env
-	global  *pflag.FlagSet // the flags on every command
-	loaded  *config.Config // once it has been read
-	json    bool
-	quiet   bool
-	verbose bool
-	noCache bool
+	args      []string       // the command line
+	global    *pflag.FlagSet // the flags on every command
+	loaded    *config.Config // once it has been read
+	json      bool
+	quiet     bool
+	verbose   bool
+	noCache   bool
+	ownTokens bool // they are revoked in the end, so they are not shared
 }
 
 // givenFlags are those flags on every command that were given, by name.

@@ -16,7 +16,6 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
-	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -105,6 +104,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	}
 	tokens := scrub.New()
 	git := c.git(listener.Path(), tokens)
+	git.Secrets = c.keySecrets(settings)
 	// What is wrong with the directory is told before GitHub is asked for anything.
 	dir, err := git.Destination(clone)
 	if err != nil {
@@ -115,25 +115,31 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 		return err
 	}
 	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.installation()}
-	if _, err := session.app.Token(ctx, request); err != nil {
-		return err
+	token, refused := session.app.Token(ctx, request)
+	answering := c.hosts(session, func(a *gitauth.Answerer) {
+		a.Permissions = nil // a clone reads
+		a.HandedOut = tokens.Add
+	})
+	switch {
+	case refused == nil:
+		c.follow(&clone, dir, repository, presentName(token, repository))
+	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.first.Public(ctx, repository, refused):
+		return refused
 	}
-	answerer := c.answererFor(session)
-	answerer.Permissions = nil // a clone reads
-	answerer.HandedOut = tokens.Add
-	err = serving(ctx, listener, answerer, func() error {
+	err = serving(ctx, listener, answering, func() error {
 		err := git.Clone(ctx, clone)
-		if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Unauthorized && e.Submodule == "" && answerer.Erased() {
-			c.log().Warn("GitHub refused a token from the cache; cloning once more, with a new one")
-			err = git.Clone(ctx, clone)
+		if err != nil {
+			if err = c.mend(ctx, err, answering.first, repository, &clone, dir); err == nil {
+				err = git.Clone(ctx, clone)
+			}
 		}
-		return told(err, answerer)
+		return answering.told(err)
 	})
 	if err != nil {
 		return err
 	}
-	if clone.Persist != "" && !settings.PrivateKey.IsZero() {
-		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", settings.PrivateKeySource)
+	if only := onlyInEnvironment(settings); clone.Persist != "" && only != "" {
+		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", only)
 	}
 	if c.json {
 		return c.printClone(ctx, repository, dir)
@@ -151,39 +157,6 @@ func (c *command) printClone(ctx context.Context, r ghapp.Repository, dir string
 	return printJSON(c.Stdout, map[string]string{
 		"repository": r.String(), "directory": dir, "commit": strings.TrimSpace(string(head)),
 	})
-}
-
-// serving answers on the listener while work runs. A question that is still open then
-// is one of a helper whose git is gone.
-func serving(ctx context.Context, listener *agent.Listener, answerer *gitauth.Answerer, work func() error) error {
-	asked, stop := context.WithCancel(ctx)
-	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- agent.Serve(asked, listener, handler{answerer}) }()
-	err := work()
-	stop()
-	return errors.Join(err, listener.Close(), <-served)
-}
-
-// handler leaves a question about another host unanswered, so that git goes on to
-// the helpers it has for that.
-type handler struct{ answerer *gitauth.Answerer }
-
-// Credential implements [agent.Handler].
-func (h handler) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
-	answer, err := h.answerer.Credential(ctx, op, asked)
-	if errors.Is(err, gitauth.ErrNotOurs) {
-		return nil, nil
-	}
-	return answer, err
-}
-
-// told puts the reason that git was not told in the place of what git made of it.
-func told(err error, answerer *gitauth.Answerer) error {
-	if refusal := answerer.Refusal(); err != nil && refusal != nil {
-		return refusal
-	}
-	return err
 }
 
 // git runs git, which finds the credential helper's socket in its environment and
@@ -210,6 +183,7 @@ func (c *command) answererFor(s *session) *gitauth.Answerer {
 	return &gitauth.Answerer{
 		Origin:    s.app.Origin(),
 		Transport: s.transport,
+		Store:     s.store,
 		Log:       c.log(),
 		Permissions: func(r ghapp.Repository) ghapp.Permissions {
 			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: r.Owner})
@@ -300,7 +274,7 @@ func (c *command) persistentHelper(s config.AppSettings) string {
 		helper = "ghapp"
 	}
 	add := func(flag string, v config.Value) {
-		if v.Source.Kind >= config.FromEnvironment {
+		if v.Source.Kind >= config.FromEnvironment && !v.HasSecret() {
 			helper += " --" + flag + " " + shellQuote(v.Text)
 		}
 	}
@@ -313,7 +287,10 @@ func (c *command) persistentHelper(s config.AppSettings) string {
 		helper += " --app " + shellQuote(s.Name)
 	}
 	add("app", s.App)
-	add("key", absolute(s.Key))
+	for _, key := range []config.Value{s.Key, s.PreviousKey} {
+		add("key", absoluteKey(key))
+	}
+	add("key-timeout", s.KeyTimeout)
 	add("installation", s.Installation)
 	add("host", s.Host)
 	add("api-url", s.APIURL)
@@ -331,6 +308,30 @@ func (c *command) chosen(flag string) bool {
 		text, _ := c.lookup(s.Env)
 		return s.Flag == flag && text != ""
 	})
+}
+
+// onlyInEnvironment is the variable that git's configuration must not repeat: it holds
+// the key, or a PIN. It is "" where there is none.
+func onlyInEnvironment(s config.AppSettings) string {
+	switch {
+	case !s.PrivateKey.IsZero():
+		return s.PrivateKeySource.String()
+	case s.Key.HasSecret() && s.Key.Source.Kind == config.FromEnvironment:
+		return s.Key.Source.String()
+	}
+	return ""
+}
+
+// absoluteKey is [absolute] for a key, which may be a key URI.
+func absoluteKey(v config.Value) config.Value {
+	dir, err := os.Getwd()
+	if err != nil || v.Text == "" || v.HasSecret() {
+		return v
+	}
+	if key, err := config.CompleteKey(v.Text, dir, ""); err == nil {
+		v.Text = key
+	}
+	return v
 }
 
 // absolute makes a path that was given relative to today's directory good for

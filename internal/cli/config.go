@@ -56,14 +56,18 @@ func (c *command) configPath() error {
 	}
 	path, found := loaded.Path()
 	if path.Text == "" {
-		return &diag.SettingError{
-			Err:  errors.New("there is no place for a config file: the environment has no home directory"),
-			Hint: "set HOME or XDG_CONFIG_HOME, or name a file with --config",
-		}
+		return noConfigPlace()
 	}
 	if c.json {
 		return printJSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
 	}
 	_, err = fmt.Fprintln(c.Stdout, path.Text)
 	return err
+}
+
+func noConfigPlace() error {
+	return &diag.SettingError{
+		Err:  errors.New("there is no place for a config file: the environment has no home directory"),
+		Hint: "set HOME or XDG_CONFIG_HOME, or name a file with --config",
+	}
 }

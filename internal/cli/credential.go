@@ -74,11 +74,24 @@ func (c *command) answerAsked(ctx context.Context, op credential.Operation, aske
 	if err != nil {
 		return nil, err
 	}
+	// Looked at before they are read: what changes from now on ends the answer.
+	files, lasting := c.restsOn(settings)
 	session, err := c.start(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
-	return c.answererFor(session).Credential(ctx, op, asked)
+	answerer := c.answererFor(session)
+	var token *ghapp.Token
+	answerer.Granted = func(_ *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { token = t }
+	found, err := answerer.Credential(ctx, op, asked)
+	switch {
+	case err != nil:
+	case op == credential.Erase:
+		c.dropAnswers(session)
+	case token != nil && lasting:
+		c.keepAnswer(ctx, session, asked, found, token, files)
+	}
+	return found, err
 }
 
 // settingsAsked chooses the App for a question. The error is [gitauth.ErrNotOurs] for

@@ -18,8 +18,8 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
 const (
@@ -54,8 +54,14 @@ the current directory's remote origin. It may read their contents and no more, u
 
 git asks ghapp while the command runs, for other repositories of the host too, and gets
 a new token when one has expired; the variables stay as they are, so what reads them
-has an hour. In the end all these tokens are revoked. The exit code is the command's,
-or 128 and the number of the signal that ended it.`,
+has an hour. Where git's configuration names ghapp for another host, as after git-setup,
+it gets a token for that one too, if the configuration has an App for it.
+
+In the end all these tokens are revoked; if ghapp is killed by SIGKILL, they run out
+within the hour. What the command leaves in the background asks ghapp from then on as
+any git does: for the App of the configuration, and not of a flag of exec.
+
+The exit code is the command's, or 128 and the number of the signal that ended it.`,
 		Example: `  ghapp exec acme/site --permissions contents:read,issues:write -- gh issue list -R acme/site
   ghapp exec -- git fetch
   ghapp exec --all-repositories acme -- go mod download`,
@@ -107,7 +113,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	}
 
 	// Its tokens are its own, since it revokes them: others use those of the cache.
-	c.noCache = true
+	c.ownTokens = true
 	session, err := c.open(ctx, repository)
 	if err != nil {
 		return err
@@ -130,23 +136,24 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 	git := gitcmd.Runner{
 		Environ: append(slices.Clone(c.Environ), "GHAPP_AGENT_SOCK="+listener.Path()),
-		Secrets: []redact.Secret{session.settings.PrivateKey},
+		Secrets: c.keySecrets(session.settings),
 	}
 	environ, err := git.Environment(ctx, execScope(session, request))
 	if err != nil {
 		return err
 	}
-	answerer := c.answererFor(session)
-	answerer.App = once(answerer.App)
-	answerer.Permissions = gitMay(answerer.Permissions, repository.Owner, request, token)
-	answerer.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { tokens.add(app, t) }
+	answering := c.hosts(session, func(a *gitauth.Answerer) {
+		a.App = once(a.App)
+		a.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { tokens.add(app, t) }
+	})
+	answering.first.Permissions = gitMay(answering.first.Permissions, repository.Owner, request, token)
 
 	child := &exec.Cmd{
 		Path: path, Args: argv, Env: append(environ, tokenVariables(session.app, token)...),
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 	}
 	// From here on a signal is the command's, and we end with it.
-	return serving(context.WithoutCancel(ctx), listener, answerer, func() error { return runChild(ctx, child) })
+	return serving(context.WithoutCancel(ctx), listener, answering, func() error { return runChild(ctx, child) })
 }
 
 // originRemote is the repository of the current directory's remote origin.
@@ -254,9 +261,11 @@ type lentToken struct {
 func (l *lentTokens) add(app *ghapp.App, token *ghapp.Token) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.ContainsFunc(l.list, func(t lentToken) bool { return t.token.Secret.Reveal() == token.Secret.Reveal() }) {
-		l.list = append(l.list, lentToken{app, token})
-	}
+	// Of those that have run out a command of many days would have ever more.
+	l.list = slices.DeleteFunc(l.list, func(t lentToken) bool {
+		return t.token.Life() <= 0 || t.token.Secret.Reveal() == token.Secret.Reveal()
+	})
+	l.list = append(l.list, lentToken{app, token})
 }
 
 // endTokens revokes the tokens. One that GitHub does not take any more has ended already.

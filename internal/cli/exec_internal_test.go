@@ -6,10 +6,12 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -147,4 +149,21 @@ func TestEndOfTokens(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A command that runs for a month gets a token each hour.
+func TestTokensThatHaveRunOutAreNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		app, tokens := appOn(t, "github.com"), &lentTokens{}
+		for hour := range 24 * 30 {
+			token := &ghapp.Token{Secret: redact.NewSecret(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+			for range 3 { // git asks more often
+				tokens.add(app, token)
+			}
+			time.Sleep(55 * time.Minute)
+			if n := len(tokens.list); n > 2 {
+				t.Fatalf("hour %d: %d are kept", hour, n)
+			}
+		}
+	})
 }

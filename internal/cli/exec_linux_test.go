@@ -36,6 +36,22 @@ func (m *machine) variables(name string) map[string]string {
 	return variables
 }
 
+// noTokenInCache fails if a token was left to others there.
+func (m *machine) noTokenInCache() {
+	m.t.Helper()
+	entries, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "*"))
+	if err != nil || len(entries) == 0 {
+		m.t.Errorf("in the cache: %q, %v", entries, err) // the installation, at least
+	}
+	for _, entry := range entries {
+		text, err := os.ReadFile(entry)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		m.noSecretIn(entry, string(text))
+	}
+}
+
 func (m *machine) shell(script string) []string {
 	return []string{"--", "sh", "-c", strings.NewReplacer("ORIGIN", m.server.URL).Replace(script)}
 }
@@ -90,9 +106,7 @@ func TestCommandHasItsTokenAndGit(t *testing.T) {
 			if left, err := os.ReadDir(m.runtime); err != nil || len(left) > 0 {
 				t.Errorf("left behind: %v, %v", left, err)
 			}
-			if left, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "*")); err != nil || len(left) > 0 {
-				t.Errorf("in the cache: %q, %v", left, err)
-			}
+			m.noTokenInCache()
 		})
 	}
 }
@@ -293,18 +307,24 @@ apps:
 	m.revoked(2)
 }
 
-// What nohup has switched off stays off.
+// What nohup has switched off stays off, and so does what a shell's script switches off
+// for what it runs in the background.
 func TestIgnoredSignalStaysIgnored(t *testing.T) {
 	t.Parallel()
-	m := newMachine(t)
-	cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`: >ready; kill -HUP $$; kill -HUP $PPID; sleep 0.2; exit 4`)...)...)
-	cmd.Args = append([]string{"nohup", cmd.Path}, cmd.Args[1:]...)
-	cmd.Path = "/usr/bin/nohup"
-	_ = cmd.Run() // its exit code tells
-	if r := out.result(cmd); r.code != 4 {
-		t.Errorf("%+v", r)
+	for _, signal := range []string{"HUP", "INT"} {
+		t.Run(signal, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`kill -`+signal+` $$; kill -`+signal+` $PPID; sleep 0.2; exit 4`)...)...)
+			cmd.Args = append([]string{"sh", "-c", `trap "" ` + signal + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+			cmd.Path = "/bin/sh"
+			_ = cmd.Run() // its exit code tells
+			if r := out.result(cmd); r.code != 4 {
+				t.Errorf("%+v", r)
+			}
+			m.revoked(1)
+		})
 	}
-	m.revoked(1)
 }
 
 // git in a long command gets another token when the first has expired.
@@ -387,4 +407,60 @@ func TestNoTokenInArgumentsWhileTheCommandRuns(t *testing.T) {
 	}
 	m.noSecretOnDisk()
 	m.revoked(1)
+}
+
+// Where the App is installed is no secret, and known from before.
+func TestExecLooksUpNothingThatIsKnown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("token", "acme/web")
+	m.github.ResetRequests()
+	m.must("exec", "acme/site", "--", "true")
+	var calls []string
+	for _, r := range m.requests() {
+		calls = append(calls, r.Method)
+	}
+	if got := strings.Join(calls, " "); got != "POST DELETE" {
+		t.Errorf("requests: %s", got)
+	}
+	if tokens := m.github.Tokens(); len(tokens) != 2 || tokens[0].Revoked || !tokens[1].Revoked {
+		t.Errorf("tokens: %d", len(tokens))
+	}
+}
+
+// What the command has left in the background is the user's, as what it starts anew:
+// git asks as the configuration says, where there is one, and has no token of exec's.
+func TestWhatGoesOnAfterExecUsesTheConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, configured := range map[string]bool{"with one": true, "without": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			if configured {
+				m.configured()
+			}
+			args := []string{"exec", "--app", m.environ["GHAPP_APP"], "--key", m.environ["GHAPP_KEY"], "--host", m.environ["GHAPP_HOST"], "acme/site"}
+			cmd, out := m.plain("ghapp", append(args, m.shell(`
+				{ until [ -e ended ]; do sleep 0.02; done
+				git ls-remote ORIGIN/acme/site >late 2>words; echo $? >code.new; mv code.new code; } </dev/null >/dev/null 2>&1 &`)...)...)
+			if err := cmd.Run(); err != nil {
+				t.Fatalf("%v\n%s", err, out.stderr.String())
+			}
+			m.revoked(1)
+			m.write(filepath.Join(m.work, "ended"), "")
+			code, words := m.until("code"), m.read("words")
+			if configured {
+				if code != "0\n" || !strings.Contains(m.read("late"), "refs/heads/main") {
+					t.Errorf("git ended with %s\n%s", code, words)
+				}
+			} else if code != "128\n" || !strings.Contains(words, "terminal prompts disabled") {
+				t.Errorf("git ended with %s\n%s", code, words)
+			}
+			if mints := m.github.Mints(); mints != map[bool]int{true: 2, false: 1}[configured] {
+				t.Errorf("%d mints", mints)
+			}
+			m.allEnded(patience)
+			m.noSecretOnDisk()
+		})
+	}
 }

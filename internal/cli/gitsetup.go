@@ -35,6 +35,10 @@ that git clone, pull and push, submodules, git-lfs, and whatever else runs git o
 https, use the App. What else is configured stays as it is; what would get in the way
 is told, with its file, its line and the cure. No token is written anywhere.
 
+For the owners that the config file names, git from 2.46 on sends the token with its
+first request, for public repositories too. One that the App does not reach, or whose
+owner's IP allow list keeps the token out, it reads without.
+
 Each line that is written ends with a comment that says whose it is, and --undo takes
 exactly these lines away again.`,
 		Example: `  ghapp git-setup
@@ -102,7 +106,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	if err != nil {
 		return err
 	}
-	report := gitSetupReport{File: file, Conflicts: []gitsetup.Conflict{}}
+	report := gitSetupReport{File: file, Conflicts: append([]gitsetup.Conflict{}, gitsetup.Variables(c.lookup)...)}
 	var sections []gitsetup.Section
 	for _, settings := range hosts {
 		host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
@@ -113,8 +117,8 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		report.Origins = append(report.Origins, host.Origin)
 		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
 		report.Conflicts = append(report.Conflicts, c.netrcConflicts(host.Origin)...)
-		if !settings.PrivateKey.IsZero() {
-			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", settings.PrivateKeySource))
+		if only := onlyInEnvironment(settings); only != "" {
+			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", only))
 		}
 	}
 	for _, conflict := range report.Conflicts {
@@ -148,6 +152,11 @@ func (c *command) gitSections(origin string, settings config.AppSettings, ssh bo
 		{Name: "helper", Value: c.persistentHelper(settings)},
 		{Name: "useHttpPath", Value: "true"},
 	}}}
+	// A token at once where one is to be expected, from git 2.46 on. For the whole host
+	// git would insist on one for public repositories of owners without the App, too.
+	for _, owner := range settings.GitOwners() {
+		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/" + owner + "/", Settings: []gitsetup.Setting{{Name: "proactiveAuth", Value: "basic"}}})
+	}
 	if path := absolute(settings.CAFile).Text; path != "" {
 		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}})
 	}

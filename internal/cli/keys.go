@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -12,6 +13,21 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/signer"
 )
+
+// keyFlag is --key, which may be given twice.
+type keyFlag []string
+
+// Set implements [pflag.Value].
+func (k *keyFlag) Set(text string) error {
+	*k = append(*k, text)
+	return nil
+}
+
+// String has a line for each value, as [config.Options] wants them.
+func (k *keyFlag) String() string { return strings.Join(*k, "\n") }
+
+// Type is what help shows for the value.
+func (k *keyFlag) Type() string { return "string" }
 
 func (c *command) keys() *cobra.Command {
 	keys := &cobra.Command{
@@ -29,11 +45,11 @@ func (c *command) keysFingerprint() *cobra.Command {
 		Use:   "fingerprint [KEY]",
 		Short: "Print the key's fingerprint as GitHub's settings page shows it, offline",
 		Long: `Prints the fingerprint of a private key as the App's settings page shows it under
-Private keys. Nothing is asked of GitHub. KEY is a file; without it, the key in use
-is taken.`,
+Private keys. Nothing is asked of GitHub. KEY is a file or a key URI; without it, the
+key in use is taken.`,
 		Args: usage(cobra.MaximumNArgs(1)),
-		RunE: func(_ *cobra.Command, args []string) error {
-			key, err := c.keyOf(args)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			key, err := c.keyOf(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
@@ -55,7 +71,7 @@ func (c *command) keysCheck() *cobra.Command {
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				return c.compareFingerprint(args[0])
+				return c.compareFingerprint(cmd.Context(), args[0])
 			}
 			session, err := c.open(cmd.Context(), ghapp.Repository{})
 			if err != nil {
@@ -77,8 +93,8 @@ func (c *command) keysCheck() *cobra.Command {
 	}
 }
 
-func (c *command) compareFingerprint(wanted string) error {
-	key, err := c.keyOf(nil)
+func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
+	key, err := c.keyOf(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -97,10 +113,26 @@ func (c *command) compareFingerprint(wanted string) error {
 	return err
 }
 
-// keyOf reads the key file named, or the key in use.
-func (c *command) keyOf(args []string) (*signer.Key, error) {
+// keyOf opens the key named, or the key in use. What is remembered of it is not
+// believed: whoever holds it is asked.
+func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, error) {
 	if len(args) == 1 {
-		return signer.File(args[0])
+		if signer.HasSecret(args[0]) {
+			return nil, &diag.SettingError{
+				Err:  errors.New("the key URI has a PIN or a password in it, and others can read a command line"),
+				Hint: "give it in GHAPP_KEY, without KEY here",
+			}
+		}
+		var settings config.AppSettings
+		if loaded, err := c.load(); err == nil { // else the key is all that is needed
+			settings, _ = loaded.App(config.Selector{HostOnly: true})
+		}
+		home, _ := c.lookup("HOME")
+		key, err := config.CompleteKey(args[0], "", home)
+		if err != nil {
+			return nil, &diag.SettingError{Err: fmt.Errorf("read the key's name: %w", err)}
+		}
+		return c.openKey(ctx, config.Value{Text: key}, settings, nil)
 	}
 	loaded, err := c.load()
 	if err != nil {
@@ -110,5 +142,5 @@ func (c *command) keyOf(args []string) (*signer.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.key(settings)
+	return c.key(ctx, settings, nil)
 }

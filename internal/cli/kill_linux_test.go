@@ -158,6 +158,41 @@ func TestInterruptedCloneLeavesNothing(t *testing.T) {
 	}
 }
 
+// A shell that has no job control starts what is to run in the background so that
+// Ctrl-C, which is not for it, does not end it.
+func TestCloneInTheBackgroundIsNotInterrupted(t *testing.T) {
+	t.Parallel()
+	w := newLargeWorld(t)
+	for name, at := range moments() {
+		if strings.Contains(name, "large file") || strings.Contains(name, "submodule") {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := w.machine(t)
+			stop := m.traffic.hold(at.after, at.match)
+			cmd, out := m.command("clone", "acme/large")
+			cmd.Args = []string{"sh", "-c", `trap "" INT; exec "$@"`, "sh", cmd.Path, "clone", "acme/large"}
+			cmd.Path = "/bin/sh"
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			stop.wait(t)
+			// To git, which stands in a group of its own, the terminal does not send it.
+			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+				t.Fatal(err)
+			}
+			m.traffic.release()
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v\n%s", err, out.stderr.String())
+			}
+			if len(m.read("large/noise.bin")) != largeSize {
+				t.Error("the clone is not whole")
+			}
+		})
+	}
+}
+
 // git ends with ghapp, which the kernel tells it, and what git has started when its
 // connection brings something; what remains are directories with nothing secret in
 // them.

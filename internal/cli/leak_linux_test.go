@@ -187,6 +187,44 @@ func TestNoSecretInAnyFailure(t *testing.T) {
 	}
 }
 
+// What a helper tells of a failure, git shows as it is.
+func TestNoSecretInAFailureThatPlainGitShows(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	w.github.SetTokenFormat(githubtest.Stateless)
+	for name, test := range map[string]struct {
+		repeat func(*http.Request) bool
+		status int
+		kind   string
+	}{
+		"look-up 403":        {isCall("GET", "/installation"), 403, "json"},
+		"mint 422":           {isCall("POST", "/access_tokens"), 422, "json"},
+		"mint 201, no token": {isCall("POST", "/access_tokens"), 201, "json"},
+		"question 403":       {isSettle, 403, ""},
+	} {
+		for _, by := range []string{byGitSetup, byAgent, byExec} {
+			t.Run(name+", "+by, func(t *testing.T) {
+				t.Parallel()
+				way, m := ways()[by], w.machine(t)
+				m.traffic.lead(repeating(test.repeat, test.status, test.kind, w.github))
+				m.environ["GIT_TERMINAL_PROMPT"] = "0"
+				m.trace("2")
+				delete(m.environ, "GIT_CURL_VERBOSE")
+				way.prepare(m)
+				cmd, out := way.git(m, "acme/site", "ls-remote", m.server.URL+"/acme/site")
+				if err := cmd.Run(); err == nil {
+					t.Error("it did not fail")
+				}
+				if m.credentialsSent() == 0 {
+					t.Error("no credential was sent, so this test sees nothing")
+				}
+				m.noSecretIn("the output", out.stdout.String()+out.stderr.String())
+				m.noSecretOnDisk()
+			})
+		}
+	}
+}
+
 // A redirect to another host is refused, and the host is named: that, too, can
 // repeat a token.
 func TestNoSecretInTheNameOfAHost(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -20,6 +21,9 @@ var binaries string
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if part := os.Getenv(signerPart); part != "" {
+		return playSigner(part)
+	}
 	dir, err := os.MkdirTemp("", "ghapp-bin-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -28,6 +32,10 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binaries = dir
 	flag.Parse()
+	if signal.Ignored(os.Interrupt) {
+		// The programs that the tests interrupt would have it ignored from them.
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+	}
 	if err := moreParallel(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -3,10 +3,14 @@ package cli_test
 import (
 	"bytes"
 	"fmt"
+	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,7 +30,7 @@ func (m *machine) processes() []process {
 	m.t.Helper()
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(dirs) == 0 {
-		m.t.Fatalf("there is no /proc: %v", err)
+		m.t.Errorf("there is no /proc: %v", err)
 	}
 	home := []byte("\x00HOME=" + m.home + "\x00")
 	var list []process
@@ -50,6 +54,75 @@ func (m *machine) processes() []process {
 		list = append(list, p)
 	}
 	return list
+}
+
+// observer notes what others can read of the processes of a machine: arguments, every
+// user of it (proc_pid_cmdline(5)), and the environment, those of one's own
+// (proc_pid_environ(5)).
+type observer struct {
+	mu        sync.Mutex
+	arguments map[string]process
+	environ   map[string]process // NAME=value
+}
+
+// look notes the processes that run now.
+func (o *observer) look(m *machine) {
+	processes := m.processes()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.arguments == nil {
+		o.arguments, o.environ = map[string]process{}, map[string]process{}
+	}
+	for _, p := range processes {
+		o.arguments[strings.Join(p.args, "\x00")] = p
+		for entry := range strings.SplitSeq(p.environ, "\x00") {
+			o.environ[entry] = p
+		}
+	}
+}
+
+// before looks before a request of a kind is answered.
+func (o *observer) before(m *machine, match func(*http.Request) bool, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if match(r) {
+			o.look(m)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sawNoSecret fails if a secret was there to be seen, but in these variables; and if
+// not even these programs and variables were.
+func (o *observer) sawNoSecret(m *machine, programs []string, variables ...string) {
+	m.t.Helper()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, name := range programs {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(o.arguments)), func(p process) bool { return filepath.Base(p.args[0]) == name }) {
+			m.t.Errorf("%s was not seen, so this test sees nothing", name)
+		}
+	}
+	secrets, seen := needlesOf(m.secrets()), map[string]bool{}
+	for text, p := range o.arguments {
+		if found := secrets.in([]byte(text)); found != "" {
+			m.t.Errorf("a secret is in the arguments of %v: %s", p, found)
+		}
+	}
+	for entry, p := range o.environ {
+		name, _, _ := strings.Cut(entry, "=")
+		switch found := secrets.in([]byte(entry)); {
+		case found == "":
+		case slices.Contains(variables, name):
+			seen[name] = true
+		default:
+			m.t.Errorf("a secret is in %s in the environment of %v: %s", name, p, found)
+		}
+	}
+	for _, name := range variables {
+		if !seen[name] {
+			m.t.Errorf("%s was not seen, so this test sees nothing", name)
+		}
+	}
 }
 
 // child is the first child of a process.

@@ -26,7 +26,10 @@ Exit codes:
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &diag.UsageError{Err: err} })
 	flags := root.PersistentFlags()
 	for _, setting := range config.Settings() {
-		if setting.Flag != "" {
+		switch {
+		case setting.Key == "key":
+			flags.Var(new(keyFlag), setting.Flag, setting.Help)
+		case setting.Flag != "":
 			flags.String(setting.Flag, "", setting.Help)
 		}
 	}
@@ -36,8 +39,8 @@ Exit codes:
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "tell every request")
 	flags.BoolVar(&c.noCache, "no-cache", false, "share no tokens with other processes")
 	root.AddCommand(
-		c.demo(), c.clone(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
-		c.keys(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
+		c.demo(), c.setup(), c.clone(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
+		c.doctor(), c.keys(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	return root
 }

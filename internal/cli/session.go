@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -24,6 +27,7 @@ type session struct {
 	app       *ghapp.App
 	settings  config.AppSettings
 	transport http.RoundTripper
+	store     ghapp.Store
 }
 
 // installation is what --installation says, or "".
@@ -65,38 +69,94 @@ func (c *command) open(ctx context.Context, r ghapp.Repository) (*session, error
 }
 
 func (c *command) start(ctx context.Context, settings config.AppSettings) (*session, error) {
-	key, err := c.key(settings)
+	session, err := c.connect(ctx, settings)
+	if err == nil {
+		c.warnOfKey(ctx, settings)
+	}
+	return session, err
+}
+
+// connect is start without a word about the key.
+func (c *command) connect(ctx context.Context, settings config.AppSettings) (*session, error) {
+	store := c.store()
+	key, err := c.key(ctx, settings, store)
 	if err != nil {
 		return nil, err
 	}
-	c.warnOfKey(ctx, settings)
 	reach, err := c.reachFor(settings)
 	if err != nil {
 		return nil, err
 	}
-	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, c.store()
+	reach.Issuer, reach.Signer, reach.Store, reach.OwnTokens = settings.App.Text, key, store, c.ownTokens
+	reach.PreviousSigner = c.previousKey(settings, store)
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &diag.SettingError{Err: err}
 	}
-	return &session{app: app, settings: settings, transport: reach.Transport}, nil
+	return &session{app: app, settings: settings, transport: reach.Transport, store: reach.Store}, nil
 }
 
-// key loads the private key that the settings name.
-func (c *command) key(settings config.AppSettings) (*signer.Key, error) {
+// key opens the private key that the settings name. Where the store remembers what is
+// public of it, nobody is asked for anything before a signature is needed.
+func (c *command) key(ctx context.Context, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
 	if !settings.PrivateKey.IsZero() {
-		return signer.FromText(settings.PrivateKeySource.String(), settings.PrivateKey.Reveal())
+		key, err := signer.FromText(settings.PrivateKeySource.String(), settings.PrivateKey.Reveal())
+		if err != nil {
+			return nil, err // and not as a Signer that holds nothing
+		}
+		return key, nil
 	}
-	return signer.File(settings.Key.Text)
+	return c.openKey(ctx, settings.Key, settings, store)
+}
+
+// previousKey opens the key before the newest one when it is needed. It is nil where
+// there is none.
+func (c *command) previousKey(settings config.AppSettings, store ghapp.Store) func(context.Context) (ghapp.Signer, error) {
+	if settings.PreviousKey.Text == "" {
+		return nil
+	}
+	return func(ctx context.Context) (ghapp.Signer, error) {
+		return c.openKey(ctx, settings.PreviousKey, settings, store)
+	}
+}
+
+func (c *command) openKey(ctx context.Context, key config.Value, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
+	memory, _ := store.(signer.Memory)
+	timeout, _ := time.ParseDuration(settings.KeyTimeout.Text) // it was checked when it was read
+	o := signer.Options{Environ: c.Environ, Timeout: timeout, Memory: memory}
+	if !c.quiet && !c.json {
+		o.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", line) }
+	}
+	return signer.Open(ctx, key.Reveal(), o)
+}
+
+// keySecrets are the values of variables that other programs must not see: the key, and
+// a PIN.
+func (c *command) keySecrets(settings config.AppSettings) []ghapp.Secret {
+	secrets := []ghapp.Secret{settings.PrivateKey}
+	for _, key := range []config.Value{settings.Key, settings.PreviousKey} {
+		if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
+			text, _ := c.lookup(name)
+			secrets = append(secrets, ghapp.NewSecret(text))
+		}
+		if key.HasSecret() {
+			secrets = append(secrets, ghapp.NewSecret(key.Reveal()))
+		}
+	}
+	return secrets
 }
 
 // warnOfKey says so when others can read the key, or when it is about to be
 // committed.
 func (c *command) warnOfKey(ctx context.Context, settings config.AppSettings) {
-	path := settings.Key.Text
-	if path == "" || c.quiet {
-		return
+	for _, key := range []config.Value{settings.Key, settings.PreviousKey} {
+		if path := signer.FilePath(key.Text); path != "" && !c.quiet {
+			c.warnOfKeyFile(ctx, path)
+		}
 	}
+}
+
+func (c *command) warnOfKeyFile(ctx context.Context, path string) {
 	if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
 		c.log().Warn(exposure.String() + "; run: " + exposure.Cure())
 	}
@@ -156,21 +216,14 @@ func (c *command) store() ghapp.Store {
 	return nil
 }
 
-// cacheDir is os.UserCacheDir on the Env's environment.
+// cacheDir is the directory for the caches of programs, on the Env's environment.
 func (c *command) cacheDir() (string, error) {
-	variable, below := "HOME", []string{".cache"}
-	switch runtime.GOOS {
-	case "windows":
-		variable, below = "LocalAppData", nil
-	case "darwin":
-		below = []string{"Library", "Caches"}
+	if dir := answer.Dir(c.lookup); dir != "" {
+		return filepath.Dir(dir), nil
 	}
-	if dir, _ := c.lookup("XDG_CACHE_HOME"); filepath.IsAbs(dir) {
-		return dir, nil
+	variable := "HOME"
+	if runtime.GOOS == "windows" {
+		variable = "LocalAppData"
 	}
-	home, _ := c.lookup(variable)
-	if home == "" {
-		return "", errors.New("neither XDG_CACHE_HOME nor " + variable + " is set")
-	}
-	return filepath.Join(append([]string{home}, below...)...), nil
+	return "", errors.New("neither XDG_CACHE_HOME nor " + variable + " names a directory")
 }

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,26 +21,75 @@ type evil struct {
 
 func newEvil(t *testing.T) *evil {
 	t.Helper()
+	return newEvilBehind(t, func(next http.Handler) http.Handler { return next })
+}
+
+// newEvilBehind has something before it.
+func newEvilBehind(t *testing.T, before func(http.Handler) http.Handler) *evil {
+	t.Helper()
 	e := &evil{Recorder: githubtest.NewRecorder()}
-	server := httptest.NewServer(e.Recorder)
+	server := httptest.NewServer(before(e.Recorder))
 	t.Cleanup(server.Close)
 	e.url = server.URL
 	return e
 }
 
-// open makes evil answer openly with a repository of this name of its own.
-func (e *evil) open(t *testing.T, name string) {
+// bait is the public repository that evil has for everybody, and the commit in it.
+type bait struct {
+	http.Handler
+	head string
+}
+
+// theBait is that of all tests, which change nothing of it.
+var theBait = sync.OnceValues(func() (bait, error) {
+	const name = "acme/site"
+	github, err := githubtest.New(githubtest.Options{Dir: filepath.Join(binaries, "evil")})
+	if err != nil {
+		return bait{}, err
+	}
+	repository := github.AddRepository(name, githubtest.RepositoryOptions{Public: true})
+	repository.AddObject(largeText)
+	head, err := repository.Commit("main", "Evil", map[string]string{"evil.txt": "evil\n"})
+	// It is served by every name, since one that leads there may ask for any.
+	everywhere := func(w http.ResponseWriter, r *http.Request) {
+		if parts := strings.SplitN(r.URL.Path, "/", 4); len(parts) == 4 {
+			r.URL.Path, r.URL.RawPath = "/"+name+".git/"+parts[3], ""
+		}
+		github.ServeHTTP(w, r)
+	}
+	return bait{http.HandlerFunc(everywhere), head}, err
+})
+
+// largeText is the content of a large file.
+const largeText = "film\n"
+
+// open makes evil answer openly, with the bait.
+func (e *evil) open(t *testing.T) {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{})
+	b, err := theBait()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = github.Close() })
-	repository := github.AddRepository(name, githubtest.RepositoryOptions{Public: true})
-	if _, err := repository.Commit("main", "Evil", map[string]string{"evil.txt": "evil\n"}); err != nil {
+	e.Serve(b)
+}
+
+// evilHead is the commit that evil has.
+func evilHead(t *testing.T) string {
+	t.Helper()
+	b, err := theBait()
+	if err != nil {
 		t.Fatal(err)
 	}
-	e.Serve(github)
+	return b.head
+}
+
+// demanding are the two ways in which a hostile host gets a credential out of a
+// careless client: it is open and takes what comes, or it asks.
+func demanding() map[string]func(*testing.T, *evil) {
+	return map[string]func(*testing.T, *evil){
+		"open":   func(t *testing.T, e *evil) { e.open(t) },
+		"asking": func(_ *testing.T, e *evil) { e.AskPassword() },
+	}
 }
 
 // sentNothing fails if evil was sent a secret, or any password at all.
@@ -57,10 +107,11 @@ func (e *evil) sentNothing(m *machine) {
 	}
 }
 
-// traffic stands before a GitHub and can hold a request.
+// traffic stands before a GitHub, and can hold a request and lead it elsewhere.
 type traffic struct {
 	mu          sync.Mutex
 	next        http.Handler
+	diversions  []diversion
 	stops       []*stop
 	credentials []string // that came, decoded
 }
@@ -80,6 +131,20 @@ func (tr *traffic) lead(next http.Handler) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.next = next
+}
+
+// diversion is another handler for requests of a kind.
+type diversion struct {
+	match func(*http.Request) bool
+	to    http.Handler
+}
+
+// divert leads every request that matches to another handler; of several that match,
+// the first has it.
+func (tr *traffic) divert(match func(*http.Request) bool, to http.Handler) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.diversions = append(tr.diversions, diversion{match, to})
 }
 
 // hold holds every request that matches until release.
@@ -138,6 +203,9 @@ func (tr *traffic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	next := tr.next
+	if i := slices.IndexFunc(tr.diversions, func(d diversion) bool { return d.match(r) }); i >= 0 {
+		next = tr.diversions[i].to
+	}
 	tr.mu.Unlock()
 	switch {
 	case found == nil:
@@ -173,6 +241,13 @@ func (w *holdingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// movedTo says that all is under another address now, of which base is the beginning.
+func movedTo(base string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, base+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	})
+}
+
 // The requests of a clone. settle is ghapp's own question whether git's servers know
 // the token.
 func isGit(r *http.Request) bool {
@@ -194,5 +269,17 @@ func isDiscovery(repository string) func(*http.Request) bool {
 func isUploadPack(repository string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
 		return isGit(r) && strings.HasPrefix(r.URL.Path, "/"+repository) && strings.HasSuffix(r.URL.Path, "/git-upload-pack")
+	}
+}
+
+// authorized narrows a kind of requests to those that come with a credential.
+func authorized(match func(*http.Request) bool) func(*http.Request) bool {
+	return func(r *http.Request) bool { return match(r) && r.Header.Get("Authorization") != "" }
+}
+
+// anyOf is every kind of requests that is one of these, or, of none, every request.
+func anyOf(kinds ...func(*http.Request) bool) func(*http.Request) bool {
+	return func(r *http.Request) bool {
+		return len(kinds) == 0 || slices.ContainsFunc(kinds, func(match func(*http.Request) bool) bool { return match(r) })
 	}
 }

@@ -24,6 +24,7 @@ type world struct {
 	github *githubtest.GitHub
 	app    *githubtest.App
 	keyPEM []byte
+	dir    string // of its repositories
 }
 
 func newWorld(dir string) (*world, error) {
@@ -31,7 +32,7 @@ func newWorld(dir string) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{github: github}
+	w := &world{github: github, dir: dir}
 	w.app = github.AddApp(githubtest.AppOptions{
 		Name: "Deployer", Owner: "acme", ID: 1234, ClientID: "Iv23liScriptedApp00",
 		Permissions: map[string]string{"contents": "read", "metadata": "read"},
@@ -80,7 +81,14 @@ func (w *world) secrets() []string {
 
 // search finds a secret in a text, as it is, in base64 or in a URL, and returns how
 // it begins there; "" if there is none.
-func search(text []byte, secrets []string) string {
+func search(text []byte, secrets []string) string { return needlesOf(secrets).in(text) }
+
+// needles are secrets in every form that they may stand in, by how these begin: a text
+// is gone through once, however many they are.
+type needles map[[4]byte][]string
+
+func needlesOf(secrets []string) needles {
+	n := needles{}
 	for _, s := range secrets {
 		forms := []string{s, url.QueryEscape(s)}
 		for offset := range 3 {
@@ -89,7 +97,18 @@ func search(text []byte, secrets []string) string {
 			forms = append(forms, coded[4:len(coded)-4])
 		}
 		for _, form := range forms {
-			if bytes.Contains(text, []byte(form)) {
+			begin := [4]byte([]byte(form))
+			n[begin] = append(n[begin], form)
+		}
+	}
+	return n
+}
+
+// in returns how a secret begins that stands in a text; "" if there is none.
+func (n needles) in(text []byte) string {
+	for i := range max(0, len(text)-3) {
+		for _, form := range n[[4]byte(text[i:])] {
+			if bytes.HasPrefix(text[i:], []byte(form)) {
 				return form[:8] + "…"
 			}
 		}

@@ -1,0 +1,62 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/config"
+)
+
+// Whoever holds the key of one App may take his time, or a person's.
+func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
+	s := newService(t, "")
+	dir := t.TempDir()
+	program := filepath.Join(dir, "slow")
+	text := "#!/bin/sh\n>>'" + dir + "/asked'\nwhile ! test -e '" + dir + "/release'; do sleep 0.05; done\nexit 1\n"
+	if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.WriteFile(filepath.Join(dir, "release"), nil, 0o600) }()
+	apps := s.holder.apps.Load()
+	loaded, err := apps.command.load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, err := loaded.App(config.Selector{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings.Key = config.Value{Text: "exec:" + program}
+	settings.KeyTimeout = config.Value{Text: "1m"}
+
+	ctx, cancel := context.WithCancel(t.Context())
+	opened := make(chan error, 1)
+	go func() {
+		_, err := apps.identity(ctx, settings)
+		opened <- err
+	}()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(filepath.Join(dir, "asked")); err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the program was not asked")
+		}
+	}
+	if err := s.ask(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-opened:
+		t.Fatalf("the slow key was opened meanwhile: %v", err)
+	default:
+	}
+	cancel() // who asked waits no longer
+	if err := <-opened; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}

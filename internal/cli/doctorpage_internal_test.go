@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/internal/doctor"
+)
+
+func TestPageOfADoctor(t *testing.T) {
+	findings := []doctor.Finding{
+		{Link: "key", State: doctor.OK, Text: "SHA256:abc"},
+		{Link: "hooks", About: "deploy", State: doctor.Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
+		{Link: "configuration", State: doctor.Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Cure: "do this", Kind: "k", ExitCode: 3},
+		{Link: "App", State: doctor.Skipped, Text: "not checked: it needs configuration"},
+		{Link: "clock", State: doctor.Warn, Text: "off", Cause: "late", Cure: "set it"},
+	}
+	for name, test := range map[string]struct {
+		page page
+		want string
+	}{
+		"no terminal": {page{}, `ok       key            SHA256:abc
+note     hooks          deploy: one two three four five six seven eight nine ten eleven twelve
+broken   configuration  c.yaml
+         cause: first cause that is so long that it does not stand in one line
+         cause: second
+         cure:  do this
+skipped  App            not checked: it needs configuration
+warn     clock          off
+         cause: late
+         cure:  set it
+
+1 link broken, 1 warning.
+`},
+		"narrow, with colours": {page{width: 60, colour: true}, `{32}ok     {0}  key            SHA256:abc
+{32}note   {0}  hooks          deploy: one two three four five six
+                        seven eight nine ten eleven twelve
+{1;31}broken {0}  configuration  c.yaml
+         cause: first cause that is so long that it does not
+                stand in one line
+         cause: second
+         cure:  do this
+{2}skipped{0}  App            not checked: it needs configuration
+{33}warn   {0}  clock          off
+         cause: late
+         cure:  set it
+
+1 link broken, 1 warning.
+`},
+		"quiet": {page{quiet: true}, `broken   configuration  c.yaml
+         cause: first cause that is so long that it does not stand in one line
+         cause: second
+         cure:  do this
+warn     clock          off
+         cause: late
+         cure:  set it
+
+1 link broken, 1 warning.
+`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			test.page.w = &b
+			for _, f := range findings {
+				if err := test.page.write(f); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := test.page.end(findings); err != nil {
+				t.Fatal(err)
+			}
+			got := strings.ReplaceAll(b.String(), "\x1b[", "{")
+			for _, code := range []string{"32", "33", "1;31", "2", "0"} {
+				got = strings.ReplaceAll(got, "{"+code+"m", "{"+code+"}")
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for line := range strings.Lines(b.String()) {
+				if strings.TrimRight(line, " \n") != strings.TrimRight(line, "\n") {
+					t.Errorf("a line ends with a blank: %q", line)
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,107 @@
+package cli_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// section is the part of the README under a heading.
+func section(t *testing.T, heading string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(text), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("the README has no section %q", heading)
+	}
+	rest, _, _ = strings.Cut(rest, "\n## ")
+	return rest
+}
+
+// blocks are the texts in it that are fenced as this language.
+func blocks(t *testing.T, section, language string) []string {
+	t.Helper()
+	parts := strings.Split(section, "```"+language+"\n")[1:]
+	if len(parts) == 0 {
+		t.Fatalf("there is no %s in it", language)
+	}
+	for i, part := range parts {
+		parts[i], _, _ = strings.Cut(part, "```")
+	}
+	return parts
+}
+
+// What the README says of plain git is what a new user's account does, word for word.
+func TestReadmeMakesPlainGitWork(t *testing.T) {
+	t.Parallel()
+	m := newLibraryWorld(t).machine(t)
+	m.onGitHub()
+	for name, value := range map[string]string{
+		"GOENV": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw -mod=mod",
+		"GOMODCACHE": filepath.Join(m.home, "modules"), "GOCACHE": filepath.Join(m.home, "builds"),
+		"npm_config_cache": filepath.Join(m.home, "packages"), "npm_config_audit": "false", "npm_config_update_notifier": "false",
+		"npm_config_cafile": m.environ["GHAPP_CA_FILE"], "npm_config_globalconfig": os.DevNull, "npm_config_allow_git": "all",
+	} {
+		m.environ[name] = value
+	}
+	m.write(filepath.Join(m.work, "go.mod"), "module example.test/app\n\ngo 1.21\n\nrequire github.com/acme/lib v1.0.0\n")
+	m.write(filepath.Join(m.work, "package.json"), `{"name": "app", "version": "1.0.0"}`)
+	m.write(filepath.Join(m.work, "Cargo.toml"), "[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2021\"\n"+
+		"[dependencies]\nlib = { git = \"https://github.com/acme/lib\", tag = \"v1.0.0\" }\n")
+	m.write(filepath.Join(m.work, "src/main.rs"), "fn main() {}\n")
+
+	text := section(t, "Make plain git work")
+	for _, config := range blocks(t, text, "yaml") {
+		config = strings.NewReplacer("Iv23liABCDEFGHIJKLMN", m.environ["GHAPP_APP"]).Replace(config)
+		// This GitHub's certificate is signed by nobody whom the system trusts.
+		config = strings.Replace(config, "    key: app.pem\n", "    key: app.pem\n    ca_file: "+m.environ["GHAPP_CA_FILE"]+"\n", 1)
+		m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
+	}
+	key := filepath.Join(m.home, ".config/ghapp/app.pem")
+	if err := os.Rename(m.environ["GHAPP_KEY"], key); err != nil {
+		t.Fatal(err)
+	}
+	m.environ["GHAPP_KEY"] = key // the one place on disk where it may be
+
+	script, commands := "set -eu\n", 0
+	for _, block := range blocks(t, text, "console") {
+		for line := range strings.Lines(block) {
+			line, is := strings.CutPrefix(line, "$ ")
+			if !is {
+				continue
+			}
+			if strings.Contains(line, "cargo ") {
+				if _, err := exec.LookPath("cargo"); err != nil {
+					continue
+				}
+				m.rust()
+			}
+			commands++
+			script += line
+			if strings.HasSuffix(line, "&\n") {
+				// Whoever types the next line gives it the time to start.
+				script += "until ghapp agent status >/dev/null 2>&1; do sleep 0.1; done\n"
+			}
+		}
+	}
+	if commands == 0 {
+		t.Fatal("there is no command")
+	}
+	m.write(filepath.Join(m.root, "script"), "set -x\n"+script)
+	t.Cleanup(func() { m.ghapp("agent", "stop") }) // where the script has failed before it
+	m.client(".", "bash", filepath.Join(m.root, "script"))
+	for _, name := range []string{"site/main.txt", "node_modules/lib/index.js"} {
+		if m.read(name) == "" {
+			t.Errorf("%s is empty", name)
+		}
+	}
+	if m.github.Mints() == 0 {
+		t.Error("no token was minted")
+	}
+	m.noSecretOnDisk()
+}

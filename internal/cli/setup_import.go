@@ -1,0 +1,210 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/setup"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+func (c *command) setupImport() *cobra.Command {
+	move := false
+	cmd := &cobra.Command{
+		Use:   "import --app APP --key FILE",
+		Short: "Take an App that exists into the configuration",
+		Long: `Takes an App that exists into the configuration: asks GitHub whether the key is one of
+the App's, lists where it is installed and what it may do there, writes the config file,
+and proves that it works.
+
+APP is the client ID or the App ID; for a public App the address of its page will do. A
+key that others can read is moved beside the config file, where they cannot.`,
+		Example: `  ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --move`,
+		Args:    usage(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return c.runImport(cmd.Context(), move) },
+	}
+	cmd.Flags().BoolVar(&move, "move", false, "move a key that others can read, without asking")
+	return cmd
+}
+
+func (c *command) runImport(ctx context.Context, move bool) error {
+	place, err := c.openPlace()
+	if err != nil {
+		return err
+	}
+	settings := place.given
+	switch {
+	case settings.App.Text == "":
+		return &diag.UsageError{Err: errors.New("--app is missing: the App's client ID, from the top of its settings page")}
+	case settings.Key.Text == "" && settings.PrivateKey.IsZero():
+		return &diag.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
+	}
+	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
+		return err
+	}
+	session, err := c.connect(ctx, settings)
+	if err != nil {
+		return err
+	}
+	info, err := session.app.Info(ctx)
+	if err != nil {
+		return err
+	}
+	for _, app := range place.apps {
+		if id := app.App.Text; id == info.ClientID || id == strconv.FormatInt(info.ID, 10) {
+			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, place.path, app.Name), Hint: "take it out there first, or change its key: there"}
+		}
+	}
+	var installations []*ghapp.Installation
+	for i, err := range session.app.Installations(ctx) {
+		if err != nil {
+			return err
+		}
+		installations = append(installations, i)
+	}
+	move, err = c.mayMove(settings, place, move)
+	if err != nil {
+		return err
+	}
+	if settings, err = place.adopt(ctx, settings, info, installations, move); err != nil {
+		return err
+	}
+	if move {
+		c.removeKey(signer.FilePath(session.settings.Key.Text), settings.Key.Text)
+	}
+	session.settings = settings
+	return c.imported(ctx, &newcomer{command: c, place: place, info: info, session: session}, installations)
+}
+
+// issuerOf is what names the App: as it was given, or found by the address of its page.
+func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (string, error) {
+	_, page, ok := strings.Cut(settings.App.Text, "/apps/")
+	if !ok {
+		return settings.App.Text, nil
+	}
+	slug, _, _ := strings.Cut(page, "/")
+	reach, err := c.reachFor(settings)
+	if err != nil {
+		return "", err
+	}
+	info, err := ghapp.FindApp(ctx, reach, slug)
+	if err != nil {
+		return "", err
+	}
+	return issuer(info), nil
+}
+
+// mayMove reports whether the key has to be moved, since others can read it, and fails
+// where nobody has allowed that.
+func (c *command) mayMove(settings config.AppSettings, place *place, allowed bool) (bool, error) {
+	path := signer.FilePath(settings.Key.Text)
+	if path == "" || !settings.PrivateKey.IsZero() {
+		return false, nil
+	}
+	exposure, err := signer.Exposed(path)
+	if err != nil || exposure == nil {
+		return false, err
+	}
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return false, &diag.SettingError{Err: errors.New(exposure.String() + ", and is a link"), Hint: "name the file that it leads to, or run: " + exposure.Cure()}
+	}
+	if allowed {
+		return true, nil
+	}
+	if in, ok := c.Stdin.(*os.File); ok && terminal(in) && terminal(c.Stderr) && !c.json {
+		c.tell("%s.\nMove it to %s, where only you can read it? [Y/n]", exposure, place.dir())
+		answer, err := bufio.NewReader(in).ReadString('\n')
+		if answer = strings.ToLower(strings.TrimSpace(answer)); err == nil && (answer == "" || answer == "y" || answer == "yes") {
+			return true, nil
+		}
+	}
+	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + place.dir() + ", or run: " + exposure.Cure()}
+}
+
+// adopt writes the App into the configuration, with the key where it is, or with a copy
+// of it.
+func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Info, installations []*ghapp.Installation, move bool) (config.AppSettings, error) {
+	var owners []string
+	for _, i := range installations {
+		if i.AccountType != "Enterprise" {
+			owners = append(owners, i.Account)
+		}
+	}
+	pem := s.PrivateKey
+	if move {
+		text, err := os.ReadFile(signer.FilePath(s.Key.Text))
+		if err != nil {
+			return s, fmt.Errorf("read the key: %w", err)
+		}
+		pem = ghapp.NewSecret(string(text))
+	}
+	if !pem.IsZero() {
+		if err := p.ready(); err != nil {
+			return s, err
+		}
+		settings, err := p.keep(ctx, info, pem, owners)
+		if kept, ok := errors.AsType[*keptError](err); ok {
+			err = errors.Join(kept.err, os.Remove(kept.path)) // there is another copy
+		}
+		return settings, err
+	}
+	if s.Key.HasSecret() {
+		return s, &diag.SettingError{Err: errors.New("the key URI has a secret in it, which does not belong in a file"), Hint: "say in the URI where the secret is (pin-source=file:/path)"}
+	}
+	if signer.FilePath(s.Key.Text) != "" {
+		s.Key = absolute(s.Key)
+	}
+	return p.enter(info, owners, func(string) (string, error) { return s.Key.Text, nil })
+}
+
+// removeKey removes a key that was copied to a safe place.
+func (c *command) removeKey(old, kept string) {
+	if err := os.Remove(old); err != nil {
+		c.log().Warn("the key is still where others can read it; remove it yourself", "path", old, "error", err)
+		return
+	}
+	c.progress("The key was moved from %s to %s. Others could read it until now: if they were not to be trusted,\ngenerate another on the App's settings page, and delete this one there.", old, kept)
+}
+
+// imported tells of the App, and proves that it works.
+func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.Installation) error {
+	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.settings.Name)
+	if c.json {
+		return printJSON(c.Stdout, map[string]any{
+			"app": n.session.settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
+			"key": n.session.settings.Key.Text, "config": n.place.path, "installations": installationsJSON(installations),
+		})
+	}
+	if len(installations) == 0 {
+		page := setup.InstallURL(n.session.app.Origin(), &setup.App{Slug: n.info.Slug, Page: n.info.URL})
+		c.progress("It is installed nowhere yet: %s", page)
+		return nil
+	}
+	if err := table(c.Stdout, installationRows(installations)); err != nil {
+		return err
+	}
+	for _, i := range installations {
+		if i.AccountType == "Enterprise" || !i.SuspendedAt.IsZero() {
+			continue
+		}
+		proof, err := n.prove(ctx, i)
+		if err != nil {
+			return err
+		}
+		c.progress("")
+		n.conclude(i, proof)
+		return nil
+	}
+	return nil
+}

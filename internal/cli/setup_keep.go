@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// maxNamesakes bounds the Apps of one name in a config file.
+const maxNamesakes = 99
+
+// keep writes the key beside the config file, and the App into it, under a name that
+// neither has yet. The key comes first: there is no other copy of it, and it stays
+// where the config file cannot be written.
+func (p *place) keep(ctx context.Context, info *ghapp.Info, pem ghapp.Secret, owners []string) (config.AppSettings, error) {
+	written := ""
+	settings, err := p.enter(info, owners, func(name string) (string, error) {
+		path := filepath.Join(p.dir(), name+".pem")
+		if written != "" {
+			return written, nil // the config file was changed meanwhile
+		}
+		if err := writeKey(path, pem); err != nil {
+			return "", err
+		}
+		written = path
+		return path, checkCopy(ctx, path, pem)
+	})
+	if err != nil && written != "" {
+		err = &keptError{err, written, info}
+	}
+	return settings, err
+}
+
+// keptError is an App that is not in the config file, though its key is beside it.
+type keptError struct {
+	err  error
+	path string // of the key
+	info *ghapp.Info
+}
+
+func (e *keptError) Error() string {
+	return fmt.Sprintf("%v; the key of %s is kept in %s", e.err, e.info.Name, e.path)
+}
+
+// Unwrap returns the error with the cure for it.
+func (e *keptError) Unwrap() error {
+	return &diag.ExitError{Code: diag.Explain(e.err).ExitCode, Err: e.err,
+		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + shellQuote(e.path)}
+}
+
+// errTaken is a name that another file has.
+var errTaken = errors.New("the name is taken")
+
+// enter writes an App into the config file under a name that is free, with the key that
+// keyFor gives for it, and returns its settings. An owner that another App has stays
+// with that.
+func (p *place) enter(info *ghapp.Info, owners []string, keyFor func(name string) (path string, err error)) (config.AppSettings, error) {
+	var settings config.AppSettings
+	err := config.Edit(p.path, p.options, func(d *config.Draft) error {
+		name, key, err := p.free(d, config.AppName(info.Slug), keyFor)
+		if err != nil {
+			return err
+		}
+		settings = p.given
+		settings.Name, settings.App.Text, settings.Key = name, issuer(info), config.Value{Text: key}
+		settings.PrivateKey, settings.PreviousKey = ghapp.Secret{}, config.Value{}
+		if filepath.Dir(key) == p.dir() {
+			key = filepath.Base(key)
+		}
+		if err := errors.Join(d.Set(settings.App.Text, "apps", name, "app"), d.Set(key, "apps", name, "key")); err != nil {
+			return err
+		}
+		for _, entry := range []struct {
+			key   string
+			value config.Value
+		}{
+			{"host", settings.Host}, {"api_url", settings.APIURL}, {"api_version", settings.APIVersion}, {"ca_file", absolute(settings.CAFile)},
+			{"key_timeout", settings.KeyTimeout}, {"installation", settings.Installation},
+		} {
+			if entry.value.Source.Kind >= config.FromEnvironment {
+				if err := d.Set(entry.value.Text, "apps", name, entry.key); err != nil {
+					return err
+				}
+			}
+		}
+		var free []string
+		for _, owner := range owners {
+			if d.Claimant(settings.Host.Text, owner) == "" {
+				free = append(free, owner)
+			}
+		}
+		if len(free) == 0 {
+			return nil
+		}
+		settings.Owners = free
+		return d.Set(free, "apps", name, "owners")
+	})
+	return settings, err
+}
+
+// free finds a name that is free in the file, and for the key.
+func (p *place) free(d *config.Draft, base string, keyFor func(string) (string, error)) (name, key string, err error) {
+	name = base
+	for i := 2; i <= maxNamesakes; i++ {
+		if !d.Has("apps", name) {
+			if key, err = keyFor(name); !errors.Is(err, errTaken) {
+				return name, key, err
+			}
+		}
+		name = base + "-" + strconv.Itoa(i)
+	}
+	return "", "", &diag.SettingError{Err: fmt.Errorf("%s has %d Apps named %s already", p.path, maxNamesakes, base), Hint: "take those out that are not used"}
+}
+
+// issuer is what names the App: the client ID, which old servers have none of.
+func issuer(info *ghapp.Info) string {
+	if info.ClientID != "" {
+		return info.ClientID
+	}
+	return strconv.FormatInt(info.ID, 10)
+}
+
+// checkCopy proves with a signature that a file holds a key.
+func checkCopy(ctx context.Context, path string, pem ghapp.Secret) error {
+	want, err := signer.FromText("the key", pem.Reveal())
+	if err != nil {
+		return err
+	}
+	got, err := signer.File(path)
+	if err != nil {
+		return err
+	}
+	message := []byte(path)
+	signature, err := got.Sign(ctx, message)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256(message)
+	public, ok := want.Public().(*rsa.PublicKey)
+	if !ok || rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature) != nil {
+		return fmt.Errorf("the key in %s does not sign as the one that was written there", path)
+	}
+	return nil
+}
+
+// writeKey makes a file of mode 0600 with a key in it. Its error is [errTaken] where
+// there is a file of that name.
+func writeKey(path string, pem ghapp.Secret) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return errTaken
+	}
+	if err != nil {
+		return fmt.Errorf("keep the key: %w", err)
+	}
+	_, err = file.WriteString(pem.Reveal())
+	if err == nil {
+		err = file.Sync()
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		_ = os.Remove(path)
+		return fmt.Errorf("keep the key: %w", err)
+	}
+	return nil
+}

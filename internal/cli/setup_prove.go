@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"os"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/setup"
+)
+
+// maxCandidates is how many repositories are looked at for the one to try.
+const maxCandidates = 100
+
+// prove shows with a real token and with git that an installation works.
+func (n *newcomer) prove(ctx context.Context, i *ghapp.Installation) (*setup.Proof, error) {
+	repository, err := candidate(ctx, n.session.app, i)
+	if err != nil || repository == "" {
+		return &setup.Proof{}, err
+	}
+	request := ghapp.TokenRequest{Repositories: []string{repository}, Installation: i.Account}
+	proof := &setup.Proof{Repository: repository, WithoutGit: i.Permissions["contents"] == ""}
+	if proof.WithoutGit {
+		request.Permissions = ghapp.Permissions{"metadata": "read"}
+	}
+	if _, err := n.session.app.Token(ctx, request); err != nil || proof.WithoutGit {
+		return proof, err
+	}
+	proof.Refs, err = n.countRefs(ctx, n.session, repository)
+	return proof, err
+}
+
+// candidate is the repository of an installation that was pushed to last, of the first
+// hundred; "" where there is none.
+func candidate(ctx context.Context, app *ghapp.App, i *ghapp.Installation) (string, error) {
+	token, err := app.Token(ctx, ghapp.TokenRequest{
+		Installation: i.Account, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
+	})
+	if err != nil {
+		return "", err
+	}
+	var best *ghapp.RepositoryInfo
+	seen := 0
+	for r, err := range app.Repositories(ctx, token) {
+		if err != nil {
+			return "", err
+		}
+		if best == nil || best.Archived && !r.Archived || best.Archived == r.Archived && r.PushedAt.After(best.PushedAt) {
+			best = r
+		}
+		if seen++; seen == maxCandidates {
+			break
+		}
+	}
+	if best == nil {
+		return "", nil
+	}
+	return best.FullName, nil
+}
+
+// countRefs asks git for the references of a repository, with the credential helper.
+func (c *command) countRefs(ctx context.Context, s *session, repository string) (int, error) {
+	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	address := s.app.Origin() + "/" + repository + ".git"
+	scope := gitcmd.Scope{Origin: s.app.Origin(), URLs: []string{address}, Helper: sessionHelper(), CAFile: s.settings.CAFile.Text}
+	tokens := scrub.New()
+	answering := c.hosts(s, func(a *gitauth.Answerer) {
+		a.Permissions = nil // to read
+		a.HandedOut = tokens.Add
+	})
+	// The configuration may choose another App for this owner.
+	answering.first.App = func(context.Context, string) (*ghapp.App, string, error) { return s.app, "", nil }
+	var refs []byte
+	err = serving(ctx, listener, answering, func() error {
+		var err error
+		refs, err = c.git(listener.Path(), tokens).Output(ctx, scope, "ls-remote", "--", address)
+		return answering.told(err)
+	})
+	return bytes.Count(refs, []byte("\n")), err
+}

@@ -1,0 +1,204 @@
+// Package doctor walks the way from a GitHub App's key to a clone link by link, with the
+// code that the commands use, and says of each link how it is: what was seen, and where
+// it is not as it should be, one cause and one cure. A link that is broken stops those
+// that need it, and no others.
+package doctor
+
+import (
+	"context"
+	"runtime"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// Options is what is examined, and how the commands come by it. All functions are
+// needed.
+type Options struct {
+	// Version is that of ghapp.
+	Version string
+	// Environ is the user's environment, as os.Environ has it.
+	Environ []string
+	// Repository is examined; the zero one: what can be told without.
+	Repository ghapp.Repository
+	// Origin is that of the current directory's remote. It is examined where there is no
+	// Repository and the configuration has an App for its host. It may be zero.
+	Origin ghapp.Repository
+
+	// Load reads the configuration, Key the private key of an App, and Reach says how
+	// to reach its host.
+	Load  func() (*config.Config, error)
+	Key   func(context.Context, config.AppSettings) (signer.Signer, error)
+	Reach func(config.AppSettings) (ghapp.Config, error)
+	// KeyBefore opens the key before the newest one, which serves while GitHub refuses
+	// that; nil: there is none.
+	KeyBefore func(config.AppSettings) func(context.Context) (ghapp.Signer, error)
+	// Cache opens the cache of tokens and says where it is. A nil Store without an error
+	// is none.
+	Cache func() (ghapp.Store, string, error)
+	// Entries are what git has configured, and Netrc the logins of .netrc for an origin.
+	Entries func(context.Context) ([]gitsetup.Entry, error)
+	Netrc   func(origin string) []gitsetup.Conflict
+	// Agent asks the user's agent. Its error wraps agent.ErrUnavailable where there is
+	// none.
+	Agent func(context.Context) (AgentReport, error)
+
+	// Names learns whose names have been seen. It may be nil.
+	Names *Names
+	// Tell is given each finding as soon as it is there.
+	Tell func(Finding)
+}
+
+// examination is one run.
+type examination struct {
+	Options
+	git    *gitcmd.Runner
+	names  *Names
+	loaded *config.Config
+	store  ghapp.Store // may be nil
+	apps   []*appChain
+	hosts  []*hostChain
+}
+
+// Examine walks all links and tells what it finds. It returns the exit code of the first
+// one that is broken, and 0 where none is. The error is that of ctx alone.
+func Examine(ctx context.Context, o Options) (exitCode int, err error) {
+	x := &examination{Options: o, git: &gitcmd.Runner{Environ: o.Environ}, names: o.Names}
+	if x.names == nil {
+		x.names = &Names{}
+	}
+	var secrets scrub.Scrubber // what a server or a program says may hold one
+	x.Tell = func(f Finding) {
+		if f.State == Broken && exitCode == 0 {
+			exitCode = f.ExitCode
+		}
+		for _, text := range []*string{&f.Text, &f.Cause, &f.Cure, &f.Request} {
+			*text = printable(secrets.String(*text))
+		}
+		o.Tell(f)
+	}
+	x.names.home(x.variable("HOME"))
+	for _, r := range []ghapp.Repository{o.Repository, o.Origin} {
+		x.names.repository(r.String())
+		x.names.address(r.Host)
+	}
+	x.walk(ctx)
+	if ctx.Err() != nil {
+		return exitCode, context.Cause(ctx)
+	}
+	return exitCode, nil
+}
+
+func (x *examination) tell(f Finding) { x.Tell(f) }
+
+// walk is the order of the links.
+func (x *examination) walk(ctx context.Context) {
+	machine := x.chain("")
+	machine.walk(ctx, link{name: "ghapp", check: func(context.Context) Finding {
+		return ok("%s, %s/%s", x.Version, runtime.GOOS, runtime.GOARCH)
+	}})
+	machine.walk(ctx, x.programs()...)
+	machine.walk(ctx, link{name: linkConfiguration, check: x.checkConfiguration}, link{name: "cache", check: x.checkCache})
+	if len(x.apps) == 0 {
+		x.walkWithoutApp(ctx, machine)
+	}
+	for _, a := range x.apps {
+		x.prepare(a, machine)
+	}
+	for _, a := range x.apps {
+		defer a.end(ctx)
+		x.walkApp(ctx, a)
+	}
+	for _, h := range x.hosts {
+		h.walk(ctx, h.machineLinks(ctx)...)
+	}
+	machine.walk(ctx, link{name: "agent", check: x.checkAgent})
+}
+
+// walkWithoutApp shows the way to the host that an App would be used on.
+func (x *examination) walkWithoutApp(ctx context.Context, machine *chain) {
+	if x.loaded == nil {
+		return
+	}
+	settings, err := x.loaded.App(config.Selector{Owner: x.Repository.Owner, Host: x.Repository.Host, HostOnly: true})
+	if err != nil {
+		return
+	}
+	h := x.hostOf(settings, machine)
+	h.walk(ctx, h.networkLinks()...)
+	h.walk(ctx, h.gitHostLink())
+}
+
+// prepare gives an App its chain and its host.
+func (x *examination) prepare(a *appChain, machine *chain) {
+	about := ""
+	if len(x.apps) > 1 {
+		about = a.settings.Name
+	}
+	a.chain = x.chain(about, machine)
+	a.host = x.hostOf(a.settings, machine)
+}
+
+// hostOf is the host of an App, which is examined once for all Apps that reach it in
+// the same way.
+func (x *examination) hostOf(settings config.AppSettings, machine *chain) *hostChain {
+	for _, h := range x.hosts {
+		if h.settings.Host.Text == settings.Host.Text && h.settings.APIURL.Text == settings.APIURL.Text && h.settings.CAFile.Text == settings.CAFile.Text {
+			return h
+		}
+	}
+	h := &hostChain{x: x, settings: settings, chain: x.chain("", machine)}
+	if host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text); err == nil {
+		x.names.address(host.Name)
+		x.names.url(host.API)
+	}
+	x.hosts = append(x.hosts, h)
+	if len(x.hosts) > 1 {
+		for _, h := range x.hosts {
+			h.about = h.settings.Host.Text
+		}
+	}
+	return h
+}
+
+// hostChain is a host: the way to its API and to its git service.
+type hostChain struct {
+	*chain
+	x        *examination
+	settings config.AppSettings // of the first App that is on it
+	walked   bool
+
+	reach ghapp.Config
+	host  api.Host
+	probe *probe
+}
+
+// walkApp is the chain of one App, with that of its host where its place is.
+func (x *examination) walkApp(ctx context.Context, a *appChain) {
+	a.walk(ctx, link{name: "settings", check: a.checkSettings})
+	a.walk(ctx, a.keyLinks()...)
+	if !a.host.walked {
+		a.host.walked = true
+		a.host.walk(ctx, a.host.networkLinks()...)
+		a.host.walk(ctx, a.host.gitHostLink())
+	}
+	a.after(a.host.chain)
+	a.walk(ctx, a.appLinks()...)
+	a.walk(ctx, a.tokenLinks()...)
+}
+
+// variable is a variable of the user's environment, or "".
+func (x *examination) variable(name string) string {
+	for i := len(x.Environ) - 1; i >= 0; i-- {
+		if value, ok := strings.CutPrefix(x.Environ[i], name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}

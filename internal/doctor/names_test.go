@@ -1,0 +1,74 @@
+package doctor
+
+import (
+	"testing"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func TestNamesArePlaceholders(t *testing.T) {
+	n := &Names{}
+	n.home("/home/jane")
+	n.repository("acme/site")
+	n.repository("octo-corp/site")
+	n.owner("acme-labs")
+	n.address("ghe.acme.example:8443")
+	n.address("github.com")
+	n.app(&ghapp.Info{ID: 1234, ClientID: "Iv23liABCDEFGHIJKLMN", Slug: "acme-deployer", Name: "Acme Deployer", Owner: "acme"})
+	n.installation(&ghapp.Installation{ID: 30000001, Account: "Acme", AppSlug: "acme-deployer"})
+	for _, test := range []struct{ text, want string }{
+		{"acme/site is reached", "OWNER-1/REPO-1 is reached"},
+		{"ACME/SITE", "OWNER-1/REPO-1"},
+		{"octo-corp/site is another's", "OWNER-2/REPO-1 is another's"},
+		{"30000001 on acme-labs", "INSTALLATION-1 on OWNER-3"},
+		{"the web site of acme", "the web site of OWNER-1"}, // the repository's name is a word
+		{"acmeville, newacme", "acmeville, newacme"},
+		{"Acme Deployer (acme-deployer) of acme", "APP-1 (APP-2) of OWNER-1"},
+		{"App ID 1234, 12345", "App ID APP-ID-2, 12345"},
+		{"Iv23liABCDEFGHIJKLMN", "APP-ID-1"},
+		{"https://ghe.acme.example:8443/api/v3", "https://HOST-1:8443/api/v3"},
+		{"https://github.com/acme/site.git", "https://github.com/OWNER-1/REPO-1.git"},
+		{"https://api.github.com and https://www.githubstatus.com", "https://api.github.com and https://www.githubstatus.com"},
+		{"/home/jane/.config/ghapp/config.yaml:3", "~/.config/ghapp/config.yaml:3"},
+		{"/home/other/app.pem", "/home/USER-1/app.pem"},
+		{"/Users/kim/app.pem", "/Users/USER-2/app.pem"},
+		{"url.https://mirror.corp.example/team/secret/.insteadof", "url.https://HOST-2/…"},
+		{"url.git@gitlab.corp.example:.insteadof", "url.git@HOST-3:.insteadof"},
+		{"dial tcp 10.1.2.3:443: connection refused", "dial tcp IP-1:443: connection refused"},
+		{"[2001:db8::7]:443 again 10.1.2.3", "[IP-2]:443 again IP-1"},
+		{"127.0.0.1:80 and [::1]:80, at 10:11:12", "127.0.0.1:80 and [::1]:80, at 10:11:12"},
+		{"git 2.39.5, libcurl 8.14.1", "git 2.39.5, libcurl 8.14.1"},
+		{"SHA256:YUVv/28Ba3wP/0Cvtvewl+WNFX5YTrg4ELGt7vOg61I=", "SHA256:YUVv/28Ba3wP/0Cvtvewl+WNFX5YTrg4ELGt7vOg61I="},
+		{"request C0DE:00001B:000001B:000001B:6B02F666", "request C0DE:00001B:000001B:000001B:6B02F666"},
+	} {
+		if got := n.Hide(test.text); got != test.want {
+			t.Errorf("%q became %q, want %q", test.text, got, test.want)
+		}
+	}
+}
+
+// The same text has the same placeholders whenever it is shown.
+func TestPlaceholdersStay(t *testing.T) {
+	n := &Names{}
+	first := n.Hide("ssh://git@one.example/x and ssh://git@two.example/y")
+	n.owner("acme")
+	if again := n.Hide("ssh://git@one.example/x and ssh://git@two.example/y"); again != first {
+		t.Errorf("%q, and then %q", first, again)
+	}
+	// What is a placeholder is not replaced in its turn.
+	n.owner("OWNER")
+	n.owner("HOST")
+	if got := n.Hide("acme of OWNER on HOST"); got != "OWNER-1 of OWNER-2 on OWNER-3" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestFindingKeepsWhatIsNoName(t *testing.T) {
+	n := &Names{}
+	n.repository("token/token")
+	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token", Cure: "ask token", Kind: "token refused", ExitCode: 4})
+	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1", Cure: "ask OWNER-1", Kind: "token refused", ExitCode: 4}
+	if f != want {
+		t.Errorf("%+v", f)
+	}
+}

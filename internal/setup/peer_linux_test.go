@@ -1,0 +1,152 @@
+package setup
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestWhoMayTakePart(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		owner, own int
+		sudo       string
+		may        bool
+	}{
+		{1000, 1000, "", true}, {0, 1000, "", true}, {1001, 1000, "", false}, {1001, 1000, "1001", false},
+		{0, 0, "", true}, {1000, 0, "", false}, {1000, 0, "1000", true}, {1001, 0, "1000", false},
+	} {
+		if got := mayTakePart(test.owner, test.own, test.sudo); got != test.may {
+			t.Errorf("%+v: %t", test, got)
+		}
+	}
+}
+
+// asUser runs a function on a thread that makes files and sockets as another user.
+func asUser(t *testing.T, uid int, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // and never back: the thread ends with the goroutine
+		_, _, _ = unix.RawSyscall(unix.SYS_SETFSUID, uintptr(uid), 0, 0)
+		do()
+	}()
+	<-done
+}
+
+func TestAnotherUserIsRefused(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	t.Parallel()
+	const nobody = 65534
+	for name, family := range map[string]int{"IPv4": unix.AF_INET, "an IPv4 address in an IPv6 socket": unix.AF_INET6} {
+		t.Run(name, func(t *testing.T) {
+			f := serve(t, nil)
+			var answer string
+			asUser(t, nobody, func() {
+				conn, err := connect(family, f.address)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				answer = exchange(conn, f.address)
+			})
+			if !strings.HasPrefix(answer, "HTTP/1.1 403 ") || !strings.Contains(answer, "is run by user 65534") || strings.Contains(answer, "manifest") {
+				t.Errorf("the answer to another user:\n%s", answer)
+			}
+			if len(f.turns) != 0 {
+				t.Error("another user has a turn")
+			}
+			if s := newBrowser(t).get(f.address+"/", typed...); s.status != 200 {
+				t.Errorf("the answer to this user: %d", s.status)
+			}
+		})
+	}
+	t.Run("who became root by sudo", func(t *testing.T) {
+		f := serve(t, nil, func(f *Flow) { f.plan.SudoUID = strconv.Itoa(nobody) })
+		asUser(t, nobody, func() {
+			conn, err := connect(unix.AF_INET, f.address)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if answer := exchange(conn, f.address); !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+				t.Errorf("the answer:\n%s", answer)
+			}
+		})
+	})
+}
+
+// connect connects a socket of a family, which this thread makes.
+func connect(family int, address string) (*os.File, error) {
+	to := netip.MustParseAddrPort(strings.TrimPrefix(address, "http://"))
+	socket, err := unix.Socket(family, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	var name unix.Sockaddr = &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	if family == unix.AF_INET6 {
+		name = &unix.SockaddrInet6{Port: int(to.Port()), Addr: to.Addr().As16()}
+	}
+	return os.NewFile(uintptr(socket), "socket"), unix.Connect(socket, name)
+}
+
+// exchange asks for the first page, and returns all of the answer.
+func exchange(conn *os.File, address string) string {
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(address, "http://")+"\r\nConnection: close\r\n\r\n")
+	text, _ := io.ReadAll(conn)
+	return string(text)
+}
+
+// pipe is a connection with addresses of choice.
+type pipe struct {
+	net.Conn
+	local, remote net.Addr
+}
+
+func (p pipe) LocalAddr() net.Addr  { return p.local }
+func (p pipe) RemoteAddr() net.Addr { return p.remote }
+
+func TestAConnectionThatIsEndingIsNobodys(t *testing.T) {
+	t.Parallel()
+	// A socket that listens is in the table, and is not established.
+	l, err := Listen(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	nowhere := &net.TCPAddr{IP: net.IPv4zero}
+	if who := stranger(pipe{local: nowhere, remote: l.Addr()}, ""); who != "a connection that is ending" {
+		t.Errorf("%q", who)
+	}
+	// One that is nowhere comes from outside of this system.
+	if who := stranger(pipe{local: l.Addr(), remote: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9}}, ""); who != "" {
+		t.Errorf("%q", who)
+	}
+	if who := stranger(pipe{local: &net.UnixAddr{}, remote: &net.UnixAddr{}}, ""); who != "" {
+		t.Errorf("%q", who)
+	}
+}
+
+func TestAddressesAreWrittenAsTheKernelDoes(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer l.Close()
+	at := addrOf(l.Addr())
+	if _, state, found := socketOwner("/proc/net/tcp6", at, netip.MustParseAddrPort("[::]:0")); !found || state == established {
+		t.Errorf("found %t in state %d", found, state)
+	}
+}

@@ -1,0 +1,235 @@
+package setup
+
+import (
+	"bytes"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// stillWorks fails unless the flow can be gone through as if nothing had happened.
+func (f *served) stillWorks(b *browser, state string) {
+	f.t.Helper()
+	f.registered <- nil
+	if s := b.get(f.back(state), fromGitHub...); s.status != http.StatusSeeOther {
+		f.t.Errorf("afterwards the code is answered with %d:\n%s", s.status, s.text)
+	}
+	if got := <-f.traded; got != code {
+		f.t.Errorf("afterwards the code %q is traded", got)
+	}
+}
+
+// Each request here is one that a person on the way does not send. None is answered
+// with what it asks for, none changes anything, and each is told what to do.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	f, b := serve(t, nil), newBrowser(t)
+	f.run(t.Context())
+	host := strings.TrimPrefix(f.address, "http://")
+	_, port, _ := strings.Cut(host, ":")
+	state := f.begin(b)
+	good := strings.TrimPrefix(f.back(state), f.address)
+	other := newBrowser(t)
+	otherState := f.begin(other)
+
+	for name, test := range map[string]struct {
+		browser *browser
+		method  string
+		path    string
+		headers []string
+		status  int
+		says    string
+	}{
+		"another name that leads here":     {b, "GET", good, []string{"Host: evil.example:" + port}, 421, "Open " + f.address},
+		"localhost":                        {b, "GET", "/", []string{"Host: localhost:" + port}, 421, "Open " + f.address},
+		"another port":                     {b, "GET", good, []string{"Host: 127.0.0.1:1"}, 421, "Open " + f.address},
+		"no port":                          {b, "GET", good, []string{"Host: 127.0.0.1"}, 421, "Open " + f.address},
+		"POST":                             {b, "POST", good, nil, 405, "only to be looked at"},
+		"HEAD":                             {b, "HEAD", "/", nil, 405, ""},
+		"OPTIONS":                          {b, "OPTIONS", "/", nil, 405, "only to be looked at"},
+		"PUT":                              {b, "PUT", "/", nil, 405, "only to be looked at"},
+		"a link of another site":           {newBrowser(t), "GET", "/", fromGitHub, 403, "Go on with the setup"},
+		"a link of another port":           {newBrowser(t), "GET", "/", []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 403, "Go on with the setup"},
+		"a script of another site":         {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Origin: https://evil.example"}, 403, "Another page asked"},
+		"a script of an old browser":       {b, "GET", good, []string{"Origin: https://evil.example"}, 403, "Another page asked"},
+		"a script of this page":            {b, "GET", good, []string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, 403, "Another page asked"},
+		"a mode that is no navigation":     {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, 403, "Another page asked"},
+		"an image":                         {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 403, "Another page asked"},
+		"a frame":                          {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403, "Another page asked"},
+		"a forged state":                   {b, "GET", "/created?code=" + code + "&state=" + strings.Repeat("A", len(state)), fromGitHub, 403, "another state than the one"},
+		"part of the state":                {b, "GET", "/created?code=" + code + "&state=" + state[:10], fromGitHub, 403, "another state than the one"},
+		"no state":                         {b, "GET", "/created?code=" + code, fromGitHub, 403, "another state than the one"},
+		"a second state in front":          {b, "GET", "/created?state=x&code=" + code + "&state=" + state, fromGitHub, 403, "another state than the one"},
+		"another browser's state":          {b, "GET", "/created?code=" + code + "&state=" + otherState, fromGitHub, 403, "begun in another browser"},
+		"the state in another browser":     {other, "GET", good, fromGitHub, 403, "begun in another browser"},
+		"the state in one without a turn":  {newBrowser(t), "GET", good, fromGitHub, 403, "begun in another browser"},
+		"no code":                          {b, "GET", "/created?state=" + state, fromGitHub, 400, "no code in the address"},
+		"a code that leaves its path":      {b, "GET", "/created?code=" + url.QueryEscape("../../user") + "&state=" + state, fromGitHub, 400, "no code in the address"},
+		"a code with a query":              {b, "GET", "/created?code=" + url.QueryEscape("abcdefgh?x=y") + "&state=" + state, fromGitHub, 400, "no code in the address"},
+		"another path":                     {b, "GET", "/favicon.ico", nil, 404, "one page"},
+		"a path that becomes a known one":  {b, "GET", "//created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
+		"a path that is written otherwise": {b, "GET", "/x/../created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := test.browser.send(test.method, f.address+test.path, test.headers...)
+			if s.status != test.status || !strings.Contains(s.text, test.says) {
+				t.Errorf("status %d, want %d, with %q:\n%s", s.status, test.status, test.says, s.text)
+			}
+			if strings.Contains(s.text, state) || strings.Contains(s.text, otherState) || strings.Contains(s.text, code) {
+				t.Errorf("what is told has the state or the code in it:\n%s", s.text)
+			}
+			if s.header.Get("Location") != "" || len(f.traded) != 0 {
+				t.Errorf("it leads to %q, and %d codes were traded", s.header.Get("Location"), len(f.traded))
+			}
+		})
+	}
+	f.stillWorks(b, state)
+}
+
+func TestACodeIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	f, b := serve(t, nil), newBrowser(t)
+	other := newBrowser(t)
+	f.run(t.Context())
+	state, otherState := f.begin(b), f.begin(other)
+	f.stillWorks(b, state)
+	for name, s := range map[string]seen{
+		"again":                      b.get(f.back(state), fromGitHub...),
+		"with another browser's own": other.get(f.back(otherState), fromGitHub...),
+	} {
+		if s.status != http.StatusGone || !strings.Contains(s.text, "This answer has been used") {
+			t.Errorf("%s: status %d\n%s", name, s.status, s.text)
+		}
+	}
+	if len(f.traded) != 0 {
+		t.Errorf("%d codes more were traded", len(f.traded))
+	}
+	// The first page has no form any more, for anybody.
+	if s := newBrowser(t).get(f.address+"/", typed...); strings.Contains(s.text, "<form") {
+		t.Errorf("there is a form in\n%s", s.text)
+	}
+}
+
+func TestEveryBrowserHasAStateOfItsOwn(t *testing.T) {
+	t.Parallel()
+	f := serve(t, nil)
+	states := map[string]bool{}
+	for range maxTurns {
+		b := newBrowser(t)
+		first := f.begin(b)
+		if states[first] || len(first) < 26 {
+			t.Errorf("state %q", first)
+		}
+		states[first] = true
+		if again := f.begin(b); again != first {
+			t.Errorf("a browser that looks again has the state %q and not %q", again, first)
+		}
+	}
+	if s := newBrowser(t).get(f.address+"/", typed...); s.status != 503 || !strings.Contains(s.text, "start it again") {
+		t.Errorf("one browser more: status %d\n%s", s.status, s.text)
+	}
+}
+
+func TestTheCookieIsForThisPortAndNoScript(t *testing.T) {
+	t.Parallel()
+	f := serve(t, nil)
+	s := newBrowser(t).get(f.address+"/", typed...)
+	_, port, _ := strings.Cut(strings.TrimPrefix(f.address, "http://"), ":")
+	if !regexp.MustCompile(`^ghapp-setup-` + port + `=[A-Z2-7]{26}; Path=/; HttpOnly; SameSite=Lax$`).MatchString(s.header.Get("Set-Cookie")) {
+		t.Errorf("Set-Cookie: %s", s.header.Get("Set-Cookie"))
+	}
+}
+
+var elementPattern = regexp.MustCompile(`(?s)<(style|script)>(.*?)</`)
+
+func TestEveryAnswerIsKeptToItself(t *testing.T) {
+	t.Parallel()
+	f, b := serve(t, nil), newBrowser(t)
+	f.run(t.Context())
+	state := f.begin(b)
+	pages := map[string]seen{
+		"first":   newBrowser(t).get(f.address+"/", typed...),
+		"again":   b.get(f.address+"/", typed...),
+		"refused": b.get(f.address+"/", "Host: evil.example"),
+		"absent":  b.get(f.address + "/x"),
+	}
+	f.registered <- nil
+	pages["redirect"] = b.get(f.back(state), fromGitHub...)
+	pages["waiting"] = b.get(f.address+"/", typed...)
+	want := map[string]string{
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "strict-origin",
+		"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+	}
+	for name, s := range pages {
+		for header, value := range want {
+			if got := s.header.Get(header); got != value {
+				t.Errorf("%s: %s is %q", name, header, got)
+			}
+		}
+		policy := s.header.Get("Content-Security-Policy")
+		for _, directive := range []string{"default-src 'none'", "form-action " + origin, "base-uri 'none'", "frame-ancestors 'none'", "img-src data:"} {
+			if !strings.Contains(policy+";", directive+";") {
+				t.Errorf("%s: no %q in %q", name, directive, policy)
+			}
+		}
+		elements := elementPattern.FindAllStringSubmatch(s.text, -1)
+		if name != "redirect" && len(elements) == 0 {
+			t.Errorf("%s: no style", name)
+		}
+		for _, element := range elements {
+			if !strings.Contains(policy, element[1]+"-src '"+hash(element[2])+"'") {
+				t.Errorf("%s: the policy does not allow its own %s: %s", name, element[1], policy)
+			}
+		}
+	}
+}
+
+func TestTheFormSendsItselfOnce(t *testing.T) {
+	t.Parallel()
+	f, b := serve(t, nil), newBrowser(t)
+	first, again := b.get(f.address+"/", typed...), b.get(f.address+"/", typed...)
+	if !strings.Contains(first.text, scriptText) || strings.Contains(again.text, "<script") {
+		t.Errorf("first:\n%s\nagain, as when a person goes back:\n%s", first.text, again.text)
+	}
+	if !strings.Contains(again.text, `<button type="submit">Continue on github.example</button>`) {
+		t.Errorf("no button in\n%s", again.text)
+	}
+}
+
+// The code opens the App's key, and the state stands for this person.
+func TestNoSecretOfTheFlowIsLogged(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	f := serve(t, nil, func(f *Flow) {
+		f.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	b := newBrowser(t)
+	f.run(t.Context())
+	state := f.begin(b)
+	b.get(f.address + "/created?code=" + code + "&state=x")
+	b.get(f.back(state), "Host: evil.example")
+	b.get(strings.Replace(f.back(state), "created", "nowhere", 1))
+	f.stillWorks(b, state)
+	b.get(f.back(state), fromGitHub...)
+	if text := log.String(); strings.Count(text, "refused") < 3 || strings.Contains(text, state) || strings.Contains(text, code) {
+		t.Errorf("the log:\n%s", text)
+	}
+}
+
+func TestWhatComesFromElsewhereIsText(t *testing.T) {
+	t.Parallel()
+	p := plan()
+	p.Name, p.KeyDir, p.Organization = `<script>alert(1)</script>`, `"><b>`, "a b/../c?d"
+	f := New(p, newSide().steps(), nil, nil)
+	f.address = "http://127.0.0.1:8765"
+	text, err := f.startPage("s", false).render()
+	if err != nil || strings.Contains(string(text), "<script>alert") || strings.Contains(string(text), `"><b>`) {
+		t.Errorf("%v\n%s", err, text)
+	}
+	if got := f.newAppURL("s"); got != origin+"/organizations/a%20b%2F..%2Fc%3Fd/settings/apps/new?state=s" {
+		t.Error(got)
+	}
+}
