@@ -161,7 +161,7 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 func Variables(lookup func(name string) (string, bool)) []Conflict {
 	var list []Conflict
 	add := func(name, text string) {
-		list = append(list, Conflict{Key: name, Text: text, Cure: "unset " + name})
+		list = append(list, Conflict{Key: name, Text: text, Cure: "unset " + name, Beside: true})
 	}
 	if value, set := lookup("GIT_TRACE_REDACT"); set && isFalse(value) {
 		add("GIT_TRACE_REDACT", "git shows every token where it is told to trace")

@@ -145,7 +145,12 @@ func TestVariables(t *testing.T) {
 		{"GIT_SSL_NO_VERIFY", "1", true}, {"GIT_SSL_NO_VERIFY", "", true},
 		{"GIT_TRACE", "1", false},
 	} {
-		lookup := func(name string) (string, bool) { return test.value, name == test.name }
+		lookup := func(name string) (string, bool) {
+			if name == test.name {
+				return test.value, true
+			}
+			return "", false
+		}
 		got := Variables(lookup)
 		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Cure == "unset "+test.name) || !test.want && got != nil {
 			t.Errorf("%s=%s: %+v", test.name, test.value, got)
