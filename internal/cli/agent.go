@@ -100,7 +100,11 @@ func (c *command) runAgent(ctx context.Context) error {
 		select {
 		case <-hangUps:
 			c.notify("RELOADING=1")
-			if err := h.configure(ctx); err != nil {
+			err := h.configure(ctx)
+			if ctx.Err() != nil {
+				continue // the end came meanwhile, and is no fault of the configuration
+			}
+			if err != nil {
 				c.log().Error("the configuration is used on as it was", "error", err)
 			} else {
 				c.progress("The configuration was read anew.")
