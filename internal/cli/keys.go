@@ -36,7 +36,7 @@ func (c *command) keys() *cobra.Command {
 		Args:  usage(cobra.NoArgs),
 		RunE:  help,
 	}
-	keys.AddCommand(c.keysFingerprint(), c.keysCheck())
+	keys.AddCommand(c.keysFingerprint(), c.keysCheck(), c.keysRotate())
 	return keys
 }
 

@@ -40,7 +40,7 @@ Exit codes:
 	flags.BoolVar(&c.noCache, "no-cache", false, "share no tokens with other processes")
 	root.AddCommand(
 		c.demo(), c.setup(), c.clone(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
-		c.doctor(), c.keys(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
+		c.doctor(), c.keys(), c.app(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	return root
 }
