@@ -12,7 +12,7 @@ import (
 func (c *command) config() *cobra.Command {
 	parent := &cobra.Command{
 		Use:   "config",
-		Short: "Look at the configuration",
+		Short: "Look at the configuration, and change it",
 		Args:  usage(cobra.NoArgs),
 		RunE:  help,
 	}
@@ -29,6 +29,7 @@ func (c *command) config() *cobra.Command {
 			Args:  usage(cobra.NoArgs),
 			RunE:  func(*cobra.Command, []string) error { return c.configPath() },
 		},
+		c.configSet(), c.configUnset(), c.configEdit(),
 	)
 	return parent
 }

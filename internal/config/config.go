@@ -105,6 +105,27 @@ func Load(o Options) (*Config, error) {
 	return c, nil
 }
 
+// Path returns the path of the config file that [Load] would read, whatever is in
+// there, and whatever else is wrong: for those who are about to mend it. The path is ""
+// as that of [Config.Path].
+func Path(o Options) (Value, error) {
+	if o.LookupEnv == nil {
+		o.LookupEnv = func(string) (string, bool) { return "", false }
+	}
+	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}}
+	home, _ := o.LookupEnv(homeVariable(runtime.GOOS))
+	for _, s := range Settings() {
+		if s.Key != "config" {
+			continue
+		}
+		if problems := append(c.readFlag(s, o, home), c.readEnv(s, o, home)...); len(problems) > 0 {
+			return Value{}, &Error{Problems: problems}
+		}
+	}
+	c.locate(o)
+	return c.path, nil
+}
+
 // Path returns the path of the config file, and whether it is there. The path is
 // "" where no file was named and the environment has no home directory.
 func (c *Config) Path() (path Value, found bool) { return c.path, c.found }
@@ -188,21 +209,27 @@ func checked(s Setting, name, text, home string) (string, *Problem) {
 	return text, nil
 }
 
-// readFile finds, reads and parses the config file.
-func (c *Config) readFile(o Options, home string) (problems []Problem, cause error) {
-	named := true
+// locate finds the path of the config file and reports whether somebody named it.
+func (c *Config) locate(o Options) (named bool) {
 	switch {
 	case c.flags["config"].Text != "":
 		c.path = c.flags["config"]
 	case c.env["config"].Text != "":
 		c.path = c.env["config"]
 	default:
-		named = false
-		path := defaultPath(runtime.GOOS, o.LookupEnv)
-		if path == "" {
-			return nil, nil
+		if path := defaultPath(runtime.GOOS, o.LookupEnv); path != "" {
+			c.path = Value{Text: path, Source: Source{Kind: FromDefault}}
 		}
-		c.path = Value{Text: path, Source: Source{Kind: FromDefault}}
+		return false
+	}
+	return true
+}
+
+// readFile finds, reads and parses the config file.
+func (c *Config) readFile(o Options, home string) (problems []Problem, cause error) {
+	named := c.locate(o)
+	if c.path.Text == "" {
+		return nil, nil
 	}
 	path := c.path.Text
 	data, info, err := read(path)

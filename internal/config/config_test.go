@@ -384,3 +384,19 @@ func TestPrivateKeyIsNeverPrinted(t *testing.T) {
 		t.Error("nothing stands for the private key")
 	}
 }
+
+// Whoever is to mend a file has to find it.
+func TestPathOfAFileThatIsWrong(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.yaml")
+	put(t, path, "apps: [", 0o600)
+	o := Options{Flags: map[string]string{"config": path, "api-url": "nonsense"}}
+	if got, err := Path(o); err != nil || got.Text != path {
+		t.Errorf("the config file is %v, %v", got, err)
+	}
+	if got, err := Path(Options{Flags: map[string]string{"config": ""}}); err == nil {
+		t.Errorf("of an empty flag it is %v", got)
+	}
+	if got, err := Path(Options{}); err != nil || got.Text != "" {
+		t.Errorf("of nobody it is %v, %v", got, err)
+	}
+}
