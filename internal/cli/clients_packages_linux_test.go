@@ -124,17 +124,27 @@ func TestCratesComeAsTheApp(t *testing.T) {
 	}
 }
 
-// rust puts cargo and rustc into the PATH, which rustup would look for in a home of
-// its own.
+// rust is hasRust for a test that needs it.
 func (m *machine) rust() {
 	m.t.Helper()
-	if _, err := exec.LookPath("cargo"); err != nil {
-		m.t.Skip("there is no cargo")
+	if !m.hasRust() {
+		m.t.Skip("there is no cargo with a toolchain")
 	}
+}
+
+// hasRust reports whether there is a cargo, and puts it first on PATH. What is on PATH
+// so far may be a mere door to a toolchain, which it looks for in the user's home.
+func (m *machine) hasRust() bool {
+	m.t.Helper()
 	root, err := exec.Command("rustc", "--print", "sysroot").Output()
 	if err != nil {
-		m.t.Fatal(err)
+		return false
 	}
-	m.environ["PATH"] = filepath.Join(strings.TrimSpace(string(root)), "bin") + string(os.PathListSeparator) + m.environ["PATH"]
+	dir := filepath.Join(strings.TrimSpace(string(root)), "bin")
+	if _, err := exec.LookPath(filepath.Join(dir, "cargo")); err != nil {
+		return false
+	}
+	m.environ["PATH"] = dir + string(os.PathListSeparator) + m.environ["PATH"]
 	m.environ["CARGO_HOME"] = filepath.Join(m.home, "crates")
+	return true
 }
