@@ -246,6 +246,11 @@ func ailments() map[string]ailment {
 			link: "verification", state: warned, kind: "git checks no certificates", says: "takes any certificate"},
 		"certificates unchecked by a variable": {prepare: variable("GIT_SSL_NO_VERIFY", "0"),
 			link: "verification", state: warned, kind: "git checks no certificates", says: "unset GIT_SSL_NO_VERIFY"},
+		"traces of git unredacted": {prepare: variable("GIT_TRACE_REDACT", "0"),
+			link: "traces", state: warned, kind: "traces show tokens", says: "unset GIT_TRACE_REDACT"},
+		"traces of git redacted": {prepare: variable("GIT_TRACE_REDACT", "1")},
+		"traces of git-lfs": {prepare: variable("LFS_DEBUG_HTTP", "1"),
+			link: "traces", state: warned, kind: "traces show tokens", says: "git-lfs shows every token"},
 		"hooks of the user": {prepare: func(m *machine) { m.gitConfig("core.hooksPath", m.root) }},
 	}
 }

@@ -28,6 +28,7 @@ const (
 	GitConfigured         Trouble = "git's configuration stands in the way"
 	LoginOfNetrc          Trouble = ".netrc stands in the way"
 	CertificatesUnchecked Trouble = "git checks no certificates"
+	TokensTraced          Trouble = "traces show tokens"
 	AgentUnreachable      Trouble = "agent cannot be asked"
 	AgentKey              Trouble = "agent signs with another key"
 )
@@ -96,6 +97,7 @@ func troubles() map[Trouble]troubleMeaning {
 			"git config --list --show-origin shows the entry; ghapp's own commands work in spite of it")},
 		LoginOfNetrc:          {Configuration, always("delete the entry")},
 		CertificatesUnchecked: {Configuration, always("take the setting away: without it git refuses a server that pretends to be GitHub")},
+		TokensTraced:          {Configuration, always("unset the variable: what is traced ends in logs and bug reports")},
 		AgentUnreachable:      {Failed, always("`ghapp agent stop` ends it, or GHAPP_AGENT_SOCK names another socket; git works without an agent")},
 		AgentKey:              {Configuration, always("wait for GitHub to take the new key, or put the old one back; `ghapp agent status` shows both")},
 	}

@@ -7,6 +7,7 @@ package doctor
 import (
 	"context"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp"
@@ -193,12 +194,18 @@ func (x *examination) walkApp(ctx context.Context, a *appChain) {
 	a.walk(ctx, a.tokenLinks()...)
 }
 
-// variable is a variable of the user's environment, or "".
-func (x *examination) variable(name string) string {
-	for i := len(x.Environ) - 1; i >= 0; i-- {
-		if value, ok := strings.CutPrefix(x.Environ[i], name+"="); ok {
-			return value
+// lookup is a variable of the user's environment, as os.LookupEnv has it.
+func (x *examination) lookup(name string) (string, bool) {
+	for _, entry := range slices.Backward(x.Environ) {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value, true
 		}
 	}
-	return ""
+	return "", false
+}
+
+// variable is a variable of the user's environment, or "".
+func (x *examination) variable(name string) string {
+	value, _ := x.lookup(name)
+	return value
 }

@@ -21,6 +21,7 @@ const (
 	linkHelpers      = "helpers"
 	linkRewriting    = "rewriting"
 	linkVerification = "verification"
+	linkTraces       = "traces"
 	linkHooks        = "hooks"
 )
 
@@ -30,7 +31,7 @@ func (h *hostChain) machineLinks(ctx context.Context) []link {
 	needs := []string{"git", "CA file"} // by the latter the host is known
 	if h.behind(needs) != "" {
 		var list []link
-		for _, name := range []string{linkHeaders, linkNetrc, linkLogins, linkHelpers, linkRewriting, linkVerification, linkHooks} {
+		for _, name := range []string{linkHeaders, linkNetrc, linkLogins, linkHelpers, linkRewriting, linkVerification, linkTraces, linkHooks} {
 			list = append(list, link{name: name, needs: needs})
 		}
 		return list
@@ -49,6 +50,7 @@ func (h *hostChain) machineLinks(ctx context.Context) []link {
 		{linkHelpers, h.helpersText(asked)},
 		{linkRewriting, "no rule that leads elsewhere"},
 		{linkVerification, "git checks certificates"},
+		{linkTraces, "no variable that has tokens shown in them"},
 	} {
 		if len(found[l.name]) == 0 {
 			list = append(list, link{name: l.name, check: func(context.Context) Finding { return ok("%s", l.none) }})
@@ -73,21 +75,22 @@ func (h *hostChain) conflicts(entries []gitsetup.Entry, asked *gitsetup.Entry) m
 			found[name] = append(found[name], c)
 		}
 	}
-	// To git the variable says so whatever its value is.
-	if slices.ContainsFunc(h.x.Environ, func(entry string) bool { return strings.HasPrefix(entry, "GIT_SSL_NO_VERIFY=") }) {
-		found[linkVerification] = append(found[linkVerification], gitsetup.Conflict{
-			Key: "GIT_SSL_NO_VERIFY", Text: "git takes any certificate, so that whoever stands in the way gets the token", Cure: "unset GIT_SSL_NO_VERIFY", Beside: true,
-		})
+	for _, c := range gitsetup.Variables(h.x.lookup) {
+		name := conflictLink(c.Key)
+		found[name] = append(found[name], c)
 	}
 	return found
 }
 
-// conflictLink is the link that an entry of git's configuration belongs to.
+// conflictLink is the link that an entry of git's configuration, or a variable, belongs
+// to.
 func conflictLink(key string) string {
 	section, _, _ := strings.Cut(key, ".")
 	switch {
-	case strings.HasSuffix(key, ".sslverify"):
+	case strings.HasSuffix(key, ".sslverify"), key == "GIT_SSL_NO_VERIFY":
 		return linkVerification
+	case section == key: // the other variables
+		return linkTraces
 	case section == "http":
 		return linkHeaders
 	case section == "url":
@@ -107,6 +110,8 @@ func conflicting(name string, c gitsetup.Conflict, asked bool) Finding {
 		trouble.Trouble = diag.LoginOfNetrc
 	case linkVerification:
 		trouble.Trouble = diag.CertificatesUnchecked
+	case linkTraces:
+		trouble.Trouble = diag.TokensTraced
 	}
 	if asked && !c.Beside {
 		return broken(trouble, "%s", c.Place())
