@@ -24,13 +24,8 @@ var styleText string
 // scriptText sends the form of the first page. A page works without it.
 const scriptText = `document.forms[0].submit()`
 
-// The hashes by which the policy of a page allows the style and the script that are in
+// hash is that by which the policy of a page allows the style or the script that is in
 // it, and nothing else (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
-var (
-	styleHash  = hash(styleText)
-	scriptHash = hash(scriptText)
-)
-
 func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
