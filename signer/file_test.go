@@ -149,6 +149,7 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 	}
 	provoked[ErrChanged] = true   // TestRememberedKeyThatIsAnotherByNow
 	provoked[ErrNoProgram] = true // TestProgramThatCannotBeStarted
+	provoked[ErrTaken] = true     // TestKeyringStoresOverNoOtherKey
 	for _, p := range problems(t) {
 		if !provoked[p] {
 			t.Errorf("no test meets %q", p)

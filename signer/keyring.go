@@ -2,10 +2,13 @@ package signer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
@@ -14,47 +17,160 @@ const keyringService = "ghapp"
 
 // openKeyring reads a key from the keyring of the system. Its text is that of a file.
 func (o Options) openKeyring(ctx context.Context, uri string) (Signer, error) {
-	account, _, err := parts(uri)
+	item, err := keyringItem(uri)
 	if err != nil {
-		return nil, badURI(uri, err)
+		return nil, err
 	}
-	service := keyringService
-	if before, after, ok := strings.Cut(account, "/"); ok {
-		service, account = before, after
-	}
-	if service == "" || account == "" || strings.HasPrefix(service, "-") || strings.HasPrefix(account, "-") {
-		return nil, badURI(uri, errors.New("it is keyring:NAME or keyring:SERVICE/NAME"))
-	}
-	bounded, cancel := context.WithTimeout(ctx, o.timeout())
-	defer cancel()
-	text, err := o.fromKeyring(bounded, service, account)
-	switch e, known := errors.AsType[*KeyError](err); {
-	case err == nil:
-	case errors.Is(ctx.Err(), context.Canceled):
-		return nil, fmt.Errorf("read the key in %s: %w", shown(uri), context.Cause(ctx))
-	case bounded.Err() != nil:
-		return nil, &KeyError{
-			Problem: ErrTimeout, Source: shown(uri), Err: waited(o.timeout()),
-			cure: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
-		}
-	case errors.Is(err, errTooMuch):
-		return nil, &KeyError{Problem: ErrTooLarge, Source: shown(uri)}
-	case known:
-		e.Source = shown(uri)
-		return nil, e
-	default:
-		return nil, &KeyError{Problem: ErrUnavailable, Source: shown(uri), Err: err}
-	}
-	key, err := FromText(shown(uri), text)
+	key, err := o.readKeyring(ctx, uri, item)
 	if err != nil {
 		return nil, err
 	}
 	return key, nil
 }
 
-// keyringProgram runs the system's own program for its keyring. It is cheaper than to
-// speak to the keyring: that would make this program a twentieth larger for all.
-func (o Options) keyringProgram(ctx context.Context, path string, args ...string) (answer, error) {
+// StoreInKeyring puts a private key into the keyring of the system, under a key URI
+// keyring:NAME or keyring:SERVICE/NAME by which [Open] then finds it. pem is the text of
+// a key, as [FromText] takes it; whoever holds the keyring gets it by a pipe. What was
+// stored is read again and compared.
+//
+// A key that is there already stays: where it is the same, there is nothing to do, and
+// for another one the error is [ErrTaken]. The error is a [*KeyError], or that of a
+// context that was cancelled.
+func StoreInKeyring(ctx context.Context, uri string, pem redact.Secret, o Options) error {
+	item, err := keyringItem(uri)
+	if err != nil {
+		return err
+	}
+	key, err := FromText("the text of the key", pem.Reveal())
+	if err != nil {
+		return err
+	}
+	there, err := o.readKeyring(ctx, uri, item)
+	switch {
+	case err == nil && there.Fingerprint() == key.Fingerprint():
+		return nil
+	case err == nil:
+		return &KeyError{Problem: ErrTaken, Source: shown(uri), Err: errors.New(there.Fingerprint()), cure: item.takenCure()}
+	case errors.Is(err, ErrNoKey):
+	case isOfText(err):
+		return &KeyError{Problem: ErrTaken, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), cure: item.takenCure()}
+	default:
+		return err
+	}
+	if err := o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, pem.Reveal()) }); err != nil {
+		return err
+	}
+	there, err = o.readKeyring(ctx, uri, item)
+	if err == nil && there.Fingerprint() != key.Fingerprint() {
+		err = &KeyError{Problem: ErrFailed, Source: shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
+	}
+	return err
+}
+
+// CheckKeyring proves that the keyring of the system keeps what [StoreInKeyring] gives
+// it, with an item that is no secret and that it takes away again. The error is as
+// there.
+func CheckKeyring(ctx context.Context, o Options) error {
+	text := rand.Text()
+	item := item{keyringService, "trial-" + text[:8]}
+	uri := "keyring:" + item.account
+	err := o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, text) })
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		o.asked(ctx, uri, "read", func(ctx context.Context) error {
+			found, err := o.fromKeyring(ctx, item)
+			if err == nil && strings.TrimSpace(found) != text {
+				err = &KeyError{Problem: ErrFailed, Err: errors.New("the keyring gives another text back than the one that was stored")}
+			}
+			return err
+		}),
+		o.asked(context.WithoutCancel(ctx), uri, "delete", func(ctx context.Context) error { return o.outOfKeyring(ctx, item) }),
+	)
+}
+
+// item is where a key stands in a keyring.
+type item struct{ service, account string }
+
+// keyringItem is the one that a key URI names.
+func keyringItem(uri string) (item, error) {
+	if Scheme(uri) != "keyring" {
+		return item{}, badURI(uri, errKeyringForm)
+	}
+	name, _, err := parts(uri)
+	if err != nil {
+		return item{}, badURI(uri, err)
+	}
+	i := item{keyringService, name}
+	if service, account, ok := strings.Cut(name, "/"); ok {
+		i = item{service, account}
+	}
+	if i.service == "" || i.account == "" || strings.HasPrefix(i.service, "-") || strings.HasPrefix(i.account, "-") {
+		return item{}, badURI(uri, errKeyringForm)
+	}
+	return i, nil
+}
+
+var errKeyringForm = errors.New("it is keyring:NAME or keyring:SERVICE/NAME")
+
+func (o Options) readKeyring(ctx context.Context, uri string, item item) (*Key, error) {
+	var text string
+	err := o.asked(ctx, uri, "read", func(ctx context.Context) (err error) {
+		text, err = o.fromKeyring(ctx, item)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return FromText(shown(uri), text)
+}
+
+// isOfText reports whether an error is about what was read, and not about the reading.
+func isOfText(err error) bool {
+	e, ok := errors.AsType[*KeyError](err)
+	return ok && !slices.Contains([]Problem{ErrURI, ErrNoProgram, ErrNoKey, ErrUnavailable, ErrTimeout, ErrFailed}, e.Problem)
+}
+
+// asked bounds a question to the keyring, and says of its error what the question was
+// about.
+func (o Options) asked(ctx context.Context, uri, verb string, question func(context.Context) error) error {
+	bounded, cancel := context.WithTimeout(ctx, o.timeout())
+	defer cancel()
+	err := question(bounded)
+	switch e, known := errors.AsType[*KeyError](err); {
+	case err == nil:
+		return nil
+	case errors.Is(ctx.Err(), context.Canceled):
+		return fmt.Errorf("%s the key in %s: %w", verb, shown(uri), context.Cause(ctx))
+	case bounded.Err() != nil:
+		return &KeyError{
+			Problem: ErrTimeout, Source: shown(uri), Err: waited(o.timeout()),
+			cure: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
+		}
+	case errors.Is(err, errTooMuch):
+		return &KeyError{Problem: ErrTooLarge, Source: shown(uri)}
+	case known:
+		e.Source = shown(uri)
+		return e
+	default:
+		return &KeyError{Problem: ErrUnavailable, Source: shown(uri), Err: err}
+	}
+}
+
+// secretWord is how long a word of what is stored is, in bytes, that the keyring's program
+// must not repeat in a message.
+const secretWord = 16
+
+// keyringProgram runs the system's own program for its keyring, which reads input and
+// no secret from its arguments. It is cheaper than to speak to the keyring: that would
+// make this program a twentieth larger for all.
+func (o Options) keyringProgram(ctx context.Context, input, path string, args ...string) (answer, error) {
 	p := &program{Options: o, secrets: new(scrub.Scrubber)}
-	return p.run(ctx, nil, path, args...)
+	for word := range strings.FieldsSeq(input) {
+		if len(word) >= secretWord {
+			p.secrets.Add(redact.NewSecret(word))
+		}
+	}
+	return p.run(ctx, []byte(input), path, args...)
 }

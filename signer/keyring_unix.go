@@ -8,31 +8,62 @@ import (
 	"os/exec"
 )
 
-// fromKeyring asks the Secret Service (https://specifications.freedesktop.org/secret-service)
-// for the item that secret-tool, and other keyring libraries, store with the attributes
+// The Secret Service (https://specifications.freedesktop.org/secret-service) is asked for
+// the item that secret-tool, and other keyring libraries, store with the attributes
 // service and username.
-func (o Options) fromKeyring(ctx context.Context, service, account string) (string, error) {
+
+// secretTool runs secret-tool, which reads what it stores from its standard input to the
+// end (secret-tool(1)).
+func (o Options) secretTool(ctx context.Context, input, verb string, words ...string) (answer, error) {
 	path, err := exec.LookPath("secret-tool")
 	if err != nil {
-		return "", &KeyError{
+		return answer{}, &KeyError{
 			Problem: ErrNoProgram, Err: errors.New("secret-tool is not on PATH"),
 			cure: "install it: apt-get install libsecret-tools, dnf install libsecret",
 		}
 	}
-	found, err := o.keyringProgram(ctx, path, "lookup", "service", service, "username", account)
-	switch {
-	case err == nil && len(found.output) > 0:
-		return string(found.output), nil
-	case errors.Is(err, errTooMuch):
-		return "", err
-	case found.last != "":
-		return "", &KeyError{
+	found, err := o.keyringProgram(ctx, input, path, append([]string{verb}, words...)...)
+	if err != nil && found.last != "" {
+		err = &KeyError{
 			Problem: ErrUnavailable, Err: errors.New(found.last),
 			cure: "unlock the keyring, and run ghapp in the session that it belongs to (DBUS_SESSION_BUS_ADDRESS)",
 		}
 	}
+	return found, err
+}
+
+func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
+	found, err := o.secretTool(ctx, "", "lookup", item.attributes()...)
+	_, known := errors.AsType[*KeyError](err)
+	switch {
+	case err == nil && len(found.output) > 0:
+		return string(found.output), nil
+	case errors.Is(err, errTooMuch), known:
+		return "", err
+	}
 	return "", &KeyError{
 		Problem: ErrNoKey,
-		cure:    "store it: secret-tool store --label='GitHub App' service " + shellQuote(service) + " username " + shellQuote(account) + " <app.pem",
+		cure:    "store it: secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
 	}
+}
+
+func (o Options) intoKeyring(ctx context.Context, item item, text string) error {
+	_, err := o.secretTool(ctx, text, "store", append([]string{"--label=GitHub App " + item.account}, item.attributes()...)...)
+	return err
+}
+
+func (o Options) outOfKeyring(ctx context.Context, item item) error {
+	_, err := o.secretTool(ctx, "", "clear", item.attributes()...)
+	return err
+}
+
+func (i item) attributes() []string { return []string{"service", i.service, "username", i.account} }
+
+// words are the attributes for a shell.
+func (i item) words() string {
+	return "service " + shellQuote(i.service) + " username " + shellQuote(i.account)
+}
+
+func (i item) takenCure() string {
+	return "take another name, or take that key away first: secret-tool clear " + i.words()
 }

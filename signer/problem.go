@@ -66,6 +66,7 @@ const (
 	ErrNoProgram      Problem = "the program that reaches it cannot be started"
 	ErrNoKey          Problem = "there is no such key"
 	ErrSeveralKeys    Problem = "several keys have that name"
+	ErrTaken          Problem = "another key has that name" // of one that is to be stored
 	ErrPIN            Problem = "the PIN is missing, wrong or blocked"
 	ErrDenied         Problem = "access is denied"   // the credentials have expired, were revoked, or have no right to sign
 	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
@@ -198,6 +199,8 @@ func (e *KeyError) Cure() string {
 		return "check the key's name, and that its holder has been given the key"
 	case ErrSeveralKeys:
 		return "name the key by its fingerprint"
+	case ErrTaken:
+		return "take another name, or take the other key away first"
 	case ErrPIN:
 		return "check the PIN before the next attempt: a device blocks itself after a few wrong ones"
 	case ErrDenied:

@@ -1,0 +1,210 @@
+package signer
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+// shelf is a secret-tool that keeps one item in a file, and the words it was called with
+// in another.
+const shelf = `
+echo "$*" >>"$SHELF.calls"
+case $1 in
+lookup) exec cat "$SHELF" 2>/dev/null ;;
+store) exec cat >"$SHELF" ;;
+clear) exec rm "$SHELF" ;;
+esac`
+
+// newShelf returns where the item is, and what the calls were.
+func newShelf(t *testing.T, script string) (path string, calls func() string) {
+	t.Helper()
+	secretTool(t, script)
+	path = filepath.Join(t.TempDir(), "item")
+	t.Setenv("SHELF", path)
+	return path, func() string {
+		text, err := os.ReadFile(path + ".calls")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+}
+
+func TestKeyringStoresByAPipe(t *testing.T) {
+	item, calls := newShelf(t, shelf)
+	text := pemPKCS1(rsaKey())
+	if err := StoreInKeyring(t.Context(), "keyring:my%20service/deploy", redact.NewSecret(text), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if stored, err := os.ReadFile(item); err != nil || string(stored) != text {
+		t.Errorf("%v: what is stored is another text", err)
+	}
+	want := "lookup service my service username deploy\n" +
+		"store --label=GitHub App deploy service my service username deploy\n" +
+		"lookup service my service username deploy\n"
+	if got := calls(); got != want {
+		t.Errorf("calls:\n%swant:\n%s", got, want)
+	}
+}
+
+func TestKeyringStoresOverNoOtherKey(t *testing.T) {
+	item, calls := newShelf(t, shelf)
+	ours := redact.NewSecret(pemPKCS1(rsaKey()))
+	for there, want := range map[string]error{
+		pemPKCS1(rsaKey()):   nil, // the same: there is nothing to do
+		pemPKCS1(otherKey()): ErrTaken,
+		"canary, a password": ErrTaken,
+	} {
+		if err := os.WriteFile(item, []byte(there), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := StoreInKeyring(t.Context(), "keyring:deploy", ours, Options{})
+		if !errors.Is(err, want) {
+			t.Errorf("error %v, want %v", err, want)
+		}
+		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Cure(), "secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
+			t.Errorf("%v; cure: %s", e, e.Cure())
+		}
+		if stays, err := os.ReadFile(item); err != nil || string(stays) != there {
+			t.Errorf("%v: it was replaced", err)
+		}
+	}
+	if strings.Contains(calls(), "store") {
+		t.Errorf("calls:\n%s", calls())
+	}
+}
+
+func TestKeyringThatStoresNothing(t *testing.T) {
+	key := redact.NewSecret(pemPKCS1(rsaKey()))
+	absent := `test "$1" = lookup && exit 1`
+	for name, test := range map[string]struct {
+		script, uri string
+		key         redact.Secret
+		want        Problem
+		says        string
+	}{
+		"locked":                {absent + "; echo 'secret-tool: Cannot create an item in a locked collection' >&2; exit 1", "keyring:app", key, ErrUnavailable, "locked collection"},
+		"waits for a person":    {absent + "; exec sleep 3600", "keyring:app", key, ErrTimeout, "waited for 300ms"},
+		"fails in silence":      {absent + "; exit 1", "keyring:app", key, ErrUnavailable, "exit status 1"},
+		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, redact.Placeholder},
+		"forgets it":            {absent + "; exit 0", "keyring:app", key, ErrNoKey, ""},
+		"gives another back":    {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`, "keyring:app", key, ErrFailed, "another key"},
+		"cannot be read before": {"echo down >&2; exit 1", "keyring:app", key, ErrUnavailable, "down"},
+		"is not there":          {"", "keyring:app", key, ErrNoProgram, ""},
+		"is given no key":       {shelf, "keyring:app", redact.NewSecret("canary"), ErrUnknown, ""},
+		"is not what is named":  {shelf, "env:APP", key, ErrURI, "keyring:NAME"},
+		"is named by an option": {shelf, "keyring:app/-x", key, ErrURI, "keyring:NAME"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			newShelf(t, test.script)
+			t.Setenv("OTHER", write(t, "other.pem", pemPKCS1(otherKey()), 0o600))
+			o := Options{Timeout: 20 * time.Second}
+			if test.want == ErrTimeout {
+				o.Timeout = 300 * time.Millisecond
+			}
+			err := StoreInKeyring(t.Context(), test.uri, test.key, o)
+			e, ok := errors.AsType[*KeyError](err)
+			if !ok || e.Problem != test.want || !strings.Contains(e.Error(), test.says) {
+				t.Fatalf("error %v, want %q: %s", err, test.want, test.says)
+			}
+			wantSafe(t, test.key.Reveal(), err)
+		})
+	}
+}
+
+func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
+	item, calls := newShelf(t, shelf)
+	if err := CheckKeyring(t.Context(), Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(item); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%v: the trial is left there", err)
+	}
+	for i, verb := range []string{"store --label=GitHub App trial-", "lookup service ghapp username trial-", "clear service ghapp username trial-"} {
+		if lines := strings.Split(calls(), "\n"); len(lines) != 4 || !strings.HasPrefix(lines[i], verb) {
+			t.Errorf("calls:\n%s", calls())
+		}
+	}
+	newShelf(t, `test "$1" = lookup && exec echo another; exit 0`)
+	if err := CheckKeyring(t.Context(), Options{}); !errors.Is(err, ErrFailed) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// In GNOME's keyring a key is stored and found, and where that is locked, and nobody can
+// be asked for its password, both say so.
+func TestKeyringOfTheDesktop(t *testing.T) {
+	bus := filepath.Join(t.TempDir(), "bus")
+	t.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+bus)
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("XDG_RUNTIME_DIR", t.TempDir())
+	background(t, "", "dbus-daemon", "--session", "--nofork", "--address=unix:path="+bus)
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(bus); err == nil {
+			break
+		} else if time.Now().After(until) {
+			t.Fatal(err)
+		}
+	}
+	background(t, "password", "gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets")
+	run(t, "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.secrets")
+
+	key, other := redact.NewSecret(pemPKCS1(rsaKey())), redact.NewSecret(pemPKCS1(otherKey()))
+	if err := errors.Join(CheckKeyring(t.Context(), Options{}), StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
+		t.Fatal(err)
+	}
+	read, err := Open(t.Context(), "keyring:deploy", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proves(t, read, rsaKey())
+	if err := StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}); !errors.Is(err, ErrTaken) {
+		t.Errorf("error %v", err)
+	}
+	list, err := exec.CommandContext(t.Context(), "secret-tool", "search", "--all", "service", "ghapp").CombinedOutput()
+	if err != nil || strings.Contains(string(list), "trial-") || !strings.Contains(string(list), "deploy") {
+		t.Errorf("%v: a trial is left, or the key is not there", err)
+	}
+
+	run(t, "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
+	for what, err := range map[string]error{
+		"trial": CheckKeyring(t.Context(), Options{}),
+		"store": StoreInKeyring(t.Context(), "keyring:second", other, Options{}),
+		"again": StoreInKeyring(t.Context(), "keyring:deploy", key, Options{}),
+	} {
+		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable || !strings.Contains(e.Error(), "locked") || !strings.Contains(e.Cure(), "unlock the keyring") {
+			t.Errorf("%s: error %v", what, err)
+		}
+	}
+}
+
+// background starts a program that ends with the test.
+func background(t *testing.T, input, name string, args ...string) {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	cmd.Stdin, cmd.SysProcAttr = strings.NewReader(input), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	if output, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, output)
+	}
+}
