@@ -31,7 +31,7 @@ func newFlow(t *testing.T, origin string, app *setup.App) *flow {
 	t.Helper()
 	f := &flow{proof: make(chan error, 1)}
 	plan := setup.Plan{
-		Origin: origin, Organization: "acme", Name: "ghapp build1", Machine: "build1", KeyDir: "~/.config/ghapp",
+		Origin: origin, Organization: "acme", Name: "ghapp build1", Machine: "build1", KeyPlace: "~/.config/ghapp",
 		Permissions: ghapp.Permissions{"contents": "read", "metadata": "read"},
 	}
 	made := &setup.App{Name: "ghapp build1", Slug: "ghapp-build1", Owner: "acme", Page: origin + "/apps/ghapp-build1"}

@@ -144,6 +144,20 @@ func publicOf(t *testing.T, line string) *rsa.PublicKey {
 // keyring starts a session bus with GNOME's keyring, unlocked, and stores the key.
 func (m *machine) keyring() {
 	m.t.Helper()
+	m.emptyKeyring()
+	m.ran(string(m.keyPEM), "secret-tool", "store", "--label=App", "service", "ghapp", "username", "deploy")
+}
+
+// lockKeyring takes the password away again, which nobody can be asked for.
+func (m *machine) lockKeyring() {
+	m.t.Helper()
+	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
+}
+
+// emptyKeyring starts a session bus with GNOME's keyring, unlocked.
+func (m *machine) emptyKeyring() {
+	m.t.Helper()
 	bus := filepath.Join(m.root, "bus")
 	m.background("dbus-daemon", "--session", "--nofork", "--address=unix:path="+bus)
 	m.awaitSocket(bus)
@@ -160,7 +174,6 @@ func (m *machine) keyring() {
 		_ = daemon.Wait()
 	})
 	m.ran("", "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.secrets")
-	m.ran(string(m.keyPEM), "secret-tool", "store", "--label=App", "service", "ghapp", "username", "deploy")
 }
 
 // example is the program in docs/signer-protocol.md.

@@ -121,13 +121,19 @@ func (c *command) previousKey(settings config.AppSettings, store ghapp.Store) fu
 }
 
 func (c *command) openKey(ctx context.Context, key config.Value, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
-	memory, _ := store.(signer.Memory)
+	o := c.keyOptions(settings)
+	o.Memory, _ = store.(signer.Memory)
+	return signer.Open(ctx, key.Reveal(), o)
+}
+
+// keyOptions are for whoever holds a key.
+func (c *command) keyOptions(settings config.AppSettings) signer.Options {
 	timeout, _ := time.ParseDuration(settings.KeyTimeout.Text) // it was checked when it was read
-	o := signer.Options{Environ: c.Environ, Timeout: timeout, Memory: memory}
+	o := signer.Options{Environ: c.Environ, Timeout: timeout}
 	if !c.quiet && !c.json {
 		o.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", line) }
 	}
-	return signer.Open(ctx, key.Reveal(), o)
+	return o
 }
 
 // keySecrets are the values of variables that other programs must not see: the key, and

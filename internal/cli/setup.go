@@ -28,6 +28,7 @@ type setupOptions struct {
 	permissions []string
 	noBrowser   bool
 	port        int
+	keyring     bool
 }
 
 func (c *command) setup() *cobra.Command {
@@ -36,7 +37,7 @@ func (c *command) setup() *cobra.Command {
 		Use:   "setup",
 		Short: "Create a GitHub App in the browser, install it, and write the configuration",
 		Long: `Creates a GitHub App, as you confirm it in the browser, keeps its key beside the
-config file, waits until you have installed it, writes the config file, and proves with
+config file (or with --keyring in the keyring of this system), waits until you have installed it, writes the config file, and proves with
 a token and git ls-remote that it works. It asks for nothing else.
 
 An App that was created and is not installed yet is gone on with: what has begun can be
@@ -53,6 +54,7 @@ interrupted. For an App that exists elsewhere there is ghapp setup import.`,
 	flags.StringVar(&o.name, "name", "", "the App's `NAME`, up to 34 characters (default ghapp and this machine's name)")
 	flags.StringSliceVar(&o.permissions, "permissions", []string{"contents:read"}, "what the App may do, `NAME:read|write`")
 	flags.BoolVar(&o.noBrowser, "no-browser", false, "open no browser, tell the address: for a machine that is used through ssh")
+	flags.BoolVar(&o.keyring, "keyring", false, "keep the App's key in the keyring of this system, not in a file")
 	flags.IntVar(&o.port, "port", 0, "the port of the pages on 127.0.0.1 (default any)")
 	cmd.AddCommand(c.setupImport())
 	return cmd
@@ -131,10 +133,17 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 	if err != nil {
 		return err
 	}
-	plan.KeyDir = c.fromHome(place.dir())
+	plan.KeyPlace = c.fromHome(place.dir())
 	plan.SudoUID, _ = c.lookup("SUDO_UID")
 	if err := place.ready(); err != nil {
 		return err
+	}
+	if o.keyring {
+		place.keyring = &keyring{options: c.keyOptions(place.given), instead: c.keptInFile}
+		plan.KeyPlace = "its keyring"
+		if err := place.keyring.ready(ctx); err != nil {
+			return err
+		}
 	}
 	place.given.Installation = config.Value{} // a variable's is another App's
 	newcomer := &newcomer{command: c, place: place, org: o.org}
@@ -235,7 +244,7 @@ func (n *newcomer) register(ctx context.Context, code ghapp.Secret) (*setup.App,
 	if err != nil {
 		return nil, err
 	}
-	return n.begin(ctx, settings, &made.Info)
+	return n.begin(context.WithoutCancel(ctx), settings, &made.Info)
 }
 
 // begin opens the session of an App that is in the configuration.
@@ -344,6 +353,7 @@ type place struct {
 	given   config.AppSettings   // by flags and variables: the host, and how to reach it
 	apps    []config.AppSettings // that are there already
 	options config.Options
+	keyring *keyring // nil: keys are kept in files beside the config file
 }
 
 // openPlace reads the configuration, whose file need not be there yet.

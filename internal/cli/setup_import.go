@@ -20,7 +20,7 @@ import (
 )
 
 func (c *command) setupImport() *cobra.Command {
-	move := false
+	var o importOptions
 	cmd := &cobra.Command{
 		Use:   "import --app APP --key FILE",
 		Short: "Take an App that exists into the configuration",
@@ -29,26 +29,36 @@ the App's, lists where it is installed and what it may do there, writes the conf
 and proves that it works.
 
 APP is the client ID or the App ID; for a public App the address of its page will do. A
-key that others can read is moved beside the config file, where they cannot.`,
-		Example: `  ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --move`,
-		Args:    usage(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return c.runImport(cmd.Context(), move) },
+key that others can read is moved beside the config file, where they cannot. With
+--keyring the key is put into the keyring of this system, wherever it was.`,
+		Example: `  ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --move
+  ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --keyring --move`,
+		Args: usage(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runImport(cmd.Context(), o) },
 	}
-	cmd.Flags().BoolVar(&move, "move", false, "move a key that others can read, without asking")
+	cmd.Flags().BoolVar(&o.move, "move", false, "move a key that others can read without asking, and with --keyring any key: its file is removed")
+	cmd.Flags().BoolVar(&o.keyring, "keyring", false, "keep the key in the keyring of this system")
 	return cmd
 }
 
-func (c *command) runImport(ctx context.Context, move bool) error {
+type importOptions struct{ move, keyring bool }
+
+func (c *command) runImport(ctx context.Context, o importOptions) error {
 	place, err := c.openPlace()
 	if err != nil {
 		return err
 	}
 	settings := place.given
+	if o.keyring {
+		place.keyring = &keyring{options: c.keyOptions(settings)}
+	}
 	switch {
 	case settings.App.Text == "":
 		return &diag.UsageError{Err: errors.New("--app is missing: the App's client ID, from the top of its settings page")}
 	case settings.Key.Text == "" && settings.PrivateKey.IsZero():
 		return &diag.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
+	case o.keyring && !copied(settings):
+		return &diag.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out", settings.Key.Text)}
 	}
 	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
 		return err
@@ -73,15 +83,18 @@ func (c *command) runImport(ctx context.Context, move bool) error {
 		}
 		installations = append(installations, i)
 	}
-	move, err = c.mayMove(settings, place, move)
+	move, err := c.mayMove(settings, place, o.move)
 	if err != nil {
 		return err
 	}
 	if settings, err = place.adopt(ctx, settings, info, installations, move); err != nil {
 		return err
 	}
-	if move {
-		c.removeKey(signer.FilePath(session.settings.Key.Text), settings.Key.Text)
+	switch file := signer.FilePath(session.settings.Key.Text); {
+	case move:
+		c.removeKey(file, settings.Key.Text)
+	case o.keyring && file != "":
+		c.progress("A copy of the key is in %s; %s is not needed any more.", settings.Key.Text, file)
 	}
 	session.settings = settings
 	return c.imported(ctx, &newcomer{command: c, place: place, info: info, session: session}, installations)
@@ -105,35 +118,48 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 	return issuer(info), nil
 }
 
-// mayMove reports whether the key has to be moved, since others can read it, and fails
-// where nobody has allowed that.
+// copied reports whether the key can be put elsewhere: what it is comes to ghapp.
+func copied(s config.AppSettings) bool {
+	return !s.PrivateKey.IsZero() || signer.FilePath(s.Key.Text) != "" || signer.Scheme(s.Key.Text) == "env"
+}
+
+// mayMove reports whether the key is to be moved: since others can read it, or into the
+// keyring. It fails where that has to be, and nobody has allowed it.
 func (c *command) mayMove(settings config.AppSettings, place *place, allowed bool) (bool, error) {
 	path := signer.FilePath(settings.Key.Text)
 	if path == "" || !settings.PrivateKey.IsZero() {
 		return false, nil
 	}
 	exposure, err := signer.Exposed(path)
-	if err != nil || exposure == nil {
+	if err != nil || exposure == nil && (place.keyring == nil || !allowed) {
 		return false, err
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+	info, err := os.Lstat(path)
+	link := err == nil && info.Mode()&fs.ModeSymlink != 0
+	switch {
+	case link && exposure == nil:
+		return false, &diag.SettingError{Err: errors.New("--move: " + path + " is a link"), Hint: "name the file that it leads to"}
+	case link:
 		return false, &diag.SettingError{Err: errors.New(exposure.String() + ", and is a link"), Hint: "name the file that it leads to, or run: " + exposure.Cure()}
-	}
-	if allowed {
+	case allowed:
 		return true, nil
 	}
+	to := place.dir()
+	if place.keyring != nil {
+		to = "the keyring"
+	}
 	if in, ok := c.Stdin.(*os.File); ok && terminal(in) && terminal(c.Stderr) && !c.json {
-		c.tell("%s.\nMove it to %s, where only you can read it? [Y/n]", exposure, place.dir())
+		c.tell("%s.\nMove it to %s, where only you can read it? [Y/n]", exposure, to)
 		answer, err := bufio.NewReader(in).ReadString('\n')
 		if answer = strings.ToLower(strings.TrimSpace(answer)); err == nil && (answer == "" || answer == "y" || answer == "yes") {
 			return true, nil
 		}
 	}
-	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + place.dir() + ", or run: " + exposure.Cure()}
+	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + to + ", or run: " + exposure.Cure()}
 }
 
 // adopt writes the App into the configuration, with the key where it is, or with a copy
-// of it.
+// of it beside the config file or in the keyring.
 func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Info, installations []*ghapp.Installation, move bool) (config.AppSettings, error) {
 	var owners []string
 	for _, i := range installations {
@@ -142,19 +168,18 @@ func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Inf
 		}
 	}
 	pem := s.PrivateKey
-	if move {
-		text, err := os.ReadFile(signer.FilePath(s.Key.Text))
-		if err != nil {
-			return s, fmt.Errorf("read the key: %w", err)
+	if pem.IsZero() && (move || p.keyring != nil) {
+		var err error
+		if pem, err = p.keyText(s.Key); err != nil {
+			return s, err
 		}
-		pem = ghapp.NewSecret(string(text))
 	}
 	if !pem.IsZero() {
 		if err := p.ready(); err != nil {
 			return s, err
 		}
 		settings, err := p.keep(ctx, info, pem, owners)
-		if kept, ok := errors.AsType[*keptError](err); ok {
+		if kept, ok := errors.AsType[*keptError](err); ok && signer.FilePath(kept.path) != "" {
 			err = errors.Join(kept.err, os.Remove(kept.path)) // there is another copy
 		}
 		return settings, err
@@ -168,13 +193,30 @@ func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Inf
 	return p.enter(info, owners, func(string) (string, error) { return s.Key.Text, nil })
 }
 
+// keyText is what a file or a variable has.
+func (p *place) keyText(key config.Value) (ghapp.Secret, error) {
+	if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
+		text, _ := p.options.LookupEnv(name)
+		return ghapp.NewSecret(text), nil
+	}
+	text, err := os.ReadFile(signer.FilePath(key.Text))
+	if err != nil {
+		return ghapp.Secret{}, fmt.Errorf("read the key: %w", err)
+	}
+	return ghapp.NewSecret(string(text)), nil
+}
+
 // removeKey removes a key that was copied to a safe place.
 func (c *command) removeKey(old, kept string) {
+	exposure, _ := signer.Exposed(old) // looked at before
 	if err := os.Remove(old); err != nil {
-		c.log().Warn("the key is still where others can read it; remove it yourself", "path", old, "error", err)
+		c.log().Warn("the key is still where it was; remove it yourself", "path", old, "error", err)
 		return
 	}
-	c.progress("The key was moved from %s to %s. Others could read it until now: if they were not to be trusted,\ngenerate another on the App's settings page, and delete this one there.", old, kept)
+	c.progress("The key was moved from %s to %s.", old, kept)
+	if exposure != nil {
+		c.progress("Others could read it until now: if they were not to be trusted, generate another on the\nApp's settings page, and delete this one there.")
+	}
 }
 
 // imported tells of the App, and proves that it works.

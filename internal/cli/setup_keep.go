@@ -21,21 +21,37 @@ import (
 // maxNamesakes bounds the Apps of one name in a config file.
 const maxNamesakes = 99
 
-// keep writes the key beside the config file, and the App into it, under a name that
-// neither has yet. The key comes first: there is no other copy of it, and it stays
-// where the config file cannot be written.
+// keep writes the key beside the config file, or into the keyring, and the App into the
+// config file, under a name that none has yet. The key comes first: there is no other
+// copy of it, and it stays where the config file cannot be written. Whoever interrupts
+// this ends the wait for the keyring, and loses no key.
 func (p *place) keep(ctx context.Context, info *ghapp.Info, pem ghapp.Secret, owners []string) (config.AppSettings, error) {
 	written := ""
 	settings, err := p.enter(info, owners, func(name string) (string, error) {
-		path := filepath.Join(p.dir(), name+".pem")
 		if written != "" {
 			return written, nil // the config file was changed meanwhile
+		}
+		path := filepath.Join(p.dir(), name+".pem")
+		if p.keyring != nil {
+			uri, err := p.keyring.keep(ctx, name, pem)
+			switch {
+			case err == nil:
+				written = uri
+				return uri, nil
+			case errors.Is(err, errTaken), p.keyring.instead == nil:
+				return "", err
+			}
+			defer func() {
+				if written != "" {
+					p.keyring.instead(written, err)
+				}
+			}()
 		}
 		if err := writeKey(path, pem); err != nil {
 			return "", err
 		}
 		written = path
-		return path, checkCopy(ctx, path, pem)
+		return path, checkCopy(context.WithoutCancel(ctx), path, pem)
 	})
 	if err != nil && written != "" {
 		err = &keptError{err, written, info}
@@ -43,10 +59,49 @@ func (p *place) keep(ctx context.Context, info *ghapp.Info, pem ghapp.Secret, ow
 	return settings, err
 }
 
-// keptError is an App that is not in the config file, though its key is beside it.
+// keyring is the system's, where keys are kept under the names that their Apps have in
+// the config file.
+type keyring struct {
+	options signer.Options
+	// instead is told of a key that the keyring did not take, and that is in a file
+	// therefore. Nil: that key stays where it was.
+	instead func(path string, why error)
+}
+
+// ready makes sure that the keyring takes a key, before GitHub makes the one that is
+// handed out once.
+func (k *keyring) ready(ctx context.Context) error {
+	err := signer.CheckKeyring(ctx, k.options)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	hint := "leave --keyring out to keep the key in a file that only you can read"
+	if e, ok := errors.AsType[*signer.KeyError](err); ok {
+		hint = e.Cure() + "\n" + hint
+	}
+	return &diag.ExitError{Code: diag.Explain(err).ExitCode, Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
+}
+
+// keep stores a key, and returns its key URI. The error is [errTaken] where another key
+// has that name.
+func (k *keyring) keep(ctx context.Context, name string, pem ghapp.Secret) (string, error) {
+	uri := "keyring:" + name
+	err := signer.StoreInKeyring(ctx, uri, pem, k.options)
+	if errors.Is(err, signer.ErrTaken) {
+		return "", errTaken
+	}
+	return uri, err
+}
+
+// keptInFile tells of a key that the keyring did not take.
+func (c *command) keptInFile(path string, why error) {
+	c.log().Warn("the keyring did not take the key, which is in a file that only you can read", "path", path, "error", why)
+}
+
+// keptError is an App that is not in the config file, though its key is kept.
 type keptError struct {
 	err  error
-	path string // of the key
+	path string // of the key, or its key URI
 	info *ghapp.Info
 }
 
@@ -60,13 +115,13 @@ func (e *keptError) Unwrap() error {
 		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + shellQuote(e.path)}
 }
 
-// errTaken is a name that another file has.
+// errTaken is a name that another file, or another key in the keyring, has.
 var errTaken = errors.New("the name is taken")
 
 // enter writes an App into the config file under a name that is free, with the key that
 // keyFor gives for it, and returns its settings. An owner that another App has stays
 // with that.
-func (p *place) enter(info *ghapp.Info, owners []string, keyFor func(name string) (path string, err error)) (config.AppSettings, error) {
+func (p *place) enter(info *ghapp.Info, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
 	var settings config.AppSettings
 	err := config.Edit(p.path, p.options, func(d *config.Draft) error {
 		name, key, err := p.free(d, config.AppName(info.Slug), keyFor)

@@ -125,7 +125,7 @@ func (f *Flow) startPage(state string, send bool) page {
 			{Name: "Name", Texts: []string{f.plan.Name}},
 			{Name: "Owner", Texts: []string{owner}},
 			{Name: "It may", Texts: may},
-			{Name: "Its key", Texts: []string{"stays on " + f.plan.Machine + ", in " + f.plan.KeyDir}},
+			{Name: "Its key", Texts: []string{"stays on " + f.plan.Machine + ", in " + f.plan.KeyPlace}},
 		},
 		Action: f.newAppURL(state), Manifest: f.manifest(), Send: send,
 		Button: "Continue on " + f.host(),

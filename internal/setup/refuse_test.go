@@ -222,7 +222,7 @@ func TestNoSecretOfTheFlowIsLogged(t *testing.T) {
 func TestWhatComesFromElsewhereIsText(t *testing.T) {
 	t.Parallel()
 	p := plan()
-	p.Name, p.KeyDir, p.Organization = `<script>alert(1)</script>`, `"><b>`, "a b/../c?d"
+	p.Name, p.KeyPlace, p.Organization = `<script>alert(1)</script>`, `"><b>`, "a b/../c?d"
 	f := New(p, newSide().steps(), nil, nil)
 	f.address = "http://127.0.0.1:8765"
 	text, err := f.startPage("s", false).render()

@@ -80,8 +80,8 @@ type Plan struct {
 	Name string
 	// Permissions are those the App asks for.
 	Permissions ghapp.Permissions
-	// Machine and KeyDir tell where the key will be kept.
-	Machine, KeyDir string
+	// Machine and KeyPlace tell where the key will be kept.
+	Machine, KeyPlace string
 	// SudoUID is the user who became root by sudo, as $SUDO_UID has it. It may be empty.
 	SudoUID string
 }

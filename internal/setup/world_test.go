@@ -24,7 +24,7 @@ const (
 // plan is that of most tests.
 func plan() Plan {
 	return Plan{
-		Origin: origin, Organization: "acme", Name: "ghapp build1", Machine: "build1", KeyDir: "/home/ada/.config/ghapp",
+		Origin: origin, Organization: "acme", Name: "ghapp build1", Machine: "build1", KeyPlace: "/home/ada/.config/ghapp",
 		Permissions: ghapp.Permissions{"contents": "read", "metadata": "read"},
 	}
 }
