@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
@@ -53,7 +54,8 @@ type Listener struct {
 // one, and a socket of mode 0600 in it. An empty parent, one where no directory
 // can be made, and one whose name is too long for a socket's address are passed
 // over; a last resort, on Unix, is /tmp. Give $XDG_RUNTIME_DIR first, then the
-// directory for temporary files.
+// directory for temporary files. What killed processes have left under the parent is
+// removed.
 //
 // The error holds one error per parent.
 func Listen(parents ...string) (*Listener, error) {
@@ -86,6 +88,7 @@ func listenUnder(parent string) (*Listener, error) {
 	if err != nil {
 		return nil, errors.Join(err, remove())
 	}
+	sweep(parent, os.Geteuid(), time.Now())
 	return &Listener{socket, path, os.Geteuid(), remove}, nil
 }
 
