@@ -19,9 +19,10 @@ build: ## build bin/ghapp and bin/git-credential-ghapp
 	$(BUILD) -o bin/ ./cmd/ghapp ./cmd/git-credential-ghapp
 
 .PHONY: install
-install: build ## install both below $(PREFIX)/bin
+install: build ## install both below $(PREFIX)/bin, and on Linux the units of the agent
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/ghapp bin/git-credential-ghapp "$(DESTDIR)$(PREFIX)/bin/"
+	@scripts/units "$(DESTDIR)$(PREFIX)/share/systemd/user" "$(PREFIX)/bin"
 
 .PHONY: demo
 demo: build ## the whole way, from an App's key to a clone, on this machine alone
