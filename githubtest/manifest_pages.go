@@ -1,9 +1,8 @@
 package githubtest
 
 import (
-	"bytes"
 	"fmt"
-	"html/template"
+	"html"
 	"net/http"
 	"net/url"
 	"slices"
@@ -105,7 +104,7 @@ func (v *visit) proposeApp() answer {
 		return v.nothing()
 	}
 	if problem != nil {
-		return v.html(http.StatusUnprocessableEntity, "error", map[string]any{"Title": "Invalid GitHub App configuration", "Problem": problem.Error()})
+		return v.html(http.StatusUnprocessableEntity, "Invalid GitHub App configuration", problem.Error())
 	}
 	p.until = v.gh.now().Add(codeLife)
 	token := inventSecret()
@@ -114,9 +113,7 @@ func (v *visit) proposeApp() answer {
 }
 
 func (v *visit) proposal(status int, token string, p *proposal, name, problem string) answer {
-	return v.html(status, "manifest", map[string]any{
-		"Title": "Create GitHub App for " + p.owner.Login, "Token": token, "Name": name, "Owner": p.owner.Login, "Problem": problem,
-	})
+	return v.html(status, "Create GitHub App for "+p.owner.Login, problem, fill(manifestForm, token, name, p.owner.Login))
 }
 
 // createApp makes the App and sends the browser back to where the manifest says.
@@ -195,19 +192,19 @@ func (v *visit) offerApp() answer {
 }
 
 func (v *visit) offer(status int, app *App, account *Account, problem string) answer {
-	var names []string
+	form := []string{fill(installForm, account.Login, strconv.FormatInt(account.ID, 10), v.r.FormValue("state"))}
 	for _, r := range v.gh.sorted(func(r *Repository) bool { return r.owner == account }) {
-		names = append(names, r.fullName())
+		form = append(form, fill(`<label><input type="checkbox" name="repository" value="{}"> {}</label>`+"\n", r.fullName(), r.fullName()))
 	}
-	permissions := []string{}
+	var permissions []string
 	for name, value := range app.permissions {
-		permissions = append(permissions, value+" access to "+strings.ReplaceAll(name, "_", " "))
+		permissions = append(permissions, fill("<li>{}</li>", value+" access to "+strings.ReplaceAll(name, "_", " ")))
 	}
 	slices.Sort(permissions)
-	return v.html(status, "install", map[string]any{
-		"Title": "Install " + app.Name, "App": app.Name, "Account": account.Login, "Target": account.ID, "Repositories": names,
-		"Permissions": permissions, "State": v.r.FormValue("state"), "Problem": problem,
-	})
+	form = append(form, "</fieldset>\n<p>with these permissions:</p>\n<ul>")
+	form = append(form, permissions...)
+	form = append(form, "</ul>\n<button type=\"submit\">Install</button>\n</form>\n")
+	return v.html(status, "Install "+app.Name, problem, form...)
 }
 
 // installApp installs the App and sends the browser to its setup URL.
@@ -252,69 +249,67 @@ func (v *visit) showInstallation() answer {
 	if inst == nil || installationPage(inst) != v.r.URL.Path {
 		return v.nothing()
 	}
-	return v.html(http.StatusOK, "installation", map[string]any{"Title": inst.app.Name, "Account": inst.account.Login, "Selection": inst.selection()})
+	return v.html(http.StatusOK, inst.app.Name, "", fill("<p>Installed on {}: {} repositories.</p>\n", inst.account.Login, inst.selection()))
 }
 
 func (v *visit) nothing() answer {
-	return v.html(http.StatusNotFound, "error", map[string]any{"Title": "Page not found", "Problem": "This is not the web page you are looking for."})
+	return v.html(http.StatusNotFound, "Page not found", "This is not the web page you are looking for.")
 }
 
-func (v *visit) html(status int, name string, values map[string]any) answer {
-	var b bytes.Buffer
-	if err := pageTemplates.ExecuteTemplate(&b, name, values); err != nil {
-		return answer{status: http.StatusInternalServerError, body: err.Error()}
+func (v *visit) html(status int, title, problem string, rest ...string) answer {
+	page := fill(head, title, title)
+	if problem != "" {
+		page += fill("<p role=\"alert\">{}</p>\n", problem)
 	}
 	return answer{status: status, header: http.Header{
 		"Content-Type":            {"text/html; charset=utf-8"},
 		"Cache-Control":           {"no-store"},
 		"Content-Security-Policy": {"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"},
-	}, body: b.String()}
+	}, body: page + strings.Join(rest, "")}
 }
 
-var pageTemplates = template.Must(template.New("").Parse(`
-{{define "head"}}<!DOCTYPE html>
+// markup is HTML that stands in this file, with {} where a text or the value of an attribute in quotes is filled in.
+type markup string
+
+// fill fills texts in, escaped: none becomes markup.
+func fill(m markup, texts ...string) string {
+	var b strings.Builder
+	for i, part := range strings.Split(string(m), "{}") {
+		if i > 0 {
+			b.WriteString(html.EscapeString(texts[i-1]))
+		}
+		b.WriteString(part)
+	}
+	return b.String()
+}
+
+const head = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
-<title>{{.Title}}</title>
+<title>{}</title>
 <style>
 body { font: 16px/1.5 sans-serif; max-width: 36rem; margin: 2rem auto; padding: 0 1rem }
 label { display: block }
 fieldset { margin: 1rem 0 }
 button { font: inherit; padding: .3rem 1rem }
 </style>
-<h1>{{.Title}}</h1>
-{{with .Problem}}<p role="alert">{{.}}</p>{{end}}
-{{end}}
+<h1>{}</h1>
+`
 
-{{define "error"}}{{template "head" .}}{{end}}
-
-{{define "manifest"}}{{template "head" .}}
-<form method="post" action="/settings/apps/manifest">
-<input type="hidden" name="authenticity_token" value="{{.Token}}">
-<label>GitHub App name <input name="name" value="{{.Name}}"></label>
+const manifestForm = `<form method="post" action="/settings/apps/manifest">
+<input type="hidden" name="authenticity_token" value="{}">
+<label>GitHub App name <input name="name" value="{}"></label>
 <p>The name of your GitHub App.</p>
-<button type="submit">Create GitHub App for {{.Owner}}</button>
+<button type="submit">Create GitHub App for {}</button>
 </form>
-{{end}}
+`
 
-{{define "install"}}{{template "head" .}}
-<p>Install on your account {{.Account}}</p>
+const installForm = `<p>Install on your account {}</p>
 <form method="post">
-<input type="hidden" name="target_id" value="{{.Target}}">
-<input type="hidden" name="state" value="{{.State}}">
+<input type="hidden" name="target_id" value="{}">
+<input type="hidden" name="state" value="{}">
 <fieldset><legend>for these repositories:</legend>
 <label><input type="radio" name="install_target" value="all" checked> All repositories</label>
 <label><input type="radio" name="install_target" value="selected"> Only select repositories</label>
-{{range .Repositories}}<label><input type="checkbox" name="repository" value="{{.}}"> {{.}}</label>
-{{end}}</fieldset>
-<p>with these permissions:</p>
-<ul>{{range .Permissions}}<li>{{.}}</li>{{end}}</ul>
-<button type="submit">Install</button>
-</form>
-{{end}}
-
-{{define "installation"}}{{template "head" .}}
-<p>Installed on {{.Account}}: {{.Selection}} repositories.</p>
-{{end}}
-`))
+`

@@ -1,22 +1,16 @@
 package setup
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"html/template"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode"
 	"unicode/utf8"
 )
-
-//go:embed page.html
-var pageText string
 
 //go:embed style.css
 var styleText string
@@ -30,10 +24,6 @@ func hash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
-
-var pageTemplate = sync.OnceValues(func() (*template.Template, error) {
-	return template.New("page").Parse(pageText)
-})
 
 // page is what a person sees.
 type page struct {
@@ -70,27 +60,10 @@ type step struct {
 type fact struct {
 	Name  string
 	Texts []string
-	Code  bool
 }
 
 // note is a remark, with a link at its end that leaves the page open.
 type note struct{ Text, Link, LinkText string }
-
-// Style and Script are for the template.
-func (page) Style() template.CSS { return template.CSS(styleText) }
-
-// Script is a constant.
-func (page) Script() template.JS { return template.JS(scriptText) }
-
-func (p page) render() ([]byte, error) {
-	t, err := pageTemplate()
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	err = t.Execute(&b, p)
-	return b.Bytes(), err
-}
 
 // stepsAt are the steps of the whole way, the nth of which is the current one.
 func stepsAt(current int) []step {

@@ -21,8 +21,9 @@ const (
 
 const (
 	// holdFor is how long a page that waits is left without an answer, before it is
-	// told that nothing has happened.
-	holdFor = 20 * time.Second
+	// told that nothing has happened: less than browsers wait, and long for a screen
+	// reader, which begins anew with each page.
+	holdFor = 2 * time.Minute
 	// lingerFor is how long a browser has, in the end, to fetch the last page.
 	lingerFor = 5 * time.Second
 	// maxHeader bounds what a browser sends, in bytes.
@@ -311,15 +312,12 @@ func (f *Flow) secure(w http.ResponseWriter) {
 }
 
 func (f *Flow) show(w http.ResponseWriter, status int, p page) {
-	text, err := p.render()
-	if err != nil {
-		status, text = http.StatusInternalServerError, []byte("This page could not be made. Go on in the terminal.\n")
-	}
+	text := p.render()
 	f.secure(w)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)
-	_, _ = w.Write(text) // a browser that went away is no failure of the flow
+	_, _ = io.WriteString(w, text) // a browser that went away is no failure of the flow
 	if flusher, ok := w.(http.Flusher); ok {
 		flusher.Flush()
 	}
