@@ -78,7 +78,14 @@ type Error struct {
 	Offset       time.Duration // ErrClockOff: what must be added to the local clock
 	Wanted       Permissions   // ErrPermission, ErrTooBroad
 	Granted      Permissions   // ErrPermission, ErrTooBroad; nil if unknown
+	Asked        Permissions   // ErrPermission: what the App asks each account for; nil if unknown
+	Page         string        // ErrPermission: where the account accepts that; empty if unknown
 	Repositories []string      // ErrRepositoryNotSelected: those asked for
+
+	// InstallationNamed says that the cause is the installation that the caller named: it
+	// is none of the App's (ErrNotInstalled), or that of another account
+	// (ErrRepositoryNotSelected).
+	InstallationNamed bool
 
 	Err error // the cause; nil where GitHub's answer is the cause
 }

@@ -94,7 +94,7 @@ func check(grant *api.Grant, w want, p place) *Error {
 }
 
 // explainMint finds the cause behind a refused mint, where GitHub's own text
-// leaves it open, by one more question.
+// leaves it open, by one more question, or two.
 func (a *App) explainMint(ctx context.Context, err error, w want, p place) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -102,7 +102,7 @@ func (a *App) explainMint(ctx context.Context, err error, w want, p place) error
 	}
 	switch {
 	case e.Status == http.StatusNotFound && e.Kind == ErrRefused:
-		e.Kind = ErrNotInstalled
+		e.Kind, e.InstallationNamed = ErrNotInstalled, w.target.id != 0
 		return e
 	case e.Kind == ErrPermission:
 		e.Wanted = w.permissions
@@ -117,11 +117,17 @@ func (a *App) explainMint(ctx context.Context, err error, w want, p place) error
 	if lookErr != nil {
 		return e // the first refusal is the one to tell
 	}
-	if e.Kind == ErrPermission {
-		e.Granted = found.Permissions
-	}
 	if unusable := usable(newInstallation(found), w.object()); unusable != nil {
 		return unusable
+	}
+	switch e.Kind {
+	case ErrPermission:
+		e.Granted = found.Permissions
+		if info, err := a.Info(ctx); err == nil {
+			e.Asked, e.Page = info.Permissions, found.HTMLURL
+		}
+	case ErrRepositoryNotSelected:
+		e.InstallationNamed = w.target.id != 0 && w.owner != "" && !strings.EqualFold(accountName(found.Account), w.owner)
 	}
 	return e
 }

@@ -200,6 +200,32 @@ func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 	if e.Wanted.String() != "contents:write" || e.Granted.String() != "contents:read,metadata:read" || e.Status != 422 {
 		t.Errorf("wanted %v, granted %v: %v", e.Wanted, e.Granted, e)
 	}
+	// Whether the account has to accept it, or the App to ask for it, is told as well.
+	if e.Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(e.Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
+		t.Errorf("the App asks for %v, and it is accepted on %q", e.Asked, e.Page)
+	}
+}
+
+// An installation that was named is told apart from one that was found.
+func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
+	w := newWorld(t)
+	other := w.registration.Install("octo", githubtest.InstallOptions{})
+	for name, test := range map[string]struct {
+		installation, repository string
+		kind                     ghapp.Kind
+		named                    bool
+	}{
+		"gone":                 {"4711", "acme/site", ghapp.ErrNotInstalled, true},
+		"of another account":   {fmt.Sprint(other.ID), "acme/site", ghapp.ErrRepositoryNotSelected, true},
+		"right, not selected":  {fmt.Sprint(w.installation.ID), "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
+		"found, not selected":  {"", "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
+		"found, not installed": {"", "globex/site", ghapp.ErrNotInstalled, false},
+	} {
+		_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository}, Installation: test.installation})
+		if e := wantKind(t, err, test.kind); e.InstallationNamed != test.named {
+			t.Errorf("%s: %t: %v", name, e.InstallationNamed, err)
+		}
+	}
 }
 
 func TestErrorOfAMintIsNotTheStores(t *testing.T) {

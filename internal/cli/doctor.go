@@ -46,7 +46,8 @@ GitHub refuses is dropped; nothing else is changed. Nothing secret is printed; w
 --redact-owner the names of owners, repositories, Apps, hosts and users are not either,
 so that it can be pasted where everybody reads it.
 
-The exit code is that of the first broken link, and 0 where none is broken.`,
+The exit code is that of the worst that was found: 0 where nothing is broken, and else
+that of the first broken link.`,
 		Example: `  ghapp doctor
   ghapp doctor acme/site
   ghapp doctor acme/site --redact-owner --json`,

@@ -304,16 +304,67 @@ func TestDoctorNamesWhatIsWrongAndNothingElse(t *testing.T) {
 			m.noSecretIn("the findings", told.stdout+told.stderr)
 			m.noOneElsesSecretIn(told)
 
-			page := m.ghapp(append([]string{"doctor", "-v"}, a.args...)...)
+			page := m.ghapp(append([]string{"doctor", "-v", "--redact-owner"}, a.args...)...)
 			if again := a.link == "cached token"; !again && page.code != a.exit {
 				t.Errorf("exit code %d", page.code)
 			}
 			m.noSecretIn("the page", page.stdout+page.stderr)
 			m.noOneElsesSecretIn(page)
+			m.noNameIn(page)
 			if name != "rate limited" && name != "token not revoked" {
 				m.noTokenLives(before)
 			}
+			if a.state == broken {
+				m.endsWithTheHint(name, a, d)
+			}
 		})
+	}
+}
+
+// endsWithTheHint fails unless a command that fails at a broken link ends with the hint
+// that the doctor has for it.
+func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
+	m.t.Helper()
+	// What a clone goes past, by design, and what is seen only by trying something that
+	// the command has no use for.
+	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp", "helpers forgotten"}
+	onlyTried := []string{"key of another App", "own authority, which git knows", "proxy that is none"}
+	cure := ""
+	for _, f := range d.Findings {
+		if f.Link == a.link && f.State == broken {
+			cure = f.Cure
+		}
+	}
+	cloned := m.ghapp("clone", a.args[0])
+	hints := hintPattern.FindAllStringSubmatch(cloned.stderr, -1)
+	switch {
+	case slices.Contains(clones, name):
+		if cloned.code != 0 {
+			m.t.Errorf("exit code %d\n%s", cloned.code, cloned.stderr)
+		}
+	case cloned.code == 0 || len(hints) != 1:
+		m.t.Errorf("exit code %d\n%s", cloned.code, cloned.stderr)
+	case slices.Contains(onlyTried, name) == (untimed(hints[0][1]) == untimed(cure)):
+		m.t.Errorf("the hint of clone is\n  %s\nand that of the doctor\n  %s", hints[0][1], cure)
+	}
+}
+
+var hintPattern = regexp.MustCompile(`(?m)^ghapp: hint: (.*)$`)
+
+// untimed is a hint without the time that is left.
+func untimed(hint string) string {
+	before, _, _ := strings.Cut(hint, " (in ")
+	return before
+}
+
+// noNameIn fails if what is pasted where everybody reads it names somebody.
+func (m *machine) noNameIn(r result) {
+	m.t.Helper()
+	names := regexp.MustCompile(`(?i)acme|\bocto\b|bigcorp|corp\b|deployer|Iv23li\w|3000000\d|\b1234\b|\b4711\b|/(site|hidden|nowhere)\b|of Second|ghapp\.invalid|evil\.test|proxy\.test|github\.test|ghapp test`)
+	for line := range strings.Lines(r.stdout + r.stderr) {
+		if found := names.FindString(line); found != "" {
+			m.t.Errorf("%q is in %s", found, line)
+		}
 	}
 }
 

@@ -160,14 +160,17 @@ func meanings() map[ghapp.Kind]meaning {
 		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
 			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", e.Offset.Abs().Round(time.Second))
 		}},
-		ghapp.ErrNotInstalled: {Refused, text(
+		ghapp.ErrNotInstalled: {Refused, unlessNamed(
 			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: `ghapp installations` lists where it is")},
 		ghapp.ErrSuspended: {Refused, text(
 			"an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend")},
 		ghapp.ErrEnterprise: {Refused, text("install the App on the organization that owns the repository")},
-		ghapp.ErrRepositoryNotSelected: {Refused, text(
+		ghapp.ErrRepositoryNotSelected: {Refused, unlessNamed(
 			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, Configure, Repository access); `ghapp repos` lists those the App reaches")},
 		ghapp.ErrPermission: {Refused, func(e *ghapp.Error) string {
+			if len(e.Wanted) > 0 && e.Asked.Covers(e.Wanted) {
+				return notAccepted(e.Page)
+			}
 			granted := "unknown"
 			if e.Granted != nil {
 				granted = e.Granted.String()
@@ -191,6 +194,25 @@ func meanings() map[ghapp.Kind]meaning {
 	}
 }
 
+// unlessNamed is a hint for an installation that GitHub was asked for by its owner. One
+// that was named may be the mistake.
+func unlessNamed(hint string) func(*ghapp.Error) string {
+	return func(e *ghapp.Error) string {
+		if e.InstallationNamed {
+			return leaveOut
+		}
+		return hint
+	}
+}
+
+// leaveOut is the cure for every installation that should not have been named.
+const leaveOut = "leave the installation out (--installation, GHAPP_INSTALLATION, or installation in the config file): that of the repository's owner is found by itself"
+
+// notAccepted is the cure for what the App asks for and the account does not grant.
+func notAccepted(page string) string {
+	return "the App asks for it already: an owner of the account accepts it on the installation's page, " + page
+}
+
 func rateHint(e *ghapp.Error) string {
 	if e.Until.IsZero() {
 		return "wait for at least a minute, then try again less often"
@@ -211,6 +233,9 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 		known = meaning{Failed, text("")}
 	}
 	report.Kind, report.Request, report.ExitCode, report.Hint = string(e.Kind), e.RequestID, known.exit, known.hint(e)
+	if e.InstallationNamed {
+		report.ExitCode = Configuration
+	}
 	if e.Kind == ghapp.ErrKey {
 		// The signer's own error may know better.
 		if cure, ok := errors.AsType[interface {

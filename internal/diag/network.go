@@ -21,6 +21,9 @@ func ofNetwork(report *Report, e *api.NetworkError) {
 	ofGitHub(report, &ghapp.Error{Kind: kind, Err: e})
 }
 
+// anotherServer is the cure where what answers does not do so as GitHub does.
+const anotherServer = "check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place"
+
 // unreachableHint says where on the way to GitHub to look.
 func unreachableHint(e *ghapp.Error) string {
 	if refused, ok := errors.AsType[*api.ProxyError](e.Err); ok {
@@ -41,7 +44,10 @@ func unreachableHint(e *ghapp.Error) string {
 		}
 		return "this machine's DNS does not answer: check its resolver, and whether a proxy is wanted (https_proxy)"
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](e.Err); ok {
+	if _, ok := errors.AsType[*api.BodyError](e.Err); ok {
+		return anotherServer
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](e.Err); ok || errors.Is(e.Err, http.ErrSchemeMismatch) {
 		return "what answers there speaks no TLS: check the port in --host, and https_proxy"
 	}
 	return "check the network, https_proxy and --host; if GitHub itself fails, https://www.githubstatus.com says so"

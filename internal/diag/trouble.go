@@ -66,25 +66,16 @@ func troubles() map[Trouble]troubleMeaning {
 		KeyNotTaken: {Configuration, always(
 			"a new key takes a moment at GitHub; after that, compare `ghapp keys fingerprint` with the App's settings page, and take the old key away last")},
 		ConfigurationOpen: {Configuration, always("make the config file your own with chown, and keep others out with chmod go-w")},
-		NotGitHub: {Configuration, always(
-			"check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place")},
-		ClockOff: {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
+		NotGitHub:         {Configuration, always(anotherServer)},
+		ClockOff:          {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
 		AuthorityOfGit: {Configuration, func(path string) string {
 			return "git knows the authority, from " + path + ": give ghapp the same file with --ca-file, or ca_file in the config file"
 		}},
-		GitUnsupported: {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
-		InstallationReplaced: {Configuration, func(source string) string {
-			return "leave the installation out (" + source + "): it is found by itself"
-		}},
-		InstallationIsApp: {Configuration, func(source string) string {
-			return "leave the installation out (" + source + "): it is found by itself; its ID is the number at the end of its settings page's address, and not the App's"
-		}},
-		InstallationOfAnother: {Configuration, func(source string) string {
-			return "leave the installation out (" + source + "): that of the repository's owner is found by itself"
-		}},
-		PermissionNotAccepted: {Refused, func(page string) string {
-			return "the App asks for it already: an owner of the account accepts it on the installation's page, " + page
-		}},
+		GitUnsupported:        {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
+		InstallationReplaced:  {Configuration, always(leaveOut)},
+		InstallationIsApp:     {Configuration, always(leaveOut)},
+		InstallationOfAnother: {Configuration, always(leaveOut)},
+		PermissionNotAccepted: {Refused, notAccepted},
 		RepositoryMoved: {Refused, func(address string) string {
 			return "use the new name, in clones by: git remote set-url origin " + address + "; the old one leads elsewhere as soon as another repository takes it"
 		}},

@@ -37,7 +37,7 @@ func (a *appChain) checkInstallation(ctx context.Context) Finding {
 		return broken(err, "that of %s cannot be found", of)
 	case given.Text != "" && !strings.EqualFold(found.Account, owner):
 		a.x.names.owner(found.Account)
-		return broken(&diag.TroubleError{Trouble: diag.InstallationOfAnother, Subject: given.Source.String(),
+		return broken(&diag.TroubleError{Trouble: diag.InstallationOfAnother,
 			Text: fmt.Sprintf("installation %d is that of %s, and the repository is one of %s", found.ID, found.Account, owner)}, "%s (%s)", given.Text, given.Source)
 	}
 	a.x.names.installation(found)
@@ -51,9 +51,9 @@ func (a *appChain) checkInstallation(ctx context.Context) Finding {
 // missing says what an ID stands for that is none of the App's installations.
 func (a *appChain) missing(ctx context.Context, err error) Finding {
 	given := a.settings.Installation
-	trouble := &diag.TroubleError{Subject: given.Source.String()}
+	trouble := &diag.TroubleError{}
 	if given.Text == strconv.FormatInt(a.info.ID, 10) {
-		trouble.Trouble, trouble.Text = diag.InstallationIsApp, given.Text+" is the App's own ID, and no installation's"
+		trouble.Trouble, trouble.Text = diag.InstallationIsApp, given.Text+" is the App's own ID, and no installation's, which is the number at the end of its settings page's address"
 	} else if now, lookErr := a.app.FindInstallation(ctx, a.repository.Owner); lookErr == nil {
 		a.x.names.installation(now)
 		trouble.Trouble = diag.InstallationReplaced

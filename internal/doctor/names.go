@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"crypto/x509"
 	"net"
 	"net/url"
 	"regexp"
@@ -50,6 +51,7 @@ const (
 	aHost        = "HOST"
 	aUser        = "USER"
 	anAddress    = "IP"
+	anAuthority  = "AUTHORITY"
 )
 
 // add makes a name known, unless it is. It is called with the lock held. A single letter
@@ -154,6 +156,14 @@ func isPublic(host string) bool {
 		return true
 	}
 	return net.ParseIP(host) != nil // told by its form
+}
+
+// certificate learns who stands in one: an authority of a company's own has its name.
+func (n *Names) certificate(c *x509.Certificate) {
+	for _, host := range c.DNSNames {
+		n.address(strings.TrimPrefix(host, "*."))
+	}
+	n.learn(anAuthority, c.Issuer.CommonName, c.Issuer.String())
 }
 
 // home learns the user's home directory.

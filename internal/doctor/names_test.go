@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
@@ -44,6 +46,19 @@ func TestNamesArePlaceholders(t *testing.T) {
 		if got := n.Hide(test.text); got != test.want {
 			t.Errorf("%q became %q, want %q", test.text, got, test.want)
 		}
+	}
+}
+
+// An authority of a company's own is named after it, and so is what it vouches for.
+func TestNamesOfACertificateArePlaceholders(t *testing.T) {
+	n := &Names{}
+	n.certificate(&x509.Certificate{
+		DNSNames: []string{"*.corp.example", "ghe.acme.example", "github.com"},
+		Issuer:   pkix.Name{CommonName: "Acme Root", Organization: []string{"Acme Inc."}},
+	})
+	got := n.Hide("of Acme Root (CN=Acme Root,O=Acme Inc.), valid for *.corp.example, ghe.acme.example, github.com")
+	if want := "of AUTHORITY-1 (AUTHORITY-2), valid for *.HOST-1, HOST-2, github.com"; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -243,6 +244,9 @@ func (h *hostChain) checkConnection(context.Context) Finding {
 func (h *hostChain) checkCertificate(ctx context.Context) Finding {
 	p := h.probe
 	if p.stage() == linkCertificate {
+		if other, ok := errors.AsType[x509.HostnameError](p.err); ok {
+			h.x.names.certificate(other.Certificate)
+		}
 		if file := h.authorityOfGit(ctx); file != "" {
 			return broken(&diag.TroubleError{Trouble: diag.AuthorityOfGit, Subject: file, Text: p.failure().Error()}, "that of %s is not trusted", p.target.Host)
 		}
@@ -255,6 +259,7 @@ func (h *hostChain) checkCertificate(ctx context.Context) Finding {
 		return ok("there is one")
 	}
 	leaf := p.secured.PeerCertificates[0]
+	h.x.names.certificate(leaf)
 	return ok("of %s, good until %s, %s", cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String()), leaf.NotAfter.UTC().Format(time.DateOnly), tls.VersionName(p.secured.Version))
 }
 
