@@ -1,10 +1,18 @@
 package cli_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
 // section is the part of the README under a heading.
@@ -100,4 +108,103 @@ func TestReadmeMakesPlainGitWork(t *testing.T) {
 		t.Error("no token was minted")
 	}
 	m.noSecretOnDisk()
+}
+
+// What the README says of setting up is what a new user does in an empty home, word for
+// word; the person in front of the browser is the test.
+func TestReadmeSetsUp(t *testing.T) {
+	t.Parallel()
+	text := section(t, "Set up")
+	line, isCommand := strings.CutPrefix(strings.TrimSpace(blocks(t, text, "console")[0]), "$ ")
+	command, comment, _ := strings.Cut(line, "#")
+	option := regexp.MustCompile(`--org \w+`).FindString(comment)
+	inline := map[string]string{} // by subcommand
+	for _, code := range regexp.MustCompile("`ghapp (\\w+)([^`]+)`").FindAllStringSubmatch(text, -1) {
+		inline[code[1]] = "ghapp " + code[1] + code[2]
+	}
+	if !isCommand || option == "" || inline["setup"] == "" || inline["doctor"] == "" {
+		t.Fatalf("the section has another form: %q, %q, %q", line, option, inline)
+	}
+	for name, line := range map[string]string{"as it stands": line, "for an organization": command + option} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newNewcomer(t)
+			m.reachGitHub()
+			r := m.begun("bash", "-c", line)
+			p := m.personOnGitHub()
+			p.create(r)
+			if name == "as it stands" {
+				m.github.AddRepository("octocat/hello", githubtest.RepositoryOptions{})
+			}
+			p.press("install_target=all")
+			p.refresh()
+			if done := r.result(); done.code != 0 || !strings.Contains(p.text, "is ready") {
+				t.Fatalf("exit code %d\n%s\n%s", done.code, done.stderr, p.text)
+			}
+			if name == "for an organization" {
+				m.client(".", "bash", "-c", inline["doctor"])
+				m.client(".", "ghapp", "clone", "acme/site")
+			}
+		})
+	}
+	t.Run("for an App that exists", func(t *testing.T) {
+		t.Parallel()
+		m := newNewcomer(t)
+		m.reachGitHub()
+		m.write(filepath.Join(m.work, "app.pem"), string(m.keyPEM))
+		m.client(".", "bash", "-c", strings.Replace(inline["setup"], " ID", " 1234", 1))
+		m.client(".", "bash", "-c", inline["doctor"])
+		m.client(".", "ghapp", "clone", "acme/site")
+	})
+}
+
+// reachGitHub leads to the machine's GitHub under its real name, whose authority the
+// system trusts.
+func (m *machine) reachGitHub() {
+	m.t.Helper()
+	m.onGitHub()
+	m.environ["GIT_SSL_CAINFO"] = m.environ["GHAPP_CA_FILE"]
+	delete(m.environ, "GHAPP_CA_FILE")
+}
+
+// begun is a program that waits for a person, once it has opened a browser.
+func (m *machine) begun(argv ...string) *running {
+	m.t.Helper()
+	cmd, out := m.start(m.ofUser(), ".", argv...)
+	r := &running{m: m, cmd: cmd, out: out}
+	opened := make(chan string, 1)
+	go func() {
+		text, _ := os.ReadFile(filepath.Join(m.home, "opened")) // ends when the opener has
+		opened <- string(text)
+	}()
+	select {
+	case text := <-opened:
+		r.page = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(text), "1\n"), "/")
+	case <-time.After(patience):
+		m.t.Fatal("no browser was opened")
+	}
+	return r
+}
+
+// personOnGitHub has a browser that reaches github.com as the machine does.
+func (m *machine) personOnGitHub() *person {
+	m.t.Helper()
+	p := newPerson(m.t)
+	authority, err := os.ReadFile(m.environ["SSL_CERT_FILE"])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	through, err := url.Parse(m.environ["https_proxy"])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme == "https" {
+			return through, nil
+		}
+		return nil, nil
+	}}
+	return p
 }
