@@ -163,8 +163,9 @@ func ailments() map[string]ailment {
 				m.github.ServeHTTP(w, r)
 			}))
 		}, link: "token formats", state: warned, kind: "one of the formats of a token is refused", says: "cut long headers"},
-		"token not revoked": {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned, kind: "token not revoked", says: "2 of the doctor's own live on"},
-		"token known late":  {prepare: github("lag 1s")},
+		"token not revoked":    {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned, kind: "token not revoked", says: "2 of the doctor's own live on"},
+		"token known late":     {prepare: github("lag 1s")},
+		"token known too late": {prepare: github("lag 1h"), link: "git service", state: broken, kind: "token not yet known", says: "run the command again", exit: 5},
 		"rate limited": {prepare: func(m *machine) {
 			m.github.SetRateLimit(1)
 			m.must("repos", "acme")
@@ -311,7 +312,7 @@ func TestDoctorNamesWhatIsWrongAndNothingElse(t *testing.T) {
 			m.noSecretIn("the page", page.stdout+page.stderr)
 			m.noOneElsesSecretIn(page)
 			m.noNameIn(page)
-			if name != "rate limited" && name != "token not revoked" {
+			if !slices.Contains([]string{"rate limited", "token not revoked", "token known too late"}, name) {
 				m.noTokenLives(before)
 			}
 			if a.state == broken {

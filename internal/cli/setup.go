@@ -37,8 +37,9 @@ func (c *command) setup() *cobra.Command {
 		Use:   "setup",
 		Short: "Create a GitHub App in the browser, install it, and write the configuration",
 		Long: `Creates a GitHub App, as you confirm it in the browser, keeps its key beside the
-config file (or with --keyring in the keyring of this system), waits until you have installed it, writes the config file, and proves with
-a token and git ls-remote that it works. It asks for nothing else.
+config file (or, with --keyring, in the keyring of this system), waits until you have
+installed it, writes the config file, and proves with a token and git ls-remote that it
+works. It asks for nothing else.
 
 An App that was created and is not installed yet is gone on with: what has begun can be
 interrupted. For an App that exists elsewhere there is ghapp setup import.`,

@@ -27,6 +27,7 @@ type appChain struct {
 	info         *ghapp.Info
 	installation *ghapp.Installation
 	lent         []lent
+	unknown      bool // GitHub's git service does not know the token yet
 }
 
 // requestWait bounds the waiting between the attempts at one request: a limit is told

@@ -106,6 +106,7 @@ func (a *appChain) checkGitService(ctx context.Context) Finding {
 	var attempts atomic.Int32
 	begun := time.Now()
 	if err := a.answerer(&attempts).Trial(ctx, token, a.repository); err != nil {
+		a.unknown = errors.Is(err, ghapp.ErrTokenUnknown)
 		return broken(err, "%s does not take the token for %s", a.app.Origin(), a.repository)
 	}
 	text := fmt.Sprintf("%s takes the token for %s", a.app.Origin(), a.repository)
@@ -206,6 +207,9 @@ func (a *appChain) checkRateLimit(ctx context.Context) Finding {
 		return broken(err, "there is no token any more")
 	}
 	budget, err := a.app.RateLimit(ctx, token)
+	if a.unknown && errors.Is(err, ghapp.ErrTokenRefused) {
+		return note("it cannot be read with a token that GitHub does not know yet")
+	}
 	if err != nil {
 		return broken(err, "it cannot be read")
 	}
@@ -231,7 +235,8 @@ func (a *appChain) end(ctx context.Context) {
 	var until time.Time
 	var why error
 	for _, l := range a.lent {
-		if err := l.app.Revoke(ctx, l.token); err != nil && !errors.Is(err, ghapp.ErrTokenRefused) {
+		// A token that is refused has ended, unless GitHub does not know it yet.
+		if err := l.app.Revoke(ctx, l.token); err != nil && (a.unknown || !errors.Is(err, ghapp.ErrTokenRefused)) {
 			left, why, until = left+1, err, l.token.ExpiresAt
 		}
 	}
@@ -239,8 +244,11 @@ func (a *appChain) end(ctx context.Context) {
 		return
 	}
 	found := warn(&diag.TroubleError{Trouble: diag.TokenLeft, Text: why.Error()}, "%d of the doctor's own live on until %s", left, until.Local().Format(time.TimeOnly))
-	if errors.Is(why, ghapp.ErrRateLimited) {
+	switch {
+	case errors.Is(why, ghapp.ErrRateLimited):
 		found = note("%s: the rate limit leaves no request to revoke them", found.Text)
+	case a.unknown:
+		found = note("%s: GitHub does not know them yet, and so does not revoke them", found.Text)
 	}
 	found.Link, found.About = "token", a.about
 	a.tell(found)
