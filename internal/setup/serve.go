@@ -21,9 +21,8 @@ const (
 
 const (
 	// holdFor is how long a page that waits is left without an answer, before it is
-	// told that nothing has happened: less than browsers wait, and long for a screen
-	// reader, which begins anew with each page.
-	holdFor = 2 * time.Minute
+	// told that nothing has happened.
+	holdFor = 20 * time.Second
 	// lingerFor is how long a browser has, in the end, to fetch the last page.
 	lingerFor = 5 * time.Second
 	// maxHeader bounds what a browser sends, in bytes.
