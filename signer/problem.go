@@ -70,7 +70,9 @@ const (
 	ErrPIN            Problem = "the PIN is missing, wrong or blocked"
 	ErrDenied         Problem = "access is denied"   // the credentials have expired, were revoked, or have no right to sign
 	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
-	ErrFailed         Problem = "signing failed"     // for another reason, which Err tells
+	ErrFailed         Problem = "signing failed"     // or whatever else was asked, for a reason that Err tells
+	ErrExists         Problem = "another key is there already"
+	ErrUnsupported    Problem = "its holder cannot do that"
 	ErrProtocol       Problem = "the answer cannot be understood"
 	ErrWrongSignature Problem = "the signature does not belong to the public key"
 	ErrChanged        Problem = "it is another key than before" // see [Signer].Public
@@ -209,6 +211,10 @@ func (e *KeyError) Cure() string {
 		return "confirm when the holder of the key asks"
 	case ErrFailed:
 		return "the reason above is all that the key's holder says"
+	case ErrExists:
+		return "nothing is overwritten: give the key another name, or remove what is there with the tools of its holder"
+	case ErrUnsupported:
+		return "put the key there with the tools of its holder, or have it kept elsewhere: docs/signer-protocol.md says where ghapp can put one"
 	case ErrProtocol, ErrWrongSignature:
 		return "the program or agent does not do what it is to do: docs/signer-protocol.md says what that is"
 	case ErrChanged:

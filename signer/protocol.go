@@ -17,10 +17,12 @@ const ProtocolVersion = 1
 const (
 	OperationPublicKey = "public-key"
 	OperationSign      = "sign"
+	OperationImport    = "import"
 )
 
 // Request is what a program of the exec protocol reads from standard input: one line
-// of JSON, and then the end. docs/signer-protocol.md describes it.
+// of JSON, and then the end. docs/signer-protocol.md describes it. The private key of
+// OperationImport is none of its fields: who logs a Request logs no key.
 type Request struct {
 	Version   int    `json:"version"`
 	Operation string `json:"operation"`
@@ -65,6 +67,8 @@ func Kinds() map[string]Problem {
 		"pin":         ErrPIN,
 		"denied":      ErrDenied,
 		"declined":    ErrDeclined,
+		"exists":      ErrExists,
+		"unsupported": ErrUnsupported,
 		"unavailable": ErrUnavailable,
 		"timeout":     ErrTimeout,
 		"failed":      ErrFailed,
@@ -80,6 +84,23 @@ type Holder interface {
 	Sign(ctx context.Context, key string, message, digest []byte) ([]byte, error)
 }
 
+// Importer is a [Holder] that takes keys in. One that is none answers OperationImport
+// with "unsupported".
+type Importer interface {
+	// Import puts a private key at the place that the key URI names, and returns the
+	// public key of what is there now, as PublicKey does. privateKey is the DER of a
+	// PrivateKeyInfo (PKCS #8, RFC 5208 section 5) with an RSA key, and is overwritten
+	// when Import has returned. What is at that place already stays as it is: the error
+	// is a [Failure] of the kind "exists".
+	Import(ctx context.Context, key string, privateKey []byte) (publicKey []byte, err error)
+}
+
+// question is a request as it is sent.
+type question struct {
+	Request
+	PrivateKey []byte `json:"private_key,omitempty"` // for OperationImport
+}
+
 // Answer reads one request from in, has h answer it before its time has run out, and
 // writes the response to out. The error is that of in or out: what h says is in the
 // response.
@@ -89,8 +110,10 @@ func Answer(ctx context.Context, in io.Reader, out io.Writer, h Holder) error {
 		return fmt.Errorf("read the request: %w", err)
 	}
 	response := Response{Version: ProtocolVersion}
-	var request Request
-	switch err := json.Unmarshal(text, &request); {
+	var request question
+	err = json.Unmarshal(text, &request)
+	clear(text)
+	switch {
 	case err != nil:
 		response.Error = &Failure{"failed", "the request is not JSON"}
 	case request.Version != ProtocolVersion:
@@ -105,7 +128,8 @@ func Answer(ctx context.Context, in io.Reader, out io.Writer, h Holder) error {
 	return err
 }
 
-func (r Request) answer(ctx context.Context, h Holder) Response {
+func (r question) answer(ctx context.Context, h Holder) Response {
+	defer clear(r.PrivateKey)
 	if r.Seconds > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.Seconds)*time.Second)
@@ -118,6 +142,16 @@ func (r Request) answer(ctx context.Context, h Holder) Response {
 		response.PublicKey, err = h.PublicKey(ctx, r.Key)
 	case OperationSign:
 		response.Signature, err = h.Sign(ctx, r.Key, r.Message, r.Digest)
+	case OperationImport:
+		importer, can := h.(Importer)
+		switch {
+		case !can:
+			err = &Failure{"unsupported", "this program takes no keys in"}
+		case len(r.PrivateKey) == 0:
+			err = &Failure{"failed", "the request has no private_key"}
+		default:
+			response.PublicKey, err = importer.Import(ctx, r.Key, r.PrivateKey)
+		}
 	default:
 		err = &Failure{"failed", "this program does not know the operation"}
 	}
