@@ -147,9 +147,12 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 	for _, problem := range Kinds() {
 		provoked[problem] = true // TestEveryKindOfFailureIsAProblem
 	}
+	for _, row := range importMistakes {
+		provoked[row.want] = true
+	}
 	provoked[ErrChanged] = true   // TestRememberedKeyThatIsAnotherByNow
 	provoked[ErrNoProgram] = true // TestProgramThatCannotBeStarted
-	provoked[ErrTaken] = true     // TestKeyringStoresOverNoOtherKey
+	provoked[ErrExists] = true    // TestKeyringStoresOverNoOtherKey
 	for _, p := range problems(t) {
 		if !provoked[p] {
 			t.Errorf("no test meets %q", p)

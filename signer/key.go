@@ -35,6 +35,7 @@ type Key struct {
 	public      *rsa.PublicKey
 	fingerprint string
 	sign        func(digest []byte) ([]byte, error)
+	private     func() *rsa.PrivateKey // for [Import]
 }
 
 func newKey(private *rsa.PrivateKey) (*Key, error) {
@@ -45,6 +46,7 @@ func newKey(private *rsa.PrivateKey) (*Key, error) {
 		sign: func(digest []byte) ([]byte, error) {
 			return rsa.SignPKCS1v15(nil, private, crypto.SHA256, digest)
 		},
+		private: func() *rsa.PrivateKey { return private },
 	}
 	// Parsing compares the numbers with each other, but not the private exponent of
 	// a key with more than two primes, as nobody's is. Package rsa checks each

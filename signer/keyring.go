@@ -3,6 +3,9 @@ package signer
 import (
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
@@ -29,19 +32,19 @@ func (o Options) openKeyring(ctx context.Context, uri string) (Signer, error) {
 }
 
 // StoreInKeyring puts a private key into the keyring of the system, under a key URI
-// keyring:NAME or keyring:SERVICE/NAME by which [Open] then finds it. pem is the text of
+// keyring:NAME or keyring:SERVICE/NAME by which [Open] then finds it. text is that of
 // a key, as [FromText] takes it; whoever holds the keyring gets it by a pipe. What was
 // stored is read again and compared.
 //
 // A key that is there already stays: where it is the same, there is nothing to do, and
-// for another one the error is [ErrTaken]. The error is a [*KeyError], or that of a
+// for another one the error is [ErrExists]. The error is a [*KeyError], or that of a
 // context that was cancelled.
-func StoreInKeyring(ctx context.Context, uri string, pem redact.Secret, o Options) error {
+func StoreInKeyring(ctx context.Context, uri string, text redact.Secret, o Options) error {
 	item, err := keyringItem(uri)
 	if err != nil {
 		return err
 	}
-	key, err := FromText("the text of the key", pem.Reveal())
+	key, err := FromText("the text of the key", text.Reveal())
 	if err != nil {
 		return err
 	}
@@ -50,14 +53,14 @@ func StoreInKeyring(ctx context.Context, uri string, pem redact.Secret, o Option
 	case err == nil && there.Fingerprint() == key.Fingerprint():
 		return nil
 	case err == nil:
-		return &KeyError{Problem: ErrTaken, Source: shown(uri), Err: errors.New(there.Fingerprint()), cure: item.takenCure()}
+		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New(there.Fingerprint()), cure: item.takenCure()}
 	case errors.Is(err, ErrNoKey):
 	case isOfText(err):
-		return &KeyError{Problem: ErrTaken, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), cure: item.takenCure()}
+		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), cure: item.takenCure()}
 	default:
 		return err
 	}
-	if err := o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, pem.Reveal()) }); err != nil {
+	if err := o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, text.Reveal()) }); err != nil {
 		return err
 	}
 	there, err = o.readKeyring(ctx, uri, item)
@@ -88,6 +91,15 @@ func CheckKeyring(ctx context.Context, o Options) error {
 		}),
 		o.asked(context.WithoutCancel(ctx), uri, "delete", func(ctx context.Context) error { return o.outOfKeyring(ctx, item) }),
 	)
+}
+
+// putInKeyring stores a key as PEM.
+func (o Options) putInKeyring(ctx context.Context, uri string, key *rsa.PrivateKey) error {
+	der := x509.MarshalPKCS1PrivateKey(key)
+	defer clear(der)
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
+	defer clear(text)
+	return StoreInKeyring(ctx, uri, redact.NewSecret(string(text)), o)
 }
 
 // item is where a key stands in a keyring.

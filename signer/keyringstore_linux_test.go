@@ -60,8 +60,8 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 	ours := redact.NewSecret(pemPKCS1(rsaKey()))
 	for there, want := range map[string]error{
 		pemPKCS1(rsaKey()):   nil, // the same: there is nothing to do
-		pemPKCS1(otherKey()): ErrTaken,
-		"canary, a password": ErrTaken,
+		pemPKCS1(otherKey()): ErrExists,
+		"canary, a password": ErrExists,
 	} {
 		if err := os.WriteFile(item, []byte(there), 0o600); err != nil {
 			t.Fatal(err)
@@ -167,7 +167,7 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 		t.Fatal(err)
 	}
 	proves(t, read, rsaKey())
-	if err := StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}); !errors.Is(err, ErrTaken) {
+	if err := StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}); !errors.Is(err, ErrExists) {
 		t.Errorf("error %v", err)
 	}
 	list, err := exec.CommandContext(t.Context(), "secret-tool", "search", "--all", "service", "ghapp").CombinedOutput()

@@ -7,9 +7,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"os"
@@ -51,6 +53,53 @@ func (h holder) Sign(ctx context.Context, _ string, message, _ []byte) ([]byte, 
 	return key.Sign(ctx, message)
 }
 
+// safe is a place for one key, a file, that is empty at first.
+type safe struct {
+	holder
+	part string
+}
+
+func (s safe) PublicKey(ctx context.Context, uri string) ([]byte, error) {
+	if _, err := os.Stat(s.path); err != nil {
+		return nil, &Failure{Kind: "not-found"}
+	}
+	return s.holder.PublicKey(ctx, uri)
+}
+
+func (s safe) Import(_ context.Context, _ string, der []byte) ([]byte, error) {
+	if kind, ok := strings.CutPrefix(s.part, "refuses "); ok {
+		return nil, &Failure{Kind: kind, Message: "no room"}
+	}
+	key, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.MarshalPKIXPublicKey(&key.(*rsa.PrivateKey).PublicKey)
+	if err != nil {
+		return nil, err
+	}
+	switch s.part {
+	case "tells another":
+		return holder{os.Getenv("GHAPP_TEST_OTHER")}.PublicKey(context.Background(), "")
+	case "loses":
+		return public, nil
+	case "swaps":
+		text, err := os.ReadFile(os.Getenv("GHAPP_TEST_OTHER"))
+		if err != nil {
+			return nil, err
+		}
+		return public, os.WriteFile(s.path, text, 0o600)
+	case "stalls":
+		time.Sleep(time.Hour)
+	case "blabs":
+		text := base64.StdEncoding.EncodeToString(der)
+		fmt.Fprintln(os.Stderr, "got "+text)
+		return nil, &Failure{"failed", "cannot use " + text}
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	return public, os.WriteFile(s.path, text, 0o600)
+}
+
 // play is what a program does.
 func play(part string) int {
 	input, err := io.ReadAll(os.Stdin)
@@ -80,6 +129,10 @@ func play(part string) int {
 			fmt.Printf(`{"version":1,"error":{"kind":%q}}`, kind)
 			return 0
 		}
+	}
+	if how, ok := strings.CutPrefix(part, "safe "); ok {
+		answer(safe{holder{os.Getenv("GHAPP_TEST_SAFE")}, how})
+		return 0
 	}
 	switch part {
 	case "session":

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -90,17 +91,19 @@ func Open(ctx context.Context, uri string, o Options) (Signer, error) {
 	case "exec":
 		return o.openProgram(ctx, uri)
 	default:
-		for _, known := range kmsSchemes {
-			if scheme == known {
-				return o.openKMS(ctx, uri)
-			}
+		if slices.Contains(kmsSchemes, scheme) {
+			return o.openProgram(ctx, uri)
 		}
-		e := &KeyError{Problem: ErrScheme}
-		if len(scheme) <= 20 { // what is longer may be anything
-			e.Source = "the key URI " + scheme + ":"
-		}
-		return nil, e
+		return nil, unknownScheme(scheme)
 	}
+}
+
+func unknownScheme(scheme string) *KeyError {
+	e := &KeyError{Problem: ErrScheme}
+	if len(scheme) <= 20 { // what is longer may be anything
+		e.Source = "the key URI " + scheme + ":"
+	}
+	return e
 }
 
 // openFile and its like return no *Key in a Signer where there is an error: such a

@@ -66,11 +66,11 @@ const (
 	ErrNoProgram      Problem = "the program that reaches it cannot be started"
 	ErrNoKey          Problem = "there is no such key"
 	ErrSeveralKeys    Problem = "several keys have that name"
-	ErrTaken          Problem = "another key has that name" // of one that is to be stored
 	ErrPIN            Problem = "the PIN is missing, wrong or blocked"
 	ErrDenied         Problem = "access is denied"   // the credentials have expired, were revoked, or have no right to sign
 	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
-	ErrFailed         Problem = "signing failed"     // or whatever else was asked, for a reason that Err tells
+	ErrFailed         Problem = "signing failed"     // for another reason, which Err tells
+	ErrNotTaken       Problem = "the key is not taken in"
 	ErrExists         Problem = "another key is there already"
 	ErrUnsupported    Problem = "its holder cannot do that"
 	ErrProtocol       Problem = "the answer cannot be understood"
@@ -201,8 +201,6 @@ func (e *KeyError) Cure() string {
 		return "check the key's name, and that its holder has been given the key"
 	case ErrSeveralKeys:
 		return "name the key by its fingerprint"
-	case ErrTaken:
-		return "take another name, or take the other key away first"
 	case ErrPIN:
 		return "check the PIN before the next attempt: a device blocks itself after a few wrong ones"
 	case ErrDenied:
@@ -211,6 +209,8 @@ func (e *KeyError) Cure() string {
 		return "confirm when the holder of the key asks"
 	case ErrFailed:
 		return "the reason above is all that the key's holder says"
+	case ErrNotTaken:
+		return "the reason above is all that its holder says, which may be older than ghapp, or have no room"
 	case ErrExists:
 		return "nothing is overwritten: give the key another name, or remove what is there with the tools of its holder"
 	case ErrUnsupported:

@@ -5,7 +5,8 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/sha256"
-	"encoding/json"
+	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -28,26 +29,11 @@ const KMSProgram = "ghapp-signer-kms"
 var kmsSchemes = []string{"awskms", "azurekms", "gcpkms", "cloudkms", "hashivault", "pkcs11", "tpmkms", "yubikey"}
 
 func (o Options) openProgram(ctx context.Context, uri string) (Signer, error) {
-	name, _, err := parts(uri)
+	p, err := o.program(uri)
 	if err != nil {
-		return nil, badURI(uri, err)
+		return nil, err
 	}
-	path, err := exec.LookPath(name)
-	if err != nil {
-		return nil, &KeyError{Problem: ErrNoProgram, Source: shown(uri), Err: cause(err)}
-	}
-	return o.openRemote(ctx, uri, o.program(path, uri))
-}
-
-func (o Options) openKMS(ctx context.Context, uri string) (Signer, error) {
-	path, err := findBeside(KMSProgram)
-	if err != nil {
-		return nil, &KeyError{
-			Problem: ErrNoProgram, Source: shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
-			cure: "go install github.com/ghapp-dev/ghapp/kms/cmd/" + KMSProgram + "@latest",
-		}
-	}
-	return o.openRemote(ctx, uri, o.program(path, uri))
+	return o.openRemote(ctx, uri, p)
 }
 
 // findBeside finds a program beside this one, or else on PATH.
@@ -82,13 +68,33 @@ type program struct {
 	secrets *scrub.Scrubber
 }
 
-func (o Options) program(path, uri string) *program {
+// program finds the program that a key URI asks for.
+func (o Options) program(uri string) (*program, error) {
 	_, secrets := splitSecrets(uri)
-	return &program{o, path, redact.NewSecret(uri), scrub.New(secrets...)}
+	p := &program{o, "", redact.NewSecret(uri), scrub.New(secrets...)}
+	if Scheme(uri) != "exec" {
+		path, err := findBeside(KMSProgram)
+		if err != nil {
+			return nil, &KeyError{
+				Problem: ErrNoProgram, Source: shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
+				cure: "go install github.com/ghapp-dev/ghapp/kms/cmd/" + KMSProgram + "@latest",
+			}
+		}
+		p.path = path
+		return p, nil
+	}
+	name, _, err := parts(uri)
+	if err != nil {
+		return nil, badURI(uri, err)
+	}
+	if p.path, err = exec.LookPath(name); err != nil {
+		return nil, &KeyError{Problem: ErrNoProgram, Source: shown(uri), Err: cause(err)}
+	}
+	return p, nil
 }
 
 func (p *program) public(ctx context.Context) (*rsa.PublicKey, error) {
-	der, err := p.call(ctx, Request{Operation: OperationPublicKey})
+	der, err := p.call(ctx, question{Request: Request{Operation: OperationPublicKey}})
 	if err != nil {
 		return nil, err
 	}
@@ -97,18 +103,40 @@ func (p *program) public(ctx context.Context) (*rsa.PublicKey, error) {
 
 func (p *program) sign(ctx context.Context, _ *rsa.PublicKey, message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
-	return p.call(ctx, Request{Operation: OperationSign, Algorithm: "RS256", Message: message, Digest: digest[:]})
+	return p.call(ctx, question{Request: Request{Operation: OperationSign, Algorithm: "RS256", Message: message, Digest: digest[:]}})
+}
+
+// put has the program take a key in. What it says of that is shown without the key.
+func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	defer clear(der)
+	_, secrets := splitSecrets(p.key.Reveal())
+	p.secrets = scrub.New(append(secrets, redact.NewSecret(base64.StdEncoding.EncodeToString(der)))...)
+	answer, err := p.call(ctx, question{Request{Operation: OperationImport}, der})
+	if err != nil {
+		return err
+	}
+	if public, err := publicKey(answer); err != nil {
+		return err
+	} else if !key.PublicKey.Equal(public) {
+		return &KeyError{Problem: ErrProtocol, Err: errors.New("the program tells of another key than the one that it was given")}
+	}
+	return nil
 }
 
 // call runs the program for one request.
-func (p *program) call(ctx context.Context, r Request) ([]byte, error) {
-	r.Version, r.Key, r.Seconds = ProtocolVersion, p.key.Reveal(), max(int(p.timeout()/time.Second), 1)
-	request, err := json.Marshal(r)
+func (p *program) call(ctx context.Context, q question) ([]byte, error) {
+	q.Version, q.Key, q.Seconds = ProtocolVersion, p.key.Reveal(), max(int(p.timeout()/time.Second), 1)
+	line, err := q.line()
 	if err != nil {
 		return nil, err
 	}
-	answer, err := p.run(ctx, append(request, '\n'), p.path)
-	value, problem := parseResponse(answer.output, r.Operation)
+	answer, err := p.run(ctx, line, p.path)
+	clear(line)
+	value, problem := parseResponse(answer.output, q.Operation)
 	garbled := errors.Is(problem, ErrProtocol)
 	switch e, _ := errors.AsType[*KeyError](problem); {
 	case ctx.Err() != nil:

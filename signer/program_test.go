@@ -34,6 +34,7 @@ func playing(t testing.TB, part string) Options {
 		"GHAPP_TEST_KEY=" + write(t, "app.pem", pemPKCS1(rsaKey()), 0o600),
 		"GHAPP_TEST_OTHER=" + write(t, "other.pem", pemPKCS1(otherKey()), 0o600),
 		"GHAPP_TEST_LOG=" + filepath.Join(t.TempDir(), "log"),
+		"GHAPP_TEST_SAFE=" + filepath.Join(t.TempDir(), "safe"),
 	}}
 }
 

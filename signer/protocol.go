@@ -3,6 +3,7 @@ package signer
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -99,6 +100,20 @@ type Importer interface {
 type question struct {
 	Request
 	PrivateKey []byte `json:"private_key,omitempty"` // for OperationImport
+}
+
+// line is what goes to the program. It is the only copy of the private key that is made:
+// the encoder of JSON would keep another one for later.
+func (q question) line() ([]byte, error) {
+	text, err := json.Marshal(q.Request)
+	if err != nil || len(q.PrivateKey) == 0 {
+		return append(text, '\n'), err
+	}
+	const name = `,"private_key":"`
+	line := make([]byte, 0, len(text)+len(name)+base64.StdEncoding.EncodedLen(len(q.PrivateKey))+len("\"}\n"))
+	line = append(append(line, text[:len(text)-1]...), name...)
+	line = base64.StdEncoding.AppendEncode(line, q.PrivateKey)
+	return append(line, "\"}\n"...), nil
 }
 
 // Answer reads one request from in, has h answer it before its time has run out, and

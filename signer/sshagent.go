@@ -20,15 +20,22 @@ import (
 )
 
 // Of the protocol of ssh-agents (draft-ietf-sshm-ssh-agent sections 3 and 6) this is
-// the part that signing needs: the list of keys and the signature. An agent that signs
+// the part that signing needs, the list of keys and the signature, and the one that adds
+// a key. An agent that signs
 // with rsa-sha2-256 (RFC 8332 section 3) makes an RSASSA-PKCS1-v1_5 signature with
 // SHA-256 of the bytes it is given, which of a JWT's signing input is RS256.
 const (
 	agentFailure           = 5
+	agentSuccess           = 6
 	agentRequestIdentities = 11
 	agentIdentitiesAnswer  = 12
 	agentSignRequest       = 13
 	agentSignResponse      = 14
+	agentAddIdentity       = 17
+	agentAddConstrained    = 25
+
+	agentConstrainLifetime = 1
+	agentConstrainConfirm  = 2
 
 	agentRSASHA256 = 2 // a flag of agentSignRequest
 
@@ -48,6 +55,14 @@ type sshAgent struct {
 }
 
 func (o Options) openAgent(ctx context.Context, uri string) (Signer, error) {
+	a, err := o.agent(uri)
+	if err != nil {
+		return nil, err
+	}
+	return o.openRemote(ctx, uri, a)
+}
+
+func (o Options) agent(uri string) (*sshAgent, error) {
 	name, attributes, err := parts(uri)
 	if err != nil {
 		return nil, badURI(uri, err)
@@ -58,7 +73,7 @@ func (o Options) openAgent(ctx context.Context, uri string) (Signer, error) {
 	} else if !filepath.IsAbs(socket) {
 		return nil, badURI(uri, errors.New("the path of the socket is not absolute"))
 	}
-	return o.openRemote(ctx, uri, &sshAgent{socket, name})
+	return &sshAgent{socket, name}, nil
 }
 
 func (a *sshAgent) public(ctx context.Context) (*rsa.PublicKey, error) {
@@ -87,6 +102,56 @@ func (a *sshAgent) sign(ctx context.Context, public *rsa.PublicKey, message []by
 		return nil, &KeyError{Problem: ErrProtocol, Err: err}
 	}
 	return signature, nil
+}
+
+// put gives the agent a key, with the agent's name for it as the comment, and with
+// constraints (draft-ietf-sshm-ssh-agent section 3.2.7).
+func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []byte) error {
+	if len(key.Primes) != 2 {
+		return &KeyError{Problem: ErrUnsupported, Err: errors.New("a key of more than two primes cannot be told to an agent")}
+	}
+	blob := sshRSA(&key.PublicKey)
+	comment := a.name
+	if strings.HasPrefix(comment, "SHA256:") {
+		if comment != sshFingerprint(blob) && comment != Fingerprint(&key.PublicKey) {
+			return &KeyError{Problem: ErrURI, Err: errors.New("it is the fingerprint of another key"), cure: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
+		}
+		comment = "GitHub App"
+	}
+	keys, err := a.list(ctx)
+	if err != nil {
+		return err
+	}
+	for _, held := range keys {
+		if bytes.Equal(held.blob, blob) { // under another name: its comment would be replaced
+			return &KeyError{
+				Problem: ErrExists, Err: fmt.Errorf("the agent has this very key with the comment %q", held.comment),
+				cure: "name the key by its fingerprint, ssh-agent:" + Fingerprint(&key.PublicKey) + ", or take it out first: ssh-add -d",
+			}
+		}
+	}
+	request := make([]byte, 0, maxAgentFrame/16) // it does not grow, which would leave copies
+	request = append(request, agentAddIdentity)
+	if len(constraints) > 0 {
+		request[0] = agentAddConstrained
+	}
+	request = appendString(request, []byte("ssh-rsa"))
+	for _, n := range []*big.Int{key.N, big.NewInt(int64(key.E)), key.D, key.Precomputed.Qinv, key.Primes[0], key.Primes[1]} {
+		request = appendMPInt(request, n)
+	}
+	request = append(appendString(request, []byte(comment)), constraints...)
+	defer clear(request)
+	answer, err := a.ask(ctx, request)
+	switch {
+	case err != nil:
+		return err
+	case answer[0] != agentSuccess:
+		return &KeyError{
+			Problem: ErrDeclined, Err: errors.New("the agent gives no reason"),
+			cure: "unlock the agent, ssh-add -X; one that asks for a passphrase (gpg-agent) needs its window; and not every agent knows --confirm and --lifetime",
+		}
+	}
+	return nil
 }
 
 // whyNot tells a key that is gone from one that the agent does not sign with: its
@@ -137,9 +202,7 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 	var other Problem
 	for _, key := range keys {
 		public, kind := parseSSHKey(key.blob)
-		sum := sha256.Sum256(key.blob)
-		ssh := "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
-		if name != key.comment && name != ssh && (public == nil || name != Fingerprint(public)) {
+		if name != key.comment && name != sshFingerprint(key.blob) && (public == nil || name != Fingerprint(public)) {
 			continue
 		}
 		switch {
@@ -160,6 +223,12 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 		return nil, &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has no keys, or is locked"), cure: agentCure}
 	}
 	return nil, &KeyError{Problem: ErrNoKey, Err: fmt.Errorf("none of the agent's %d keys has this fingerprint or comment", len(keys)), cure: agentCure}
+}
+
+// sshFingerprint is that of ssh-add -l.
+func sshFingerprint(blob []byte) string {
+	sum := sha256.Sum256(blob)
+	return "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:])
 }
 
 // ask sends one message and returns the answer, which has one byte at least.
@@ -184,8 +253,11 @@ func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	frame := binary.BigEndian.AppendUint32(nil, uint32(len(message)))
-	if _, err := conn.Write(append(frame, message...)); err != nil {
+	frame := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(message)), uint32(len(message)))
+	frame = append(frame, message...)
+	_, err = conn.Write(frame)
+	clear(frame)
+	if err != nil {
 		return nil, unreachable(err)
 	}
 	answer, err := readAgentFrame(conn)

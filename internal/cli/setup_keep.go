@@ -87,7 +87,7 @@ func (k *keyring) ready(ctx context.Context) error {
 func (k *keyring) keep(ctx context.Context, name string, pem ghapp.Secret) (string, error) {
 	uri := "keyring:" + name
 	err := signer.StoreInKeyring(ctx, uri, pem, k.options)
-	if errors.Is(err, signer.ErrTaken) {
+	if errors.Is(err, signer.ErrExists) {
 		return "", errTaken
 	}
 	return uri, err

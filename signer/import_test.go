@@ -1,0 +1,231 @@
+//go:build unix
+
+package signer
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+func keyFrom(t testing.TB, text string) *Key {
+	t.Helper()
+	key, err := FromText("the test", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
+	t.Parallel()
+	o := ImportOptions{Options: playing(t, "safe")}
+	o.Environ[0] = role + "=safe works"
+	m := new(memory)
+	o.Memory = m
+	key := keyFrom(t, pemPKCS1(rsaKey()))
+	for attempt, want := range []string{"public-key import public-key sign", "public-key sign"} {
+		held, put, err := Import(t.Context(), key, programURI(), o)
+		if err != nil || put != (attempt == 0) {
+			t.Fatalf("%v, %v", put, err)
+		}
+		if got := asked(t, o.Options); got != want {
+			t.Errorf("the program was asked for %s, want %s", got, want)
+		}
+		proves(t, held, rsaKey())
+		asked(t, o.Options)
+	}
+	if len(m.entries) > 0 {
+		t.Error("what was remembered is believed")
+	}
+	// Another key does not take its place.
+	before, err := os.ReadFile(o.variable("GHAPP_TEST_SAFE"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, put, err := Import(t.Context(), keyFrom(t, pemPKCS1(otherKey())), programURI(), o)
+	if put || !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), key.Fingerprint()) {
+		t.Errorf("%v, %v", put, err)
+	}
+	if after, err := os.ReadFile(o.variable("GHAPP_TEST_SAFE")); err != nil || !bytes.Equal(before, after) {
+		t.Error("the key that was there is gone")
+	}
+	if got := asked(t, o.Options); got != "public-key" {
+		t.Errorf("the program was asked for %s", got)
+	}
+}
+
+// importMistakes are safes that do not keep a key, and what is said of them.
+var importMistakes = []struct {
+	part string
+	want Problem
+	put  bool // something may be there
+	says string
+}{
+	{"safe refuses unsupported", ErrUnsupported, false, "no room"},
+	{"safe refuses exists", ErrExists, false, "no room"},
+	{"safe refuses denied", ErrDenied, false, "no room"},
+	{"safe refuses declined", ErrNotTaken, false, "no room"},
+	{"safe refuses failed", ErrNotTaken, true, "no room"},
+	{"safe refuses unavailable", ErrUnavailable, true, "no room"},
+	{"safe tells another", ErrProtocol, true, "the program tells of another key than the one that it was given"},
+	{"safe loses", ErrNoKey, true, ""},
+	{"safe swaps", ErrWrongSignature, true, ""},
+	{"safe stalls", ErrTimeout, true, "waited for 2s"},
+	{"fail pin", ErrPIN, false, ""},
+	{"silent", ErrProtocol, false, "the program said nothing"},
+}
+
+func TestImportThatFailsSaysWhetherSomethingIsLeft(t *testing.T) {
+	t.Parallel()
+	for _, test := range importMistakes {
+		t.Run(test.part, func(t *testing.T) {
+			t.Parallel()
+			o := ImportOptions{Options: playing(t, test.part)}
+			if test.want == ErrTimeout {
+				o.Timeout = 2 * time.Second
+			}
+			held, put, err := Import(t.Context(), keyFrom(t, pemPKCS1(rsaKey())), programURI(), o)
+			if held != nil || put != test.put || !errors.Is(err, test.want) {
+				t.Fatalf("%v, %v, %v", held, put, err)
+			}
+			e, ok := errors.AsType[*KeyError](err)
+			if !ok || e.Cure() == "" || !strings.HasSuffix(err.Error(), test.says) || strings.Contains(err.Error()+e.Cure(), "canary") {
+				t.Errorf("%v, %s", err, e.Cure())
+			}
+		})
+	}
+}
+
+// A program that repeats what it was given is not believed to know better.
+func TestKeyThatAProgramRepeatsIsNotShown(t *testing.T) {
+	t.Parallel()
+	o := ImportOptions{Options: playing(t, "safe blabs")}
+	var notices []string
+	o.Notice = func(line string) { notices = append(notices, line) }
+	_, _, err := Import(t.Context(), keyFrom(t, pemPKCS1(rsaKey())), programURI(), o)
+	der, marshalled := x509.MarshalPKCS8PrivateKey(rsaKey())
+	if marshalled != nil {
+		t.Fatal(marshalled)
+	}
+	middle := base64.StdEncoding.EncodeToString(der)[600:640]
+	told := fmt.Sprint(notices, err)
+	if !errors.Is(err, ErrNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) || strings.Contains(told, "MII") {
+		t.Errorf("it is told: %s", told)
+	}
+}
+
+func TestImportIsRefusedWhereNoKeyCanBePut(t *testing.T) {
+	t.Parallel()
+	key := keyFrom(t, pemPKCS1(rsaKey()))
+	o := ImportOptions{Options: Options{Environ: []string{"A_KEY="}}}
+	for uri, want := range map[string]Problem{
+		"app.pem": ErrUnsupported, "file:/app.pem": ErrUnsupported, "env:A_KEY": ErrUnsupported, "kms:canary": ErrScheme,
+		"keyring:": ErrURI, "ssh-agent:": ErrURI, "ssh-agent:app": ErrNoAgent, "exec:/nowhere/to/be/found": ErrNoProgram,
+	} {
+		if _, put, err := Import(t.Context(), key, uri, o); put || !errors.Is(err, want) {
+			t.Errorf("%s: %v, %v", uri, put, err)
+		}
+	}
+	o.Confirm = true
+	if _, _, err := Import(t.Context(), key, "keyring:app", o); !errors.Is(err, ErrUnsupported) {
+		t.Error(err)
+	}
+	o.Confirm, o.Lifetime = false, time.Millisecond
+	if _, _, err := Import(t.Context(), key, "ssh-agent:app?socket=/a", o); !errors.Is(err, ErrURI) {
+		t.Error(err)
+	}
+	if _, _, err := Import(t.Context(), new(Key), "ssh-agent:app?socket=/a", ImportOptions{}); !errors.Is(err, ErrEmpty) {
+		t.Error(err)
+	}
+}
+
+// An agent is told the numbers in the order of its protocol, and the constraints.
+func TestAgentIsGivenTheKey(t *testing.T) {
+	t.Parallel()
+	var added []byte
+	socket := fakeAgent(t, func(message []byte) []byte {
+		switch message[0] {
+		case agentAddIdentity, agentAddConstrained:
+			added = bytes.Clone(message)
+			return framed(agentSuccess)
+		case agentSignRequest:
+			return signed(t, rsaKey(), message)
+		}
+		if added == nil {
+			return identities()
+		}
+		return identities(agentKey{sshRSA(&rsaKey().PublicKey), "my app"})
+	})
+	key := keyFrom(t, pemPKCS1(rsaKey()))
+	for _, test := range []struct {
+		uri  string
+		o    ImportOptions
+		kind byte
+		tail []byte
+	}{
+		{"ssh-agent:my%20app", ImportOptions{}, agentAddIdentity, nil},
+		{"ssh-agent:my%20app", ImportOptions{Confirm: true, Lifetime: 90 * time.Second}, agentAddConstrained, []byte{agentConstrainLifetime, 0, 0, 0, 90, agentConstrainConfirm}},
+	} {
+		added = nil
+		test.o.Environ = []string{"SSH_AUTH_SOCK=" + socket}
+		held, put, err := Import(t.Context(), key, test.uri, test.o)
+		if err != nil || !put {
+			t.Fatalf("%v, %v", put, err)
+		}
+		proves(t, held, rsaKey())
+		kind, rest, _ := cutString(added[1:])
+		if added[0] != test.kind || string(kind) != "ssh-rsa" {
+			t.Errorf("message %d of a %s", added[0], kind)
+		}
+		k := rsaKey()
+		qinv := new(big.Int).ModInverse(k.Primes[1], k.Primes[0])
+		for i, want := range []*big.Int{k.N, big.NewInt(int64(k.E)), k.D, qinv, k.Primes[0], k.Primes[1]} {
+			var number []byte
+			number, rest, _ = cutString(rest)
+			if new(big.Int).SetBytes(number).Cmp(want) != 0 {
+				t.Errorf("number %d is another", i)
+			}
+		}
+		comment, rest, ok := cutString(rest)
+		if !ok || string(comment) != "my app" || !bytes.Equal(rest, test.tail) {
+			t.Errorf("comment %q, constraints % x", comment, rest)
+		}
+	}
+}
+
+func TestAgentThatTakesNoKey(t *testing.T) {
+	t.Parallel()
+	ours := sshRSA(&rsaKey().PublicKey)
+	list := identities()
+	refusing := fakeAgent(t, func(message []byte) []byte {
+		if message[0] == agentRequestIdentities {
+			return list
+		}
+		return framed(agentFailure)
+	})
+	key := keyFrom(t, pemPKCS1(rsaKey()))
+	add := func(socket, name string) (bool, error) {
+		_, put, err := Import(context.Background(), key, "ssh-agent:"+name, ImportOptions{Options: Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}}})
+		return put, err
+	}
+	if put, err := add(refusing, "app"); put || !errors.Is(err, ErrNotTaken) {
+		t.Errorf("%v, %v", put, err)
+	}
+	if put, err := add(refusing, Fingerprint(&otherKey().PublicKey)); put || !errors.Is(err, ErrURI) {
+		t.Errorf("%v, %v", put, err)
+	}
+	// Its comment is not replaced: somebody may name it by that.
+	list = identities(agentKey{ours, "mine"})
+	if put, err := add(refusing, "app"); put || !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), `"mine"`) {
+		t.Errorf("%v, %v", put, err)
+	}
+}
