@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -160,6 +161,32 @@ func (c *command) log() *slog.Logger {
 func (c *command) progress(format string, args ...any) {
 	if !c.quiet {
 		fmt.Fprintf(c.Stderr, format+"\n", args...)
+	}
+}
+
+// typed reads a line that a person types, without the blanks around it. Where there is
+// none the error is [io.EOF], and with the end of ctx it is that of ctx.
+func (c *command) typed(ctx context.Context) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	answers := make(chan answer, 1)
+	go func() { // which a signal leaves behind: a terminal is read until a line comes
+		line, err := bufio.NewReader(io.LimitReader(c.Stdin, 1<<12)).ReadString('\n')
+		answers <- answer{strings.TrimSpace(line), err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	case a := <-answers:
+		switch {
+		case a.err != nil && a.err != io.EOF:
+			return "", a.err
+		case a.line == "":
+			return "", io.EOF
+		}
+		return a.line, nil
 	}
 }
 

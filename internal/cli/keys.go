@@ -32,11 +32,11 @@ func (k *keyFlag) Type() string { return "string" }
 func (c *command) keys() *cobra.Command {
 	keys := &cobra.Command{
 		Use:   "keys",
-		Short: "Look at the App's private key",
+		Short: "Look at the App's private key, move it, replace it",
 		Args:  usage(cobra.NoArgs),
 		RunE:  help,
 	}
-	keys.AddCommand(c.keysFingerprint(), c.keysCheck(), c.keysRotate())
+	keys.AddCommand(c.keysFingerprint(), c.keysCheck(), c.keysImport(), c.keysRotate())
 	return keys
 }
 
@@ -117,22 +117,15 @@ func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
 // believed: whoever holds it is asked.
 func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, error) {
 	if len(args) == 1 {
-		if signer.HasSecret(args[0]) {
-			return nil, &diag.SettingError{
-				Err:  errors.New("the key URI has a PIN or a password in it, and others can read a command line"),
-				Hint: "give it in GHAPP_KEY, without KEY here",
-			}
+		key, err := c.namedKey(args[0])
+		if err != nil {
+			return nil, err
 		}
 		var settings config.AppSettings
 		if loaded, err := c.load(); err == nil { // else the key is all that is needed
 			settings, _ = loaded.App(config.Selector{HostOnly: true})
 		}
-		home, _ := c.lookup("HOME")
-		key, err := config.CompleteKey(args[0], "", home)
-		if err != nil {
-			return nil, &diag.SettingError{Err: fmt.Errorf("read the key's name: %w", err)}
-		}
-		return c.openKey(ctx, config.Value{Text: key}, settings, nil)
+		return c.openKey(ctx, key, settings, nil)
 	}
 	loaded, err := c.load()
 	if err != nil {
@@ -143,4 +136,20 @@ func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, erro
 		return nil, err
 	}
 	return c.key(ctx, settings, nil)
+}
+
+// namedKey is a key that was named on the command line, good for every directory.
+func (c *command) namedKey(name string) (config.Value, error) {
+	if signer.HasSecret(name) {
+		return config.Value{}, &diag.SettingError{
+			Err:  errors.New("the key URI has a PIN or a password in it, and others can read a command line"),
+			Hint: "say in it where that is (pin-source=file:/path in a pkcs11: URI); a key in use can be given in GHAPP_KEY",
+		}
+	}
+	home, _ := c.lookup("HOME")
+	key, err := config.CompleteKey(name, "", home)
+	if err != nil {
+		return config.Value{}, &diag.SettingError{Err: fmt.Errorf("read the key's name: %w", err)}
+	}
+	return absoluteKey(config.Value{Text: key, Source: config.Source{Kind: config.FromFlag, Name: "KEY"}}), nil
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,7 +31,7 @@ standard input; where a rotation is under way, it says how far that is.
 
 --finish takes the key before out of the config file, once GitHub takes the new one, and
 names what is left to be deleted on GitHub. --shred overwrites and removes its file too;
-else that stays.`,
+else that stays. ` + "`ghapp keys import --help`" + ` says what overwriting cannot do.`,
 		Example: `  ghapp keys rotate ~/Downloads/acme.private-key.pem
   ghapp keys rotate
   ghapp keys rotate --finish`,
@@ -45,7 +43,7 @@ else that stays.`,
 			case shred && !finish:
 				return &diag.UsageError{Err: errors.New("--shred goes with --finish: until then the key before is needed")}
 			}
-			r, err := c.openRotation()
+			r, err := c.openRotation("leave that out to rotate the key of an App in the config file; where the key stays elsewhere, give two there: --key NEW --key OLD")
 			if err != nil {
 				return err
 			}
@@ -70,7 +68,8 @@ type rotation struct {
 	settings config.AppSettings
 }
 
-func (c *command) openRotation() (*rotation, error) {
+// openRotation finds the App. hint is for one whose key is not in the config file.
+func (c *command) openRotation(hint string) (*rotation, error) {
 	loaded, err := c.load()
 	if err != nil {
 		return nil, err
@@ -86,7 +85,7 @@ func (c *command) openRotation() (*rotation, error) {
 	if settings.Name == "" || from.Kind != config.FromFile {
 		return nil, &diag.SettingError{
 			Err:  fmt.Errorf("the key in use is not of the config file: it comes from %s", from),
-			Hint: "leave that out to rotate the key of an App in the config file; where the key stays elsewhere, give two there: --key NEW --key OLD",
+			Hint: hint,
 		}
 	}
 	path, _ := loaded.Path()
@@ -140,7 +139,11 @@ func (r *rotation) begin(ctx context.Context, args []string) error {
 	if _, err := r.keyOf(ctx, []string{name}); err != nil {
 		return err
 	}
-	newest, err := r.try(ctx, r.given(name))
+	given, err := r.namedKey(name)
+	if err != nil {
+		return err
+	}
+	newest, err := r.try(ctx, given)
 	switch {
 	case err != nil:
 		return err
@@ -251,7 +254,10 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 	}
 	file := signer.FilePath(previous.Text)
 	if shred {
-		if err := r.mayShred(file); err != nil {
+		if file == "" {
+			return &diag.UsageError{Err: errors.New("--shred: the key before is in no file")}
+		}
+		if err := mayShred(file, r.othersThan(previous)); err != nil {
 			return err
 		}
 	}
@@ -280,7 +286,7 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 	r.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, newest.settingsPages())
 	switch {
 	case shred:
-		r.progress("Its file %s was overwritten and removed.", file)
+		r.progress("Its file %s was overwritten and removed. %s", file, shredLimits)
 	case file != "":
 		r.progress("Its file is still there: %s", file)
 	}
@@ -300,7 +306,7 @@ func (r *rotation) edit(change func(*config.Draft) error) error {
 			return err
 		}
 		if now.Name != r.settings.Name || now.Key.Reveal() != r.settings.Key.Reveal() || now.PreviousKey.Reveal() != r.settings.PreviousKey.Reveal() {
-			return &diag.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.settings.Name, r.place.path), Hint: "run ghapp keys rotate again"}
+			return &diag.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.settings.Name, r.place.path), Hint: "run the command again"}
 		}
 		return change(d)
 	})
@@ -317,37 +323,14 @@ func (r *rotation) ask(ctx context.Context, old *triedKey) (string, error) {
 		return "", none
 	}
 	r.tell("Generate a private key %s\n\nPath of the file that was downloaded:", where)
-	type answer struct {
-		line string
-		err  error
+	line, err := r.typed(ctx)
+	switch {
+	case err == io.EOF:
+		return "", none
+	case err != nil:
+		return "", fmt.Errorf("read the path of the new key: %w", err)
 	}
-	answers := make(chan answer, 1)
-	go func() { // which a signal leaves behind: a terminal is read until a line comes
-		line, err := bufio.NewReader(io.LimitReader(r.Stdin, 1<<12)).ReadString('\n')
-		answers <- answer{line, err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case a := <-answers:
-		if a.err != nil && a.err != io.EOF {
-			return "", fmt.Errorf("read the path of the new key: %w", a.err)
-		}
-		if a.line = strings.TrimSpace(a.line); a.line == "" {
-			return "", none
-		}
-		return a.line, nil
-	}
-}
-
-// given is a key as it was named on the command line, good for every directory.
-func (r *rotation) given(name string) config.Value {
-	home, _ := r.lookup("HOME")
-	key, err := config.CompleteKey(name, "", home)
-	if err != nil {
-		key = name // it was refused before
-	}
-	return absoluteKey(config.Value{Text: key, Source: config.Source{Kind: config.FromFlag, Name: "NEW"}})
+	return line, nil
 }
 
 // keepNew returns what the config file is to say for a new key, and the path of the copy
@@ -401,59 +384,6 @@ func (p *place) written(key config.Value) string {
 		return filepath.Base(path)
 	}
 	return key.Reveal()
-}
-
-// mayShred refuses what is no file of this one key's own.
-func (r *rotation) mayShred(path string) error {
-	if path == "" {
-		return &diag.UsageError{Err: errors.New("--shred: the key before is in no file")}
-	}
-	info, err := os.Lstat(path)
-	if err != nil {
-		return &diag.SettingError{Err: fmt.Errorf("--shred: %w", err), Hint: "leave --shred out"}
-	}
-	if !info.Mode().IsRegular() {
-		return &diag.SettingError{Err: fmt.Errorf("--shred: %s is no regular file", path), Hint: "leave --shred out, and remove by hand what it leads to"}
-	}
-	for _, app := range r.place.apps {
-		keys := []config.Value{app.Key, app.PreviousKey}
-		if app.Name == r.settings.Name {
-			keys = keys[:1]
-		}
-		for _, key := range keys {
-			if other, err := os.Stat(signer.FilePath(key.Text)); err == nil && os.SameFile(info, other) {
-				return &diag.SettingError{Err: fmt.Errorf("--shred: %s is the key of %s too", path, app.Name), Hint: "leave --shred out"}
-			}
-		}
-	}
-	return nil
-}
-
-// shredFile overwrites a file before it is removed, so that its blocks hold no key where
-// the file system writes in place.
-func shredFile(path string) (err error) {
-	named, err := os.Lstat(path)
-	if err != nil {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	info, err := file.Stat()
-	if err == nil && !os.SameFile(named, info) {
-		err = errors.New("it is another file now")
-	}
-	if err == nil {
-		_, err = file.Write(make([]byte, info.Size()))
-	}
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Remove(path)
 }
 
 // settingsPages are where an App's settings may be: GitHub's answer names the App's
