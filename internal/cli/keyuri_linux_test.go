@@ -76,11 +76,17 @@ func (m *machine) environList() []string {
 // sshAgent starts OpenSSH's agent and gives it the key through a pipe.
 func (m *machine) sshAgent() {
 	m.t.Helper()
+	m.emptyAgent()
+	m.ran(string(m.keyPEM), "ssh-add", "-q", "-")
+}
+
+// emptyAgent starts OpenSSH's agent.
+func (m *machine) emptyAgent() {
+	m.t.Helper()
 	socket := filepath.Join(m.root, "agent")
 	m.background("ssh-agent", "-D", "-a", socket)
 	m.environ["SSH_AUTH_SOCK"] = socket
 	m.awaitSocket(socket)
-	m.ran(string(m.keyPEM), "ssh-add", "-q", "-")
 }
 
 func (m *machine) awaitSocket(path string) {
@@ -98,25 +104,36 @@ func (m *machine) awaitSocket(path string) {
 // gpgAgent starts GnuPG's agent with a key of its own, which becomes the App's.
 func (m *machine) gpgAgent() {
 	m.t.Helper()
-	home := filepath.Join(m.t.TempDir(), "gnupg") // its files are GnuPG's affair
-	if err := os.Mkdir(home, 0o700); err != nil {
-		m.t.Fatal(err)
-	}
-	m.environ["GNUPGHOME"] = home
-	m.write(filepath.Join(home, "gpg-agent.conf"), "enable-ssh-support\n")
-	m.t.Cleanup(func() {
-		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "gpg-agent").Run()
-	})
+	m.emptyGPGAgent()
 	m.ran("", "gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-gen-key", "App <app@example.com>", "rsa2048", "auth", "never")
 	grip := regexp.MustCompile(`(?m)^grp:+([0-9A-F]{40}):`).FindStringSubmatch(m.ran("", "gpg", "--batch", "--with-colons", "--with-keygrip", "-K"))
 	if grip == nil {
 		m.t.Fatal("gpg tells no keygrip")
 	}
-	m.write(filepath.Join(home, "sshcontrol"), grip[1]+"\n")
-	m.environ["SSH_AUTH_SOCK"] = strings.TrimSpace(m.ran("", "gpgconf", "--list-dirs", "agent-ssh-socket"))
-	m.ran("", "gpgconf", "--launch", "gpg-agent")
-	m.awaitSocket(m.environ["SSH_AUTH_SOCK"])
+	m.write(filepath.Join(m.environ["GNUPGHOME"], "sshcontrol"), grip[1]+"\n")
 	m.app.AddKey(publicOf(m.t, m.ran("", "ssh-add", "-L")))
+}
+
+// emptyGPGAgent starts GnuPG's agent. Whoever it asks for a passphrase has one.
+func (m *machine) emptyGPGAgent() {
+	m.t.Helper()
+	home := filepath.Join(m.t.TempDir(), "gnupg") // its files are GnuPG's affair
+	if err := os.Mkdir(home, 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	m.environ["GNUPGHOME"] = home
+	pinentry := filepath.Join(home, "pinentry")
+	m.write(pinentry, "#!/bin/sh\necho OK\nwhile read -r command _; do [ \"$command\" != GETPIN ] || echo D passphrase; echo OK; done\n")
+	if err := os.Chmod(pinentry, 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	m.write(filepath.Join(home, "gpg-agent.conf"), "enable-ssh-support\npinentry-program "+pinentry+"\n")
+	m.t.Cleanup(func() {
+		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "gpg-agent").Run()
+	})
+	m.ran("", "gpgconf", "--launch", "gpg-agent")
+	m.environ["SSH_AUTH_SOCK"] = strings.TrimSpace(m.ran("", "gpgconf", "--list-dirs", "agent-ssh-socket"))
+	m.awaitSocket(m.environ["SSH_AUTH_SOCK"])
 }
 
 // publicOf reads a line of an authorized_keys file (RFC 4253 section 6.6).
@@ -141,7 +158,7 @@ func publicOf(t *testing.T, line string) *rsa.PublicKey {
 	return &rsa.PublicKey{E: int(exponent.Int64()), N: new(big.Int).SetBytes(next())}
 }
 
-// keyring starts a session bus with GNOME's keyring, unlocked, and stores the key.
+// keyring starts a keyring and stores the key in it.
 func (m *machine) keyring() {
 	m.t.Helper()
 	m.emptyKeyring()

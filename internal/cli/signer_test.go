@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -102,11 +103,27 @@ func (p signerRole) PublicKey(_ context.Context, uri string) ([]byte, error) {
 		}
 		return x509.MarshalPKIXPublicKey(&key.PublicKey)
 	}
+	if _, err := os.Stat(os.Getenv(signerKey)); err != nil {
+		return nil, &signer.Failure{Kind: "not-found"}
+	}
 	key, err := signer.File(os.Getenv(signerKey))
 	if err != nil {
 		return nil, err
 	}
 	return x509.MarshalPKIXPublicKey(key.Public())
+}
+
+// Import keeps the key in the file that it signs with.
+func (p signerRole) Import(ctx context.Context, uri string, privateKey []byte) ([]byte, error) {
+	p.note("import")
+	if err := p.fails(uri); err != nil {
+		return nil, err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateKey})
+	if err := os.WriteFile(os.Getenv(signerKey), text, 0o600); err != nil {
+		return nil, err
+	}
+	return p.PublicKey(ctx, uri)
 }
 
 func (p signerRole) Sign(ctx context.Context, uri string, message, _ []byte) ([]byte, error) {

@@ -1,0 +1,157 @@
+package cli_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+// emptyHolders are ready to take a key in, and name its place.
+var emptyHolders = map[string]func(*machine) (uri string){
+	"keyring": func(m *machine) string {
+		m.emptyKeyring()
+		return "keyring:ghapp/my%20app"
+	},
+	"ssh-agent": func(m *machine) string {
+		m.emptyAgent()
+		return "ssh-agent:deploy"
+	},
+	"gpg-agent": func(m *machine) string {
+		m.emptyGPGAgent()
+		return "ssh-agent:deploy"
+	},
+	"exec": func(m *machine) string {
+		m.emptySigner()
+		return signerURI(m.t)
+	},
+	kmsURIs[6]: func(m *machine) string {
+		m.kmsProgram("good")
+		m.emptySigner()
+		return kmsURIs[6]
+	},
+}
+
+// emptySigner has the machine's program of the exec protocol hold no key as yet.
+func (m *machine) emptySigner() {
+	m.t.Helper()
+	m.signerProgram("good")
+	if err := os.Remove(m.environ[signerKey]); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// A downloaded key goes to each of them, and is needed no more as a file.
+func TestImportedKeyClonesWithNoKeyOnDisk(t *testing.T) {
+	t.Parallel()
+	for name, hold := range emptyHolders {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			uri := hold(m)
+			file := m.environ["GHAPP_KEY"]
+			r := m.must("keys", "import", "--to", uri)
+			if r.stdout != "key: "+uri+"\n" || !strings.Contains(r.stderr, "has signed there") {
+				t.Errorf("it prints\n%s%s", r.stdout, r.stderr)
+			}
+			volatile := strings.HasPrefix(uri, "ssh-agent:")
+			if strings.Contains(r.stderr, "forgets its keys") != volatile {
+				t.Errorf("of an agent's memory it says\n%s", r.stderr)
+			}
+			args := []string{"keys", "import", file, "--to", uri}
+			if !volatile {
+				args = append(args, "--shred")
+			}
+			if r := m.must(args...); !strings.Contains(r.stderr, "already") {
+				t.Errorf("the second time it says\n%s", r.stderr)
+			}
+			if _, err := os.Stat(file); (err == nil) != volatile {
+				t.Fatalf("the file: %v", err)
+			}
+			_ = os.Remove(file)
+			m.environ["GHAPP_KEY"] = uri
+			m.must("clone", "acme/site")
+			m.must("keys", "check")
+			m.noKeyOnDisk()
+			// Another key does not take its place.
+			other := filepath.Join(m.t.TempDir(), "other.pem")
+			m.ran("", "openssl", "genrsa", "-traditional", "-out", other, "2048")
+			if r := m.ghapp("keys", "import", other, "--to", uri, "--key", uri); r.code != diag.Configuration || !strings.Contains(r.stderr, "another key is there already") {
+				t.Errorf("exit code %d\n%s", r.code, r.stderr)
+			}
+			m.must("token", "acme/web")
+		})
+	}
+}
+
+func TestAgentGetsConstraintsWithTheKey(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.emptyAgent()
+	m.must("keys", "import", "--to", "ssh-agent:short", "--lifetime", "1s")
+	eventually(t, patience, func() string {
+		r := m.ghapp("keys", "fingerprint", "ssh-agent:short")
+		if r.code == diag.Configuration && strings.Contains(r.stderr, "the agent has no keys") {
+			return ""
+		}
+		return "the agent has it still: " + r.stderr
+	})
+	// Nobody is there to confirm, so that it does not prove itself.
+	r := m.ghapp("keys", "import", "--to", "ssh-agent:asks", "--confirm")
+	if r.code != diag.Configuration || !strings.Contains(r.stderr, "the agent has the key and does not sign with it; it may be at ssh-agent:asks all the same") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
+
+func TestKeyringThatIsGoneTakesNoKey(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.environ["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + filepath.Join(m.root, "nobody")
+	r := m.ghapp("keys", "import", "--to", "keyring:deploy", "--shred")
+	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "cannot use the private key in keyring:deploy: it cannot be reached: ") || strings.Contains(r.stderr, "all the same") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if text, err := os.ReadFile(m.environ["GHAPP_KEY"]); err != nil || !bytes.Equal(text, m.keyPEM) {
+		t.Errorf("the file of the key has changed: %v", err)
+	}
+}
+
+// A person is asked whether the file goes, and a pipe is not.
+func TestPersonDecidesWhetherTheFileGoes(t *testing.T) {
+	t.Parallel()
+	for answer, gone := range map[string]bool{"y": true, "YES": true, "": false, "n": false, "no, it is needed": false} {
+		t.Run(answer, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.emptySigner()
+			file := m.environ["GHAPP_KEY"]
+			second := file + ".second"
+			if err := os.Link(file, second); err != nil {
+				t.Fatal(err)
+			}
+			term := m.terminal("keys", "import", "--to", signerURI(t))
+			if _, err := term.master.WriteString(answer + "\n"); err != nil {
+				t.Fatal(err)
+			}
+			shown, code := term.wait()
+			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? On an SSD") {
+				t.Fatalf("exit code %d\n%s", code, shown)
+			}
+			_, err := os.Stat(file)
+			text, readErr := os.ReadFile(second)
+			if readErr != nil {
+				t.Fatal(readErr)
+			}
+			if os.IsNotExist(err) != gone || (len(bytes.Trim(text, "\x00")) == 0) != gone {
+				t.Errorf("the file is gone: %v\n%s", err, shown)
+			}
+			if !gone && !strings.Contains(shown, "Its file is still there") {
+				t.Errorf("it does not say that the file stays:\n%s", shown)
+			}
+			m.noSecretIn("the terminal", shown)
+		})
+	}
+}
