@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -64,33 +66,91 @@ key in use is taken.`,
 
 func (c *command) keysCheck() *cobra.Command {
 	return &cobra.Command{
-		Use:   "check [FINGERPRINT]",
-		Short: "Check that the key belongs to the App",
-		Long: `Compares the key in use with the FINGERPRINT that the App's settings page shows
-(SHA256:…), offline. Without one it asks GitHub, which takes the App's ID as well.`,
+		Use:   "check [FINGERPRINT | KEY]",
+		Short: "Check that a key belongs to the App",
+		Long: `Has the key in use sign, and asks GitHub which App it belongs to. With a KEY, a file or
+a key URI, that one is asked about, as if the App had it: so a key can be proved before
+it is used. With a FINGERPRINT, as the App's settings page shows it (SHA256:…), the key in
+use is compared with it, offline.
+
+A file whose name looks like a fingerprint is named ./NAME.`,
+		Example: `  ghapp keys check
+  ghapp keys check ssh-agent:deploy
+  ghapp keys check SHA256:uSLtbNTPDNbIdWXqjnpNaUlY7qUGjNHi4DfUzsmSGnE=`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 1 {
-				return c.compareFingerprint(cmd.Context(), args[0])
+			ctx := cmd.Context()
+			if len(args) == 0 {
+				session, err := c.open(ctx, ghapp.Repository{})
+				if err != nil {
+					return err
+				}
+				return c.checkKey(ctx, session)
 			}
-			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			if fingerprint, ok := fingerprintOf(args[0]); ok {
+				return c.compareFingerprint(ctx, fingerprint)
+			}
+			session, err := c.openWithKey(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			info, err := session.app.Info(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if c.json {
-				return printJSON(c.Stdout, map[string]any{
-					"fingerprint": session.app.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
-					"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
-				})
-			}
-			_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), info.Name, info.ID, info.Owner)
-			return err
+			return c.checkKey(ctx, session)
 		},
 	}
+}
+
+// fingerprintOf reads a fingerprint of a key, with or without "SHA256:", which is a
+// scheme of no key URI. What is not one names a key.
+func fingerprintOf(text string) (fingerprint string, ok bool) {
+	text = strings.TrimSpace(text)
+	if signer.Scheme(text) == "sha256" {
+		return "SHA256:" + text[len("sha256:"):], true
+	}
+	// The part after the colon is what GitHub's documentation compares.
+	sum, err := base64.StdEncoding.DecodeString(text)
+	return "SHA256:" + text, err == nil && len(sum) == sha256.Size
+}
+
+// openWithKey makes the App in general with a key in the place of its own, of which
+// nothing is believed that is remembered.
+func (c *command) openWithKey(ctx context.Context, name string) (*session, error) {
+	key, err := c.namedKey(name)
+	if err != nil {
+		return nil, err
+	}
+	// It is opened before it is told of: a key that was pasted in the place of its path is
+	// found out there.
+	if _, err := c.keyOf(ctx, []string{name}); err != nil {
+		return nil, err
+	}
+	options := config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup}
+	options.Flags["key"] = key.Text
+	loaded, err := config.Load(options)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := loaded.App(config.Selector{})
+	if err != nil {
+		return nil, err
+	}
+	settings.Key, settings.PreviousKey, c.noCache = key, config.Value{}, true
+	return c.start(ctx, settings)
+}
+
+// checkKey has the key sign, and tells whose it is.
+func (c *command) checkKey(ctx context.Context, session *session) error {
+	info, err := session.app.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(c.Stdout, map[string]any{
+			"fingerprint": session.app.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
+			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
+		})
+	}
+	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), info.Name, info.ID, info.Owner)
+	return err
 }
 
 func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
@@ -98,9 +158,7 @@ func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
 	if err != nil {
 		return err
 	}
-	// The part after the colon is what GitHub's documentation compares.
-	got := strings.TrimPrefix(key.Fingerprint(), "SHA256:")
-	if strings.TrimPrefix(strings.TrimSpace(wanted), "SHA256:") != got {
+	if wanted != key.Fingerprint() {
 		return &diag.SettingError{
 			Err:  errors.New("the key is another one: its fingerprint is " + key.Fingerprint()),
 			Hint: "find the key whose fingerprint is on the App's settings page, or generate a new one there",

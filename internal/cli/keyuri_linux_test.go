@@ -334,6 +334,7 @@ func TestKeyURIsInOtherCommands(t *testing.T) {
 		}
 		m.must("keys", "check", strings.TrimSpace(fingerprint), "--key", uri)
 		m.must("keys", "check", "--key", uri)
+		m.must("keys", "check", uri, "--key", "none")
 		m.must("token", "acme/site", "--key", uri, "--no-cache")
 		m.must("jwt", "--key", uri)
 		m.must("installations", "--key", uri)
