@@ -40,8 +40,9 @@ cache directory), where the helper looks for it, or where GHAPP_AGENT_SOCK says.
 systemd starts it when git first asks: copy ghapp-agent.socket and ghapp-agent.service
 from the docs directory of ghapp to ~/.config/systemd/user, and enable the socket.
 
-SIGHUP has it read the configuration anew. A key file that changes is read by itself;
-the key before it is used until GitHub has taken the new one. SIGTERM, like ghapp agent
+A config file that changes is read anew before the next answer, as SIGHUP has it done;
+one that is wrong is told, and changes nothing. A key file that changes is read by itself
+too; the key before it is used until GitHub has taken the new one. SIGTERM, like ghapp agent
 stop, ends it at once for whoever comes next; those who are being answered have five
 seconds, and then their helpers ask ghapp itself.`,
 		Example: `  ghapp agent
@@ -71,6 +72,9 @@ func (c *command) runAgent(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	h := &holder{command: c, since: time.Now(), stop: stop}
+	if path, err := config.Path(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup}); err == nil {
+		h.path = path.Text // else the configuration cannot be read either
+	}
 	if err := h.configure(ctx); err != nil {
 		return err
 	}

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,31 +23,21 @@ type holder struct {
 	since    time.Time
 	stop     func() // ends the process, in its time
 
-	apps atomic.Pointer[apps] // of the configuration in use
+	path        string                      // of the config file; empty: there is no place for one
+	apps        atomic.Pointer[apps]        // of the configuration in use
+	file        atomic.Pointer[fs.FileInfo] // as it was when it was read last, with or without success
+	configuring sync.Mutex
+	mu          sync.Mutex
+	reading     *reading // nil: none is going on
 
 	answered, refused, others, erased, minted atomic.Int64
-}
-
-// configure reads the configuration, and has it take the place of the one before
-// with everything that was made by it: Apps, keys, certificate authorities. Tokens
-// are found again in the cache.
-func (h *holder) configure(ctx context.Context) error {
-	again := *h.command
-	again.loaded = nil
-	next, err := openApps(ctx, &again, &h.minted)
-	if err != nil {
-		return err
-	}
-	if before := h.apps.Swap(next); before != nil {
-		before.close()
-	}
-	return nil
 }
 
 func (h *holder) close() { h.apps.Load().close() }
 
 // Credential implements [agent.Handler].
 func (h *holder) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	h.follow(ctx)
 	answer, err := h.apps.Load().answer(ctx, op, asked)
 	switch {
 	case errors.Is(err, gitauth.ErrNotOurs):

@@ -73,6 +73,9 @@ func newService(t *testing.T, config string) *service {
 	c := &command{Env: Env{Stdout: io.Discard, Stderr: io.Discard, Environ: environ}}
 	c.root()
 	s.holder = &holder{command: c}
+	if config != "" {
+		s.holder.path = filepath.Join(s.dir, "config.yaml")
+	}
 	if err := s.configure(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -100,7 +100,7 @@ func (i *identity) look() {
 		return
 	}
 	now, err := os.Stat(i.path)
-	if err != nil || os.SameFile(i.file, now) && i.file.ModTime().Equal(now.ModTime()) && i.file.Size() == now.Size() {
+	if err != nil || sameFile(i.file, now) {
 		return
 	}
 	i.file = now

@@ -122,7 +122,8 @@ func (s *agentStatus) print(w io.Writer) error {
 }
 
 // Status implements [agent.Controller].
-func (h *holder) Status(context.Context) ([]byte, error) {
+func (h *holder) Status(ctx context.Context) ([]byte, error) {
+	h.follow(ctx)
 	apps := h.apps.Load()
 	tokens := apps.tokens.list()
 	slices.SortFunc(tokens, func(a, b tokenStatus) int {
