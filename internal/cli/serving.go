@@ -5,11 +5,13 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // serving answers on the listener while work runs. A question that is still open then
@@ -31,26 +33,41 @@ func serving(ctx context.Context, listener *agent.Listener, h agent.Handler, wor
 type hosts struct {
 	command *command
 	prepare func(*gitauth.Answerer) // for such a command
-	first   *gitauth.Answerer
+	first   *gitauth.Answerer       // as it was in the beginning
 
 	mu     sync.Mutex
-	others map[string]*gitauth.Answerer // by origin
+	now    *keyedAnswerer            // for the first's host
+	others map[string]*keyedAnswerer // by origin
+}
+
+// keyedAnswerer is an App with the key that the configuration had for it.
+type keyedAnswerer struct {
+	*gitauth.Answerer
+	session *session
 }
 
 // hosts answers for the host of a session first.
 func (c *command) hosts(s *session, prepare func(*gitauth.Answerer)) *hosts {
-	h := &hosts{command: c, prepare: prepare, first: c.answererFor(s), others: map[string]*gitauth.Answerer{}}
+	h := &hosts{command: c, prepare: prepare, first: c.answererFor(s), others: map[string]*keyedAnswerer{}}
+	h.now = &keyedAnswerer{h.first, s}
 	prepare(h.first)
 	return h
 }
 
 // Credential implements [agent.Handler].
 func (h *hosts) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
-	answer, err := h.first.Credential(ctx, op, asked)
+	h.mu.Lock()
+	a := h.now
+	h.mu.Unlock()
+	answer, err := a.Credential(ctx, op, asked)
 	if errors.Is(err, gitauth.ErrNotOurs) {
-		var other *gitauth.Answerer
-		if other, err = h.other(ctx, asked); err == nil {
-			answer, err = other.Credential(ctx, op, asked)
+		if a, err = h.other(ctx, asked); err == nil {
+			answer, err = a.Credential(ctx, op, asked)
+		}
+	}
+	if errors.Is(err, ghapp.ErrKeyMismatch) || errors.Is(err, ghapp.ErrKey) {
+		if newer := h.renewed(ctx, a, asked); newer != nil {
+			answer, err = newer.Credential(ctx, op, asked)
 		}
 	}
 	if errors.Is(err, gitauth.ErrNotOurs) {
@@ -61,7 +78,7 @@ func (h *hosts) Credential(ctx context.Context, op credential.Operation, asked *
 
 // other is who answers for the host of a question that is not the first's. The error is
 // [gitauth.ErrNotOurs] where the configuration does not know the host.
-func (h *hosts) other(ctx context.Context, asked *credential.Credential) (*gitauth.Answerer, error) {
+func (h *hosts) other(ctx context.Context, asked *credential.Credential) (*keyedAnswerer, error) {
 	settings, err := h.command.settingsAsked(asked)
 	if err != nil {
 		return nil, err
@@ -79,17 +96,60 @@ func (h *hosts) other(ctx context.Context, asked *credential.Credential) (*gitau
 	if err != nil {
 		return nil, err
 	}
-	a := h.command.answererFor(session)
-	h.prepare(a)
+	a := &keyedAnswerer{h.command.answererFor(session), session}
+	h.prepare(a.Answerer)
 	h.others[host.Origin] = a
 	return a, nil
+}
+
+// renewed takes the key that the configuration has by now, if it is another than the
+// one that did not serve: a command may run for longer than a key lives. It is nil where
+// there is none. Whoever holds a key is not asked again for the same one.
+func (h *hosts) renewed(ctx context.Context, failed *keyedAnswerer, asked *credential.Credential) *keyedAnswerer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	origin, known := failed.Origin, h.now
+	if origin != h.first.Origin {
+		known = h.others[origin]
+	}
+	if known != failed {
+		return known // somebody else has done so
+	}
+	again := *h.command
+	again.loaded = nil
+	settings, err := again.settingsAsked(asked)
+	if err != nil {
+		return nil
+	}
+	before := failed.session.settings
+	if settings.Key.Reveal() == before.Key.Reveal() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() && signer.FilePath(settings.Key.Text) == "" {
+		return nil
+	}
+	session, err := again.connect(ctx, settings)
+	if err != nil {
+		h.command.log().Warn("the key in the configuration has changed and cannot be used", "error", refusalOf(err))
+		return nil
+	}
+	if session.app.Fingerprint() == failed.session.app.Fingerprint() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() {
+		return nil
+	}
+	a := &keyedAnswerer{again.answererFor(session), session}
+	h.prepare(a.Answerer)
+	a.Permissions = failed.Permissions
+	if origin == h.first.Origin {
+		h.now = a
+	} else {
+		h.others[origin] = a
+	}
+	h.command.progress("App %s signs with its new key %s.", session.app.Issuer(), session.app.Fingerprint())
+	return a
 }
 
 // told puts the reason that git was not told in the place of what git made of it.
 func (h *hosts) told(err error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	refusal := h.first.Refusal()
+	refusal := h.now.Refusal()
 	for _, other := range h.others {
 		if refusal == nil {
 			refusal = other.Refusal()
