@@ -90,6 +90,13 @@ func ailments() map[string]ailment {
 			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
 			config("apps:\n  deploy: {app: {app}, key: [" + key + ", {key}], host: \"{host}\"}\n")(m)
 		}, link: "App", state: warned, kind: "newest key not taken", says: "by the key before the newest one"},
+		"key before gone": {prepare: config("apps:\n  deploy: {app: {app}, key: [{key}, /nonexistent/old.pem], host: \"{host}\"}\n"),
+			link: "key before", state: warned, kind: "missing", says: "/nonexistent/old.pem"},
+		"key before open to others": {prepare: func(m *machine) {
+			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
+			chmod(m, key, 0o644)
+			config("apps:\n  deploy: {app: {app}, key: [{key}, " + key + "], host: \"{host}\"}\n")(m)
+		}, link: "key before", state: warned, kind: "private key open to others", says: "chmod 600"},
 		"key of another App": {prepare: anothersKey, link: "App", state: broken, kind: "key of another App", says: "signs for the App Second", exit: 3},
 
 		// The App.

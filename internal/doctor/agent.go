@@ -7,6 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // AgentReport is what the user's agent tells of itself.
@@ -38,6 +39,9 @@ func (x *examination) checkAgent(ctx context.Context) Finding {
 		for _, a := range x.apps {
 			if a.key == nil || a.host.host.Name != held.Host || a.settings.App.Text != held.App || a.key.Fingerprint() == held.Fingerprint {
 				continue
+			}
+			if before, ok := a.signs.(signer.Signer); ok && before.Fingerprint() == held.Fingerprint {
+				continue // as every command does while GitHub refuses the newest one
 			}
 			return warn(&diag.TroubleError{Trouble: diag.AgentKey,
 				Text: fmt.Sprintf("it signs for %s with %s, and the configuration has %s", held.App, held.Fingerprint, a.key.Fingerprint())}, "%s", report.Socket)

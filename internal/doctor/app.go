@@ -22,6 +22,7 @@ type appChain struct {
 	atOrigin   bool             // nobody named it: it is that of the current directory
 
 	key          signer.Signer
+	before       ghapp.Signer // the key before it, if there is one that can be used
 	signs        ghapp.Signer // key, or the one before it while GitHub refuses that
 	app          *ghapp.App   // whose tokens are the doctor's own
 	info         *ghapp.Info
@@ -97,15 +98,10 @@ func (a *appChain) checkApp(ctx context.Context) Finding {
 
 // keyBefore takes the key before the newest one, as the commands do, if GitHub takes it.
 func (a *appChain) keyBefore(ctx context.Context) *ghapp.Info {
-	open := a.x.KeyBefore(a.settings)
-	if open == nil {
-		return nil
-	}
-	before, err := open(ctx)
-	if err != nil {
+	if a.before == nil {
 		return nil // the newest one is the one to tell of
 	}
-	app, err := a.open(func(c *ghapp.Config) { c.Signer = before })
+	app, err := a.open(func(c *ghapp.Config) { c.Signer = a.before })
 	if err != nil {
 		return nil
 	}
@@ -113,7 +109,7 @@ func (a *appChain) keyBefore(ctx context.Context) *ghapp.Info {
 	if err != nil {
 		return nil
 	}
-	a.app, a.signs = app, before
+	a.app, a.signs = app, a.before
 	return info
 }
 

@@ -13,6 +13,7 @@ func (a *appChain) keyLinks() []link {
 	return []link{
 		{name: "key file", check: a.checkKeyFile},
 		{name: "key", needs: []string{"key file"}, check: a.checkKey},
+		{name: "key before", needs: []string{"settings"}, check: a.checkKeyBefore},
 	}
 }
 
@@ -48,4 +49,31 @@ func (a *appChain) checkKey(ctx context.Context) Finding {
 	}
 	a.key, a.signs = key, key
 	return ok("%s", key.Fingerprint())
+}
+
+// checkKeyBefore opens the key that serves while GitHub refuses the newest one. Nothing
+// needs it as long as GitHub does not.
+func (a *appChain) checkKeyBefore(ctx context.Context) Finding {
+	open := a.x.KeyBefore(a.settings)
+	if open == nil {
+		return Finding{}
+	}
+	before, err := open(ctx)
+	if err != nil {
+		return warn(err, "it would not serve if GitHub refused the newest one")
+	}
+	a.before = before
+	fingerprint := ""
+	if held, ok := before.(signer.Signer); ok {
+		fingerprint = held.Fingerprint()
+	}
+	if a.key != nil && a.key.Fingerprint() == fingerprint {
+		return note("%s is the newest one as well, and one of the two is not needed", fingerprint)
+	}
+	if path := signer.FilePath(a.settings.PreviousKey.Text); path != "" {
+		if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
+			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Cure: exposure.Cure()}, "%s (%s)", path, a.settings.PreviousKey.Source)
+		}
+	}
+	return note("%s serves while GitHub refuses the newest one; `ghapp keys rotate` tells how far the rotation is", fingerprint)
 }
