@@ -46,6 +46,7 @@ type heldToken struct {
 	token        *ghapp.Token
 	used         time.Time
 	uses         int64
+	late         bool // that it cannot be renewed was told; whoever tends it has this
 }
 
 func newTokens(log *slog.Logger, renew func(context.Context, string, ghapp.TokenRequest) (*ghapp.Token, error)) *tokens {
@@ -151,9 +152,10 @@ func (t *tokens) renewed(h *heldToken, old *ghapp.Token) bool {
 	request := h.request
 	request.MinLife = old.Life() + time.Second // none that is no better
 	fresh, err := t.renew(t.ctx, h.host, request)
-	if err != nil {
+	if err != nil && !h.late {
 		t.log.Warn("a token could not be renewed early; it serves on while it lives", "for", strings.Join(request.Repositories, ","), "error", err)
 	}
+	h.late = err != nil
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -8,12 +9,14 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // heldKey is the App's key in these tests: making one takes a while.
@@ -223,6 +226,63 @@ func TestRenewalWaitsForAnUnreachableGitHub(t *testing.T) {
 			t.Error("the old one is handed out")
 		}
 	})
+}
+
+// failingKey is a key whose holder may be down.
+type failingKey struct {
+	ghapp.Signer
+	down atomic.Pointer[signer.KeyError]
+}
+
+func (k *failingKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
+	if down := k.down.Load(); down != nil {
+		return nil, down
+	}
+	return k.Signer.Sign(ctx, message)
+}
+
+// A key's holder that is down leaves the tokens that there are, and is told of once; one
+// that has said no is not asked again by itself, since a wrong PIN counts.
+func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
+	for problem, again := range map[signer.Problem]bool{signer.ErrUnavailable: true, signer.ErrTimeout: true, signer.ErrPIN: false} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newHolding(t)
+			defer h.close()
+			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
+			app, err := ghapp.New(ghapp.Config{Issuer: h.app.Issuer(), Signer: key, Transport: h.github.RoundTripper()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log bytes.Buffer
+			h.app = app
+			h.tokens.log = newLogger(&log, slog.LevelWarn)
+			h.tokens.renew = func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
+				return app.Token(ctx, r)
+			}
+			first := h.use("acme/site")
+			time.Sleep(40 * time.Minute)
+			h.use("acme/site")
+			down := &signer.KeyError{Problem: problem, Source: "exec:kms"}
+			if problem == signer.ErrTimeout {
+				down.Err = context.DeadlineExceeded
+			}
+			key.down.Store(down)
+			time.Sleep(17 * time.Minute)
+			if token := h.use("acme/site"); token.Secret.Reveal() != first.Secret.Reveal() {
+				t.Error("there is another token")
+			}
+			synctest.Wait()
+			if told := strings.Count(log.String(), "it serves on while it lives"); told != 1 || !strings.Contains(log.String(), "exec:kms: "+string(problem)) {
+				t.Errorf("%s is told %d times:\n%s", problem, told, log.String())
+			}
+			key.down.Store(nil)
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			if renewed := h.github.Mints() == 2; renewed != again {
+				t.Errorf("%s: renewed %t", problem, renewed)
+			}
+		})
+	}
 }
 
 func TestRefusedRenewalIsNotTriedAgain(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -232,8 +233,8 @@ var kmsURIs = []string{
 func keyHolders() map[string]func(*machine) (uri string) {
 	holders := map[string]func(*machine) string{
 		"env": func(m *machine) string {
-			m.environ["THE_KEY"] = string(m.keyPEM)
-			return "env:THE_KEY"
+			m.environ["APP_PEM"] = string(m.keyPEM)
+			return "env:APP_PEM"
 		},
 		"keyring": func(m *machine) string {
 			m.keyring()
@@ -396,36 +397,91 @@ func (m *machine) inMemory(pid int) map[string]bool {
 	return found
 }
 
-// An agent that has signed holds the key where it is in a file, and nowhere else.
+// holdersOfMemory are where the key may be while ghapp works, and whether it comes to
+// ghapp. That of gpg-agent's socket was put there by ghapp itself.
+var holdersOfMemory = map[string]struct {
+	hold  func(*machine) (uri string) // nil: the key stays in its file
+	comes bool
+}{
+	"file":    {nil, true},
+	"env":     {keyHolders()["env"], true},
+	"keyring": {keyHolders()["keyring"], true},
+
+	"ssh-agent": {keyHolders()["ssh-agent"], false},
+	"gpg-agent": {func(m *machine) string {
+		m.emptyGPGAgent()
+		m.must("keys", "import", "--to", "ssh-agent:deploy")
+		return "ssh-agent:deploy"
+	}, false},
+	"exec": {keyHolders()["exec"], false},
+	"kms":  {keyHolders()[kmsURIs[0]], false},
+}
+
+// inMemoryOf fails unless the key is in the memory of a process just where it comes to
+// ghapp. Of a key that does, some forms may be gone by then.
+func (m *machine) inMemoryOf(what string, pid int, comes bool) {
+	m.t.Helper()
+	found := m.inMemory(pid)
+	if found["number"] != comes {
+		m.t.Errorf("a number of the key is in the memory of %s: %v", what, found["number"])
+	}
+	if found["PEM"] && !comes {
+		m.t.Errorf("a line of the key is in the memory of %s", what)
+	}
+}
+
+// What has signed holds the key where it comes to ghapp at all, and nowhere else: a
+// ghapp whose command runs, the helper that git has started, the agent.
 func TestNoKeyInTheMemoryOfGhapp(t *testing.T) {
 	t.Parallel()
-	for name, hold := range map[string]func(*machine) string{
-		"file":      nil,
-		"ssh-agent": keyHolders()["ssh-agent"],
-		"exec":      keyHolders()["exec"],
-		"kms":       keyHolders()[kmsURIs[0]],
-	} {
+	for name, holder := range holdersOfMemory {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			if hold != nil {
-				m.withoutKeyFile(hold(m))
+			if holder.hold != nil {
+				m.withoutKeyFile(holder.hold(m))
 			}
 			m.configFile(fmt.Sprintf("  deploy: {app: %s, key: %q, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
+			// While a command runs.
+			running, _ := m.command("exec", "acme/site", "--", "sh", "-c", "touch begun && read -r end")
+			input, err := running.StdinPipe()
+			if err == nil {
+				err = running.Start()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, patience, func() string {
+				if _, err := os.Stat(filepath.Join(m.work, "begun")); err != nil {
+					return err.Error()
+				}
+				return ""
+			})
+			m.inMemoryOf("ghapp exec", running.Process.Pid, holder.comes)
+			_ = input.Close()
+			_ = running.Wait()
+			// A helper that finds no agent becomes ghapp, and asks GitHub with what was signed.
+			held := m.traffic.hold(0, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/access_tokens") })
+			cmd, out := m.helper("get", "acme/web")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			held.wait(t)
+			m.inMemoryOf("the helper", cmd.Process.Pid, holder.comes)
+			m.traffic.release()
+			_ = cmd.Wait() // its exit code is in the result
+			m.answered(cmd, out)
+
 			d := m.agentRuns()
 			for range 3 {
 				cmd, out := m.helper("get", "acme/site")
-				_ = cmd.Run() // its exit code is in the result
+				_ = cmd.Run()
 				m.answered(cmd, out)
 			}
-			if m.github.Mints() == 0 {
-				t.Fatal("nothing was signed")
+			if m.github.Mints() < 3 {
+				t.Fatal("the agent has signed nothing")
 			}
-			for what, found := range m.inMemory(d.cmd.Process.Pid) {
-				if found != (hold == nil) {
-					t.Errorf("a %s of the key is in the memory of the agent: %v", what, found)
-				}
-			}
+			m.inMemoryOf("the agent", d.cmd.Process.Pid, holder.comes)
 		})
 	}
 }
