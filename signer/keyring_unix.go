@@ -24,12 +24,24 @@ func (o Options) secretTool(ctx context.Context, input, verb string, words ...st
 	}
 	found, err := o.keyringProgram(ctx, input, path, append([]string{verb}, words...)...)
 	if err != nil && found.last != "" {
-		err = &KeyError{
-			Problem: ErrUnavailable, Err: errors.New(found.last),
-			cure: "unlock the keyring, and run ghapp in the session that it belongs to (DBUS_SESSION_BUS_ADDRESS)",
-		}
+		err = closedKeyring(found.last)
 	}
 	return found, err
+}
+
+// closedKeyring is a keyring that cannot be used.
+func closedKeyring(why string) error {
+	return &KeyError{
+		Problem: ErrUnavailable, Err: errors.New(why),
+		cure: "unlock the keyring, and run ghapp in the session that it belongs to (DBUS_SESSION_BUS_ADDRESS)",
+	}
+}
+
+// hasItem reports whether there is an item, which may be locked.
+func (o Options) hasItem(ctx context.Context, item item) bool {
+	o.Notice = nil // it tells the attributes
+	found, err := o.secretTool(ctx, "", "search", item.attributes()...)
+	return err == nil && len(found.output) > 0
 }
 
 func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
@@ -41,9 +53,16 @@ func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
 	case errors.Is(err, errTooMuch), known:
 		return "", err
 	}
+	// Where nobody is there to be asked for a password, a locked item is silence too.
+	if o.hasItem(ctx, item) {
+		return "", closedKeyring("it is locked")
+	}
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	return "", &KeyError{
 		Problem: ErrNoKey,
-		cure:    "store it: secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
+		cure:    "store it: ghapp keys import app.pem --to keyring:NAME, or secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
 	}
 }
 

@@ -155,3 +155,38 @@ func TestPersonDecidesWhetherTheFileGoes(t *testing.T) {
 		})
 	}
 }
+
+// What a real keyring does not give is told with its reason, and nobody waits for it.
+func TestKeyringThatGivesNoKey(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.keyring()
+	m.ran("canary-item", "secret-tool", "store", "--label=x", "service", "ghapp", "username", "password")
+	m.must("token", "acme/site", "--key", "keyring:deploy")
+	for uri, test := range map[string]struct {
+		code int
+		says string
+	}{
+		"keyring:nobody":       {diag.Configuration, "there is no such key"},
+		"keyring:other/deploy": {diag.Configuration, "there is no such key"},
+		"keyring:password":     {diag.Configuration, "no PEM private key in it"},
+		"keyring:":             {diag.Configuration, "it names nothing"},
+	} {
+		if r := m.ghapp("token", "acme/web", "--key", uri); r.code != test.code || !strings.Contains(r.stderr, test.says) || strings.Contains(r.stderr, "canary") {
+			t.Errorf("%s: exit code %d\n%s", uri, r.code, r.stderr)
+		}
+	}
+	// What is there by that name, and is no key, is somebody's.
+	if r := m.ghapp("keys", "import", "--to", "keyring:password"); r.code != diag.Configuration || !strings.Contains(r.stderr, "no PEM private key in it") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if got := m.ran("", "secret-tool", "lookup", "service", "ghapp", "username", "password"); got != "canary-item" {
+		t.Error("the item is another by now")
+	}
+	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
+	r := m.ghapp("token", "acme/web", "--key", "keyring:deploy", "--key-timeout", "2s")
+	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "keyring:deploy: ") || !strings.Contains(r.stderr, "unlock the keyring") {
+		t.Errorf("locked: exit code %d\n%s", r.code, r.stderr)
+	}
+}
