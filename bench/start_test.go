@@ -33,6 +33,33 @@ func BenchmarkStart(b *testing.B) {
 	b.Run("helper-cached", func(b *testing.B) {
 		race(b, 200, 1, contestant{"ghapp", newCachedHelper(b).turn}, contestant{"line", line.turn})
 	})
+	b.Run("before", func(b *testing.B) {
+		before := newProgram(b, builtBefore(b, "ghapp"), "ghapp ", "version")
+		race(b, 200, 1, contestant{"ghapp", newProgram(b, build(b, "../cmd/ghapp"), "ghapp ", "version").turn}, contestant{"before", before.turn})
+	})
+	b.Run("helper-before", func(b *testing.B) {
+		before := newHelper(b).with(b, builtBefore(b, "git-credential-ghapp"))
+		race(b, 200, 1, contestant{"ghapp", newHelper(b).turn}, contestant{"before", before.turn})
+	})
+}
+
+// builtBefore copies a program of another commit's from the directory that BENCH_BEFORE
+// names: what a change costs is seen beside what was there before it.
+func builtBefore(b *testing.B, name string) string {
+	b.Helper()
+	dir := os.Getenv("BENCH_BEFORE")
+	if dir == "" {
+		b.Skip("BENCH_BEFORE names no directory with the programs of another commit")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		b.Fatal(err)
+	}
+	path := filepath.Join(programs, name+"-before")
+	if err := os.WriteFile(path, text, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	return path
 }
 
 // copies is how many of a program are measured, each a file of its own. Where the pages
@@ -54,7 +81,22 @@ type program struct {
 
 func newProgram(tb testing.TB, path, prefix string, args ...string) *program {
 	tb.Helper()
-	p := &program{argv: append([]string{path}, args...), prefix: prefix, env: []string{"HOME=" + tb.TempDir()}}
+	p := (&program{argv: append([]string{path}, args...), prefix: prefix, env: []string{"HOME=" + tb.TempDir()}}).with(tb, path)
+	for _, file := range []**os.File{&p.stdin, &p.stdout} {
+		f, err := os.CreateTemp(tb.TempDir(), "")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		tb.Cleanup(func() { f.Close() })
+		*file = f
+	}
+	return p
+}
+
+// with is the same with the program at path.
+func (p *program) with(tb testing.TB, path string) *program {
+	tb.Helper()
+	p.copies = nil
 	text, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
@@ -68,14 +110,6 @@ func newProgram(tb testing.TB, path, prefix string, args ...string) *program {
 		if err := os.WriteFile(p.copies[i], text, 0o755); err != nil {
 			tb.Fatal(err)
 		}
-	}
-	for _, file := range []**os.File{&p.stdin, &p.stdout} {
-		f, err := os.CreateTemp(tb.TempDir(), "")
-		if err != nil {
-			tb.Fatal(err)
-		}
-		tb.Cleanup(func() { f.Close() })
-		*file = f
 	}
 	return p
 }
