@@ -479,6 +479,7 @@ func FuzzParseResponse(f *testing.F) {
 	for _, text := range []string{`{"version":1,"public_key":"AAAA"}`, `{"version":1,"error":{"kind":"pin"}}`, `{"version":1}{}`, `[`, `{"version":"1"}`, `{"version":null}`} {
 		f.Add([]byte(text), OperationPublicKey)
 		f.Add([]byte(text), OperationSign)
+		f.Add([]byte(text), OperationImport)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, operation string) {
 		value, err := parseResponse(text, operation)
