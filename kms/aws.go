@@ -1,0 +1,187 @@
+package kms
+
+import (
+	"context"
+	"crypto"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/aws/smithy-go"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+)
+
+// awsKey is a key of AWS KMS.
+// https://docs.aws.amazon.com/kms/latest/APIReference/API_Sign.html
+type awsKey struct {
+	client  *awskms.Client
+	id      string // key ID, alias/NAME, or the ARN of either
+	region  string
+	secrets *scrub.Scrubber
+}
+
+// openAWS reads awskms:key-id=ID;region=REGION;profile=NAME;credentials-file=PATH, as
+// step-kms has it, and awskms://ENDPOINT/ID, as sigstore has it, where ENDPOINT may be
+// empty. Credentials and region are found as AWS's own programs find them.
+func openAWS(ctx context.Context, text string) (key, error) {
+	u, err := parseURI(text, "key-id", "region", "profile", "credentials-file")
+	if err != nil {
+		return nil, err
+	}
+	id, region := u.Get("key-id"), u.Get("region")
+	if id == "" {
+		id = strings.TrimPrefix(u.Path, "/")
+	}
+	if id == "" {
+		return nil, failure("invalid-uri", "it names no key: awskms:key-id=ID, or awskms:///ID, where ID is a key ID, alias/NAME or an ARN")
+	}
+	if name, err := arn.Parse(id); err == nil {
+		if region != "" && region != name.Region {
+			return nil, failure("invalid-uri", "the region is %s, and that of the ARN is %s", region, name.Region)
+		}
+		region = name.Region
+	}
+	var options []func(*config.LoadOptions) error
+	if region != "" {
+		options = append(options, config.WithRegion(region))
+	}
+	if profile := u.Get("profile"); profile != "" {
+		options = append(options, config.WithSharedConfigProfile(profile))
+	}
+	if path := u.Get("credentials-file"); path != "" {
+		options = append(options, config.WithSharedConfigFiles([]string{path}), config.WithSharedCredentialsFiles([]string{path}))
+	}
+	c, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		if e, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
+			return nil, failure("denied", "%v", e)
+		}
+		return nil, failure("failed", "AWS's configuration cannot be read: %v", err)
+	}
+	if c.Region == "" {
+		return nil, failure("invalid-uri", "no region is named: add ;region=REGION, or set AWS_REGION")
+	}
+	credentials, err := awsCredentials(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	client := awskms.NewFromConfig(c, func(o *awskms.Options) {
+		// The SDK's own client follows some redirects, with the session token; what it
+		// has of the configuration, such as AWS_CA_BUNDLE, is in its transport.
+		var transport *http.Transport
+		if built, ok := c.HTTPClient.(*awshttp.BuildableClient); ok {
+			transport = built.GetTransport()
+		}
+		o.HTTPClient = httpClient(transport)
+		if u.Host != "" {
+			o.BaseEndpoint = aws.String("https://" + u.Host)
+		}
+	})
+	if base := client.Options().BaseEndpoint; base != nil {
+		endpoint, err := url.Parse(*base)
+		if err != nil {
+			return nil, failure("invalid-uri", "the address of AWS KMS cannot be read")
+		}
+		if err := checkPlain(endpoint); err != nil {
+			return nil, err
+		}
+	}
+	return &awsKey{client, id, c.Region, scrub.New(redact.NewSecret(credentials.SecretAccessKey), redact.NewSecret(credentials.SessionToken))}, nil
+}
+
+// awsCredentials finds the credentials before anything is asked, so that what is
+// missing is told for itself. The client finds them again without asking.
+func awsCredentials(ctx context.Context, c aws.Config) (aws.Credentials, error) {
+	credentials, err := c.Credentials.Retrieve(ctx)
+	if err == nil || ctx.Err() != nil {
+		return credentials, err
+	}
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return credentials, failure("denied", "AWS hands out no credentials (%s)", e.ErrorCode())
+	}
+	return credentials, failure("denied", "no AWS credentials that serve are found: not in the environment, not in the files of the AWS CLI, not from the machine; is `aws sts get-caller-identity` answered?")
+}
+
+func (k *awsKey) close() {}
+
+func (k *awsKey) public(ctx context.Context) (crypto.PublicKey, error) {
+	answer, err := k.client.GetPublicKey(ctx, &awskms.GetPublicKeyInput{KeyId: &k.id})
+	if err != nil {
+		return nil, k.explain(err)
+	}
+	if answer.KeyUsage != types.KeyUsageTypeSignVerify {
+		return nil, failure("key-type", "its key usage is %s, and not SIGN_VERIFY", answer.KeyUsage)
+	}
+	public, err := x509.ParsePKIXPublicKey(answer.PublicKey)
+	if err != nil {
+		return nil, failure("failed", "AWS KMS did not answer with a public key")
+	}
+	if _, ok := public.(*rsa.PublicKey); ok && !slices.Contains(answer.SigningAlgorithms, types.SigningAlgorithmSpecRsassaPkcs1V15Sha256) {
+		return nil, failure("key-type", "it does not sign by RSASSA_PKCS1_V1_5_SHA_256")
+	}
+	return public, nil
+}
+
+func (k *awsKey) sign(ctx context.Context, _, digest []byte) ([]byte, error) {
+	answer, err := k.client.Sign(ctx, &awskms.SignInput{
+		KeyId: &k.id, Message: digest, MessageType: types.MessageTypeDigest,
+		SigningAlgorithm: types.SigningAlgorithmSpecRsassaPkcs1V15Sha256,
+	})
+	if err != nil {
+		return nil, k.explain(err)
+	}
+	return answer.Signature, nil
+}
+
+// explain tells what AWS KMS has said.
+// https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
+func (k *awsKey) explain(err error) error {
+	if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && r.HTTPStatusCode()/100 == 3 {
+		return failure("failed", "AWS KMS answered with a redirect, which is not followed: name the right endpoint")
+	}
+	e, ok := errors.AsType[smithy.APIError](err)
+	if !ok {
+		return err
+	}
+	code, said := e.ErrorCode(), k.secrets.String(e.ErrorMessage())
+	switch code {
+	case "NotFoundException":
+		return failure("not-found", "%s in region %s: %s", code, k.region, said)
+	case "KMSInvalidStateException":
+		return failure("not-found", "the key cannot be used in its state: %s", said)
+	case "InvalidArnException", "ValidationException", "InvalidAliasNameException":
+		return failure("invalid-uri", "%s: %s", code, said)
+	case "InvalidKeyUsageException", "UnsupportedOperationException":
+		return failure("key-type", "%s: %s", code, said)
+	case "DisabledException":
+		return failure("denied", "the key is disabled: %s", said)
+	case "InvalidSignatureException", "SignatureDoesNotMatch", "IncompleteSignature":
+		// What is said quotes the request, and that has the session token.
+		if strings.Contains(said, "expired") || strings.Contains(said, "not yet current") {
+			return failure("denied", "%s: the clock of this machine is wrong", code)
+		}
+		return failure("denied", "%s: the secret access key does not belong to the access key ID, or the credentials are for another region", code)
+	case "AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationToken",
+		"MissingAuthenticationTokenException", "ExpiredTokenException", "ExpiredToken", "NotAuthorized", "OptInRequired", "RequestExpired":
+		return failure("denied", "%s: %s", code, said)
+	case "ThrottlingException", "Throttling", "LimitExceededException", "KeyUnavailableException", "DependencyTimeoutException",
+		"KMSInternalException", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
+		return failure("unavailable", "%s: %s", code, said)
+	}
+	if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && r.HTTPStatusCode() >= 500 {
+		return failure("unavailable", "AWS KMS answered %d", r.HTTPStatusCode())
+	}
+	return failure("failed", "%s: %s", code, said)
+}

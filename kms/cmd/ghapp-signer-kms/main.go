@@ -1,0 +1,23 @@
+// Command ghapp-signer-kms signs with keys that key services and devices hold. It
+// speaks ghapp's exec protocol on standard input and output: docs/key-services.md.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/ghapp-dev/ghapp/kms"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := signer.Answer(ctx, os.Stdin, os.Stdout, kms.Holder{}); err != nil {
+		fmt.Fprintln(os.Stderr, "ghapp-signer-kms:", err)
+		os.Exit(1)
+	}
+}
