@@ -17,6 +17,14 @@ func failure(kind, format string, args ...any) *signer.Failure {
 	return &signer.Failure{Kind: kind, Message: oneLine(fmt.Sprintf(format, args...))}
 }
 
+// kindOf is the kind of a failure, or "".
+func kindOf(err error) string {
+	if f, ok := errors.AsType[*signer.Failure](err); ok {
+		return f.Kind
+	}
+	return ""
+}
+
 // mostSaid is how long a message is at most, in bytes.
 const mostSaid = 300
 

@@ -22,14 +22,27 @@ func httpClient(transport *http.Transport) *http.Client {
 	}
 }
 
-// plainOnlyHere refuses to speak http: with other machines.
+// redirected tells of an answer that is a redirect.
+func redirected(r *http.Response) error {
+	to := "elsewhere"
+	if location, err := r.Location(); err == nil {
+		to = "to " + location.Host
+	}
+	return failure("failed", "%s answered with a redirect %s, which is not followed, since the request has credentials: name the right address", r.Request.URL.Host, to)
+}
+
+// plainOnlyHere refuses to speak http: with other machines, and to read without end.
 type plainOnlyHere struct{ next http.RoundTripper }
 
 func (p plainOnlyHere) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := checkPlain(r.URL); err != nil {
 		return nil, err
 	}
-	return p.next.RoundTrip(r)
+	answer, err := p.next.RoundTrip(r)
+	if err == nil {
+		answer.Body = http.MaxBytesReader(nil, answer.Body, 1<<20)
+	}
+	return answer, err
 }
 
 // checkPlain refuses an address that is not https, but for this machine's own, and the

@@ -44,6 +44,8 @@ func open(ctx context.Context, uri string) (key, error) {
 	switch signer.Scheme(uri) {
 	case "awskms":
 		return openAWS(ctx, uri)
+	case "hashivault":
+		return openVault(ctx, uri)
 	}
 	return nil, failure("invalid-uri", "ghapp-signer-kms knows no such kind of key URI")
 }
