@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -121,7 +122,7 @@ func (k *awsKey) public(ctx context.Context) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, k.explain(err)
 	}
-	if answer.KeyUsage != types.KeyUsageTypeSignVerify {
+	if len(answer.PublicKey) > 0 && answer.KeyUsage != types.KeyUsageTypeSignVerify {
 		return nil, failure("key-type", "its key usage is %s, and not SIGN_VERIFY", answer.KeyUsage)
 	}
 	public, err := x509.ParsePKIXPublicKey(answer.PublicKey)
@@ -145,13 +146,71 @@ func (k *awsKey) sign(ctx context.Context, _, digest []byte) ([]byte, error) {
 	return answer.Signature, nil
 }
 
+// importKey fills a key that was created without key material. To create one is left to
+// people: it costs, and it has a policy.
+// https://docs.aws.amazon.com/kms/latest/developerguide/importing-keys.html
+func (k *awsKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
+	spec := types.KeySpec(fmt.Sprintf("RSA_%d", private.N.BitLen()))
+	there, err := k.client.DescribeKey(ctx, &awskms.DescribeKeyInput{KeyId: &k.id})
+	if err != nil {
+		err = k.explain(err)
+		if kindOf(err) == "not-found" {
+			return failure("not-found", "there is no such key in region %s to import into; create it: aws kms create-key --origin EXTERNAL --key-usage SIGN_VERIFY --key-spec %s", k.region, spec)
+		}
+		return err
+	}
+	about := there.KeyMetadata
+	switch {
+	case about == nil:
+		return failure("failed", "AWS KMS did not say what the key is")
+	case about.Origin != types.OriginTypeExternal:
+		return failure("exists", "the key material there is of the origin %s; a key to import into is created with --origin EXTERNAL", about.Origin)
+	case about.KeyUsage != types.KeyUsageTypeSignVerify:
+		return failure("key-type", "its key usage is %s, and not SIGN_VERIFY", about.KeyUsage)
+	case about.KeyState != types.KeyStatePendingImport:
+		return failure("exists", "the key has its key material already (%s)", about.KeyState)
+	case about.KeySpec != spec:
+		return failure("key-type", "its key spec is %s, and the key that is to be imported is %s", about.KeySpec, spec)
+	}
+	parameters, err := k.client.GetParametersForImport(ctx, &awskms.GetParametersForImportInput{
+		KeyId: &k.id, WrappingAlgorithm: types.AlgorithmSpecRsaAesKeyWrapSha256, WrappingKeySpec: types.WrappingKeySpecRsa4096,
+	})
+	if err != nil {
+		return k.explain(err)
+	}
+	public, err := x509.ParsePKIXPublicKey(parameters.PublicKey)
+	wrapping, ok := public.(*rsa.PublicKey)
+	if err != nil || !ok {
+		return failure("failed", "AWS KMS did not answer with a wrapping key")
+	}
+	wrapped, err := wrapPrivateKey(wrapping, private)
+	if err != nil {
+		return err
+	}
+	_, err = k.client.ImportKeyMaterial(ctx, &awskms.ImportKeyMaterialInput{
+		KeyId: &k.id, ImportToken: parameters.ImportToken, EncryptedKeyMaterial: wrapped,
+		ExpirationModel: types.ExpirationModelTypeKeyMaterialDoesNotExpire,
+	})
+	if err != nil {
+		return k.explain(err)
+	}
+	return nil
+}
+
 // explain tells what AWS KMS has said.
 // https://docs.aws.amazon.com/kms/latest/APIReference/CommonErrors.html
 func (k *awsKey) explain(err error) error {
-	if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && r.HTTPStatusCode()/100 == 3 {
-		return failure("failed", "AWS KMS answered with a redirect, which is not followed: name the right endpoint")
+	status := 0
+	if r, ok := errors.AsType[*awshttp.ResponseError](err); ok {
+		status = r.HTTPStatusCode()
+	}
+	if status/100 == 3 {
+		return failure("failed", "AWS KMS answered with a redirect, which is not followed, since the request has credentials: name the right endpoint")
 	}
 	e, ok := errors.AsType[smithy.APIError](err)
+	if !ok && status >= 500 {
+		return failure("unavailable", "AWS KMS answered %d", status)
+	}
 	if !ok {
 		return err
 	}
@@ -180,8 +239,8 @@ func (k *awsKey) explain(err error) error {
 		"KMSInternalException", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
 		return failure("unavailable", "%s: %s", code, said)
 	}
-	if r, ok := errors.AsType[*awshttp.ResponseError](err); ok && r.HTTPStatusCode() >= 500 {
-		return failure("unavailable", "AWS KMS answered %d", r.HTTPStatusCode())
+	if status >= 500 {
+		return failure("unavailable", "AWS KMS answered %d: %s: %s", status, code, said)
 	}
 	return failure("failed", "%s: %s", code, said)
 }

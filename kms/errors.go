@@ -2,13 +2,18 @@ package kms
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"unicode"
 
+	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -43,9 +48,9 @@ func oneLine(text string) string {
 	return text
 }
 
-// explain makes an error a [*signer.Failure]. What a kind of key has not told apart
-// itself is an error of the network, or of nobody knows what; its text may be anything
-// that a service has sent, and is not repeated.
+// explain makes an error a [*signer.Failure]: what a kind of key has not told apart
+// itself is an error of the network, or nobody knows what. Its text is shown without
+// the credentials that the environment has, wherever it may have them from.
 func explain(ctx context.Context, err error) error {
 	if f, ok := errors.AsType[*signer.Failure](err); ok {
 		return f
@@ -61,6 +66,7 @@ func explain(ctx context.Context, err error) error {
 	}
 	where := ""
 	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // the URL may have anything in its query
 		if u, err := url.Parse(e.URL); err == nil && u.Host != "" {
 			where = u.Host + ": "
 		}
@@ -71,5 +77,25 @@ func explain(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*net.DNSError](err); ok {
 		return failure("unavailable", "%s%s", where, e.Err)
 	}
-	return failure("failed", "%s%v", where, err)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return failure("unavailable", "%sthe connection ended before there was an answer", where)
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return failure("failed", "%sthe answer cannot be read: %v", where, e)
+	}
+	return failure("failed", "%s%s", where, environSecrets().String(err.Error()))
+}
+
+// environSecrets takes out the values of variables that hold credentials.
+func environSecrets() *scrub.Scrubber {
+	secrets := scrub.New()
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		for _, part := range []string{"SECRET", "TOKEN", "PASSWORD", "PIN"} {
+			if strings.Contains(name, part) && len(value) >= 4 {
+				secrets.Add(redact.NewSecret(value))
+			}
+		}
+	}
+	return secrets
 }

@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,6 +16,12 @@ func httpClient(transport *http.Transport) *http.Client {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, r *http.Request, answer *http.Response) error {
+		if answer.StatusCode != http.StatusOK {
+			return failure("unavailable", "the proxy %s does not connect to %s: %d", proxy.Host, r.Host, answer.StatusCode)
+		}
+		return nil
+	}
 	return &http.Client{
 		Transport:     plainOnlyHere{transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },

@@ -44,6 +44,10 @@ func open(ctx context.Context, uri string) (key, error) {
 	switch signer.Scheme(uri) {
 	case "awskms":
 		return openAWS(ctx, uri)
+	case "azurekms":
+		return openAzure(ctx, uri)
+	case "gcpkms", "cloudkms":
+		return openGCP(ctx, uri)
 	case "hashivault":
 		return openVault(ctx, uri)
 	}
@@ -61,7 +65,11 @@ func (Holder) Sign(ctx context.Context, uri string, message, digest []byte) ([]b
 		return nil, failure("failed", "the request has no SHA-256 of the message")
 	}
 	return with(ctx, uri, func(ctx context.Context, k key) ([]byte, error) {
-		return k.sign(ctx, message, digest)
+		signature, err := k.sign(ctx, message, digest)
+		if err == nil && len(signature) == 0 {
+			err = failure("failed", "there is no signature in the answer")
+		}
+		return signature, err
 	})
 }
 

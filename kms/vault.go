@@ -183,7 +183,7 @@ func (k *vaultKey) sign(ctx context.Context, _, digest []byte) ([]byte, error) {
 	}
 	text, _ := data["signature"].(string) // vault:v1:BASE64
 	signature, err := base64.StdEncoding.DecodeString(text[strings.LastIndexByte(text, ':')+1:])
-	if err != nil || len(signature) == 0 {
+	if err != nil {
 		return nil, failure("failed", "Vault did not answer with a signature")
 	}
 	return signature, nil
