@@ -57,5 +57,6 @@ func signDigest(key *rsa.PrivateKey, digest []byte) ([]byte, error) {
 	return rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest)
 }
 
-// wrappingKey is what services have keys wrapped with.
-var wrappingKey = sync.OnceValue(func() *rsa.PrivateKey { return rsaKey(4096) })
+// wrappingKey is what the stand-ins have keys wrapped with. Some services have one of
+// 4096 bits, which takes long to make.
+var wrappingKey = sync.OnceValue(func() *rsa.PrivateKey { return rsaKey(3072) })

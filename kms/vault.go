@@ -48,6 +48,9 @@ func openVault(_ context.Context, text string) (key, error) {
 	}
 	k := &vaultKey{mount: u.Get("mount"), name: u.Get("name")}
 	path := strings.Trim(u.Host+u.Path, "/")
+	if !strings.Contains(u.Opaque, "=") {
+		path += u.Opaque // hashivault:KEY
+	}
 	if k.name != "" && path != "" {
 		return nil, failure("invalid-uri", "it names the key twice")
 	}
@@ -234,8 +237,11 @@ func (k *vaultKey) read(ctx context.Context, path string) (map[string]any, error
 	if err != nil {
 		return nil, k.explain(err)
 	}
-	if secret == nil || secret.Data == nil {
+	if secret == nil {
 		return nil, failure("not-found", "Vault has nothing at %s/%s: check the mount and the name", k.mount, path)
+	}
+	if secret.Data == nil {
+		return nil, failure("failed", "there is no data in Vault's answer")
 	}
 	return secret.Data, nil
 }
