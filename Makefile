@@ -10,7 +10,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERS
 
 .PHONY: help
 help: ## show the targets
-	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 20
 
 .PHONY: build
 build: ## build bin/ghapp and bin/git-credential-ghapp
@@ -23,6 +23,17 @@ install: build ## install both below $(PREFIX)/bin, and on Linux the units of th
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/ghapp bin/git-credential-ghapp "$(DESTDIR)$(PREFIX)/bin/"
 	@scripts/units "$(DESTDIR)$(PREFIX)/share/systemd/user" "$(PREFIX)/bin"
+
+.PHONY: kms
+kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
+	@scripts/need go git
+	@mkdir -p bin
+	$(BUILD) -o bin/ ./kms/cmd/ghapp-signer-kms
+
+.PHONY: install-kms
+install-kms: kms ## install it below $(PREFIX)/bin
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/ghapp-signer-kms "$(DESTDIR)$(PREFIX)/bin/"
 
 .PHONY: demo
 demo: build ## the whole way, from an App's key to a clone, on this machine alone
@@ -38,6 +49,11 @@ test: ## format, vet, cross-compile, and all tests with the race detector
 fidelity: ## hold the stand-in against GitHub's API description and other people's clients
 	@scripts/need go git gcc node npm
 	@scripts/fidelity
+
+.PHONY: transit
+transit: ## hold keys in Vault against Vault's own transit engine
+	@scripts/need go git gcc
+	@scripts/transit
 
 .PHONY: browser
 browser: ## the pages of ghapp setup in a real Chromium; screenshots in build/screenshots

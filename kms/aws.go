@@ -36,7 +36,7 @@ type awsKey struct {
 // openAWS reads awskms:key-id=ID;region=REGION;profile=NAME;credentials-file=PATH, as
 // step-kms has it, and awskms://ENDPOINT/ID, as sigstore has it, where ENDPOINT may be
 // empty. Credentials and region are found as AWS's own programs find them.
-func openAWS(ctx context.Context, text string) (key, error) {
+func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, error) {
 	u, err := parseURI(text, "key-id", "region", "profile", "credentials-file")
 	if err != nil {
 		return nil, err
@@ -78,6 +78,7 @@ func openAWS(ctx context.Context, text string) (key, error) {
 	if err != nil {
 		return nil, err
 	}
+	secrets.Add(redact.NewSecret(credentials.SecretAccessKey))
 	client := awskms.NewFromConfig(c, func(o *awskms.Options) {
 		// The SDK's own client follows some redirects, with the session token; what it
 		// has of the configuration, such as AWS_CA_BUNDLE, is in its transport.
@@ -85,7 +86,7 @@ func openAWS(ctx context.Context, text string) (key, error) {
 		if built, ok := c.HTTPClient.(*awshttp.BuildableClient); ok {
 			transport = built.GetTransport()
 		}
-		o.HTTPClient = httpClient(transport)
+		o.HTTPClient = (&wire{secrets: secrets}).client(transport)
 		if u.Host != "" {
 			o.BaseEndpoint = aws.String("https://" + u.Host)
 		}
@@ -99,7 +100,7 @@ func openAWS(ctx context.Context, text string) (key, error) {
 			return nil, err
 		}
 	}
-	return &awsKey{client, id, c.Region, scrub.New(redact.NewSecret(credentials.SecretAccessKey), redact.NewSecret(credentials.SessionToken))}, nil
+	return &awsKey{client, id, c.Region, secrets}, nil
 }
 
 // awsCredentials finds the credentials before anything is asked, so that what is

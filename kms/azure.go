@@ -26,12 +26,12 @@ import (
 // azureKey is a key of an Azure Key Vault or Managed HSM.
 // https://learn.microsoft.com/rest/api/keyvault/keys/sign/sign
 type azureKey struct {
-	client  *azkeys.Client
+	keys    *azkeys.Client
 	host    string
 	name    string
 	version string // "": the newest
 	hsm     bool   // import into hardware
-	secrets *scrub.Scrubber
+	*wire
 }
 
 // azureCloud is one of Azure's clouds: the domain of its vaults, and where tokens are.
@@ -57,9 +57,13 @@ var (
 	azureHost = regexp.MustCompile(`^[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)+$`)
 )
 
+// entraCode is how Microsoft Entra ID calls an error.
+// https://learn.microsoft.com/entra/identity-platform/reference-error-codes
+var entraCode = regexp.MustCompile(`AADSTS[0-9]+`)
+
 // openAzure reads azurekms:name=KEY;vault=VAULT?version=VERSION, as step-kms has it,
 // and azurekms://VAULT.vault.azure.net/KEY/VERSION, as sigstore has it.
-func openAzure(_ context.Context, text string) (key, error) {
+func openAzure(_ context.Context, text string, secrets *scrub.Scrubber) (key, error) {
 	u, err := parseURI(text, "name", "vault", "version", "environment", "hsm", "tenant-id", "client-id", "client-secret")
 	if err != nil {
 		return nil, err
@@ -68,7 +72,7 @@ func openAzure(_ context.Context, text string) (key, error) {
 	if !known {
 		return nil, failure("invalid-uri", "the environment is public, usgov or china")
 	}
-	k := &azureKey{name: u.Get("name"), version: u.Get("version"), hsm: u.GetBool("hsm"), secrets: scrub.New()}
+	k := &azureKey{name: u.Get("name"), version: u.Get("version"), hsm: u.GetBool("hsm"), wire: &wire{secrets: secrets}}
 	if u.Host != "" {
 		k.host = u.Host
 		name, version, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
@@ -88,7 +92,7 @@ func openAzure(_ context.Context, text string) (key, error) {
 		return nil, failure("invalid-uri", "it names no key of a vault: azurekms:name=KEY;vault=VAULT, or azurekms://VAULT.vault.azure.net/KEY")
 	}
 	options := policy.ClientOptions{
-		Cloud: in.authority, Transport: httpClient(nil),
+		Cloud: in.authority, Transport: k.client(nil),
 		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 2 * time.Second},
 	}
 	var credential azcore.TokenCredential
@@ -104,7 +108,7 @@ func openAzure(_ context.Context, text string) (key, error) {
 	if err != nil {
 		return nil, failure("denied", "the credentials for Azure cannot be used: the tenant, or the client, is not named as it should be")
 	}
-	if k.client, err = azkeys.NewClient("https://"+k.host, credential, &azkeys.ClientOptions{ClientOptions: options}); err != nil {
+	if k.keys, err = azkeys.NewClient("https://"+k.host, credential, &azkeys.ClientOptions{ClientOptions: options}); err != nil {
 		return nil, failure("failed", "Azure's client cannot be made: %v", err)
 	}
 	return k, nil
@@ -113,7 +117,7 @@ func openAzure(_ context.Context, text string) (key, error) {
 func (k *azureKey) close() {}
 
 func (k *azureKey) public(ctx context.Context) (crypto.PublicKey, error) {
-	answer, err := k.client.GetKey(ctx, k.name, k.version, nil)
+	answer, err := k.keys.GetKey(ctx, k.name, k.version, nil)
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -139,7 +143,7 @@ func (k *azureKey) public(ctx context.Context) (crypto.PublicKey, error) {
 
 func (k *azureKey) sign(ctx context.Context, _, digest []byte) ([]byte, error) {
 	algorithm := azkeys.SignatureAlgorithmRS256
-	answer, err := k.client.Sign(ctx, k.name, k.version, azkeys.SignParameters{Algorithm: &algorithm, Value: digest}, nil)
+	answer, err := k.keys.Sign(ctx, k.name, k.version, azkeys.SignParameters{Algorithm: &algorithm, Value: digest}, nil)
 	if err != nil {
 		return nil, k.explain(err)
 	}
@@ -159,7 +163,7 @@ func (k *azureKey) importKey(ctx context.Context, private *rsa.PrivateKey) error
 	if len(private.Primes) != 2 {
 		return failure("key-type", "the key has %d primes, and Key Vault takes two", len(private.Primes))
 	}
-	switch _, err := k.client.GetKey(ctx, k.name, "", nil); {
+	switch _, err := k.keys.GetKey(ctx, k.name, "", nil); {
 	case err == nil:
 		return failure("exists", "the key %s is in %s already", k.name, k.host)
 	case kindOf(k.explain(err)) != "not-found":
@@ -179,7 +183,7 @@ func (k *azureKey) importKey(ctx context.Context, private *rsa.PrivateKey) error
 	if k.hsm {
 		parameters.HSM = &k.hsm
 	}
-	if _, err := k.client.ImportKey(ctx, k.name, parameters, nil); err != nil {
+	if _, err := k.keys.ImportKey(ctx, k.name, parameters, nil); err != nil {
 		return k.explain(err)
 	}
 	return nil
@@ -189,14 +193,23 @@ func (k *azureKey) importKey(ctx context.Context, private *rsa.PrivateKey) error
 // https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 func (k *azureKey) explain(err error) error {
 	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {
+		code := entraCode.FindString(e.Error())
 		switch r := e.RawResponse; {
-		case r == nil: // no answer: whatever went wrong is not in the chain of errors
-			return failure("denied", "Azure hands out no token for these credentials")
-		case r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests:
+		case r != nil && (r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests):
 			return failure("unavailable", "Azure's token endpoint answered %d", r.StatusCode)
-		default:
-			return failure("denied", "Azure hands out no token for these credentials: %d", r.StatusCode)
+		case r != nil:
+			return failure("denied", "Azure hands out no token for these credentials: %d %s", r.StatusCode, code)
+		case code != "":
+			return failure("denied", "Azure hands out no token for these credentials: %s", code)
+		case strings.Contains(e.Error(), "isn't configured to acquire tokens for tenant"):
+			return failure("denied", "the credentials for Azure are for another tenant than that of %s", k.host)
+		case k.failed() != nil:
+			return k.failed()
 		}
+		return failure("denied", "Azure hands out no token for these credentials")
+	}
+	if strings.HasPrefix(err.Error(), "DefaultAzureCredential: ") { // the type of it is not exported
+		return failure("denied", "no credentials for Azure are found: not in the environment (AZURE_CLIENT_ID, …), not from the machine, not from `az login`")
 	}
 	e, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok {

@@ -48,10 +48,14 @@ func oneLine(text string) string {
 	return text
 }
 
-// explain makes an error a [*signer.Failure]: what a kind of key has not told apart
-// itself is an error of the network, or nobody knows what. Its text is shown without
-// the credentials that the environment has, wherever it may have them from.
-func explain(ctx context.Context, err error) error {
+// explain makes an error a [*signer.Failure] whose message has no secret. What a kind
+// of key has not told apart itself is an error of the network, or nobody knows what.
+func explain(ctx context.Context, err error, secrets *scrub.Scrubber) *signer.Failure {
+	f := classify(ctx, err, secrets)
+	return failure(f.Kind, "%s", secrets.String(f.Message))
+}
+
+func classify(ctx context.Context, err error, secrets *scrub.Scrubber) *signer.Failure {
 	if f, ok := errors.AsType[*signer.Failure](err); ok {
 		return f
 	}
@@ -83,7 +87,7 @@ func explain(ctx context.Context, err error) error {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return failure("failed", "%sthe answer cannot be read: %v", where, e)
 	}
-	return failure("failed", "%s%s", where, environSecrets().String(err.Error()))
+	return failure("failed", "%s%s", where, secrets.String(err.Error()))
 }
 
 // environSecrets takes out the values of variables that hold credentials.

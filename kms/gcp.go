@@ -22,6 +22,8 @@ import (
 	"google.golang.org/api/cloudkms/v1"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
+
+	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
 // gcpKey is a version of a key of Google Cloud KMS.
@@ -31,6 +33,7 @@ type gcpKey struct {
 	ring    string // projects/P/locations/L/keyRings/R
 	id      string // of the key
 	version string
+	secrets *scrub.Scrubber
 }
 
 var gcpName = regexp.MustCompile(`^/?(projects/[^/]+/locations/[\w-]+/keyRings/[\w-]+)/cryptoKeys/([\w-]+)/(?:cryptoKeyVersions|versions)/([0-9]+)$`)
@@ -38,7 +41,7 @@ var gcpName = regexp.MustCompile(`^/?(projects/[^/]+/locations/[\w-]+/keyRings/[
 // openGCP reads cloudkms:projects/…/cryptoKeyVersions/N, as step-kms has it, and
 // gcpkms://projects/…, as sigstore has it. Credentials are Google's Application Default
 // Credentials; those of a service account may be named with ?credentials-file=PATH.
-func openGCP(ctx context.Context, text string) (key, error) {
+func openGCP(ctx context.Context, text string, secrets *scrub.Scrubber) (key, error) {
 	u, err := parseURI(text, "credentials-file")
 	if err != nil {
 		return nil, err
@@ -51,11 +54,11 @@ func openGCP(ctx context.Context, text string) (key, error) {
 	if parts == nil {
 		return nil, failure("invalid-uri", "it names no version of a key: projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/N")
 	}
-	found, err := gcpCredentials(u.Get("credentials-file"))
+	base := (&wire{secrets: secrets}).client(nil)
+	found, err := gcpCredentials(u.Get("credentials-file"), base)
 	if err != nil {
 		return nil, err
 	}
-	base := httpClient(nil)
 	client, err := httptransport.NewClient(&httptransport.Options{Credentials: found, BaseRoundTripper: base.Transport, DisableTelemetry: true})
 	if err != nil {
 		return nil, failure("failed", "Google's client cannot be made: %v", err)
@@ -75,11 +78,11 @@ func openGCP(ctx context.Context, text string) (key, error) {
 		}
 		service.BasePath = strings.TrimSuffix(endpoint, "/") + "/"
 	}
-	return &gcpKey{service, parts[1], parts[2], parts[3]}, nil
+	return &gcpKey{service, parts[1], parts[2], parts[3], secrets}, nil
 }
 
-func gcpCredentials(path string) (*auth.Credentials, error) {
-	options := &credentials.DetectOptions{Scopes: []string{cloudkms.CloudkmsScope}, Client: httpClient(nil)}
+func gcpCredentials(path string, client *http.Client) (*auth.Credentials, error) {
+	options := &credentials.DetectOptions{Scopes: []string{cloudkms.CloudkmsScope}, Client: client}
 	if path != "" {
 		found, err := credentials.NewCredentialsFromFile(credentials.ServiceAccount, path, options)
 		if err != nil {
@@ -256,7 +259,7 @@ func (k *gcpKey) explain(err error) error {
 	if !ok {
 		return err
 	}
-	said := e.Message
+	said := k.secrets.String(e.Message)
 	switch {
 	case e.Code/100 == 3:
 		return failure("failed", "Cloud KMS answered with a redirect, which is not followed, since the request has credentials")

@@ -6,12 +6,24 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
-// httpClient is the HTTP client of a service. It follows no redirect, since a request
-// carries credentials: the answer is then the redirect itself. transport may be nil.
-func httpClient(transport *http.Transport) *http.Client {
+// wire is how a service is spoken to: every request and answer goes through it.
+type wire struct {
+	secrets *scrub.Scrubber // learns the credentials that requests carry
+
+	mu   sync.Mutex
+	last error // of the last request that had no answer
+}
+
+// client is an HTTP client on the wire. It follows no redirect, since a request carries
+// credentials: the answer is then the redirect itself. transport may be nil.
+func (w *wire) client(transport *http.Transport) *http.Client {
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
@@ -23,11 +35,52 @@ func httpClient(transport *http.Transport) *http.Client {
 		return nil
 	}
 	return &http.Client{
-		Transport:     plainOnlyHere{transport},
+		Transport:     roundTrips{w, transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       2 * time.Minute, // longer than anybody waits; the context ends earlier
 	}
 }
+
+// failed is the error of the last request, if that had no answer. Some libraries do
+// not tell.
+func (w *wire) failed() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
+// roundTrips is a transport that refuses to speak http: with other machines, and to
+// read without end.
+type roundTrips struct {
+	*wire
+	next http.RoundTripper
+}
+
+func (t roundTrips) RoundTrip(r *http.Request) (*http.Response, error) {
+	if err := checkPlain(r.URL); err != nil {
+		return nil, err
+	}
+	_, bearer, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
+	for _, secret := range []string{bearer, r.Header.Get("X-Vault-Token"), r.Header.Get("X-Amz-Security-Token")} {
+		if secret != "" {
+			t.secrets.Add(redact.NewSecret(secret))
+		}
+	}
+	answer, err := t.next.RoundTrip(r)
+	if !linkLocal(r.URL) { // where there is nobody, on most machines
+		t.mu.Lock()
+		t.last = err
+		t.mu.Unlock()
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer.Body = http.MaxBytesReader(nil, answer.Body, mostRead)
+	return answer, nil
+}
+
+// mostRead is how much of an answer is read, in bytes.
+const mostRead = 1 << 20
 
 // redirected tells of an answer that is a redirect.
 func redirected(r *http.Response) error {
@@ -38,30 +91,15 @@ func redirected(r *http.Response) error {
 	return failure("failed", "%s answered with a redirect %s, which is not followed, since the request has credentials: name the right address", r.Request.URL.Host, to)
 }
 
-// plainOnlyHere refuses to speak http: with other machines, and to read without end.
-type plainOnlyHere struct{ next http.RoundTripper }
+// linkLocal reports whether an address is where clouds tell their machines who they are.
+func linkLocal(u *url.URL) bool { return net.ParseIP(u.Hostname()).IsLinkLocalUnicast() }
 
-func (p plainOnlyHere) RoundTrip(r *http.Request) (*http.Response, error) {
-	if err := checkPlain(r.URL); err != nil {
-		return nil, err
-	}
-	answer, err := p.next.RoundTrip(r)
-	if err == nil {
-		answer.Body = http.MaxBytesReader(nil, answer.Body, 1<<20)
-	}
-	return answer, err
-}
-
-// checkPlain refuses an address that is not https, but for this machine's own, and the
-// link-local ones where clouds tell their machines who they are.
+// checkPlain refuses an address that is not https, but for this machine's own and the
+// link-local ones.
 func checkPlain(u *url.URL) error {
-	if strings.EqualFold(u.Scheme, "https") {
+	here := strings.EqualFold(u.Hostname(), "localhost") || net.ParseIP(u.Hostname()).IsLoopback() || linkLocal(u)
+	if strings.EqualFold(u.Scheme, "https") || strings.EqualFold(u.Scheme, "http") && here {
 		return nil
 	}
-	ip := net.ParseIP(u.Hostname())
-	here := strings.EqualFold(u.Hostname(), "localhost") || ip.IsLoopback() || ip.IsLinkLocalUnicast()
-	if !strings.EqualFold(u.Scheme, "http") || !here {
-		return failure("invalid-uri", "the service's address %s is not https", u.Host)
-	}
-	return nil
+	return failure("invalid-uri", "the service's address %s is not https", u.Host)
 }

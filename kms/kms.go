@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 
+	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -40,16 +41,17 @@ type importer interface {
 }
 
 // open returns the key that a key URI names. Nobody need have been asked for it yet.
-func open(ctx context.Context, uri string) (key, error) {
+// What it finds of credentials it adds to secrets, which are taken out of messages.
+func open(ctx context.Context, uri string, secrets *scrub.Scrubber) (key, error) {
 	switch signer.Scheme(uri) {
 	case "awskms":
-		return openAWS(ctx, uri)
+		return openAWS(ctx, uri, secrets)
 	case "azurekms":
-		return openAzure(ctx, uri)
+		return openAzure(ctx, uri, secrets)
 	case "gcpkms", "cloudkms":
-		return openGCP(ctx, uri)
+		return openGCP(ctx, uri, secrets)
 	case "hashivault":
-		return openVault(ctx, uri)
+		return openVault(ctx, uri, secrets)
 	}
 	return nil, failure("invalid-uri", "ghapp-signer-kms knows no such kind of key URI")
 }
@@ -100,14 +102,15 @@ func (Holder) Import(ctx context.Context, uri string, privateKey []byte) ([]byte
 
 // with opens a key, has ask ask it, and tells what went wrong in the protocol's terms.
 func with(ctx context.Context, uri string, ask func(context.Context, key) ([]byte, error)) ([]byte, error) {
-	k, err := open(ctx, uri)
+	secrets := environSecrets()
+	k, err := open(ctx, uri, secrets)
 	if err != nil {
-		return nil, explain(ctx, err)
+		return nil, explain(ctx, err, secrets)
 	}
 	defer k.close()
 	answer, err := ask(ctx, k)
 	if err != nil {
-		return nil, explain(ctx, err)
+		return nil, explain(ctx, err, secrets)
 	}
 	return answer, nil
 }

@@ -41,12 +41,12 @@ var vaultName = regexp.MustCompile(`^\w(?:[\w.-]*\w)?$`)
 // hashivault:name=KEY;mount=MOUNT;version=N. The mount is that of sigstore's
 // TRANSIT_SECRET_ENGINE_PATH, or transit. Address, token and namespace are those of
 // Vault's and OpenBao's own programs.
-func openVault(_ context.Context, text string) (key, error) {
+func openVault(_ context.Context, text string, secrets *scrub.Scrubber) (key, error) {
 	u, err := parseURI(text, "name", "mount", "version")
 	if err != nil {
 		return nil, err
 	}
-	k := &vaultKey{mount: u.Get("mount"), name: u.Get("name")}
+	k := &vaultKey{mount: u.Get("mount"), name: u.Get("name"), secrets: secrets}
 	path := strings.Trim(u.Host+u.Path, "/")
 	if !strings.Contains(u.Opaque, "=") {
 		path += u.Opaque // hashivault:KEY
@@ -113,14 +113,15 @@ func (k *vaultKey) connect() error {
 		}
 	}
 	transport, _ := c.HttpClient.Transport.(*http.Transport)
-	c.HttpClient = httpClient(transport)
+	c.HttpClient = (&wire{secrets: k.secrets}).client(transport)
 	if client.Token() == "" {
 		client.SetToken(storedToken())
 	}
 	if client.Token() == "" {
 		return failure("denied", "there is no token for Vault: set VAULT_TOKEN, or run `vault login`")
 	}
-	k.client, k.secrets = client, scrub.New(redact.NewSecret(client.Token()))
+	k.client = client
+	k.secrets.Add(redact.NewSecret(client.Token()))
 	return nil
 }
 

@@ -18,6 +18,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -155,32 +156,46 @@ func (v *vault) put(name string, key *rsa.PrivateKey, version bool) {
 // newTransit is a transit engine, below /.
 func newTransit(w *world) http.Handler {
 	w.t.Helper()
-	program := os.Getenv("GHAPP_TEST_TRANSIT")
-	if program == "" {
+	if os.Getenv("GHAPP_TEST_TRANSIT") == "" {
 		return &transit{keys: map[string]*transitKey{}}
 	}
-	cmd := exec.Command(program)
+	engine, err := vaultsOwn()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	// The tests share the engine, of which the wrapping key takes long to make.
+	own := strings.ReplaceAll(filepath.Base(w.root), "-", "")
+	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
+		if kind, rest, named := strings.Cut(strings.Trim(r.URL.Path, "/"), "/"); named {
+			r.URL.Path = "/" + kind + "/" + own + "_" + rest
+		}
+		engine.ServeHTTP(out, r)
+	})
+}
+
+// vaultsOwn starts Vault's own engine; it ends with this process.
+var vaultsOwn = sync.OnceValues(func() (http.Handler, error) {
+	cmd := exec.Command(os.Getenv("GHAPP_TEST_TRANSIT"))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
 	stdout, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
-	w.t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Wait()
-	})
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
 	address, err := bufio.NewReader(stdout).ReadString('\n')
 	if err != nil {
-		w.t.Fatal(err)
+		return nil, err
 	}
-	return httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: strings.TrimSpace(address)})
-}
+	return struct {
+		http.Handler
+		io.Closer // kept, or the collector of garbage would close it
+	}{httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: strings.TrimSpace(address)}), stdin}, nil
+})
 
 // transit stands in for the transit engine, for what ghapp asks of it:
 // https://developer.hashicorp.com/vault/api-docs/secret/transit

@@ -177,7 +177,10 @@ func (w *world) connect(out http.ResponseWriter, r *http.Request) {
 	w.asked = append(w.asked, host)
 	handler := w.hosts[host]
 	w.mu.Unlock()
-	if r.Method != http.MethodConnect || handler == nil {
+	if r.Method != http.MethodConnect {
+		panic(http.ErrAbortHandler) // somebody looks for a cloud's machine
+	}
+	if handler == nil {
 		http.Error(out, "there is no such host in this test", http.StatusBadGateway)
 		return
 	}
@@ -399,6 +402,13 @@ func slow() http.Handler {
 	})
 }
 
+// slowly asks for a signature, and waits for two seconds.
+func slowly(w *world) func(string) signer.Response {
+	return func(uri string) signer.Response {
+		return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Seconds: 2, Message: message, Digest: digest}})
+	}
+}
+
 // replies answers everything with the same.
 func replies(status int, text string, headers ...string) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -417,9 +427,7 @@ func (w *world) generally(host string) []badCase {
 	}
 	return []badCase{
 		{name: "down", set: down(nil), kind: "unavailable", text: host},
-		{name: "slow", set: down(slow()), kind: "timeout", ask: func(uri string) signer.Response {
-			return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Seconds: 2, Message: message, Digest: digest}})
-		}},
+		{name: "slow", set: down(slow()), kind: "timeout", ask: slowly(w)},
 		{name: "hangs up", kind: "unavailable", set: down(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
 		{name: "garbage", kind: "failed", set: down(replies(200, "<html>\x1b[31mWelcome\r\n</html>", "Content-Type", "text/html"))},
 		{name: "garbage that does not end", kind: "failed", set: down(replies(200, strings.Repeat(" ", 3<<20)+"{}", "Content-Type", "application/json"))},
