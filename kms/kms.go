@@ -52,6 +52,10 @@ func open(ctx context.Context, uri string, secrets *scrub.Scrubber) (key, error)
 		return openGCP(ctx, uri, secrets)
 	case "hashivault":
 		return openVault(ctx, uri, secrets)
+	case "pkcs11":
+		return openPKCS11(ctx, uri)
+	case "tpmkms":
+		return openTPMKMS(ctx, uri)
 	}
 	return nil, failure("invalid-uri", "ghapp-signer-kms knows no such kind of key URI")
 }

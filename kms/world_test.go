@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == signer.KMSProgram {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		if err := signer.Answer(ctx, os.Stdin, os.Stdout, kms.Holder{}); err != nil {
+		if err := signer.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -16,7 +16,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := signer.Answer(ctx, os.Stdin, os.Stdout, kms.Holder{}); err != nil {
+	if err := signer.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
 		fmt.Fprintln(os.Stderr, "ghapp-signer-kms:", err)
 		os.Exit(1)
 	}
