@@ -42,8 +42,13 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	cleanUp()
+	os.Exit(code)
 }
+
+// cleanUp removes what the tests have built.
+var cleanUp = func() {}
 
 // patience is how long something may take that is expected to happen.
 const patience = time.Minute
