@@ -6,7 +6,10 @@ SHELL := /bin/bash
 
 PREFIX ?= /usr/local
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+BUILD := CGO_ENABLED=0 go build $(FLAGS)
+# 1: ghapp-signer-kms with what needs a C compiler, PKCS#11 modules.
+CGO ?= 0
 
 .PHONY: help
 help: ## show the targets
@@ -28,7 +31,7 @@ install: build ## install both below $(PREFIX)/bin, and on Linux the units of th
 kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
 	@scripts/need go git
 	@mkdir -p bin
-	$(BUILD) -o bin/ ./kms/cmd/ghapp-signer-kms
+	CGO_ENABLED=$(CGO) go build $(FLAGS) -o bin/ ./kms/cmd/ghapp-signer-kms
 
 .PHONY: install-kms
 install-kms: kms ## install it below $(PREFIX)/bin

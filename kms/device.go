@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 )
 
 // notice tells the person something while the program works. Who runs it shows the line.
@@ -30,4 +31,15 @@ func within[T any](ctx context.Context, call func() (T, error)) (T, error) {
 		var none T
 		return none, context.Cause(ctx)
 	}
+}
+
+// list is for messages: the first of what there is.
+func list(prefix string, names []string) string {
+	const most = 5
+	more := ""
+	if len(names) > most {
+		more = fmt.Sprintf(" and %d more", len(names)-most)
+		names = names[:most]
+	}
+	return prefix + strings.Join(names, ", "+prefix) + more
 }

@@ -56,6 +56,8 @@ func open(ctx context.Context, uri string, secrets *scrub.Scrubber) (key, error)
 		return openPKCS11(ctx, uri)
 	case "tpmkms":
 		return openTPMKMS(ctx, uri)
+	case "yubikey":
+		return openYubiKey(ctx, uri)
 	}
 	return nil, failure("invalid-uri", "ghapp-signer-kms knows no such kind of key URI")
 }

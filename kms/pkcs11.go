@@ -221,17 +221,6 @@ func (s *p11session) findToken() error {
 	return failure("not-found", "no token is %s; there is %s", wanted, list("token=", labels))
 }
 
-// list is for messages: the first of what there is.
-func list(prefix string, names []string) string {
-	const most = 5
-	more := ""
-	if len(names) > most {
-		more = fmt.Sprintf(" and %d more", len(names)-most)
-		names = names[:most]
-	}
-	return prefix + strings.Join(names, ", "+prefix) + more
-}
-
 // login logs in once. It spends no try that can be known to fail, and not the last one:
 // an agent in the background would lock the token with a PIN that was mistyped in a file.
 func (s *p11session) login() error {

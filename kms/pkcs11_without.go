@@ -8,7 +8,7 @@ import (
 )
 
 func openPKCS11(context.Context, string) (key, error) {
-	return nil, failure("unsupported", "this build of ghapp-signer-kms has no PKCS#11, which needs cgo; with gcc: CGO_ENABLED=1 go install github.com/ghapp-dev/ghapp/kms/cmd/ghapp-signer-kms@latest")
+	return nil, failure("unsupported", "this build of ghapp-signer-kms has no PKCS#11, which needs cgo; with gcc: make install-kms CGO=1, in the source of ghapp")
 }
 
 // Stdout returns the standard output of this process, which loads nothing that could

@@ -12,6 +12,6 @@ func TestPKCS11WithoutCgo(t *testing.T) {
 		signatureOf(t, nil, "pkcs11:token=Card;object=app?pin-value="+testPIN),
 		imported(t, nil, "pkcs11:token=Card;object=app?pin-value="+testPIN, testKey(t, 2048)),
 	} {
-		wantFailure(t, got, "unsupported", "CGO_ENABLED=1 go install github.com/ghapp-dev/ghapp/kms/cmd/ghapp-signer-kms@latest")
+		wantFailure(t, got, "unsupported", "make install-kms CGO=1")
 	}
 }

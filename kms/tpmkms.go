@@ -226,7 +226,7 @@ func (o *tpmObject) rsaPublic() (*rsa.PublicKey, error) {
 	if a := o.public.ObjectAttributes; !a.SignEncrypt || a.Restricted {
 		return nil, failure("key-type", "the key is not for signing whatever it is given")
 	}
-	return key, nil
+	return key, checkSize(key)
 }
 
 // load makes the key ready. The PIN goes to the TPM when it signs, and never in the clear.

@@ -412,7 +412,7 @@ func TestKMSProgramIsMissing(t *testing.T) {
 	for _, scheme := range kmsSchemes {
 		_, err := Open(t.Context(), scheme+":name=app;pin-value="+testPIN, Options{})
 		e, ok := errors.AsType[*KeyError](err)
-		if !ok || e.Problem != ErrNoProgram || strings.Contains(e.Cure(), "\n") || !strings.Contains(e.Cure(), "go install ") || strings.Contains(err.Error(), "canary") {
+		if !ok || e.Problem != ErrNoProgram || strings.Contains(e.Cure(), "\n") || !strings.Contains(e.Cure(), "make install-kms") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}

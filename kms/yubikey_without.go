@@ -1,0 +1,9 @@
+//go:build !yubikey || (!cgo && !windows)
+
+package kms
+
+import "context"
+
+func openYubiKey(context.Context, string) (key, error) {
+	return nil, failure("unsupported", "this build of ghapp-signer-kms has no YubiKey; with gcc and libpcsclite-dev: CGO_ENABLED=1 go install -tags yubikey github.com/ghapp-dev/ghapp/kms/cmd/ghapp-signer-kms@latest; where the YubiKey has a PKCS#11 module (ykcs11), pkcs11: reaches it too")
+}
