@@ -7,7 +7,8 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
-BUILD := CGO_ENABLED=0 go build $(FLAGS)
+# Each with what its own module requires, and not with what the workspace makes of it.
+BUILD := GOWORK=off CGO_ENABLED=0 go build $(FLAGS)
 # 1: ghapp-signer-kms with what needs a C compiler, PKCS#11 modules.
 CGO ?= 0
 
@@ -31,7 +32,7 @@ install: build ## install both below $(PREFIX)/bin, and on Linux the units of th
 kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
 	@scripts/need go git
 	@mkdir -p bin
-	CGO_ENABLED=$(CGO) go build $(FLAGS) -o bin/ ./kms/cmd/ghapp-signer-kms
+	cd kms && GOWORK=off CGO_ENABLED=$(CGO) go build $(FLAGS) -o ../bin/ ./cmd/ghapp-signer-kms
 
 .PHONY: install-kms
 install-kms: kms ## install it below $(PREFIX)/bin
