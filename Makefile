@@ -9,8 +9,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Each with what its own module requires, and not with what the workspace makes of it.
 BUILD := GOWORK=off CGO_ENABLED=0 go build $(FLAGS)
-# 1: ghapp-signer-kms with what needs a C compiler, PKCS#11 modules.
+# CGO=1: ghapp-signer-kms with PKCS#11 modules, which needs a C compiler; with
+# TAGS=yubikey as well, which needs libpcsclite-dev, also with YubiKeys.
 CGO ?= 0
+TAGS ?=
 
 .PHONY: help
 help: ## show the targets
@@ -32,7 +34,7 @@ install: build ## install both below $(PREFIX)/bin, and on Linux the units of th
 kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
 	@scripts/need go git
 	@mkdir -p bin
-	cd kms && GOWORK=off CGO_ENABLED=$(CGO) go build $(FLAGS) -o ../bin/ ./cmd/ghapp-signer-kms
+	cd kms && GOWORK=off CGO_ENABLED=$(CGO) go build $(FLAGS) -tags "$(TAGS)" -o ../bin/ ./cmd/ghapp-signer-kms
 
 .PHONY: install-kms
 install-kms: kms ## install it below $(PREFIX)/bin

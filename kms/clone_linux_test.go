@@ -64,6 +64,42 @@ func TestCloneWithAKeyInAService(t *testing.T) {
 	}
 }
 
+// A key that was downloaded ends up where it only signs, and is the App's there.
+func TestImportOfADownloadedKey(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(*world) (uri string){
+		"awskms": func(w *world) string {
+			newAWS(w).keys[awsKeyID] = &awsHeld{spec: "RSA_2048", usage: "SIGN_VERIFY", origin: "EXTERNAL", state: "PendingImport"}
+			return "awskms:///alias/app"
+		},
+		"azurekms": func(w *world) string {
+			clear(newAzure(w).keys)
+			return azureURI
+		},
+		"gcpkms": func(w *world) string {
+			clear(newGCP(w).versions)
+			return gcpURI
+		},
+		"hashivault": func(w *world) string {
+			newVault(w)
+			return "hashivault://app"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			uri := start(w)
+			m := w.machine()
+			path := w.write("app.pem", string(m.PEM()))
+			for _, args := range [][]string{{"keys", "import", path, "--to", uri}, {"keys", "check", uri}, {"token", "acme/site", "--key", uri}} {
+				if r := m.Ghapp(args...); r.Code != 0 {
+					t.Fatalf("%q: exit code %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
+				}
+			}
+		})
+	}
+}
+
 // What goes wrong at a service ends ghapp with the exit code that says whose turn it is.
 func TestExitCodes(t *testing.T) {
 	t.Parallel()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -83,6 +84,9 @@ func classify(ctx context.Context, err error, secrets *scrub.Scrubber) *signer.F
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return failure("unavailable", "%sthe connection ended before there was an answer", where)
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return failure("failed", "%sthe answer is larger than %d MiB", where, mostRead>>20)
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return failure("failed", "%sthe answer cannot be read: %v", where, e)

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -331,6 +332,13 @@ func TestGCPBadDays(t *testing.T) {
 			{name: "a named file that is none", kind: "denied", text: "credentials-file", set: names(gcpURI + "?credentials-file=/none")},
 			{name: "another account's key", kind: "denied", text: "Invalid JWT Signature", set: is(func() { g.account = bigKey() })},
 			{name: "revoked account", kind: "denied", text: "account not found", set: is(func() { g.refuse = "Invalid grant: account not found" })},
+			{name: "token endpoint without TLS", kind: "invalid-uri", text: "not https", set: is(func() {
+				text, err := os.ReadFile(w.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.write("gcp.json", strings.ReplaceAll(string(text), "https://"+gcpTokenHost, "http://"+gcpTokenHost))
+			})},
 			{name: "token endpoint down", kind: "unavailable", text: gcpTokenHost, set: is(func() { w.host(gcpTokenHost, nil) })},
 			{name: "token endpoint busy", kind: "unavailable", set: is(func() { w.host(gcpTokenHost, replies(503, "busy")) })},
 			{name: "token endpoint slow", kind: "timeout", set: is(func() { w.host(gcpTokenHost, slow()) }), ask: slowly(w)},

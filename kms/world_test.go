@@ -414,6 +414,18 @@ func slowly(w *world) func(string) signer.Response {
 	}
 }
 
+// endless answers until whoever asked has gone.
+func endless() http.Handler {
+	return http.HandlerFunc(func(out http.ResponseWriter, _ *http.Request) {
+		out.Header().Set("Content-Type", "application/json")
+		for text := []byte(strings.Repeat(" ", 64<<10)); ; {
+			if _, err := out.Write(text); err != nil {
+				return
+			}
+		}
+	})
+}
+
 // replies answers everything with the same.
 func replies(status int, text string, headers ...string) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -435,7 +447,9 @@ func (w *world) generally(host string) []badCase {
 		{name: "slow", set: down(slow()), kind: "timeout", ask: slowly(w)},
 		{name: "hangs up", kind: "unavailable", set: down(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
 		{name: "garbage", kind: "failed", set: down(replies(200, "<html>\x1b[31mWelcome\r\n</html>", "Content-Type", "text/html"))},
-		{name: "garbage that does not end", kind: "failed", set: down(replies(200, strings.Repeat(" ", 3<<20)+"{}", "Content-Type", "application/json"))},
+		{name: "garbage that does not end", kind: "failed", set: down(endless()), ask: func(uri string) signer.Response {
+			return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Seconds: 20, Message: message, Digest: digest}})
+		}},
 		{name: "an empty answer", kind: "failed", set: down(replies(200, "{}", "Content-Type", "application/json"))},
 		{name: "bad gateway", kind: "unavailable", set: down(replies(502, "<html>"))},
 		{name: "redirect to another host", kind: "failed", text: "redirect", set: func() string {

@@ -8,6 +8,6 @@ import "testing"
 func TestYubiKeyThatIsNotBuiltIn(t *testing.T) {
 	t.Parallel()
 	for _, got := range []reply{publicKeyOf(t, nil, "yubikey:slot-id=9a?pin-value="+testPIN), imported(t, nil, "yubikey:slot-id=9a", testKey(t, 2048))} {
-		wantFailure(t, got, "unsupported", "go install -tags yubikey github.com/ghapp-dev/ghapp/kms/cmd/ghapp-signer-kms@latest")
+		wantFailure(t, got, "unsupported", "make install-kms CGO=1 TAGS=yubikey")
 	}
 }
