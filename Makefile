@@ -32,7 +32,7 @@ install: build ## install both below $(PREFIX)/bin, and on Linux the units of th
 
 .PHONY: kms
 kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
-	@scripts/need go git
+	@scripts/need go git $(if $(filter 1,$(CGO)),gcc) $(if $(filter yubikey,$(TAGS)),pkg-config /usr/include/PCSC/winscard.h)
 	@mkdir -p bin
 	cd kms && GOWORK=off CGO_ENABLED=$(CGO) go build $(FLAGS) -tags "$(TAGS)" -o ../bin/ ./cmd/ghapp-signer-kms
 
@@ -47,7 +47,7 @@ demo: build ## the whole way, from an App's key to a clone, on this machine alon
 
 .PHONY: test
 test: ## format, vet, cross-compile, and all tests with the race detector
-	@scripts/need go git gcc git-lfs gh npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool softhsm2-util pkcs11-tool swtpm /usr/include/PCSC/winscard.h
+	@scripts/need go git gcc git-lfs gh npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
 	@scripts/check
 	@scripts/gotest
 

@@ -64,6 +64,14 @@ func (s *swTPM) end() {
 	_ = s.cmd.Wait()
 }
 
+// stop has the TPM answer no more.
+func (s *swTPM) stop() {
+	s.t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // uri names a key with attributes, and with this TPM.
 func (s *swTPM) uri(attributes string) string {
 	if !strings.Contains(attributes, "path=") && !strings.Contains(attributes, "handle=") {
@@ -360,9 +368,7 @@ func TestTPMThatHangs(t *testing.T) {
 	if got := imported(t, nil, s.uri("name=app"), testKey(t, 2048)); got.Error != nil {
 		t.Fatal(got.Error)
 	}
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s.stop()
 	got := ask(t, nil, request{Request: signer.Request{Operation: signer.OperationSign, Key: s.uri("name=app"), Seconds: 1, Message: testMessage, Digest: make([]byte, 32)}})
 	wantFailure(t, got, "timeout", "no answer in time")
 }

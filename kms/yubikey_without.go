@@ -5,5 +5,5 @@ package kms
 import "context"
 
 func openYubiKey(context.Context, string) (key, error) {
-	return nil, failure("unsupported", "this build of ghapp-signer-kms has no YubiKey; with gcc and libpcsclite-dev: make install-kms CGO=1 TAGS=yubikey, in the source of ghapp; where the YubiKey has a PKCS#11 module (ykcs11), pkcs11: reaches it too")
+	return nil, failure("unsupported", "this build of ghapp-signer-kms has no YubiKey; from the source of ghapp: make install-kms CGO=1 TAGS=yubikey, which needs gcc and libpcsclite-dev; or name it by pkcs11: and Yubico's module ykcs11")
 }
