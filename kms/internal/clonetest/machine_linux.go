@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ type Machine struct {
 
 	t       *testing.T
 	server  *httptest.Server
-	fetched func() // called when git fetches from GitHub, before it is answered
+	fetched atomic.Pointer[func()] // called when git fetches from GitHub, before it is answered
 }
 
 // New is a new machine, for an App with the given key: a public key, or a private one,
@@ -102,8 +103,8 @@ func (m *Machine) connect(public *rsa.PublicKey) *githubtest.App {
 	}
 	app.Install("acme", githubtest.InstallOptions{Repositories: []string{"acme/site"}})
 	m.server = httptest.NewServer(http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if m.fetched != nil && strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
-			m.fetched()
+		if fetched := m.fetched.Load(); fetched != nil && strings.HasSuffix(r.URL.Path, "/git-upload-pack") {
+			(*fetched)()
 		}
 		github.ServeHTTP(out, r)
 	}))
@@ -198,7 +199,8 @@ func (m *Machine) clone(uri string) *search {
 	// While git waits for its packfile, ghapp has signed, and all are there but the
 	// program that has signed, which has to be caught.
 	var once sync.Once
-	m.fetched = func() { once.Do(func() { s.everybody(cmd.Process.Pid, "") }) }
+	fetched := func() { once.Do(func() { s.everybody(cmd.Process.Pid, "") }) }
+	m.fetched.Store(&fetched)
 	ended, looking := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(looking)
