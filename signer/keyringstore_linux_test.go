@@ -48,6 +48,7 @@ func TestKeyringStoresByAPipe(t *testing.T) {
 		t.Errorf("%v: what is stored is another text", err)
 	}
 	want := "lookup service my service username deploy\n" +
+		"search service my service username deploy\n" + // it might be locked
 		"store --label=GitHub App deploy service my service username deploy\n" +
 		"lookup service my service username deploy\n"
 	if got := calls(); got != want {
