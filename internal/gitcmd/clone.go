@@ -16,7 +16,7 @@ import (
 // CloneOptions say what to clone, and where to.
 type CloneOptions struct {
 	// Scope says who answers for the repository. Its URLs and Submodules are set
-	// from the other fields.
+	// from the other fields, and it stays.
 	Scope
 	// URL is the repository's https address, on Origin.
 	URL string
@@ -137,7 +137,7 @@ func (r *Runner) plan(o CloneOptions) (*plan, error) {
 		return nil, err
 	}
 	p := &plan{CloneOptions: o, flags: f}
-	p.Submodules, p.URLs, p.stays = f.submodules, []string{o.URL}, true
+	p.Submodules, p.URLs, p.Stays = f.submodules, []string{o.URL}, true
 	switch {
 	case o.Origin == "" || o.Helper == "":
 		return nil, errors.New("clone: an origin and its helper are needed")

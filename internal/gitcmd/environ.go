@@ -75,6 +75,13 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 		return nil, err
 	}
 	env.unset(repositoryVariables()...)
+	for name, path := range map[string]string{
+		"GIT_DIR": r.Repository.Dir, "GIT_WORK_TREE": r.Repository.WorkTree, "GIT_INDEX_FILE": r.Repository.Index,
+	} {
+		if path != "" {
+			env.set(name, path)
+		}
+	}
 	env.allow(s.protocols())
 	env.english()
 	list := []setting{

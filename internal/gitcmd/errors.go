@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/process"
 )
 
 // Reason is why git failed, as far as its words tell.
@@ -119,7 +121,7 @@ func failure(ctx context.Context, op string, state *os.ProcessState, err error, 
 	}
 	e.ExitCode = state.ExitCode()
 	e.Reason, e.Message, e.Remote, e.Submodule = classify(stderr)
-	if signal, ok := killed(state); ok {
+	if signal, ok := process.Signal(state); ok {
 		e.Reason, e.Err = Killed, fmt.Errorf("git ended by signal %q", signal)
 		return e
 	}

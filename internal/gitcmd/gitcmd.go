@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -37,6 +38,8 @@ type Runner struct {
 	// Dir is git's working directory, which relative paths start from. Empty: that
 	// of this process.
 	Dir string
+	// Repository is what git works in. Zero: what it finds by Dir.
+	Repository Repository
 	// Environ is the environment of the user, as os.Environ gives it.
 	Environ []string
 	// Secrets must not reach git: a variable whose value is one of them is taken
@@ -54,6 +57,14 @@ type Runner struct {
 	// Grace is how long git may take to stop when the context ends, before it and
 	// all it started are killed. Zero: 5 seconds.
 	Grace time.Duration
+}
+
+// Repository names the parts of a repository that are not where git would look for them
+// (https://git-scm.com/docs/git#_the_git_repository). Each may be empty.
+type Repository struct {
+	Dir      string // GIT_DIR
+	WorkTree string // GIT_WORK_TREE
+	Index    string // GIT_INDEX_FILE
 }
 
 // Run runs git with args, which the caller has made safe: a value that came from
@@ -115,7 +126,7 @@ func (r *Runner) run(ctx context.Context, env environ, stdout, stderr io.Writer,
 	if cmd.WaitDelay == 0 {
 		cmd.WaitDelay = grace
 	}
-	err = supervise(ctx, cmd, env.allows("ssh"))
+	err = process.Run(ctx, cmd, env.allows("ssh"))
 	closeOut()
 	closeErr()
 	if errors.Is(err, exec.ErrWaitDelay) && ctx.Err() == nil {

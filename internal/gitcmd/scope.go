@@ -35,10 +35,9 @@ type Scope struct {
 	// CAFile is a file of PEM certificates to trust for Origin. Empty: those that
 	// git trusts anyway.
 	CAFile string
-
-	// stays keeps git from following a redirect of URLs. One to another host, which
-	// needs no credential, would have git clone whatever that host serves.
-	stays bool
+	// Stays keeps git from following a redirect of URLs. One to another host, which
+	// needs no credential, would have git fetch whatever that host serves.
+	Stays bool
 }
 
 // setting is one entry of git's configuration.
@@ -156,7 +155,7 @@ func (s Scope) credentials(netrc bool) []setting {
 		// One request less, from git 2.46 on. For the whole origin it would make
 		// git insist on a credential for public submodules too.
 		add("http."+address+".proactiveAuth", "basic")
-		if s.stays {
+		if s.Stays {
 			add("http."+address+".followRedirects", "false")
 		}
 		add("url."+address+".insteadOf", address)

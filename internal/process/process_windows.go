@@ -1,4 +1,4 @@
-package gitcmd
+package process
 
 import (
 	"os"
@@ -51,9 +51,5 @@ func (g *group) close() {
 	}
 }
 
-// killed is never known here: a process that is ended has an exit code.
-func killed(*os.ProcessState) (os.Signal, bool) { return nil, false }
-
-// writable leaves the question to the first attempt: access lists and inherited
-// rights decide it here.
-func writable(string) error { return nil }
+// Signal is never known here: a process that is ended has an exit code.
+func Signal(*os.ProcessState) (os.Signal, bool) { return nil, false }

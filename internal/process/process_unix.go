@@ -1,6 +1,6 @@
 //go:build unix
 
-package gitcmd
+package process
 
 import (
 	"errors"
@@ -19,7 +19,7 @@ type group struct{ thread }
 func (g *group) prepare(cmd *exec.Cmd, apart bool) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !apart, Setsid: apart}
 	g.thread.hold(cmd.SysProcAttr)
-	// git removes what it has half made when it gets SIGTERM.
+	// git, and much else, removes what it has half made when it gets SIGTERM.
 	cmd.Cancel = func() error {
 		err := unix.Kill(-cmd.Process.Pid, unix.SIGTERM)
 		if errors.Is(err, unix.ESRCH) {
@@ -37,14 +37,11 @@ func (g *group) kill(cmd *exec.Cmd) { _ = unix.Kill(-cmd.Process.Pid, unix.SIGKI
 
 func (g *group) close() { g.thread.release() }
 
-// killed is the signal that ended the process, if one did.
-func killed(state *os.ProcessState) (os.Signal, bool) {
+// Signal is the signal that ended a process, if one did.
+func Signal(state *os.ProcessState) (os.Signal, bool) {
 	status, ok := state.Sys().(syscall.WaitStatus)
 	if !ok || !status.Signaled() {
 		return nil, false
 	}
 	return status.Signal(), true
 }
-
-// writable reports why this user may not make entries in the directory.
-func writable(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }

@@ -1,12 +1,12 @@
-package gitcmd
+package process
 
 import (
 	"runtime"
 	"syscall"
 )
 
-// thread is the thread that starts git. git gets SIGTERM when this process dies,
-// even by SIGKILL; the kernel sends it when the thread ends that started git
+// thread is the thread that starts a program. That gets SIGTERM when this process
+// dies, even by SIGKILL; the kernel sends it when the thread ends that started git
 // (PR_SET_PDEATHSIG in prctl(2)), so the goroutine keeps its thread meanwhile.
 type thread struct{}
 

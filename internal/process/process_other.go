@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package gitcmd
+package process
 
 import "syscall"
 
