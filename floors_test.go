@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"internal/doctor"},
 	{"internal/diag"},
 	{"internal/gitsetup", "internal/setup"},
-	{"internal/config", "internal/gitcmd"},
+	{"internal/config", "internal/gitcmd", "internal/refs"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},

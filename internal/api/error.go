@@ -110,7 +110,7 @@ func (e *Error) limits(h http.Header, now time.Time, offset time.Duration) {
 	if e.Status != http.StatusForbidden && e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable {
 		return
 	}
-	wait, hasWait := retryAfter(h.Get("Retry-After"), now.Add(offset))
+	wait, hasWait := RetryAfter(h.Get("Retry-After"), now.Add(offset))
 	exhausted := h.Get("X-RateLimit-Remaining") == "0"
 	secondary := strings.Contains(strings.ToLower(e.Message), "secondary rate limit") ||
 		strings.Contains(strings.ToLower(e.Message), "abuse detection")
@@ -136,9 +136,9 @@ func (e *Error) limits(h http.Header, now time.Time, offset time.Duration) {
 	}
 }
 
-// retryAfter reads Retry-After (RFC 9110 section 10.2.3): seconds, or a date, which
+// RetryAfter reads Retry-After (RFC 9110 section 10.2.3): seconds, or a date, which
 // is compared with now on the same clock.
-func retryAfter(value string, now time.Time) (time.Duration, bool) {
+func RetryAfter(value string, now time.Time) (time.Duration, bool) {
 	if value == "" {
 		return 0, false
 	}

@@ -2,7 +2,6 @@ package gitauth
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -41,12 +40,11 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 	}
 	var secrets scrub.Scrubber
 	if t != nil {
-		pair := username + ":" + t.Secret.Reveal()
-		req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
+		Authorize(req, t)
 		secrets.Add(t.Secret)
 	}
 	req.Header.Set("Git-Protocol", "version=2")
-	req.Header.Set("User-Agent", "git/ghapp")
+	req.Header.Set("User-Agent", UserAgent)
 	client := http.Client{Transport: a.Transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if next.URL.Scheme != via[0].URL.Scheme || next.URL.Host != via[0].URL.Host || len(via) > 5 {
 			return http.ErrUseLastResponse
@@ -65,7 +63,7 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 		served: answer.StatusCode == http.StatusOK && media == "application/x-git-upload-pack-advertisement",
 		path:   strings.TrimSuffix(strings.TrimPrefix(answer.Request.URL.Path, "/"), discoverySuffix),
 		// A proxy that shows the request it was sent shows the credential.
-		message: firstLine(secrets.String(string(text))),
+		message: FirstLine(secrets.String(string(text))),
 	}
 	if to, err := answer.Location(); err == nil && d.status/100 == 3 {
 		d.elsewhere = to.Scheme + "://" + to.Host
@@ -101,15 +99,4 @@ func (a *Answerer) Moved(ctx context.Context, r ghapp.Repository) (ghapp.Reposit
 		return r, &ghapp.Error{Kind: ghapp.ErrRefused, Op: op, Status: d.status, Message: d.message}
 	}
 	return repositoryOf(d.path)
-}
-
-// firstLine is a refusal's text, made printable.
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 {
-			return -1
-		}
-		return r
-	}, line)
 }

@@ -3,6 +3,7 @@ package gitauth
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -19,17 +20,28 @@ const settleFor = 15 * time.Second
 // credential once and gives up on the first refusal, which for a token that has
 // not spread yet reads "Repository not found".
 func (a *Answerer) settle(ctx context.Context, t *ghapp.Token, r ghapp.Repository) error {
-	op := fmt.Sprintf("use the new token for %s", r)
-	for pause := time.Second; ; pause += time.Second {
+	return Settle(ctx, a.log(), t, r, func() (int, string) {
 		status, message, err := a.try(ctx, t, r)
-		switch {
-		case err != nil:
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
+		if err != nil && ctx.Err() == nil {
 			// git goes there next and says what is wrong with the network.
 			a.log().Debug("the git service was not asked whether it knows the token", "error", err)
-			return nil
+		}
+		return status, message
+	})
+}
+
+// Settle makes a request of the git service with a token that has just been minted,
+// and makes it again while the answer is one that a server gives which does not know
+// the token yet. try returns the status of a refusal and its message, or 0. The error
+// is nil where the last answer was no such refusal, a [*ghapp.Error] where it is one
+// that waiting does not cure, and the cause of ctx's end.
+func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repository, try func() (status int, message string)) error {
+	op := fmt.Sprintf("use the new token for %s", r)
+	for pause := time.Second; ; pause += time.Second {
+		status, message := try()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
 		case status != http.StatusUnauthorized && status != http.StatusForbidden && status != http.StatusNotFound:
 			return nil
 		case strings.Contains(message, "IP allow list"):
@@ -40,7 +52,7 @@ func (a *Answerer) settle(ctx context.Context, t *ghapp.Token, r ghapp.Repositor
 			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
 				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", t.Age().Round(time.Second))}
 		}
-		a.log().Info("GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
+		log.Info("GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -27,29 +27,5 @@ func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository
 	case t.Young() && status < 500 && status != http.StatusTooManyRequests:
 		return a.settle(ctx, t, r)
 	}
-	return &ghapp.Error{Kind: refusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r), Status: status, Message: message}
-}
-
-// refusedBy reads a refusal of the git service, whose texts are those that git shows.
-func refusedBy(status int, message string) ghapp.Kind {
-	says := func(text string) bool { return strings.Contains(message, text) }
-	switch {
-	case says("IP allow list"):
-		return ghapp.ErrIPAllowList
-	case says("SAML"):
-		return ghapp.ErrSAML
-	case says("suspended"):
-		return ghapp.ErrSuspended
-	case status == http.StatusUnauthorized:
-		return ghapp.ErrTokenRefused
-	case status == http.StatusForbidden && says("not granted"):
-		return ghapp.ErrPermission
-	case status == http.StatusNotFound:
-		return ghapp.ErrRepositoryNotSelected
-	case status == http.StatusTooManyRequests:
-		return ghapp.ErrRateLimited
-	case status >= 500:
-		return ghapp.ErrUnreachable
-	}
-	return ghapp.ErrRefused
+	return &ghapp.Error{Kind: RefusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r), Status: status, Message: message}
 }
