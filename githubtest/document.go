@@ -13,7 +13,7 @@ type document struct {
 	text       string
 	variables  map[string]any
 	operations map[string][]selection // by name, "" for one that has none
-	fragments  map[string][]selection
+	fragments  map[string]selection
 	errors     []any
 
 	tokens [][]int // those not read yet: where each begins and ends
@@ -25,6 +25,7 @@ type selection struct {
 	field     string
 	arguments map[string]any
 	fragment  string // its name
+	on        string // the type that the fields of a fragment are of
 	fields    []selection
 	at        int // where it stands
 }
@@ -32,7 +33,7 @@ type selection struct {
 var documentToken = regexp.MustCompile(`[_A-Za-z][_0-9A-Za-z]*|\.\.\.|"(?:\\.|[^"\\\n])*"|-?[0-9][-+.0-9eE]*|[^\s,]`)
 
 func readDocument(text string, variables map[string]any) *document {
-	d := &document{text: text, variables: variables, operations: map[string][]selection{}, fragments: map[string][]selection{}}
+	d := &document{text: text, variables: variables, operations: map[string][]selection{}, fragments: map[string]selection{}}
 	d.tokens = documentToken.FindAllStringIndex(text, -1)
 	for d.token() != "" {
 		switch {
@@ -53,8 +54,7 @@ func readDocument(text string, variables map[string]any) *document {
 			d.expect("fragment")
 			name := d.next()
 			d.expect("on")
-			d.next()
-			d.fragments[name] = d.selections()
+			d.fragments[name] = selection{on: d.next(), fields: d.selections()}
 		}
 	}
 	return d
@@ -127,7 +127,7 @@ func (d *document) selections() []selection {
 				s.arguments = d.named(")")
 			}
 		case d.skip("on"):
-			d.next() // one type is asked for where an interface could be
+			s.on = d.next()
 		case d.token() != "{":
 			s.fragment = d.next()
 		}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // The GraphQL API, as far as clients ask it for a repository before they go on with REST or git. The types are those
@@ -123,17 +124,33 @@ func (q *query) object(o object, fields []selection, path []any) map[string]any 
 // fragment finds the fields of a fragment, which stands here or elsewhere.
 func (q *query) fragment(o object, s selection, path []any) map[string]any {
 	if s.fragment == "" {
+		if !o.is(s.on) {
+			return nil
+		}
 		return q.object(o, s.fields, path)
 	}
-	fields, known := q.fragments[s.fragment]
+	f, known := q.fragments[s.fragment]
 	if !known {
 		q.invalid = true
 		q.refuse(s, path, map[string]any{"message": fmt.Sprintf(graphQLNoFragment, s.fragment)})
 		return nil
 	}
 	delete(q.fragments, s.fragment) // one within itself would have no end
-	defer func() { q.fragments[s.fragment] = fields }()
-	return q.object(o, fields, path)
+	defer func() { q.fragments[s.fragment] = f }()
+	if !o.is(f.on) {
+		return nil
+	}
+	return q.object(o, f.fields, path)
+}
+
+// is reports whether the fields of a type can be asked for of an object: those of its own type, and of the interfaces,
+// which are not told apart. What git has is of one of four types.
+func (o object) is(kind string) bool {
+	switch kind {
+	case "Commit", "Tag", "Tree", "Blob":
+		return kind == o.kind
+	}
+	return true
 }
 
 func (q *query) refuse(s selection, path []any, refusal map[string]any) {
@@ -154,21 +171,29 @@ func (c *call) queryRepository(arguments map[string]any) (any, string, string) {
 		return nil, "FORBIDDEN", notAccessible
 	}
 	body := c.repositoryBody(r, c.token)
-	var branch any
-	if r.pushed.After(r.created) {
-		branch = object{"Ref", map[string]resolver{"name": is(r.branch)}}
+	contents := func(find resolver) resolver {
+		if !r.public && !c.token.may("contents", "read") {
+			return func(map[string]any) (any, string, string) { return nil, "FORBIDDEN", notAccessible }
+		}
+		return find
 	}
 	return object{"Repository", map[string]resolver{
 		"id": is(body["node_id"]), "databaseId": is(r.ID), "name": is(r.name), "nameWithOwner": is(r.fullName()),
 		"owner":       is(object{string(r.owner.Kind), map[string]resolver{"id": is(c.userBody(r.owner)["node_id"]), "login": is(r.owner.Login)}}),
 		"description": is(body["description"]), "url": is(body["html_url"]), "sshUrl": is(body["ssh_url"]),
 		"isPrivate": is(!r.public), "isArchived": is(r.archived), "isFork": is(false), "parent": is(nil),
-		"defaultBranchRef": is(branch), "hasIssuesEnabled": is(true), "hasWikiEnabled": is(true),
+		"hasIssuesEnabled": is(true), "hasWikiEnabled": is(true),
 		"mergeCommitAllowed": is(true), "rebaseMergeAllowed": is(true), "squashMergeAllowed": is(true),
 		"viewerPermission": is(nil), // of people alone
-		"issues":           c.none(r, "Issue", "issues"),
-		"pullRequests":     c.none(r, "PullRequest", "pull_requests"),
-		"releases":         c.none(r, "Release", "contents"),
+		"isEmpty":          func(map[string]any) (any, string, string) { return c.isEmpty(r), "", "" },
+		"defaultBranchRef": contents(func(map[string]any) (any, string, string) { return c.queryRef(r, "refs/heads/"+r.branch), "", "" }),
+		"ref": contents(func(arguments map[string]any) (any, string, string) {
+			name, _ := arguments["qualifiedName"].(string)
+			return c.queryRef(r, name), "", ""
+		}),
+		"issues":       c.none(r, "Issue", "issues"),
+		"pullRequests": c.none(r, "PullRequest", "pull_requests"),
+		"releases":     c.none(r, "Release", "contents"),
 	}}, "", ""
 }
 
@@ -183,4 +208,50 @@ func (c *call) none(r *Repository, kind, permission string) resolver {
 			"hasNextPage": is(false), "hasPreviousPage": is(false), "startCursor": is(nil), "endCursor": is(nil),
 		}}),
 	}})
+}
+
+// read asks git of a repository, whose lock is taken without the GitHub's own. What there is not is "".
+func (c *call) read(r *Repository, command string, args ...string) string {
+	c.gh.mu.Unlock()
+	defer c.gh.mu.Lock()
+	r.files.Lock()
+	defer r.files.Unlock()
+	if r.make() != nil {
+		return ""
+	}
+	out, err := r.run(nil, command, args...)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(out)
+}
+
+func (c *call) isEmpty(r *Repository) bool { return c.read(r, "for-each-ref", "--count=1") == "" }
+
+// queryRef is a ref by its full name, or nil. https://docs.github.com/en/graphql/reference/objects#ref
+func (c *call) queryRef(r *Repository, full string) any {
+	for _, prefix := range []string{"refs/heads/", "refs/tags/"} {
+		name, ok := strings.CutPrefix(full, prefix)
+		if !ok || name == "" {
+			continue
+		}
+		if oid := c.read(r, "rev-parse", "--verify", "--quiet", full); oid != "" {
+			return object{"Ref", map[string]resolver{"name": is(name), "prefix": is(prefix), "target": c.queryObject(r, oid)}}
+		}
+	}
+	return nil
+}
+
+// queryObject is one of git's. https://docs.github.com/en/graphql/reference/interfaces#gitobject
+func (c *call) queryObject(r *Repository, oid string) resolver {
+	return func(map[string]any) (any, string, string) {
+		kinds := map[string]string{"commit": "Commit", "tag": "Tag", "tree": "Tree", "blob": "Blob"}
+		kind := kinds[c.read(r, "cat-file", "-t", oid)]
+		fields := map[string]resolver{"oid": is(oid), "abbreviatedOid": is(oid[:7])}
+		if kind == "Tag" {
+			to, _, _ := strings.Cut(c.read(r, "cat-file", "tag", oid), "\n")
+			fields["target"] = c.queryObject(r, strings.TrimPrefix(to, "object "))
+		}
+		return object{kind, fields}, "", ""
+	}
 }

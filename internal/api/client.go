@@ -260,7 +260,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 		if location := answer.Header.Get("Location"); location != "" && answer.StatusCode < 400 {
 			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
 		}
-		refusal := newError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
+		refusal := NewError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
 		refusal.Method, refusal.Path = r.method, path
 		return nil, refusal
 	case out == nil:

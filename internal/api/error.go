@@ -61,10 +61,10 @@ func (e *Error) retryable() bool {
 	return e.Limit != NoLimit
 }
 
-// newError reads the class of an answer from its headers and its bounded body. It
+// NewError reads the class of an answer from its headers and its bounded body. It
 // came at now, on the local clock, which offset turns into the server's. What was
 // asked is for the caller to fill in.
-func newError(r *http.Response, body []byte, now time.Time, offset time.Duration) *Error {
+func NewError(r *http.Response, body []byte, now time.Time, offset time.Duration) *Error {
 	e := &Error{
 		Status:              r.StatusCode,
 		RequestID:           printable(r.Header.Get("X-GitHub-Request-Id"), 80),

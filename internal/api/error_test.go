@@ -23,7 +23,7 @@ func answerAt(now time.Time, offset time.Duration, status int, body string, head
 	for i := 0; i+1 < len(headers); i += 2 {
 		h.Set(headers[i], headers[i+1])
 	}
-	e := newError(&http.Response{StatusCode: status, Header: h}, []byte(body), now, offset)
+	e := NewError(&http.Response{StatusCode: status, Header: h}, []byte(body), now, offset)
 	e.Method, e.Path = "GET", "/app"
 	return e
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -93,6 +94,15 @@ func Explain(err error) Report {
 	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
 		ofGit(&report, e)
+		return report
+	}
+	if e, ok := errors.AsType[*refs.RefError](err); ok {
+		ofRef(&report, e)
+		return report
+	}
+	if errors.Is(err, refs.ErrUnsupported) {
+		report.ExitCode = Unreachable
+		report.Hint = "something between this machine and the host changes answers, or the host is no git service: check --host and the proxy; `git ls-remote` shows what git gets"
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {

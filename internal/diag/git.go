@@ -1,6 +1,9 @@
 package diag
 
-import "github.com/ghapp-dev/ghapp/internal/gitcmd"
+import (
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/refs"
+)
 
 // gitMeaning is the cure of a failure of git's and its exit code.
 type gitMeaning struct {
@@ -49,4 +52,21 @@ func ofGit(report *Report, e *gitcmd.Error) {
 		known = gitMeanings()[gitcmd.Unknown]
 	}
 	report.Kind, report.Hint, report.ExitCode = string(e.Reason), known.hint, known.exit
+}
+
+// ofRef is what git itself would have failed with.
+func ofRef(report *Report, e *refs.RefError) {
+	report.Kind, report.ExitCode = "ref not found", GitFailed
+	switch {
+	case e.Empty:
+		report.Kind, report.Hint = "repository empty", "push a first commit; nothing was changed here"
+	case e.Want.Branch != "":
+		report.Hint = "check the branch's name, letter by letter; if it was deleted or renamed, give the new one; nothing was changed here"
+	case e.Want.Tag != "":
+		report.Hint = "check the tag's name, letter by letter, and that it was pushed (git push origin TAG); nothing was changed here"
+	case e.Want.Version != "":
+		report.Hint = "a tag counts as a version with all three numbers, v1.2.3 or 1.2.3, and a pre-release only where the constraint names one (>=1.0.0-0); nothing was changed here"
+	default:
+		report.Hint = "name a branch, or set the default branch in the repository's settings; nothing was changed here"
+	}
 }

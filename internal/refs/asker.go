@@ -3,7 +3,6 @@ package refs
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +17,6 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
 // ErrUnsupported is a git service that answers in no way that is understood here. git
@@ -81,7 +79,7 @@ func (a *Asker) Ask(ctx context.Context, r ghapp.Repository, w Want) (Found, err
 	if w.Commit != "" {
 		return Found{Repository: r, Commit: strings.ToLower(w.Commit)}, nil
 	}
-	q := &question{Asker: a, repository: r, want: w, op: fmt.Sprintf("ask for %s of %s", w, r)}
+	q := &question{Asker: a, repository: r, want: w, exchanged: exchanged{op: fmt.Sprintf("ask for %s of %s", w, r), origin: a.Origin}}
 	if err := q.check(); err != nil {
 		return Found{}, err
 	}
@@ -121,10 +119,9 @@ func (a *Asker) log() *slog.Logger {
 // question is one in the asking, with one token.
 type question struct {
 	*Asker
+	exchanged
 	repository ghapp.Repository
 	want       Want
-	op         string
-	token      *ghapp.Token
 }
 
 // check holds the repository's names, which stand in the path, against what they may be.
@@ -132,10 +129,10 @@ func (q *question) check() error {
 	if _, err := ghapp.ParseRepository(q.repository.String()); err != nil {
 		return err
 	}
-	_, host, _ := strings.Cut(q.Origin, "://")
+	_, host, _ := strings.Cut(q.origin, "://")
 	if q.repository.Host != "" && q.repository.Host != host {
 		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: q.op,
-			Err: fmt.Errorf("the repository is on %s, but %s is asked", q.repository.Host, q.Origin)}
+			Err: fmt.Errorf("the repository is on %s, but %s is asked", q.repository.Host, q.origin)}
 	}
 	return nil
 }
@@ -314,7 +311,7 @@ func (q *question) send(ctx context.Context, r request) (*http.Response, error) 
 	if r.body != nil {
 		method, body = http.MethodPost, bytes.NewReader(r.body)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, q.Origin+"/"+r.path+r.suffix+r.query, body)
+	req, err := http.NewRequestWithContext(ctx, method, q.origin+"/"+r.path+r.suffix+r.query, body)
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +340,7 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 	default:
 		return "", nil
 	}
-	from, err := url.Parse(q.Origin + "/" + r.path + r.suffix)
+	from, err := url.Parse(q.origin + "/" + r.path + r.suffix)
 	if err != nil {
 		return "", err
 	}
@@ -352,12 +349,12 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 		return "", q.refusal(answer)
 	}
 	origin := to.Scheme + "://" + to.Host
-	if origin != q.Origin || hops >= maxRedirects {
+	if origin != q.origin || hops >= maxRedirects {
 		kind := ghapp.ErrWrongHost
-		if origin == q.Origin {
+		if origin == q.origin {
 			kind = ghapp.ErrUnreachable
 		}
-		return "", &ghapp.Error{Kind: kind, Op: q.op, Err: &api.RedirectError{From: q.Origin, To: q.printable(origin), Status: answer.StatusCode}}
+		return "", &ghapp.Error{Kind: kind, Op: q.op, Err: &api.RedirectError{From: q.origin, To: q.printable(origin), Status: answer.StatusCode}}
 	}
 	path, ok := strings.CutSuffix(strings.TrimPrefix(to.Path, "/"), r.suffix)
 	if _, err := ghapp.ParseRepository(path); !ok || err != nil || strings.HasPrefix(path, "/") {
@@ -438,43 +435,4 @@ func (q *question) refusal(answer *http.Response) error {
 		e.Kind = ghapp.ErrRefused // it leads to a page for people
 	}
 	return e
-}
-
-// unreachable is a request that got no whole answer.
-func (q *question) unreachable(ctx, timed context.Context, err error) error {
-	if ctx.Err() != nil {
-		return api.Ended(ctx)
-	}
-	if timed.Err() != nil {
-		err = context.Cause(timed)
-	}
-	// net/http quotes what it cannot read of an answer.
-	if text := err.Error(); q.scrub(text) != text {
-		err = errors.New(q.scrub(text))
-	}
-	_, host, _ := strings.Cut(q.Origin, "://")
-	kind := ghapp.ErrUnreachable
-	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
-		kind = ghapp.ErrUntrusted
-	}
-	return &ghapp.Error{Kind: kind, Op: q.op, Err: &api.NetworkError{Host: host, Err: err}}
-}
-
-// scrub takes the token out of what came back: a proxy that shows the request it was
-// sent shows that too.
-func (q *question) scrub(text string) string {
-	if q.token == nil {
-		return text
-	}
-	var secrets scrub.Scrubber
-	secrets.Add(q.token.Secret)
-	return secrets.String(text)
-}
-
-// printable makes a line of a server's text fit to be shown, without the token.
-func (q *question) printable(text string) string { return printable(q.scrub(text)) }
-
-func printable(text string) string {
-	line := gitauth.FirstLine(text)
-	return line[:min(len(line), maxMessage)]
 }

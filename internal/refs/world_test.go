@@ -4,10 +4,21 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"fmt"
+	"io"
+	"log"
 	"net/http"
+	"net/http/cgi"
 	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
@@ -27,6 +38,7 @@ var site = ghapp.Repository{Owner: "acme", Name: "site"}
 // world is a GitHub behind a real server, with git http-backend in it, and an Asker
 // before it.
 type world struct {
+	dir        string
 	github     *githubtest.GitHub
 	repository *githubtest.Repository
 	app        *ghapp.App
@@ -36,12 +48,13 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
+	dir := t.TempDir()
+	github, err := githubtest.New(githubtest.Options{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = github.Close() })
-	w := &world{github: github, server: httptest.NewServer(github)}
+	w := &world{dir: dir, github: github, server: httptest.NewServer(github)}
 	t.Cleanup(w.server.Close)
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})
 	app.AddKey(&testKey().PublicKey)
@@ -90,4 +103,90 @@ func (w *world) ask(t testing.TB, want refs.Want) refs.Found {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// git runs git in the repository on GitHub's disk.
+func (w *world) git(t testing.TB, args ...string) string {
+	t.Helper()
+	return git(t, filepath.Join(w.dir, strconv.FormatInt(w.repository.ID, 10)+".git"), args...)
+}
+
+func git(t testing.TB, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %v: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// backend is git's own server for the repositories in a directory, acme/site.git and so
+// on, without any credential.
+func backend(t testing.TB, dir string) http.Handler {
+	t.Helper()
+	program, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: dir, Stderr: io.Discard, Logger: log.New(io.Discard, "", 0),
+			Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1",
+				"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
+				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
+		handler.ServeHTTP(w, r)
+	})
+}
+
+// counted counts the requests that a handler gets.
+type counted struct {
+	http.Handler
+	requests atomic.Int64
+}
+
+// ServeHTTP implements [http.Handler].
+func (c *counted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c.requests.Add(1)
+	c.Handler.ServeHTTP(w, r)
+}
+
+// serve starts a server and returns an Asker of it that has no token.
+func serve(t testing.TB, h http.Handler) (*refs.Asker, *counted) {
+	t.Helper()
+	c := &counted{Handler: h}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &refs.Asker{Origin: server.URL, Transport: transport}, c
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// answer is one of a git service, in a process.
+func answer(status int, text string, headers ...string) *http.Response {
+	h := http.Header{"Content-Type": {"application/x-git-upload-pack-result"}}
+	for i := 0; i+1 < len(headers); i += 2 {
+		h.Set(headers[i], headers[i+1])
+	}
+	return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(text)), Header: h}
+}
+
+// lines are pkt-lines, and the flush packet at their end.
+func lines(text ...string) string {
+	var b strings.Builder
+	for _, line := range text {
+		fmt.Fprintf(&b, "%04x%s\n", len(line)+5, line)
+	}
+	return b.String() + "0000"
+}
+
+// tokenOf is a token of an age.
+func tokenOf(secret string, age time.Duration) *ghapp.Token {
+	return &ghapp.Token{Secret: ghapp.NewSecret(secret), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age)}
 }

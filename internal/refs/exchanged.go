@@ -1,0 +1,62 @@
+package refs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+)
+
+// exchanged is what errors tell of a request, and what they must not.
+type exchanged struct {
+	op     string
+	origin string
+	token  *ghapp.Token // nil: there is none
+}
+
+// unreachable is a request that got no whole answer, or no token.
+func (x *exchanged) unreachable(ctx, timed context.Context, err error) error {
+	if ctx.Err() != nil {
+		return api.Ended(ctx)
+	}
+	if known, ok := errors.AsType[*ghapp.Error](err); ok {
+		return known
+	}
+	if timed.Err() != nil {
+		err = context.Cause(timed)
+	}
+	// net/http quotes what it cannot read of an answer.
+	if text := err.Error(); x.scrub(text) != text {
+		err = errors.New(x.scrub(text))
+	}
+	_, host, _ := strings.Cut(x.origin, "://")
+	kind := ghapp.ErrUnreachable
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		kind = ghapp.ErrUntrusted
+	}
+	return &ghapp.Error{Kind: kind, Op: x.op, Err: &api.NetworkError{Host: host, Err: err}}
+}
+
+// scrub takes the token out of what came back: a proxy that shows the request it was
+// sent shows that too.
+func (x *exchanged) scrub(text string) string {
+	if x.token == nil {
+		return text
+	}
+	var secrets scrub.Scrubber
+	secrets.Add(x.token.Secret)
+	return secrets.String(text)
+}
+
+// printable makes a line of a server's text fit to be shown, without the token.
+func (x *exchanged) printable(text string) string { return printable(x.scrub(text)) }
+
+func printable(text string) string {
+	line := gitauth.FirstLine(text)
+	return line[:min(len(line), maxMessage)]
+}

@@ -1,0 +1,108 @@
+package refs_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/refs"
+)
+
+const (
+	oid1 = "1111111111111111111111111111111111111111"
+	oid2 = "2222222222222222222222222222222222222222"
+)
+
+// names are those of branches that may be hostile, and whether they are taken.
+var names = map[string]bool{
+	"main": true, "deploy/eu-1": true, "v1.0": true, "@": true, "a@b": true, "größe": true, "x.lock.y": true, "HEAD": true,
+	"-x": false, "--upload-pack=x": false, "": true /* the default branch */, "a..b": false, "a b": false, "a~1": false, "a^": false, "a:b": false,
+	"a?": false, "a*": false, "a[": false, `a\b`: false, "a@{1}": false, ".a": false, "a/.b": false, "a.lock": false, "a.lock/b": false,
+	"a//b": false, "/a": false, "a/": false, "a.": false, "a\nb": false, "a\x00b": false, "a\x7f": false, "\x1b[31m": false, "a\u202eb": false, "\xff": false,
+	strings.Repeat("x", 1001): false,
+}
+
+func TestNamesGitWouldNotHaveAreRefused(t *testing.T) {
+	for name, ok := range names {
+		for _, w := range []refs.Want{{Branch: name}, {Tag: name}} {
+			err := w.Validate()
+			if (err == nil) != ok || err != nil && ghapp.KindOf(err) != ghapp.ErrInvalid {
+				t.Errorf("%q: %v", name, err)
+			}
+			if err != nil && strings.ContainsAny(err.Error(), "\x1b\n\x00\u202e") {
+				t.Errorf("%q is told as it is: %q", name, err)
+			}
+		}
+		// Whatever is taken git has to take too.
+		if ok && name != "" {
+			if out, err := exec.CommandContext(t.Context(), "git", "check-ref-format", "refs/heads/"+name).CombinedOutput(); err != nil {
+				t.Errorf("git refuses %q: %v %s", name, err, out)
+			}
+		}
+	}
+}
+
+func TestWantsThatCannotBeMeantAreRefused(t *testing.T) {
+	for text, w := range map[string]refs.Want{
+		"decide on one":            {Branch: "a", Tag: "b"},
+		"not the ID of a commit":   {Commit: "abc123"},
+		"40 hex digits":            {Commit: strings.Repeat("0", 40)}, // git's word for no object
+		"not a constraint":         {Version: "newest"},
+		"longer than 200 bytes":    {Version: strings.Repeat(">=1 ", 100)},
+		"more than one of branch,": {Version: "*", Commit: oid1},
+	} {
+		if err := w.Validate(); err == nil || !strings.Contains(err.Error(), text) || ghapp.KindOf(err) != ghapp.ErrInvalid {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+	for _, w := range []refs.Want{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"}, {Version: ">=2, <3 || ^1.4"}} {
+		if err := w.Validate(); err != nil {
+			t.Errorf("%+v: %v", w, err)
+		}
+	}
+}
+
+func TestMatchesThePushesThatMayChangeTheAnswer(t *testing.T) {
+	for _, test := range []struct {
+		want refs.Want
+		ref  string
+		ok   bool
+	}{
+		{refs.Want{Branch: "deploy"}, "refs/heads/deploy", true},
+		{refs.Want{Branch: "deploy"}, "refs/heads/deploy-2", false},
+		{refs.Want{Branch: "deploy"}, "refs/heads/Deploy", false},
+		{refs.Want{Branch: "deploy"}, "refs/tags/deploy", false},
+		{refs.Want{Tag: "v1"}, "refs/tags/v1", true},
+		{refs.Want{Tag: "v1"}, "refs/heads/v1", false},
+		{refs.Want{Commit: oid1}, "refs/heads/main", false},
+		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5.0", true},
+		{refs.Want{Version: "^1.4"}, "refs/tags/v2.0.0", false},
+		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5", false},
+		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5.0-rc.1", false},
+		{refs.Want{Version: "^1.4"}, "refs/heads/v1.5.0", false},
+		{refs.Want{Version: "nonsense"}, "refs/tags/v1.5.0", false},
+		{refs.Want{}, "refs/heads/any", true},
+		{refs.Want{}, "refs/tags/any", false},
+	} {
+		if got := test.want.Matches(test.ref); got != test.ok {
+			t.Errorf("%s, %s: %v", test.want, test.ref, got)
+		}
+	}
+}
+
+func TestErrorsSayWhatIsMissing(t *testing.T) {
+	for text, e := range map[string]*refs.RefError{
+		"acme/site has no branch x":                                          {Want: refs.Want{Branch: "x"}},
+		"acme/site has no tag x":                                             {Want: refs.Want{Tag: "x"}},
+		"acme/site has no tag that fits version ^2":                          {Want: refs.Want{Version: "^2"}},
+		"the default branch of acme/site has no commit":                      {},
+		"acme/site is empty: it has no commit yet, and so no branch x":       {Want: refs.Want{Branch: "x"}, Empty: true},
+		"acme/site is empty: it has no commit yet, and so no default branch": {Empty: true},
+	} {
+		e.Repository = site
+		if e.Error() != text {
+			t.Errorf("%q, want %q", e, text)
+		}
+	}
+}
