@@ -178,7 +178,7 @@ func (q *question) once(ctx context.Context) (Found, error) {
 	}
 	_, missing := errors.AsType[*RefError](err)
 	if problem != nil && (err == nil || missing) {
-		served.discover = served.format == f.format // else that was what was wrong
+		served.discover = served.discover || served.format == f.format // else the format was what was wrong
 		q.forms.Store(key, served)
 		q.log().Debug("the git service is asked in another way", "repository", q.repository.String(), "since", problem,
 			"discover", served.discover, "format", served.format)
@@ -248,14 +248,14 @@ func (q *question) discover(ctx context.Context, path string) (Found, form, erro
 	var found Found
 	switch {
 	case err != nil:
-	case ad.format != "" && ad.format != sha1 && ad.format != sha256:
+	case ad.format != "" && ad.format != sha256:
 		err = unsuitablef("its objects are in a format that is not known")
 	case ad.version2:
 		found, err = q.list(ctx, path, ad.format)
 	default:
 		found, err = q.result(path, l)
 	}
-	return found, form{format: ad.format}, err
+	return found, form{discover: !ad.version2, format: ad.format}, err
 }
 
 func (q *question) result(path string, l *listing) (Found, error) {
@@ -344,8 +344,9 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 	if err != nil {
 		return "", err
 	}
-	to, err := from.Parse(answer.Header.Get("Location"))
-	if err != nil {
+	location := answer.Header.Get("Location")
+	to, err := from.Parse(location)
+	if err != nil || location == "" {
 		return "", q.refusal(answer)
 	}
 	origin := to.Scheme + "://" + to.Host
@@ -373,6 +374,9 @@ func (q *question) read(answer *http.Response, r request, read func(*packets) er
 	err := read(newPackets(body, maxAnswer))
 	if body.err != nil {
 		return &readError{body.err}
+	}
+	if other, ok := errors.AsType[*unsuitable](err); ok {
+		return unsuitablef("%s", q.scrub(other.problem)) // the server's own words may be in it
 	}
 	return err
 }

@@ -144,6 +144,12 @@ type advertisement struct {
 	format   string // object-format; empty: SHA-1
 }
 
+func (ad *advertisement) setFormat(name string) {
+	if name != sha1 {
+		ad.format = name
+	}
+}
+
 // readAdvertisement reads git's first answer; l takes the refs where they are in it.
 func readAdvertisement(p *packets, l *listing) (advertisement, error) {
 	var ad advertisement
@@ -154,8 +160,12 @@ func readAdvertisement(p *packets, l *listing) (advertisement, error) {
 			err = unsuitablef("the name of the service is not alone")
 		}
 		if err == nil {
-			first, err = readLine(p)
+			next, err = p.next()
 		}
+		if err == nil && next.mark == flush { // an older git has nothing to say of an empty repository
+			return ad, p.end()
+		}
+		first, err = lineOf(next, err)
 	}
 	if err != nil {
 		return ad, err
@@ -170,7 +180,7 @@ func readAdvertisement(p *packets, l *listing) (advertisement, error) {
 	var target string
 	for word := range strings.FieldsSeq(capabilities) {
 		if text, ok := strings.CutPrefix(word, "object-format="); ok {
-			ad.format = text
+			ad.setFormat(text)
 		} else if text, ok := strings.CutPrefix(word, "symref=HEAD:"); ok {
 			target = text
 		}
@@ -248,9 +258,7 @@ func readCapabilities(p *packets) (advertisement, error) {
 		case "ls-refs":
 			lists = true
 		case "object-format":
-			if value != sha1 {
-				ad.format = value
-			}
+			ad.setFormat(value)
 		}
 	}
 }
@@ -261,8 +269,9 @@ const (
 )
 
 // readLine reads a packet that has to have a payload.
-func readLine(p *packets) (string, error) {
-	next, err := p.next()
+func readLine(p *packets) (string, error) { return lineOf(p.next()) }
+
+func lineOf(next packet, err error) (string, error) {
 	switch {
 	case err == io.EOF:
 		return "", unsuitablef("it is empty")

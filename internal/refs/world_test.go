@@ -42,6 +42,7 @@ type world struct {
 	github     *githubtest.GitHub
 	repository *githubtest.Repository
 	app        *ghapp.App
+	issuer     string
 	asker      *refs.Asker
 	server     *httptest.Server
 }
@@ -58,6 +59,7 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(w.server.Close)
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})
 	app.AddKey(&testKey().PublicKey)
+	w.issuer = app.ClientID
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	w.app, err = ghapp.New(ghapp.Config{Host: w.server.URL, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(testKey())})
