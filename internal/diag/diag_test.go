@@ -12,6 +12,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -51,6 +52,19 @@ func TestEveryReasonOfGitHasAHint(t *testing.T) {
 	}
 }
 
+func TestWhatARepositoryLacksHasAHintOfItsOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for _, e := range []*refs.RefError{
+		{Empty: true}, {Want: refs.Want{Branch: "x"}}, {Want: refs.Want{Tag: "x"}}, {Want: refs.Want{Version: "*"}}, {},
+	} {
+		report := diag.Explain(e)
+		if report.Hint == "" || seen[report.Hint] || report.Kind == "" || report.ExitCode != diag.GitFailed {
+			t.Errorf("%v: %+v", e, report)
+		}
+		seen[report.Hint] = true
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	for _, test := range []struct {
 		err  error
@@ -58,6 +72,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{errors.New("anything"), diag.Failed},
 		{&diag.UsageError{Err: errors.New("no such flag")}, diag.Usage},
+		{fmt.Errorf("sync: %w", &refs.RefError{}), diag.GitFailed},
+		{fmt.Errorf("sync: %w", refs.ErrUnsupported), diag.Unreachable},
 		{&gitcmd.OptionError{Option: "-c"}, diag.Usage},
 		{&diag.SettingError{Err: errors.New("no host")}, diag.Configuration},
 		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, diag.Configuration},

@@ -59,14 +59,14 @@ func ofRef(report *Report, e *refs.RefError) {
 	report.Kind, report.ExitCode = "ref not found", GitFailed
 	switch {
 	case e.Empty:
-		report.Kind, report.Hint = "repository empty", "push a first commit; nothing was changed here"
+		report.Kind, report.Hint = "repository empty", "push a first commit"
 	case e.Want.Branch != "":
-		report.Hint = "check the branch's name, letter by letter; if it was deleted or renamed, give the new one; nothing was changed here"
+		report.Hint = "check the branch's name, letter by letter; if it was deleted or renamed, give the new one"
 	case e.Want.Tag != "":
-		report.Hint = "check the tag's name, letter by letter, and that it was pushed (git push origin TAG); nothing was changed here"
+		report.Hint = "check the tag's name, letter by letter, and that it was pushed (git push origin TAG)"
 	case e.Want.Version != "":
-		report.Hint = "a tag counts as a version with all three numbers, v1.2.3 or 1.2.3, and a pre-release only where the constraint names one (>=1.0.0-0); nothing was changed here"
+		report.Hint = "a tag counts as a version with all three numbers, v1.2.3 or 1.2.3, and a pre-release only where the constraint names one (>=1.0.0-0)"
 	default:
-		report.Hint = "name a branch, or set the default branch in the repository's settings; nothing was changed here"
+		report.Hint = "name a branch, or set the default branch in the repository's settings"
 	}
 }

@@ -190,5 +190,11 @@ func lines(text ...string) string {
 
 // tokenOf is a token of an age.
 func tokenOf(secret string, age time.Duration) *ghapp.Token {
-	return &ghapp.Token{Secret: ghapp.NewSecret(secret), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age)}
+	return &ghapp.Token{Secret: ghapp.NewSecret(secret), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
 }
+
+// source gives one token.
+type source struct{ token *ghapp.Token }
+
+// Token implements [ghapp.TokenSource].
+func (s source) Token(context.Context) (*ghapp.Token, error) { return s.token, nil }
