@@ -24,7 +24,8 @@ import (
 var ErrUnsupported = errors.New("the git service answers in a way that only git may understand")
 
 const (
-	// maxAnswer bounds an answer: protocol 0 needs about 65 bytes for each ref.
+	// maxAnswer bounds an answer, and with it the refs in it: protocol 0 needs about 65
+	// bytes for each.
 	maxAnswer = 32 << 20
 	// maxMessage bounds what is read of a refusal, and what is told of it.
 	maxMessage = 500

@@ -241,7 +241,7 @@ func TestAServiceThatIsNotUnderstoodIsLeftToGit(t *testing.T) {
 		"no packet":            {200, "what", ""},
 		"a sign before length": {200, "+0a4", ""},
 		"a length of 3":        {200, "0003", ""},
-		"too long a line":      {200, "fff1" + long, ""},
+		"too long a line":      {200, "fff1" + oid1 + " refs/heads/main " + long + long[:5460] + "0000", ""},
 		"cut in a length":      {200, "00", ""},
 		"cut in a line":        {200, "0040" + oid1, ""},
 		"no end":               {200, strings.TrimSuffix(lines(oid1+" refs/heads/main"), "0000"), ""},
@@ -291,6 +291,16 @@ func TestAnOddButSoundAnswerIsTaken(t *testing.T) {
 		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
 		if found, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"}); err != nil || found.Commit != oid1 {
 			t.Errorf("%s: %+v, %v", name, found, err)
+		}
+	}
+}
+
+func TestOfEqualVersionsItIsAlwaysTheSameTag(t *testing.T) {
+	for _, text := range []string{
+		lines(oid2+" refs/tags/1.0.0", oid1+" refs/tags/v1.0.0"), lines(oid1+" refs/tags/v1.0.0", oid2+" refs/tags/1.0.0"),
+	} {
+		if found, err := refs.ReadListing([]byte(text), refs.Want{Version: "*"}); err != nil || found.Commit != oid1 {
+			t.Errorf("%+v, %v", found, err)
 		}
 	}
 }

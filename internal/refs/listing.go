@@ -7,9 +7,6 @@ import (
 	"github.com/Masterminds/semver/v3"
 )
 
-// maxRefs bounds the refs of one answer.
-const maxRefs = 1 << 20
-
 // ref is one of a server's.
 type ref struct {
 	name   string
@@ -39,9 +36,7 @@ func newListing(w Want) (*listing, error) {
 
 // take looks at a ref. A server may send more than it was asked for.
 func (l *listing) take(r ref) error {
-	if l.count++; l.count > maxRefs {
-		return unsuitablef("it has more than %d refs", maxRefs)
-	}
+	l.count++
 	if !isObject(r.object) || r.peeled != "" && !isObject(r.peeled) {
 		return unsuitablef("a ref has no object ID")
 	}
