@@ -13,7 +13,7 @@ import (
 var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/cli"},
-	{"internal/doctor"},
+	{"internal/doctor", "internal/hook"},
 	{"internal/diag"},
 	{"internal/gitsetup", "internal/setup"},
 	{"internal/config", "internal/gitcmd", "internal/refs"},

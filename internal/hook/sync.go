@@ -1,0 +1,136 @@
+package hook
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+const (
+	// maxWish is how large a body of POST /sync is at most, in bytes.
+	maxWish = 64 << 10
+	// maxWait is how long POST /sync waits for the outcome.
+	maxWait = time.Minute
+)
+
+// wish is the body of POST /sync.
+type wish struct {
+	Targets []string `json:"targets"` // their names
+	All     bool     `json:"all"`     // instead of names
+	Wait    bool     `json:"wait"`    // answer with the outcome, if that is there within a minute
+}
+
+// outcome is the answer to POST /sync. Its Status is queued, running (the minute is over), done, failed or refused.
+type outcome struct {
+	Status string       `json:"status"`
+	Error  *diag.Report `json:"error,omitempty"`
+}
+
+// sync answers POST /sync: 202 when the wish is queued, 200 or 500 with the outcome when that was waited for, 404 for
+// the name of no target.
+func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
+	// A web page cannot set the header that is asked for without asking us first; a request that a page made is none
+	// of ours all the same.
+	if r.Header.Get("Origin") != "" {
+		return h.no(http.StatusForbidden, "a web page asked for this")
+	}
+	if !bears(r, h.SyncSecrets) {
+		a := h.no(http.StatusUnauthorized, "the secret is missing or wrong: send Authorization: Bearer SECRET")
+		a.header = http.Header{"WWW-Authenticate": {"Bearer"}}
+		return a
+	}
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != jsonType {
+		return h.no(http.StatusUnsupportedMediaType, "send Content-Type: application/json")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWish))
+	if _, over := errors.AsType[*http.MaxBytesError](err); over {
+		return h.no(http.StatusRequestEntityTooLarge, "the body has over 64 KiB")
+	} else if err != nil {
+		return h.no(http.StatusBadRequest, "the request came to no end")
+	}
+	wanted, why := parseWish(body)
+	if why != "" {
+		return h.no(http.StatusBadRequest, why)
+	}
+	ended := make(chan error, 1)
+	unknown := h.Sync(wanted.Targets, wanted.All, func(err error) {
+		select {
+		case ended <- err:
+		default: // it was called before
+		}
+	})
+	if len(unknown) > 0 {
+		return h.no(http.StatusNotFound, "there is no target "+inWords(unknown))
+	}
+	h.Log.Info("a pass was asked for", "targets", wanted.Targets, "all", wanted.All, "from", r.RemoteAddr)
+	if !wanted.Wait {
+		return answer{status: http.StatusAccepted, json: outcome{Status: "queued"}}
+	}
+	// The time to read a request is over long before that of a pass, and net/http would take that for a client that
+	// has gone away.
+	http.NewResponseController(w).SetReadDeadline(time.Time{})
+	late := time.NewTimer(maxWait)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			report := diag.Explain(err)
+			return answer{status: http.StatusInternalServerError, text: "the pass failed", json: outcome{"failed", &report}}
+		}
+		return answer{status: http.StatusOK, json: outcome{Status: "done"}}
+	case <-late.C:
+	case <-r.Context().Done():
+	}
+	return answer{status: http.StatusAccepted, json: outcome{Status: "running"}}
+}
+
+// no is a wish that is not granted.
+func (h *Handler) no(status int, why string) answer {
+	return answer{status: status, text: why, json: outcome{"refused", &diag.Report{Message: why, ExitCode: diag.Failed}}}
+}
+
+// parseWish reads a wish, and says why it is none.
+func parseWish(body []byte) (w wish, why string) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&w); err != nil || d.Decode(new(any)) != io.EOF {
+		return wish{}, `the body is not of the form {"targets":["NAME"],"wait":true}`
+	}
+	switch {
+	case w.All && len(w.Targets) > 0:
+		return wish{}, `give either "targets" or "all"`
+	case !w.All && len(w.Targets) == 0:
+		return wish{}, `no target is named; {"all":true} means all of them`
+	}
+	return w, ""
+}
+
+// inWords names names that came from outside.
+func inWords(names []string) string {
+	text := ""
+	for i, name := range names {
+		if i == 10 {
+			return text + " …"
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += clean(name)
+	}
+	return text
+}
+
+// encode writes JSON in one line.
+func encode(value any) string {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.Encode(value) // of structs and texts: it cannot fail
+	return b.String()
+}

@@ -1,0 +1,187 @@
+package hook
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+)
+
+// webhook answers a delivery of GitHub.
+func (h *Handler) webhook(w http.ResponseWriter, r *http.Request) answer {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != jsonType && kind != formType || r.Header.Get("Content-Encoding") != "" {
+		return say(http.StatusUnsupportedMediaType, "GitHub's webhooks are application/json, or application/x-www-form-urlencoded, and not compressed")
+	}
+	s, ok := parseSignature(one(r.Header, signatureHeader))
+	if !ok {
+		return unsigned()
+	}
+	body, release, err := h.read(w, r)
+	defer release()
+	switch {
+	case errors.Is(err, errNoRoom):
+		return busy("too many large deliveries at once; send this one again")
+	case err != nil:
+		if _, over := errors.AsType[*http.MaxBytesError](err); over {
+			return say(http.StatusRequestEntityTooLarge, "GitHub's webhooks have 25 MB at most")
+		}
+		return say(http.StatusBadRequest, "the request came to no end")
+	}
+	if !s.signed(body, h.Secrets) {
+		return unsigned()
+	}
+
+	event, guid := one(r.Header, "X-GitHub-Event"), one(r.Header, "X-GitHub-Delivery")
+	if !isEvent(event) {
+		return say(http.StatusBadRequest, "the header X-GitHub-Event names no event")
+	}
+	if guid, ok = parseGUID(guid); !ok {
+		return say(http.StatusBadRequest, "the header X-GitHub-Delivery is not a GUID")
+	}
+	payload, err := parse(kind, body)
+	if err != nil {
+		return say(http.StatusBadRequest, err.Error())
+	}
+	log := h.Log.With("event", event, "delivery", guid)
+	switch event {
+	case "ping":
+		log.Info("GitHub's webhook is connected")
+		return say(http.StatusOK, payload.pong())
+	case "push":
+	default:
+		if text := payload.lifecycle(event); text != "" {
+			log.Warn(text)
+			return say(http.StatusOK, "noted: "+text)
+		}
+		return say(http.StatusOK, "ignored: events of the kind "+event+" cause nothing here")
+	}
+	push, deleted, err := payload.push()
+	if err != nil {
+		return say(http.StatusBadRequest, err.Error())
+	}
+	if deleted {
+		return say(http.StatusOK, fmt.Sprintf("ignored: %s of %s was deleted, so there is nothing to publish", push.Ref, push.Repository))
+	}
+	push.Delivery = guid
+	log = log.With("repository", push.Repository.String(), "ref", push.Ref)
+	a := h.hand(push, identity{guid, s})
+	log.Info("a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
+	return a
+}
+
+// hand gives a push to the watcher, unless it has had it.
+func (h *Handler) hand(p Push, id identity) answer {
+	e, known, done := h.deliveries.begin(id)
+	switch {
+	case done:
+		return say(http.StatusOK, "already done")
+	case known:
+		return say(http.StatusAccepted, "already under way")
+	}
+	select {
+	case h.calls <- struct{}{}:
+	default:
+		h.deliveries.forget(e)
+		return busy("the watcher is busy; send this delivery again")
+	}
+	taken := make(chan bool, 1)
+	go func() {
+		defer func() { <-h.calls }()
+		ok := h.Pushed(p, func(err error) { h.deliveries.end(e, err) })
+		if !ok {
+			h.deliveries.forget(e)
+		}
+		taken <- ok
+	}()
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	select {
+	case ok := <-taken:
+		if !ok {
+			return say(http.StatusOK, fmt.Sprintf("ignored: no target follows %s of %s", p.Ref, p.Repository))
+		}
+		return say(http.StatusAccepted, fmt.Sprintf("taken: %s of %s is at %s", p.Ref, p.Repository, p.After))
+	case <-late.C:
+		return busy("the watcher does not answer; send this delivery again")
+	}
+}
+
+// unsigned is one answer for every way in which a signature can be wrong.
+func unsigned() answer {
+	return say(http.StatusUnauthorized, "the signature is missing or wrong; compare the webhook's secret at GitHub with the one here")
+}
+
+func busy(text string) answer {
+	a := say(http.StatusServiceUnavailable, text)
+	a.header = http.Header{"Retry-After": {"10"}}
+	return a
+}
+
+// one returns the value of a header that is there once, and else "".
+func one(header http.Header, name string) string {
+	if values := header.Values(name); len(values) == 1 {
+		return values[0]
+	}
+	return ""
+}
+
+// isEvent reports whether GitHub could have an event of that name.
+func isEvent(name string) bool {
+	return name != "" && len(name) <= 100 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") == ""
+}
+
+// parseGUID reads a GUID in the form GitHub writes them (RFC 9562, section 4), and returns it in lower case.
+func parseGUID(text string) (string, bool) {
+	groups := strings.Split(text, "-")
+	lengths := []int{8, 4, 4, 4, 12}
+	ok := slices.EqualFunc(groups, lengths, func(group string, length int) bool {
+		return len(group) == length && isHex(group)
+	})
+	return strings.ToLower(text), ok
+}
+
+func isHex(text string) bool { return strings.Trim(text, "0123456789abcdefABCDEF") == "" }
+
+// pong is what a new webhook is told, on whose page it can be read.
+func (p *payload) pong() string {
+	if events := p.Hook.Events; len(events) > 0 && !slices.Contains(events, "push") && !slices.Contains(events, "*") {
+		return "the secret is right, but this webhook does not send push events: choose them (for an App: Permissions & events, Subscribe to events, Push)"
+	}
+	return "the secret is right, and pushes will be taken"
+}
+
+// lifecycle says in plain words what happened to the App or a repository, or "" if nothing did that stops a watcher.
+// https://docs.github.com/en/webhooks/webhook-events-and-payloads#installation
+func (p *payload) lifecycle(event string) string {
+	account := cmp.Or(clean(p.Installation.Account.Login), "an account")
+	repository := cmp.Or(clean(p.Repository.FullName), "a repository")
+	switch event + " " + p.Action {
+	case "installation deleted":
+		return "the App was uninstalled from " + account + "; its repositories cannot be fetched any more"
+	case "installation suspend":
+		return "the App was suspended on " + account + "; its repositories cannot be fetched until that is lifted"
+	case "installation unsuspend":
+		return "the App's suspension on " + account + " was lifted"
+	case "installation_repositories removed":
+		var names []string
+		for _, r := range p.Removed[:min(len(p.Removed), 10)] {
+			names = append(names, clean(r.FullName))
+		}
+		if more := len(p.Removed) - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("and %d more", more))
+		}
+		return "the App may no longer read these repositories of " + account + ": " + strings.Join(names, ", ")
+	case "repository renamed":
+		return "a repository was renamed to " + repository + "; GitHub redirects from the old name until another repository takes it"
+	case "repository transferred":
+		return "a repository was transferred, and is " + repository + " now; the App has to be installed there"
+	case "repository deleted":
+		return repository + " was deleted"
+	}
+	return ""
+}
