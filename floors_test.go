@@ -13,7 +13,7 @@ import (
 var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/cli"},
-	{"internal/doctor", "internal/hook"},
+	{"internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
 	{"internal/gitsetup", "internal/setup"},
 	{"internal/config", "internal/gitcmd", "internal/refs"},

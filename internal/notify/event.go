@@ -1,0 +1,65 @@
+package notify
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+)
+
+// What is what happened to a target.
+type What string
+
+// What is told.
+const (
+	Published  What = "published"   // a commit is in the directory that was not there before
+	Failed     What = "failed"      // the directory stays as it was
+	Recovered  What = "recovered"   // what had failed goes well again
+	RolledBack What = "rolled-back" // a former commit is in the directory again, as somebody wished
+)
+
+// Event is what happened to a target. It is sent as JSON, beside ghapp_version and text: one line for people, under
+// the name by which chat services know it.
+type Event struct {
+	What       What         `json:"event"`
+	Target     string       `json:"target"`
+	Repository string       `json:"repository"`         // owner/name
+	Ref        string       `json:"ref"`                // as the target has it: a branch, a tag, a version's range, a commit
+	Commit     string       `json:"commit,omitempty"`   // the one that is, or was to be, published
+	Previous   string       `json:"previous,omitempty"` // the one before it
+	Directory  string       `json:"directory"`
+	Error      *diag.Report `json:"error,omitempty"` // of Failed
+	At         time.Time    `json:"at"`              // RFC 3339, in UTC, to the second
+}
+
+// String is the event in one line.
+func (e Event) String() string {
+	what := fmt.Sprintf("%s %s", e.Repository, e.Ref)
+	if e.Commit != "" {
+		what += " at " + short(e.Commit)
+	}
+	text := ""
+	switch e.What {
+	case Published:
+		text = fmt.Sprintf("%s is published in %s", what, e.Directory)
+	case RolledBack:
+		text = fmt.Sprintf("%s is rolled back to %s", e.Directory, what)
+	case Recovered:
+		text = fmt.Sprintf("%s goes well again in %s", what, e.Directory)
+	default:
+		text = fmt.Sprintf("%s failed; %s stays as it was", what, e.Directory)
+	}
+	if e.Previous != "" && e.Previous != e.Commit {
+		text += " (before: " + short(e.Previous) + ")"
+	}
+	if e.Error != nil {
+		first, _, _ := strings.Cut(e.Error.Message, "\n")
+		text += ": " + first
+	}
+	return cmp.Or(e.Target, e.Repository) + ": " + text
+}
+
+// short is as much of an object ID as people read.
+func short(oid string) string { return oid[:min(len(oid), 12)] }
