@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -194,10 +193,4 @@ func TestOutcomeDecidesOverRedelivery(t *testing.T) {
 	if w.count() != 2 {
 		t.Errorf("there was work %d times, want 2", w.count())
 	}
-}
-
-func drain(r *http.Response) string {
-	defer r.Body.Close()
-	text, _ := io.ReadAll(r.Body)
-	return strings.TrimSpace(string(text))
 }

@@ -66,7 +66,7 @@ func (p *payload) push() (_ Push, deleted bool, _ error) {
 		return Push{}, false, fmt.Errorf("the payload is not that of a push: %s", what)
 	}
 	repository, err := ghapp.ParseRepository(p.Repository.FullName)
-	if err != nil || repository.Host != "" || repository.String() != p.Repository.FullName {
+	if err != nil || repository.String() != p.Repository.FullName {
 		return fail("repository.full_name names no repository")
 	}
 	address, err := url.Parse(p.Repository.CloneURL)

@@ -13,7 +13,8 @@ const (
 	maxConnections = 512
 	// maxHeader bounds the headers of a request, in bytes; GitHub's are less than 1 KiB.
 	maxHeader = 16 << 10
-	// readFor is how long a request may take to arrive: GitHub waits ten seconds for the answer.
+	// readFor is how long a request may take to arrive, and a connection may be silent between two: GitHub waits ten
+	// seconds for the answer.
 	readFor = 10 * time.Second
 )
 
@@ -30,7 +31,6 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		ReadHeaderTimeout: readFor / 2,
 		ReadTimeout:       readFor,
 		WriteTimeout:      maxWait + readFor,
-		IdleTimeout:       maxWait,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // connections that end halfway, mostly
 		ConnState: func(c net.Conn, state http.ConnState) {

@@ -72,9 +72,6 @@ func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	if !wanted.Wait {
 		return answer{status: http.StatusAccepted, json: outcome{Status: "queued"}}
 	}
-	// The time to read a request is over long before that of a pass, and net/http would take that for a client that
-	// has gone away.
-	http.NewResponseController(w).SetReadDeadline(time.Time{})
 	late := time.NewTimer(maxWait)
 	defer late.Stop()
 	select {
