@@ -36,6 +36,9 @@ type App struct {
 	events      []string
 	keys        []*rsa.PublicKey
 	created     time.Time
+	webhook     Webhook
+	hookID      int64 // 0 before the first webhook
+	deliveries  []Delivery
 	private     bool
 	homepage    string // "" is the stand-in itself
 	setupURL    string // where the browser goes after an installation; may be ""

@@ -54,8 +54,17 @@ func (r *Repository) Commit(branch, message string, files map[string]string) (oi
 // is a minute later.
 const firstCommit = 1112911993
 
-// CommitEntries adds a commit to a branch like [Repository.Commit], with everything git's trees can hold.
+// CommitEntries adds a commit to a branch like [Repository.Commit], with everything git's trees can hold. Webhooks are
+// told before it returns.
 func (r *Repository) CommitEntries(branch string, o CommitOptions) (oid string, err error) {
+	err = r.pushing(func() error {
+		oid, err = r.commit(branch, o)
+		return err
+	})
+	return oid, err
+}
+
+func (r *Repository) commit(branch string, o CommitOptions) (oid string, err error) {
 	ref := "refs/heads/" + branch
 	r.files.Lock()
 	defer r.files.Unlock()
@@ -128,6 +137,10 @@ func (r *Repository) Head(branch string) (oid string, err error) {
 
 // update runs git update-ref.
 func (r *Repository) update(args ...string) error {
+	return r.pushing(func() error { return r.updateRef(args...) })
+}
+
+func (r *Repository) updateRef(args ...string) error {
 	r.files.Lock()
 	defer r.files.Unlock()
 	if err := r.make(); err != nil {

@@ -21,6 +21,8 @@
 // with or without ".git", git-lfs at /OWNER/NAME.git/info/lfs. One address is all of GitHub; a request whose Host
 // begins with "api." is told of git at the host without it.
 //
+// Apps are told of pushes by webhook; see [App.SetWebhook].
+//
 // What goes wrong at GitHub can be made to go wrong here: see [Fault], [GitHub.Script] and the Set methods.
 // [GitHub.Requests] tells what was asked and which credential each request carried.
 //
@@ -28,8 +30,9 @@
 // none of these says anything the stand-in has to guess, and a test should not lean on it: what git is told behind an
 // IP allow list and with the token of a suspended installation (403 and the text of the REST API), a JWT at an endpoint
 // that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, that of GraphQL
-// for a document it cannot read, what GraphQL has in the place of a list that may not be read (null), and whether
-// taking a permission from an installation reaches tokens already minted (it does here).
+// for a document it cannot read, what GraphQL has in the place of a list that may not be read (null), whether taking a
+// permission from an installation reaches tokens already minted (it does here), and the order of the events of one push
+// (that of the refs' names).
 //
 // Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
 // so together with [GitHub.RoundTripper] it works inside a testing/synctest bubble.
@@ -105,7 +108,7 @@ func New(o Options) (*GitHub, error) {
 		git:       o.Git,
 		key:       make([]byte, 32),
 		dir:       o.Dir,
-		nextID:    map[string]int64{"account": 1_000_001, "app": 2_000_001, "installation": 30_000_001, "repository": 400_000_001},
+		nextID:    map[string]int64{"account": 1_000_001, "app": 2_000_001, "installation": 30_000_001, "repository": 400_000_001, "hook": 500_000_001},
 		accounts:  map[string]*Account{},
 		installs:  map[int64]*Installation{},
 		repos:     map[int64]*Repository{},

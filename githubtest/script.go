@@ -44,6 +44,8 @@ import (
 //	rename OWNER/REPO NAME
 //	transfer OWNER/REPO OWNER
 //	delete OWNER/REPO
+//	webhook APP URL [SECRET [ORIGIN]]   tell of pushes; ORIGIN is GitHub's address in what is told
+//	redeliver APP                  what was told last
 //	forget                         the requests recorded so far
 func (gh *GitHub) Script(line string) error {
 	words, err := split(line)
@@ -220,7 +222,27 @@ var scriptCommands = map[string]scriptCommand{
 	"rename":   {"OWNER/REPO NAME", 2, 2, func(gh *GitHub, args []string) error { return gh.Rename(args[0], args[1]) }},
 	"transfer": {"OWNER/REPO OWNER", 2, 2, func(gh *GitHub, args []string) error { return gh.Transfer(args[0], args[1]) }},
 	"delete":   {"OWNER/REPO", 1, 1, func(gh *GitHub, args []string) error { return gh.DeleteRepository(args[0]) }},
-	"forget":   {"", 0, 0, func(gh *GitHub, _ []string) error { gh.ResetRequests(); return nil }},
+	"webhook": {"APP URL [SECRET [ORIGIN]]", 2, 4, func(gh *GitHub, args []string) error {
+		app, err := gh.scriptApp(args[0])
+		if err == nil {
+			more := append(args[2:], "", "")
+			app.SetWebhook(Webhook{URL: args[1], Secret: more[0], Origin: more[1]}, "push")
+		}
+		return err
+	}},
+	"redeliver": {"APP", 1, 1, func(gh *GitHub, args []string) error {
+		app, err := gh.scriptApp(args[0])
+		if err != nil {
+			return err
+		}
+		told := app.Deliveries()
+		if len(told) == 0 {
+			return errors.New("nothing was delivered")
+		}
+		_, err = app.Redeliver(told[len(told)-1].GUID)
+		return err
+	}},
+	"forget": {"", 0, 0, func(gh *GitHub, _ []string) error { gh.ResetRequests(); return nil }},
 }
 
 func duration(set func(*GitHub, time.Duration)) func(*GitHub, []string) error {

@@ -17,8 +17,9 @@ import (
 type document struct {
 	OpenAPI    string          `json:"openapi"`
 	Info       json.RawMessage `json:"info"`
-	Paths      tree            `json:"paths"`      // path, method
-	Components tree            `json:"components"` // kind, name
+	Paths      tree            `json:"paths"`                // path, method
+	Components tree            `json:"components"`           // kind, name
+	Webhooks   tree            `json:"x-webhooks,omitempty"` // event, method
 }
 
 type tree map[string]map[string]json.RawMessage
@@ -134,6 +135,9 @@ func (f *File) cut(version string, operations []string, corrections []Correction
 		method, path, _ := strings.Cut(operation, " ")
 		method = strings.ToLower(method)
 		text := whole.Paths[path][method]
+		if text == nil {
+			text = whole.Webhooks[strings.TrimPrefix(path, "/")][method]
+		}
 		if text == nil {
 			return nil, fmt.Errorf("there is no operation %s", operation)
 		}

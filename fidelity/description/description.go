@@ -53,7 +53,8 @@ type Description struct {
 const errorSchema = "basic-error"
 
 // Describe keeps of the file the given operations, with what they refer to, as
-// they are in the given API version. base is where the API stands on its host: "",
+// they are in the given API version. An event that GitHub delivers is the operation
+// "POST /EVENT" ("POST /push") of whoever it is delivered to. base is where the API stands on its host: "",
 // or "/api/v3". It fails where the file lacks one of the operations, knows nothing
 // of the version, or has no need of a correction.
 func (f *File) Describe(version, base string, operations []string, corrections []Correction) (*Description, error) {

@@ -1,0 +1,225 @@
+package githubtest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// subscriber is an App whose webhook is told of pushes to a repository.
+type subscriber struct {
+	app  *App
+	inst *Installation
+}
+
+// subscribers are the Apps that are told of pushes: subscribed, with a webhook, and with an installation that reaches
+// the repository, may read its contents, and is not suspended.
+func (r *Repository) subscribers() []subscriber {
+	r.gh.mu.Lock()
+	defer r.gh.mu.Unlock()
+	var list []subscriber
+	for _, a := range r.gh.apps {
+		inst := r.gh.installed(a, r.owner)
+		if a.webhook.URL != "" && slices.Contains(a.events, "push") && inst != nil && inst.covers(r) &&
+			inst.suspended.IsZero() && level(inst.permissions["contents"]) >= level("read") {
+			list = append(list, subscriber{a, inst})
+		}
+	}
+	return list
+}
+
+// pushing makes a change to refs, and tells the webhooks.
+func (r *Repository) pushing(change func() error) error {
+	told := r.subscribers()
+	if len(told) == 0 {
+		return change()
+	}
+	before, err := r.refs()
+	if err != nil {
+		return err
+	}
+	if err := change(); err != nil {
+		return err
+	}
+	after, err := r.refs()
+	if err != nil {
+		return err
+	}
+	pushes, err := r.pushes(before, after)
+	if err != nil {
+		return err
+	}
+	for _, p := range pushes {
+		for _, s := range told {
+			r.gh.mu.Lock()
+			payload := s.app.calls().pushBody(r, p, s.inst)
+			r.gh.mu.Unlock()
+			s.app.Deliver("push", payload)
+		}
+	}
+	return nil
+}
+
+// refs are the object IDs of branches and tags.
+func (r *Repository) refs() (map[string]string, error) {
+	r.files.Lock()
+	defer r.files.Unlock()
+	if err := r.make(); err != nil {
+		return nil, err
+	}
+	out, err := r.run(nil, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
+	if err != nil {
+		return nil, err
+	}
+	refs := map[string]string{}
+	for line := range strings.Lines(out) {
+		name, oid, _ := strings.Cut(strings.TrimSpace(line), " ")
+		refs[name] = oid
+	}
+	return refs, nil
+}
+
+// push is a ref that was changed.
+type push struct {
+	ref, before, after string // before and after as they are told
+	forced             bool
+	commits            []any // bodies, the oldest first, of those that no ref had before
+	head               any   // body of the commit the ref is at, or nil
+}
+
+func (p push) created() bool { return isZero(p.before) }
+func (p push) deleted() bool { return isZero(p.after) }
+
+// zero is the object ID of nothing.
+const zero = "0000000000000000000000000000000000000000"
+
+func isZero(oid string) bool { return strings.Trim(oid, "0") == "" }
+
+// pushes compares refs, and returns what GitHub tells of the differences.
+func (r *Repository) pushes(before, after map[string]string) ([]push, error) {
+	var list []push
+	branches, tags := 0, 0
+	names := maps.Clone(before)
+	maps.Copy(names, after)
+	for _, ref := range slices.Sorted(maps.Keys(names)) {
+		if before[ref] == after[ref] {
+			continue
+		}
+		if strings.HasPrefix(ref, "refs/tags/") {
+			tags++
+		} else {
+			branches++
+		}
+		p := push{ref: ref, before: before[ref], after: after[ref], commits: []any{}}
+		if p.before == "" {
+			p.before = zero
+		}
+		if p.after == "" {
+			p.after = zero
+		}
+		list = append(list, p)
+	}
+	list = slices.DeleteFunc(list, func(p push) bool {
+		isTag := strings.HasPrefix(p.ref, "refs/tags/")
+		return isTag && tags > maxTagsTold || !isTag && branches > maxBranchesTold
+	})
+	r.files.Lock()
+	defer r.files.Unlock()
+	for i := range list {
+		if err := r.look(&list[i], before); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// look finds out what a push brought. It is called with files held.
+func (r *Repository) look(p *push, before map[string]string) error {
+	if p.deleted() {
+		return nil
+	}
+	if !p.created() {
+		_, err := r.run(nil, "merge-base", "--is-ancestor", p.before, p.after)
+		p.forced = err != nil
+	}
+	head, err := r.log(1, p.after)
+	if err != nil {
+		return err
+	}
+	p.head = head[0]
+	known := append([]string{"--not"}, slices.Sorted(maps.Values(before))...)
+	if len(known) == 1 {
+		known = nil
+	}
+	p.commits, err = r.log(2048, append([]string{p.after}, known...)...)
+	return err
+}
+
+// log are the bodies of commits, the oldest first.
+func (r *Repository) log(most int, commits ...string) ([]any, error) {
+	const format = "%x1e%H%x1f%T%x1f%an%x1f%ae%x1f%aI%x1f%cn%x1f%ce%x1f%cI%x1f%B%x1f"
+	args := append([]string{"-z", "--reverse", "--name-status", "--no-renames", "--root", "--format=" + format, fmt.Sprintf("--max-count=%d", most)}, commits...)
+	out, err := r.run(nil, "log", args...)
+	if err != nil {
+		return nil, err
+	}
+	bodies := []any{}
+	for _, record := range strings.Split(out, "\x1e")[1:] {
+		f := strings.Split(record, "\x1f")
+		changed := map[string][]string{"A": {}, "D": {}, "M": {}}
+		words := strings.FieldsFunc(f[9], func(r rune) bool { return r == 0 })
+		for i := 0; i+1 < len(words); i += 2 {
+			kind := strings.TrimSpace(words[i])
+			if kind == "T" { // a file that became a link, say
+				kind = "M"
+			}
+			changed[kind] = append(changed[kind], words[i+1])
+		}
+		bodies = append(bodies, map[string]any{
+			"id": f[0], "tree_id": f[1], "distinct": true, "message": strings.TrimSpace(f[8]), "timestamp": f[7],
+			"author":    map[string]any{"name": f[2], "email": f[3], "date": f[4]},
+			"committer": map[string]any{"name": f[5], "email": f[6], "date": f[7]},
+			"added":     changed["A"], "removed": changed["D"], "modified": changed["M"],
+		})
+	}
+	return bodies, nil
+}
+
+// pushBody is the schema "webhook-push".
+func (c *call) pushBody(r *Repository, p push, inst *Installation) map[string]any {
+	web := c.web + "/" + r.fullName()
+	for _, body := range append(slices.Clone(p.commits), p.head) {
+		if commit, ok := body.(map[string]any); ok {
+			commit["url"] = fmt.Sprintf("%s/commit/%s", web, commit["id"])
+		}
+	}
+	repository := c.repositoryBody(r, nil)
+	delete(repository, "pull_request_creation_policy")
+	repository["created_at"], repository["pushed_at"] = r.created.Unix(), r.pushed.Unix()
+	repository["stargazers"], repository["master_branch"] = 0, r.branch
+	owner := c.userBody(r.owner)
+	owner["name"], owner["email"] = r.owner.Login, nil
+	repository["owner"] = owner
+	body := map[string]any{
+		"ref": p.ref, "before": p.before, "after": p.after, "base_ref": nil,
+		"created": p.created(), "deleted": p.deleted(), "forced": p.forced,
+		"compare":      fmt.Sprintf("%s/compare/%.12s...%.12s", web, p.before, p.after),
+		"commits":      p.commits,
+		"head_commit":  p.head,
+		"repository":   repository,
+		"pusher":       map[string]any{"name": "octocat", "email": "octocat@example.com"},
+		"sender":       c.userBody(&Account{ID: 583231, Login: "octocat", Kind: User}),
+		"installation": map[string]any{"id": inst.ID, "node_id": nodeID("I", inst.ID)},
+	}
+	if r.owner.Kind == Organization {
+		repository["organization"] = r.owner.Login
+		api := c.api + "/orgs/" + r.owner.Login
+		body["organization"] = map[string]any{
+			"login": r.owner.Login, "id": r.owner.ID, "node_id": nodeID("O", r.owner.ID), "url": api, "description": nil,
+			"avatar_url": owner["avatar_url"], "repos_url": api + "/repos", "events_url": api + "/events", "hooks_url": api + "/hooks",
+			"issues_url": api + "/issues", "members_url": api + "/members{/member}", "public_members_url": api + "/public_members{/member}",
+		}
+	}
+	return body
+}
