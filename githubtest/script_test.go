@@ -140,6 +140,11 @@ func TestScript(t *testing.T) {
 		{"select acme", status("/repos/acme/site", 404)},
 		{"select acme\nselect acme all", status("/repos/acme/site", 200)},
 		{"permit acme members=read", status("/repos/acme/site", 403)},
+		{"webhook deployer http://127.0.0.1:1 s3cret https://github.example\ncommit acme/site main a=b\nredeliver deployer", that("two deliveries of a push", func(w *scriptWorld) bool {
+			told := w.app.Deliveries()
+			return len(told) == 2 && told[0].GUID == told[1].GUID && told[0].Header.Get("X-Hub-Signature-256") != "" &&
+				strings.Contains(string(told[0].Payload), `"clone_url":"https://github.example/acme/site.git"`)
+		})},
 		{"forget", that("no requests", func(w *scriptWorld) bool { return len(w.gh.Requests()) == 0 })},
 		{"remove-keys deployer", status("/app", 401)},
 		{"rotate-key deployer DIR/" + key, func(w *scriptWorld) error {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"mime"
 	"net/http"
 	"slices"
@@ -70,7 +71,11 @@ func (h *Handler) webhook(w http.ResponseWriter, r *http.Request) answer {
 	push.Delivery = guid
 	log = log.With("repository", push.Repository.String(), "ref", push.Ref)
 	a := h.hand(push, identity{guid, s})
-	log.Info("a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
+	level := slog.LevelInfo
+	if a.status != http.StatusAccepted {
+		level = slog.LevelDebug // a push to something else, mostly
+	}
+	log.Log(r.Context(), level, "a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
 	return a
 }
 

@@ -1,0 +1,294 @@
+package cli_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// systemd finds nothing in the unit that it does not know or would not do, and little that the service could do and
+// need not. (Its scale goes to 10; 2 leaves room for what later versions of systemd count.)
+func TestSyncUnitIsTakenBySystemd(t *testing.T) {
+	t.Parallel()
+	analyze, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("needs systemd-analyze")
+	}
+	newMachine(t) // which builds what the unit starts
+	text, err := os.ReadFile("../../docs/ghapp-sync.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := filepath.Join(t.TempDir(), "ghapp-sync.service")
+	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"verify", "--man=no", unit},
+		{"security", "--offline=true", "--no-pager", "--threshold=20", unit},
+	} {
+		out, err := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput()
+		if err != nil || args[0] == "verify" && len(out) > 0 {
+			t.Errorf("systemd-analyze %s: %v\n%s", args[0], err, out)
+		}
+	}
+}
+
+// What of Kubernetes' API the manifest uses. A field that is not here is an error.
+// https://kubernetes.io/docs/reference/kubernetes-api/
+type (
+	manifest struct {
+		APIVersion string `yaml:"apiVersion"`
+		Kind       string
+		Metadata   struct {
+			Name   string
+			Labels map[string]string
+		}
+		Data map[string]string
+		Spec struct {
+			Replicas int // of a Deployment
+			Selector yaml.Node
+			Template struct {
+				Metadata struct{ Labels map[string]string }
+				Spec     podSpec
+			}
+			Ports []struct { // of a Service
+				Name       string
+				Port       int
+				TargetPort string `yaml:"targetPort"`
+			}
+		}
+	}
+	podSpec struct {
+		AutomountServiceAccountToken  *bool `yaml:"automountServiceAccountToken"`
+		EnableServiceLinks            *bool `yaml:"enableServiceLinks"`
+		TerminationGracePeriodSeconds int   `yaml:"terminationGracePeriodSeconds"`
+		SecurityContext               struct {
+			RunAsNonRoot        bool                  `yaml:"runAsNonRoot"`
+			RunAsUser           int                   `yaml:"runAsUser"`
+			RunAsGroup          int                   `yaml:"runAsGroup"`
+			FSGroup             int                   `yaml:"fsGroup"`
+			FSGroupChangePolicy string                `yaml:"fsGroupChangePolicy"`
+			SeccompProfile      struct{ Type string } `yaml:"seccompProfile"`
+		} `yaml:"securityContext"`
+		InitContainers []container `yaml:"initContainers"`
+		Containers     []container
+		Volumes        []struct {
+			Name     string
+			EmptyDir *struct {
+				Medium    string
+				SizeLimit string `yaml:"sizeLimit"`
+			} `yaml:"emptyDir"`
+			Secret *struct {
+				SecretName  string `yaml:"secretName"`
+				DefaultMode int    `yaml:"defaultMode"`
+			}
+			ConfigMap *struct{ Name string } `yaml:"configMap"`
+		}
+	}
+	container struct {
+		Name, Image   string
+		RestartPolicy string `yaml:"restartPolicy"`
+		Args          []string
+		Env           []struct{ Name, Value string }
+		Ports         []struct {
+			Name          string
+			ContainerPort int `yaml:"containerPort"`
+		}
+		StartupProbe    *probe `yaml:"startupProbe"`
+		ReadinessProbe  *probe `yaml:"readinessProbe"`
+		LivenessProbe   *probe `yaml:"livenessProbe"`
+		Resources       struct{ Requests, Limits struct{ CPU, Memory string } }
+		SecurityContext struct {
+			AllowPrivilegeEscalation *bool `yaml:"allowPrivilegeEscalation"`
+			ReadOnlyRootFilesystem   bool  `yaml:"readOnlyRootFilesystem"`
+			Capabilities             struct{ Drop []string }
+		} `yaml:"securityContext"`
+		VolumeMounts []struct {
+			Name      string
+			MountPath string `yaml:"mountPath"`
+			ReadOnly  bool   `yaml:"readOnly"`
+		} `yaml:"volumeMounts"`
+	}
+	probe struct {
+		HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
+
+		PeriodSeconds    int `yaml:"periodSeconds"`
+		FailureThreshold int `yaml:"failureThreshold"`
+	}
+)
+
+func readManifests(t *testing.T, name string) map[string]manifest {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	objects := map[string]manifest{}
+	for {
+		var m manifest
+		if err := d.Decode(&m); errors.Is(err, io.EOF) {
+			return objects
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		objects[m.Kind+" "+m.Metadata.Name] = m
+	}
+}
+
+func (c *container) port(name string) (number int) {
+	for _, p := range c.Ports {
+		if p.Name == name {
+			number = p.ContainerPort
+		}
+	}
+	return number
+}
+
+// mount is where a container has a volume; "" is nowhere.
+func (c *container) mount(volume string) (at string, readOnly bool) {
+	for _, m := range c.VolumeMounts {
+		if m.Name == volume {
+			return m.MountPath, m.ReadOnly
+		}
+	}
+	return "", false
+}
+
+// flag is the value of an argument --name=value.
+func (c *container) flag(name string) string {
+	for _, arg := range c.Args {
+		if value, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// The parts of the manifest fit together, and do no more than they need.
+func TestSidecarManifestFitsTogether(t *testing.T) {
+	t.Parallel()
+	objects := readManifests(t, "../../docs/kubernetes-sidecar.yaml")
+	deployment := objects["Deployment site"]
+	pod := deployment.Spec.Template.Spec
+	if deployment.APIVersion != "apps/v1" || len(objects) != 4 || len(pod.InitContainers) != 1 || len(pod.Containers) != 1 {
+		t.Fatalf("there are %d objects, with %d and %d containers", len(objects), len(pod.InitContainers), len(pod.Containers))
+	}
+	sync, server := &pod.InitContainers[0], &pod.Containers[0]
+
+	// Nothing of it is root, or could become it.
+	if s := pod.SecurityContext; !s.RunAsNonRoot || s.RunAsUser == 0 || s.RunAsGroup == 0 || s.FSGroup != s.RunAsGroup || s.SeccompProfile.Type != "RuntimeDefault" {
+		t.Errorf("pod: %+v", s)
+	}
+	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+		t.Error("the pod is given a token of Kubernetes, which it does not need")
+	}
+	for _, c := range []*container{sync, server} {
+		s := c.SecurityContext
+		if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || !s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []string{"ALL"}) {
+			t.Errorf("%s: %+v", c.Name, s)
+		}
+	}
+
+	// Every volume is there, and in use.
+	used := map[string]bool{}
+	for _, c := range []*container{sync, server} {
+		for _, m := range c.VolumeMounts {
+			used[m.Name] = true
+		}
+	}
+	for _, v := range pod.Volumes {
+		if !used[v.Name] {
+			t.Errorf("volume %s is not mounted", v.Name)
+		}
+		delete(used, v.Name)
+		if v.ConfigMap != nil && objects["ConfigMap "+v.ConfigMap.Name].Data == nil {
+			t.Errorf("there is no ConfigMap %s", v.ConfigMap.Name)
+		}
+		if v.Name == "secret" && (v.Secret == nil || v.Secret.DefaultMode != 0o400) {
+			t.Errorf("secret: %+v", v.Secret)
+		}
+	}
+	if len(used) > 0 {
+		t.Errorf("there are no volumes %v", used)
+	}
+
+	// The key and the webhook's secret are read from the secret's files.
+	secrets, readOnly := sync.mount("secret")
+	files := []string{sync.flag("webhook-secret-file")}
+	for _, e := range sync.Env {
+		if e.Name == "GHAPP_KEY" {
+			files = append(files, e.Value)
+		}
+		if e.Name == "GHAPP_PRIVATE_KEY" || e.Name == "GHAPP_WEBHOOK_SECRET" {
+			t.Errorf("%s stands in the manifest", e.Name)
+		}
+	}
+	if len(files) != 2 || !readOnly {
+		t.Errorf("files %q, mounted for reading only: %t", files, readOnly)
+	}
+	for _, file := range files {
+		if path.Dir(file) != secrets {
+			t.Errorf("%s is not in %s", file, secrets)
+		}
+	}
+	if at, _ := server.mount("secret"); at != "" {
+		t.Errorf("the server is given the key, at %s", at)
+	}
+
+	// Both see the link that changes, and what it leads to.
+	target := sync.flag("to")
+	written, writtenReadOnly := sync.mount("content")
+	served, servedReadOnly := server.mount("content")
+	if !strings.HasPrefix(target, written+"/") || writtenReadOnly || served != written || !servedReadOnly {
+		t.Errorf("%s is published; volume content is at %s, and at %s for the server", target, written, served)
+	}
+	if !strings.Contains(objects["ConfigMap site-server"].Data["default.conf"], "root "+target+";") {
+		t.Errorf("the server does not serve %s", target)
+	}
+
+	// It goes on running, and is asked how it is where it answers.
+	if sync.RestartPolicy != "Always" || sync.ReadinessProbe != nil || sync.StartupProbe == nil || sync.LivenessProbe == nil {
+		t.Fatalf("restartPolicy %q, or a probe is missing, or one too many", sync.RestartPolicy)
+	}
+	for p, want := range map[*probe]string{sync.StartupProbe: "/readyz", sync.LivenessProbe: "/healthz"} {
+		if p.HTTPGet.Path != want || p.HTTPGet.Port != "status" {
+			t.Errorf("probe %+v, want %s at status", p.HTTPGet, want)
+		}
+	}
+	for _, name := range []string{"status", "webhook"} {
+		address, err := net.ResolveTCPAddr("tcp", sync.flag(name))
+		if err != nil || address.Port != sync.port(name) || address.Port == 0 {
+			t.Errorf("--%s=%s, and port %s is %d: %v", name, sync.flag(name), name, sync.port(name), err)
+		}
+	}
+
+	// The services lead to the pod, and to no port but these.
+	for name, c := range map[string]*container{"site": server, "ghapp-webhook": sync} {
+		service := objects["Service "+name]
+		selector := map[string]string{}
+		if err := service.Spec.Selector.Decode(selector); err != nil {
+			t.Fatal(err)
+		}
+		for key, value := range selector {
+			if deployment.Spec.Template.Metadata.Labels[key] != value {
+				t.Errorf("service %s selects %s=%s", name, key, value)
+			}
+		}
+		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 || service.Spec.Ports[0].TargetPort == "status" {
+			t.Errorf("service %s: %+v", name, service.Spec.Ports)
+		}
+	}
+}
