@@ -95,20 +95,6 @@ func (c *cards) plug(reader string, card *yubiKeyCard) *yubiKeyCard {
 	return card
 }
 
-// tried is how often a PIN was.
-func (c *yubiKeyCard) tried() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.verifies
-}
-
-// slot is what a slot holds, or nil.
-func (c *yubiKeyCard) slot(number byte) *pivSlotContents {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.slots[number]
-}
-
 // session is what a card remembers until it is let go.
 type session struct {
 	*yubiKeyCard
@@ -388,8 +374,8 @@ func TestYubiKeyNamesTheMistake(t *testing.T) {
 	}
 	wantFailure(t, signatureOf(t, c.environ, "yubikey:slot-id=9a"), "pin", "?pin-source=file:PATH")
 	wantFailure(t, signatureOf(t, c.environ, "yubikey:slot-id=9d"), "declined", "not touched in time")
-	if card.tried() != 0 {
-		t.Errorf("a PIN was tried %d times", card.tried())
+	if card.verifies != 0 {
+		t.Errorf("a PIN was tried %d times", card.verifies)
 	}
 	none := newCards(t)
 	wantFailure(t, signatureOf(t, none.environ, "yubikey:slot-id=9a"), "not-found", "no YubiKey is plugged in")
@@ -407,15 +393,15 @@ func TestYubiKeyPINIsTriedOnce(t *testing.T) {
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "the PIN is wrong; it was tried once; 2 tries are left")
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "the PIN is wrong; it was tried once; 1 tries are left")
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "one try is left before the PIN is blocked, and it was not spent")
-	if card.tried() != 2 {
-		t.Errorf("a PIN was tried %d times", card.tried())
+	if card.verifies != 2 {
+		t.Errorf("a PIN was tried %d times", card.verifies)
 	}
 	card.mu.Lock()
 	card.tries = 0
 	card.mu.Unlock()
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "the PIN is blocked; nothing was tried")
-	if card.tried() != 2 {
-		t.Errorf("a PIN was tried %d times", card.tried())
+	if card.verifies != 2 {
+		t.Errorf("a PIN was tried %d times", card.verifies)
 	}
 }
 
@@ -430,14 +416,14 @@ func TestYubiKeyImport(t *testing.T) {
 		t.Fatal(got.Error)
 	}
 	wantKey(t, c.environ, "yubikey:slot-id=9a"+pin, key)
-	if held := card.slot(0x9a); held.pin != 2 || held.touch != 1 {
+	if held := card.slots[0x9a]; held.pin != 2 || held.touch != 1 {
 		t.Errorf("the policies are %d and %d", held.pin, held.touch)
 	}
 	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=9a"+pin, testKey(t, 3072)), "exists", "slot 9a has a key already")
 	if got := imported(t, c.environ, "yubikey:slot-id=82;pin-policy=never;touch-policy=cached", key); got.Error != nil {
 		t.Fatal(got.Error)
 	}
-	if held := card.slot(0x82); held.pin != 1 || held.touch != 3 {
+	if held := card.slots[0x82]; held.pin != 1 || held.touch != 3 {
 		t.Errorf("the policies are %d and %d", held.pin, held.touch)
 	}
 	card.mu.Lock()
@@ -445,7 +431,7 @@ func TestYubiKeyImport(t *testing.T) {
 	card.mu.Unlock()
 	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=83", key), "denied", "?management-key-source=file:PATH")
 	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=83?management-key=zz", key), "denied", "not hexadecimal")
-	if card.slot(0x83) != nil {
+	if card.slots[0x83] != nil {
 		t.Error("the slot is not empty")
 	}
 	file := writeFile(t, hex.EncodeToString(card.management)+"\n", t.TempDir(), "management")
