@@ -47,7 +47,7 @@ demo: build ## the whole way, from an App's key to a clone, on this machine alon
 
 .PHONY: test
 test: ## format, vet, cross-compile, and all tests with the race detector
-	@scripts/need go git gcc git-lfs gh npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
+	@scripts/need go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
 	@scripts/check
 	@scripts/gotest
 

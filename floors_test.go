@@ -15,7 +15,7 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
-	{"internal/gitsetup", "internal/setup"},
+	{"internal/deploy", "internal/gitsetup", "internal/setup"},
 	{"internal/config", "internal/gitcmd", "internal/refs"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself

@@ -96,6 +96,9 @@ func Explain(err error) Report {
 		ofGit(&report, e)
 		return report
 	}
+	if ofDeploy(&report, err) {
+		return report
+	}
 	if e, ok := errors.AsType[*refs.RefError](err); ok {
 		ofRef(&report, e)
 		return report

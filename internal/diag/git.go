@@ -22,6 +22,7 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.DestinationExists:   {Usage, "give another directory, or empty this one; nothing was changed"},
 		gitcmd.DestinationClosed:   {Failed, "check who owns the parent directory and its mode"},
 		gitcmd.DiskFull:            {GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
+		gitcmd.DiskFailed:          {GitFailed, "check how the file system is mounted, and what the kernel says of its disk (dmesg)"},
 		gitcmd.LFSMissing:          {GitFailed, "install git-lfs (apt-get install git-lfs), or set GIT_LFS_SKIP_SMUDGE=1 to do without the large files"},
 		gitcmd.LFSFailed:           {GitFailed, "GIT_LFS_SKIP_SMUDGE=1 does without the large files"},
 		gitcmd.Rewritten:           {Configuration, "git config --show-origin --get-regexp '^url\\.' shows the rewriting rules"},

@@ -42,6 +42,14 @@ func (r *Runner) Environment(ctx context.Context, s Scope) ([]string, error) {
 	return env, nil
 }
 
+// Plain is r.Environ without secrets, for programs that have nothing to do with git.
+func (r *Runner) Plain() []string {
+	env := environ(slices.Clone(r.Environ))
+	env.forget(r.Secrets)
+	env.unset("GHAPP_PRIVATE_KEY")
+	return env
+}
+
 // own is the environment with the credentials of s, whatever the machine's
 // configuration.
 func (r *Runner) own(s Scope) (environ, error) {

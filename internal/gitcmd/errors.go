@@ -26,6 +26,7 @@ const (
 	DestinationExists   Reason = "destination exists and is not an empty directory"
 	DestinationClosed   Reason = "destination cannot be written"
 	DiskFull            Reason = "no space left on device"
+	DiskFailed          Reason = "disk cannot be written" // it is read-only, or broken
 	LFSMissing          Reason = "git-lfs is not installed"
 	LFSFailed           Reason = "git-lfs failed"
 	Rewritten           Reason = "rewritten by url.*.insteadOf"
@@ -52,7 +53,7 @@ const (
 // Reasons are all of them, for tables that must be complete.
 func Reasons() []Reason {
 	return []Reason{
-		Unknown, NotInstalled, TooOld, Stopped, Killed, DestinationExists, DestinationClosed, DiskFull,
+		Unknown, NotInstalled, TooOld, Stopped, Killed, DestinationExists, DestinationClosed, DiskFull, DiskFailed,
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
 		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
@@ -142,7 +143,8 @@ type sign struct {
 func signs() []sign {
 	return []sign{
 		{TooOld, []string{"unknown option: --config-env"}},
-		{DiskFull, []string{"No space left on device", "Disk quota exceeded", "not enough space on the disk"}},
+		{DiskFull, []string{"No space left on device", "Disk quota exceeded", "Out of diskspace", "not enough space on the disk"}},
+		{DiskFailed, []string{"Input/output error", "Read-only file system"}},
 		{LFSMissing, []string{"git-lfs: not found", "git-lfs: command not found", "git-lfs: No such file", "'lfs' is not a git command", "git-lfs' is not recognized"}},
 		{ProtocolNotAllowed, []string{"' not allowed"}},
 		{DestinationExists, []string{"already exists"}},

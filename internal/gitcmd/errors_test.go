@@ -127,7 +127,8 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"ssh":                 {reason: ProtocolNotAllowed, message: "ssh", prepare: rewrittenAll},
 		"no git-lfs":          {reason: LFSMissing, prepare: filter("/nonexistent/git-lfs filter-process")},
 		"git-lfs fails":       {reason: LFSFailed, message: "batch response", prepare: brokenLFS},
-		"disk full":           {reason: DiskFull, prepare: fullDisk},
+		"disk full":           {reason: DiskFull, prepare: logOfHEAD("/dev/full")},
+		"disk broken":         {reason: DiskFailed, prepare: logOfHEAD("/proc/self/mem")},
 		"broken configuration": {reason: ConfigurationBroken, prepare: func(t *testing.T, m *machine, o, evil *origin) {
 			write(t, filepath.Join(m.home, ".gitconfig"), "[user\n")
 		}},
@@ -254,16 +255,18 @@ func brokenLFS(t *testing.T, m *machine, o, evil *origin) {
 	m.config(t, "filter.lfs.required", "true")
 }
 
-// fullDisk gives the clone a log of HEAD that cannot be written, from a template.
-func fullDisk(t *testing.T, m *machine, o, evil *origin) {
-	logs := filepath.Join(m.home, "template", "logs")
-	if err := os.MkdirAll(logs, 0o777); err != nil {
-		t.Fatal(err)
+// logOfHEAD gives the clone a log of HEAD that cannot be written, from a template.
+func logOfHEAD(device string) func(t *testing.T, m *machine, o, evil *origin) {
+	return func(t *testing.T, m *machine, o, evil *origin) {
+		logs := filepath.Join(m.home, "template", "logs")
+		if err := os.MkdirAll(logs, 0o777); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(device, filepath.Join(logs, "HEAD")); err != nil {
+			t.Fatal(err)
+		}
+		m.extra = []string{"--template", filepath.Join(m.home, "template")}
 	}
-	if err := os.Symlink("/dev/full", filepath.Join(logs, "HEAD")); err != nil {
-		t.Fatal(err)
-	}
-	m.extra = []string{"--template", filepath.Join(m.home, "template")}
 }
 
 func takenMeanwhile(t *testing.T, m *machine, o, evil *origin) {

@@ -1,0 +1,81 @@
+package deploy
+
+import (
+	"fmt"
+	"time"
+)
+
+// Problem is why a release was not published. Callers branch on it with [errors.Is].
+type Problem string
+
+// The problems that are not git's ([*gitcmd.Error]) or the operating system's.
+const (
+	// ErrBusy means that another process works on the same directory.
+	ErrBusy Problem = "another process is at work on this directory"
+	// ErrForeign is a directory, or a link, that was not made here.
+	ErrForeign Problem = "something else is in the place of the directory"
+	// ErrCheck is a check that did not succeed: the release was not published.
+	ErrCheck Problem = "the check failed"
+	// ErrExec is a command that did not succeed: the release is published.
+	ErrExec Problem = "the release is published, but the command after it failed"
+	// ErrDamaged is a release that is not as git made it.
+	ErrDamaged Problem = "the release is not whole"
+	// ErrSignature is a commit that nobody who is trusted has signed.
+	ErrSignature Problem = "the signature is not accepted"
+	// ErrNoRelease is a release that is not there.
+	ErrNoRelease Problem = "there is no such release"
+	// ErrSubmodule is a submodule that cannot be found.
+	ErrSubmodule Problem = "the submodule cannot be checked out"
+	// ErrNoExchange is a file system that cannot exchange two names.
+	ErrNoExchange Problem = "the file system cannot exchange directories"
+)
+
+// Error makes every Problem a target of [errors.Is].
+func (p Problem) Error() string { return string(p) }
+
+// Problems are all of them, for tables that must be complete.
+func Problems() []Problem {
+	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrNoExchange}
+}
+
+// Error is a failed operation on a Target.
+type Error struct {
+	Problem Problem // "": Err says it
+	// Op is what was being done, to which directory.
+	Op string
+	// Output is the end of what a command printed.
+	Output string
+	Err    error // the cause; may be nil
+}
+
+// Error is one line: what failed, and why.
+func (e *Error) Error() string {
+	text := e.Op
+	if e.Problem != "" {
+		text += ": " + string(e.Problem)
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+// Is reports whether target is e's Problem.
+func (e *Error) Is(target error) bool { return e.Problem != "" && target == e.Problem }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+// HeldError is a commit that is not published, because somebody has rolled back from it.
+type HeldError struct {
+	Dir    string
+	Commit string
+	Since  time.Time
+}
+
+func (e *HeldError) Error() string {
+	return fmt.Sprintf("commit %s is not published in %s: it was rolled back from at %s", short(e.Commit), e.Dir, e.Since.Format(time.RFC3339))
+}
+
+// short is how a commit is shown.
+func short(commit string) string { return commit[:min(12, len(commit))] }

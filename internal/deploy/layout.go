@@ -1,0 +1,211 @@
+//go:build unix
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The directories beside the published one; see the package comment.
+func (t *Target) base() string {
+	return filepath.Join(filepath.Dir(t.Dir), "."+filepath.Base(t.Dir)+".ghapp")
+}
+func (t *Target) lockFile() string        { return filepath.Join(t.base(), "lock") }
+func (t *Target) stores() string          { return filepath.Join(t.base(), "modules") }
+func (t *Target) releases() string        { return filepath.Join(t.base(), "releases") }
+func (t *Target) records() string         { return filepath.Join(t.base(), "records") }
+func (t *Target) tree(id string) string   { return filepath.Join(t.releases(), id) }
+func (t *Target) record(id string) string { return filepath.Join(t.records(), id) }
+func (t *Target) linkText(id string) string {
+	return filepath.Join(filepath.Base(t.base()), "releases", id)
+}
+
+const (
+	newLink = "link-" // the name of a link begins with it until it is published
+	oldTree = "old-"  // and that of a tree that is no release any more
+)
+
+// busyFor is how long another process may take until this one gives up.
+const busyFor = 10 * time.Second
+
+// lock makes the directories and takes the lock of the target. The kernel gives it back
+// when the process ends, however it ends (flock(2)).
+func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+	for _, dir := range []struct {
+		name string
+		mode fs.FileMode
+	}{
+		{filepath.Dir(t.Dir), 0o777}, {t.base(), 0o755}, {t.releases(), 0o755}, {t.records(), 0o700}, {t.stores(), 0o700},
+	} {
+		if err := os.MkdirAll(dir.name, dir.mode); err != nil {
+			return nil, err
+		}
+	}
+	file, err := os.OpenFile(t.lockFile(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	deadline := time.Now().Add(wait)
+	for {
+		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { _ = file.Close() }, nil
+		case errors.Is(err, syscall.EINTR):
+			continue
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			_ = file.Close()
+			return nil, &os.PathError{Op: "lock", Path: t.lockFile(), Err: err}
+		case time.Now().After(deadline):
+			_ = file.Close()
+			return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir}
+		}
+		select {
+		case <-ctx.Done():
+			_ = file.Close()
+			return nil, context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// mend takes away what a process that was killed has left behind, and returns what is
+// published. The lock is held. What cannot be taken away (a check may have run as root)
+// stays, and is in nobody's way.
+func (t *Target) mend() (*Release, error) {
+	published, err := t.Published()
+	if err != nil {
+		return nil, err
+	}
+	leave := func(path string) {
+		t.log().Info("taking away what was left half made", "directory", t.Dir, "path", path)
+		if err := remove(path); err != nil {
+			t.log().Warn("it stays", "directory", t.Dir, "error", err)
+		}
+	}
+	names, err := entries(t.base())
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, newLink) {
+			leave(filepath.Join(t.base(), name))
+		}
+	}
+	if err := t.rename(); err != nil {
+		return nil, err
+	}
+	known, err := t.list()
+	if err != nil {
+		return nil, err
+	}
+	whole := map[string]bool{}
+	if published != nil {
+		whole[published.ID] = true
+	}
+	for _, r := range known {
+		if r.PublishedAt.IsZero() && whole[r.ID] {
+			// The process was stopped before it could note that.
+			r.PublishedAt = r.BuiltAt
+			if err := t.save(r); err != nil {
+				return nil, err
+			}
+			published.PublishedAt = r.PublishedAt
+		}
+		if file := filepath.Join(t.record(r.ID), recordFile+begun); exists(file) {
+			leave(file)
+		}
+		whole[r.ID] = !r.PublishedAt.IsZero()
+	}
+	for _, dir := range []string{t.releases(), t.records()} {
+		names, err := entries(dir)
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if !whole[name] {
+				leave(filepath.Join(dir, name))
+			}
+		}
+	}
+	return published, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// rename gives the trees their own names again after a process was killed between an
+// exchange and what comes after it.
+func (t *Target) rename() error {
+	if t.mode() != Directory {
+		return nil
+	}
+	known, err := t.list()
+	if err != nil {
+		return err
+	}
+	names, err := entries(t.releases())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		path := t.tree(name)
+		at := slices.IndexFunc(known, func(r *Release) bool { return r.Inode == inode(path) })
+		if at < 0 || exists(t.tree(known[at].ID)) {
+			continue // it is new, or has its name already
+		}
+		if err := os.Rename(path, t.tree(known[at].ID)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inode is that of a directory, or 0.
+func inode(path string) uint64 {
+	var stat unix.Stat_t
+	if unix.Lstat(path, &stat) != nil || uint32(stat.Mode)&unix.S_IFMT != unix.S_IFDIR {
+		return 0
+	}
+	return uint64(stat.Ino)
+}
+
+// entries are the names in a directory; none where it does not exist.
+func entries(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var names []string
+	for _, e := range list {
+		names = append(names, e.Name())
+	}
+	return names, err
+}
+
+// remove takes a tree away, also one whose directories a check has made read-only.
+func remove(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	_ = filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if d != nil && d.IsDir() {
+			_ = os.Chmod(name, 0o700)
+		}
+		return nil
+	})
+	return os.RemoveAll(path)
+}

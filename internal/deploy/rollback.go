@@ -1,0 +1,174 @@
+//go:build unix
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Rollback publishes a release again that was published before: the one named, or the
+// one that was before that which is published now. The commit that it rolls back from is
+// held, with those that were held already: none of them is published until another one
+// has been, or [Target.Resume] is called. The command after a release runs.
+//
+// The error has the Problem [ErrNoRelease] where there is no such release, and
+// [ErrDamaged] where something has changed its files and they cannot be made again from
+// what was fetched; nothing is published then.
+func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
+	const op = "roll back"
+	if err := t.validate(); err != nil {
+		return nil, err
+	}
+	unlock, err := t.lock(ctx, busyFor)
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	defer unlock()
+	published, err := t.mend()
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	if published == nil {
+		return nil, t.problem(ErrNoRelease, op, "nothing has been published yet")
+	}
+	list, err := t.list()
+	if err != nil {
+		return nil, t.fail(op, err)
+	}
+	away := published.Held
+	if !slices.Contains(away, published.Commit) {
+		away = append(slices.Clip(away), published.Commit)
+	}
+	var r *Release
+	if id == "" {
+		r = before(published, list, away)
+	} else if at := slices.IndexFunc(list, func(r *Release) bool { return r.ID == id }); at >= 0 {
+		r = list[at]
+	}
+	switch {
+	case r == nil:
+		return nil, t.problem(ErrNoRelease, op, "the releases that are kept are those of `ghapp sync status`")
+	case r.ID == published.ID:
+		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", r.ID)
+	}
+	damaged := ""
+	if damage := t.whole(r); damage != nil {
+		t.log().Warn("the release is not as it was, and is built again", "directory", t.Dir, "release", r.ID, "error", damage)
+		if len(r.Parts) == 0 {
+			return nil, damage
+		}
+		w := Want{Repository: r.Repository, URL: r.Parts[0].URL, Ref: r.Ref, Commit: r.Commit}
+		again, err := t.build(ctx, w, published, (*store).have)
+		if err != nil {
+			return nil, &Error{Problem: ErrDamaged, Op: op + " " + t.Dir, Err: errors.Join(damage, err)}
+		}
+		again.Previous = r.Previous
+		r, damaged = again, r.ID
+	}
+	r.Held = slices.DeleteFunc(slices.Clone(away), func(commit string) bool { return commit == r.Commit })
+	if r.HeldSince = time.Now().UTC(); len(r.Held) == 0 {
+		r.HeldSince = time.Time{}
+	}
+	if t.Exec.Line != "" {
+		r.Exec = execPending
+	}
+	if err := t.put(r, published); err != nil {
+		return nil, t.fail(op, err)
+	}
+	t.log().Info("rolled back", "directory", t.Dir, "commit", r.Commit, "release", r.ID, "from", published.ID)
+	if damaged != "" {
+		if err := t.drop(damaged); err != nil {
+			t.log().Warn("a damaged release stays", "directory", t.Dir, "release", damaged, "error", err)
+		}
+	}
+	return r, t.after(ctx, r, published.Commit)
+}
+
+// before is the release that was published before another, or else the one that was
+// built before it, but none with a commit that somebody wants to be away from; nil where
+// there is none.
+func before(published *Release, list []*Release, away []string) *Release {
+	var found *Release
+	for _, r := range list {
+		switch {
+		case slices.Contains(away, r.Commit):
+		case r.Commit == published.Previous:
+			found = r
+		case r.number() < published.number() && (found == nil || found.Commit != published.Previous):
+			found = r
+		}
+	}
+	return found
+}
+
+// Resume forgets what is held, so that a commit that was rolled back from may be
+// published again.
+func (t *Target) Resume(ctx context.Context) error {
+	const op = "resume"
+	if published, err := t.Published(); err != nil || published == nil || len(published.Held) == 0 {
+		return err
+	}
+	unlock, err := t.lock(ctx, busyFor)
+	if err != nil {
+		return t.fail(op, err)
+	}
+	defer unlock()
+	published, err := t.Published()
+	if err != nil || published == nil || len(published.Held) == 0 {
+		return err
+	}
+	published.Held, published.HeldSince = nil, time.Time{}
+	return t.fail(op, t.save(published))
+}
+
+// whole returns an error with the Problem [ErrDamaged] for a release that is not as git
+// made it.
+func (t *Target) whole(r *Release) error {
+	for i, p := range r.Parts {
+		_, list, err := t.index(r, i)
+		if err == nil {
+			err = intact(t.place(r), p.Path, list)
+		}
+		if err != nil {
+			return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: err}
+		}
+	}
+	if len(r.Parts) == 0 {
+		return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: errors.New("its record is lost")}
+	}
+	return nil
+}
+
+// Status is what is known of a target.
+type Status struct {
+	Published *Release   // nil: nothing
+	Releases  []*Release // all that are kept, the oldest first
+	Held      []string   // the commits that are not to be published
+	HeldSince time.Time
+	// Damage is why the published release is not as git made it; nil where it is.
+	Damage error
+}
+
+// Status looks at the directory, and at every file of the published release. It takes no
+// lock, so that it can be asked at any time.
+func (t *Target) Status() (*Status, error) {
+	published, err := t.Published()
+	if err != nil {
+		return nil, err
+	}
+	s := &Status{Published: published}
+	if s.Releases, err = t.list(); err != nil {
+		return nil, t.fail("look at", err)
+	}
+	s.Releases = slices.DeleteFunc(s.Releases, func(r *Release) bool {
+		return r.PublishedAt.IsZero() && (published == nil || r.ID != published.ID) // being made
+	})
+	if published != nil {
+		s.Held, s.HeldSince = published.Held, published.HeldSince
+		s.Damage = t.whole(published)
+	}
+	return s, nil
+}

@@ -1,0 +1,297 @@
+//go:build unix
+
+package deploy
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// store is a bare repository that holds what was fetched of one repository, and nothing
+// that could not be fetched again.
+type store struct {
+	*Target
+	dir string
+	url string
+}
+
+// main is the store of the repository itself.
+func (t *Target) main(url string) *store {
+	return &store{t, filepath.Join(t.base(), "store.git"), url}
+}
+
+// module is the store of a submodule, which may be that of several.
+func (t *Target) module(url string) *store {
+	sum := sha256.Sum256([]byte(url))
+	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url}
+}
+
+// hash is the length of the repository's object IDs in bytes.
+func hash(commit string) int { return len(commit) / 2 }
+
+// git is a call of git in the store.
+func (s *store) git() *gitcmd.Runner {
+	git := s.Git
+	git.Dir, git.Repository = s.dir, gitcmd.Repository{Dir: s.dir}
+	skip := "1"
+	if s.LFS {
+		skip = "0"
+	}
+	// The variable for the index goes before the store's configuration.
+	git.Environ = append(slices.Clip(git.Environ), "GIT_LFS_SKIP_SMUDGE="+skip, "GIT_INDEX_VERSION=2")
+	return &git
+}
+
+// scope says who answers for the store's repository. A server that redirects is not
+// followed: the caller knows where the repository is.
+func (s *store) scope() gitcmd.Scope {
+	scope := s.Scope
+	scope.Submodules, scope.URLs, scope.Stays = false, nil, false
+	if strings.HasPrefix(s.url, scope.Origin+"/") {
+		scope.URLs, scope.Stays = []string{s.url}, true
+	}
+	return scope
+}
+
+// configuration is that of the store. Nothing else writes to it. What git checks of the
+// state of a file is what a copy has of the original.
+func (s *store) configuration(commit string) []byte {
+	var b bytes.Buffer
+	format := 0
+	extensions := ""
+	if hash(commit) == 32 {
+		format, extensions = 1, extensions+"\tobjectFormat = sha256\n"
+	}
+	if s.Filter != "" {
+		format, extensions = 1, extensions+"\tpartialClone = origin\n"
+	}
+	fmt.Fprintf(&b, "[core]\n\trepositoryFormatVersion = %d\n\tfileMode = true\n\tbare = true\n", format)
+	b.WriteString("\ttrustCtime = false\n\tcheckStat = minimal\n\tsplitIndex = false\n\tuntrackedCache = false\n\tpreloadIndex = false\n\tlogAllRefUpdates = false\n")
+	fmt.Fprintf(&b, "\tsparseCheckout = %t\n\tsparseCheckoutCone = false\n", len(s.Sparse) > 0)
+	if extensions != "" {
+		b.WriteString("[extensions]\n" + extensions)
+	}
+	b.WriteString("[index]\n\tversion = 2\n\tsparse = false\n\tskipHash = false\n")
+	b.WriteString("[gc]\n\tauto = 0\n\tpruneExpire = now\n[maintenance]\n\tauto = false\n")
+	// A server's objects are checked as those of a stranger. What is passed over stands
+	// in the histories of many repositories, and harms nobody.
+	b.WriteString("[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\twriteCommitGraph = false\n\trecurseSubmodules = false\n\tprune = false\n[fetch \"fsck\"]\n")
+	for _, name := range []string{"zeroPaddedFilemode", "missingSpaceBeforeDate", "missingEmail", "badTimezone", "badDateOverflow"} {
+		b.WriteString("\t" + name + " = ignore\n")
+	}
+	// One that prepares a pack for long says something every five seconds meanwhile.
+	fmt.Fprintf(&b, "[http]\n\tlowSpeedLimit = 1\n\tlowSpeedTime = %d\n", max(1, int(s.stall().Seconds())))
+	fmt.Fprintf(&b, "[remote \"origin\"]\n\turl = %s\n", quoted(s.url))
+	if s.Filter != "" {
+		fmt.Fprintf(&b, "\tpromisor = true\n\tpartialCloneFilter = %s\n", quoted(s.Filter))
+	}
+	if s.LFS {
+		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n")
+	}
+	if s.Signatures != nil && s.Signatures.AllowedSigners != "" {
+		fmt.Fprintf(&b, "[gpg \"ssh\"]\n\tallowedSignersFile = %s\n", quoted(s.Signatures.AllowedSigners))
+	}
+	return b.Bytes()
+}
+
+// quoted is a value in a configuration file
+// (https://git-scm.com/docs/git-config#_syntax).
+func quoted(value string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
+}
+
+// prepare makes the store, or brings its configuration up to date.
+func (s *store) prepare(ctx context.Context, commit string) error {
+	want := s.configuration(commit)
+	have, err := os.ReadFile(filepath.Join(s.dir, "config"))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := s.make(ctx, commit); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case bytes.Contains(have, []byte("sha256")) != bytes.Contains(want, []byte("sha256")):
+		s.log().Warn("the repository has another object format now, and is fetched anew", "directory", s.Target.Dir)
+		if err := s.discard(); err != nil {
+			return err
+		}
+		if err := s.make(ctx, commit); err != nil {
+			return err
+		}
+	}
+	if err := s.unlock(); err != nil {
+		return err
+	}
+	if !bytes.Equal(have, want) {
+		if err := replace(filepath.Join(s.dir, "config"), want); err != nil {
+			return err
+		}
+	}
+	return s.sparse()
+}
+
+// make makes an empty store, whole or not at all.
+func (s *store) make(ctx context.Context, commit string) error {
+	made := s.dir + begun
+	if err := remove(made); err != nil {
+		return err
+	}
+	format := "sha1"
+	if hash(commit) == 32 {
+		format = "sha256"
+	}
+	git := s.Git
+	git.Dir = filepath.Dir(s.dir)
+	// The configuration is ours, and it is one of refs in files.
+	git.Environ = append(slices.Clip(git.Environ), "GIT_DEFAULT_REF_FORMAT=files", "GIT_DEFAULT_HASH="+format)
+	if _, err := git.Output(ctx, gitcmd.Scope{}, "init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--", made); err != nil {
+		return err
+	}
+	if err := os.Chmod(made, 0o700); err != nil {
+		return err
+	}
+	return os.Rename(made, s.dir)
+}
+
+// sparse writes the paths that a work tree has, as patterns of which each is one path.
+func (s *store) sparse() error {
+	if len(s.Sparse) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	for _, path := range s.Sparse {
+		b.WriteString("/")
+		for _, r := range strings.TrimSuffix(path, "/") {
+			if strings.ContainsRune(`\*?[! #`, r) {
+				b.WriteByte('\\')
+			}
+			b.WriteRune(r)
+		}
+		b.WriteByte('\n')
+	}
+	name := filepath.Join(s.dir, "info", "sparse-checkout")
+	if have, err := os.ReadFile(name); err == nil && string(have) == b.String() {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	return replace(name, []byte(b.String()))
+}
+
+// unlock takes away what a git that was killed has left. No git is at work here: the
+// target's lock is held, and git ends with us.
+func (s *store) unlock() error {
+	var stale []string
+	for _, pattern := range []string{"*.lock", "refs/ghapp/*.lock", "config.new", "info/*.new", "objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*"} {
+		names, err := filepath.Glob(filepath.Join(globQuoted(s.dir), pattern))
+		if err != nil {
+			return err
+		}
+		stale = append(stale, names...)
+	}
+	for _, name := range stale {
+		if err := remove(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// globQuoted is a path in which nothing is a pattern.
+func globQuoted(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// discard takes the store away. It holds nothing that cannot be fetched again.
+func (s *store) discard() error {
+	old := s.dir + ".old"
+	if err := remove(old); err != nil {
+		return err
+	}
+	if err := os.Rename(s.dir, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return remove(old)
+}
+
+// fetch gets a commit, which no other can be given for. A release is named so that its
+// objects stay.
+func (s *store) fetch(ctx context.Context, commit, id string) error {
+	args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force", "--depth=" + strconv.Itoa(s.depth())}
+	git := s.git()
+	if git.Progress {
+		args[1] = "--progress"
+	}
+	from := s.url
+	if s.Filter != "" {
+		args, from = append(args, "--filter="+s.Filter), "origin"
+	}
+	return git.Run(ctx, s.scope(), append(args, "--", from, commit+":"+refOf(id))...)
+}
+
+// have makes sure that a commit was fetched before, and names a release so that its
+// objects stay. Nobody is asked for anything.
+func (s *store) have(ctx context.Context, commit, id string) error {
+	return s.git().Run(ctx, gitcmd.Scope{}, "update-ref", refOf(id), commit)
+}
+
+// sound reports whether all that a release needs is there, and as it should be.
+func (s *store) sound(ctx context.Context) bool {
+	_, err := s.git().Output(ctx, gitcmd.Scope{}, "fsck", "--no-dangling", "--no-progress")
+	return err == nil || ctx.Err() != nil
+}
+
+func refOf(id string) string { return "refs/ghapp/" + id }
+
+// size is that of what was fetched, in bytes.
+func (s *store) size() int64 {
+	list, _ := os.ReadDir(filepath.Join(s.dir, "objects", "pack"))
+	var size int64
+	for _, e := range list {
+		if info, err := e.Info(); err == nil && filepath.Ext(e.Name()) == ".pack" {
+			size += info.Size()
+		}
+	}
+	return size
+}
+
+// checkout makes the files of a commit in a directory: those that the index says are
+// there already are looked at, and made anew where they differ.
+func (s *store) checkout(ctx context.Context, commit, dir, index string) error {
+	git := s.git()
+	git.Repository.WorkTree, git.Repository.Index = dir, index
+	return git.Run(ctx, s.scope(), "read-tree", "--reset", "-u", commit)
+}
+
+// forget lets the objects of releases go that are not kept any more, and packs what is
+// left.
+func (s *store) forget(ctx context.Context, kept map[string]bool) error {
+	git := s.git()
+	out, err := git.Output(ctx, gitcmd.Scope{}, "for-each-ref", "--format=%(refname)", "refs/ghapp/")
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(out)) {
+		if kept[strings.TrimPrefix(name, "refs/ghapp/")] {
+			continue
+		}
+		if err := git.Run(ctx, gitcmd.Scope{}, "update-ref", "-d", name); err != nil {
+			return err
+		}
+	}
+	return git.Run(ctx, s.scope(), "gc", "--quiet")
+}

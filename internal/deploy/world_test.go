@@ -1,0 +1,219 @@
+//go:build unix
+
+package deploy
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// world is a GitHub with a public repository, and a
+// directory that is kept at a branch of it.
+type world struct {
+	t      *testing.T
+	github *githubtest.GitHub
+	server *httptest.Server
+	site   *githubtest.Repository
+	target *Target
+	log    *logged
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logged) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func newWorld(t *testing.T, change ...func(*Target)) *world {
+	t.Helper()
+	return newWorldIn(t, t.TempDir(), change...)
+}
+
+// newWorldIn has the directory in dir.
+func newWorldIn(t *testing.T, dir string, change ...func(*Target)) *world {
+	t.Helper()
+	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = github.Close() })
+	w := &world{t: t, github: github, log: &logged{}}
+	w.server = httptest.NewServer(http.HandlerFunc(w.serve))
+	t.Cleanup(w.server.Close)
+	w.site = w.repository("acme/site")
+	home := t.TempDir()
+	environ := []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0"}
+	w.target = &Target{
+		Dir:     filepath.Join(dir, "site"),
+		Git:     gitcmd.Runner{Environ: environ},
+		Scope:   gitcmd.Scope{Origin: w.server.URL, Helper: "!printf 'username=x\\npassword=x\\n'; :"},
+		Environ: environ,
+		Log:     slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+	}
+	for _, f := range change {
+		f(w.target)
+	}
+	return w
+}
+
+// serve is GitHub without a look at the credential, which newer versions of git insist on
+// sending (http.proactiveAuth).
+func (w *world) serve(rw http.ResponseWriter, r *http.Request) {
+	r.Header.Del("Authorization")
+	w.github.ServeHTTP(rw, r)
+}
+
+func (w *world) repository(name string) *githubtest.Repository {
+	w.t.Helper()
+	return w.github.AddRepository(name, githubtest.RepositoryOptions{Public: true})
+}
+
+// commit adds files to the branch deployment.
+func (w *world) commit(files map[string]string) string {
+	w.t.Helper()
+	oid, err := w.site.Commit("deployment", "Change", files)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return oid
+}
+
+func (w *world) want(commit string) Want {
+	return Want{Repository: "acme/site", URL: w.server.URL + "/acme/site.git", Ref: "refs/heads/deployment", Commit: commit}
+}
+
+// publish publishes a commit, which must succeed.
+func (w *world) publish(commit string) *Outcome {
+	w.t.Helper()
+	outcome, err := w.target.Publish(w.t.Context(), w.want(commit))
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, w.log)
+	}
+	return outcome
+}
+
+// refused tries to publish a commit, which must fail.
+func (w *world) refused(commit string) error {
+	w.t.Helper()
+	before, outcome := w.shows(), (*Outcome)(nil)
+	outcome, err := w.target.Publish(w.t.Context(), w.want(commit))
+	if err == nil {
+		w.t.Fatalf("%+v was published", outcome)
+	}
+	if after := w.shows(); after != before {
+		w.t.Errorf("after a failure the directory shows %s, before it %s", after, before)
+	}
+	w.clean()
+	return err
+}
+
+// shows are all files of the directory with their texts.
+func (w *world) shows() string {
+	w.t.Helper()
+	return tree(w.t, w.target.Dir)
+}
+
+func tree(t testing.TB, dir string) string {
+	t.Helper()
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return ""
+	}
+	var lines []string
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, _ := filepath.Rel(root, name)
+		if d.Type()&fs.ModeSymlink != 0 {
+			to, err := os.Readlink(name)
+			lines = append(lines, rel+" -> "+to)
+			return err
+		}
+		text, err := os.ReadFile(name)
+		lines = append(lines, fmt.Sprintf("%s: %s", rel, strings.TrimSpace(string(text))))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "; ")
+}
+
+// clean fails the test where anything half made lies about.
+func (w *world) clean() {
+	w.t.Helper()
+	if litter := litter(w.target); litter != "" {
+		w.t.Errorf("half made: %s", litter)
+	}
+}
+
+// litter are the names of what is half made.
+func litter(t *Target) string {
+	var found []string
+	for _, dir := range []string{t.releases(), t.records()} {
+		names, err := entries(dir)
+		if err != nil {
+			return err.Error()
+		}
+		for _, name := range names {
+			if r, err := t.load(name); err != nil || r.PublishedAt.IsZero() || !exists(t.place(r)) {
+				found = append(found, filepath.Join(dir, name))
+			}
+		}
+	}
+	_ = filepath.WalkDir(t.base(), func(path string, d fs.DirEntry, err error) error {
+		name := filepath.Base(path)
+		switch {
+		case path == t.releases():
+			return fs.SkipDir
+		case strings.HasPrefix(name, newLink), strings.HasSuffix(name, begun), strings.HasSuffix(name, ".old"), strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
+			found = append(found, path)
+		}
+		return err
+	})
+	return strings.Join(found, ", ")
+}
+
+// requests counts those that the server had since it was last asked.
+func (w *world) requests() int {
+	n := len(w.github.Requests())
+	w.github.ResetRequests()
+	return n
+}
+
+// published is the release that is published.
+func (w *world) published() *Release {
+	w.t.Helper()
+	r, err := w.target.Published()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}

@@ -1,0 +1,68 @@
+package diag
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+)
+
+// deployMeaning is the cure of a [deploy.Problem] and its exit code.
+type deployMeaning struct {
+	exit int
+	hint string
+}
+
+// deployMeanings has every problem; a test holds it against the package's list.
+func deployMeanings() map[deploy.Problem]deployMeaning {
+	return map[deploy.Problem]deployMeaning{
+		deploy.ErrBusy:       {Unreachable, "wait for the other one, or end it; its lock goes with its process"},
+		deploy.ErrForeign:    {Configuration, "nothing was touched: move it away, or give another directory with --to"},
+		deploy.ErrCheck:      {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
+		deploy.ErrExec:       {Failed, "run the command by hand in the directory; --exec-tries has it tried more often"},
+		deploy.ErrDamaged:    {Failed, "something has changed the files of a release; `ghapp sync` publishes the newest commit anew, --again even where it is published"},
+		deploy.ErrSignature:  {Refused, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
+		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
+		deploy.ErrSubmodule:  {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
+	}
+}
+
+// ofDeploy reads an error of internal/deploy, and reports whether it is one.
+func ofDeploy(report *Report, err error) bool {
+	if held, ok := errors.AsType[*deploy.HeldError](err); ok {
+		report.Kind, report.ExitCode = "held", Failed
+		report.Hint = "push another commit, or have it published all the same: ghapp sync resume " + held.Dir
+		return true
+	}
+	e, ok := errors.AsType[*deploy.Error](err)
+	if !ok {
+		return false
+	}
+	known, ok := deployMeanings()[e.Problem]
+	if !ok {
+		known = ofSystem(err)
+	}
+	report.Kind, report.Hint, report.ExitCode = string(e.Problem), known.hint, known.exit
+	if e.Output != "" {
+		report.Message += "\n" + strings.TrimRight(e.Output, "\n")
+	}
+	return true
+}
+
+// ofSystem reads an error of the operating system's.
+func ofSystem(err error) deployMeaning {
+	switch {
+	case errors.Is(err, syscall.ENOSPC):
+		return deployMeaning{Failed, "make room: the disk is full, or has no inodes left (df -h, df -i); what is published stays"}
+	case errors.Is(err, syscall.EROFS):
+		return deployMeaning{Failed, "the file system is mounted read-only; what is published stays"}
+	case errors.Is(err, fs.ErrPermission):
+		return deployMeaning{Failed, "the directory above must be writable for this user, and all in it that is ghapp's must be this user's"}
+	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
+		return deployMeaning{Failed, "too many files are open: raise the limit (ulimit -n)"}
+	}
+	return deployMeaning{Failed, ""}
+}

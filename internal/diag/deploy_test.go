@@ -1,0 +1,36 @@
+package diag
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+)
+
+func TestEveryProblemOfADirectoryHasACure(t *testing.T) {
+	for _, problem := range deploy.Problems() {
+		err := fmt.Errorf("sync: %w", &deploy.Error{Problem: problem, Op: "publish in /srv/site", Output: "last words"})
+		report := Explain(err)
+		if report.Hint == "" || report.ExitCode == Done || report.Kind != string(problem) || !strings.Contains(report.Message, "last words") {
+			t.Errorf("%s: %+v", problem, report)
+		}
+	}
+	if len(deployMeanings()) != len(deploy.Problems()) {
+		t.Error("there is a cure for a problem that there is not")
+	}
+}
+
+func TestFullDiskIsTold(t *testing.T) {
+	report := Explain(&deploy.Error{Op: "publish in /srv/site", Err: syscall.ENOSPC})
+	if !strings.Contains(report.Hint, "make room") || report.ExitCode != Failed {
+		t.Errorf("%+v", report)
+	}
+}
+
+func TestHeldCommitSaysHowToGoOn(t *testing.T) {
+	if report := Explain(&deploy.HeldError{Dir: "/srv/site", Commit: "abc"}); !strings.Contains(report.Hint, "ghapp sync resume /srv/site") {
+		t.Errorf("%+v", report)
+	}
+}
