@@ -1,0 +1,291 @@
+package deploy
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// mounting runs the test in a process with mounts of its own, which end with it. It
+// reports whether this is that process.
+func mounting(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("DEPLOY_TEST_MOUNTS") != "" {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can mount a file system")
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), "DEPLOY_TEST_MOUNTS=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	out, err := cmd.CombinedOutput()
+	if strings.Contains(string(out), "--- SKIP") {
+		t.Skipf("%s", out)
+	}
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	return false
+}
+
+// memory mounts a file system in memory.
+func memory(t *testing.T, options string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	return dir
+}
+
+func remount(t *testing.T, dir string, flags uintptr, options string) {
+	t.Helper()
+	if err := unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|flags, options); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFullDiskLeavesTheOldRelease(t *testing.T) {
+	if !mounting(t) {
+		return
+	}
+	many := map[string]string{}
+	for i := range 400 {
+		many[fmt.Sprintf("d%d/f%d", i%10, i)] = "x"
+	}
+	for name, test := range map[string]struct {
+		small, large string
+		files        map[string]string
+		says         string
+	}{
+		"no room for the pack":  {"size=1m", "size=20m", map[string]string{"big": noise(2 << 20)}, "no space left"},
+		"no room for the files": {"size=1m", "size=20m", map[string]string{"big": strings.Repeat("x", 2<<20)}, "no space left"},
+		"no inodes":             {"nr_inodes=200", "nr_inodes=2000", many, "no space left"},
+	} {
+		dir := memory(t, test.small)
+		w := newWorldIn(t, dir)
+		w.publish(w.commit(map[string]string{"a": "1"}))
+		commit := w.commit(test.files)
+		for range 2 { // the second one finds no more in its way than the first
+			if err := w.refused(commit); !strings.Contains(strings.ToLower(err.Error()), test.says) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		remount(t, dir, 0, test.large)
+		w.publish(commit)
+		if status, err := w.target.Status(); err != nil || status.Damage != nil || status.Published.Commit != commit {
+			t.Errorf("%s: %+v %v", name, status, err)
+		}
+		w.clean()
+	}
+}
+
+func TestReadOnlyDiskLeavesTheOldRelease(t *testing.T) {
+	if !mounting(t) {
+		return
+	}
+	for _, mode := range []Mode{Link, Directory} {
+		dir := memory(t, "size=20m")
+		w := newWorldIn(t, dir, func(g *Target) { g.Mode = mode })
+		first := w.commit(map[string]string{"a": "1"})
+		w.publish(first)
+		commit := w.commit(map[string]string{"a": "2"})
+		remount(t, dir, unix.MS_RDONLY, "size=20m")
+		if err := w.refused(commit); !errors.Is(err, syscall.EROFS) {
+			t.Error(err)
+		}
+		if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, syscall.EROFS) {
+			t.Error(err)
+		}
+		w.publish(first) // nothing is to be done
+		if status, err := w.target.Status(); err != nil || status.Damage != nil {
+			t.Errorf("%+v %v", status, err)
+		}
+		remount(t, dir, 0, "size=20m")
+		w.publish(commit)
+		if got := w.shows(); got != "a: 2" {
+			t.Error(got)
+		}
+		w.clean()
+	}
+}
+
+// Where blocks can be shared, files are not: who writes to one in place changes no other
+// release.
+func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
+	if !mounting(t) {
+		return
+	}
+	if _, err := exec.LookPath("mkfs.xfs"); err != nil {
+		t.Skip("mkfs.xfs is not installed (xfsprogs)")
+	}
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	for _, args := range [][]string{{"truncate", "-s", "320M", image}, {"mkfs.xfs", "-q", "-m", "reflink=1", image}, {"mount", "-o", "loop", image, dir}} {
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%q: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	w := newWorldIn(t, dir)
+	big := noise(256 << 10)
+	w.publish(w.commit(map[string]string{"a": "1", "dir/b": "old", "big": big}))
+	first := w.published()
+	free := func() uint64 {
+		var stat unix.Statfs_t
+		if err := errors.Join(flush(dir), unix.Statfs(dir, &stat)); err != nil {
+			t.Fatal(err)
+		}
+		return stat.Bavail * uint64(stat.Bsize)
+	}
+	before := free()
+	w.publish(w.commit(map[string]string{"a": "2"}))
+	if used := int64(before) - int64(free()); used > int64(len(big)) {
+		t.Errorf("the second release takes %d bytes", used)
+	}
+	file, err := os.OpenFile(filepath.Join(w.target.Dir, "dir/b"), os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteString("new"); err != nil {
+		t.Fatal(err)
+	}
+	_ = file.Close()
+	if text, _ := os.ReadFile(filepath.Join(w.target.tree(first.ID), "dir/b")); string(text) != "old" {
+		t.Errorf("the older release has %q", text)
+	}
+	w.rollback("")
+	if got := w.file("dir/b"); got != "old" {
+		t.Errorf("%q", got)
+	}
+}
+
+// On a file system that takes two names for one, a release in which they meet is none.
+func TestNamesThatMeetAreRefused(t *testing.T) {
+	if !mounting(t) {
+		return
+	}
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	for _, args := range [][]string{{"truncate", "-s", "40M", image}, {"mkfs.ext4", "-q", "-O", "casefold", image}, {"mount", "-o", "loop", image, dir}, {"mkdir", dir + "/fold"}, {"chattr", "+F", dir + "/fold"}} {
+		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Skipf("%q: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	w := newWorldIn(t, dir+"/fold")
+	w.publish(w.commit(map[string]string{"a": "1"}))
+	if err := w.refused(w.commit(map[string]string{"name": "1", "NAME": "22"})); err == nil {
+		t.Error("it was published")
+	}
+}
+
+// A user who may not write is told so; what is published stays.
+func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be another user")
+	}
+	t.Parallel()
+	const nobody = 65534
+	root, err := os.MkdirTemp("", "ghapp-nobody-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary, home := filepath.Join(root, "ghapp"), filepath.Join(root, "home")
+	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(binary, text, 0o755), os.Chmod(binary, 0o755), os.Mkdir(home, 0o755), os.Chown(home, nobody, nobody)); err != nil {
+		t.Fatal(err)
+	}
+	w := newWorldIn(t, home)
+	w.target.Environ = append(w.target.Environ, "HOME="+home)
+	publish := func(commit string) string {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), binary)
+		cmd.Env, cmd.Dir = w.role(w.want(commit)).environ(t), home
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return string(out)
+	}
+	if said := publish(w.commit(map[string]string{"a": "1"})); !strings.Contains(said, `"Error":""`) {
+		t.Fatal(said)
+	}
+	commit := w.commit(map[string]string{"a": "2"})
+	for _, dir := range []string{home, w.target.base(), w.target.releases(), w.target.records(), w.target.main("").dir} {
+		info, err := os.Stat(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(dir, 0o555); err != nil {
+			t.Fatal(err)
+		}
+		said := publish(commit)
+		if !strings.Contains(strings.ToLower(said), "permission denied") {
+			t.Errorf("%s: %s", dir, said)
+		}
+		if got := w.shows(); got != "a: 1" {
+			t.Errorf("%s: it shows %q", dir, got)
+		}
+		if err := os.Chmod(dir, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if said := publish(commit); !strings.Contains(said, `"Error":""`) || w.shows() != "a: 2" {
+		t.Error(said)
+	}
+	w.clean()
+}
+
+// Several processes that are told different things take turns, or say that they could
+// not; what is published is one of these, whole.
+func TestManyProcessesOnOneDirectory(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []Mode{Link, Directory} {
+		w := newWorld(t, func(g *Target) { g.Mode = mode })
+		w.publish(w.commit(map[string]string{"a": "0"}))
+		var running []*exec.Cmd
+		for i := range 6 {
+			cmd := exec.CommandContext(t.Context(), os.Args[0])
+			cmd.Env = w.role(w.want(w.commit(map[string]string{"a": fmt.Sprint(i + 1)}))).environ(t)
+			out := &strings.Builder{}
+			cmd.Stdout, cmd.Stderr = out, out
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			running = append(running, cmd)
+		}
+		for _, cmd := range running {
+			if err := cmd.Wait(); err != nil {
+				t.Error(err)
+			}
+			said := fmt.Sprint(cmd.Stdout)
+			if !strings.Contains(said, `"Error":""`) && !strings.Contains(said, string(ErrBusy)) {
+				t.Errorf("%s: %s", mode, said)
+			}
+		}
+		if status, err := w.target.Status(); err != nil || status.Damage != nil {
+			t.Errorf("%+v %v", status, err)
+		}
+		w.clean()
+	}
+}

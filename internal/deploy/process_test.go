@@ -1,0 +1,88 @@
+//go:build unix
+
+package deploy
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// roleVariable tells the test binary that it is another process, which does one thing to
+// a directory, and what.
+const roleVariable = "DEPLOY_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(roleVariable); text != "" {
+		os.Exit(play(text))
+	}
+	os.Exit(m.Run())
+}
+
+// role is what such a process does, with a target as that of a world is.
+type role struct {
+	Dir      string
+	Mode     Mode
+	Keep     int
+	Scope    gitcmd.Scope
+	Environ  []string
+	Want     Want
+	Rollback bool // in the place of publishing
+	Traced   bool
+}
+
+// played is what it says of itself.
+type played struct {
+	Changed bool
+	Error   string
+	Said    string // git's own words, where it has failed
+}
+
+func (w *world) role(want Want) role {
+	return role{Dir: w.target.Dir, Mode: w.target.Mode, Keep: w.target.Keep, Scope: w.target.Scope, Environ: w.target.Environ, Want: want}
+}
+
+// environ is the environment of the process.
+func (r role) environ(t testing.TB) []string {
+	t.Helper()
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The race detector would sleep for a second at the end of each.
+	return []string{roleVariable + "=" + string(text), "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
+}
+
+func play(text string) int {
+	var r role
+	var p played
+	err := json.Unmarshal([]byte(text), &r)
+	if err == nil && r.Traced {
+		err = askTracer()
+	}
+	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ, Git: gitcmd.Runner{Environ: r.Environ}}
+	if err == nil && r.Rollback {
+		_, err = target.Rollback(context.Background(), "")
+		p.Changed = err == nil
+	} else if err == nil {
+		var outcome *Outcome
+		outcome, err = target.Publish(context.Background(), r.Want)
+		p.Changed = outcome != nil && outcome.Changed
+	}
+	if err != nil {
+		p.Error = err.Error()
+		if e, ok := errors.AsType[*gitcmd.Error](err); ok {
+			p.Said = e.Stderr
+		}
+	}
+	if err := json.NewEncoder(os.Stdout).Encode(p); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,209 @@
+//go:build unix
+
+package deploy
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rollback rolls back, which must succeed.
+func (w *world) rollback(id string) *Release {
+	w.t.Helper()
+	r, err := w.target.Rollback(w.t.Context(), id)
+	if err != nil {
+		w.t.Fatalf("%v\n%s", err, w.log)
+	}
+	if now := w.published(); now == nil || now.ID != r.ID {
+		w.t.Fatalf("%+v was rolled back to, and %+v is published", r, now)
+	}
+	return r
+}
+
+// file is what a file of the directory has.
+func (w *world) file(name string) string {
+	w.t.Helper()
+	text, err := os.ReadFile(filepath.Join(w.target.Dir, name))
+	if err != nil {
+		w.t.Error(err)
+	}
+	return string(text)
+}
+
+func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []Mode{Link, Directory} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(g *Target) { g.Mode, g.Keep = mode, 9 })
+			out := filepath.Join(t.TempDir(), "out")
+			w.target.Exec = Command{Line: "echo $GHAPP_COMMIT $GHAPP_PREVIOUS >> " + out}
+			var commits []string
+			for _, text := range []string{"1", "2", "3"} {
+				commits = append(commits, w.commit(map[string]string{"a": text}))
+				w.publish(commits[len(commits)-1])
+			}
+			if _, err := w.target.Rollback(t.Context(), w.published().ID); !errors.Is(err, ErrNoRelease) {
+				t.Error(err)
+			}
+			w.target.Git.Git = "/nonexistent/git" // nothing is needed but a rename
+			w.rollback("")
+			w.rollback("")
+			w.target.Git.Git = ""
+			if got := w.file("a"); got != "1" {
+				t.Errorf("it shows %q", got)
+			}
+			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text), commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
+				t.Errorf("the command saw\n%s", text)
+			}
+			if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrNoRelease) || w.file("a") != "1" {
+				t.Error(err)
+			}
+			status, err := w.target.Status()
+			if err != nil || !slices.Equal(status.Held, []string{commits[2], commits[1]}) || status.HeldSince.IsZero() || len(status.Releases) != 3 || status.Damage != nil {
+				t.Errorf("%+v %v", status, err)
+			}
+			for _, commit := range commits[1:] {
+				held, ok := errors.AsType[*HeldError](w.refused(commit))
+				if !ok || held.Commit != commit || held.Since.IsZero() {
+					t.Errorf("%+v", held)
+				}
+			}
+			// Made in another way it is still the one that was rolled back to.
+			w.target.Sparse = []string{"a"}
+			w.publish(commits[0])
+			w.refused(commits[2])
+			w.target.Sparse = nil
+			w.publish(commits[0])
+			w.publish(w.commit(map[string]string{"a": "4"}))
+			w.publish(commits[2]) // a branch may go back to it, by a push of somebody's
+			w.rollback("")
+			if got := w.file("a"); got != "4" {
+				t.Errorf("it shows %q", got)
+			}
+			if err := w.target.Resume(t.Context()); err != nil {
+				t.Error(err)
+			}
+			w.publish(commits[2])
+			w.clean()
+		})
+	}
+}
+
+// What is older by its number need not have been published before.
+func TestRollbackGoesToWhatWasPublishedBefore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(g *Target) { g.Keep = 9 })
+	for _, text := range []string{"1", "2", "3"} {
+		w.publish(w.commit(map[string]string{"a": text}))
+	}
+	w.rollback("")
+	w.publish(w.commit(map[string]string{"a": "4"}))
+	w.rollback("")
+	if got := w.file("a"); got != "2" {
+		t.Errorf("it shows %q, but 3 was rolled back from", got)
+	}
+	list, err := w.target.list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.rollback(list[2].ID) // by its name it can be had
+	if got := w.file("a"); got != "3" {
+		t.Errorf("it shows %q", got)
+	}
+	if _, err := w.target.Rollback(t.Context(), "000099-abcdef"); !errors.Is(err, ErrNoRelease) {
+		t.Error(err)
+	}
+}
+
+func TestDamagedReleaseIsBuiltAgainWithoutTheNetwork(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []Mode{Link, Directory} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, func(g *Target) { g.Mode = mode })
+			for _, text := range []string{"0", "1", "2"} {
+				w.publish(w.commit(map[string]string{"a": text, "dir/b": text}))
+			}
+			list, _ := w.target.list()
+			if err := os.Remove(filepath.Join(w.target.tree(list[1].ID), "dir/b")); err != nil {
+				t.Fatal(err)
+			}
+			w.server.Close()
+			r := w.rollback("")
+			if got := w.shows(); got != "a: 1; dir/b: 1" || r.ID == list[1].ID {
+				t.Errorf("%s %s", r.ID, got)
+			}
+			w.clean()
+			w.rollback("") // from the new one back to what was before the old one
+			if got := w.file("a"); got != "0" {
+				t.Errorf("it shows %q", got)
+			}
+		})
+	}
+}
+
+func TestDamagedReleaseThatCannotBeBuiltIsNotPublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, text := range []string{"1", "2"} {
+		w.publish(w.commit(map[string]string{"a": text}))
+	}
+	list, _ := w.target.list()
+	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644), os.RemoveAll(w.target.main("").dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"a" was changed`) {
+		t.Error(err)
+	}
+	if got := w.shows(); got != "a: 2" {
+		t.Errorf("it shows %q", got)
+	}
+	if status, err := w.target.Status(); err != nil || len(status.Held) != 0 || len(status.Releases) != 2 {
+		t.Errorf("%+v %v", status, err)
+	}
+}
+
+func TestStatusTellsOfDamage(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if status, err := w.target.Status(); err != nil || status.Published != nil {
+		t.Errorf("%+v %v", status, err)
+	}
+	w.publish(w.commit(map[string]string{"a": "1"}))
+	if status, err := w.target.Status(); err != nil || status.Damage != nil {
+		t.Errorf("%+v %v", status, err)
+	}
+	if err := os.WriteFile(filepath.Join(w.target.Dir, "a"), []byte("2"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := w.target.Status(); err != nil || !errors.Is(status.Damage, ErrDamaged) {
+		t.Errorf("%+v %v", status, err)
+	}
+}
+
+// A release that somebody has deleted under the link is built again.
+func TestLostReleaseIsNotTakenForPublished(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"tree", "record", "both"} {
+		w := newWorld(t)
+		commit := w.commit(map[string]string{"a": "1"})
+		w.publish(commit)
+		r := w.published()
+		if what != "record" {
+			_ = os.RemoveAll(w.target.tree(r.ID))
+		}
+		if what != "tree" {
+			_ = os.RemoveAll(w.target.record(r.ID))
+		}
+		w.publish(commit)
+		if got := w.shows(); got != "a: 1" {
+			t.Errorf("%s: it shows %q", what, got)
+		}
+		w.publish(w.commit(map[string]string{"a": "2"}))
+	}
+}

@@ -1,0 +1,391 @@
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// A tracer of processes (ptrace(2), seccomp(2)): it sees each system call that changes
+// files, of ghapp and of every git it starts, and has it fail, or kills the process that
+// makes it. strace(1) can do that too, but it counts the calls of each process for
+// itself, so that no count of its walks through all of them.
+
+// call is a system call, named so that it has the same name in every run.
+type call struct {
+	program string // ghapp, git fetch, git-remote-https
+	process int    // the how manyth of that program
+	name    string
+	path    string // below the root, without what differs from run to run
+	nth     int    // of those that are the same so far, from 1
+}
+
+func (c call) String() string {
+	return fmt.Sprintf("%s %d: %s %s (%d)", c.program, c.process, c.name, c.path, c.nth)
+}
+
+// verdict is what becomes of a call. The zero value lets it through.
+type verdict struct {
+	errno   syscall.Errno // it fails
+	kill    bool          // the process is killed before it
+	killAll bool          // and all the others
+}
+
+// traced is a run of a process.
+type traced struct {
+	output []byte
+	calls  []call
+	hit    bool // a verdict was carried out
+}
+
+// arguments are where a system call has its paths, or its file; -1: nowhere.
+type arguments struct {
+	name  string
+	paths []int
+	file  int
+}
+
+func changing() map[uint64]arguments {
+	return map[uint64]arguments{
+		unix.SYS_OPEN: {"open", []int{0}, -1}, unix.SYS_OPENAT: {"openat", []int{1}, -1}, unix.SYS_CREAT: {"creat", []int{0}, -1},
+		unix.SYS_WRITE: {"write", nil, 0}, unix.SYS_PWRITE64: {"pwrite", nil, 0}, unix.SYS_WRITEV: {"writev", nil, 0},
+		unix.SYS_FTRUNCATE: {"ftruncate", nil, 0}, unix.SYS_TRUNCATE: {"truncate", []int{0}, -1}, unix.SYS_FALLOCATE: {"fallocate", nil, 0},
+		unix.SYS_COPY_FILE_RANGE: {"copy_file_range", nil, 2}, unix.SYS_SENDFILE: {"sendfile", nil, 0},
+		unix.SYS_FSYNC: {"fsync", nil, 0}, unix.SYS_FDATASYNC: {"fdatasync", nil, 0}, unix.SYS_SYNCFS: {"syncfs", nil, 0},
+		unix.SYS_FCHMOD: {"fchmod", nil, 0}, unix.SYS_FCHOWN: {"fchown", nil, 0}, unix.SYS_FLOCK: {"flock", nil, 0},
+		unix.SYS_RENAME: {"rename", []int{0, 1}, -1}, unix.SYS_RENAMEAT: {"rename", []int{1, 3}, -1}, unix.SYS_RENAMEAT2: {"rename", []int{1, 3}, -1},
+		unix.SYS_LINK: {"link", []int{0, 1}, -1}, unix.SYS_LINKAT: {"link", []int{1, 3}, -1},
+		unix.SYS_SYMLINK: {"symlink", []int{0, 1}, -1}, unix.SYS_SYMLINKAT: {"symlink", []int{0, 2}, -1},
+		unix.SYS_UNLINK: {"unlink", []int{0}, -1}, unix.SYS_UNLINKAT: {"unlink", []int{1}, -1}, unix.SYS_RMDIR: {"rmdir", []int{0}, -1},
+		unix.SYS_MKDIR: {"mkdir", []int{0}, -1}, unix.SYS_MKDIRAT: {"mkdir", []int{1}, -1},
+		unix.SYS_MKNOD: {"mknod", []int{0}, -1}, unix.SYS_MKNODAT: {"mknod", []int{1}, -1},
+		unix.SYS_CHMOD: {"chmod", []int{0}, -1}, unix.SYS_FCHMODAT: {"chmod", []int{1}, -1},
+		unix.SYS_CHOWN: {"chown", []int{0}, -1}, unix.SYS_LCHOWN: {"chown", []int{0}, -1}, unix.SYS_FCHOWNAT: {"chown", []int{1}, -1},
+		unix.SYS_UTIME: {"utime", []int{0}, -1}, unix.SYS_UTIMES: {"utime", []int{0}, -1}, unix.SYS_UTIMENSAT: {"utime", []int{1}, -1},
+		unix.SYS_EXECVE: {"execve", []int{0}, -1},
+	}
+}
+
+// askTracer has the kernel stop this process, and all it starts, at those calls alone:
+// at all of them it would take ten times as long.
+func askTracer() error {
+	const data, nr = 0, 0 // struct seccomp_data
+	calls := changing()
+	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: nr}}
+	left := len(calls)
+	for number := range calls {
+		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jt: uint8(left)})
+		left--
+	}
+	const allow, stop = 0x7fff0000, 0x7ff00000
+	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: allow}, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: stop})
+	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
+	}
+	const setModeFilter, allThreads = 1, 1
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&filter))); errno != 0 {
+		return fmt.Errorf("seccomp: %w", errno)
+	}
+	return nil
+}
+
+// tracer is the state of a run.
+type tracer struct {
+	root   string
+	decide func(call) verdict
+	known  map[uint64]arguments
+	tasks  map[int]*task  // by thread
+	turns  map[string]int // of programs
+	seen   map[call]int
+	dead   bool // all are killed, also those that are still to be seen
+	result traced
+}
+
+// task is a process that is traced.
+type task struct {
+	program string
+	turn    int
+}
+
+// trace runs a program to its end, and that of all it starts. decide is asked at each
+// call that changes files below root.
+func trace(t testing.TB, environ []string, root string, decide func(call) verdict) traced {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	printed := make(chan []byte)
+	go func() {
+		text, _ := io.ReadAll(read)
+		printed <- text
+	}()
+	r := &tracer{
+		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, turns: map[string]int{}, seen: map[call]int{},
+	}
+	done := make(chan error)
+	go func() {
+		// All of ptrace(2) belongs to a thread, and so do the processes that it waits for:
+		// those of other threads stay theirs (__WNOTHREAD).
+		runtime.LockOSThread()
+		done <- r.run(self, environ, null, write)
+	}()
+	err = <-done
+	_ = write.Close()
+	r.result.output = <-printed
+	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
+		t.Skipf("the tracer: %v", err) // as in some containers
+	}
+	if err != nil {
+		t.Fatalf("the tracer: %v\n%s", err, r.result.output)
+	}
+	return r.result
+}
+
+func (r *tracer) run(self string, environ []string, in, out *os.File) error {
+	pid, err := syscall.ForkExec(self, []string{"ghapp"}, &syscall.ProcAttr{
+		Env: environ, Files: []uintptr{in.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Ptrace: true, Setpgid: true},
+	})
+	if err != nil {
+		return fmt.Errorf("no process can be traced here: %w", err)
+	}
+	r.tasks[pid] = &task{program: "ghapp", turn: 1}
+	first := true
+	for {
+		if len(r.tasks) == 0 {
+			return nil
+		}
+		var status unix.WaitStatus
+		tid, err := next()
+		if err == nil && r.tasks[tid] == nil && parentOf(tid) == os.Getpid() {
+			// This thread has started it earlier, for another test, which waits for it.
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		if err == nil {
+			_, err = unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
+		}
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return nil
+		case err != nil:
+			return err
+		case !status.Stopped():
+			delete(r.tasks, tid)
+			continue
+		}
+		signal := 0
+		switch stop := status.StopSignal(); {
+		case first:
+			const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_EXITKILL
+			if err := unix.PtraceSetOptions(tid, options); err != nil {
+				return err
+			}
+			first = false
+		case stop == unix.SIGTRAP && status.TrapCause() > 0:
+			r.event(tid, status.TrapCause())
+		case stop == unix.SIGSTOP && r.tasks[tid] == nil:
+			r.tasks[tid] = r.tasks[parentOf(tid)] // it was not announced yet
+		case stop == unix.SIGSTOP, stop == unix.SIGTRAP:
+		default:
+			signal = int(stop)
+		}
+		if r.dead {
+			_ = unix.Kill(tid, unix.SIGKILL)
+		}
+		_ = unix.PtraceCont(tid, signal) // it may have been killed meanwhile
+	}
+}
+
+// next waits until there is something to be told of a process, and leaves it to be told.
+func next() (int, error) {
+	var info unix.Siginfo
+	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, nil)
+	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), 16))), err // si_pid
+}
+
+// event is something that happens to a thread.
+func (r *tracer) event(tid, cause int) {
+	message, err := unix.PtraceGetEventMsg(tid)
+	if err != nil {
+		return
+	}
+	switch cause {
+	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
+		r.tasks[int(message)] = r.tasks[tid]
+	case unix.PTRACE_EVENT_EXEC:
+		program := programOf(tid)
+		r.turns[program]++
+		r.tasks[tid] = &task{program, r.turns[program]}
+	case unix.PTRACE_EVENT_SECCOMP:
+		r.syscall(tid)
+	}
+}
+
+// parentOf is the process that a new thread or process has come from.
+func parentOf(tid int) int {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	of := map[string]int{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(line, ":")
+		of[name], _ = strconv.Atoi(strings.TrimSpace(value))
+	}
+	if of["Tgid"] != tid {
+		return of["Tgid"]
+	}
+	return of["PPid"]
+}
+
+// programOf is what a process runs: its name, and git's command.
+func programOf(pid int) string {
+	line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	args := strings.Split(strings.TrimSuffix(string(line), "\x00"), "\x00")
+	name := filepath.Base(args[0])
+	if name != "git" {
+		return name
+	}
+	for i := 1; i < len(args); i++ {
+		switch {
+		case args[i] == "-c" || args[i] == "-C" || args[i] == "--shallow-file":
+			i++
+		case !strings.HasPrefix(args[i], "-"):
+			return "git " + args[i]
+		}
+	}
+	return name
+}
+
+func (r *tracer) syscall(tid int) {
+	var regs unix.PtraceRegs
+	if unix.PtraceGetRegs(tid, &regs) != nil {
+		return
+	}
+	args := [...]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9}
+	c, ok := r.callOf(tid, regs.Orig_rax, args)
+	if !ok || r.result.hit {
+		return
+	}
+	r.seen[c]++
+	c.nth = r.seen[c]
+	r.result.calls = append(r.result.calls, c)
+	v := r.decide(c)
+	r.result.hit = v != verdict{}
+	switch {
+	case v.killAll:
+		r.dead = true
+		for task := range r.tasks {
+			_ = unix.Kill(task, unix.SIGKILL)
+		}
+	case v.kill:
+		_ = unix.Kill(tid, unix.SIGKILL)
+	case v.errno != 0:
+		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(v.errno))
+		_ = unix.PtraceSetRegs(tid, &regs)
+	}
+}
+
+// callOf names a call. It reports false for one that changes nothing below the root.
+func (r *tracer) callOf(tid int, number uint64, args [6]uint64) (call, bool) {
+	what, by := r.known[number], r.tasks[tid]
+	if by == nil {
+		return call{}, false
+	}
+	var paths []string
+	for _, at := range what.paths {
+		paths = append(paths, textAt(tid, uintptr(args[at])))
+	}
+	flags := uint64(unix.O_WRONLY | unix.O_CREAT)
+	switch {
+	case number == unix.SYS_OPEN:
+		flags = args[1]
+	case number == unix.SYS_OPENAT:
+		flags = args[2]
+	case what.file >= 0:
+		path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, int32(args[what.file])))
+		if err != nil || !strings.HasPrefix(path, r.root) {
+			return call{}, false
+		}
+		paths = []string{path}
+	}
+	if flags&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) == 0 {
+		return call{}, false
+	}
+	last := paths[len(paths)-1]
+	if filepath.IsAbs(last) && !strings.HasPrefix(last, r.root) && number != unix.SYS_EXECVE || last == "" {
+		return call{}, false
+	}
+	for i, path := range paths {
+		paths[i] = r.lasting(path)
+	}
+	return call{program: by.program, process: by.turn, name: what.name, path: strings.Join(paths, " > ")}, true
+}
+
+var changes = regexp.MustCompile(`[0-9]{6}-[0-9a-f]{12}|git\.new/t[A-Za-z0-9]{6}$|(?:tmp_(?:pack|idx|rev|obj)_|shallow_)[A-Za-z0-9]+|[0-9a-f]{2}/[0-9a-f]{38}|[0-9a-f]{40}|objects/[0-9a-f]{2}\b`)
+
+// lasting is a path without what differs from run to run.
+func (r *tracer) lasting(path string) string {
+	return changes.ReplaceAllStringFunc(strings.TrimPrefix(path, r.root), func(text string) string {
+		for _, prefix := range []string{"tmp_", "shallow_", "objects/"} {
+			if strings.HasPrefix(text, prefix) {
+				return prefix + "…"
+			}
+		}
+		return "…"
+	})
+}
+
+// textAt reads a text that ends with NUL from the memory of a process.
+func textAt(tid int, address uintptr) string {
+	var text []byte
+	page := uintptr(os.Getpagesize())
+	for len(text) < unix.PathMax {
+		chunk := make([]byte, page-address%page)
+		local := []unix.Iovec{{Base: &chunk[0], Len: uint64(len(chunk))}}
+		n, err := unix.ProcessVMReadv(tid, local, []unix.RemoteIovec{{Base: address, Len: len(chunk)}}, 0)
+		if err != nil || n <= 0 {
+			break
+		}
+		if end := bytes.IndexByte(chunk[:n], 0); end >= 0 {
+			return string(append(text, chunk[:end]...))
+		}
+		text, address = append(text, chunk[:n]...), address+uintptr(n)
+	}
+	return string(text)
+}
+
+// listed are the names of calls, in the order in which they came.
+func listed(calls []call) string {
+	var lines []string
+	for _, c := range calls {
+		lines = append(lines, c.String())
+	}
+	return strings.Join(lines, "\n")
+}
