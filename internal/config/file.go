@@ -19,8 +19,9 @@ import (
 
 // file is what a config file says.
 type file struct {
-	def  Value // the name of the App to use by default
-	apps []fileApp
+	def   Value // the name of the App to use by default
+	apps  []fileApp
+	syncs []Sync
 }
 
 // fileApp is one App of a file.
@@ -164,7 +165,7 @@ func unreadable(data []byte) int {
 func (p *parser) file(root *yaml.Node) file {
 	var f file
 	var def *yaml.Node
-	p.each(root, "the file", []string{"default", "apps"}, func(key string, _, value *yaml.Node) {
+	p.each(root, "the file", []string{"default", "apps", "sync"}, func(key string, _, value *yaml.Node) {
 		switch key {
 		case "default":
 			if text, ok := p.text(value, "default", "default"); ok {
@@ -176,6 +177,12 @@ func (p *parser) file(root *yaml.Node) file {
 					f.apps = append(f.apps, app)
 				}
 			})
+		case "sync":
+			p.each(value, "sync", nil, func(name string, at, value *yaml.Node) {
+				if s, ok := p.sync(name, at, value); ok {
+					f.syncs = append(f.syncs, s)
+				}
+			})
 		}
 	})
 	if len(p.problems) > 0 {
@@ -185,6 +192,7 @@ func (p *parser) file(root *yaml.Node) file {
 		p.problem(def.Line, didYouMean(nearest(f.def.Text, names(f.apps))), "default names no App of this file")
 	}
 	p.checkOwners(f.apps)
+	p.checkSyncs(f.syncs)
 	return f
 }
 

@@ -12,7 +12,8 @@ type Entry struct {
 	// any, and for the App that flags or variables name.
 	App string `json:"app"`
 	// Key is a key of [Settings], "previous_key" where there is one, "default",
-	// "owners", "permissions", or "repositories." with a repository after it.
+	// "owners", "permissions", "repositories." with a repository after it, or "sync."
+	// with the name of a directory and one of its keys.
 	Key string `json:"key"`
 	// Value is "" where nobody gave one, and [redact.Placeholder] for a private key
 	// and for a PIN in a key URI.
@@ -36,6 +37,9 @@ func (c *Config) List() []Entry {
 	}
 	for _, app := range apps {
 		entries = append(entries, c.settings(app).list()...)
+	}
+	for _, s := range c.file.syncs {
+		entries = append(entries, s.given...)
 	}
 	return entries
 }

@@ -1,0 +1,347 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// world is a target whose commit, failures and speed a test decides.
+type world struct {
+	mu        sync.Mutex
+	commit    string
+	askErr    error
+	publish   func(commit string) (Done, error)
+	asked     []time.Time
+	published []string
+	shows     string
+	passes    []Pass
+}
+
+func (w *world) target(name string) *Target {
+	return &Target{
+		Name: name, Period: time.Minute,
+		Ask: func(context.Context) (Wanted, error) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.asked = append(w.asked, time.Now())
+			return Wanted{Commit: w.commit}, w.askErr
+		},
+		Publish: func(_ context.Context, wanted Wanted) (Done, error) {
+			w.mu.Lock()
+			publish := w.publish
+			if publish == nil && w.shows == wanted.Commit {
+				w.mu.Unlock()
+				return Done{}, nil
+			}
+			w.published = append(w.published, wanted.Commit)
+			w.mu.Unlock()
+			if publish != nil {
+				return publish(wanted.Commit)
+			}
+			w.mu.Lock()
+			w.shows = wanted.Commit
+			w.mu.Unlock()
+			return Done{Changed: true}, nil
+		},
+	}
+}
+
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// run runs a watcher in a bubble for as long as do takes.
+func run(t *testing.T, watcher *Watcher, w *world, do func(ctx context.Context)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		watcher.Passed = func(p Pass) { w.set(func() { w.passes = append(w.passes, p) }) }
+		var ended sync.WaitGroup
+		ended.Go(func() { watcher.Run(ctx) })
+		synctest.Wait()
+		do(ctx)
+		cancel(errEnd)
+		ended.Wait()
+	})
+}
+
+var errEnd = errors.New("the end")
+
+func (w *world) outcomes() []Outcome {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var list []Outcome
+	for _, p := range w.passes {
+		list = append(list, p.Outcome)
+	}
+	return list
+}
+
+func TestAsksOncePerPeriodMoreOrLess(t *testing.T) {
+	w := &world{commit: "a"}
+	run(t, &Watcher{Targets: []*Target{w.target("site")}}, w, func(context.Context) {
+		time.Sleep(30 * time.Minute)
+		w.set(func() {
+			if n := len(w.asked); n < 27 || n > 35 {
+				t.Errorf("asked %d times in 30 minutes", n)
+			}
+			gaps := map[time.Duration]bool{}
+			for i := range w.asked[1:] {
+				gap := w.asked[i+1].Sub(w.asked[i])
+				gaps[gap] = true
+				if gap < 54*time.Second || gap > 66*time.Second {
+					t.Errorf("%s between two questions", gap)
+				}
+			}
+			if len(gaps) < 2 {
+				t.Error("no jitter")
+			}
+			if !slices.Equal(w.published, []string{"a"}) {
+				t.Errorf("published %q", w.published)
+			}
+		})
+	})
+}
+
+func TestTriggerIsAnsweredByAPassThatBeganAfterIt(t *testing.T) {
+	w := &world{commit: "a"}
+	site := w.target("site")
+	watcher := &Watcher{Targets: []*Target{site}}
+	run(t, watcher, w, func(ctx context.Context) {
+		w.set(func() {
+			w.publish = func(string) (Done, error) { time.Sleep(10 * time.Second); return Done{Changed: true}, nil }
+		})
+		got := make(chan error, 2)
+		began := time.Now()
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		synctest.Wait()
+		time.Sleep(time.Second) // the pass is under way
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		<-got
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("the first took %s", took)
+		}
+		<-got
+		if took := time.Since(began); took != 20*time.Second {
+			t.Errorf("the second took %s: it was answered by a pass that did not know of it", took)
+		}
+	})
+}
+
+func TestFailingQuestionsAreAskedLessAndLessOften(t *testing.T) {
+	w := &world{askErr: errors.New("no network")}
+	run(t, &Watcher{Targets: []*Target{w.target("site")}}, w, func(context.Context) {
+		time.Sleep(2 * time.Hour)
+		w.set(func() {
+			if n := len(w.asked); n < 9 || n > 14 { // 1, 2, 4, 8, 15, 15 … minutes
+				t.Errorf("asked %d times in two hours", n)
+			}
+			if gap := w.asked[len(w.asked)-1].Sub(w.asked[len(w.asked)-2]); gap > mostBackoff*11/10 {
+				t.Errorf("%s between two questions", gap)
+			}
+			w.askErr, w.commit = nil, "a"
+		})
+		time.Sleep(17 * time.Minute)
+		w.set(func() {
+			if !slices.Equal(w.published, []string{"a"}) {
+				t.Errorf("it did not recover: %q", w.published)
+			}
+		})
+	})
+}
+
+// A commit that does not pass its check is not built every minute; one that mends it
+// does not wait.
+func TestFailingCommitWaitsAndANewOneDoesNot(t *testing.T) {
+	w := &world{commit: "bad"}
+	w.publish = func(commit string) (Done, error) {
+		if commit == "bad" {
+			return Done{}, errors.New("the check failed")
+		}
+		return Done{Changed: true}, nil
+	}
+	run(t, &Watcher{Targets: []*Target{w.target("site")}}, w, func(context.Context) {
+		time.Sleep(20 * time.Minute)
+		w.set(func() {
+			if n := len(w.published); n < 4 || n > 6 { // 0, 1, 3, 7, 15
+				t.Errorf("tried %d times in 20 minutes", n)
+			}
+			if n := len(w.asked); n < 18 {
+				t.Errorf("asked %d times only", n)
+			}
+			w.commit = "good"
+		})
+		before := time.Now()
+		time.Sleep(70 * time.Second)
+		w.set(func() {
+			last := w.passes[len(w.passes)-1]
+			if w.published[len(w.published)-1] != "good" || last.Outcome != Published && last.Outcome != Unchanged {
+				t.Errorf("%s after it was pushed: %q, %+v", time.Since(before), w.published, last)
+			}
+		})
+	})
+	if outcomes := w.outcomes(); !slices.Contains(outcomes, Waiting) || !slices.Contains(outcomes, Failed) {
+		t.Errorf("%q", outcomes)
+	}
+}
+
+func TestTriggerTriesWhatHasFailedAgain(t *testing.T) {
+	w := &world{commit: "bad"}
+	w.publish = func(commit string) (Done, error) { return Done{}, errors.New("the check failed") }
+	site := w.target("site")
+	watcher := &Watcher{Targets: []*Target{site}}
+	run(t, watcher, w, func(ctx context.Context) {
+		time.Sleep(20 * time.Minute)
+		tried := 0
+		w.set(func() { tried = len(w.published) })
+		got := make(chan error, 1)
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		err := <-got
+		w.set(func() {
+			if err == nil || len(w.published) != tried+1 {
+				t.Errorf("%v, tried %d times and %d before", err, len(w.published), tried)
+			}
+		})
+	})
+}
+
+func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
+	limited := errors.New("rate limited")
+	w := &world{askErr: limited}
+	site := w.target("site")
+	watcher := &Watcher{Targets: []*Target{site}, StayAway: func(err error) time.Duration {
+		if errors.Is(err, limited) {
+			return 40 * time.Minute
+		}
+		return 0
+	}}
+	run(t, watcher, w, func(ctx context.Context) {
+		watcher.Trigger(ctx, site, nil)
+		time.Sleep(39 * time.Minute)
+		w.set(func() {
+			if len(w.asked) != 1 {
+				t.Errorf("asked %d times", len(w.asked))
+			}
+			w.askErr, w.commit = nil, "a"
+		})
+		time.Sleep(2 * time.Minute)
+		w.set(func() {
+			if len(w.published) != 1 {
+				t.Errorf("published %q", w.published)
+			}
+		})
+	})
+}
+
+func TestGroupIsAskedInOneQuestionAndStaysTogether(t *testing.T) {
+	w := &world{commit: "a"}
+	var targets []*Target
+	for i := range 20 {
+		one := &world{commit: "a"}
+		target := one.target(fmt.Sprint(i))
+		target.Group = "acme"
+		target.Ask = func(context.Context) (Wanted, error) {
+			t.Error("asked alone")
+			return Wanted{}, nil
+		}
+		targets = append(targets, target)
+	}
+	var questions []int
+	watcher := &Watcher{Targets: targets, AskAll: func(_ context.Context, targets []*Target) []Answer {
+		w.set(func() { questions = append(questions, len(targets)) })
+		answers := make([]Answer, len(targets))
+		for i := range answers {
+			answers[i].Wanted.Commit = "a"
+		}
+		return answers
+	}}
+	run(t, watcher, w, func(context.Context) {
+		time.Sleep(10 * time.Minute)
+		w.set(func() {
+			if len(questions) > 13 {
+				t.Errorf("%d questions in ten minutes: %v", len(questions), questions)
+			}
+			for _, n := range questions {
+				if n != 20 {
+					t.Errorf("a question about %d of 20", n)
+				}
+			}
+		})
+	})
+}
+
+func TestOnlySoManyArePublishedAtOnce(t *testing.T) {
+	w := &world{}
+	now, most := 0, 0
+	var targets []*Target
+	for i := range 10 {
+		target := w.target(fmt.Sprint(i))
+		target.Publish = func(context.Context, Wanted) (Done, error) {
+			w.set(func() { now++; most = max(most, now) })
+			time.Sleep(time.Second)
+			w.set(func() { now-- })
+			return Done{}, nil
+		}
+		targets = append(targets, target)
+	}
+	run(t, &Watcher{Targets: targets, Jobs: 3}, w, func(context.Context) { time.Sleep(10 * time.Second) })
+	if most != 3 {
+		t.Errorf("%d at once", most)
+	}
+}
+
+func TestEndWaitsForWhatIsUnderWayAndAnswersAll(t *testing.T) {
+	w := &world{commit: "a"}
+	site := w.target("site")
+	stopped := false
+	site.Publish = func(ctx context.Context, _ Wanted) (Done, error) {
+		<-ctx.Done()
+		time.Sleep(time.Second)
+		stopped = true
+		return Done{}, context.Cause(ctx)
+	}
+	watcher := &Watcher{Targets: []*Target{site}}
+	got := make(chan error, 2)
+	run(t, watcher, w, func(ctx context.Context) {
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		synctest.Wait()
+	})
+	if !stopped {
+		t.Error("it did not wait")
+	}
+	if err := <-got; !errors.Is(err, errEnd) {
+		t.Error(err)
+	}
+}
+
+func TestAliveOnlyWhileTheLoopAnswers(t *testing.T) {
+	w := &world{commit: "a"}
+	watcher := &Watcher{Targets: []*Target{w.target("site")}}
+	run(t, watcher, w, func(ctx context.Context) {
+		if !watcher.Alive(ctx) {
+			t.Error("it is alive")
+		}
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if new(Watcher).Alive(ctx) {
+		t.Error("it does not run")
+	}
+}
+
+func TestOnceTellsWhatBecameOfEach(t *testing.T) {
+	good, bad := &world{commit: "a"}, &world{askErr: errors.New("no")}
+	watcher := &Watcher{Targets: []*Target{good.target("good"), bad.target("bad"), good.target("again")}}
+	passes := watcher.Once(t.Context())
+	if len(passes) != 3 || passes[0].Target.Name != "good" || passes[1].Outcome != Failed || passes[1].Err == nil || passes[2].Outcome == Failed {
+		t.Errorf("%+v", passes)
+	}
+}
