@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -150,6 +151,8 @@ func (s *story) tell() {
 	s.say("")
 	s.requests()
 
+	s.watch()
+
 	s.title("When it does not work, it says why, and what to do")
 	s.fails("clone", demoHidden)
 
@@ -190,9 +193,16 @@ func (s *story) ghapp(args []string) int {
 		return 0
 	}
 	s.say("\n  $ ghapp %s", strings.Join(args, " "))
-	env := s.Env
 	var output bytes.Buffer
-	env.Stdout, env.Stderr = &output, &output
+	code := run(s.ctx, s.env(&output), s.here(args))
+	s.quote(output.String())
+	return code
+}
+
+// env is the demo's world for ghapp, whose output is kept.
+func (s *story) env(output io.Writer) Env {
+	env := s.Env
+	env.Stdout, env.Stderr = output, output
 	env.Environ = append(withoutGhapp(s.Environ),
 		"GHAPP_HOST="+s.stage.origin,
 		"GHAPP_APP="+s.stage.app.ClientID,
@@ -200,17 +210,19 @@ func (s *story) ghapp(args []string) int {
 		"XDG_CACHE_HOME="+filepath.Join(s.stage.dir, "cache"),
 		"XDG_CONFIG_HOME="+filepath.Join(s.stage.dir, "config"),
 	)
-	// The demo has a directory of its own, and does not leave the one it was
-	// started in.
+	return env
+}
+
+// here are the arguments with the demo's own directory in them: it does not leave the
+// one it was started in.
+func (s *story) here(args []string) []string {
 	real := slices.Clone(args)
 	for i, arg := range real {
-		if arg == "app.pem" || arg == "site" || arg == "again" {
+		if slices.Contains([]string{"app.pem", "site", "again", "live", "./live", "webhook.secret"}, arg) {
 			real[i] = filepath.Join(s.stage.dir, arg)
 		}
 	}
-	code := run(s.ctx, env, real)
-	s.quote(output.String())
-	return code
+	return real
 }
 
 // quote shows a program's output, without the name of the demo's directory.

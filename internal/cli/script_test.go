@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 			"credential": cmdCredential,
 			"mode":       cmdMode,
 			"exitcode":   cmdExitCode,
+			"linked":     cmdLinked,
 		},
 	})
 }
@@ -189,6 +190,18 @@ func cmdCredential(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: credential FILE KEY=VALUE...")
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Join(args[1:], "\n")+"\n\n"), 0o600))
+}
+
+// cmdLinked is `[!] linked FILE TARGET`: the file is a symbolic link to what begins with
+// the target.
+func cmdLinked(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: [!] linked FILE TARGET")
+	}
+	to, err := os.Readlink(ts.MkAbs(args[0]))
+	if linked := err == nil && strings.HasPrefix(to, args[1]); linked == neg {
+		ts.Fatalf("%s leads to %q: %v", args[0], to, err)
+	}
 }
 
 // cmdMode is `mode 0600 FILE`.

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -290,5 +291,31 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 || service.Spec.Ports[0].TargetPort == "status" {
 			t.Errorf("service %s: %+v", name, service.Spec.Ports)
 		}
+	}
+}
+
+// The unit and the manifest name no flag that ghapp sync does not have.
+func TestSyncDocsNameFlagsThatThereAre(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	help := m.must("sync", "--help").stdout
+	seen := 0
+	for _, name := range []string{"ghapp-sync.service", "kubernetes-sidecar.yaml", "sync.md"} {
+		text, err := os.ReadFile("../../docs/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, flag := range regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(string(text), -1) {
+			if slices.Contains([]string{"--system", "--no-create-home", "--shell", "--now", "--from-file", "--symref"}, flag) {
+				continue // of useradd, systemctl, kubectl and git
+			}
+			seen++
+			if !strings.Contains(help, flag+" ") {
+				t.Errorf("%s names %s, which ghapp sync does not have", name, flag)
+			}
+		}
+	}
+	if seen < 10 {
+		t.Errorf("%d flags were found", seen)
 	}
 }

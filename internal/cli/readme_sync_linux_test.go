@@ -1,0 +1,78 @@
+package cli_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What the README says of deploying a branch, word for word: its commands one after the
+// other, and then its config file, of which only the addresses and the one command that
+// needs a web server are this machine's.
+func TestReadmeDeploysABranch(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	text := section(t, "Deploy a branch")
+	config := blocks(t, text, "yaml")[0]
+	config = strings.NewReplacer("Iv23liABCDEFGHIJKLMN", m.environ["GHAPP_APP"]+"\n    host: "+m.server.URL, "/srv/www/site", filepath.Join(m.work, "srv/www/site"),
+		"systemctl reload nginx.service", "touch "+filepath.Join(m.root, "reloaded")).Replace(config)
+	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
+	key := filepath.Join(m.home, ".config/ghapp/app.pem")
+	if err := os.Rename(m.environ["GHAPP_KEY"], key); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"GHAPP_KEY", "GHAPP_APP", "GHAPP_HOST"} {
+		delete(m.environ, name)
+	}
+	consoles := blocks(t, text, "console")
+	watching := ""
+	for _, block := range consoles {
+		script := ""
+		for line := range strings.Lines(block) {
+			line, is := strings.CutPrefix(line, "$ ")
+			switch {
+			case is && strings.Contains(line, "--watch"):
+				watching = strings.TrimSpace(strings.TrimPrefix(line, "ghapp "))
+			case is:
+				script += line
+			}
+		}
+		if script != "" {
+			m.write(filepath.Join(m.root, "script"), "set -eux\n"+script)
+			m.client(".", "bash", filepath.Join(m.root, "script"))
+			m.pushes("second") // for the commands after it
+		}
+	}
+	if got := strings.TrimSpace(m.read("www/site/deployment.txt")); got != "second" {
+		t.Errorf("it has %q", got)
+	}
+	if watching == "" {
+		t.Fatal("there is no command that watches")
+	}
+
+	m.write(filepath.Join(m.work, "webhook.secret"), webhookSecret)
+	args := strings.Fields(strings.ReplaceAll(watching, "127.0.0.1:8787", "127.0.0.1:0"))
+	if args[0] != "sync" {
+		t.Fatalf("%q", args)
+	}
+	s := m.syncs(args[1:]...)
+	m.shows("srv/www/site/deployment.txt", "second")
+	address, _ := s.says("watching")["webhook"].(string)
+	one := m.pushes("pushed")
+	if status, answer := m.hooked(address, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment", one); status != 202 {
+		t.Errorf("%d %s", status, answer)
+	}
+	m.shows("srv/www/site/deployment.txt", "pushed")
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		if status, answer := m.get(address, path); status != 200 {
+			t.Errorf("%s: %d %s", path, status, answer)
+		}
+	}
+	m.environ["GHAPP_KEY"] = key // the one place on disk where it may be
+	s.ends()
+	if _, err := os.Stat(filepath.Join(m.root, "reloaded")); err != nil {
+		t.Error(err)
+	}
+	m.noSecretOnDisk()
+}

@@ -1,0 +1,355 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/watch"
+)
+
+// keeper keeps directories at their commits: it asks, and answers git while it fetches.
+type keeper struct {
+	command  *command
+	log      *slog.Logger
+	listener *agent.Listener
+	tokens   *scrub.Scrubber
+	hosts    *hosts
+	sessions map[string]*session // by the name of an App, and a host
+	kept     []*kept
+	of       map[*watch.Target]*kept
+	groups   map[string]*group // of targets
+	watcher  *watch.Watcher
+	again    bool
+}
+
+// kept is one directory.
+type kept struct {
+	keeper  *keeper
+	entry   config.Sync
+	want    refs.Want
+	asker   *refs.Asker
+	session *session
+	deploy  *deploy.Target
+	target  *watch.Target
+
+	mu      sync.Mutex
+	present ghapp.Repository // its name as the host last had it
+	source  map[string]ghapp.TokenSource
+}
+
+// manyAtOnce is from how many repositories of one owner on one question asks for all.
+const manyAtOnce = 10
+
+// keep makes the keeper of directories. Nothing is asked of GitHub for it.
+func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Logger, again bool) (_ *keeper, err error) {
+	k := &keeper{
+		command: c, log: log, tokens: scrub.New(), again: again,
+		sessions: map[string]*session{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{StayAway: stayAway},
+	}
+	if k.listener, err = agent.Listen(c.runtimeDir(), os.TempDir()); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			k.close()
+		}
+	}()
+	for _, entry := range entries {
+		if err := k.add(ctx, entry); err != nil {
+			return nil, err
+		}
+	}
+	k.together()
+	k.watcher.AskAll = k.askAll
+	return k, nil
+}
+
+func (k *keeper) close() { _ = k.listener.Close() }
+
+// serving answers git while work runs.
+func (k *keeper) serving(ctx context.Context, work func() error) error {
+	return serving(ctx, k.listener, k.hosts, work)
+}
+
+// add adds a directory.
+func (k *keeper) add(ctx context.Context, entry config.Sync) error {
+	c := k.command
+	repository, err := ghapp.ParseRepository(entry.Repository)
+	if err != nil {
+		return err
+	}
+	want := refs.Want{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version}
+	if err := want.Validate(); err != nil {
+		return err
+	}
+	settings, err := c.settings(repository)
+	if err != nil {
+		return err
+	}
+	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+	if err != nil {
+		return &diag.SettingError{Err: err}
+	}
+	t := &kept{keeper: k, entry: entry, want: want, deploy: deployed(entry), present: repository, source: map[string]ghapp.TokenSource{}}
+	// What is wrong with the directory is told before GitHub is asked for anything.
+	if _, err := t.deploy.Published(); err != nil {
+		return err
+	}
+	name := settings.Name + "\x00" + host.Origin
+	if t.session = k.sessions[name]; t.session == nil {
+		if t.session, err = c.start(ctx, settings); err != nil {
+			return err
+		}
+		k.sessions[name] = t.session
+	}
+	if k.hosts == nil {
+		k.hosts = c.hosts(t.session, func(a *gitauth.Answerer) {
+			a.Permissions = nil // this reads
+			a.HandedOut = k.tokens.Add
+		})
+	}
+	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.transport, Token: t.token, Drop: t.drop, Log: k.log}
+	git := c.git(k.listener.Path(), k.tokens)
+	git.Secrets = c.keySecrets(settings)
+	if !git.Progress {
+		// What git says stands in the error, and its lines in the midst of a log help nobody.
+		git.Stdout, git.Stderr = nil, nil
+	}
+	t.deploy.Git = *git
+	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: sessionHelper(), CAFile: settings.CAFile.Text}
+	t.deploy.Environ, t.deploy.Log = git.Plain(), k.log
+	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}
+	k.kept = append(k.kept, t)
+	k.of[t.target] = t
+	k.watcher.Targets = append(k.watcher.Targets, t.target)
+	return nil
+}
+
+// together has those asked in one question that are many of one owner: a token is for the
+// repositories of one owner, and for 500 at most.
+func (k *keeper) together() {
+	const most = 400
+	list := map[string][]*kept{}
+	for _, t := range k.kept {
+		if t.want.Commit == "" && t.want.Version == "" {
+			key := strings.ToLower(t.session.settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
+			list[key] = append(list[key], t)
+		}
+	}
+	for key, all := range list {
+		if len(all) < manyAtOnce {
+			continue
+		}
+		for some := range slices.Chunk(all, most) {
+			name := fmt.Sprint(key, len(k.groups))
+			var repositories []string
+			for _, t := range some {
+				repositories = append(repositories, t.present.String())
+				t.target.Group = name
+			}
+			first := some[0]
+			k.groups[name] = &group{asker: refs.GraphQL{
+				Source: first.session.app.TokenSource(first.request(repositories...)), Transport: first.session.transport,
+			}}
+		}
+	}
+}
+
+// presently is the repository's name as the host last had it.
+func (t *kept) presently() ghapp.Repository {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.present
+}
+
+func (t *kept) token(ctx context.Context, r ghapp.Repository) (*ghapp.Token, error) {
+	name := r.String()
+	t.mu.Lock()
+	source := t.source[name]
+	if source == nil {
+		source = t.session.app.TokenSource(t.request(name))
+		t.source[name] = source
+	}
+	t.mu.Unlock()
+	token, err := source.Token(ctx)
+	if err == nil {
+		t.keeper.tokens.Add(token.Secret)
+	}
+	return token, err
+}
+
+func (t *kept) request(repositories ...string) ghapp.TokenRequest {
+	return ghapp.TokenRequest{Repositories: repositories, Installation: t.session.installation()}
+}
+
+func (t *kept) drop(ctx context.Context, r ghapp.Repository, refused *ghapp.Token) error {
+	return t.session.app.Drop(ctx, t.request(r.String()), refused.Secret)
+}
+
+// ask finds out which commit is wanted.
+func (t *kept) ask(ctx context.Context) (watch.Wanted, error) {
+	r := t.presently()
+	found, err := t.asker.Ask(ctx, r, t.want)
+	if errors.Is(err, refs.ErrUnsupported) {
+		t.keeper.log.Debug("git asks instead", "repository", r.String(), "error", err)
+		found, err = t.askGit(ctx, r)
+	}
+	if err != nil {
+		return watch.Wanted{}, err
+	}
+	return t.found(found), nil
+}
+
+// found notes under which name the repository has answered.
+func (t *kept) found(found refs.Found) watch.Wanted {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if found.Repository.Name != "" && !strings.EqualFold(found.Repository.String(), t.present.String()) {
+		t.keeper.log.Warn("the repository has another name now", "repository", t.present.String(), "now", found.Repository.String())
+		t.present = found.Repository
+	}
+	return watch.Wanted{Commit: found.Commit, Value: found}
+}
+
+// askAll asks about many repositories of one owner at once. What one question cannot
+// answer is asked about alone.
+func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.Answer {
+	answers := make([]watch.Answer, len(targets))
+	alone := k.askMany(ctx, targets, answers)
+	var wait sync.WaitGroup
+	for _, i := range alone {
+		wait.Go(func() {
+			answers[i].Wanted, answers[i].Err = targets[i].Ask(ctx)
+		})
+	}
+	wait.Wait()
+	return answers
+}
+
+// publish brings the directory to a commit.
+func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, error) {
+	found, _ := wanted.Value.(refs.Found)
+	r := t.presently()
+	outcome, err := t.deploy.Publish(ctx, deploy.Want{
+		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
+		Ref: found.Ref, Commit: wanted.Commit, Again: t.keeper.again,
+	})
+	done := watch.Done{}
+	if outcome != nil {
+		done.Changed, done.Bytes = outcome.Changed, outcome.Fetched
+	}
+	if _, held := errors.AsType[*deploy.HeldError](err); held && t.keeper.watching() {
+		return watch.Done{Held: true}, nil
+	}
+	if err != nil && len(t.keeper.kept) == 1 {
+		err = t.keeper.hosts.told(err)
+	}
+	return done, err
+}
+
+func (k *keeper) watching() bool { return k.watcher.Passed != nil }
+
+// stayAway is how long GitHub wants to be left alone after an error.
+func stayAway(err error) time.Duration {
+	if e, ok := errors.AsType[*ghapp.Error](err); ok && e.Kind == ghapp.ErrRateLimited && !e.Until.IsZero() {
+		return time.Until(e.Until)
+	}
+	return 0
+}
+
+// askGit finds out with git which commit is wanted, where a server speaks to git alone.
+func (t *kept) askGit(ctx context.Context, r ghapp.Repository) (refs.Found, error) {
+	address := t.asker.Origin + "/" + r.String() + ".git"
+	scope := t.deploy.Scope
+	scope.URLs, scope.Stays = []string{address}, true
+	git := t.deploy.Git
+	git.Dir = os.TempDir()
+	out, err := git.Output(ctx, scope, "ls-remote", "--quiet", "--symref", "--", address)
+	if err != nil {
+		return refs.Found{}, err
+	}
+	return t.want.ReadLsRemote(r, string(out))
+}
+
+// askMany asks one question about many, and returns those that it does not answer. One
+// repository that the App does not reach keeps GitHub from making a token for all of
+// them; then each is asked about alone for a while, and tells its own trouble.
+func (k *keeper) askMany(ctx context.Context, targets []*watch.Target, answers []watch.Answer) (alone []int) {
+	g := k.groups[targets[0].Group]
+	now := time.Now()
+	answered := make([]refs.Answer, len(targets))
+	if g.rests(now) {
+		for i := range answered {
+			answered[i].Err = refs.ErrUnsupported
+		}
+	} else {
+		var questions []refs.Question
+		for _, target := range targets {
+			t := k.of[target]
+			questions = append(questions, refs.Question{Repository: t.presently(), Want: t.want})
+		}
+		list, err := g.asker.Ask(ctx, questions)
+		if err != nil {
+			k.log.Info("many repositories are asked about one by one", "directories", len(targets), "error", err)
+			g.rest(now.Add(restFor))
+			list = answered
+			for i := range list {
+				list[i].Err = refs.ErrUnsupported
+			}
+		}
+		answered = list
+	}
+	for i, a := range answered {
+		switch {
+		case a.Err == nil:
+			answers[i].Wanted = k.of[targets[i]].found(a.Found)
+		default:
+			// The git service, which is asked next, has the last word.
+			alone = append(alone, i)
+		}
+	}
+	return alone
+}
+
+// group is several directories of one owner that are asked about together.
+type group struct {
+	asker refs.GraphQL
+
+	mu    sync.Mutex
+	until time.Time
+}
+
+// restFor is how long a question about many is not asked after it has failed.
+const restFor = 10 * time.Minute
+
+// rests reports whether each is asked about alone.
+func (g *group) rests(now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return now.Before(g.until)
+}
+
+func (g *group) rest(until time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.until = until
+}

@@ -1,0 +1,209 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// directoryStatus is what is known of a directory, for programs.
+type directoryStatus struct {
+	Name      string            `json:"name"`
+	Directory string            `json:"directory"`
+	Published *deploy.Release   `json:"published"`
+	Releases  []*deploy.Release `json:"releases"`
+	Held      []string          `json:"held_commits"`
+	Damage    string            `json:"damage,omitempty"`
+	Error     *diag.Report      `json:"error,omitempty"`
+}
+
+func (c *command) syncStatus() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [NAME|DIR...]",
+		Short: "Show what is published, and which releases are kept",
+		Long: `Shows what each directory is at, and the releases that are kept for a rollback. Without
+a name, all directories of the config file are shown. Nothing is asked of GitHub, but
+every file of the published release is looked at.
+
+Exits with 0 where all are whole, and with 1 where one is not, or shows nothing.`,
+		Example: `  ghapp sync status
+  ghapp sync status /srv/site --json`,
+		Args: usage(cobra.ArbitraryArgs),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				loaded, err := c.load()
+				if err != nil {
+					return err
+				}
+				for _, s := range loaded.Syncs() {
+					args = append(args, s.Name)
+				}
+				if len(args) == 0 {
+					return &diag.UsageError{Err: errors.New("the config file names no directory; give one here")}
+				}
+			}
+			return c.showStatus(args)
+		},
+	}
+}
+
+func (c *command) showStatus(names []string) error {
+	list := []directoryStatus{}
+	rows := [][]string{{"NAME", "DIRECTORY", "RELEASE", "REPOSITORY", "REF", "COMMIT", "PUBLISHED", "STATE"}}
+	wrong := false
+	for _, name := range names {
+		t, shown, err := c.directoryOf(name)
+		if err != nil {
+			return err
+		}
+		s := directoryStatus{Name: shown, Directory: t.Dir, Held: []string{}, Releases: []*deploy.Release{}}
+		status, err := t.Status()
+		if err != nil {
+			report := diag.Explain(err)
+			s.Error, wrong = &report, true
+			rows = append(rows, []string{shown, t.Dir, "-", "-", "-", "-", "-", report.Message})
+			list = append(list, s)
+			continue
+		}
+		s.Published, s.Held = status.Published, append(s.Held, status.Held...)
+		s.Releases = append(s.Releases, status.Releases...)
+		if status.Damage != nil {
+			s.Damage = status.Damage.Error()
+		}
+		wrong = wrong || status.Damage != nil || status.Published == nil
+		list = append(list, s)
+		rows = append(rows, statusRows(shown, t, status)...)
+	}
+	var err error
+	if c.json {
+		err = printJSON(c.Stdout, list)
+	} else {
+		err = table(c.Stdout, rows)
+	}
+	if err == nil && wrong {
+		err = &examinedExit{diag.Failed}
+	}
+	return err
+}
+
+// statusRows are the published release, and below it the others, the newest first.
+func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
+	if s.Published == nil {
+		return [][]string{{name, t.Dir, "-", "-", "-", "-", "-", "nothing is published"}}
+	}
+	row := func(name, dir string, r *deploy.Release, state string) []string {
+		published := "-"
+		if !r.PublishedAt.IsZero() {
+			published = ago(time.Since(r.PublishedAt))
+		}
+		return []string{name, dir, r.ID, orDash(r.Repository), orDash(r.Ref), shortly(orDash(r.Commit)), published, state}
+	}
+	state := "published"
+	switch {
+	case s.Damage != nil:
+		state = "published, but " + s.Damage.Error()
+	case s.Published.Exec == "failed":
+		state = "published; the command after it failed"
+	}
+	rows := [][]string{row(name, t.Dir, s.Published, state)}
+	for i := len(s.Releases) - 1; i >= 0; i-- {
+		r := s.Releases[i]
+		if r.ID == s.Published.ID {
+			continue
+		}
+		state := "kept"
+		for _, held := range s.Held {
+			if held == r.Commit {
+				state = "kept; held after a rollback"
+			}
+		}
+		rows = append(rows, row("", "", r, state))
+	}
+	return rows
+}
+
+// ago is a time in the past, for people.
+func ago(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return strconv.Itoa(max(int(d/time.Second), 0)) + "s ago"
+	case d < time.Hour:
+		return strconv.Itoa(int(d/time.Minute)) + "m ago"
+	case d < 48*time.Hour:
+		return strconv.Itoa(int(d/time.Hour)) + "h ago"
+	}
+	return strconv.Itoa(int(d/(24*time.Hour))) + "d ago"
+}
+
+func (c *command) syncRollback() *cobra.Command {
+	var to string
+	cmd := &cobra.Command{
+		Use:   "rollback NAME|DIR [--to RELEASE]",
+		Short: "Publish the release before again, by one rename",
+		Long: `Publishes the release before the present one again, or the one that --to names. Nothing is
+asked of GitHub. The commit that is left is held: ghapp sync does not publish it again, with
+--watch or without, until the branch is at another one, or ghapp sync resume says so.
+
+The command after a release (exec: in the config file) runs for a directory that is named
+as the config file does.`,
+		Example: `  ghapp sync rollback site
+  ghapp sync rollback /srv/site --to 000041-1f7a7a472abf`,
+		Args: usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, _, err := c.directoryOf(args[0])
+			if err != nil {
+				return err
+			}
+			return c.runRollback(cmd.Context(), t, to)
+		},
+	}
+	cmd.Flags().StringVar(&to, "to", "", "the `RELEASE` to publish again, as ghapp sync status shows it")
+	return cmd
+}
+
+func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string) error {
+	git := gitcmd.Runner{Environ: c.Environ}
+	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
+	r, err := t.Rollback(ctx, to)
+	if err != nil {
+		return err
+	}
+	if c.json {
+		return printJSON(c.Stdout, r)
+	}
+	c.progress("%s is at %s again (release %s).", t.Dir, shortly(r.Commit), r.ID)
+	return nil
+}
+
+func (c *command) syncResume() *cobra.Command {
+	return &cobra.Command{
+		Use:   "resume NAME|DIR",
+		Short: "Let the commit be published again that was rolled back from",
+		Args:  usage(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			t, _, err := c.directoryOf(args[0])
+			if err != nil {
+				return err
+			}
+			if _, err := os.Stat(t.Dir); err != nil {
+				return &diag.UsageError{Err: fmt.Errorf("there is nothing at %s", t.Dir)}
+			}
+			if err := t.Resume(cmd.Context()); err != nil {
+				return err
+			}
+			c.progress("%s follows its branch again.", t.Dir)
+			return nil
+		},
+	}
+}
