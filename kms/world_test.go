@@ -12,6 +12,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"flag"
 	"fmt"
 	"math/big"
 	"net"
@@ -20,7 +21,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -42,9 +45,30 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
+	// With the race detector, each program that the tests start would sleep for a second
+	// before it ends; and most of the time the tests wait for a program.
+	_ = os.Setenv("GORACE", quick)
+	flag.Parse()
+	if err := moreParallel(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	cleanUp()
 	os.Exit(code)
+}
+
+const quick = "atexit_sleep_ms=0"
+
+// moreParallel lets more tests run at once than there are processors, unless the
+// command line says how many.
+func moreParallel() error {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if given {
+		return nil
+	}
+	return flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 }
 
 // cleanUp removes what the tests have built.
@@ -122,7 +146,7 @@ func newWorld(t *testing.T) *world {
 		"PATH": filepath.Join(root, "bin") + string(os.PathListSeparator) + os.Getenv("PATH"),
 		"HOME": filepath.Join(root, "home"), "USERPROFILE": filepath.Join(root, "home"),
 		"XDG_CACHE_HOME": filepath.Join(root, "cache"), "XDG_RUNTIME_DIR": filepath.Join(root, "run"),
-		"LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1",
+		"LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GORACE": quick,
 		"HTTPS_PROXY": w.proxy, "HTTP_PROXY": w.proxy,
 		"SSL_CERT_FILE": filepath.Join(root, "ca.pem"), "SSL_CERT_DIR": filepath.Join(root, "none"),
 		// Where a cloud's libraries would look for a machine of theirs.

@@ -79,6 +79,7 @@ func New(t *testing.T, key any) *Machine {
 		"PATH": strings.Join([]string{programs, filepath.Join(root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)),
 		"HOME": filepath.Join(root, "home"), "XDG_CACHE_HOME": filepath.Join(root, "cache"), "XDG_RUNTIME_DIR": filepath.Join(root, "run"),
 		"LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GHAPP_HOST": m.server.URL, "GHAPP_APP": app.ClientID,
+		"GORACE": "atexit_sleep_ms=0", // of ghapp-signer-kms, which else sleeps for a second at its end
 	}
 	for _, name := range []string{"TMPDIR", "GOCOVERDIR"} {
 		if value := os.Getenv(name); value != "" {
