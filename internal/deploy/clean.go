@@ -1,0 +1,102 @@
+//go:build unix
+
+package deploy
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// upkeepEvery is after how many releases the stores are packed anew.
+const upkeepEvery = 50
+
+// drop takes a release away, its record first: without that it is half made.
+func (t *Target) drop(id string) error {
+	err := os.Remove(filepath.Join(t.record(id), recordFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, remove(t.record(id)), remove(t.tree(id)))
+}
+
+// retire has a release be none any more. Its files are taken away beside the next fetch.
+func (t *Target) retire(id string) error {
+	if err := os.Remove(filepath.Join(t.record(id), recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Rename(t.tree(id), filepath.Join(t.base(), oldTree+id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return remove(t.record(id))
+}
+
+// sweep takes the files of retired releases away.
+func (t *Target) sweep() {
+	names, err := entries(t.base())
+	for _, name := range names {
+		if strings.HasPrefix(name, oldTree) {
+			err = errors.Join(err, remove(filepath.Join(t.base(), name)))
+		}
+	}
+	if err != nil {
+		t.log().Warn("files of an old release stay", "directory", t.Dir, "error", err)
+	}
+}
+
+// clean takes the releases away that are not kept. What goes wrong is no failure: the
+// next one takes them away.
+func (t *Target) clean(ctx context.Context, r, before *Release) {
+	list, err := t.list()
+	if err != nil {
+		t.log().Warn("old releases stay", "directory", t.Dir, "error", err)
+		return
+	}
+	kept := map[string]bool{r.ID: true}
+	if before != nil {
+		kept[before.ID] = true
+	}
+	for _, old := range slices.Backward(list) {
+		if kept[old.ID] || len(kept) < t.keep() {
+			kept[old.ID] = true
+			continue
+		}
+		if err := t.retire(old.ID); err != nil {
+			t.log().Warn("an old release stays", "directory", t.Dir, "release", old.ID, "error", err)
+		}
+	}
+	if r.number()%upkeepEvery != 0 || ctx.Err() != nil {
+		return
+	}
+	t.upkeep(ctx, kept)
+}
+
+// upkeep packs the stores, and takes those away that no release needs.
+func (t *Target) upkeep(ctx context.Context, kept map[string]bool) {
+	list, err := t.list()
+	if err != nil {
+		return
+	}
+	used := map[string]*store{}
+	for _, r := range list {
+		for _, p := range r.Parts {
+			s := t.storeOf(p)
+			used[s.dir] = s
+		}
+	}
+	names, _ := entries(t.stores())
+	for _, name := range names {
+		if dir := filepath.Join(t.stores(), name); used[dir] == nil {
+			_ = remove(dir)
+		}
+	}
+	for _, s := range used {
+		if err := s.forget(ctx, kept); err != nil {
+			t.log().Warn("what was fetched is not packed", "directory", t.Dir, "error", err)
+		}
+	}
+}
