@@ -29,6 +29,8 @@ type arrangement struct {
 	harmless bool // there is no evil in it, but it may look as if there were
 	works    bool // and nothing is wrong with it
 	since    int  // git 2.since does it
+
+	notKept string // why it means nothing to ghapp sync; empty: it does
 }
 
 // arrangements are those that we know of.
@@ -41,7 +43,7 @@ func arrangements() map[string]arrangement {
 		"redirect of the request with the token": {set: redirecting("/info/refs", authorized)},
 		"redirect of the pack":                   {set: redirecting("/git-upload-pack", anyRequest), unseen: true},
 		"redirect of the pack, to be followed":   {set: redirecting("/git-upload-pack", anyRequest, "--config=http.followRedirects=true")},
-		"redirect of a push":                     {set: setRedirectOfPush},
+		"redirect of a push":                     {set: setRedirectOfPush, notKept: "a kept directory is never pushed from"},
 		"redirect of large files":                {set: redirecting("/objects/batch", authorized), unseen: true},
 
 		"submodule":                  {set: submoduleAt("{evil}/acme/site")},

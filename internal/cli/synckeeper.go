@@ -247,12 +247,15 @@ func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.An
 
 // publish brings the directory to a commit.
 func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, error) {
-	found, _ := wanted.Value.(refs.Found)
 	r := t.presently()
-	outcome, err := t.deploy.Publish(ctx, deploy.Want{
-		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
-		Ref: found.Ref, Commit: wanted.Commit, Again: t.keeper.again,
-	})
+	outcome, err := t.publishFrom(ctx, r, wanted)
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Redirected {
+		// git is led to another name, which our own question was not told.
+		t.asker.Discover(r)
+		if now, asked := t.ask(ctx); asked == nil && t.presently() != r {
+			outcome, err = t.publishFrom(ctx, t.presently(), now)
+		}
+	}
 	done := watch.Done{}
 	if outcome != nil {
 		done.Changed, done.Bytes = outcome.Changed, outcome.Fetched
@@ -264,6 +267,14 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 		err = t.keeper.hosts.told(err)
 	}
 	return done, err
+}
+
+func (t *kept) publishFrom(ctx context.Context, r ghapp.Repository, wanted watch.Wanted) (*deploy.Outcome, error) {
+	found, _ := wanted.Value.(refs.Found)
+	return t.deploy.Publish(ctx, deploy.Want{
+		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
+		Ref: found.Ref, Commit: wanted.Commit, Again: t.keeper.again,
+	})
 }
 
 func (k *keeper) watching() bool { return k.watcher.Passed != nil }

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"maps"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,8 @@ type way struct {
 	clone func(m *machine, c cloning) (*exec.Cmd, *outputs)
 	// variables are those that a token is in on purpose.
 	variables []string
+	// keeps is whether a directory is kept, in which git has nothing to do.
+	keeps bool
 }
 
 // cloning is what a clone is told.
@@ -38,7 +41,57 @@ const (
 	byGitSetup = "git-setup"
 	byAgent    = "agent"
 	byExec     = "exec"
+	bySync     = "ghapp sync"
 )
+
+// everyWay has the one too that leaves no clone.
+func everyWay() map[string]way {
+	all := ways()
+	sync := func(m *machine, address, dir string, more ...string) (*exec.Cmd, *outputs) {
+		return m.command(append([]string{"-v", "sync", address, "--to", dir, "--submodules", "--lfs"}, more...)...)
+	}
+	all[bySync] = way{
+		keeps:   true,
+		prepare: func(*machine) func() { return nil },
+		clone: func(m *machine, c cloning) (*exec.Cmd, *outputs) {
+			m.configuredBy(c.options)
+			return sync(m, c.address, c.dir)
+		},
+		// What a clone is told later: to fetch again, or to be configured otherwise, as the
+		// store can be by whoever may write to it.
+		git: func(m *machine, repository string, args ...string) (*exec.Cmd, *outputs) {
+			if dir, rest := args[1], args[2:]; rest[0] == "config" {
+				return m.redactedGit(append([]string{"config", "--file", "." + dir + ".ghapp/store.git/config"}, rest[1:]...)...)
+			} else if rest[0] != "fetch" {
+				m.t.Fatalf("ghapp sync does not %s", rest)
+			}
+			return sync(m, repository, args[1], "--again")
+		},
+	}
+	return all
+}
+
+// configuredBy does with the user's configuration what options of git clone do to one
+// clone; submodules are checked out anyway.
+func (m *machine) configuredBy(options []string) {
+	n := 0
+	for _, option := range options {
+		name, value, _ := strings.Cut(option, "=")
+		switch name {
+		case "--config":
+			name, value, _ = strings.Cut(value, "=")
+		case "--bundle-uri":
+			name = "fetch.bundleURI"
+		case "--recurse-submodules":
+			continue
+		default:
+			m.t.Fatalf("%s is no option of which ghapp sync has a counterpart", option)
+		}
+		m.environ[fmt.Sprint("GIT_CONFIG_KEY_", n)], m.environ[fmt.Sprint("GIT_CONFIG_VALUE_", n)] = name, value
+		n++
+		m.environ["GIT_CONFIG_COUNT"] = strconv.Itoa(n)
+	}
+}
 
 func ways() map[string]way {
 	nothing := func(*machine) func() { return nil }

@@ -110,6 +110,12 @@ func (a *Asker) Ask(ctx context.Context, r ghapp.Repository, w Want) (Found, err
 	return q.ask(ctx)
 }
 
+// Discover has the next question about a repository begin as git's own do: under a name
+// that has changed, a host may answer ls-refs as ever, and tell the new one only there.
+func (a *Asker) Discover(r ghapp.Repository) {
+	a.forms.Store(strings.ToLower(r.String()), form{discover: true})
+}
+
 func (a *Asker) log() *slog.Logger {
 	if a.Log == nil {
 		return slog.New(slog.DiscardHandler)
