@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
@@ -34,8 +35,14 @@ type Scrubber struct {
 
 // known is never changed once it is stored.
 type known struct {
-	secrets []string
+	secrets []secret
 	forms   [256][]string // of all secrets, by their first byte
+}
+
+// secret is one that is known, for ever where until is zero.
+type secret struct {
+	text  string
+	until time.Time
 }
 
 // shortest is how many bytes a secret must have to be removed by value. What is
@@ -54,23 +61,33 @@ func New(secrets ...redact.Secret) *Scrubber {
 // Add makes secret known: to String from now on, to a [Writer] from its next
 // Write. Add it before others can print it. A secret of fewer than four bytes is
 // left out.
-func (r *Scrubber) Add(secret redact.Secret) {
-	text := secret.Reveal()
+func (r *Scrubber) Add(secret redact.Secret) { r.AddUntil(secret, time.Time{}) }
+
+// AddUntil is Add for a secret that is none any more at some time, and may be forgotten
+// then: a process that runs for months hands out a token an hour. The zero time is never.
+func (r *Scrubber) AddUntil(added redact.Secret, until time.Time) {
+	text := added.Reveal()
 	if len(text) < shortest {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	next := new(known)
+	now := time.Now()
 	if old := r.known.Load(); old != nil {
-		if slices.Contains(old.secrets, text) {
-			return
+		for _, s := range old.secrets {
+			alive := s.until.IsZero() || now.Before(s.until)
+			switch {
+			case s.text == text && alive && (s.until.IsZero() || !until.IsZero()):
+				return
+			case s.text != text && alive:
+				next.secrets = append(next.secrets, s)
+			}
 		}
-		next.secrets = append(next.secrets, old.secrets...)
 	}
-	next.secrets = append(next.secrets, text)
-	for _, secret := range next.secrets {
-		for _, form := range forms(secret) {
+	next.secrets = append(next.secrets, secret{text, until})
+	for _, s := range next.secrets {
+		for _, form := range forms(s.text) {
 			next.forms[form[0]] = append(next.forms[form[0]], form)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
@@ -227,4 +229,32 @@ func TestNothingPrintsAScrubber(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A process that runs for months is told of a token an hour, for each of its repositories.
+func TestForgetsWhatIsNoSecretAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		scrubber := New(redact.NewSecret(canary))
+		for hour := range 100 {
+			for range 3 {
+				scrubber.AddUntil(redact.NewSecret(fmt.Sprintf("token of hour %d", hour)), time.Now().Add(time.Hour))
+			}
+			time.Sleep(30 * time.Minute)
+			if text := scrubber.String(fmt.Sprintf("%s, token of hour %d", canary, hour)); text != redact.Placeholder+", "+redact.Placeholder {
+				t.Fatalf("after half of its time: %s", text)
+			}
+			time.Sleep(31 * time.Minute)
+		}
+		if n := len(scrubber.known.Load().secrets); n != 2 {
+			t.Errorf("%d secrets are known after 100 hours", n)
+		}
+		scrubber.Add(redact.NewSecret("token of hour 99")) // for ever, by now
+		time.Sleep(24 * time.Hour)
+		scrubber.AddUntil(redact.NewSecret("token of hour 99"), time.Now().Add(time.Hour))
+		time.Sleep(24 * time.Hour)
+		scrubber.AddUntil(redact.NewSecret("another"), time.Now().Add(time.Hour))
+		if text := scrubber.String("token of hour 99"); text != redact.Placeholder {
+			t.Error("what is secret for ever was forgotten")
+		}
+	})
 }
