@@ -160,3 +160,13 @@ func (h *hosts) told(err error) error {
 	}
 	return err
 }
+
+// forget has told tell only of what git asks from now on.
+func (h *hosts) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.first.Forget()
+	for _, other := range h.others {
+		other.Forget()
+	}
+}

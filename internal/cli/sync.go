@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,6 +106,31 @@ var ofAll = map[string]bool{
 	"notify": true, "notify-secret-file": true, "jobs": true, "log-format": true,
 }
 
+// ofWatching are those that mean something to a process that goes on.
+var ofWatching = []string{"webhook", "webhook-secret-file", "sync-secret-file", "status", "notify", "notify-secret-file", "period"}
+
+// fit refuses values that the config file would refuse.
+func fit(flags *pflag.FlagSet, s config.Sync) error {
+	for name, n := range map[string]int{"keep": s.Keep, "depth": s.Depth, "exec-tries": s.ExecTries} {
+		if flags.Changed(name) && n < 1 {
+			return fmt.Errorf("--%s: want a number from 1 on", name)
+		}
+	}
+	for name, d := range map[string]time.Duration{"check-timeout": s.CheckTimeout, "exec-timeout": s.ExecTimeout, "period": s.Period} {
+		if flags.Changed(name) && d < shortestPeriod {
+			return fmt.Errorf("--%s: want a time such as 30s or 5m", name)
+		}
+	}
+	if modes := []deploy.Mode{"", deploy.Link, deploy.Directory}; !slices.Contains(modes, deploy.Mode(s.Mode)) {
+		return fmt.Errorf("--mode is link or dir, not %q", s.Mode)
+	}
+	return nil
+}
+
+// shortestPeriod is the least of what --period takes: GitHub is not to be asked without a
+// pause.
+const shortestPeriod = 100 * time.Millisecond
+
 // syncEntries are the directories that the command line is about.
 func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) ([]config.Sync, error) {
 	var ofOne []string
@@ -116,14 +142,24 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 	wrong := func(format string, args ...any) ([]config.Sync, error) {
 		return nil, &diag.UsageError{Err: fmt.Errorf(format, args...)}
 	}
+	for _, name := range ofWatching {
+		if !o.watch && flags.Changed(name) {
+			return wrong("--%s is for --watch, and one pass has no use for it", name)
+		}
+	}
 	switch {
 	case o.again && o.watch:
 		return wrong("--again is for one pass, and --watch makes many")
+	case o.jobs < 1:
+		return wrong("--jobs: want a number from 1 on")
 	case o.all && len(args) > 0:
 		return wrong("--all stands in the place of %q", args)
 	case !o.all && len(args) == 0:
 		return wrong("name a repository, directories of the config file, or --all")
 	case !o.all && strings.ContainsAny(args[0], "/:"):
+		if err := fit(flags, o.one); err != nil {
+			return wrong("%w", err)
+		}
 		return c.oneEntry(args, o)
 	case len(ofOne) > 0:
 		return wrong("%s is for a repository that is named here; for directories of the config file it stands there", strings.Join(ofOne, " "))
@@ -279,24 +315,35 @@ func (k *keeper) once(ctx context.Context) error {
 // shortly is how a commit is shown.
 func shortly(commit string) string { return commit[:min(12, len(commit))] }
 
-// directoryOf is the target of a name in the config file, or of a path, whose mode is
+// directoryOf is the target of a name in the config file, or of a path, which has a slash
+// in it. A path that the file names, too, is what the file says; of another, the mode is
 // that of what lies there.
 func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
-	if !strings.ContainsAny(name, "/.~") {
+	if !strings.Contains(name, "/") && name != "." && name != ".." {
 		loaded, err := c.load()
 		if err != nil {
 			return nil, "", err
 		}
 		entries, err := c.namedEntries(loaded.Syncs(), []string{name})
 		if err != nil {
+			if _, there := os.Lstat(name); there == nil {
+				err = &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: "a path has a slash in it: ./" + name}
+			}
 			return nil, "", err
 		}
-		t := deployed(entries[0])
-		return t, name, nil
+		return deployed(entries[0]), name, nil
 	}
 	path, err := filepath.Abs(name)
 	if err != nil {
 		return nil, "", err
+	}
+	// A rollback must not fail because the file has a mistake in it.
+	if loaded, err := c.load(); err == nil {
+		for _, s := range loaded.Syncs() {
+			if s.To == path {
+				return deployed(s), s.Name, nil
+			}
+		}
 	}
 	t := &deploy.Target{Dir: path}
 	if info, err := os.Lstat(path); err == nil && info.IsDir() {

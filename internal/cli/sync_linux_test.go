@@ -332,9 +332,13 @@ func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("READY=1")
-	go s.ends()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
 	until("STOPPING=1")
-	_ = s.cmd.Wait()
+	if err := s.cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, s.log())
+	}
 }
 
 func TestReceiverIsToldWhatWasPublishedWhatFailedAndWhenItIsOver(t *testing.T) {

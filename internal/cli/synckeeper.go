@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/api"
@@ -73,6 +75,9 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 			k.close()
 		}
 	}()
+	if err := apart(entries); err != nil {
+		return nil, err
+	}
 	for _, entry := range entries {
 		if err := k.add(ctx, entry); err != nil {
 			return nil, err
@@ -82,6 +87,13 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 	k.watcher.AskAll = k.askAll
 	return k, nil
 }
+
+// tokenLife is longer than a token lives: an hour
+// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app).
+const tokenLife = 2 * time.Hour
+
+// handedOut keeps a token out of what git prints.
+func (k *keeper) handedOut(token ghapp.Secret) { k.tokens.AddUntil(token, time.Now().Add(tokenLife)) }
 
 func (k *keeper) close() { _ = k.listener.Close() }
 
@@ -112,6 +124,9 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	t := &kept{keeper: k, entry: entry, want: want, deploy: deployed(entry), present: repository, source: map[string]ghapp.TokenSource{}}
 	// What is wrong with the directory is told before GitHub is asked for anything.
 	if _, err := t.deploy.Published(); err != nil {
+		if _, ok := errors.AsType[*deploy.Error](err); !ok {
+			err = &diag.SettingError{Err: err}
+		}
 		return err
 	}
 	name := settings.Name + "\x00" + host.Origin
@@ -124,12 +139,12 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	if k.hosts == nil {
 		k.hosts = c.hosts(t.session, func(a *gitauth.Answerer) {
 			a.Permissions = nil // this reads
-			a.HandedOut = k.tokens.Add
+			a.HandedOut = k.handedOut
 		})
 	}
 	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.transport, Token: t.token, Drop: t.drop, Log: k.log}
 	git := c.git(k.listener.Path(), k.tokens)
-	git.Secrets = c.keySecrets(settings)
+	git.Secrets = append(c.keySecrets(settings), c.watchSecrets()...)
 	if !git.Progress {
 		// What git says stands in the error, and its lines in the midst of a log help nobody.
 		git.Stdout, git.Stderr = nil, nil
@@ -192,7 +207,7 @@ func (t *kept) token(ctx context.Context, r ghapp.Repository) (*ghapp.Token, err
 	t.mu.Unlock()
 	token, err := source.Token(ctx)
 	if err == nil {
-		t.keeper.tokens.Add(token.Secret)
+		t.keeper.handedOut(token.Secret)
 	}
 	return token, err
 }
@@ -235,19 +250,24 @@ func (t *kept) found(found refs.Found) watch.Wanted {
 func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.Answer {
 	answers := make([]watch.Answer, len(targets))
 	alone := k.askMany(ctx, targets, answers)
-	var wait sync.WaitGroup
+	var asked errgroup.Group
+	asked.SetLimit(watch.MostAsked)
 	for _, i := range alone {
-		wait.Go(func() {
+		asked.Go(func() error {
 			answers[i].Wanted, answers[i].Err = targets[i].Ask(ctx)
+			return nil
 		})
 	}
-	wait.Wait()
+	_ = asked.Wait()
 	return answers
 }
 
 // publish brings the directory to a commit.
 func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, error) {
 	r := t.presently()
+	if t.alone() {
+		t.keeper.hosts.forget()
+	}
 	outcome, err := t.publishFrom(ctx, r, wanted)
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Redirected {
 		// git is led to another name, which our own question was not told.
@@ -263,11 +283,14 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 	if _, held := errors.AsType[*deploy.HeldError](err); held && t.keeper.watching() {
 		return watch.Done{Held: true}, nil
 	}
-	if err != nil && len(t.keeper.kept) == 1 {
+	if _, ok := errors.AsType[*gitcmd.Error](err); ok && t.alone() {
 		err = t.keeper.hosts.told(err)
 	}
 	return done, err
 }
+
+// alone reports whether it is this directory's git that was refused a credential.
+func (t *kept) alone() bool { return len(t.keeper.kept) == 1 }
 
 func (t *kept) publishFrom(ctx context.Context, r ghapp.Repository, wanted watch.Wanted) (*deploy.Outcome, error) {
 	found, _ := wanted.Value.(refs.Found)
@@ -294,6 +317,10 @@ func (t *kept) askGit(ctx context.Context, r ghapp.Repository) (refs.Found, erro
 	scope.URLs, scope.Stays = []string{address}, true
 	git := t.deploy.Git
 	git.Dir = os.TempDir()
+	if _, set := t.keeper.command.lookup("GIT_HTTP_LOW_SPEED_TIME"); !set {
+		// A server that falls silent would be waited for as long as the connection lasts.
+		git.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)], "GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")
+	}
 	out, err := git.Output(ctx, scope, "ls-remote", "--quiet", "--symref", "--", address)
 	if err != nil {
 		return refs.Found{}, err

@@ -5,7 +5,7 @@ package cli
 import (
 	"fmt"
 	"net/http"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,18 +71,24 @@ func truth(yes bool) float64 {
 	return 0
 }
 
-// labelsOf names a directory. Its name has no more than letters, digits and marks that
-// need no escaping, or else it is quoted.
+// labelsOf names a directory.
 func labelsOf(t *kept) string {
-	return "{name=" + strconv.Quote(t.entry.Name) + ",repository=" + strconv.Quote(t.entry.Repository) + "}"
+	return "{name=" + label(t.entry.Name) + ",repository=" + label(t.entry.Repository) + "}"
+}
+
+// label is the value of a label, in which Prometheus escapes three characters and no more
+// (https://prometheus.io/docs/instrumenting/exposition_formats/#comments-help-text-and-type-information):
+// a directory may have any name.
+func label(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(strings.ToValidUTF8(text, "\uFFFD")) + `"`
 }
 
 func (m *syncMetrics) passes(t *kept, outcome watch.Outcome) string {
-	return fmt.Sprintf("ghapp_sync_passes_total{name=%q,outcome=%q}", t.entry.Name, outcome)
+	return fmt.Sprintf("ghapp_sync_passes_total{name=%s,outcome=%q}", label(t.entry.Name), outcome)
 }
 
 func (m *syncMetrics) duration(t *kept) *metrics.PrometheusHistogram {
-	return m.set.GetOrCreatePrometheusHistogram(fmt.Sprintf("ghapp_sync_pass_duration_seconds{name=%q}", t.entry.Name))
+	return m.set.GetOrCreatePrometheusHistogram(fmt.Sprintf("ghapp_sync_pass_duration_seconds{name=%s}", label(t.entry.Name)))
 }
 
 // passed counts a pass.
@@ -97,7 +103,7 @@ func (m *syncMetrics) passed(t *kept, p watch.Pass) {
 		if kind == "" {
 			kind = "other"
 		}
-		m.set.GetOrCreateCounter(fmt.Sprintf("ghapp_sync_failures_total{name=%q,kind=%q}", t.entry.Name, kind)).Inc()
+		m.set.GetOrCreateCounter(fmt.Sprintf("ghapp_sync_failures_total{name=%s,kind=%s}", label(t.entry.Name), label(kind))).Inc()
 	case watch.Waiting:
 	default:
 		m.mu.Lock()

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/hook"
 	"github.com/ghapp-dev/ghapp/internal/notify"
@@ -59,7 +60,11 @@ func (c *command) syncLog(o syncOptions) (*slog.Logger, error) {
 		level = slog.LevelWarn
 	}
 	format := o.logFormat
-	if format == "" && o.watch && !terminal(c.Stderr) {
+	switch {
+	case format != "":
+	case c.json && o.watch:
+		format = "json"
+	case o.watch && !terminal(c.Stderr):
 		format = "text"
 	}
 	options := &slog.HandlerOptions{Level: level}
@@ -105,34 +110,22 @@ func (k *keeper) watch(ctx context.Context, o watchOptions) error {
 	}
 	defer servers.close()
 
-	empty := map[*kept]bool{} // the directories that show nothing yet
-	for _, t := range k.kept {
-		empty[t] = true
-	}
 	told := make(chan notify.Event, 100)
 	tell := &teller{keeper: k, told: told, failing: map[*kept]bool{}}
+	manager := k.manager()
 	k.watcher.Jobs = o.jobs
 	k.watcher.Passed = func(p watch.Pass) {
 		t := k.of[p.Target]
 		metrics.passed(t, p)
 		tell.passed(t, p, notifier != nil)
-		if !empty[t] {
-			return
-		}
-		if r, err := t.deploy.Published(); err != nil || r == nil {
-			return
-		}
-		if delete(empty, t); len(empty) == 0 {
-			c.notify("READY=1")
-		}
-		c.notify(fmt.Sprintf("STATUS=%d of %d directories show a release", len(k.kept)-len(empty), len(k.kept)))
+		manager.passed(t, p)
 	}
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	watching, end := context.WithCancel(ctx)
 	defer end()
 	beside.Go(func() { k.watchdog(watching) })
-	beside.Go(func() { sendEvents(ctx, notifier, told, k.log) })
+	beside.Go(func() { sendEvents(watching, notifier, told, k.log) })
 	defer close(told)
 	k.log.Info("watching", "directories", len(k.kept), "webhook", servers.webhook, "status", servers.status)
 	stopped := make(chan struct{})
@@ -161,13 +154,71 @@ func (k *keeper) unready() []string {
 	return names
 }
 
+// manager tells the service manager, where there is one, how it stands. It looks at the
+// directories as little as it can: passes are many.
+type manager struct {
+	keeper  *keeper
+	waiting map[*kept]bool // that may show nothing yet
+	failing map[*kept]bool
+	ready   bool
+	line    string // that it was told last
+}
+
+func (k *keeper) manager() *manager {
+	m := &manager{keeper: k, waiting: map[*kept]bool{}, failing: map[*kept]bool{}}
+	for _, t := range k.kept {
+		m.waiting[t] = true
+	}
+	return m
+}
+
+func (m *manager) passed(t *kept, p watch.Pass) {
+	if p.Outcome == watch.Failed || p.Outcome == watch.Waiting {
+		m.failing[t] = true
+	} else {
+		delete(m.failing, t)
+	}
+	if !m.ready && m.shown() {
+		m.ready = true
+		m.keeper.command.notify("READY=1")
+	}
+	if line := m.text(); line != m.line {
+		m.line = line
+		m.keeper.command.notify("STATUS=" + line)
+	}
+}
+
+// shown reports whether every directory shows something.
+func (m *manager) shown() bool {
+	for t := range m.waiting {
+		if r, err := t.deploy.Published(); err != nil || r == nil {
+			return false
+		}
+		delete(m.waiting, t)
+	}
+	return true
+}
+
+// text is the state of all in a few words, for systemctl status.
+func (m *manager) text() string {
+	text := fmt.Sprintf("%d directories are kept", len(m.keeper.kept))
+	if !m.ready {
+		text += "; not all show something yet"
+	}
+	if n := len(m.failing); n > 0 {
+		text += fmt.Sprintf("; %d fail", n)
+	}
+	return text
+}
+
 // watchdog tells the service manager, as often as that wants it, that the loop answers
 // (sd_watchdog_enabled(3)).
 func (k *keeper) watchdog(ctx context.Context) {
 	text, _ := k.command.lookup("WATCHDOG_USEC")
 	pid, given := k.command.lookup("WATCHDOG_PID")
 	usec, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || usec <= 0 || given && pid != strconv.Itoa(os.Getpid()) {
+	const longest = int64(24 * time.Hour / time.Microsecond) // more is as good as none
+	if err != nil || usec <= 0 || usec > longest || given && pid != strconv.Itoa(os.Getpid()) {
 		return
 	}
 	half := time.Duration(usec) * time.Microsecond / 2
@@ -198,20 +249,26 @@ func (l *teller) passed(t *kept, p watch.Pass, send bool) {
 	e := notify.Event{
 		Target: t.entry.Name, Repository: t.presently().String(), Ref: t.want.String(), Commit: p.Commit, Directory: t.entry.To, At: time.Now().UTC().Truncate(time.Second),
 	}
-	if r, err := t.deploy.Published(); err == nil && r != nil && r.Commit == p.Commit {
-		e.Previous = r.Previous
-	}
 	was := l.failing[t]
-	l.failing[t] = p.Outcome == watch.Failed || p.Outcome == watch.Waiting
+	l.failing[t] = p.Outcome == watch.Failed || p.Outcome == watch.Waiting && was
 	switch p.Outcome {
 	case watch.Failed:
 		report := diag.Explain(p.Err)
-		log.Error("failed; the directory stays as it was", "error", report.Message, "hint", report.Hint, "kind", report.Kind, "again", p.Retry.Format(time.TimeOnly))
 		e.What, e.Error = notify.Failed, &report
+		if errors.Is(p.Err, deploy.ErrExec) {
+			// That is over: the command is not run again, and nothing tells that it is well.
+			l.failing[t] = false
+			log.Error("published, but the command after it failed", "commit", p.Commit, "error", report.Message, "hint", report.Hint, "kind", report.Kind)
+			break
+		}
+		log.Error("failed; the directory stays as it was", "error", report.Message, "hint", report.Hint, "kind", report.Kind, "again", p.Retry.Format(time.TimeOnly))
 		if was { // it was told
 			return
 		}
 	case watch.Published:
+		if r, err := t.deploy.Published(); send && err == nil && r != nil && r.Commit == p.Commit {
+			e.Previous = r.Previous
+		}
 		log.Info("up to date", "commit", p.Commit, "bytes", p.Bytes, "took", p.Took.Round(time.Millisecond))
 		e.What = notify.Published
 	default:
@@ -232,19 +289,19 @@ func (l *teller) passed(t *kept, p watch.Pass, send bool) {
 	}
 }
 
+// lastNotices is how long what was told before the end may still take to be sent.
+const lastNotices = 5 * time.Second
+
 // sendEvents sends what is told, one after the other, until there is no more.
 func sendEvents(ctx context.Context, n *notify.Notifier, told <-chan notify.Event, log *slog.Logger) {
-	// What was told before the end may still be sent in the last seconds.
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	// The bound is for all of them: whoever ends this waits for it.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastNotices, cancel) })()
 	for e := range told {
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
-		if ctx.Err() != nil {
-			cancel()
-			bounded, cancel = context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		}
-		if err := n.Send(bounded, e); err != nil {
+		if err := n.Send(sending, e); err != nil {
 			log.Warn("the notice was not delivered", "event", string(e.What), "name", e.Target, "error", err)
 		}
-		cancel()
 	}
 }
 
@@ -293,6 +350,17 @@ func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, erro
 		list = append(list, ghapp.NewSecret(strings.TrimSpace(text)))
 	}
 	return list, nil
+}
+
+// watchSecrets are the values of variables that other programs must not see.
+func (c *command) watchSecrets() []ghapp.Secret {
+	var list []ghapp.Secret
+	for _, name := range []string{"GHAPP_WEBHOOK_SECRET", "GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
+		if text, _ := c.lookup(name); text != "" {
+			list = append(list, ghapp.NewSecret(text))
+		}
+	}
+	return list
 }
 
 // mostSecret bounds the file of a secret, in bytes.

@@ -148,7 +148,9 @@ func (p *parser) syncText(node *yaml.Node, key, where, text string) (string, boo
 			err = fmt.Errorf("want link or dir")
 		}
 	case "to", "allowed_signers":
-		text, err = complete(text, filepath.Dir(p.path), p.home)
+		if text, err = complete(text, filepath.Dir(p.path), p.home); err == nil {
+			text = filepath.Clean(text)
+		}
 	}
 	if err != nil {
 		p.problem(node.Line, "", "%s: %s", where, err)

@@ -61,6 +61,10 @@ func ofSystem(err error) deployMeaning {
 		return deployMeaning{Failed, "the file system is mounted read-only; what is published stays"}
 	case errors.Is(err, fs.ErrPermission):
 		return deployMeaning{Failed, "the directory above must be writable for this user, and all in it that is ghapp's must be this user's"}
+	case errors.Is(err, syscall.ENOTDIR):
+		return deployMeaning{Configuration, "a file is in the way: give another directory with --to"}
+	case errors.Is(err, syscall.EBUSY):
+		return deployMeaning{Configuration, "something is mounted there, and cannot be replaced: keep a directory in it, and have whoever reads it follow the link"}
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
 		return deployMeaning{Failed, "too many files are open: raise the limit (ulimit -n)"}
 	}

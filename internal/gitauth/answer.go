@@ -89,6 +89,13 @@ func (a *Answerer) Refusal() error {
 	return a.refusal
 }
 
+// Forget has Refusal tell only of what is asked from now on.
+func (a *Answerer) Forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refusal = nil
+}
+
 // Erased reports whether git has said of a credential that it was refused. The next
 // question gets another.
 func (a *Answerer) Erased() bool {

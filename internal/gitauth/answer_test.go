@@ -397,5 +397,10 @@ func TestRefusalNamesTheRepositoryThatIsNotSelected(t *testing.T) {
 		if got := w.answerer.Refusal(); !errors.Is(got, ghapp.ErrRepositoryNotSelected) {
 			t.Errorf("remembered %v", got)
 		}
+		// It is no reason for what fails later.
+		w.answerer.Forget()
+		if got := w.answerer.Refusal(); got != nil {
+			t.Errorf("after it was forgotten, remembered %v", got)
+		}
 	})
 }

@@ -16,8 +16,9 @@ const (
 	// mostBackoff bounds the time until something that failed is tried again, unless
 	// the period is longer.
 	mostBackoff = 15 * time.Minute
-	// mostAsked bounds the questions that are open at the same time.
-	mostAsked = 16
+	// MostAsked bounds the questions that are open at the same time; those that one
+	// AskAll asks are one of them.
+	MostAsked = 16
 	// DefaultJobs is how many targets are published at the same time.
 	DefaultJobs = 4
 )
@@ -124,7 +125,7 @@ func (w *Watcher) prepare() {
 			jobs = DefaultJobs
 		}
 		w.triggers, w.beats = make(chan trigger), make(chan struct{})
-		w.asking, w.working = make(chan struct{}, mostAsked), make(chan struct{}, jobs)
+		w.asking, w.working = make(chan struct{}, MostAsked), make(chan struct{}, jobs)
 	})
 }
 
@@ -199,7 +200,7 @@ func (w *Watcher) Once(ctx context.Context) []Pass {
 }
 
 // Run watches until ctx ends, and then waits for the passes that are under way, which
-// end with it.
+// end with it. Passed is not told of those that do not end well then.
 func (w *Watcher) Run(ctx context.Context) {
 	w.prepare()
 	states := map[*Target]*state{}
@@ -228,7 +229,9 @@ func (w *Watcher) Run(ctx context.Context) {
 		case p := <-passed:
 			running--
 			p.Retry = states[p.Target].ended(p, w.StayAway)
-			w.tell(p)
+			if p.Err == nil || ctx.Err() == nil { // else it was stopped, which is no outcome
+				w.tell(p)
+			}
 			states[p.Target].answer(p.Err)
 		case <-w.beats:
 		case <-end:

@@ -1,0 +1,307 @@
+package cli_test
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// newSilent is a receiver that takes what it is sent and answers when it is told to.
+func newSilent(t *testing.T, release <-chan struct{}) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-release:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(func() {
+		server.CloseClientConnections()
+		server.Close()
+	})
+	return server.URL
+}
+
+// keeping makes a config file with directories to keep.
+func (m *machine) keeping(entries string) {
+	m.environ["GHAPP_CONFIG"] = filepath.Join(m.root, "sync.yaml")
+	m.write(m.environ["GHAPP_CONFIG"], "sync:\n"+entries)
+}
+
+func TestSyncSaysWhatIsWrongWithACommandLine(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.keeping("  a: {repository: acme/site, to: a}\n")
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	m.environ["GHAPP_SYNC_SECRET"] = wishSecret
+	one := func(args ...string) []string { return append([]string{"acme/site", "--to", "x"}, args...) }
+	for _, test := range []struct {
+		args []string
+		code int
+		says string
+	}{
+		{[]string{"acme/site"}, 2, "--to DIR is missing"},
+		{[]string{"acme/site", "acme/web", "--to", "x"}, 2, "one repository"},
+		{[]string{"nobody"}, 2, "a repository is written owner/name"},
+		{[]string{"a", "--to", "x"}, 2, "--to is for a repository"},
+		{[]string{"--all", "a"}, 2, "--all stands in the place"},
+		{one("--branch", "a", "--tag", "b"), 2, ""},
+		{one("--mode", "copy"), 2, "--mode is link or dir"},
+		{one("--keep", "-1"), 2, "--keep: want a number"},
+		{one("--depth", "0"), 2, "--depth: want a number"},
+		{one("--exec-tries", "-2"), 2, "--exec-tries: want a number"},
+		{one("--check-timeout", "-5s"), 2, "--check-timeout: want a time"},
+		{one("--watch", "--period", "1ns"), 2, "--period: want a time"},
+		{one("--watch", "--jobs", "0"), 2, "--jobs: want a number"},
+		{one("--watch", "--again"), 2, "--again is for one pass"},
+		{one("--watch", "--log-format", "xml"), 2, "--log-format"},
+		{one("--webhook", ":1"), 2, "--webhook is for --watch"},
+		{one("--status", ":1"), 2, "--status is for --watch"},
+		{one("--notify", "https://x.test/"), 2, "--notify is for --watch"},
+		{one("--period", "5m"), 2, "--period is for --watch"},
+		{[]string{"acme/site", "--to", "/"}, 3, "no absolute path of a directory that can be kept"},
+		{one("--sparse", "../x"), 3, "no path in a repository"},
+		{one("--watch", "--status", taken.Addr().String()), 3, "that is free"},
+		{one("--watch", "--webhook", taken.Addr().String()), 3, "that is free"},
+		{one("--watch", "--status", "nonsense"), 3, "give an address"},
+		{one("--watch", "--webhook-secret-file", "x", "--webhook", ":1"), 3, "read a secret"},
+		{[]string{"rollback", "a"}, 2, "nothing has been published yet"},
+		{[]string{"rollback", filepath.Base(m.work)}, 2, "the config file has no directory"},
+		{[]string{"rollback", theirs}, 2, "a path has a slash in it: ./" + theirs},
+		{[]string{"resume", "./not/there"}, 2, "there is nothing at"},
+	} {
+		r := m.ghapp(append([]string{"sync"}, test.args...)...)
+		if r.code != test.code || !strings.Contains(r.stderr, test.says) {
+			t.Errorf("%q: exit code %d, want %d and %q\n%s", test.args, r.code, test.code, test.says, r.stderr)
+		}
+	}
+	if sent := m.github.Mints(); sent > 0 {
+		t.Errorf("%d tokens were minted for that", sent)
+	}
+}
+
+func TestDirectoriesThatLieInEachOtherAreRefused(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := os.Symlink(m.work, filepath.Join(m.root, "other")); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct{ first, second, says string }{
+		{m.work + "/a", m.root + "/other/a", "keep one directory"},
+		{m.work + "/a", m.root + "/other/./b/../a/", "keep one directory"},
+		{m.work + "/a", m.root + "/other/a/b", "lies in what sync.one keeps"},
+		{m.work + "/a/not/there/yet", m.root + "/other/a", "lies in what sync.two keeps"},
+		{m.work + "/a", m.work + "/.a.ghapp/b", "lies in what sync.one keeps"},
+		{m.work + "/a", m.work + "/ab", ""},
+	} {
+		m.keeping(fmt.Sprintf("  one: {repository: acme/site, to: %s}\n  two: {repository: acme/web, to: %s}\n", test.first, test.second))
+		r := m.ghapp("sync", "--all")
+		if want := map[bool]int{true: 0, false: 3}[test.says == ""]; r.code != want || !strings.Contains(r.stderr, test.says) {
+			t.Errorf("%s and %s: exit code %d\n%s", test.first, test.second, r.code, r.stderr)
+		}
+	}
+}
+
+// A directory is the same, however it is written.
+func TestDirectoryIsFoundByEveryWayToWriteIt(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	if err := os.Symlink(m.work, filepath.Join(m.root, "other")); err != nil {
+		t.Fatal(err)
+	}
+	for i, dir := range []string{"site", "./site/", m.work + "//site", "../pwd/site", m.root + "/other/site"} {
+		r := m.must("sync", "acme/site", "--to", dir)
+		if new := !strings.Contains(r.stderr, "nothing is new"); new != (i == 0) {
+			t.Errorf("%s: %s", dir, r.stderr)
+		}
+		if dir != "site" {
+			m.must("sync", "status", dir)
+		}
+	}
+}
+
+// A name may have a dot in it, and a path that the config file names is what that says.
+func TestNameAndPathOfTheConfigFileAreOneDirectory(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.keeping("  example.com: {repository: acme/site, branch: deployment, to: pwd/www, exec: 'cat deployment.txt >>../../../told'}\n")
+	m.must("sync", "example.com")
+	m.pushes("2")
+	m.must("sync", "--all")
+	for _, args := range [][]string{nil, {"example.com"}, {"./www"}, {m.work + "/www/"}} {
+		if r := m.must(append([]string{"sync", "status"}, args...)...); !strings.Contains(r.stdout, "example.com") || !strings.Contains(r.stdout, "published") {
+			t.Errorf("%q: %s", args, r.stdout)
+		}
+	}
+	m.must("sync", "rollback", "./www")
+	if told := m.read("told"); told != "deployment\n2deployment\n" {
+		t.Errorf("the command was not run for a rollback by the path: %q", told)
+	}
+	m.must("sync", "resume", "example.com")
+	m.must("sync", "rollback", "example.com", "--to", m.latest("www"))
+	// A file with a mistake in it keeps nobody from rolling back.
+	m.write(m.environ["GHAPP_CONFIG"], "sync: [\n")
+	m.must("sync", "rollback", "./www")
+}
+
+// latest is the name of the newest release of a directory.
+func (m *machine) latest(dir string) string {
+	m.t.Helper()
+	list, err := os.ReadDir(filepath.Join(m.work, "."+dir+".ghapp/releases"))
+	if err != nil || len(list) == 0 {
+		m.t.Fatal(err)
+	}
+	return list[len(list)-1].Name()
+}
+
+// A directory may have any name; a monitoring system reads it all the same.
+func TestMetricsOfADirectoryWithAnyName(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.syncs("acme/site", "--to", "a \"b\" {c=\"}\",\\ \t\u200b\n\xff", "--status", "[::1]:0")
+	address, _ := s.says("watching")["status"].(string)
+	s.says("up to date")
+	status, text := m.get(address, "/metrics")
+	metric := regexp.MustCompile(`^[a-z_]+(\{([a-zA-Z_]+="([^"\\\n]|\\[\\"n])*",? ?)*\})? [-+0-9.e]+\n$`)
+	for line := range strings.Lines(text) {
+		if !strings.HasPrefix(line, "#") && !metric.MatchString(line) {
+			t.Errorf("%q is no metric", line)
+		}
+	}
+	if want := `{name="a \"b\" {c=\"}\",\\ ` + "\t\u200b" + `\n` + "\uFFFD" + `",outcome="published"} 1`; status != http.StatusOK || !strings.Contains(text, want) {
+		t.Errorf("%d, without %s:\n%s", status, want, text)
+	}
+	s.ends()
+}
+
+// That the command after a release has failed leaves the release published, and the next
+// pass does not make it well.
+func TestFailedCommandAfterAReleaseIsToldAsWhatItIs(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "100ms", "--exec", "grep -q 2 deployment.txt", "-v")
+	failed := s.says("published, but the command after it failed")
+	if !strings.Contains(fmt.Sprint(failed["error"]), "grep -q 2") {
+		t.Errorf("%v", failed)
+	}
+	m.shows("site/deployment.txt", "deployment")
+	eventually(t, patience, func() string {
+		if !strings.Contains(s.log(), `"outcome":"unchanged"`) {
+			return "no other pass was made"
+		}
+		return ""
+	})
+	m.pushes("2")
+	s.says("up to date")
+	s.ends()
+	for _, wrong := range []string{"well again", "the directory stays as it was"} {
+		if strings.Contains(s.log(), wrong) {
+			t.Errorf("it says %q:\n%s", wrong, s.log())
+		}
+	}
+}
+
+// For programs, --json is what a log is in.
+func TestWatchLogsJSONForThoseWhoWantIt(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	cmd, out := m.command("sync", "acme/site", "--to", "site", "--watch", "--json", "--exec", "touch ../../../done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("done")
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	for line := range strings.Lines(out.stderr.String()) {
+		if !strings.HasPrefix(line, `{"time":`) {
+			t.Errorf("%s", line)
+		}
+	}
+	cmd, out = m.command("sync", "acme/web", "--to", "web", "--watch", "--quiet", "--exec", "touch ../../../too")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("too")
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil || out.stdout.Len()+out.stderr.Len() > 0 {
+		t.Errorf("%v; it is not quiet: %s", err, out.stderr.String())
+	}
+}
+
+// What stands in the way of the directory is told, with a cure, and nothing is left.
+func TestSyncSaysWhyADirectoryCannotBeKept(t *testing.T) {
+	t.Parallel()
+	needsTwoUsers(t)
+	m := newMachine(t)
+	m.write(filepath.Join(m.work, "full", "a"), "theirs")
+	m.must("sync", "acme/site", "--to", "site")
+	m.shared()
+	other := filepath.Join(m.root, "of-root")
+	if err := os.Mkdir(other, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "lock", "records", "releases"} { // what root has made
+		if err := os.Lchown(filepath.Join(m.work, ".site.ghapp", name), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		dir, says string
+		code      int
+		user      bool
+	}{
+		{"full", "something in it that is not ghapp's", 3, false},
+		{"full/a", "it is a file", 3, false},
+		{"full/a/b", "not a directory", 3, false},
+		{other + "/site", "must be writable for this user", 1, true},
+		{"site", "must be this user's", 1, true},
+	} {
+		user := m.user
+		if !test.user {
+			m.user = nil
+		}
+		r := m.ghapp("sync", "acme/site", "--to", test.dir, "--again")
+		m.user = user
+		if r.code != test.code || !strings.Contains(r.stderr, test.says) {
+			t.Errorf("%s: exit code %d, want %d and %q\n%s", test.dir, r.code, test.code, test.says, r.stderr)
+		}
+	}
+}
+
+// A mount point cannot be renamed; the cure is told, in the words of whoever has mounted a
+// volume there.
+func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("needs to mount: %v %s", err, out)
+	}
+	m := newMachine(t)
+	volume := filepath.Join(m.work, "volume")
+	if err := os.Mkdir(volume, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	cmd, out := m.command("sync", "acme/site", "--to", "volume")
+	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none "$0" && exec "$@"`, volume, cmd.Path}, cmd.Args[1:]...)
+	var err error
+	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Run() // its exit code is in the result
+	if r := out.result(cmd); r.code != 3 || !strings.Contains(r.stderr, "something is mounted there") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+}
