@@ -9,6 +9,7 @@ import (
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -115,22 +116,8 @@ func (h *hosts) renewed(ctx context.Context, failed *keyedAnswerer, asked *crede
 	if known != failed {
 		return known // somebody else has done so
 	}
-	again := *h.command
-	again.loaded = nil
-	settings, err := again.settingsAsked(asked)
-	if err != nil {
-		return nil
-	}
-	before := failed.session.settings
-	if settings.Key.Reveal() == before.Key.Reveal() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() && signer.FilePath(settings.Key.Text) == "" {
-		return nil
-	}
-	session, err := again.connect(ctx, settings)
-	if err != nil {
-		h.command.log().Warn("the key in the configuration has changed and cannot be used", "error", refusalOf(err))
-		return nil
-	}
-	if session.app.Fingerprint() == failed.session.app.Fingerprint() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() {
+	again, session := h.command.rekeyed(ctx, failed.session, func(c *command) (config.AppSettings, error) { return c.settingsAsked(asked) })
+	if session == nil {
 		return nil
 	}
 	a := &keyedAnswerer{again.answererFor(session), session}
@@ -141,8 +128,32 @@ func (h *hosts) renewed(ctx context.Context, failed *keyedAnswerer, asked *crede
 	} else {
 		h.others[origin] = a
 	}
-	h.command.progress("App %s signs with its new key %s.", session.app.Issuer(), session.app.Fingerprint())
 	return a
+}
+
+// rekeyed opens an App anew whose key has failed, with the key that the configuration
+// has by now, and what has read it. Both are nil where that is the same one.
+func (c *command) rekeyed(ctx context.Context, failed *session, choose func(*command) (config.AppSettings, error)) (*command, *session) {
+	again := *c
+	again.loaded = nil
+	settings, err := choose(&again)
+	if err != nil {
+		return nil, nil
+	}
+	before := failed.settings
+	if settings.Key.Reveal() == before.Key.Reveal() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() && signer.FilePath(settings.Key.Text) == "" {
+		return nil, nil
+	}
+	session, err := again.connect(ctx, settings)
+	if err != nil {
+		c.log().Warn("the key in the configuration has changed and cannot be used", "error", refusalOf(err))
+		return nil, nil
+	}
+	if session.app.Fingerprint() == failed.app.Fingerprint() && settings.PreviousKey.Reveal() == before.PreviousKey.Reveal() {
+		return nil, nil
+	}
+	c.progress("App %s signs with its new key %s.", session.app.Issuer(), session.app.Fingerprint())
+	return &again, session
 }
 
 // told puts the reason that git was not told in the place of what git made of it.
@@ -165,7 +176,7 @@ func (h *hosts) told(err error) error {
 func (h *hosts) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.first.Forget()
+	h.now.Forget()
 	for _, other := range h.others {
 		other.Forget()
 	}

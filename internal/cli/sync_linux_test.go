@@ -480,3 +480,19 @@ func TestManyRepositoriesOfAnOwnerAreOneQuestion(t *testing.T) {
 	m.shows("many-0/name", "many-0")
 	s.ends()
 }
+
+// A key is replaced while a process watches: the token that it has goes with the old key,
+// and the next one is signed for with the key that lies in the same place by now.
+func TestSyncTakesTheKeyThatIsThereByNow(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "300ms")
+	m.shows("site/deployment.txt", "deployment")
+	m.script("rotate-key " + m.environ["GHAPP_APP"] + " " + m.environ["GHAPP_KEY"] + "\nrevoke")
+	m.pushes("after")
+	m.shows("site/deployment.txt", "after")
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait()
+}

@@ -35,7 +35,7 @@ type keeper struct {
 	listener *agent.Listener
 	tokens   *scrub.Scrubber
 	hosts    *hosts
-	sessions map[string]*session // by the name of an App, and a host
+	sessions map[string]*appSession // by the name of an App, and a host
 	kept     []*kept
 	of       map[*watch.Target]*kept
 	groups   map[string]*group // of targets
@@ -49,13 +49,12 @@ type kept struct {
 	entry   config.Sync
 	want    refs.Want
 	asker   *refs.Asker
-	session *session
+	session *appSession
 	deploy  *deploy.Target
 	target  *watch.Target
 
 	mu      sync.Mutex
 	present ghapp.Repository // its name as the host last had it
-	source  map[string]ghapp.TokenSource
 }
 
 // manyAtOnce is from how many repositories of one owner on one question asks for all.
@@ -65,7 +64,7 @@ const manyAtOnce = 10
 func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Logger, again bool) (_ *keeper, err error) {
 	k := &keeper{
 		command: c, log: log, tokens: scrub.New(), again: again,
-		sessions: map[string]*session{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{StayAway: stayAway},
+		sessions: map[string]*appSession{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{StayAway: stayAway},
 	}
 	if k.listener, err = agent.Listen(c.runtimeDir(), os.TempDir()); err != nil {
 		return nil, err
@@ -121,7 +120,7 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	if err != nil {
 		return &diag.SettingError{Err: err}
 	}
-	t := &kept{keeper: k, entry: entry, want: want, deploy: deployed(entry), present: repository, source: map[string]ghapp.TokenSource{}}
+	t := &kept{keeper: k, entry: entry, want: want, deploy: deployed(entry), present: repository}
 	// What is wrong with the directory is told before GitHub is asked for anything.
 	if _, err := t.deploy.Published(); err != nil {
 		if _, ok := errors.AsType[*deploy.Error](err); !ok {
@@ -131,18 +130,20 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	name := settings.Name + "\x00" + host.Origin
 	if t.session = k.sessions[name]; t.session == nil {
-		if t.session, err = c.start(ctx, settings); err != nil {
+		opened, err := c.start(ctx, settings)
+		if err != nil {
 			return err
 		}
+		t.session = &appSession{keeper: k, repository: repository, now: opened, sources: map[string]ghapp.TokenSource{}}
 		k.sessions[name] = t.session
 	}
 	if k.hosts == nil {
-		k.hosts = c.hosts(t.session, func(a *gitauth.Answerer) {
+		k.hosts = c.hosts(t.session.now, func(a *gitauth.Answerer) {
 			a.Permissions = nil // this reads
 			a.HandedOut = k.handedOut
 		})
 	}
-	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.transport, Token: t.token, Drop: t.drop, Log: k.log}
+	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.transport, Token: t.token, Drop: t.drop, Log: k.log}
 	git := c.git(k.listener.Path(), k.tokens)
 	git.Secrets = append(c.keySecrets(settings), c.watchSecrets()...)
 	if !git.Progress {
@@ -166,7 +167,7 @@ func (k *keeper) together() {
 	list := map[string][]*kept{}
 	for _, t := range k.kept {
 		if t.want.Commit == "" && t.want.Version == "" {
-			key := strings.ToLower(t.session.settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
+			key := strings.ToLower(t.session.now.settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
 			list[key] = append(list[key], t)
 		}
 	}
@@ -183,7 +184,7 @@ func (k *keeper) together() {
 			}
 			first := some[0]
 			k.groups[name] = &group{asker: refs.GraphQL{
-				Source: first.session.app.TokenSource(first.request(repositories...)), Transport: first.session.transport,
+				Source: tokensFor{first.session, repositories}, Transport: first.session.now.transport,
 			}}
 		}
 	}
@@ -197,27 +198,11 @@ func (t *kept) presently() ghapp.Repository {
 }
 
 func (t *kept) token(ctx context.Context, r ghapp.Repository) (*ghapp.Token, error) {
-	name := r.String()
-	t.mu.Lock()
-	source := t.source[name]
-	if source == nil {
-		source = t.session.app.TokenSource(t.request(name))
-		t.source[name] = source
-	}
-	t.mu.Unlock()
-	token, err := source.Token(ctx)
-	if err == nil {
-		t.keeper.handedOut(token.Secret)
-	}
-	return token, err
-}
-
-func (t *kept) request(repositories ...string) ghapp.TokenRequest {
-	return ghapp.TokenRequest{Repositories: repositories, Installation: t.session.installation()}
+	return t.session.token(ctx, r.String())
 }
 
 func (t *kept) drop(ctx context.Context, r ghapp.Repository, refused *ghapp.Token) error {
-	return t.session.app.Drop(ctx, t.request(r.String()), refused.Secret)
+	return t.session.drop(ctx, refused, r.String())
 }
 
 // ask finds out which commit is wanted.
