@@ -44,6 +44,17 @@ func TestReadmeDeploysABranch(t *testing.T) {
 			m.pushes("second") // for the commands after it
 		}
 	}
+	// What the unit reads is what the README puts there.
+	unit, err := os.ReadFile("../../docs/ghapp-sync.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(unit)) {
+		_, path, is := strings.Cut(strings.TrimSpace(line), ":")
+		if is && strings.HasPrefix(line, "LoadCredential=") && !strings.Contains(text, " "+filepath.Base(path)+" ") {
+			t.Errorf("the unit reads %s, of which the README says nothing", path)
+		}
+	}
 	if got := strings.TrimSpace(m.read("www/site/deployment.txt")); got != "second" {
 		t.Errorf("it has %q", got)
 	}
@@ -51,7 +62,7 @@ func TestReadmeDeploysABranch(t *testing.T) {
 		t.Fatal("there is no command that watches")
 	}
 
-	m.write(filepath.Join(m.work, "webhook.secret"), webhookSecret)
+	m.write(filepath.Join(m.work, "webhook-secret"), webhookSecret)
 	args := strings.Fields(strings.ReplaceAll(watching, "127.0.0.1:8787", "127.0.0.1:0"))
 	if args[0] != "sync" {
 		t.Fatalf("%q", args)
