@@ -689,7 +689,7 @@ func TestKMSProgramThatIsMissing(t *testing.T) {
 	for _, uri := range kmsURIs {
 		r := m.ghapp("token", "acme/site", "--key", uri)
 		if r.code != diag.Configuration || strings.Count(r.stderr, "\n") != 2 || !strings.Contains(r.stderr, "ghapp-signer-kms is neither beside this program nor on PATH") ||
-			!strings.Contains(r.stderr, "hint: go install ") {
+			!strings.Contains(r.stderr, "hint: make install-kms") {
 			t.Errorf("%s: exit code %d\n%s", uri, r.code, r.stderr)
 		}
 	}

@@ -44,7 +44,10 @@ func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
 	}
 	var r *Release
 	if id == "" {
-		r = before(published, list, away)
+		if r = before(published, list, away); r == nil {
+			// Somebody went forward to this one, and back again.
+			r = before(published, list, []string{published.Commit})
+		}
 	} else if at := slices.IndexFunc(list, func(r *Release) bool { return r.ID == id }); at >= 0 {
 		r = list[at]
 	}

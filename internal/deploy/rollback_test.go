@@ -207,3 +207,23 @@ func TestLostReleaseIsNotTakenForPublished(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": "2"}))
 	}
 }
+
+// Who goes forward to a newer release and then back again gets the one before it.
+func TestRollbackGoesBackAfterGoingForward(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish(w.commit(map[string]string{"a": "1"}))
+	w.publish(w.commit(map[string]string{"a": "2"}))
+	newest := w.published().ID
+	for _, step := range []struct{ id, shows string }{{"", "a: 1"}, {newest, "a: 2"}, {"", "a: 1"}} {
+		if _, err := w.target.Rollback(t.Context(), step.id); err != nil {
+			t.Fatalf("to %q: %v", step.id, err)
+		}
+		if got := w.shows(); got != step.shows {
+			t.Errorf("to %q: %s", step.id, got)
+		}
+	}
+	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrNoRelease) {
+		t.Errorf("there is nothing before the first: %v", err)
+	}
+}
