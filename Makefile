@@ -45,11 +45,20 @@ install-kms: kms ## install it below $(PREFIX)/bin
 demo: build ## the whole way, from an App's key to a clone, on this machine alone
 	@bin/ghapp demo
 
+# What the tests start.
+STARTED := go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon \
+	secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
+
 .PHONY: test
 test: ## format, vet, cross-compile, and all tests with the race detector
-	@scripts/need go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
+	@scripts/need $(STARTED)
 	@scripts/check
 	@scripts/gotest
+
+.PHONY: gits
+gits: ## the tests that start git once more, with the git of two other Debian releases
+	@scripts/need $(STARTED)
+	@scripts/gotest-gits
 
 .PHONY: fidelity
 fidelity: ## hold the stand-in against GitHub's API description and other people's clients
