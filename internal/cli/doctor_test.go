@@ -359,10 +359,10 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 
 var hintPattern = regexp.MustCompile(`(?m)^ghapp: hint: (.*)$`)
 
-// untimed is a hint without the time that is left.
+// untimed is a hint without the time that is left: the second may have changed between
+// the two.
 func untimed(hint string) string {
-	before, _, _ := strings.Cut(hint, " (in ")
-	return before
+	return regexp.MustCompile(`after [0-9:]+ \(in [0-9hms]+\)`).ReplaceAllString(hint, "later")
 }
 
 // noNameIn fails if what is pasted where everybody reads it names somebody.
