@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // newSilent is a receiver that takes what it is sent and answers when it is told to.
@@ -191,12 +193,27 @@ func TestMetricsOfADirectoryWithAnyName(t *testing.T) {
 func TestFailedCommandAfterAReleaseIsToldAsWhatItIs(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
+	notices := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		notices <- string(text)
+	}))
+	defer receiver.Close()
+	m.environ["GHAPP_SYNC_NOTIFY_URL"] = receiver.URL
 	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "100ms", "--exec", "grep -q 2 deployment.txt", "-v")
 	failed := s.says("published, but the command after it failed")
 	if !strings.Contains(fmt.Sprint(failed["error"]), "grep -q 2") {
 		t.Errorf("%v", failed)
 	}
 	m.shows("site/deployment.txt", "deployment")
+	select {
+	case notice := <-notices:
+		if !strings.Contains(notice, `"exec-failed"`) || strings.Contains(notice, "stays as it was") {
+			t.Errorf("the receiver is told %s", notice)
+		}
+	case <-time.After(patience):
+		t.Error("the receiver is told nothing")
+	}
 	eventually(t, patience, func() string {
 		if !strings.Contains(s.log(), `"outcome":"unchanged"`) {
 			return "no other pass was made"

@@ -257,7 +257,7 @@ func (l *teller) passed(t *kept, p watch.Pass, send bool) {
 		e.What, e.Error = notify.Failed, &report
 		if errors.Is(p.Err, deploy.ErrExec) {
 			// That is over: the command is not run again, and nothing tells that it is well.
-			l.failing[t] = false
+			l.failing[t], e.What = false, notify.ExecFailed
 			log.Error("published, but the command after it failed", "commit", p.Commit, "error", report.Message, "hint", report.Hint, "kind", report.Kind)
 			break
 		}

@@ -22,14 +22,8 @@ type Outcome struct {
 	Fetched int64    // bytes that were fetched for it, as git stores them
 }
 
-// Current reports whether a commit is what is published, so that there is nothing to do:
-// no command after it is still owed, and it was made as it is wanted now. It takes no
-// lock and runs no process.
-func (t *Target) Current(commit string) (bool, error) {
-	r, err := t.Published()
-	return err == nil && t.settled(r, commit), err
-}
-
+// settled reports whether there is nothing to do for a commit: it is published, no
+// command after it is still owed, and it was made as it is wanted now.
 func (t *Target) settled(r *Release, commit string) bool {
 	return r != nil && r.Commit == commit && r.Makeup == t.makeup() && r.Exec != execPending && !r.PublishedAt.IsZero()
 }

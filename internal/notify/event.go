@@ -17,7 +17,7 @@ const (
 	Published  What = "published"   // a commit is in the directory that was not there before
 	Failed     What = "failed"      // the directory stays as it was
 	Recovered  What = "recovered"   // what had failed goes well again
-	RolledBack What = "rolled-back" // a former commit is in the directory again, as somebody wished
+	ExecFailed What = "exec-failed" // the commit is in the directory, but the command after it failed
 )
 
 // Event is what happened to a target. It is sent as JSON, beside ghapp_version and text: one line for people, under
@@ -30,7 +30,7 @@ type Event struct {
 	Commit     string       `json:"commit,omitempty"`   // the one that is, or was to be, published
 	Previous   string       `json:"previous,omitempty"` // the one before it
 	Directory  string       `json:"directory"`
-	Error      *diag.Report `json:"error,omitempty"` // of Failed
+	Error      *diag.Report `json:"error,omitempty"` // of Failed and ExecFailed
 	At         time.Time    `json:"at"`              // RFC 3339, in UTC, to the second
 }
 
@@ -44,8 +44,8 @@ func (e Event) String() string {
 	switch e.What {
 	case Published:
 		text = fmt.Sprintf("%s is published in %s", what, e.Directory)
-	case RolledBack:
-		text = fmt.Sprintf("%s is rolled back to %s", e.Directory, what)
+	case ExecFailed:
+		text = fmt.Sprintf("%s is published in %s, but the command after it failed", what, e.Directory)
 	case Recovered:
 		text = fmt.Sprintf("%s goes well again in %s", what, e.Directory)
 	default:

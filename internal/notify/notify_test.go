@@ -92,7 +92,7 @@ func TestEveryEventIsALineForPeople(t *testing.T) {
 	e.Error = nil
 	for what, want := range map[What]string{
 		Published:  "site: acme/site deployment at 222222222222 is published in /srv/site (before: 111111111111)",
-		RolledBack: "site: /srv/site is rolled back to acme/site deployment at 222222222222 (before: 111111111111)",
+		ExecFailed: "site: acme/site deployment at 222222222222 is published in /srv/site, but the command after it failed (before: 111111111111)",
 		Recovered:  "site: acme/site deployment at 222222222222 goes well again in /srv/site (before: 111111111111)",
 		Failed:     "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111)",
 	} {
