@@ -29,6 +29,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 )
 
 // MaxEntry is the size in bytes that an entry may have: 1 MiB.
@@ -233,44 +235,36 @@ func readFile(root *os.Root, key string) ([]byte, fs.FileInfo, error) {
 
 // write puts an entry in place of the old one, in one step.
 func write(root *os.Root, key string, entry []byte) error {
-	temp, err := stage(root, entry)
+	file, err := stage(root, key, entry)
 	if err != nil {
 		return err
 	}
-	if err := root.Rename(temp, key); err != nil {
-		_ = root.Remove(temp)
-		return err
-	}
-	return nil
+	return file.Commit()
 }
 
-// stage writes an entry to a new file and returns its name.
-func stage(root *os.Root, entry []byte) (string, error) {
+// stage writes an entry to a new file, which is not in place yet.
+func stage(root *os.Root, key string, entry []byte) (*atomicfile.File, error) {
 	if len(entry) > MaxEntry {
-		return "", fmt.Errorf("the entry has %d bytes, the most is %d", len(entry), MaxEntry)
+		return nil, fmt.Errorf("the entry has %d bytes, the most is %d", len(entry), MaxEntry)
 	}
 	// A name of its own for each write: on a file system whose locks do nothing,
 	// two writers still do not write into one file.
-	temp := tempPrefix + rand.Text()
-	file, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := atomicfile.Begin(key, atomicfile.Options{Root: root, Temp: tempPrefix + rand.Text(), Ours: true, NoSync: true})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	_, err = file.Write(entry)
-	if closeErr := file.Close(); err == nil {
-		err = closeErr // where a network file system reports a full disk
-	}
-	if err == nil {
+	if err = errors.Join(err, file.Finish()); err == nil {
 		// Ages are judged by this machine's clock, so they are counted from it,
 		// and not from a file server's.
 		now := time.Now()
-		err = root.Chtimes(temp, now, now)
+		err = root.Chtimes(file.Temp(), now, now)
 	}
 	if err != nil {
-		_ = root.Remove(temp)
-		return "", err
+		file.Discard()
+		return nil, err
 	}
-	return temp, nil
+	return file, nil
 }
 
 func remove(root *os.Root, key string) error {

@@ -141,12 +141,12 @@ func stopAt(f *Files, key, step string) error {
 		}
 		reached(step)
 	}
-	temp, err := stage(root, []byte("new"))
+	file, err := stage(root, key, []byte("new"))
 	if err != nil {
 		return err
 	}
 	reached("file written")
-	if err := root.Rename(temp, key); err != nil {
+	if err := file.Commit(); err != nil {
 		return err
 	}
 	reached("renamed")

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"strings"
@@ -88,11 +89,15 @@ func age(info fs.FileInfo) time.Duration { return time.Since(info.ModTime()).Abs
 
 // touch gives a file, made if it is missing, the present time.
 func touch(root *os.Root, name string) error {
-	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
-	if err != nil {
-		return err
+	// O_EXCL opens nothing that is there, such as a pipe, which would block.
+	file, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	switch {
+	case err == nil:
+		err = file.Close()
+	case errors.Is(err, fs.ErrExist):
+		err = nil
 	}
-	if err := file.Close(); err != nil {
+	if err != nil {
 		return err
 	}
 	now := time.Now()

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 )
 
 const (
@@ -91,21 +93,16 @@ func replace(path string, text []byte, old fs.FileInfo, unchanged func() bool) (
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return false, err
 	}
-	file, err := lock(path + ".lock")
+	file, err := lock(path)
 	if err != nil {
 		return false, err
 	}
-	defer func() {
-		if !done {
-			_ = file.Close()
-			_ = os.Remove(file.Name())
-		}
-	}()
+	defer file.Discard()
 	if !unchanged() {
 		return false, nil
 	}
 	if old != nil {
-		if err := keepOwner(file, old); err != nil {
+		if err := keepOwner(file.File, old); err != nil {
 			return false, err
 		}
 		if err := file.Chmod(old.Mode().Perm()); err != nil {
@@ -115,27 +112,22 @@ func replace(path string, text []byte, old fs.FileInfo, unchanged func() bool) (
 	if _, err := file.Write(text); err != nil {
 		return false, err
 	}
-	if err := file.Sync(); err != nil {
-		return false, err
-	}
-	if err := file.Close(); err != nil {
-		return false, err
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
+	if err := file.Commit(); err != nil {
 		return false, err
 	}
 	return true, nil
 }
 
-// lock makes a file that nobody else has made, and waits for those who have.
-func lock(path string) (*os.File, error) {
+// lock begins the new file under a name that nobody else has taken, and waits for those
+// who have.
+func lock(path string) (*atomicfile.File, error) {
 	for end := time.Now().Add(lockWait); ; time.Sleep(lockWait / 100) {
-		file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := atomicfile.Begin(path, atomicfile.Options{Temp: path + ".lock"})
 		switch {
 		case !errors.Is(err, fs.ErrExist):
 			return file, err
 		case time.Now().After(end):
-			return nil, fmt.Errorf("somebody else is changing it: %s is there; if nobody is, remove that file", path)
+			return nil, fmt.Errorf("somebody else is changing it: %s.lock is there; if nobody is, remove that file", path)
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 )
 
 // flushFile has the kernel write a file or a directory to the disk (fsync(2)).
@@ -33,19 +35,16 @@ const begun = ".new"
 // replace puts a file in the place of another, so that a reader sees the one or the
 // other, whatever happens meanwhile.
 func replace(name string, data []byte) error {
-	file, err := os.OpenFile(name+begun, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	file, err := atomicfile.Begin(name, atomicfile.Options{Temp: name + begun, Leftover: true})
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	if err == nil {
-		err = file.Sync()
+	defer file.Discard()
+	if _, err := file.Write(data); err != nil {
+		return err
 	}
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(name+begun, name)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(name+begun))
+	if err := file.Commit(); err != nil {
+		return err
 	}
 	return flushFile(filepath.Dir(name))
 }

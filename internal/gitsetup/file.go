@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 )
 
 // ErrLocked is wrapped by the error of [Edit] where git, or another of us, is writing
@@ -25,20 +27,14 @@ func Edit(path string, change func([]byte) []byte, check func(path string) error
 	if err != nil {
 		return failed(err)
 	}
-	lock, err := os.OpenFile(target+".lock", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	lock, err := atomicfile.Begin(target, atomicfile.Options{Temp: target + ".lock", Perm: 0o666})
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return failed(fmt.Errorf("%w: %s.lock is there", ErrLocked, target))
 	case err != nil:
 		return failed(err)
 	}
-	committed := false
-	defer func() {
-		_ = lock.Close()
-		if !committed {
-			_ = os.Remove(lock.Name())
-		}
-	}()
+	defer lock.Discard()
 
 	old, mode, err := read(target)
 	if err != nil {
@@ -60,16 +56,15 @@ func Edit(path string, change func([]byte) []byte, check func(path string) error
 		}
 	}
 	_, err = lock.Write(text)
-	if err = errors.Join(err, lock.Sync(), lock.Close()); err != nil {
+	if err = errors.Join(err, lock.Finish()); err != nil {
 		return failed(err)
 	}
-	if err := check(lock.Name()); err != nil {
+	if err := check(lock.Temp()); err != nil {
 		return failed(err)
 	}
-	if err := os.Rename(lock.Name(), target); err != nil {
+	if err := lock.Commit(); err != nil {
 		return failed(err)
 	}
-	committed = true
 	return true, nil
 }
 

@@ -1,0 +1,5 @@
+package atomicfile_test
+
+import "errors"
+
+func pipe(string) error { return errors.ErrUnsupported }
