@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -17,11 +16,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 // Env is what a command has of the world around it.
@@ -47,12 +46,6 @@ func (e Env) lookup(name string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// terminal reports whether a person is at the other end of a stream.
-func terminal(stream any) bool {
-	file, ok := stream.(*os.File)
-	return ok && term.IsTerminal(int(file.Fd()))
 }
 
 // Main runs one command and returns its exit code; see [diag.ExitCodes].
@@ -164,30 +157,12 @@ func (c *command) progress(format string, args ...any) {
 	}
 }
 
-// typed reads a line that a person types, without the blanks around it. Where there is
-// none the error is [io.EOF], and with the end of ctx it is that of ctx.
-func (c *command) typed(ctx context.Context) (string, error) {
-	type answer struct {
-		line string
-		err  error
+// person is who may be asked; nobody where a program reads what is printed.
+func (c *command) person() term.Person {
+	if c.json {
+		return term.Person{}
 	}
-	answers := make(chan answer, 1)
-	go func() { // which a signal leaves behind: a terminal is read until a line comes
-		line, err := bufio.NewReader(io.LimitReader(c.Stdin, 1<<12)).ReadString('\n')
-		answers <- answer{strings.TrimSpace(line), err}
-	}()
-	select {
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
-	case a := <-answers:
-		switch {
-		case a.err != nil && a.err != io.EOF:
-			return "", a.err
-		case a.line == "":
-			return "", io.EOF
-		}
-		return a.line, nil
-	}
+	return term.Person{In: c.Stdin, Out: c.Stderr}
 }
 
 // usage makes a wrong command line an error with the right exit code.

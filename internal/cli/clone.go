@@ -22,6 +22,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 type cloneOptions struct {
@@ -171,7 +172,7 @@ func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
 	switch {
 	case c.quiet:
 		runner.Stderr = io.Discard
-	case terminal(c.Stderr):
+	case term.Is(c.Stderr):
 		runner.Progress = true
 	}
 	return runner

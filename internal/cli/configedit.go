@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -348,12 +347,16 @@ func (c *command) editFile(ctx context.Context) error {
 			_ = os.Remove(copied)
 			return c.tellChange(file.path, !untouched)
 		}
-		if wrong, ok := errors.AsType[*config.Error](err); ok && c.person() {
+		if wrong, ok := errors.AsType[*config.Error](err); ok && c.person().There() {
 			c.report(diag.Explain(wrong))
-			if c.editAgain() {
+			again, unasked := c.person().Agrees(ctx, "Edit it again?", true)
+			if again {
 				continue
 			}
 			err = &examinedExit{diag.Configuration} // it has been told
+			if unasked != nil {
+				err = unasked
+			}
 		}
 		if untouched {
 			_ = os.Remove(copied)
@@ -444,15 +447,4 @@ func (c *command) edit(ctx context.Context, path string) error {
 		return &diag.ExitError{Code: diag.Failed, Err: fmt.Errorf("the editor %s%s failed: %w", editor, from, err), Hint: "set VISUAL or EDITOR to an editor that is installed"}
 	}
 	return nil
-}
-
-// person reports whether somebody is there to answer a question.
-func (c *command) person() bool { return terminal(c.Stdin) && terminal(c.Stderr) && !c.json }
-
-// editAgain asks a person who was told what is wrong.
-func (c *command) editAgain() bool {
-	c.tell("Edit it again? [Y/n]")
-	answer, err := bufio.NewReader(c.Stdin).ReadString('\n')
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return err == nil && (answer == "" || answer == "y" || answer == "yes")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) credential() *cobra.Command {
@@ -36,7 +37,7 @@ the helper ghapp.`,
 			default:
 				return nil // store, and what git may add: we keep our own tokens
 			}
-			asked, err := credential.Parse(c.Stdin)
+			asked, err := credential.Parse(term.Reader(cmd.Context(), c.Stdin))
 			if err != nil {
 				return err
 			}

@@ -3,13 +3,11 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/term"
-
 	"github.com/ghapp-dev/ghapp/internal/doctor"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 const (
@@ -22,9 +20,8 @@ const (
 )
 
 // page prints findings for people, a line each, with cause and cure below where there
-// are any. On a terminal lines are broken at its width, and the states have colours
-// unless NO_COLOR (https://no-color.org) or TERM=dumb says otherwise; the words are the
-// same without.
+// are any. On a terminal lines are broken at its width, and the states have colours where
+// [term.Colour] allows them; the words are the same without.
 type page struct {
 	w      io.Writer
 	width  int // of the terminal; 0: lines are not broken
@@ -33,14 +30,9 @@ type page struct {
 }
 
 func newPage(c *command) *page {
-	p := &page{w: c.Stdout, quiet: c.quiet}
-	if file, ok := c.Stdout.(*os.File); ok && terminal(file) {
-		noColour, _ := c.lookup("NO_COLOR")
-		kind, _ := c.lookup("TERM")
-		p.colour = noColour == "" && kind != "dumb"
-		if width, _, err := term.GetSize(int(file.Fd())); err == nil && width >= leastWidth {
-			p.width = width
-		}
+	p := &page{w: c.Stdout, quiet: c.quiet, colour: term.Colour(c.Stdout, c.lookup)}
+	if width := term.Width(c.Stdout); width >= leastWidth {
+		p.width = width
 	}
 	return p
 }

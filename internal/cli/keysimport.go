@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -264,15 +263,10 @@ func (i *keyImport) removeFile(ctx context.Context) (shredded bool, err error) {
 // mayShredAsked asks a person, where one is there.
 func (i *keyImport) mayShredAsked(ctx context.Context) (bool, error) {
 	loaded, err := i.load()
-	if err != nil || !i.person() || i.mayRemove(loaded.Apps()) != nil {
+	if err != nil || i.mayRemove(loaded.Apps()) != nil {
 		return false, err
 	}
-	i.tell("Overwrite and remove %s? %s\n[y/N]", i.file, shredLimits)
-	answer, err := i.typed(ctx)
-	if err == io.EOF {
-		err = nil
-	}
-	return err == nil && (answer == "y" || strings.EqualFold(answer, "yes")), err
+	return i.person().Agrees(ctx, fmt.Sprintf("%s\nOverwrite and remove %s?", shredLimits, i.file), false)
 }
 
 // yamlText is a key URI as the config file has it: as it is where YAML reads it so, and

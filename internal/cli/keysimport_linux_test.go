@@ -137,7 +137,7 @@ func TestPersonDecidesWhetherTheFileGoes(t *testing.T) {
 				t.Fatal(err)
 			}
 			shown, code := term.wait()
-			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? On an SSD") {
+			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? [y/N]") || !strings.Contains(shown, "On an SSD") {
 				t.Fatalf("exit code %d\n%s", code, shown)
 			}
 			_, err := os.Stat(file)

@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -323,9 +324,9 @@ func (r *rotation) ask(ctx context.Context, old *triedKey) (string, error) {
 		return "", none
 	}
 	r.tell("Generate a private key %s\n\nPath of the file that was downloaded:", where)
-	line, err := r.typed(ctx)
+	line, err := term.Line(ctx, r.Stdin)
 	switch {
-	case err == io.EOF:
+	case err == io.EOF, err == nil && line == "":
 		return "", none
 	case err != nil:
 		return "", fmt.Errorf("read the path of the new key: %w", err)

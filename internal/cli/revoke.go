@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 // maxToken bounds what revoke reads: GitHub's longest token is about 520
@@ -26,10 +27,10 @@ it.`,
 		Example: `  ghapp revoke < token.txt`,
 		Args:    usage(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if terminal(c.Stdin) {
+			if term.Is(c.Stdin) {
 				c.progress("Paste the token, then press Ctrl-D.")
 			}
-			text, err := io.ReadAll(io.LimitReader(c.Stdin, maxToken+1))
+			text, err := io.ReadAll(io.LimitReader(term.Reader(cmd.Context(), c.Stdin), maxToken+1))
 			if err != nil {
 				return fmt.Errorf("read the token: %w", err)
 			}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -83,7 +82,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 		}
 		installations = append(installations, i)
 	}
-	move, err := c.mayMove(settings, place, o.move)
+	move, err := c.mayMove(ctx, settings, place, o.move)
 	if err != nil {
 		return err
 	}
@@ -125,7 +124,7 @@ func copied(s config.AppSettings) bool {
 
 // mayMove reports whether the key is to be moved: since others can read it, or into the
 // keyring. It fails where that has to be, and nobody has allowed it.
-func (c *command) mayMove(settings config.AppSettings, place *place, allowed bool) (bool, error) {
+func (c *command) mayMove(ctx context.Context, settings config.AppSettings, place *place, allowed bool) (bool, error) {
 	path := signer.FilePath(settings.Key.Text)
 	if path == "" || !settings.PrivateKey.IsZero() {
 		return false, nil
@@ -148,12 +147,9 @@ func (c *command) mayMove(settings config.AppSettings, place *place, allowed boo
 	if place.keyring != nil {
 		to = "the keyring"
 	}
-	if in, ok := c.Stdin.(*os.File); ok && terminal(in) && terminal(c.Stderr) && !c.json {
-		c.tell("%s.\nMove it to %s, where only you can read it? [Y/n]", exposure, to)
-		answer, err := bufio.NewReader(in).ReadString('\n')
-		if answer = strings.ToLower(strings.TrimSpace(answer)); err == nil && (answer == "" || answer == "y" || answer == "yes") {
-			return true, nil
-		}
+	question := fmt.Sprintf("%s.\nMove it to %s, where only you can read it?", exposure, to)
+	if agreed, err := c.person().Agrees(ctx, question, true); agreed || err != nil {
+		return agreed, err
 	}
 	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + to + ", or run: " + exposure.Cure()}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/hook"
 	"github.com/ghapp-dev/ghapp/internal/notify"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -64,7 +65,7 @@ func (c *command) syncLog(o syncOptions) (*slog.Logger, error) {
 	case format != "":
 	case c.json && o.watch:
 		format = "json"
-	case o.watch && !terminal(c.Stderr):
+	case o.watch && !term.Is(c.Stderr):
 		format = "text"
 	}
 	options := &slog.HandlerOptions{Level: level}

@@ -1,11 +1,14 @@
 package cli_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -18,7 +21,27 @@ type terminal struct {
 	t      *testing.T
 	master *os.File
 	cmd    *exec.Cmd
-	shown  chan string // what was on it, when it is closed
+	shown  *outputBuffer
+	closed chan struct{} // by the last program that had it open
+}
+
+// outputBuffer is what is on the terminal so far.
+type outputBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (b *outputBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *outputBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // terminal starts ghapp on a terminal of its own.
@@ -47,12 +70,30 @@ func (m *machine) terminal(args ...string) *terminal {
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
-	term := &terminal{m.t, master, cmd, make(chan string, 1)}
+	term := &terminal{m.t, master, cmd, &outputBuffer{}, make(chan struct{})}
 	go func() {
-		text, _ := io.ReadAll(master) // it ends with EIO when the last program has closed it
-		term.shown <- string(text)
+		_, _ = io.Copy(term.shown, master) // it ends with EIO when the last program has closed it
+		close(term.closed)
 	}()
 	return term
+}
+
+// until waits until a text is shown.
+func (term *terminal) until(text string) {
+	term.t.Helper()
+	for late := time.Now().Add(patience); !strings.Contains(term.shown.String(), text); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(late) {
+			term.t.Fatalf("%q is not shown:\n%s", text, term.shown)
+		}
+	}
+}
+
+// types presses keys.
+func (term *terminal) types(keys string) {
+	term.t.Helper()
+	if _, err := io.WriteString(term.master, keys); err != nil {
+		term.t.Fatal(err)
+	}
 }
 
 // wait waits for the end of ghapp and returns what it has shown and its exit code.
@@ -60,11 +101,11 @@ func (term *terminal) wait() (shown string, code int) {
 	term.t.Helper()
 	_ = term.cmd.Wait() // the exit code tells
 	select {
-	case shown = <-term.shown:
+	case <-term.closed:
 	case <-time.After(patience):
 		term.t.Fatal("somebody keeps the terminal")
 	}
-	return shown, term.cmd.ProcessState.ExitCode()
+	return term.shown.String(), term.cmd.ProcessState.ExitCode()
 }
 
 func TestProgressOfGitIsShownOnATerminal(t *testing.T) {
@@ -123,4 +164,118 @@ func TestNobodyIsAskedForAPasswordOnATerminal(t *testing.T) {
 	}
 	e.sentNothing(m)
 	m.nothingLeft()
+}
+
+// Whoever presses Ctrl-C at a question has answered it: nothing is done any more, also
+// where Enter alone would mean yes, and no second key is needed.
+func TestCtrlCEndsEveryQuestion(t *testing.T) {
+	t.Parallel()
+	for name, question := range map[string]struct {
+		prepare func(t *testing.T) *machine
+		args    func(m *machine) []string
+		shown   string
+	}{
+		"config edit": {
+			func(t *testing.T) *machine {
+				m, _ := editing(t, "echo '    colour: x' >>\"$1\"\n")
+				return m
+			},
+			func(*machine) []string { return []string{"config", "edit"} },
+			"Edit it again? [Y/n]",
+		},
+		"setup import": {
+			func(t *testing.T) *machine {
+				m := newNewcomer(t)
+				m.write(filepath.Join(m.work, "open.pem"), string(m.keyPEM))
+				m.mode(filepath.Join(m.work, "open.pem"), 0o644)
+				return m
+			},
+			func(m *machine) []string {
+				return []string{"setup", "import", "--app", "1234", "--key", filepath.Join(m.work, "open.pem")}
+			},
+			"where only you can read it? [Y/n]",
+		},
+		"keys import": {
+			func(t *testing.T) *machine { m := newMachine(t); m.emptySigner(); return m },
+			func(m *machine) []string { return []string{"keys", "import", "--to", signerURI(m.t)} },
+			"[y/N]",
+		},
+		"keys rotate": {
+			func(t *testing.T) *machine {
+				m := newMachine(t)
+				m.configFile("  deploy: {app: 1234, key: " + m.environ["GHAPP_KEY"] + ", host: '" + m.environ["GHAPP_HOST"] + "'}")
+				delete(m.environ, "GHAPP_APP")
+				delete(m.environ, "GHAPP_KEY")
+				delete(m.environ, "GHAPP_HOST")
+				return m
+			},
+			func(*machine) []string { return []string{"keys", "rotate"} },
+			"Path of the file",
+		},
+		"revoke":     {newMachine, func(*machine) []string { return []string{"revoke"} }, "press Ctrl-D"},
+		"credential": {newMachine, func(*machine) []string { return []string{"credential", "get"} }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := question.prepare(t)
+			before := m.files()
+			term := m.terminal(question.args(m)...)
+			term.until(question.shown)
+			if question.shown == "" {
+				term.reads()
+			}
+			term.types("\x03")
+			shown, code := term.wait()
+			if code != 130 {
+				t.Errorf("exit code %d\n%s", code, shown)
+			}
+			for path, text := range before {
+				if now := m.files(); now[path] != text {
+					t.Errorf("%s is another or gone\n%s", path, shown)
+				}
+			}
+			m.noSecretIn("the terminal", shown)
+		})
+	}
+}
+
+// files are the keys and the configuration of the machine, with what is in them.
+func (m *machine) files() map[string]string {
+	m.t.Helper()
+	files := map[string]string{}
+	for _, pattern := range []string{"*.pem", "*/*.pem", "home/.config/ghapp/config.yaml"} {
+		paths, err := filepath.Glob(filepath.Join(m.root, pattern))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			files[path] = string(text)
+		}
+	}
+	if len(files) == 0 {
+		m.t.Fatal("there is nothing that could change")
+	}
+	return files
+}
+
+// reads waits until ghapp reads from the terminal.
+func (term *terminal) reads() {
+	term.t.Helper()
+	for late := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		stacks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/syscall", term.cmd.Process.Pid))
+		for _, stack := range stacks {
+			// read(2) is call 0 on amd64 and 63 on arm64; its first argument is the file (proc_pid_syscall(5)).
+			text, _ := os.ReadFile(stack)
+			if call, rest, _ := strings.Cut(string(text), " "); (call == "0" || call == "63") && strings.HasPrefix(rest, "0x0 ") {
+				return
+			}
+		}
+		if time.Now().After(late) {
+			term.t.Fatalf("nothing is read:\n%s", term.shown)
+		}
+	}
 }
