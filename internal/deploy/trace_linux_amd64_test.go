@@ -188,14 +188,15 @@ func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 			time.Sleep(time.Millisecond)
 			continue
 		}
+		if errors.Is(err, unix.ECHILD) {
+			return nil // nobody is left
+		}
 		if err == nil {
 			_, err = unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
 		}
 		switch {
-		case errors.Is(err, unix.EINTR):
-			continue
-		case errors.Is(err, unix.ECHILD):
-			return nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECHILD):
+			continue // another test has waited for this process of its own meanwhile; others are left
 		case err != nil:
 			return err
 		case !status.Stopped():
