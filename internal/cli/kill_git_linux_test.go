@@ -89,11 +89,15 @@ func (m *machine) gitAt(under string, at gitMoment) *gitRun {
 // kill kills the one process of a kind.
 func (r *gitRun) kill(kind string) {
 	r.m.t.Helper()
-	running := r.m.processes()
-	found := slices.DeleteFunc(slices.Clone(running), func(p process) bool { return !gitVictims()[kind](p) })
-	if len(found) != 1 {
-		r.m.t.Fatalf("%d are a %s: %v", len(found), kind, running)
-	}
+	var found []process
+	eventually(r.m.t, patience, func() string {
+		running := r.m.processes()
+		found = slices.DeleteFunc(slices.Clone(running), func(p process) bool { return !gitVictims()[kind](p) })
+		if len(found) != 1 { // a fork that has not begun its own program looks like its parent
+			return fmt.Sprintf("%d are a %s: %v", len(found), kind, running)
+		}
+		return ""
+	})
 	if err := syscall.Kill(found[0].pid, syscall.SIGKILL); err != nil {
 		r.m.t.Fatal(err)
 	}
