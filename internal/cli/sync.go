@@ -84,6 +84,7 @@ the new release, and must succeed before that is published; it may build somethi
 	flags.StringSliceVar(&o.one.Sparse, "sparse", nil, "only these `PATHS`, files or directories; separated by commas")
 	flags.BoolVar(&o.one.Submodules, "submodules", false, "check out submodules too, and theirs")
 	flags.BoolVar(&o.one.LFS, "lfs", false, "the large files of Git LFS instead of their pointers")
+	flags.StringSliceVar(&o.one.FsckIgnore, "fsck-ignore", nil, "leave these `CHECKS` of git's out, such as duplicateEntries; separated by commas")
 	flags.BoolVar(&o.one.VerifySignatures, "verify-signatures", false, "publish only commits with a signature that git accepts")
 	flags.StringVar(&o.one.AllowedSigners, "allowed-signers", "", "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)")
 	flags.StringVar(&o.one.Check, "check", "", "a `COMMAND` that must succeed in the new release before it is published")
@@ -356,7 +357,7 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 func deployed(s config.Sync) *deploy.Target {
 	t := &deploy.Target{
 		Dir: s.To, Mode: deploy.Mode(s.Mode), Keep: s.Keep, Depth: s.Depth, Filter: s.Filter, Sparse: s.Sparse,
-		Submodules: s.Submodules, LFS: s.LFS,
+		Submodules: s.Submodules, LFS: s.LFS, FsckIgnore: s.FsckIgnore,
 		Check: deploy.Command{Line: s.Check, Timeout: s.CheckTimeout},
 		Exec:  deploy.Command{Line: s.Exec, Timeout: s.ExecTimeout, Tries: s.ExecTries},
 	}

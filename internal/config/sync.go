@@ -33,6 +33,7 @@ type Sync struct {
 	Sparse     []string
 	Submodules bool
 	LFS        bool
+	FsckIgnore []string // names of git's checks
 
 	VerifySignatures bool
 	AllowedSigners   string // a path
@@ -52,7 +53,7 @@ func (c *Config) Syncs() []Sync { return c.file.syncs }
 func syncKeys() []string {
 	return []string{
 		"repository", "branch", "tag", "commit", "version", "to", "mode", "keep", "period", "depth", "filter", "sparse", "submodules", "lfs",
-		"verify_signatures", "allowed_signers", "check", "check_timeout", "exec", "exec_timeout", "exec_tries",
+		"fsck_ignore", "verify_signatures", "allowed_signers", "check", "check_timeout", "exec", "exec_timeout", "exec_tries",
 	}
 }
 
@@ -89,22 +90,29 @@ func (s *Sync) read(p *parser, key, where string, node *yaml.Node) {
 		"repository": &s.Repository, "branch": &s.Branch, "tag": &s.Tag, "commit": &s.Commit, "version": &s.Version,
 		"to": &s.To, "mode": &s.Mode, "filter": &s.Filter, "allowed_signers": &s.AllowedSigners, "check": &s.Check, "exec": &s.Exec,
 	}
+	lists := map[string]struct {
+		to   *[]string
+		want string
+	}{
+		"sparse":      {&s.Sparse, "a list of paths, such as [docs, site/public]"},
+		"fsck_ignore": {&s.FsckIgnore, "a list of checks of git's, such as [zeroPaddedDate]"},
+	}
 	numbers := map[string]*int{"keep": &s.Keep, "depth": &s.Depth, "exec_tries": &s.ExecTries}
 	flags := map[string]*bool{"submodules": &s.Submodules, "lfs": &s.LFS, "verify_signatures": &s.VerifySignatures}
 	times := map[string]*time.Duration{"period": &s.Period, "check_timeout": &s.CheckTimeout, "exec_timeout": &s.ExecTimeout}
 	ok := true
 	switch {
-	case key == "sparse":
+	case lists[key].to != nil:
 		if node.Kind != yaml.SequenceNode {
-			p.wrongKind(node, where, "a list of paths, such as [docs, site/public]")
+			p.wrongKind(node, where, lists[key].want)
 			return
 		}
 		for _, item := range node.Content {
 			if text, ok := p.line(item, where); ok {
-				s.Sparse = append(s.Sparse, text)
+				*lists[key].to = append(*lists[key].to, text)
 			}
 		}
-		text = strings.Join(s.Sparse, ",")
+		text = strings.Join(*lists[key].to, ",")
 	case numbers[key] != nil:
 		n, err := strconv.Atoi(node.Value)
 		if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!int" || err != nil || n < 1 {

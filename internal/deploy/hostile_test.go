@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -216,14 +217,99 @@ func TestObjectsThatGitHubWouldNotServeAreRefused(t *testing.T) {
 	}
 	for _, name := range []string{".git", ".GIT", "git~1", ".g\u200cit", "..", ".", "a/b"} {
 		commit := a.tree("100644 " + name + "\x00" + raw)
-		if err := w.refused(commit); err == nil {
-			t.Errorf("%q was published", name)
+		err := w.refused(commit)
+		e, ok := errors.AsType[*gitcmd.Error](err)
+		if !ok || e.Reason != gitcmd.ObjectRefused || !strings.HasPrefix(e.Message, "object ") || strings.Count(e.Message, ": ") < 2 {
+			t.Errorf("%q: %v", name, err)
 		}
 	}
 	// Old histories have these, and they harm nobody.
 	w.publish(a.tree("0100644 padded\x00" + raw))
 	if got := w.shows(); got != "padded: 1" {
 		t.Error(got)
+	}
+	w.publish(a.tree("100664 old\x00" + raw))
+	if got := w.shows(); got != "old: 1" {
+		t.Error(got)
+	}
+}
+
+// literal makes an object of the text as it stands.
+func (a *author) literal(kind, text string) string {
+	a.t.Helper()
+	cmd := exec.CommandContext(a.t.Context(), "git", "hash-object", "-t", kind, "-w", "--literally", "--stdin")
+	cmd.Dir, cmd.Env, cmd.Stdin = a.dir, a.environ, strings.NewReader(text)
+	out, err := cmd.Output()
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// Each of these stands in histories that GitHub serves, and git clone takes them.
+func TestCommitsThatCloneAcceptsArePublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.author()
+	w.served(a)
+	a.commit("1")
+	tree := a.run("git", "rev-parse", "HEAD^{tree}")
+	const well = "A <a@example.com> 1700000000 +0000"
+	for what, person := range map[string]string{
+		"a date with a zero before it": "A <a@example.com> 01700000000 +0000",
+		"a date that is too far away":  "A <a@example.com> 99999999999999999999 +0000",
+		"a date that is none":          "A <a@example.com> soon +0000",
+		"a time zone that is none":     "A <a@example.com> 1700000000 +051800",
+		"no date":                      "A <a@example.com>",
+		"no address":                   "A 1700000000 +0000",
+		"two addresses in one":         "A <a@example.com> <b@example.com> 1700000000 +0000",
+		"no name":                      "<a@example.com> 1700000000 +0000",
+		"no blank before the address":  "A<a@example.com> 1700000000 +0000",
+		"a bracket in the name":        "A> <a@example.com> 1700000000 +0000",
+		"two authors":                  well + "\nauthor " + well,
+	} {
+		commit := a.literal("commit", "tree "+tree+"\nauthor "+person+"\ncommitter "+well+"\n\n"+what+"\n")
+		a.run("git", "update-ref", "refs/heads/deployment", commit)
+		dir := filepath.Join(t.TempDir(), "clone")
+		a.run("git", "clone", "--quiet", "--no-local", a.dir, dir)
+		if outcome, err := w.target.Publish(t.Context(), w.want(commit)); err != nil || outcome.Release.Commit != commit {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	commit := a.literal("commit", "tree "+tree+"\nauthor "+well+"\ncommitter "+well+"\n\nNUL: \x00\n")
+	a.run("git", "update-ref", "refs/heads/deployment", commit)
+	w.publish(commit)
+}
+
+func TestCheckOfGitsIsLeftOutWhereTheUserSaysSo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.author()
+	w.served(a)
+	w.publish(a.commit("1"))
+	raw, err := hex.DecodeString(a.run("git", "rev-parse", "HEAD:a"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unsorted := a.tree("100644 b\x00" + string(raw) + "100644 a\x00" + string(raw))
+	err = w.refused(unsorted)
+	if err == nil || !strings.Contains(err.Error(), ": treeNotSorted: ") || strings.Contains(err.Error(), "connection") {
+		t.Error(err)
+	}
+	w.target.FsckIgnore = []string{"treeNotSorted"}
+	w.publish(unsorted)
+	if got := w.shows(); got != "a: 1; b: 1" {
+		t.Error(got)
+	}
+	// It is no damage either, when something else fails.
+	if s := w.target.main(w.want(unsorted).URL); !s.sound(t.Context()) {
+		t.Error("the store is taken for damaged")
+	}
+	for _, name := range []string{"", "a b", "x\ny", "x]", "nulinheader"} {
+		w.target.FsckIgnore = []string{name}
+		if _, err := w.target.Publish(t.Context(), w.want(unsorted)); err == nil {
+			t.Errorf("%q is taken for the name of a check", name)
+		}
 	}
 }
 

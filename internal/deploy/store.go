@@ -85,10 +85,8 @@ func (s *store) configuration(commit string) []byte {
 	}
 	b.WriteString("[index]\n\tversion = 2\n\tsparse = false\n\tskipHash = false\n")
 	b.WriteString("[gc]\n\tauto = 0\n\tpruneExpire = now\n[maintenance]\n\tauto = false\n")
-	// A server's objects are checked as those of a stranger. What is passed over stands
-	// in the histories of many repositories, and harms nobody.
 	b.WriteString("[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\twriteCommitGraph = false\n\trecurseSubmodules = false\n\tprune = false\n[fetch \"fsck\"]\n")
-	for _, name := range []string{"zeroPaddedFilemode", "missingSpaceBeforeDate", "missingEmail", "badTimezone", "badDateOverflow"} {
+	for _, name := range append(unchecked(), s.FsckIgnore...) {
 		b.WriteString("\t" + name + " = ignore\n")
 	}
 	// One that prepares a pack for long says something every five seconds meanwhile.
@@ -247,12 +245,6 @@ func (s *store) fetch(ctx context.Context, commit, id string) error {
 // objects stay. Nobody is asked for anything.
 func (s *store) have(ctx context.Context, commit, id string) error {
 	return s.git().Run(ctx, gitcmd.Scope{}, "update-ref", refOf(id), commit)
-}
-
-// sound reports whether all that a release needs is there, and as it should be.
-func (s *store) sound(ctx context.Context) bool {
-	_, err := s.git().Output(ctx, gitcmd.Scope{}, "fsck", "--no-dangling", "--no-progress")
-	return err == nil || ctx.Err() != nil
 }
 
 func refOf(id string) string { return "refs/ghapp/" + id }

@@ -64,6 +64,9 @@ type Target struct {
 	Submodules bool
 	// LFS has the large files of Git LFS in the place of their pointers.
 	LFS bool
+	// FsckIgnore are checks of git's that are left out when it fetches, besides those that
+	// are left out always (https://git-scm.com/docs/git-fsck#_fsck_messages).
+	FsckIgnore []string
 	// Signatures are what is demanded of a commit. Nil: nothing.
 	Signatures *Signatures
 
@@ -113,6 +116,11 @@ func (t *Target) validate() error {
 	for _, path := range t.Sparse {
 		if !local(strings.TrimSuffix(path, "/")) || strings.ContainsAny(path, "\n\r\x00") {
 			return fmt.Errorf("%q is no path in a repository", path)
+		}
+	}
+	for _, name := range t.FsckIgnore {
+		if err := fsckName(name); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -44,6 +44,8 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.ConnectionLost:      {Unreachable, "run the command again; --depth 1 transfers less"},
 		gitcmd.SSHFailed:           {GitFailed, "a submodule is on another host by ssh: its key and host key are this machine's affair"},
 		gitcmd.ConfigurationBroken: {GitFailed, "git config --list --show-origin names the file and line"},
+		gitcmd.ObjectRefused: {GitFailed, "the word before the last colon names the check: `ghapp sync --fsck-ignore NAME` leaves it out, " +
+			"and fetch.fsck.NAME=ignore in git's configuration for other commands"},
 	}
 }
 

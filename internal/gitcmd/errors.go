@@ -48,6 +48,7 @@ const (
 	ConnectionLost      Reason = "connection lost"    // reset, cut, early EOF
 	SSHFailed           Reason = "ssh failed"         // a submodule's
 	ConfigurationBroken Reason = "git's configuration is broken"
+	ObjectRefused       Reason = "git's check refused an object" // fsck, while it fetched
 )
 
 // Reasons are all of them, for tables that must be complete.
@@ -57,7 +58,7 @@ func Reasons() []Reason {
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
 		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
-		ConfigurationBroken,
+		ConfigurationBroken, ObjectRefused,
 	}
 }
 
@@ -143,6 +144,7 @@ type sign struct {
 func signs() []sign {
 	return []sign{
 		{TooOld, []string{"unknown option: --config-env"}},
+		{ObjectRefused, []string{"fsck error in pack"}},
 		{DiskFull, []string{"No space left on device", "Disk quota exceeded", "Out of diskspace", "not enough space on the disk"}},
 		{DiskFailed, []string{"Input/output error", "Read-only file system"}},
 		{LFSMissing, []string{"git-lfs: not found", "git-lfs: command not found", "git-lfs: No such file", "'lfs' is not a git command", "git-lfs' is not recognized"}},
@@ -218,9 +220,13 @@ func reasonOf(lines []string) (Reason, string) {
 	for _, s := range signs() {
 		for _, line := range lines {
 			for _, piece := range s.pieces {
-				if strings.Contains(line, piece) {
-					return s.reason, withoutPrefix(line)
+				if !strings.Contains(line, piece) {
+					continue
 				}
+				if s.reason == ObjectRefused {
+					line = refusedObject(lines, line)
+				}
+				return s.reason, withoutPrefix(line)
 			}
 		}
 	}
@@ -234,6 +240,17 @@ func reasonOf(lines []string) (Reason, string) {
 		return Unknown, lines[len(lines)-1]
 	}
 	return Unknown, ""
+}
+
+// refusedObject is the line in which git's check says which object it refuses, and why:
+// "error: object OID: NAME: why" comes before the line that gives up.
+func refusedObject(lines []string, otherwise string) string {
+	for _, line := range lines {
+		if rest, ok := strings.CutPrefix(line, "error: object "); ok && strings.Count(rest, ": ") >= 2 {
+			return line
+		}
+	}
+	return otherwise
 }
 
 func withoutPrefix(line string) string {

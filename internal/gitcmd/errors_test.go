@@ -137,7 +137,8 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"killed":        {reason: Killed, prepare: killedGit},
 		"unknown":       {reason: Unknown, change: func(o *CloneOptions) { o.Extra = []string{"--shallow-exclude=x", "--depth=y"} }},
 	}
-	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed} // by tests of their own
+	// By tests of their own; that of ObjectRefused is where objects are fetched, in internal/deploy.
+	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused}
 	for _, test := range tests {
 		covered = append(covered, test.reason)
 	}
@@ -367,6 +368,8 @@ func TestClassifyListensToGitAlone(t *testing.T) {
 		"the server lies":      {"remote: fatal: Authentication failed for 'x'\nfatal: odd\n", Unknown, "odd", "fatal: Authentication failed for 'x'", ""},
 		"the server returns":   {"remote: x\rremote: No space left on device\rfatal: odd\n", Unknown, "odd", "x; No space left on device", ""},
 		"progress":             {"remote: Enumerating objects: 3, done.        \nremote: Total 3 (delta 0)\nfatal: early EOF\n", ConnectionLost, "early EOF", "", ""},
+		"a check of git's":     {"error: object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date\nfatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output\n", ObjectRefused, "object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date", "", ""},
+		"a check, and no more": {"fatal: fsck error in pack objects\nfatal: fetch-pack: invalid index-pack output\n", ObjectRefused, "fsck error in pack objects", "", ""},
 		"a name":               {"Cloning into 'early EOF'...\nfatal: odd\n", Unknown, "odd", "", ""},
 		"a trace":              {"11:22:33.456789 run-command.c:655 git-lfs filter-process\nfatal: odd\n", Unknown, "odd", "", ""},
 		"what follows":         {"error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503\nfatal: expected 'packfile'\n", ServerError, "RPC failed; HTTP 503 curl 22 The requested URL returned error: 503", "", ""},
