@@ -205,7 +205,8 @@ func (a *App) Fingerprint() string {
 }
 
 // ClockOffset is what has to be added to this machine's clock to get GitHub's,
-// as measured from the last answer; 0 where they agree to the second.
+// as measured from the last answer; 0 where they agree to the second. It is 15 hours at
+// most, either way: an answer that is dated further off is not believed.
 func (a *App) ClockOffset() time.Duration { return a.api.Clock.Offset() }
 
 // JWT is a signed JSON Web Token of the App. It opens the endpoints of the App
@@ -255,11 +256,15 @@ func (a *App) authorization(ctx context.Context) (string, Secret, error) {
 }
 
 // asApp makes a call with the App's JWT. Where GitHub finds its times wrong, that
-// very answer has set our clock: the call is made once more with a new JWT.
+// very answer has set our clock: the call is made once more with a new JWT, unless the
+// clock of the answer is one that is not believed.
 func asApp[T any](a *App, op string, call func(api.Authorization) (T, error)) (T, error) {
 	value, err := call(a.authorization)
 	if !isClock(err) {
 		return value, explain(op, err)
+	}
+	if answer, ok := errors.AsType[*api.Error](err); ok && !api.Believable(answer.Offset) {
+		return value, wildClock(op, answer)
 	}
 	offset := a.api.Clock.Offset()
 	if offset != 0 && a.warned.CompareAndSwap(false, true) {
@@ -272,6 +277,17 @@ func asApp[T any](a *App, op string, call func(api.Authorization) (T, error)) (T
 		e.Offset = offset
 	}
 	return value, err
+}
+
+// wildClock is the error of an answer whose clock is not believed.
+func wildClock(op string, answer *api.Error) error {
+	err := explain(op, answer)
+	if e, ok := errors.AsType[*Error](err); ok {
+		e.Offset = answer.Offset
+		e.Err = fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's: no JSON Web Token is signed for then",
+			time.Now().Add(answer.Offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())
+	}
+	return err
 }
 
 func isClock(err error) bool {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -318,6 +319,45 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, ahead := range []time.Duration{16 * time.Hour, -16 * time.Hour, year, -year, 280 * year} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.gh.SetClockOffset(ahead)
+				app := w.app(t)
+				_, infoErr := app.Info(t.Context())
+				_, tokenErr := app.Token(t.Context(), site())
+				for _, err := range []error{infoErr, tokenErr} {
+					e := wantKind(t, err, ghapp.ErrClockOff)
+					date := time.Now().Add(ahead).UTC().Format("2006-01-02")
+					if (e.Offset-ahead).Abs() > time.Second || !strings.Contains(err.Error(), "its clock shows "+date) {
+						t.Errorf("offset %s, error %q; want %s, and the date %s", e.Offset, err, ahead, date)
+					}
+				}
+				if app.ClockOffset() != 0 {
+					t.Errorf("the offset %s is believed", app.ClockOffset())
+				}
+				for _, r := range w.gh.Requests() {
+					parts := strings.Split(r.Credential.Token, ".")
+					claims, err := base64.RawURLEncoding.DecodeString(parts[len(parts)-2])
+					var times struct{ Exp int64 }
+					if err != nil || json.Unmarshal(claims, &times) != nil {
+						t.Fatalf("%s %s: credential %q, %v", r.Method, r.Path, r.Credential.Token, err)
+					}
+					if good := time.Until(time.Unix(times.Exp, 0)); good > 10*time.Minute {
+						t.Errorf("%s %s carries a JWT that is good for %s", r.Method, r.Path, good)
+					}
+				}
+				if n := w.count("/app"); n != 1 {
+					t.Errorf("%d requests for one question", n)
+				}
+			})
+		})
 	}
 }
 

@@ -13,7 +13,8 @@
 // # Time
 //
 // GitHub's clock decides. The offset of the local clock is measured from the Date
-// header of GitHub's answers and used for the JSON Web Token and for expiry.
+// header of GitHub's answers and used for the JSON Web Token and for expiry. A clock more
+// than 15 hours off is not followed: it is an [ErrClockOff].
 //
 // # Errors
 //

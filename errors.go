@@ -75,7 +75,7 @@ type Error struct {
 	DocumentationURL string
 
 	Until        time.Time     // ErrRateLimited: when to come back; zero if GitHub did not say
-	Offset       time.Duration // ErrClockOff: what must be added to the local clock
+	Offset       time.Duration // ErrClockOff: what must be added to the local clock to get that of the answer
 	Wanted       Permissions   // ErrPermission, ErrTooBroad
 	Granted      Permissions   // ErrPermission, ErrTooBroad; nil if unknown
 	Asked        Permissions   // ErrPermission: what the App asks each account for; nil if unknown

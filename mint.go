@@ -35,7 +35,7 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 	minted := time.Now() // and not before: the request may have waited for a limit
 	secret := redact.NewSecret(grant.Token)
 	offset := a.api.Clock.Offset()
-	if err := check(grant, w, p); err != nil {
+	if err := check(grant, w, p, minted.Add(offset)); err != nil {
 		err.Op = op
 		if !secret.IsZero() {
 			if revoked := a.api.RevokeToken(ctx, secret); revoked != nil {
@@ -45,7 +45,7 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 		return nil, err
 	}
 	t := &Token{
-		Secret: secret, ExpiresAt: grant.ExpiresAt, MintedAt: minted.Add(offset), Permissions: grant.Permissions,
+		Secret: secret, ExpiresAt: expiry(grant.ExpiresAt, minted.Add(offset)), MintedAt: minted.Add(offset), Permissions: grant.Permissions,
 		Installation: p.Installation, API: a.host.API, offset: offset, refused: new(atomic.Bool),
 	}
 	for _, r := range grant.Repositories {
@@ -55,11 +55,28 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 	return t, nil
 }
 
+// tokenLife is how long an installation access token lives
+// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app).
+const tokenLife = time.Hour
+
+// expiry is when a token ends that was minted at now, by the same clock. One that is said
+// to live longer than GitHub's do is asked for anew as often as those.
+func expiry(said, now time.Time) time.Time {
+	const rounded = time.Minute // the clocks agree to the second at best
+	if longest := now.Add(tokenLife); said.After(longest.Add(rounded)) {
+		return longest
+	}
+	return said
+}
+
 // check compares what was granted with what was asked for. What GitHub leaves out
-// of its answer counts as unlimited.
-func check(grant *api.Grant, w want, p place) *Error {
+// of its answer counts as unlimited. now is GitHub's time.
+func check(grant *api.Grant, w want, p place, now time.Time) *Error {
 	if grant.Token == "" || grant.ExpiresAt.IsZero() {
 		return &Error{Kind: ErrUnreachable, Err: errors.New("GitHub's answer holds no token, or no time of expiry")}
+	}
+	if !grant.ExpiresAt.After(now) {
+		return &Error{Kind: ErrUnreachable, Err: errors.New("the token in GitHub's answer had run out when it came")}
 	}
 	if w.permissions != nil {
 		granted := Permissions(grant.Permissions)

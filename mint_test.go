@@ -119,6 +119,25 @@ func TestMoreThanWasAskedForIsRefusedAndRevoked(t *testing.T) {
 	}
 }
 
+func TestTokenIsNotBelievedToLiveForYears(t *testing.T) {
+	for said, most := range map[string]time.Duration{"2099-01-01T00:00:00Z": time.Hour, "9999-12-31T23:59:59Z": time.Hour} {
+		w := newWorld(t)
+		token := mustToken(t, w.app(t, func(c *ghapp.Config) {
+			c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = said })
+		}), site())
+		if life := token.Life(); life > most || life < most-time.Minute {
+			t.Errorf("a token that is said to end at %s lives %s", said, life)
+		}
+	}
+	w := newWorld(t)
+	_, err := w.app(t, func(c *ghapp.Config) {
+		c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = "1970-01-01T00:00:00Z" })
+	}).Token(t.Context(), site())
+	if e := wantKind(t, err, ghapp.ErrUnreachable); !strings.Contains(e.Error(), "had run out when it came") || !w.gh.Tokens()[0].Revoked {
+		t.Errorf("error %q, revoked %t", e, w.gh.Tokens()[0].Revoked)
+	}
+}
+
 func TestOvergrantOfTheStandInIsRefused(t *testing.T) {
 	for name, o := range map[string]githubtest.Overgrant{
 		"permissions":  {Permissions: map[string]string{"administration": "write"}},

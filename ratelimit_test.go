@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
 func TestRateLimitIsTheInstallations(t *testing.T) {
@@ -31,6 +32,23 @@ func TestRateLimitIsTheInstallations(t *testing.T) {
 	after, err := app.RateLimit(t.Context(), token)
 	if err != nil || after.Remaining != 4999 {
 		t.Errorf("%+v, %v: to ask costs nothing, and to list one", after, err)
+	}
+}
+
+func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(t)
+	token := mustToken(t, app, site())
+	for _, reset := range []string{"9223372036854775807", "-9223372036854775808", "4102444800", "0"} {
+		w.gh.ClearFaults()
+		w.fault(t, githubtest.Fault{Match: "GET /rate_limit", Body: `{"resources":{"core":{"limit":-5,"remaining":-1,"reset":` + reset + `}}}`})
+		limit, err := app.RateLimit(t.Context(), token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if left := time.Until(limit.Reset); left < 0 || left > time.Hour+time.Second || limit.Limit != 0 || limit.Remaining != 0 {
+			t.Errorf("reset %s: %d of %d, refilled in %s", reset, limit.Remaining, limit.Limit, left)
+		}
 	}
 }
 

@@ -246,7 +246,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	}
 	defer answer.Body.Close()
 	received := time.Now()
-	c.Clock.observe(answer.Header, sent, received)
+	offset := c.Clock.observe(answer.Header, sent, received)
 	path := r.withoutCredential(req, answer.Request.URL.EscapedPath())
 	for _, name := range []string{"X-GitHub-Request-Id", "X-Accepted-GitHub-Permissions"} {
 		answer.Header.Set(name, r.withoutCredential(req, answer.Header.Get(name)))
@@ -261,7 +261,7 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
 		}
 		refusal := NewError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
-		refusal.Method, refusal.Path = r.method, path
+		refusal.Method, refusal.Path, refusal.Offset = r.method, path, offset
 		return nil, refusal
 	case out == nil:
 		if answer.StatusCode != http.StatusNoContent {

@@ -47,6 +47,36 @@ func TestOffsetIsNotMeasuredFromWhatSaysNothing(t *testing.T) {
 	}
 }
 
+func TestClockThatIsFarOffIsNotBelieved(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	for date, believed := range map[string]bool{
+		"Mon, 23 Nov 2026 00:59:00 GMT": true, "Sat, 21 Nov 2026 19:01:00 GMT": true,
+		"Mon, 23 Nov 2026 01:01:00 GMT": false, "Sat, 21 Nov 2026 18:59:00 GMT": false,
+		"Fri, 31 Dec 9999 23:59:59 GMT": false, "Sat, 01 Jan 0001 00:00:00 GMT": false,
+	} {
+		var c Clock
+		offset := c.observe(http.Header{"Date": {date}}, now, now.Add(time.Second))
+		if Believable(offset) != believed || c.Measured() != believed || c.Offset() != 0 != believed {
+			t.Errorf("%s: offset %s, measured %t, kept %s", date, offset, c.Measured(), c.Offset())
+		}
+	}
+	var c Clock
+	c.Assume(16 * time.Hour)
+	if c.Offset() != 0 {
+		t.Errorf("an assumed offset of %s is believed", c.Offset())
+	}
+}
+
+func TestAnswerFromBeforeItsRequestMeasuresNothing(t *testing.T) {
+	now := time.Now()
+	header := http.Header{"Date": {now.Add(2 * time.Hour).UTC().Format(http.TimeFormat)}}
+	for name, sent := range map[string]time.Time{"no time of sending": {}, "sent later": now.Add(time.Second)} {
+		if offset, uncertain, ok := Measure(header, sent, now); ok {
+			t.Errorf("%s: %s, give or take %s", name, offset, uncertain)
+		}
+	}
+}
+
 func TestAssumedOffsetGivesWayToAMeasuredOne(t *testing.T) {
 	var c Clock
 	c.Assume(time.Hour)

@@ -35,10 +35,23 @@ type Error struct {
 	AcceptedPermissions string
 
 	Limit Limit
-	// Until is when to come back, on this machine's clock; zero where GitHub does
-	// not say.
+	// Until is when to come back, on this machine's clock, at most [LongestWait] from now;
+	// zero where GitHub does not say.
 	Until time.Time
+
+	// Offset is what has to be added to this machine's clock to get the one that the
+	// answer was dated by. It may be beyond [MaxOffset].
+	Offset time.Duration
 }
+
+// LongestWait bounds what an answer says of when to come back: no limit of GitHub's is
+// refilled later than that
+// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
+const LongestWait = time.Hour
+
+// unknownWait is waited where a limit does not say for how long, or names a time that has
+// passed. GitHub: "wait for at least one minute".
+const unknownWait = time.Minute
 
 func (e *Error) Error() string {
 	text := fmt.Sprintf("%s %s: %d", e.Method, e.Path, e.Status)
@@ -122,34 +135,49 @@ func (e *Error) limits(h http.Header, now time.Time, offset time.Duration) {
 		}
 		e.Limit = SecondaryLimit
 		if !hasWait {
-			wait = time.Minute // GitHub: "wait for at least one minute"
+			wait = unknownWait
 		}
 		e.Until = now.Add(wait)
 	case exhausted:
 		e.Limit = PrimaryLimit
 		if reset, err := strconv.ParseInt(h.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			e.Until = time.Unix(reset, 0).Add(-offset)
+			e.Until = now.Add(untilReset(reset, now.Add(offset)))
 		}
 	case e.Status == http.StatusTooManyRequests:
 		e.Limit = SecondaryLimit
-		e.Until = now.Add(time.Minute)
+		e.Until = now.Add(unknownWait)
 	}
 }
 
-// RetryAfter reads Retry-After (RFC 9110 section 10.2.3): seconds, or a date, which
-// is compared with now on the same clock.
-func RetryAfter(value string, now time.Time) (time.Duration, bool) {
-	if value == "" {
-		return 0, false
+// untilReset is how long to wait for a time in seconds since 1970, at most [LongestWait].
+// now is by the same clock. A time that has passed, but for the second that it is rounded
+// to, is none to go by.
+func untilReset(seconds int64, now time.Time) time.Duration {
+	wait := time.Unix(min(max(seconds, 0), now.Add(LongestWait).Unix()), 0).Sub(now)
+	if wait < -time.Second {
+		return unknownWait
 	}
-	if seconds, err := strconv.ParseInt(value, 10, 32); err == nil && seconds >= 0 {
+	return min(max(wait, 0), LongestWait)
+}
+
+// RetryAfter reads Retry-After (RFC 9110 section 10.2.3): seconds, or a date, which
+// is compared with now on the same clock. It returns [LongestWait] at most, and reports
+// false for what is neither, such as a number below zero.
+func RetryAfter(value string, now time.Time) (time.Duration, bool) {
+	if value != "" && digits(value) {
+		seconds, err := strconv.ParseInt(value, 10, 64)
+		if err != nil || seconds > int64(LongestWait/time.Second) {
+			return LongestWait, true // it has more digits than a number may have, at worst
+		}
 		return time.Duration(seconds) * time.Second, true
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return max(date.Sub(now), 0), true
+		return min(max(date.Sub(now), 0), LongestWait), true
 	}
 	return 0, false
 }
+
+func digits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
 // printable makes a server's text fit for a terminal and a log line: one line, no
 // control characters (CVE-2024-52005 is the case in git), bounded.

@@ -92,6 +92,14 @@ func TestLimitsAreToldFromRefusals(t *testing.T) {
 		{"secondary with budget used up too", 403, secondary, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, SecondaryLimit, in(time.Minute)},
 		{"abuse detection of old", 403, `{"message":"You have triggered an abuse detection mechanism."}`, nil, SecondaryLimit, in(time.Minute)},
 		{"429 alone", 429, "", nil, SecondaryLimit, in(time.Minute)},
+		{"secondary for years", 403, secondary, []string{"Retry-After", "630720000"}, SecondaryLimit, in(time.Hour)},
+		{"secondary beyond numbers", 403, secondary, []string{"Retry-After", "99999999999999999999"}, SecondaryLimit, in(time.Hour)},
+		{"secondary until 2046", 403, secondary, []string{"Retry-After", "Thu, 22 Nov 2046 12:00:40 GMT"}, SecondaryLimit, in(time.Hour)},
+		{"primary until 2100", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800"}, PrimaryLimit, in(time.Hour)},
+		{"primary beyond time", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "9223372036854775807"}, PrimaryLimit, in(time.Hour)},
+		{"primary until 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "0"}, PrimaryLimit, in(time.Minute)},
+		{"primary before 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "-9223372036854775808"}, PrimaryLimit, in(time.Minute)},
+		{"maintenance for years", 503, "", []string{"Retry-After", "630720000"}, NoLimit, in(time.Hour)},
 		{"maintenance", 503, "", []string{"Retry-After", "30"}, NoLimit, in(30 * time.Second)},
 		{"404 is never a limit", 404, secondary, []string{"Retry-After", "30", "X-RateLimit-Remaining", "0"}, NoLimit, time.Time{}},
 		{"401 is never a limit", 401, "", []string{"X-RateLimit-Remaining", "0"}, NoLimit, time.Time{}},
@@ -128,8 +136,8 @@ func FuzzError(f *testing.F) {
 		if text := e.Error(); len(text) > 1500 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("error %q", text)
 		}
-		if !e.Until.IsZero() && e.Until.Before(noon) {
-			t.Errorf("until %v is in the past", e.Until)
+		if !e.Until.IsZero() && (e.Until.Before(noon) || e.Until.After(noon.Add(LongestWait))) {
+			t.Errorf("until %v is in the past, or too far ahead", e.Until)
 		}
 	})
 }

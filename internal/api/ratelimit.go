@@ -9,9 +9,10 @@ import (
 
 // RateLimit is a budget of requests in an hour.
 type RateLimit struct {
-	Limit     int   `json:"limit"`
-	Remaining int   `json:"remaining"`
-	Reset     int64 `json:"reset"` // seconds since 1970, UTC, on GitHub's clock
+	Limit     int `json:"limit"`
+	Remaining int `json:"remaining"`
+	// Reset is in seconds since 1970, UTC, on GitHub's clock, and at most [LongestWait] ahead.
+	Reset int64 `json:"reset"`
 }
 
 // RateLimit is GET /rate_limit by an installation's token, which costs nothing of the
@@ -23,5 +24,9 @@ func (c *Client) RateLimit(ctx context.Context, token redact.Secret) (*RateLimit
 		} `json:"resources"`
 	}
 	_, err := c.do(ctx, request{method: http.MethodGet, path: "/rate_limit", auth: WithToken(token)}, &body)
-	return &body.Resources.Core, err
+	limit := &body.Resources.Core
+	now := c.Clock.Now()
+	limit.Reset = now.Add(untilReset(limit.Reset, now)).Unix()
+	limit.Limit, limit.Remaining = max(limit.Limit, 0), max(limit.Remaining, 0)
+	return limit, err
 }

@@ -220,6 +220,7 @@ func ailments() map[string]ailment {
 		"clock 2 minutes behind":  {prepare: github("clock +2m"), link: "clock", state: warned, kind: "clock off", says: "120 s behind GitHub's"},
 		"clock 5 minutes ahead":   {prepare: github("clock -5m"), link: "clock", state: warned, kind: "clock off", says: "300 s ahead of GitHub's"},
 		"clock 15 minutes behind": {prepare: github("clock +15m"), link: "clock", state: warned, kind: "clock off", says: "timedatectl"},
+		"clock a year behind":     {prepare: github("clock +8760h"), link: "clock", state: broken, kind: "clock off", says: "more than 15 hours", exit: 4},
 		"clock 15 minutes ahead":  {prepare: github("clock -15m"), link: "clock", state: warned, kind: "clock off", says: "900 s ahead of GitHub's"},
 
 		// What git has configured.

@@ -171,6 +171,9 @@ func meanings() map[ghapp.Kind]meaning {
 		ghapp.ErrAppUnknown: {Configuration, text(
 			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: an App is known on one host only")},
 		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
+			if !api.Believable(e.Offset) {
+				return "set this machine's clock (timedatectl set-ntp true); if it is right, what answers is not GitHub: " + anotherServer
+			}
 			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", e.Offset.Abs().Round(time.Second))
 		}},
 		ghapp.ErrNotInstalled: {Refused, unlessNamed(

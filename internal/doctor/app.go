@@ -49,7 +49,7 @@ func (a *appChain) open(change func(*ghapp.Config)) (*ghapp.App, error) {
 
 // appLinks are the App itself, and where it is installed.
 func (a *appChain) appLinks() []link {
-	list := []link{{name: "App", needs: []string{"key", linkHost}, check: a.checkApp}}
+	list := []link{{name: "App", needs: []string{"key", linkHost, linkClock}, check: a.checkApp}}
 	if a.repository.Name == "" || a.atOrigin {
 		list = append(list, link{name: "installations", needs: []string{"App"}, check: a.checkInstallations})
 	}

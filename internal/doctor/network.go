@@ -39,8 +39,8 @@ type passed struct {
 	addresses []string // that DNS gave
 	connected string   // the address of the connection, to the proxy where there is one
 	secured   *tls.ConnectionState
-	sent      time.Time // once the request was written
-	received  time.Time // when the answer began
+	sent      time.Time // not before there was a connection to send the request on
+	received  time.Time // not after the answer was there
 }
 
 // newProbe asks GET /meta: what it says matters little, that GitHub answers a lot.
@@ -64,8 +64,16 @@ func newProbe(ctx context.Context, reach ghapp.Config, host api.Host) *probe {
 		}
 	}
 	// Not by a client: a redirect is an answer as well.
+	began := time.Now()
 	answer, err := reach.Transport.RoundTrip(req)
+	ended := time.Now()
 	p.passed = passed()
+	if p.sent.IsZero() {
+		p.sent = began // a transport that tells nothing
+	}
+	if p.received.IsZero() {
+		p.received = ended
+	}
 	if err != nil {
 		p.err = err
 		if ctx.Err() != nil {
@@ -97,15 +105,16 @@ func trace(ctx context.Context) (traced context.Context, until func() passed) {
 				}
 			})
 		},
+		// Over HTTP/2 the answer may be there before it is told that the request was
+		// written. The moment of the connection is told in time.
 		GotConn: func(i httptrace.GotConnInfo) {
-			seen(func() { p.connected = i.Conn.RemoteAddr().String() })
+			seen(func() { p.connected, p.sent = i.Conn.RemoteAddr().String(), time.Now() })
 		},
 		TLSHandshakeDone: func(s tls.ConnectionState, err error) {
 			if err == nil {
 				seen(func() { p.secured = &s })
 			}
 		},
-		WroteRequest:         func(httptrace.WroteRequestInfo) { seen(func() { p.sent = time.Now() }) },
 		GotFirstResponseByte: func() { seen(func() { p.received = time.Now() }) },
 	})
 	return traced, func() passed {
@@ -122,6 +131,7 @@ const (
 	linkConnection  = "connection"
 	linkCertificate = "certificate"
 	linkHost        = "host"
+	linkClock       = "clock" // not one of a request's, but told by its answer
 )
 
 // stage is the link that the request failed at, or "". There is a connection once the
@@ -164,7 +174,7 @@ func (h *hostChain) networkLinks() []link {
 		{name: linkConnection, needs: []string{linkDNS}, check: h.checkConnection},
 		{name: linkCertificate, needs: []string{linkConnection}, check: h.checkCertificate},
 		{name: linkHost, needs: []string{linkCertificate}, check: h.checkHost},
-		{name: "clock", needs: []string{linkHost}, check: h.checkClock},
+		{name: linkClock, needs: []string{linkHost}, check: h.checkClock},
 	}
 }
 
@@ -294,6 +304,11 @@ func (h *hostChain) checkClock(context.Context) Finding {
 	offset, uncertain, measured := api.Measure(p.header, p.sent, p.received)
 	if !measured {
 		return note("%s does not tell its time", p.target.Host)
+	}
+	if !api.Believable(offset) {
+		return broken(&ghapp.Error{Kind: ghapp.ErrClockOff, Op: "tell the time by " + p.target.Host, Offset: offset,
+			Err: fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's", time.Now().Add(offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())},
+			"one of the two is far off")
 	}
 	text := fmt.Sprintf("GitHub's is %s ours, give or take %.1f s", ahead(offset), uncertain.Seconds())
 	if offset.Abs() > clockTolerance {
