@@ -32,6 +32,11 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 	if err != nil {
 		return nil, a.explainMint(ctx, err, w, p)
 	}
+	if grant.Token != "" && !redact.IsToken(grant.Token) {
+		// Not to be revoked either: it is no header's value.
+		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("what came as a token is none of GitHub's: it has other characters than those, or thousands; " +
+			"is the API's address that of GitHub?")}
+	}
 	minted := time.Now() // and not before: the request may have waited for a limit
 	secret := redact.NewSecret(grant.Token)
 	offset := a.api.Clock.Offset()

@@ -310,3 +310,27 @@ func TestMintIsTriedAgain(t *testing.T) {
 		})
 	}
 }
+
+func TestOnlyWhatTokensAreMadeOfIsHandedOut(t *testing.T) {
+	for name, text := range map[string]string{
+		"shell": "ghs_$(touch here)", "quotes": `ghs_"; true "`, "line break": "ghs_one\nghs_two", "NUL": "ghs_\x00",
+		"64 KiB": "ghs_" + strings.Repeat("a", 64<<10), "other letters": "ghs_ä", "blank": "ghs_a b",
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			body, err := json.Marshal(map[string]any{
+				"token": text, "expires_at": time.Now().Add(time.Hour), "permissions": map[string]string{"contents": "read", "metadata": "read"},
+				"repository_selection": "selected", "repositories": []map[string]any{{"id": 1, "full_name": "acme/site"}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusCreated, Body: string(body)})
+			token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
+			wantKind(t, err, ghapp.ErrUnreachable)
+			if token != nil || err != nil && strings.Contains(err.Error(), text) {
+				t.Errorf("it leaves: %v", err)
+			}
+		})
+	}
+}

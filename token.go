@@ -146,7 +146,7 @@ func (t *Token) encode() ([]byte, error) {
 // decodeToken returns nil for an entry that is damaged: it is minted anew.
 func decodeToken(text []byte) *Token {
 	var s stored
-	if len(text) == 0 || json.Unmarshal(text, &s) != nil || s.Token == "" {
+	if len(text) == 0 || json.Unmarshal(text, &s) != nil || !redact.IsToken(s.Token) {
 		return nil
 	}
 	return &Token{

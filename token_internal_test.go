@@ -298,3 +298,16 @@ func FuzzDecodeToken(f *testing.F) {
 		}
 	})
 }
+
+func TestTokenThatIsNoneIsNotReadFromTheStore(t *testing.T) {
+	for token, want := range map[string]bool{"ghs_1.a-b_C": true, "ghs_$(id)": false, "ghs_\n": false, "": false} {
+		entry := &Token{Secret: redact.NewSecret(token), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+		text, err := entry.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := decodeToken(text) != nil; got != want {
+			t.Errorf("%q is read: %t, want %t", token, got, want)
+		}
+	}
+}

@@ -1,9 +1,13 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -22,6 +26,9 @@ Exit codes:
 		SilenceUsage:  true,
 		Args:          usage(cobra.NoArgs),
 		RunE:          help,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return refuseEmptyFlags(cmd)
+		},
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &diag.UsageError{Err: err} })
 	flags := root.PersistentFlags()
@@ -43,6 +50,35 @@ Exit codes:
 		c.doctor(), c.keys(), c.app(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	return root
+}
+
+// refuseEmptyFlags is for a flag whose value was a variable that is not set: to go on
+// as if there were no flag would print a token that was to go to a file, or ask for
+// other permissions than were meant. The configuration's own flags are its to refuse,
+// with their hints.
+func refuseEmptyFlags(cmd *cobra.Command) error {
+	var err error
+	inherited := cmd.Root().PersistentFlags()
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Changed && inherited.Lookup(f.Name) == nil && emptyValue(f.Value) {
+			err = errors.Join(err, fmt.Errorf("--%s is empty; leave it out or give it a value", f.Name))
+		}
+	})
+	if err != nil {
+		return &diag.UsageError{Err: err}
+	}
+	return nil
+}
+
+// emptyValue reports whether the value of a flag, or of one of those that were given for
+// it, is empty.
+func emptyValue(v pflag.Value) bool {
+	list, ok := v.(pflag.SliceValue)
+	if !ok {
+		return v.String() == ""
+	}
+	values := list.GetSlice()
+	return len(values) == 0 || slices.Contains(values, "")
 }
 
 // help is what a command does that only has others below it.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 type tokenOptions struct {
@@ -48,8 +47,8 @@ otherwise. A token that another process minted is used again while it lives.`,
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
 	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
 	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 1h (default a minute)")
-	flags.StringVar(&o.format, "format", "text", "`text`, json, or env (GH_TOKEN=… lines)")
-	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone")
+	flags.StringVar(&o.format, "format", "text", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)")
+	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
 	return cmd
 }
 
@@ -85,10 +84,14 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	if err != nil {
 		return err
 	}
+	print := func(w io.Writer) error { return printToken(w, session.app, token, o.format) }
 	if o.output == "" {
-		return printToken(c.Stdout, token, o.format)
+		return print(c.Stdout)
 	}
-	return writeFile(o.output, func(w io.Writer) error { return printToken(w, token, o.format) })
+	if err := c.writeOutput(cmd.Context(), o.output, print); err != nil {
+		return fmt.Errorf("write %s: %w", o.output, err)
+	}
+	return nil
 }
 
 // parsePermissions reads name:level pairs; "all" alone asks for everything the
@@ -121,47 +124,22 @@ type tokenJSON struct {
 	API          string            `json:"api_url"`
 }
 
-func printToken(w io.Writer, t *ghapp.Token, format string) error {
-	text := t.Secret.Reveal()
+func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, format string) error {
 	switch format {
 	case "env":
-		_, err := fmt.Fprintf(w, "GH_TOKEN=%s\nGITHUB_TOKEN=%s\n", text, text)
-		return err
+		// For a shell to read, with eval or source.
+		for _, variable := range tokenVariables(app, t) {
+			name, value, _ := strings.Cut(variable, "=")
+			if _, err := fmt.Fprintf(w, "%s=%s\n", name, text.ShellWord(value)); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "json":
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(tokenJSON{text, t.ExpiresAt, t.Installation, t.Permissions, t.Repositories, t.API})
+		return encoder.Encode(tokenJSON{t.Secret.Reveal(), t.ExpiresAt, t.Installation, t.Permissions, t.Repositories, t.API})
 	}
-	_, err := fmt.Fprintln(w, text)
+	_, err := fmt.Fprintln(w, t.Secret.Reveal())
 	return err
-}
-
-// writeFile makes a file that only this user can read, whole or not at all: what
-// was there before stays until the new one is complete.
-func writeFile(path string, write func(io.Writer) error) (err error) {
-	failed := func(err error) error { return fmt.Errorf("write %s: %w", path, err) }
-	// CreateTemp makes it 0600.
-	file, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
-	if err != nil {
-		return failed(err)
-	}
-	defer func() {
-		if err != nil {
-			_ = file.Close()
-			_ = os.Remove(file.Name())
-		}
-	}()
-	if err := write(file); err != nil {
-		return failed(err)
-	}
-	if err := file.Sync(); err != nil {
-		return failed(err)
-	}
-	if err := file.Close(); err != nil {
-		return failed(err)
-	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return failed(err)
-	}
-	return nil
 }
