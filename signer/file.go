@@ -2,11 +2,9 @@ package signer
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -91,43 +89,4 @@ func isSecret(path string) bool {
 	}
 	_, err := parse([]byte(path))
 	return err == nil || !slices.Contains([]Problem{ErrUnknown, ErrPath, ErrAppID, ErrUnexpanded, ErrEmpty}, err.Problem)
-}
-
-// Exposure says that users other than its owner may reach the file of a key.
-type Exposure struct {
-	Path string
-	Mode fs.FileMode // of the file, links followed
-}
-
-// String is one line: the file, who may reach it, its mode.
-func (e Exposure) String() string {
-	who := "its group"
-	switch perm := e.Mode.Perm(); {
-	case perm&0o006 != 0 && perm&0o060 != 0:
-		who = "its group and every other user"
-	case perm&0o006 != 0:
-		who = "every other user"
-	}
-	return fmt.Sprintf("private key in file %s is open to %s (mode %04o)", e.Path, who, e.Mode.Perm())
-}
-
-// Cure is one line: the command that ends it.
-func (e Exposure) Cure() string { return "chmod 600 " + shellQuote(e.Path) }
-
-// Exposed returns an [Exposure] if the mode of the file at path lets its group or
-// other users read or write it, else nil. It follows links, and has nothing to
-// say of what is no regular file. On Windows, whose access lists have no such
-// mode, it returns nil. The error is a [*KeyError].
-func Exposed(path string) (*Exposure, error) {
-	if runtime.GOOS == "windows" {
-		return nil, nil
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fileError(path, err)
-	}
-	if !info.Mode().IsRegular() || info.Mode().Perm()&0o066 == 0 {
-		return nil, nil
-	}
-	return &Exposure{Path: path, Mode: info.Mode()}, nil
 }

@@ -1,0 +1,91 @@
+//go:build unix
+
+package signer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestExposed(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{
+		0o600: "", 0o400: "", 0o700: "", 0o711: "",
+		0o660: "its group", 0o620: "its group", 0o604: "every other user", 0o602: "every other user",
+		0o644: "its group and every other user", 0o666: "its group and every other user", 0o642: "its group and every other user",
+	} {
+		path := write(t, "my app.pem", "", mode)
+		link := filepath.Join(t.TempDir(), "link")
+		if err := os.Symlink(path, link); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{path, link} {
+			exposure, err := Exposed(path)
+			switch {
+			case err != nil:
+				t.Fatal(err)
+			case want == "":
+				if exposure != nil {
+					t.Errorf("mode %04o: %v", mode, exposure)
+				}
+			case exposure == nil:
+				t.Errorf("mode %04o is not exposed", mode)
+			default:
+				if text := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != text {
+					t.Errorf("%q, want %q", exposure, text)
+				}
+				if text := "chmod 600 " + shellQuote(path); exposure.Cure() != text {
+					t.Errorf("cure %q, want %q", exposure.Cure(), text)
+				}
+			}
+		}
+	}
+	if exposure, err := Exposed(t.TempDir()); exposure != nil || err != nil {
+		t.Errorf("Exposed of a directory = %v, %v", exposure, err)
+	}
+	if _, err := Exposed(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrMissing) {
+		t.Errorf("Exposed of a missing file: %v", err)
+	}
+}
+
+// What is safe, and what is a cure, depends on whose the file is: a command that leaves
+// the key to nobody who uses it is none.
+func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
+	const me, mine, theirs = 1000, 1000, 2000
+	for name, test := range map[string]struct {
+		mode         fs.FileMode
+		owner, group int
+		user         int
+		mounted      bool
+		want         string // "": it is not exposed
+	}{
+		"our own":                                 {0o600, me, mine, me, false, ""},
+		"our own, a group reads":                  {0o640, me, theirs, me, false, "chmod 600 k"},
+		"our own, all read":                       {0o644, me, mine, me, false, "chmod 600 k"},
+		"root's, our group reads (fsGroup)":       {0o440, 0, mine, me, true, ""},
+		"root's, our group reads":                 {0o640, 0, mine, me, false, ""},
+		"root's, a list of access (a credential)": {0o440, 0, 0, me, true, ""},
+		"root's, our group writes":                {0o460, 0, mine, me, false, "sudo chmod g-w,o= k"},
+		"root's, our group and all read":          {0o444, 0, mine, me, false, "sudo chmod g-w,o= k"},
+		"root's, all read":                        {0o644, 0, theirs, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
+		"root's, all read, mounted":               {0o644, 0, 0, me, true, "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"},
+		"another's, our group reads":              {0o640, 2000, mine, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
+		"another's, all read":                     {0o644, 2000, theirs, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
+		"root asks, of a service's group":         {0o640, 0, theirs, 0, false, ""},
+		"root asks, a service's group writes":     {0o660, 0, theirs, 0, false, "chmod g-w,o= k"},
+		"root asks, all read":                     {0o644, 0, 0, 0, false, "chmod 600 k"},
+		"root asks, of a user's":                  {0o644, me, mine, 0, false, "chmod 600 k"},
+	} {
+		b := belongings{known: true, owner: test.owner, group: test.group, user: test.user, userGroups: []int{test.user}}
+		cure := ""
+		if e := exposure("k", test.mode, b, test.mounted); e != nil {
+			cure = e.Cure()
+		}
+		if cure != test.want {
+			t.Errorf("%s: cure %q, want %q", name, cure, test.want)
+		}
+	}
+}
