@@ -122,6 +122,7 @@ type command struct {
 	verbose   bool
 	noCache   bool
 	ownTokens bool // they are revoked in the end, so they are not shared
+	byGit     bool // git has started it, for a credential
 }
 
 // givenFlags are those flags on every command that were given, by name.

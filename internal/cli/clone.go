@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,7 +13,6 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -93,7 +88,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	defer listener.Close()
 
 	clone := gitcmd.CloneOptions{
-		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: sessionHelper(), CAFile: settings.CAFile.Text},
+		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text},
 		URL:    host.Origin + "/" + repository.String() + ".git",
 		Branch: o.branch, Depth: o.depth, Extra: o.extra,
 	}
@@ -214,132 +209,4 @@ func (c *command) answererFor(s *session) *gitauth.Answerer {
 func (c *command) runtimeDir() string {
 	dir, _ := c.lookup("XDG_RUNTIME_DIR")
 	return dir
-}
-
-// helperCommand is the credential helper as git's configuration names it: the
-// program beside this one, or this one itself.
-func helperCommand() string {
-	self, err := os.Executable()
-	if err != nil {
-		return "ghapp" // git looks for git-credential-ghapp on its PATH
-	}
-	if resolved, err := filepath.EvalSymlinks(self); err == nil {
-		self = resolved
-	}
-	helper := filepath.Join(filepath.Dir(self), "git-credential-ghapp")
-	if runtime.GOOS == "windows" {
-		helper += ".exe"
-	}
-	if _, err := exec.LookPath(helper); err == nil {
-		return shellPath(helper)
-	}
-	return "!" + shellQuote(filepath.ToSlash(self)) + " credential"
-}
-
-// sessionHelper is the credential helper for a call of git that ghapp waits for. The
-// shell that git starts for it answers store by itself: after every success git says
-// which credential worked, and we know.
-func sessionHelper() string {
-	helper := helperCommand()
-	if !strings.Contains(helper, "/") {
-		return helper
-	}
-	return `!f() { test "$1" = store || exec ` + strings.TrimPrefix(helper, "!") + ` "$1"; }; f`
-}
-
-// shellPath is an absolute path as git runs it, through a shell where it has
-// anything but plain characters.
-func shellPath(path string) string {
-	path = filepath.ToSlash(path)
-	if quoted := shellQuote(path); quoted != path {
-		return "!" + quoted
-	}
-	return path
-}
-
-func shellQuote(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
-}
-
-// persistentHelper names the helper in a clone so that it finds the same App
-// tomorrow: what flags and variables said is written out, since they will be gone.
-func (c *command) persistentHelper(s config.AppSettings) string {
-	helper := helperCommand()
-	if path, err := exec.LookPath("git-credential-ghapp"); err == nil && shellPath(path) == helper {
-		helper = "ghapp"
-	}
-	add := func(flag string, v config.Value) {
-		if v.Source.Kind >= config.FromEnvironment && !v.HasSecret() {
-			helper += " --" + flag + " " + shellQuote(v.Text)
-		}
-	}
-	loaded, err := c.load()
-	if err == nil {
-		path, _ := loaded.Path()
-		add("config", absolute(path))
-	}
-	if s.Name != "" && c.chosen("app") {
-		helper += " --app " + shellQuote(s.Name)
-	}
-	add("app", s.App)
-	for _, key := range []config.Value{s.Key, s.PreviousKey} {
-		add("key", absoluteKey(key))
-	}
-	add("key-timeout", s.KeyTimeout)
-	add("installation", s.Installation)
-	add("host", s.Host)
-	add("api-url", s.APIURL)
-	add("api-version", s.APIVersion)
-	add("ca-file", absolute(s.CAFile))
-	return helper
-}
-
-// chosen reports whether a flag or its variable says something.
-func (c *command) chosen(flag string) bool {
-	if _, given := c.givenFlags()[flag]; given {
-		return true
-	}
-	return slices.ContainsFunc(config.Settings(), func(s config.Setting) bool {
-		text, _ := c.lookup(s.Env)
-		return s.Flag == flag && text != ""
-	})
-}
-
-// onlyInEnvironment is the variable that git's configuration must not repeat: it holds
-// the key, or a PIN. It is "" where there is none.
-func onlyInEnvironment(s config.AppSettings) string {
-	switch {
-	case !s.PrivateKey.IsZero():
-		return s.PrivateKeySource.String()
-	case s.Key.HasSecret() && s.Key.Source.Kind == config.FromEnvironment:
-		return s.Key.Source.String()
-	}
-	return ""
-}
-
-// absoluteKey is [absolute] for a key, which may be a key URI.
-func absoluteKey(v config.Value) config.Value {
-	dir, err := os.Getwd()
-	if err != nil || v.Text == "" || v.HasSecret() {
-		return v
-	}
-	if key, err := config.CompleteKey(v.Text, dir, ""); err == nil {
-		v.Text = key
-	}
-	return v
-}
-
-// absolute makes a path that was given relative to today's directory good for
-// tomorrow's.
-func absolute(v config.Value) config.Value {
-	if path, err := filepath.Abs(v.Text); err == nil && v.Text != "" {
-		v.Text = path
-	}
-	return v
 }

@@ -28,6 +28,7 @@ the helper ghapp.`,
 		Hidden: true,
 		Args:   usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			c.byGit = true
 			op := credential.Operation(args[0])
 			switch op {
 			case credential.Capability:

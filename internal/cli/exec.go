@@ -138,7 +138,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		Environ: append(slices.Clone(c.Environ), "GHAPP_AGENT_SOCK="+listener.Path()),
 		Secrets: c.keySecrets(session.settings),
 	}
-	environ, err := git.Environment(ctx, execScope(session, request))
+	environ, err := git.Environment(ctx, c.execScope(session, request))
 	if err != nil {
 		return err
 	}
@@ -175,8 +175,8 @@ func (c *command) originRemote(ctx context.Context) (ghapp.Repository, error) {
 
 // execScope is the whole host: the command may name whatever repository it needs. Of
 // those that are known git is given a credential before it is asked for one.
-func execScope(s *session, request ghapp.TokenRequest) gitcmd.Scope {
-	scope := gitcmd.Scope{Origin: s.app.Origin(), Submodules: true, Helper: helperCommand(), CAFile: s.settings.CAFile.Text}
+func (c *command) execScope(s *session, request ghapp.TokenRequest) gitcmd.Scope {
+	scope := gitcmd.Scope{Origin: s.app.Origin(), Submodules: true, Helper: c.helperCommand(), CAFile: s.settings.CAFile.Text}
 	for _, text := range request.Repositories {
 		if r, err := ghapp.ParseRepository(text); err == nil { // or else the token was refused
 			address := scope.Origin + "/" + r.String()

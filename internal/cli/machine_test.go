@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,9 @@ type machine struct {
 	cache   string // $XDG_CACHE_HOME
 	work    string // the current directory
 	environ map[string]string
-	user    func(*exec.Cmd) // makes a command the user's; nil: it is that of the tests
+	// programs is the directory of ghapp; "": the one where the tests have built it.
+	programs string
+	user     func(*exec.Cmd) // makes a command the user's; nil: it is that of the tests
 }
 
 func newMachine(t *testing.T) *machine {
@@ -189,7 +192,7 @@ type result struct {
 func (m *machine) command(args ...string) (*exec.Cmd, *outputs) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	m.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, filepath.Join(binaries, "ghapp"), args...)
+	cmd := exec.CommandContext(ctx, filepath.Join(cmp.Or(m.programs, binaries), "ghapp"), args...)
 	cmd.Dir = m.work
 	for _, name := range slices.Sorted(maps.Keys(m.environ)) {
 		cmd.Env = append(cmd.Env, name+"="+m.environ[name])

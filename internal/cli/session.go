@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -212,14 +213,20 @@ func (c *command) store() ghapp.Store {
 		return nil
 	}
 	dir, err := c.cacheDir()
-	if err == nil {
-		var files *cache.Files
-		if files, err = cache.Open(filepath.Join(dir, "ghapp")); err == nil {
-			return files
+	if err != nil {
+		level := slog.LevelWarn
+		if c.byGit {
+			level = slog.LevelInfo // git runs without HOME in many places, and each pull would say so
 		}
+		c.log().Log(context.Background(), level, "tokens are not shared with other processes", "error", err)
+		return nil
 	}
-	c.log().Warn("tokens are not shared with other processes", "error", err)
-	return nil
+	files, err := cache.Open(filepath.Join(dir, "ghapp"))
+	if err != nil {
+		c.log().Warn("tokens are not shared with other processes", "error", err)
+		return nil
+	}
+	return files
 }
 
 // cacheDir is the directory for the caches of programs, on the Env's environment.

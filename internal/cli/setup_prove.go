@@ -70,7 +70,7 @@ func (c *command) countRefs(ctx context.Context, s *session, repository string) 
 	}
 	defer listener.Close()
 	address := s.app.Origin() + "/" + repository + ".git"
-	scope := gitcmd.Scope{Origin: s.app.Origin(), URLs: []string{address}, Helper: sessionHelper(), CAFile: s.settings.CAFile.Text}
+	scope := gitcmd.Scope{Origin: s.app.Origin(), URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.settings.CAFile.Text}
 	tokens := scrub.New()
 	answering := c.hosts(s, func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read

@@ -151,7 +151,7 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 		git.Stdout, git.Stderr = nil, nil
 	}
 	t.deploy.Git = *git
-	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: sessionHelper(), CAFile: settings.CAFile.Text}
+	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text}
 	t.deploy.Environ, t.deploy.Log = git.Plain(), k.log
 	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}
 	k.kept = append(k.kept, t)

@@ -1,0 +1,96 @@
+package cli_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// install puts the programs below a prefix with their version in it, as Homebrew does,
+// with links to them in the prefix's bin, which goes first on PATH.
+func (m *machine) install(prefix, version string) {
+	m.t.Helper()
+	dir := filepath.Join(prefix, "Cellar", "ghapp", version, "bin")
+	for _, name := range []string{"ghapp", "git-credential-ghapp"} {
+		for _, path := range []string{dir, filepath.Join(prefix, "bin")} {
+			if err := os.MkdirAll(path, 0o755); err != nil {
+				m.t.Fatal(err)
+			}
+		}
+		if err := os.Link(filepath.Join(binaries, name), filepath.Join(dir, name)); err != nil {
+			m.t.Fatal(err)
+		}
+		link := filepath.Join(prefix, "bin", name)
+		_ = os.Remove(link)
+		if err := os.Symlink(filepath.Join("..", "Cellar", "ghapp", version, "bin", name), link); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	m.environ["PATH"] = filepath.Join(prefix, "bin") + ":" + os.Getenv("PATH")
+	m.programs = filepath.Join(prefix, "bin")
+}
+
+// upgrade replaces a version by another, of which nothing is left.
+func (m *machine) upgrade(prefix, from, to string) {
+	m.t.Helper()
+	m.install(prefix, to)
+	if err := os.RemoveAll(filepath.Join(prefix, "Cellar", "ghapp", from)); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// bare runs git as `env -i` does with the PATH of cron, and with these variables alone.
+func (m *machine) bare(variables []string, args ...string) result {
+	m.t.Helper()
+	git, err := exec.LookPath("git")
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(m.t.Context(), 2*patience)
+	defer cancel()
+	argv := append([]string{"-i", "PATH=/usr/bin:/bin"}, variables...)
+	cmd := exec.CommandContext(ctx, "/usr/bin/env", append(append(argv, git), args...)...)
+	cmd.Dir = m.work
+	out := &outputs{}
+	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
+	if err := cmd.Run(); err != nil {
+		if _, exit := errors.AsType[*exec.ExitError](err); !exit {
+			m.t.Fatal(err)
+		}
+	}
+	return out.result(cmd)
+}
+
+// mustBare is bare where git has to do well, and to say nothing but its own.
+func (m *machine) mustBare(variables []string, args ...string) {
+	m.t.Helper()
+	if r := m.bare(variables, args...); r.code != 0 || strings.Contains(r.stderr, "ghapp") {
+		m.t.Fatalf("env -i git %q: exit code %d\n%s", args, r.code, r.stderr)
+	}
+}
+
+func TestPlainGitOutlastsAnUpgradeAndNeedsNoPATH(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	prefix := filepath.Join(m.root, "brew")
+	m.install(prefix, "1.0.0")
+	m.must("clone", "acme/site")
+	m.mustBare(nil, "-C", "site", "pull")
+	m.must("git-setup")
+	home := []string{"HOME=" + m.home}
+	m.mustBare(home, "ls-remote", m.server.URL+"/acme/web")
+
+	m.upgrade(prefix, "1.0.0", "1.1.0")
+	m.mustBare(nil, "-C", "site", "pull")
+	m.mustBare(home, "ls-remote", m.server.URL+"/acme/web")
+	for _, file := range []string{filepath.Join(m.home, ".gitconfig"), filepath.Join(m.work, "site", ".git", "config")} {
+		text, err := os.ReadFile(file)
+		if want := filepath.Join(prefix, "bin", "git-credential-ghapp"); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%v: %s does not name %s:\n%s", err, file, want, text)
+		}
+	}
+}

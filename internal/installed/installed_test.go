@@ -1,0 +1,78 @@
+package installed
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Each layout is that of a package manager: files, and links with what they lead to.
+func TestLastingIsTheNameThatOutlastsAnUpgrade(t *testing.T) {
+	const hash = "0c5b4xw1l2d8nqvbs9a4z6k3m7y2f1pj"
+	for name, layout := range map[string]struct {
+		file    string
+		links   map[string]string
+		path    []string
+		invoked string
+		want    string
+	}{
+		"no version":              {file: "usr/local/bin/ghapp", path: []string{"usr/local/bin"}, want: "usr/local/bin/ghapp"},
+		"no version, and a link":  {file: "opt/ghapp/bin/ghapp", links: map[string]string{"bin/ghapp": "../opt/ghapp/bin/ghapp"}, path: []string{"bin"}, want: "opt/ghapp/bin/ghapp"},
+		"Homebrew":                {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, path: []string{"brew/bin"}, want: "brew/bin/ghapp"},
+		"Homebrew not on PATH":    {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, want: "brew/bin/ghapp"},
+		"Homebrew, keg only":      {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/opt/ghapp": "../Cellar/ghapp/1.0.0"}, want: "brew/opt/ghapp/bin/ghapp"},
+		"mise":                    {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0", "mise/installs/ghapp/latest": "1.0.0"}, path: []string{"mise/installs/ghapp/1.0.0/bin"}, want: "mise/installs/ghapp/latest/bin/ghapp"},
+		"mise without latest":     {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0"}, want: "mise/installs/ghapp/1/bin/ghapp"},
+		"store of Nix":            {file: "nix/store/" + hash + "-ghapp/bin/ghapp", links: map[string]string{"profile/bin": "../nix/store/" + hash + "-ghapp/bin"}, path: []string{"profile/bin"}, want: "profile/bin/ghapp"},
+		"a directory with a link": {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"opt/ghapp": "ghapp-1.0"}, want: "opt/ghapp/bin/ghapp"},
+		"called by its link":      {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"my/bin/ghapp": "../../opt/ghapp-1.0/bin/ghapp"}, invoked: "my/bin/ghapp", want: "my/bin/ghapp"},
+		"a link to another":       {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "/bin/true", "opt/ghapp": "other"}, path: []string{"bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
+		"nothing better":          {file: "opt/ghapp-1.0/bin/ghapp", path: []string{"opt/ghapp-1.0/bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
+		"a relative PATH":         {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "../opt/ghapp-1.0/bin/ghapp"}, path: []string{"!bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root, err := filepath.EvalSymlinks(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			make := func(path string, put func(path string) error) {
+				path = filepath.Join(root, path)
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					t.Fatal(err)
+				}
+				if err := put(path); err != nil {
+					t.Fatal(err)
+				}
+			}
+			make(layout.file, func(path string) error { return os.WriteFile(path, nil, 0o755) })
+			for link, to := range layout.links {
+				make(link, func(path string) error { return os.Symlink(to, path) })
+			}
+			p := Program{File: filepath.Join(root, layout.file)}
+			var path []string
+			for _, dir := range layout.path {
+				if relative, ok := strings.CutPrefix(dir, "!"); ok {
+					path = append(path, relative)
+					t.Chdir(root)
+					continue
+				}
+				path = append(path, filepath.Join(root, dir))
+			}
+			p.Path = strings.Join(path, string(os.PathListSeparator))
+			if layout.invoked != "" {
+				p.Invoked = filepath.Join(root, layout.invoked)
+			}
+			if got := p.Lasting("ghapp"); got != filepath.Join(root, layout.want) {
+				t.Errorf("%s, want %s", got, layout.want)
+			}
+		})
+	}
+}
+
+func TestLastingIsNothingForWhatIsNotThere(t *testing.T) {
+	p := Program{File: filepath.Join(t.TempDir(), "ghapp")}
+	if got := p.Lasting("git-credential-ghapp"); got != "" {
+		t.Error(got)
+	}
+}
