@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,11 +24,16 @@ import (
 // syncOptions are what the command line says of all directories that are kept, and, in
 // one, of a directory that the config file does not name.
 type syncOptions struct {
-	one   config.Sync
-	all   bool
-	again bool
-	watch bool
-	watchOptions
+	one config.Sync
+	config.SyncProcess
+}
+
+// field is where the value of an option is.
+func (o *syncOptions) field(option config.SyncOption) any {
+	if option.Process {
+		return o.SyncProcess.Field(option.Key)
+	}
+	return o.one.Field(option.Key)
 }
 
 func (c *command) sync() *cobra.Command {
@@ -54,6 +59,10 @@ stand there, or --all:
 
 A pass that finds nothing new is one request, and no process.
 
+Each flag has a variable as well, for containers: --check-timeout is
+GHAPP_SYNC_CHECK_TIMEOUT, REPO is GHAPP_SYNC_REPOSITORY, and those that are called otherwise
+say so below. A flag counts more than its variable.
+
 The commands of --check and --exec get GHAPP_REPO, GHAPP_REF, GHAPP_COMMIT,
 GHAPP_PREVIOUS, GHAPP_DIR and GHAPP_RELEASE, and no secret of ghapp's. The check runs in
 the new release, and must succeed before that is published; it may build something there.`,
@@ -71,96 +80,118 @@ the new release, and must succeed before that is published; it may build somethi
 			return c.runSync(cmd.Context(), entries, o)
 		},
 	}
-	flags := cmd.Flags()
-	flags.StringVarP(&o.one.Branch, "branch", "b", "", "the branch to be at; the default branch where nothing is said")
-	flags.StringVar(&o.one.Tag, "tag", "", "the tag to be at")
-	flags.StringVar(&o.one.Commit, "commit", "", "the commit to be at, 40 hexadecimal digits")
-	flags.StringVar(&o.one.Version, "version", "", "the highest tag that is a semantic version and fits this, such as '*' or '^1.4'")
-	flags.StringVar(&o.one.To, "to", "", "the `DIR` to keep")
-	flags.StringVar(&o.one.Mode, "mode", "", "link: DIR is a symbolic link (the default); dir: a directory, exchanged in one step")
-	flags.IntVar(&o.one.Keep, "keep", 0, fmt.Sprintf("how many releases stay, for rollback (default %d)", deploy.DefaultKeep))
-	flags.IntVar(&o.one.Depth, "depth", 0, "how many commits of the history are fetched (default 1)")
-	flags.StringVar(&o.one.Filter, "filter", "", "leave objects out until they are needed, such as blob:none")
-	flags.StringSliceVar(&o.one.Sparse, "sparse", nil, "only these `PATHS`, files or directories; separated by commas")
-	flags.BoolVar(&o.one.Submodules, "submodules", false, "check out submodules too, and theirs")
-	flags.BoolVar(&o.one.LFS, "lfs", false, "the large files of Git LFS instead of their pointers")
-	flags.StringSliceVar(&o.one.FsckIgnore, "fsck-ignore", nil, "leave these `CHECKS` of git's out, such as duplicateEntries; separated by commas")
-	flags.BoolVar(&o.one.VerifySignatures, "verify-signatures", false, "publish only commits with a signature that git accepts")
-	flags.StringVar(&o.one.AllowedSigners, "allowed-signers", "", "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)")
-	flags.StringVar(&o.one.Check, "check", "", "a `COMMAND` that must succeed in the new release before it is published")
-	flags.StringVar(&o.one.Exec, "exec", "", "a `COMMAND` to run in DIR once it is published")
-	flags.DurationVar(&o.one.CheckTimeout, "check-timeout", 0, fmt.Sprintf("how long the check may take (default %s)", deploy.DefaultTimeout))
-	flags.DurationVar(&o.one.ExecTimeout, "exec-timeout", 0, fmt.Sprintf("how long the command may take (default %s)", deploy.DefaultTimeout))
-	flags.IntVar(&o.one.ExecTries, "exec-tries", 0, "how often the command is run until it succeeds (default 1)")
-	flags.DurationVar(&o.one.Period, "period", 0, fmt.Sprintf("with --watch: the time between two questions (default %s)", watch.DefaultPeriod))
-	flags.BoolVar(&o.all, "all", false, "all directories of the config file")
-	flags.BoolVar(&o.again, "again", false, "build and publish anew what is published already")
-	flags.BoolVarP(&o.watch, "watch", "w", false, "go on until interrupted")
-	o.watchOptions.add(flags)
+	o.Jobs = watch.DefaultJobs
+	for _, option := range config.SyncOptions() {
+		if option.Key != "repository" { // that is the argument
+			addSyncFlag(cmd.Flags(), option, o.field(option))
+		}
+	}
 	cmd.AddCommand(c.syncStatus(), c.syncRollback(), c.syncResume())
 	return cmd
 }
 
-// ofAll are the flags that are about the process, and not about one directory.
-var ofAll = map[string]bool{
-	"all": true, "again": true, "watch": true, "webhook": true, "webhook-secret-file": true, "sync-secret-file": true, "status": true,
-	"notify": true, "notify-secret-file": true, "jobs": true, "log-format": true,
+// addSyncFlag adds the flag of an option.
+func addSyncFlag(flags *pflag.FlagSet, option config.SyncOption, field any) {
+	f := flags.VarPF(&syncFlag{option: option, field: field}, option.Flag(), option.Short, option.Help)
+	if option.Kind == config.SwitchOption {
+		f.NoOptDefVal = "true"
+	}
 }
 
-// ofWatching are those that mean something to a process that goes on.
-var ofWatching = []string{"webhook", "webhook-secret-file", "sync-secret-file", "status", "notify", "notify-secret-file", "period"}
-
-// fit refuses values that the config file would refuse.
-func fit(flags *pflag.FlagSet, s config.Sync) error {
-	for name, n := range map[string]int{"keep": s.Keep, "depth": s.Depth, "exec-tries": s.ExecTries} {
-		if flags.Changed(name) && n < 1 {
-			return fmt.Errorf("--%s: want a number from 1 on", name)
-		}
-	}
-	for name, d := range map[string]time.Duration{"check-timeout": s.CheckTimeout, "exec-timeout": s.ExecTimeout, "period": s.Period} {
-		if flags.Changed(name) && d < shortestPeriod {
-			return fmt.Errorf("--%s: want a time such as 30s or 5m", name)
-		}
-	}
-	if modes := []deploy.Mode{"", deploy.Link, deploy.Directory}; !slices.Contains(modes, deploy.Mode(s.Mode)) {
-		return fmt.Errorf("--mode is link or dir, not %q", s.Mode)
-	}
-	return nil
+// syncFlag is a flag that takes what [config.SyncOption.Assign] takes.
+type syncFlag struct {
+	option config.SyncOption
+	field  any
+	given  bool
 }
 
-// shortestPeriod is the least of what --period takes: GitHub is not to be asked without a
-// pause.
-const shortestPeriod = 100 * time.Millisecond
+// Set implements [pflag.Value].
+func (f *syncFlag) Set(text string) error {
+	f.given = true
+	return f.option.Assign(f.field, text)
+}
+
+// String implements [pflag.Value]: what was given, and no default, which the help tells.
+func (f *syncFlag) String() string {
+	if !f.given {
+		return ""
+	}
+	switch field := f.field.(type) {
+	case *string:
+		return *field
+	case *[]string:
+		return strings.Join(*field, ",")
+	case *int:
+		return strconv.Itoa(*field)
+	case *bool:
+		return strconv.FormatBool(*field)
+	case *time.Duration:
+		return field.String()
+	}
+	return ""
+}
+
+// Type implements [pflag.Value].
+func (f *syncFlag) Type() string {
+	return map[config.OptionKind]string{
+		config.TextOption: "string", config.PathOption: "string", config.NumberOption: "int", config.DurationOption: "duration",
+		config.SwitchOption: "bool", config.ListOption: "strings", config.PathsOption: "strings",
+	}[f.option.Kind]
+}
+
+// fromVariables takes from the environment what no flag says. It returns the names of the
+// variables that are about one directory.
+func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []string, err error) {
+	wanted := false // by a flag: a variable for another thing to be at is passed over
+	for _, option := range config.SyncOptions() {
+		wanted = wanted || option.Wants() && flags.Changed(option.Flag())
+	}
+	for _, option := range config.SyncOptions() {
+		if flags.Changed(option.Flag()) || wanted && option.Wants() || option.Key == "notify" {
+			continue // of the receiver, see [command.notifier]
+		}
+		set, err := option.FromVariable(c.lookup, o.field(option))
+		if err != nil {
+			return nil, &diag.SettingError{Err: err}
+		}
+		if set && !option.Process {
+			ofOne = append(ofOne, option.Variable())
+		}
+	}
+	return ofOne, nil
+}
 
 // syncEntries are the directories that the command line is about.
 func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) ([]config.Sync, error) {
-	var ofOne []string
-	flags.Visit(func(f *pflag.Flag) {
-		if c.global.Lookup(f.Name) == nil && !ofAll[f.Name] {
-			ofOne = append(ofOne, "--"+f.Name)
-		}
-	})
 	wrong := func(format string, args ...any) ([]config.Sync, error) {
 		return nil, &diag.UsageError{Err: fmt.Errorf(format, args...)}
 	}
-	for _, name := range ofWatching {
-		if !o.watch && flags.Changed(name) {
+	ofOne, err := c.fromVariables(flags, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, option := range config.SyncOptions() {
+		switch name := option.Flag(); {
+		case !flags.Changed(name):
+		case option.Watching && !o.Watch:
 			return wrong("--%s is for --watch, and one pass has no use for it", name)
+		case !option.Process:
+			ofOne = append(ofOne, "--"+name)
 		}
 	}
+	if len(args) == 0 && !o.All && o.one.Repository != "" {
+		args = []string{o.one.Repository}
+	}
 	switch {
-	case o.again && o.watch:
+	case o.Again && o.Watch:
 		return wrong("--again is for one pass, and --watch makes many")
-	case o.jobs < 1:
-		return wrong("--jobs: want a number from 1 on")
-	case o.all && len(args) > 0:
+	case o.Webhook == "" && (flags.Changed("webhook-secret-file") || flags.Changed("sync-secret-file")):
+		return wrong("there is a secret for the webhook, but no --webhook ADDRESS")
+	case o.All && len(args) > 0:
 		return wrong("--all stands in the place of %q", args)
-	case !o.all && len(args) == 0:
+	case !o.All && len(args) == 0:
 		return wrong("name a repository, directories of the config file, or --all")
-	case !o.all && strings.ContainsAny(args[0], "/:"):
-		if err := fit(flags, o.one); err != nil {
-			return wrong("%w", err)
-		}
+	case !o.All && strings.ContainsAny(args[0], "/:"):
 		return c.oneEntry(args, o)
 	case len(ofOne) > 0:
 		return wrong("%s is for a repository that is named here; for directories of the config file it stands there", strings.Join(ofOne, " "))
@@ -170,11 +201,11 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		return nil, err
 	}
 	known := loaded.Syncs()
-	if o.all && len(known) == 0 {
+	if o.All && len(known) == 0 {
 		path, _ := loaded.Path()
 		return nil, &diag.SettingError{Err: errors.New("the config file names no directory to keep"), Hint: "write it under sync: in " + path.Text + ", as `ghapp sync --help` shows"}
 	}
-	if o.all {
+	if o.All {
 		return known, nil
 	}
 	return c.namedEntries(known, args)
@@ -233,18 +264,18 @@ func entryNamed(known []config.Sync, name string) (config.Sync, bool) {
 
 // runSync brings directories to their commits, once or until ctx ends.
 func (c *command) runSync(ctx context.Context, entries []config.Sync, o syncOptions) error {
-	log, err := c.syncLog(o)
+	log, err := c.syncLog(o.SyncProcess)
 	if err != nil {
 		return err
 	}
-	kept, err := c.keep(ctx, entries, log, o.again)
+	kept, err := c.keep(ctx, entries, log, o.Again)
 	if err != nil {
 		return err
 	}
 	defer kept.close()
 	return kept.serving(ctx, func() error {
-		if o.watch {
-			return kept.watch(ctx, o.watchOptions)
+		if o.Watch {
+			return kept.watch(ctx, o.SyncProcess)
 		}
 		return kept.once(ctx)
 	})

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -15,6 +16,10 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	settings "github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
 // systemd finds nothing in the unit that it does not know or would not do, and little that the service could do and
@@ -290,6 +295,38 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 		}
 		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 || service.Spec.Ports[0].TargetPort == "status" {
 			t.Errorf("service %s: %+v", name, service.Spec.Ports)
+		}
+	}
+}
+
+// The documentation tells of every option of sync under its three names, and the help tells
+// the defaults that there are.
+func TestSyncDocsTellOfEveryOption(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/sync.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range settings.SyncOptions() {
+		flag, key := "`--"+o.Flag()+"`", "`"+o.Key+"`"
+		if o.Key == "repository" {
+			flag = "the argument"
+		}
+		if o.Process {
+			key = ""
+		}
+		row := "| " + flag + " | `" + o.Variable() + "` | " + key
+		if !strings.Contains(string(text), strings.TrimRight(row, " ")) {
+			t.Errorf("docs/sync.md has no row\n%s", row)
+		}
+	}
+	help := newMachine(t).must("sync", "--help").stdout
+	for flag, value := range map[string]any{
+		"keep": deploy.DefaultKeep, "check-timeout": deploy.DefaultTimeout, "exec-timeout": deploy.DefaultTimeout,
+		"period": watch.DefaultPeriod, "jobs": watch.DefaultJobs,
+	} {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)--%s .*\(default %v\)$`, flag, value)).MatchString(help) {
+			t.Errorf("the help of --%s does not tell the default %v", flag, value)
 		}
 	}
 }

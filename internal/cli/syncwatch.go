@@ -16,9 +16,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/spf13/pflag"
-
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/hook"
@@ -28,44 +27,24 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
-// watchOptions are what the command line says of a process that watches.
-type watchOptions struct {
-	webhook, status                     string // addresses
-	webhookSecretFiles, syncSecretFiles []string
-	notify, notifySecretFile            string
-	jobs                                int
-	logFormat                           string
-}
-
-func (o *watchOptions) add(flags *pflag.FlagSet) {
-	flags.StringVar(&o.webhook, "webhook", "", "with --watch: take GitHub's webhook at this `ADDRESS`, under /webhook, and POST /sync, over plain HTTP")
-	flags.StringSliceVar(&o.webhookSecretFiles, "webhook-secret-file", nil, "the `FILE` of the webhook's secret (GHAPP_WEBHOOK_SECRET_FILE, or GHAPP_WEBHOOK_SECRET); twice while it is replaced")
-	flags.StringSliceVar(&o.syncSecretFiles, "sync-secret-file", nil, "the `FILE` of the secret that opens POST /sync (GHAPP_SYNC_SECRET_FILE, or GHAPP_SYNC_SECRET)")
-	flags.StringVar(&o.status, "status", "", "with --watch: serve /healthz, /readyz and /metrics at this `ADDRESS`, which may be that of --webhook")
-	flags.StringVar(&o.notify, "notify", "", "a `URL` that is told what was published and what failed (GHAPP_SYNC_NOTIFY_URL keeps it out of the command line)")
-	flags.StringVar(&o.notifySecretFile, "notify-secret-file", "", "the `FILE` of a secret that signs it, as GitHub signs its webhooks (GHAPP_SYNC_NOTIFY_SECRET_FILE)")
-	flags.IntVar(&o.jobs, "jobs", watch.DefaultJobs, "how many directories are brought up to date at the same time")
-	flags.StringVar(&o.logFormat, "log-format", "", "text or json; lines for people on a terminal")
-}
-
 // syncLog is the log of a process that keeps directories: what was published and what
 // failed, and nothing of passes that found nothing.
-func (c *command) syncLog(o syncOptions) (*slog.Logger, error) {
+func (c *command) syncLog(o config.SyncProcess) (*slog.Logger, error) {
 	level := slog.LevelInfo
 	switch {
 	case c.quiet:
 		level = slog.LevelError
 	case c.verbose:
 		level = slog.LevelDebug
-	case !o.watch:
+	case !o.Watch:
 		level = slog.LevelWarn
 	}
-	format := o.logFormat
+	format := o.LogFormat
 	switch {
 	case format != "":
-	case c.json && o.watch:
+	case c.json && o.Watch:
 		format = "json"
-	case o.watch && !term.Is(c.Stderr):
+	case o.Watch && !term.Is(c.Stderr):
 		format = "text"
 	}
 	options := &slog.HandlerOptions{Level: level}
@@ -94,7 +73,7 @@ func (s scrubbed) Write(record []byte) (int, error) {
 }
 
 // watch goes on until ctx ends, which is no failure.
-func (k *keeper) watch(ctx context.Context, o watchOptions) error {
+func (k *keeper) watch(ctx context.Context, o config.SyncProcess) error {
 	c := k.command
 	notifier, err := c.notifier(o, k.log)
 	if err != nil {
@@ -114,7 +93,7 @@ func (k *keeper) watch(ctx context.Context, o watchOptions) error {
 	told := make(chan notify.Event, 100)
 	tell := &teller{keeper: k, told: told, failing: map[*kept]bool{}}
 	manager := k.manager()
-	k.watcher.Jobs = o.jobs
+	k.watcher.Jobs = o.Jobs
 	k.watcher.Passed = func(p watch.Pass) {
 		t := k.of[p.Target]
 		metrics.passed(t, p)
@@ -307,8 +286,8 @@ func sendEvents(ctx context.Context, n *notify.Notifier, told <-chan notify.Even
 }
 
 // notifier is who is told, or nil.
-func (c *command) notifier(o watchOptions, log *slog.Logger) (*notify.Notifier, error) {
-	address := o.notify
+func (c *command) notifier(o config.SyncProcess, log *slog.Logger) (*notify.Notifier, error) {
+	address := o.Notify
 	if address == "" {
 		address, _ = c.lookup("GHAPP_SYNC_NOTIFY_URL")
 	}
@@ -319,11 +298,7 @@ func (c *command) notifier(o watchOptions, log *slog.Logger) (*notify.Notifier, 
 	if err := n.Check(); err != nil {
 		return nil, &diag.SettingError{Err: err, Hint: "give an https URL with --notify or GHAPP_SYNC_NOTIFY_URL"}
 	}
-	file := o.notifySecretFile
-	if file == "" {
-		file, _ = c.lookup("GHAPP_SYNC_NOTIFY_SECRET_FILE")
-	}
-	if file != "" {
+	if file := o.NotifySecretFile; file != "" {
 		secret, err := readSecret(file)
 		if err != nil {
 			return nil, err
@@ -336,9 +311,6 @@ func (c *command) notifier(o watchOptions, log *slog.Logger) (*notify.Notifier, 
 // secrets are those of files, or else of a variable. None is no secret at all, and never
 // an open door.
 func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, error) {
-	if named, _ := c.lookup(variable + "_FILE"); len(files) == 0 && named != "" {
-		files = strings.Split(named, string(os.PathListSeparator))
-	}
 	var list []ghapp.Secret
 	for _, file := range files {
 		secret, err := readSecret(file)
@@ -387,20 +359,18 @@ func readSecret(name string) (ghapp.Secret, error) {
 }
 
 // hook is what answers GitHub's webhook and POST /sync; nil where nobody is to.
-func (k *keeper) hook(ctx context.Context, o watchOptions) (http.Handler, error) {
+func (k *keeper) hook(ctx context.Context, o config.SyncProcess) (http.Handler, error) {
 	c := k.command
-	webhook, err := c.secrets(o.webhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
+	webhook, err := c.secrets(o.WebhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
 	if err != nil {
 		return nil, err
 	}
-	wishes, err := c.secrets(o.syncSecretFiles, "GHAPP_SYNC_SECRET")
+	wishes, err := c.secrets(o.SyncSecretFiles, "GHAPP_SYNC_SECRET")
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case o.webhook == "" && (len(o.webhookSecretFiles) > 0 || len(o.syncSecretFiles) > 0):
-		return nil, &diag.UsageError{Err: errors.New("there is a secret for the webhook, but no --webhook ADDRESS")}
-	case o.webhook == "":
+	case o.Webhook == "":
 		return nil, nil
 	case len(webhook) == 0 && len(wishes) == 0:
 		return nil, &diag.SettingError{
@@ -480,7 +450,7 @@ type syncServers struct {
 }
 
 // serve begins to answer, or says why it cannot.
-func (k *keeper) serve(ctx context.Context, o watchOptions, handler http.Handler, metrics *syncMetrics) (*syncServers, error) {
+func (k *keeper) serve(ctx context.Context, o config.SyncProcess, handler http.Handler, metrics *syncMetrics) (*syncServers, error) {
 	s := &syncServers{failed: make(chan error, 2)}
 	muxes := map[string]*http.ServeMux{}
 	mux := func(address string) *http.ServeMux {
@@ -489,11 +459,11 @@ func (k *keeper) serve(ctx context.Context, o watchOptions, handler http.Handler
 		}
 		return muxes[address]
 	}
-	if o.webhook != "" {
-		mux(o.webhook).Handle("/", handler)
+	if o.Webhook != "" {
+		mux(o.Webhook).Handle("/", handler)
 	}
-	if o.status != "" {
-		m := mux(o.status)
+	if o.Status != "" {
+		m := mux(o.Status)
 		m.HandleFunc("GET /healthz", k.healthz)
 		m.HandleFunc("GET /readyz", k.readyz)
 		m.HandleFunc("GET /metrics", metrics.serve)
@@ -505,10 +475,10 @@ func (k *keeper) serve(ctx context.Context, o watchOptions, handler http.Handler
 			s.close()
 			return nil, &diag.SettingError{Err: fmt.Errorf("listen at %s: %w", address, err), Hint: "give an address such as 127.0.0.1:8080 or :8080 that is free"}
 		}
-		if address == o.webhook {
+		if address == o.Webhook {
 			s.webhook = listener.Addr().String()
 		}
-		if address == o.status {
+		if address == o.Status {
 			s.status = listener.Addr().String()
 		}
 		server := hook.NewServer(m, k.log)

@@ -165,7 +165,11 @@ func unreadable(data []byte) int {
 func (p *parser) file(root *yaml.Node) file {
 	var f file
 	var def *yaml.Node
-	p.each(root, "the file", []string{"default", "apps", "sync"}, func(key string, _, value *yaml.Node) {
+	var defaults syncDefaults
+	if node := valueOfKey(root, "sync_defaults"); node != nil { // which may stand below those that have them
+		defaults = p.syncDefaults(node)
+	}
+	p.each(root, "the file", []string{"default", "apps", "sync_defaults", "sync"}, func(key string, _, value *yaml.Node) {
 		switch key {
 		case "default":
 			if text, ok := p.text(value, "default", "default"); ok {
@@ -179,7 +183,7 @@ func (p *parser) file(root *yaml.Node) file {
 			})
 		case "sync":
 			p.each(value, "sync", nil, func(name string, at, value *yaml.Node) {
-				if s, ok := p.sync(name, at, value); ok {
+				if s, ok := p.sync(name, at, value, defaults); ok {
 					f.syncs = append(f.syncs, s)
 				}
 			})
@@ -236,13 +240,19 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 	return app, true
 }
 
-func hasKey(mapping *yaml.Node, key string) bool {
+func hasKey(mapping *yaml.Node, key string) bool { return valueOfKey(mapping, key) != nil }
+
+// valueOfKey returns the value of a key of a mapping, or nil.
+func valueOfKey(mapping *yaml.Node, key string) *yaml.Node {
+	if mapping.Kind != yaml.MappingNode {
+		return nil
+	}
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
-			return true
+			return mapping.Content[i+1]
 		}
 	}
-	return false
+	return nil
 }
 
 func (p *parser) source(node *yaml.Node) Source {

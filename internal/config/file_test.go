@@ -38,9 +38,9 @@ var fileTests = []struct {
 	{"two wishes for one directory", "sync: {site: {repository: acme/site, to: /a, branch: x, tag: y}}", []string{`c.yaml:1: sync.site has branch and tag (leave one of them)`}},
 	{"one directory for two", "sync:\n  a: {repository: acme/a, to: /a}\n  b: {repository: acme/b, to: /a}\n", []string{`c.yaml:3: sync.b and sync.a (line 2) keep one directory`}},
 	{"wrong types of a directory", "sync: {s: {repository: acme/s, to: /a, keep: many, lfs: 1, period: soon, exec_tries: 0, sparse: docs, check_timeout: 5}}", []string{
-		`c.yaml:1: sync.s.keep: want a number from 1 on`, `c.yaml:1: sync.s.lfs: want true or false`, `c.yaml:1: sync.s.period: want a time from 1s on, such as 30s or 5m`,
+		`c.yaml:1: sync.s.keep: want a number from 1 on`, `c.yaml:1: sync.s.lfs: want true or false`, `c.yaml:1: sync.s.period: want a time from 100ms on, such as 30s or 5m`,
 		`c.yaml:1: sync.s.exec_tries: want a number from 1 on`, `c.yaml:1: sync.s.sparse: want a list of paths, such as [docs, site/public], found a single value`,
-		`c.yaml:1: sync.s.check_timeout: want a time from 1s on, such as 30s or 5m`,
+		`c.yaml:1: sync.s.check_timeout: want a time from 100ms on, such as 30s or 5m`,
 	}},
 	{"wrong values of a directory", "sync: {s: {repository: 'http://github.com/acme/s', to: '', mode: copy, branch: ghs_0123456789abcdef}}", []string{
 		`c.yaml:1: sync.s.repository: cannot read the repository's name: http:// would send the token unencrypted; use https://github.com/acme/s`,
@@ -58,7 +58,7 @@ var fileTests = []struct {
 		`c.yaml:1: unknown key "app" in the file (it belongs to an App, under apps: NAME:)`,
 		`c.yaml:2: unknown key "key" in the file (it belongs to an App, under apps: NAME:)`,
 	}},
-	{"long key is not repeated", "canary" + strings.Repeat("x", 40) + ": 1\n", []string{`c.yaml:1: unknown key of 46 characters in the file (known here: default, apps, sync)`}},
+	{"long key is not repeated", "canary" + strings.Repeat("x", 40) + ": 1\n", []string{`c.yaml:1: unknown key of 46 characters in the file (known here: default, apps, sync_defaults, sync)`}},
 	{"key of the file twice", "apps:\ndefault: a\napps:\n", []string{`c.yaml:3: key "apps" of the file is there twice, first in line 1`}},
 	{"key of an App twice", "apps:\n  a:\n    app: 1\n    app: 2\n", []string{`c.yaml:4: key "app" of apps.a is there twice, first in line 3`}},
 	{"thrice", "apps:\ndefault: a\napps:\napps:\n", []string{
@@ -119,9 +119,9 @@ var fileTests = []struct {
 	{"merge key", "apps:\n  a: &a\n    app: 1\n  b:\n    <<: *a\n    app: 2\n", []string{`c.yaml:5: apps.b: anchors, aliases and merge keys are not supported here (write the values out)`}},
 	{"alias without an anchor", "apps: *canary\n", []string{`c.yaml:1: the file is not YAML: an alias has no anchor`}},
 	{"bomb", "a: &a [x]\nb: &b [*a,*a,*a]\nc: &c [*b,*b,*b]\n", []string{
-		`c.yaml:1: unknown key "a" in the file (known here: default, apps, sync)`,
-		`c.yaml:2: unknown key "b" in the file (known here: default, apps, sync)`,
-		`c.yaml:3: unknown key "c" in the file (known here: default, apps, sync)`,
+		`c.yaml:1: unknown key "a" in the file (known here: default, apps, sync_defaults, sync)`,
+		`c.yaml:2: unknown key "b" in the file (known here: default, apps, sync_defaults, sync)`,
+		`c.yaml:3: unknown key "c" in the file (known here: default, apps, sync_defaults, sync)`,
 	}},
 	{"two documents", "apps: {a: {app: 1}}\n---\napps: {b: {app: 2}}\n", []string{`c.yaml:2: a second YAML document begins here; the file is to have one`}},
 	{"tab", "apps:\n\ta:\n", []string{`c.yaml:2: the file is not YAML: found character that cannot start any token`}},
@@ -157,7 +157,7 @@ var fileTests = []struct {
 	{"token for a name", "apps:\n  ghs_canarycanary:\n    app: 1\n", []string{
 		`c.yaml:2: this cannot be the name of an App (use up to 39 letters, digits, dots, hyphens and underscores)`,
 	}},
-	{"token for a key of the file", "ghs_canarycanary: 1\n", []string{`c.yaml:1: unknown key of 16 characters in the file (known here: default, apps, sync)`}},
+	{"token for a key of the file", "ghs_canarycanary: 1\n", []string{`c.yaml:1: unknown key of 16 characters in the file (known here: default, apps, sync_defaults, sync)`}},
 	{"certificate for its path", "apps:\n  a:\n    app: 1\n    ca_file: '-----BEGIN CERTIFICATE-----'\n", []string{
 		`c.yaml:4: apps.a.ca_file holds PEM text (write it to a file, and give the path)`,
 	}},

@@ -1,10 +1,9 @@
 package config
 
 import (
-	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -49,22 +48,60 @@ type Sync struct {
 // Syncs are the directories of the config file, in its order.
 func (c *Config) Syncs() []Sync { return c.file.syncs }
 
-// syncKeys are the keys of a Sync, in the order in which people read them.
-func syncKeys() []string {
-	return []string{
-		"repository", "branch", "tag", "commit", "version", "to", "mode", "keep", "period", "depth", "filter", "sparse", "submodules", "lfs",
-		"fsck_ignore", "verify_signatures", "allowed_signers", "check", "check_timeout", "exec", "exec_timeout", "exec_tries",
+// syncKeys are the keys of a Sync, in the order in which people read them. Common are those
+// that can be the same for several directories.
+func syncKeys(common bool) []string {
+	var keys []string
+	for _, o := range SyncOptions() {
+		if !o.Process && !(common && o.Own) {
+			keys = append(keys, o.Key)
+		}
+	}
+	return keys
+}
+
+// syncDefaults are what directories have in common: sync_defaults of the config file.
+type syncDefaults struct {
+	Sync
+	has map[string]bool // the keys that stand there
+}
+
+func (p *parser) syncDefaults(value *yaml.Node) syncDefaults {
+	d := syncDefaults{has: map[string]bool{}}
+	p.each(value, "sync_defaults", syncKeys(true), func(key string, _, value *yaml.Node) {
+		d.has[key] = true
+		d.read(p, key, "sync_defaults."+key, value)
+	})
+	p.checkWants(value.Line, "sync_defaults", value)
+	return d
+}
+
+// inherit takes what the defaults say and the directory does not. What the directory
+// wants to be at takes the place of all that the defaults say of that.
+func (s *Sync) inherit(d syncDefaults, own func(key string) bool) {
+	wants := slices.ContainsFunc(wantKeys(), own)
+	for _, o := range SyncOptions() {
+		if !d.has[o.Key] || own(o.Key) || wants && o.Wants() {
+			continue
+		}
+		reflect.ValueOf(s.Field(o.Key)).Elem().Set(reflect.ValueOf(d.Field(o.Key)).Elem())
+		for _, e := range d.given {
+			if e.Key == o.Key {
+				e.Key = "sync." + s.Name + "." + o.Key
+				s.given = append(s.given, e)
+			}
+		}
 	}
 }
 
-func (p *parser) sync(name string, at, value *yaml.Node) (Sync, bool) {
+func (p *parser) sync(name string, at, value *yaml.Node, defaults syncDefaults) (Sync, bool) {
 	s := Sync{Name: name, Source: p.source(at)}
 	if secretIn(name) != "" || !namePattern().MatchString(name) {
 		p.problem(at.Line, "use up to 39 letters, digits, dots, hyphens and underscores", "this cannot be the name of a directory to keep")
 		return s, false
 	}
 	before, where := p.count(), "sync."+name
-	p.each(value, where, syncKeys(), func(key string, _, value *yaml.Node) {
+	p.each(value, where, syncKeys(false), func(key string, _, value *yaml.Node) {
 		s.read(p, key, where+"."+key, value)
 	})
 	for _, key := range []string{"repository", "to"} {
@@ -72,77 +109,65 @@ func (p *parser) sync(name string, at, value *yaml.Node) (Sync, bool) {
 			p.problem(at.Line, "", "%s has no %s", where, key)
 		}
 	}
+	p.checkWants(at.Line, where, value)
+	for i := range s.given {
+		s.given[i].Key = where + "." + s.given[i].Key
+	}
+	s.inherit(defaults, func(key string) bool { return hasKey(value, key) })
+	return s, p.count() == before
+}
+
+// checkWants refuses a mapping that wants several things at once.
+func (p *parser) checkWants(line int, where string, mapping *yaml.Node) {
 	var wants []string
-	for _, key := range []string{"branch", "tag", "commit", "version"} {
-		if hasKey(value, key) {
-			wants = append(wants, key)
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if key := mapping.Content[i]; slices.Contains(wantKeys(), key.Value) {
+			wants = append(wants, key.Value)
 		}
 	}
 	if len(wants) > 1 {
-		p.problem(at.Line, "leave one of them", "%s has %s", where, strings.Join(wants, " and "))
+		p.problem(line, "leave one of them", "%s has %s", where, strings.Join(wants, " and "))
 	}
-	return s, p.count() == before
 }
 
 // read reads one key.
 func (s *Sync) read(p *parser, key, where string, node *yaml.Node) {
-	text, of := "", map[string]*string{
-		"repository": &s.Repository, "branch": &s.Branch, "tag": &s.Tag, "commit": &s.Commit, "version": &s.Version,
-		"to": &s.To, "mode": &s.Mode, "filter": &s.Filter, "allowed_signers": &s.AllowedSigners, "check": &s.Check, "exec": &s.Exec,
-	}
-	lists := map[string]struct {
-		to   *[]string
-		want string
-	}{
-		"sparse":      {&s.Sparse, "a list of paths, such as [docs, site/public]"},
-		"fsck_ignore": {&s.FsckIgnore, "a list of checks of git's, such as [zeroPaddedDate]"},
-	}
-	numbers := map[string]*int{"keep": &s.Keep, "depth": &s.Depth, "exec_tries": &s.ExecTries}
-	flags := map[string]*bool{"submodules": &s.Submodules, "lfs": &s.LFS, "verify_signatures": &s.VerifySignatures}
-	times := map[string]*time.Duration{"period": &s.Period, "check_timeout": &s.CheckTimeout, "exec_timeout": &s.ExecTimeout}
-	ok := true
-	switch {
-	case lists[key].to != nil:
+	options := SyncOptions()
+	o := options[slices.IndexFunc(options, func(o SyncOption) bool { return o.Key == key && !o.Process })]
+	field := s.Field(key)
+	text := strings.TrimSpace(node.Value)
+	switch tag := map[OptionKind]string{NumberOption: "!!int", SwitchOption: "!!bool"}[o.Kind]; {
+	case o.Kind == ListOption:
 		if node.Kind != yaml.SequenceNode {
-			p.wrongKind(node, where, lists[key].want)
+			p.wrongKind(node, where, o.Takes)
 			return
 		}
+		list := field.(*[]string)
 		for _, item := range node.Content {
 			if text, ok := p.line(item, where); ok {
-				*lists[key].to = append(*lists[key].to, text)
+				*list = append(*list, text)
 			}
 		}
-		text = strings.Join(*lists[key].to, ",")
-	case numbers[key] != nil:
-		n, err := strconv.Atoi(node.Value)
-		if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!int" || err != nil || n < 1 {
-			p.problem(node.Line, "", "%s: want a number from 1 on", where)
-			return
-		}
-		*numbers[key], text = n, node.Value
-	case flags[key] != nil:
-		if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!bool" {
-			p.problem(node.Line, "", "%s: want true or false", where)
-			return
-		}
-		*flags[key], text = strings.EqualFold(node.Value, "true"), node.Value
-	case times[key] != nil:
-		d, err := time.ParseDuration(node.Value)
-		if err != nil || d < time.Second {
-			p.problem(node.Line, "", "%s: want a time from 1s on, such as 30s or 5m", where)
-			return
-		}
-		*times[key], text = d, node.Value
-	default:
+		s.given = append(s.given, Entry{Key: key, Value: strings.Join(*list, ","), Source: p.source(node)})
+		return
+	case o.Kind == TextOption || o.Kind == PathOption:
+		ok := false
 		if text, ok = p.line(node, where); !ok {
 			return
 		}
 		if text, ok = p.syncText(node, key, where, text); !ok {
 			return
 		}
-		*of[key] = text
+	case node.Kind != yaml.ScalarNode || tag != "" && node.ShortTag() != tag:
+		want := map[OptionKind]string{NumberOption: "a number from 1 on", SwitchOption: "true or false", DurationOption: "a time such as 30s"}[o.Kind]
+		p.problem(node.Line, "", "%s: want %s", where, want)
+		return
 	}
-	s.given = append(s.given, Entry{Key: "sync." + s.Name + "." + key, Value: text, Source: p.source(node)})
+	if err := o.Assign(field, text); err != nil {
+		p.problem(node.Line, "", "%s: %s", where, err)
+		return
+	}
+	s.given = append(s.given, Entry{Key: key, Value: text, Source: p.source(node)})
 }
 
 // syncText checks a text of a Sync, and completes a path.
@@ -151,10 +176,6 @@ func (p *parser) syncText(node *yaml.Node, key, where, text string) (string, boo
 	switch key {
 	case "repository":
 		_, err = ghapp.ParseRepository(text)
-	case "mode":
-		if modes := []string{"link", "dir"}; !slices.Contains(modes, text) {
-			err = fmt.Errorf("want link or dir")
-		}
 	case "to", "allowed_signers":
 		if text, err = complete(text, filepath.Dir(p.path), p.home); err == nil {
 			text = filepath.Clean(text)
