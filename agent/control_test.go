@@ -21,7 +21,7 @@ func TestControlAnswersRawBytes(t *testing.T) {
 		{"status", willing, "ghapp-agent/1 status 0\n", "ghapp-agent/1 ok 9\n" + `{"pid":1}`},
 		{"stop", willing, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 ok 0\n"},
 		{"another word", willing, "ghapp-agent/1 start 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
-		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 8\nnot\\nnow"},
+		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 7\nnot now"},
 		{"stop refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 7\nnot now"},
 		{"status of one that has none", handlerFunc(nil), "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
 		{"stop of one that cannot be", handlerFunc(nil), "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 17\nunknown operation"},

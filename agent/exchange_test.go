@@ -61,7 +61,7 @@ func TestExchange(t *testing.T) {
 		{"not mine", nil, nil, &credential.Credential{}, ""},
 		{"nothing to say", &credential.Credential{}, nil, &credential.Credential{}, ""},
 		{"refused", nil, errors.New(`acme/site: GitHub answered "Not Found"`), nil, `acme/site: GitHub answered "Not Found"`},
-		{"refused in several lines", nil, errors.New("one\ntwo\x1b[31m"), nil, `one\ntwo\x1b[31m`},
+		{"refused in several lines", nil, errors.New("one\ntwo\x1b[31m"), nil, `one two\x1b[31m`},
 		{"refused although there is an answer", full, errors.New("no"), nil, "no"},
 		{"an answer that cannot be written", &credential.Credential{Username: "a\nb"}, nil, nil,
 			"credential: attribute username: newline, carriage return or NUL"},
@@ -125,7 +125,7 @@ func TestServerAnswersRawBytes(t *testing.T) {
 	for _, tt := range []struct{ name, in, word, body string }{
 		{"get", "ghapp-agent/1 get 31\nprotocol=https\nhost=github.com\n", "ok", "username=u\n"},
 		{"unknown attributes", "ghapp-agent/1 get 7\nnew=xy\n", "ok", "username=u\n"},
-		{"a refusal is one line", "ghapp-agent/1 get 9\npath=a/b\n", "refused", `a/b: no\nnot at all`},
+		{"a refusal is one line", "ghapp-agent/1 get 9\npath=a/b\n", "refused", `a/b: no not at all`},
 		{"unknown operation", "ghapp-agent/1 status 0\n", "refused", "unknown operation"},
 		{"capability is git's, not ours", "ghapp-agent/1 capability 0\n", "refused", "unknown operation"},
 		{"another version", "ghapp-agent/2 get 0\n", "refused", "not the protocol ghapp-agent/1"},

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
@@ -152,6 +153,6 @@ func answerTo(ctx context.Context, question wire.Frame, b bounded) wire.Frame {
 }
 
 func refusal(reason error) wire.Frame {
-	text := wire.OneLine(reason.Error())
-	return wire.Frame{Word: wire.Refused, Body: []byte(text[:min(len(text), credential.MaxLine)])}
+	line := text.Shorten(text.OneLine(reason.Error()), credential.MaxLine)
+	return wire.Frame{Word: wire.Refused, Body: []byte(line)}
 }

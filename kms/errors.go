@@ -11,10 +11,10 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -35,19 +35,7 @@ func kindOf(err error) string {
 const mostSaid = 300
 
 // oneLine makes a text fit to be told: printable, in one line, and short.
-func oneLine(text string) string {
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, strings.ToValidUTF8(text, "\uFFFD"))
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > mostSaid {
-		text = strings.ToValidUTF8(text[:mostSaid], "") + "…"
-	}
-	return text
-}
+func oneLine(s string) string { return text.Shorten(text.OneLine(s), mostSaid) }
 
 // explain makes an error a [*signer.Failure] whose message has no secret. What a kind
 // of key has not told apart itself is an error of the network, or nobody knows what.

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"runtime"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Exposure says that users other than its owner may reach the file of a key.
@@ -36,7 +38,7 @@ func (e Exposure) Cure() string {
 	if e.cure != "" {
 		return e.cure
 	}
-	return "chmod 600 " + shellQuote(e.Path)
+	return "chmod 600 " + text.ShellWord(e.Path)
 }
 
 // Exposed returns an [Exposure] if the mode of the file at path lets its group or
@@ -96,7 +98,7 @@ func exposure(path string, mode fs.FileMode, b belongings, mounted bool) *Exposu
 	if b.known && !ofRoot && b.owner != b.user && b.user != 0 {
 		e.owner = fmt.Sprintf("user %d", b.owner)
 	}
-	name := shellQuote(path)
+	name := text.ShellWord(path)
 	switch {
 	case mounted:
 		e.cure = "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 func TestExposed(t *testing.T) {
@@ -34,11 +36,11 @@ func TestExposed(t *testing.T) {
 			case exposure == nil:
 				t.Errorf("mode %04o is not exposed", mode)
 			default:
-				if text := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != text {
-					t.Errorf("%q, want %q", exposure, text)
+				if told := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != told {
+					t.Errorf("%q, want %q", exposure, told)
 				}
-				if text := "chmod 600 " + shellQuote(path); exposure.Cure() != text {
-					t.Errorf("cure %q, want %q", exposure.Cure(), text)
+				if cure := "chmod 600 " + text.ShellWord(path); exposure.Cure() != cure {
+					t.Errorf("cure %q, want %q", exposure.Cure(), cure)
 				}
 			}
 		}

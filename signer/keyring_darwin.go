@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // securityNotFound is the exit code of security for an item that is not there
@@ -36,7 +38,7 @@ func (o Options) security(ctx context.Context, input string, args ...string) (an
 func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
 	found, err := o.security(ctx, "", "find-generic-password", "-s", item.service, "-a", item.account, "-w")
 	if e, ok := errors.AsType[*KeyError](err); ok && e.Problem == ErrNoKey {
-		e.cure = `store it: printf 'add-generic-password -s %s -a %s -w %s\n' ` + shellQuote(item.service) + " " + shellQuote(item.account) + ` "$(base64 <app.pem | tr -d '\n')" | security -i`
+		e.cure = `store it: printf 'add-generic-password -s %s -a %s -w %s\n' ` + text.ShellWord(item.service) + " " + text.ShellWord(item.account) + ` "$(base64 <app.pem | tr -d '\n')" | security -i`
 	}
 	if err != nil {
 		return "", err
@@ -72,5 +74,5 @@ func securityQuote(word string) string {
 }
 
 func (i item) takenCure() string {
-	return "take another name, or take that key away first: security delete-generic-password -s " + shellQuote(i.service) + " -a " + shellQuote(i.account)
+	return "take another name, or take that key away first: security delete-generic-password -s " + text.ShellWord(i.service) + " -a " + text.ShellWord(i.account)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"os/exec"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // The Secret Service (https://specifications.freedesktop.org/secret-service) is asked for
@@ -80,7 +82,7 @@ func (i item) attributes() []string { return []string{"service", i.service, "use
 
 // words are the attributes for a shell.
 func (i item) words() string {
-	return "service " + shellQuote(i.service) + " username " + shellQuote(i.account)
+	return "service " + text.ShellWord(i.service) + " username " + text.ShellWord(i.account)
 }
 
 func (i item) takenCure() string {

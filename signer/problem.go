@@ -1,6 +1,10 @@
 package signer
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
+)
 
 // Problem is what is wrong with a private key. Callers branch on it with
 // [errors.Is]:
@@ -135,7 +139,7 @@ const (
 func (e *KeyError) Cure() string {
 	file, made := "KEY", "KEY.new"
 	if e.path != "" {
-		file, made = shellQuote(e.path), shellQuote(e.path+".new")
+		file, made = text.ShellWord(e.path), text.ShellWord(e.path+".new")
 	}
 	if e.cure != "" {
 		return e.cure
@@ -225,15 +229,4 @@ func (e *KeyError) Cure() string {
 		return "check whether the key's holder waits for a person or for a network; --key-timeout gives it longer"
 	}
 	return ""
-}
-
-// shellQuote writes path as one word of a POSIX shell.
-func shellQuote(path string) string {
-	safe := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._-+@%,:=", r)
-	}
-	if strings.IndexFunc(path, func(r rune) bool { return !safe(r) }) < 0 {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

@@ -15,10 +15,10 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // KMSProgram is the program that reaches key services and devices, by the exec
@@ -217,18 +217,8 @@ func (o Options) environ() []string {
 }
 
 // printable makes a line of a program's fit to be shown.
-func (p *program) printable(text string) string {
-	text = strings.TrimSpace(p.secrets.String(strings.ToValidUTF8(text, "\uFFFD")))
-	text = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, text)
-	if len(text) > mostLine {
-		text = strings.ToValidUTF8(text[:mostLine], "") + "…"
-	}
-	return text
+func (p *program) printable(s string) string {
+	return text.Shorten(text.OneLine(p.secrets.String(s)), mostLine)
 }
 
 // bounded holds what a program writes, up to one byte more than is taken.

@@ -152,7 +152,7 @@ var misbehaving = []struct {
 	{"wrong type", ErrProtocol, "a part of the answer is not of the type that it is to have"},
 	{"no answer", ErrProtocol, "the answer has neither public_key nor error"},
 	{"no key", ErrProtocol, "the public key is not the DER of a SubjectPublicKeyInfo"},
-	{"crash", ErrFailed, "the program ended with exit status 3 and no answer: no device for URI [31m"},
+	{"crash", ErrFailed, "the program ended with exit status 3 and no answer: no device for URI\\x1b[31m"},
 	{"crash in silence", ErrProtocol, "the program ended with exit status 3 and no answer"},
 	{"sign with another key", ErrWrongSignature, ""},
 	{"EC", ErrEC, ""},

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Limit says which of GitHub's limits an answer reports
@@ -179,23 +179,9 @@ func RetryAfter(value string, now time.Time) (time.Duration, bool) {
 
 func digits(text string) bool { return strings.Trim(text, "0123456789") == "" }
 
-// printable makes a server's text fit for a terminal and a log line: one line, no
-// control characters (CVE-2024-52005 is the case in git), bounded.
-func printable(text string, limit int) string {
-	text = strings.Map(func(r rune) rune {
-		switch {
-		case r == '\n' || r == '\t':
-			return ' '
-		case r == utf8.RuneError || !unicode.IsPrint(r):
-			return -1
-		}
-		return r
-	}, text)
-	if len(text) > limit {
-		text = strings.ToValidUTF8(text[:limit], "") + "…"
-	}
-	return strings.TrimSpace(text)
-}
+// printable makes a server's text fit for a terminal and a log line (CVE-2024-52005 is
+// the case in git): one line of at most limit bytes.
+func printable(s string, limit int) string { return text.Shorten(text.OneLine(s), limit) }
 
 // RedirectError is a redirect that was not followed: to another host, or, where From
 // and To are the same, one that would turn a POST into a GET, or one too many.

@@ -52,7 +52,7 @@ func TestErrorIsMadeHarmless(t *testing.T) {
 	evil := "\x1b]0;title\x07\x1b[31mred\x1b[0m\r\nsecond line\x00\u009b1m\u202egnp.exe\xff"
 	e := answerOf(404, `{"message":"\u001b[31mred\u001b[0m\r\nsecond\tline\u009b1m\u202egnp.exe\u0000","documentation_url":"\u001bx","errors":["\u001b[2J"]}`,
 		"X-GitHub-Request-Id", evil, "X-Accepted-GitHub-Permissions", evil)
-	if e.Message != "[31mred[0m second line1mgnp.exe; [2J" {
+	if e.Message != `\x1b[31mred\x1b[0m second line\u009b1m\u202egnp.exe\x00; \x1b[2J` {
 		t.Errorf("message %q", e.Message)
 	}
 	for _, text := range []string{e.Message, e.DocumentationURL, e.RequestID, e.AcceptedPermissions, e.Error()} {

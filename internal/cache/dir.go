@@ -6,7 +6,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // open opens the directory after checking that it is the user's alone. Everything
@@ -70,18 +71,7 @@ func (f *Files) check(info fs.FileInfo) error {
 	case ofAnother(info):
 		return refuse("it belongs to another user", "name a directory of your own")
 	case openToOthers(info):
-		return refuse(fmt.Sprintf("its mode %04o lets other users in", info.Mode().Perm()), "run: chmod 700 "+quote(f.dir))
+		return refuse(fmt.Sprintf("its mode %04o lets other users in", info.Mode().Perm()), "run: chmod 700 "+text.ShellWord(f.dir))
 	}
 	return nil
-}
-
-// quote makes one word of a POSIX shell of a path.
-func quote(path string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+,@%:", r)
-	}
-	if strings.IndexFunc(path, func(r rune) bool { return !plain(r) }) < 0 {
-		return path
-	}
-	return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
 }

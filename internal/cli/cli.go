@@ -21,6 +21,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Env is what a command has of the world around it.
@@ -104,10 +105,10 @@ func (c *command) report(r diag.Report) {
 		return
 	}
 	for line := range strings.Lines(r.Message) {
-		fmt.Fprintf(c.Stderr, "ghapp: error: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Stderr, "ghapp: error: %s\n", text.OneLine(line))
 	}
 	for line := range strings.Lines(r.Hint) {
-		fmt.Fprintf(c.Stderr, "ghapp: hint: %s\n", strings.TrimRight(line, "\n"))
+		fmt.Fprintf(c.Stderr, "ghapp: hint: %s\n", text.OneLine(line))
 	}
 }
 
@@ -154,7 +155,7 @@ func (c *command) log() *slog.Logger {
 // progress tells a person what is being done, where one is there to read it.
 func (c *command) progress(format string, args ...any) {
 	if !c.quiet {
-		fmt.Fprintf(c.Stderr, format+"\n", args...)
+		fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/installed"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // helperCommand is the credential helper as git's configuration names it: the program
@@ -37,7 +38,7 @@ func (c *command) helperCommand() string {
 	if lasting != "" {
 		file = lasting
 	}
-	return "!" + shellQuote(filepath.ToSlash(file)) + " credential"
+	return "!" + text.ShellWord(filepath.ToSlash(file)) + " credential"
 }
 
 // sessionHelper is the credential helper for a call of git that ghapp waits for. The
@@ -55,20 +56,10 @@ func (c *command) sessionHelper() string {
 // anything but plain characters.
 func shellPath(path string) string {
 	path = filepath.ToSlash(path)
-	if quoted := shellQuote(path); quoted != path {
+	if quoted := text.ShellWord(path); quoted != path {
 		return "!" + quoted
 	}
 	return path
-}
-
-func shellQuote(text string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%,=", r)
-	}
-	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
-		return text
-	}
-	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // persistentHelper names the helper in a clone so that it finds the same App
@@ -77,7 +68,7 @@ func (c *command) persistentHelper(s config.AppSettings) string {
 	helper := c.helperCommand()
 	add := func(flag string, v config.Value) {
 		if v.Source.Kind >= config.FromEnvironment && !v.HasSecret() {
-			helper += " --" + flag + " " + shellQuote(v.Text)
+			helper += " --" + flag + " " + text.ShellWord(v.Text)
 		}
 	}
 	loaded, err := c.load()
@@ -86,7 +77,7 @@ func (c *command) persistentHelper(s config.AppSettings) string {
 		add("config", absolute(path))
 	}
 	if s.Name != "" && c.chosen("app") {
-		helper += " --app " + shellQuote(s.Name)
+		helper += " --app " + text.ShellWord(s.Name)
 	}
 	add("app", s.App)
 	for _, key := range []config.Value{s.Key, s.PreviousKey} {

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // logHandler writes log records as the lines a person reads on a terminal:
@@ -60,10 +61,9 @@ func (h logHandler) Handle(_ context.Context, record slog.Record) error {
 	if len(details) > 0 {
 		line.WriteString(" (" + strings.Join(details, ", ") + ")")
 	}
-	line.WriteByte('\n')
 	var secrets scrub.Scrubber // a server can repeat one in what it answers
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	_, err := io.WriteString(h.output, secrets.String(line.String()))
+	_, err := io.WriteString(h.output, text.OneLine(secrets.String(line.String()))+"\n")
 	return err
 }

@@ -6,13 +6,19 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // table prints rows in columns for people. The first row is the heading.
 func table(w io.Writer, rows [][]string) error {
 	columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, row := range rows {
-		if _, err := fmt.Fprintln(columns, strings.Join(row, "\t")); err != nil {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			cells[i] = text.OneLine(cell)
+		}
+		if _, err := fmt.Fprintln(columns, strings.Join(cells, "\t")); err != nil {
 			return err
 		}
 	}
@@ -21,16 +27,21 @@ func table(w io.Writer, rows [][]string) error {
 
 // printJSON prints a value for programs, indented, since people read it as well.
 func printJSON(w io.Writer, value any) error {
-	encoder := json.NewEncoder(w)
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
 	encoder.SetIndent("", "  ")
 	encoder.SetEscapeHTML(false)
-	return encoder.Encode(value)
+	if err := encoder.Encode(value); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, text.JSON(b.String()))
+	return err
 }
 
 // orDash stands for an empty cell.
-func orDash(text string) string {
-	if text == "" {
+func orDash(cell string) string {
+	if cell == "" {
 		return "-"
 	}
-	return text
+	return cell
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -132,7 +133,7 @@ func (c *command) keyOptions(settings config.AppSettings) signer.Options {
 	timeout, _ := time.ParseDuration(settings.KeyTimeout.Text) // it was checked when it was read
 	o := signer.Options{Environ: c.Environ, Timeout: timeout}
 	if !c.quiet && !c.json {
-		o.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", line) }
+		o.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", text.OneLine(line)) }
 	}
 	return o
 }

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"os/exec"
 	"runtime"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // showPages opens the pages in a browser, or says how to.
@@ -28,7 +30,7 @@ func (c *command) showPages(ctx context.Context, noBrowser bool, address string)
 
 // tell is progress that is needed even where little is told.
 func (c *command) tell(format string, args ...any) {
-	fmt.Fprintf(c.Stderr, format+"\n", args...)
+	fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
 }
 
 // openBrowser reports whether a program was started that opens browsers. It is given

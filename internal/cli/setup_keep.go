@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -112,7 +113,7 @@ func (e *keptError) Error() string {
 // Unwrap returns the error with the cure for it.
 func (e *keptError) Unwrap() error {
 	return &diag.ExitError{Code: diag.Explain(e.err).ExitCode, Err: e.err,
-		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + shellQuote(e.path)}
+		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + text.ShellWord(e.path)}
 }
 
 // errTaken is a name that another file, or another key in the keyring, has.

@@ -24,6 +24,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/notify"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -66,7 +67,8 @@ type scrubbed struct{ w io.Writer }
 // Write implements [io.Writer].
 func (s scrubbed) Write(record []byte) (int, error) {
 	var secrets scrub.Scrubber
-	if _, err := io.WriteString(s.w, secrets.String(string(record))); err != nil {
+	// Both formats leave some characters as they are that a terminal obeys.
+	if _, err := io.WriteString(s.w, text.JSON(secrets.String(string(record)))); err != nil {
 		return 0, err
 	}
 	return len(record), nil

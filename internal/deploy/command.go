@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/process"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mostOutput is how much of what a command printed an error has, from its end, in bytes.
@@ -148,12 +149,4 @@ func (l *lines) end() string {
 }
 
 // printable is a line that does nothing to a terminal.
-func printable(line string) string {
-	line = strings.ToValidUTF8(strings.TrimRight(line, "\r\n"), "\uFFFD")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return -1
-		}
-		return r
-	}, line)
-}
+func printable(line string) string { return text.Printable(strings.TrimRight(line, "\r\n")) }

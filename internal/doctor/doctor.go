@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -79,8 +80,9 @@ func Examine(ctx context.Context, o Options) (exitCode int, err error) {
 		if f.State == Broken && exitCode == 0 {
 			exitCode = f.ExitCode
 		}
-		for _, text := range []*string{&f.Text, &f.Cause, &f.Cure, &f.Request} {
-			*text = printable(secrets.String(*text))
+		// Names and messages come from servers, files and programs.
+		for _, told := range []*string{&f.Text, &f.Cause, &f.Cure, &f.Request} {
+			*told = text.Printable(secrets.String(*told))
 		}
 		o.Tell(f)
 	}

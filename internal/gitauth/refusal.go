@@ -40,14 +40,3 @@ func RefusedBy(status int, message string) ghapp.Kind {
 	}
 	return ghapp.ErrRefused
 }
-
-// FirstLine is a refusal's text, made printable.
-func FirstLine(text string) string {
-	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 {
-			return -1
-		}
-		return r
-	}, line)
-}

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // discovery is how GitHub's git service answers git's first request for a repository
@@ -56,14 +57,14 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 		return discovery{}, errors.Unwrap(err) // without the URL
 	}
 	defer answer.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, discoverText))
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, discoverText))
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	d := discovery{
 		status: answer.StatusCode,
 		served: answer.StatusCode == http.StatusOK && media == "application/x-git-upload-pack-advertisement",
 		path:   strings.TrimSuffix(strings.TrimPrefix(answer.Request.URL.Path, "/"), discoverySuffix),
 		// A proxy that shows the request it was sent shows the credential.
-		message: FirstLine(secrets.String(string(text))),
+		message: text.FirstLine(secrets.String(string(body))),
 	}
 	if to, err := answer.Location(); err == nil && d.status/100 == 3 {
 		d.elsewhere = to.Scheme + "://" + to.Host

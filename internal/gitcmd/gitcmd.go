@@ -24,6 +24,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // grace is how long git may take to stop when it is asked to, and how long a
@@ -160,9 +161,11 @@ func (r *Runner) filter(w io.Writer) (io.Writer, func()) {
 			end = func() { _ = closer.Close() }
 		}
 	}
-	printable := &printable{w: w}
+	// A server writes what it likes into "remote:" lines, and git before 2.55 hands it
+	// to the terminal as it is (CVE-2024-52005).
+	printable := text.NewWriter(w)
 	return printable, func() {
-		printable.flush()
+		_ = printable.Flush()
 		end()
 	}
 }

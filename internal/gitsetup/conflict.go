@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Scope is one of the places where git looks for its configuration, which it reads in
@@ -106,47 +108,47 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 		if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
 			subsection, variable = rest[:dot], rest[dot+1:]
 		}
-		text, cure, beside := "", e.cure(), false
+		why, cure, beside := "", e.cure(), false
 		switch section + "." + variable {
 		case "remote.url", "remote.pushurl", "submodule.url":
 			if address, ok := withoutLogin(e.Value, origin); ok {
-				text = "git sends the login in this address instead of asking for a credential"
+				why = "git sends the login in this address instead of asking for a credential"
 				if e.File != "" {
-					cure = fmt.Sprintf("git config --file %s %s %s", quoted(e.File), quoted(e.Key), quoted(address))
+					cure = fmt.Sprintf("git config --file %s %s %s", text.ShellWord(e.File), text.ShellWord(e.Key), text.ShellWord(address))
 				}
 			}
 		case "http.sslverify":
 			if covers(subsection, origin) && isFalse(e.Value) && strings.HasPrefix(origin, "https:") && !repeated(entries[i+1:], e.Key) {
-				text, beside = "git takes any certificate, so that whoever stands in the way gets the token", true
+				why, beside = "git takes any certificate, so that whoever stands in the way gets the token", true
 			}
 		case "http.extraheader":
 			if covers(subsection, origin) && isAuthorization(e.Value) && !emptied(entries[i+1:], e.Key) {
-				text = "git sends this header instead of asking for a credential"
+				why = "git sends this header instead of asking for a credential"
 			}
 		case "url.insteadof":
 			if leadsAway(e.Value, subsection, origin) {
-				text = "addresses of " + origin + " are replaced by others, for which ghapp is not asked"
+				why = "addresses of " + origin + " are replaced by others, for which ghapp is not asked"
 			}
 		case "url.pushinsteadof":
 			if leadsAway(e.Value, subsection, origin) {
-				text = "a push to " + origin + " goes to another address, for which ghapp is not asked"
+				why = "a push to " + origin + " goes to another address, for which ghapp is not asked"
 			}
 		case "credential.helper":
 			switch {
 			case !covers(subsection, origin) || !e.Scope.after(scope) || strings.Contains(e.Value, "ghapp"):
 			case e.Value == "" && strings.Contains(next(entries[i+1:], e.Key), "ghapp"):
 			case e.Value == "":
-				text = "it makes git forget the helpers before it, ghapp among them"
+				why = "it makes git forget the helpers before it, ghapp among them"
 			default:
-				text, beside = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them", true
+				why, beside = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them", true
 			}
 		case "credential.usehttppath":
 			if covers(subsection, origin) && e.Scope.after(scope) && isFalse(e.Value) {
-				text = "it keeps git from saying which repository a credential is for, and without that ghapp gives none"
+				why = "it keeps git from saying which repository a credential is for, and without that ghapp gives none"
 			}
 		}
-		if text != "" {
-			c := Conflict{File: e.File, Key: shown(e.Key), Text: text, Cure: cure, Beside: beside}
+		if why != "" {
+			c := Conflict{File: e.File, Key: shown(e.Key), Text: why, Cure: cure, Beside: beside}
 			if file, err := read(e.File); e.File != "" && err == nil {
 				c.Line = LineOf(file, e)
 			}
@@ -184,11 +186,8 @@ func (e Entry) cure() string {
 	case key != e.Key:
 		return "delete the line"
 	}
-	return fmt.Sprintf("git config --file %s --unset-all %s", quoted(e.File), quoted(key))
+	return fmt.Sprintf("git config --file %s --unset-all %s", text.ShellWord(e.File), text.ShellWord(key))
 }
-
-// quoted is a word for a shell.
-func quoted(word string) string { return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'" }
 
 // shown is a key without the user information of an address in it, which may be a
 // secret.

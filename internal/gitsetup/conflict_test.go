@@ -178,13 +178,13 @@ func TestCuresCanBeRun(t *testing.T) {
 		want  Conflict
 	}{
 		{Entry{Scope: Local, File: "/it's/config", Key: "http.extraheader", Value: "Authorization: x"},
-			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader", Cure: `git config --file '/it'\''s/config' --unset-all 'http.extraheader'`}},
+			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader", Cure: `git config --file '/it'\''s/config' --unset-all http.extraheader`}},
 		{Entry{Scope: Command, Key: "http.extraheader", Value: "Authorization: x"},
 			Conflict{Key: "http.extraheader", Cure: "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"}},
 		{Entry{Scope: Local, File: "/f", Key: "url.https://u:canary@x/.insteadof", Value: "https://github.com/"},
 			Conflict{File: "/f", Key: "url.https://…@x/.insteadof", Cure: "delete the line"}},
 		{Entry{Scope: Local, File: "/f", Key: "remote.origin.url", Value: "https://u:canary@github.com/acme/site.git"},
-			Conflict{File: "/f", Key: "remote.origin.url", Cure: `git config --file '/f' 'remote.origin.url' 'https://github.com/acme/site.git'`}},
+			Conflict{File: "/f", Key: "remote.origin.url", Cure: `git config --file /f remote.origin.url https://github.com/acme/site.git`}},
 	} {
 		got := Conflicts([]Entry{test.entry}, origin, Global, read)
 		if len(got) != 1 {

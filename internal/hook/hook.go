@@ -14,7 +14,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -168,15 +167,6 @@ func (t *refusals) tell(log *slog.Logger, r *http.Request, a answer) {
 		t.untold++
 		return
 	}
-	log.Warn("a request was refused", "path", shorten(r.URL.Path), "from", r.RemoteAddr, "status", a.status, "why", a.text, "untold_before", t.untold)
+	log.Warn("a request was refused", "path", clean(r.URL.Path), "from", r.RemoteAddr, "status", a.status, "why", a.text, "untold_before", t.untold)
 	t.last, t.untold = now, 0
-}
-
-// shorten keeps a stranger's text from filling a line.
-func shorten(text string) string {
-	const most = 100
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // The two content types of a webhook.
@@ -106,11 +107,4 @@ func isRef(text string) bool {
 }
 
 // clean makes a name fit to stand in a line.
-func clean(name string) string {
-	return shorten(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return -1
-	}, name))
-}
+func clean(name string) string { return text.Shorten(text.OneLine(name), 100) }

@@ -52,7 +52,7 @@ func TestWishIsRefused(t *testing.T) {
 		{"a form", wished(good, header("Content-Type", formType)), 415, "application/json"},
 		{"a form of plain text", wished(good, header("Content-Type", "text/plain")), 415, "application/json"},
 		{"GET", wished("", func(r *http.Request) { r.Method = "GET" }), 405, "only POST"},
-		{"an unknown target", wished(`{"targets":["site","other","th\u001bird"]}`), 404, `there is no target other, third`},
+		{"an unknown target", wished(`{"targets":["site","other","th\u001bird"]}`), 404, `there is no target other, th\\x1bird`},
 		{"nothing named", wished(`{}`), 400, `{\"all\":true} means all of them`},
 		{"an empty list", wished(`{"targets":[],"wait":true}`), 400, "no target is named"},
 		{"both", wished(`{"targets":["site"],"all":true}`), 400, "either"},

@@ -8,8 +8,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // exchanged is what errors tell of a request, and what they must not.
@@ -54,9 +54,8 @@ func (x *exchanged) scrub(text string) string {
 }
 
 // printable makes a line of a server's text fit to be shown, without the token.
-func (x *exchanged) printable(text string) string { return printable(x.scrub(text)) }
+func (x *exchanged) printable(s string) string { return printable(x.scrub(s)) }
 
-func printable(text string) string {
-	line := gitauth.FirstLine(text)
-	return line[:min(len(line), maxMessage)]
+func printable(s string) string {
+	return text.Shorten(text.FirstLine(s), maxMessage)
 }

@@ -18,11 +18,19 @@ func Printable(s string) string {
 	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' })
 }
 
-// OneLine returns s as one line: white space of any kind becomes one blank, none at
-// the ends, and everything else that is not printable is spelled out.
+// OneLine returns s as one line: a line break, a tab and any other white space is a
+// blank, there is none at the ends, and everything else that is not printable is
+// spelled out.
 func OneLine(s string) string {
-	return escape(strings.Join(strings.Fields(s), " "), func(rune) bool { return false })
+	s = strings.TrimSpace(s)
+	if isPlain(s) {
+		return s
+	}
+	return escape(strings.Join(strings.FieldsFunc(s, isBreak), " "), func(rune) bool { return false })
 }
+
+// isBreak reports whether r is white space other than the blank.
+func isBreak(r rune) bool { return r != ' ' && unicode.IsSpace(r) }
 
 // FirstLine returns the first line of s that has anything in it, as [OneLine] does.
 func FirstLine(s string) string {

@@ -27,7 +27,7 @@ func TestWhatATerminalObeysIsSpelledOut(t *testing.T) {
 		{"surrogate \xed\xa0\x80", `surrogate \xed\xa0\x80`, `surrogate \xed\xa0\x80`},
 		{"one\ntwo\tthree\n", "one\ntwo\tthree\n", "one two three"},
 		{"over\rwritten", `over\x0dwritten`, "over written"},
-		{"no\u00a0break \u2028line", `no break \u2028line`, "no break line"},
+		{"no\u00a0break \u2028line", `no break \u2028line`, "no break  line"},
 		{"replaced \ufffd", "replaced \ufffd", "replaced \ufffd"},
 	} {
 		if got := text.Printable(c.in); got != c.lines {

@@ -52,3 +52,17 @@ func (p *Writer) Flush() error {
 func inStream(s string) string {
 	return escape(s, func(r rune) bool { return r == '\n' || r == '\t' || r == '\r' })
 }
+
+// Lines returns a writer before w for programs that write whole lines at a time: each
+// call of Write is made printable by itself, as [Printable] does. It is safe for
+// concurrent use where w is.
+func Lines(w io.Writer) io.Writer { return lines{w} }
+
+type lines struct{ w io.Writer }
+
+func (l lines) Write(b []byte) (int, error) {
+	if _, err := io.WriteString(l.w, Printable(string(b))); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}

@@ -92,18 +92,3 @@ func Read(r *bufio.Reader) (Frame, error) {
 	}
 	return Frame{fields[1], body}, nil
 }
-
-// OneLine returns s with every byte that could end a line or move a terminal's
-// cursor spelled out.
-func OneLine(s string) string {
-	var out strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			out.WriteRune(r)
-			continue
-		}
-		quoted := strconv.QuoteRune(r)
-		out.WriteString(quoted[1 : len(quoted)-1])
-	}
-	return out.String()
-}

@@ -89,21 +89,6 @@ func TestReadFrameTakesTheLongest(t *testing.T) {
 	}
 }
 
-func TestOneLine(t *testing.T) {
-	for in, want := range map[string]string{
-		"":                              "",
-		`GitHub answered "Bad", é 世`:    `GitHub answered "Bad", é 世`,
-		"a\nb\r\x00\t":                  `a\nb\r\x00\t`,
-		"\x1b[2J\u009b1m":               `\x1b[2J\u009b1m`,
-		"right to left \u202e \u2066 .": `right to left \u202e \u2066 .`,
-		"\xff":                          "\ufffd",
-	} {
-		if got := OneLine(in); got != want {
-			t.Errorf("OneLine(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func FuzzFrame(f *testing.F) {
 	for _, seed := range []string{
 		"ghapp-agent/1 get 31\nprotocol=https\nhost=github.com\n", "ghapp-agent/1 ok 0\n", "ghapp-agent/1 refused 3\nno\n",

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // ErrUnavailable says that a socket cannot be connected to: it does not exist,
@@ -123,7 +124,7 @@ func roundTrip(conn Conn, question Frame) (Frame, error) {
 	case OK:
 		return answer, nil
 	case Refused:
-		return Frame{}, &RefusedError{OneLine(string(answer.Body))}
+		return Frame{}, &RefusedError{text.OneLine(string(answer.Body))}
 	}
 	return Frame{}, ErrFrame
 }
