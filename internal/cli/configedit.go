@@ -96,7 +96,7 @@ func (c *command) fileToChange() (*configFile, error) {
 	case path.Text == "":
 		return nil, noConfigPlace()
 	}
-	return &configFile{absolute(path).Text, o}, nil
+	return &configFile{path.Text, o}, nil
 }
 
 // changedFile is what a program is told.

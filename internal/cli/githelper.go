@@ -74,21 +74,21 @@ func (c *command) persistentHelper(s config.AppSettings) string {
 	loaded, err := c.load()
 	if err == nil {
 		path, _ := loaded.Path()
-		add("config", absolute(path))
+		add("config", path)
 	}
 	if s.Name != "" && c.chosen("app") {
 		helper += " --app " + text.ShellWord(s.Name)
 	}
 	add("app", s.App)
 	for _, key := range []config.Value{s.Key, s.PreviousKey} {
-		add("key", absoluteKey(key))
+		add("key", key)
 	}
 	add("key-timeout", s.KeyTimeout)
 	add("installation", s.Installation)
 	add("host", s.Host)
 	add("api-url", s.APIURL)
 	add("api-version", s.APIVersion)
-	add("ca-file", absolute(s.CAFile))
+	add("ca-file", s.CAFile)
 	return helper
 }
 
@@ -113,25 +113,4 @@ func onlyInEnvironment(s config.AppSettings) string {
 		return s.Key.Source.String()
 	}
 	return ""
-}
-
-// absoluteKey is [absolute] for a key, which may be a key URI.
-func absoluteKey(v config.Value) config.Value {
-	dir, err := os.Getwd()
-	if err != nil || v.Text == "" || v.HasSecret() {
-		return v
-	}
-	if key, err := config.CompleteKey(v.Text, dir, ""); err == nil {
-		v.Text = key
-	}
-	return v
-}
-
-// absolute makes a path that was given relative to today's directory good for
-// tomorrow's.
-func absolute(v config.Value) config.Value {
-	if path, err := filepath.Abs(v.Text); err == nil && v.Text != "" {
-		v.Text = path
-	}
-	return v
 }

@@ -157,7 +157,7 @@ func (c *command) gitSections(origin string, settings config.AppSettings, ssh bo
 	for _, owner := range settings.GitOwners() {
 		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/" + owner + "/", Settings: []gitsetup.Setting{{Name: "proactiveAuth", Value: "basic"}}})
 	}
-	if path := absolute(settings.CAFile).Text; path != "" {
+	if path := settings.CAFile.Text; path != "" {
 		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}})
 	}
 	if ssh {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -204,10 +205,10 @@ func (c *command) namedKey(name string) (config.Value, error) {
 			Hint: "say in it where that is (pin-source=file:/path in a pkcs11: URI); a key in use can be given in GHAPP_KEY",
 		}
 	}
-	home, _ := c.lookup("HOME")
-	key, err := config.CompleteKey(name, "", home)
+	dir, _ := os.Getwd() // without it a relative path is refused
+	key, err := config.CompleteKey(name, dir, c.home())
 	if err != nil {
 		return config.Value{}, &diag.SettingError{Err: fmt.Errorf("read the key's name: %w", err)}
 	}
-	return absoluteKey(config.Value{Text: key, Source: config.Source{Kind: config.FromFlag, Name: "KEY"}}), nil
+	return config.Value{Text: key, Source: config.Source{Kind: config.FromFlag, Name: "KEY"}}, nil
 }

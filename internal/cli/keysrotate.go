@@ -91,7 +91,7 @@ func (c *command) openRotation(hint string) (*rotation, error) {
 	}
 	path, _ := loaded.Path()
 	return &rotation{command: c, settings: settings, place: &place{
-		path: absolute(path).Text, apps: loaded.Apps(), options: config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup},
+		path: path.Text, apps: loaded.Apps(), options: config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup},
 	}}, nil
 }
 

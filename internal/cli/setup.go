@@ -372,7 +372,7 @@ func (c *command) openPlace() (*place, error) {
 	if path.Text == "" {
 		return nil, noConfigPlace()
 	}
-	return &place{path: absolute(path).Text, given: loaded.Given(), apps: loaded.Apps(), options: options}, nil
+	return &place{path: path.Text, given: loaded.Given(), apps: loaded.Apps(), options: options}, nil
 }
 
 // fromHome is a path as people write it, with ~ for the home directory.

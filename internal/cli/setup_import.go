@@ -183,9 +183,6 @@ func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Inf
 	if s.Key.HasSecret() {
 		return s, &diag.SettingError{Err: errors.New("the key URI has a secret in it, which does not belong in a file"), Hint: "say in the URI where the secret is (pin-source=file:/path)"}
 	}
-	if signer.FilePath(s.Key.Text) != "" {
-		s.Key = absolute(s.Key)
-	}
 	return p.enter(info, owners, func(string) (string, error) { return s.Key.Text, nil })
 }
 

@@ -142,7 +142,7 @@ func (p *place) enter(info *ghapp.Info, owners []string, keyFor func(name string
 			key   string
 			value config.Value
 		}{
-			{"host", settings.Host}, {"api_url", settings.APIURL}, {"api_version", settings.APIVersion}, {"ca_file", absolute(settings.CAFile)},
+			{"host", settings.Host}, {"api_url", settings.APIURL}, {"api_version", settings.APIVersion}, {"ca_file", settings.CAFile},
 			{"key_timeout", settings.KeyTimeout}, {"installation", settings.Installation},
 		} {
 			if entry.value.Source.Kind >= config.FromEnvironment {

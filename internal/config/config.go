@@ -21,8 +21,10 @@
 //	      acme/site: {contents: write, workflows: write}
 //	      octo/*: {contents: read}
 //
-// A path that is not absolute is taken from the directory of the file, and one that
-// begins with ~/ from the home directory. Whatever is not known, or has the wrong
+// A path that is not absolute is taken from the directory of the file, that of a flag or a
+// variable from the current directory, and one that begins with ~/ from the home directory.
+// Here it becomes an absolute one, so that git, whose directory is another, and whoever
+// reads it tomorrow find the same file. Whatever is not known, or has the wrong
 // type, is refused with its line; all problems are reported at once.
 //
 // The file is config.yaml in the directory ghapp of $XDG_CONFIG_HOME, and where that
@@ -185,7 +187,7 @@ func (c *Config) readEnv(s Setting, o Options, home string) []Problem {
 	return nil
 }
 
-// checked returns the text of a flag or a variable, with ~ expanded, or what is
+// checked returns the text of a flag or a variable, of a path the absolute one, or what is
 // wrong with it. The name is that of the flag or of the variable.
 func checked(s Setting, name, text, home string) (string, *Problem) {
 	if secret := secretIn(text); secret != "" {
@@ -199,9 +201,9 @@ func checked(s Setting, name, text, home string) (string, *Problem) {
 	}
 	var err error
 	if s.Key == "key" {
-		text, err = CompleteKey(text, "", home)
+		text, err = CompleteKey(text, here(), home)
 	} else {
-		text, err = expand(text, home)
+		text, err = complete(text, here(), home)
 	}
 	if err != nil {
 		return "", &Problem{Text: name + ": " + err.Error()}
@@ -218,6 +220,9 @@ func (c *Config) locate(o Options) (named bool) {
 		c.path = c.env["config"]
 	default:
 		if path := defaultPath(runtime.GOOS, o.LookupEnv); path != "" {
+			if full, err := filepath.Abs(path); err == nil { // HOME may be a relative one
+				path = full
+			}
 			c.path = Value{Text: path, Source: Source{Kind: FromDefault}}
 		}
 		return false

@@ -346,6 +346,51 @@ func TestHomeDirectoryIsExpanded(t *testing.T) {
 	}
 }
 
+// A command is run in one directory, and git or tomorrow's command in another.
+func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(dir)
+	if err := os.WriteFile("config.yaml", []byte("apps:\n  a: {app: 1, key: file.pem, ca_file: file-ca.pem}\nsync:\n  site: {repository: a/b, to: www, allowed_signers: signers}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]string{"config": "config.yaml", "key": "new.pem", "ca-file": "sub/../ca.pem"}
+	variables := map[string]string{"GHAPP_CONFIG": "./config.yaml", "GHAPP_KEY": "new.pem", "GHAPP_CA_FILE": "ca.pem"}
+	lookup := func(variables map[string]string) func(string) (string, bool) {
+		return func(name string) (string, bool) { text, ok := variables[name]; return text, ok }
+	}
+	for name, o := range map[string]Options{
+		"flags":     {Flags: values, LookupEnv: lookup(nil)},
+		"variables": {LookupEnv: lookup(variables)},
+		"file":      {Flags: map[string]string{"config": "config.yaml"}, LookupEnv: lookup(nil)},
+		"two keys":  {Flags: map[string]string{"config": "config.yaml", "key": "new.pem\n../old.pem"}, LookupEnv: lookup(nil)},
+	} {
+		loaded, err := Load(o)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		settings, err := loaded.App(Selector{})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		path, _ := loaded.Path()
+		named := []string{path.Text, settings.Key.Text, settings.CAFile.Text, settings.PreviousKey.Text}
+		for _, s := range loaded.Syncs() {
+			named = append(named, s.To, s.AllowedSigners)
+		}
+		for _, text := range named {
+			if text != "" && (!filepath.IsAbs(text) || filepath.Clean(text) != text) {
+				t.Errorf("%s: %q", name, text)
+			}
+		}
+		if !strings.HasPrefix(settings.Key.Text, dir) || !strings.HasPrefix(path.Text, dir) {
+			t.Errorf("%s: %q", name, named)
+		}
+	}
+}
+
 func TestKeyURIIsNoPath(t *testing.T) {
 	for text, want := range map[string]bool{
 		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true, "ssh-agent:SHA256:x": true, "file:///k.pem": true,

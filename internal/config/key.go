@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,9 +22,10 @@ const previousKey = "previous_key"
 // two minutes.
 const maxKeyTimeout = 90 * time.Second
 
-// CompleteKey returns a key in the form in which it is used: of a file: URI the path,
-// and paths complete, also that of an exec: URI's program. A path that is not absolute
-// is taken from dir, and left as it is where dir is "".
+// CompleteKey returns a key in the form in which it is used: of a file: URI the path, and
+// paths complete, also those in other URIs: of an exec: URI's program, and of the files
+// that pkcs11:, tpmkms: and yubikey: URIs name. A path that is not absolute is taken from
+// dir.
 func CompleteKey(key, dir, home string) (string, error) {
 	switch scheme := signer.Scheme(key); scheme {
 	case "", "file":
@@ -42,17 +44,77 @@ func CompleteKey(key, dir, home string) (string, error) {
 			program += "?" + attributes
 		}
 		return "exec:" + program, err
+	case "pkcs11", "tpmkms", "yubikey":
+		return completeAttributes(key, dir, home)
 	}
 	return key, nil
+}
+
+// completeAttributes completes the paths in the attributes of a key URI. All else stays as
+// it is written, and is for whoever reads the URI to judge.
+func completeAttributes(uri, dir, home string) (string, error) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	var b strings.Builder
+	b.WriteString(scheme + ":")
+	for rest != "" {
+		part, separator := rest, ""
+		if end := strings.IndexAny(rest, "?;&"); end >= 0 {
+			part, separator = rest[:end], rest[end:end+1]
+		}
+		rest = rest[len(part)+len(separator):]
+		name, value, _ := strings.Cut(part, "=")
+		if path := fileOf(name, value); path != "" && !filepath.IsAbs(path) {
+			path, err := complete(path, dir, home)
+			if err != nil {
+				return "", err
+			}
+			// All but RFC 3986's unreserved characters and slashes, as %XX.
+			part = name + "=" + strings.NewReplacer("+", "%20", "%2F", "/").Replace(url.QueryEscape(filepath.ToSlash(path)))
+		}
+		b.WriteString(part + separator)
+	}
+	return b.String(), nil
+}
+
+// fileOf returns the path that an attribute of a key URI has, or "". A module without a
+// slash in its name is looked for by the system.
+func fileOf(name, value string) string {
+	path, err := url.PathUnescape(value)
+	if err != nil || strings.HasPrefix(path, "|") {
+		return ""
+	}
+	switch name {
+	case "module-path":
+		if !strings.Contains(path, "/") {
+			return ""
+		}
+	case "pin-source", "management-key-source", "path", "storage-directory":
+	default:
+		return ""
+	}
+	return signer.FilePath(path)
 }
 
 // complete expands ~ in a path and puts dir before one that is relative.
 func complete(path, dir, home string) (string, error) {
 	full, err := expand(path, home)
-	if err != nil || dir == "" || filepath.IsAbs(full) {
+	switch {
+	case err != nil || filepath.IsAbs(full):
 		return full, err
+	case dir == "":
+		return "", errors.New("the path is relative, and the current directory cannot be found")
 	}
 	return filepath.Join(dir, full), nil
+}
+
+// here is the directory from which the paths of flags and variables are taken; "" where
+// it cannot be found.
+func here() string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return ""
+	}
+	return dir
 }
 
 // unfitKey says what is wrong with a key, or "".

@@ -24,6 +24,13 @@ func TestKeysInTheFile(t *testing.T) {
 		"[new.pem, ~/old.pem]":             {"/etc/new.pem", "/home/me/old.pem"},
 		"[ssh-agent:deploy, keyring:old]":  {"ssh-agent:deploy", "keyring:old"},
 		"'pkcs11:object=a?pin-value=1234'": {"pkcs11:object=a?pin-value=1234"},
+
+		"'pkcs11:object=a?module-path=lib/m.so&pin-source=file:p&x=../y'": {"pkcs11:object=a?module-path=/etc/lib/m.so&pin-source=/etc/p&x=../y"},
+		"'pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b'":       {"pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b"},
+		"'pkcs11:object=a?pin-source=|cat%20p'":                           {"pkcs11:object=a?pin-source=|cat%20p"},
+		"'tpmkms:path=a%20%26b.pem?pin-source=~/p'":                       {"tpmkms:path=/etc/a%20%26b.pem?pin-source=/home/me/p"},
+		"'tpmkms:storage-directory=tpm;name=a'":                           {"tpmkms:storage-directory=/etc/tpm;name=a"},
+		"'yubikey:slot-id=9c?pin-source=p+q'":                             {"yubikey:slot-id=9c?pin-source=/etc/p%2Bq"},
 	} {
 		f, problems := parse("/etc/config.yaml", []byte("apps:\n  a:\n    app: 1\n    key: "+text+"\n"), "/home/me")
 		if problems != nil {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
@@ -102,8 +103,7 @@ func isPath(key, text string) bool {
 	case "ca_file", "config":
 		return true
 	case "key":
-		scheme := signer.Scheme(text)
-		return scheme == "" || scheme == "file" || scheme == "exec"
+		return slices.Contains([]string{"", "file", "exec", "pkcs11", "tpmkms", "yubikey"}, signer.Scheme(text))
 	}
 	return false
 }
