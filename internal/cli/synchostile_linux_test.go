@@ -188,9 +188,9 @@ func TestMetricsOfADirectoryWithAnyName(t *testing.T) {
 	s.ends()
 }
 
-// That the command after a release has failed leaves the release published, and the next
-// pass does not make it well.
-func TestFailedCommandAfterAReleaseIsToldAsWhatItIs(t *testing.T) {
+// That the command after a release has failed leaves the release published. It is tried
+// again until it succeeds, and until then the directory is not well.
+func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	notices := make(chan string, 10)
@@ -199,34 +199,89 @@ func TestFailedCommandAfterAReleaseIsToldAsWhatItIs(t *testing.T) {
 		notices <- string(text)
 	}))
 	defer receiver.Close()
+	told := func(want string) {
+		t.Helper()
+		select {
+		case notice := <-notices:
+			if !strings.Contains(notice, want) || strings.Contains(notice, "stays as it was") {
+				t.Errorf("the receiver is told %s", notice)
+			}
+		case <-time.After(patience):
+			t.Error("the receiver is told nothing")
+		}
+	}
 	m.environ["GHAPP_SYNC_NOTIFY_URL"] = receiver.URL
-	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "100ms", "--exec", "grep -q 2 deployment.txt", "-v")
+	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "100ms", "--status", "127.0.0.1:0",
+		"--exec", "echo trying; test -e ../../../well", "-v")
+	address, _ := s.says("watching")["status"].(string)
 	failed := s.says("published, but the command after it failed")
-	if !strings.Contains(fmt.Sprint(failed["error"]), "grep -q 2") {
+	if !strings.Contains(fmt.Sprint(failed["error"]), "test -e ../../../well") {
 		t.Errorf("%v", failed)
 	}
 	m.shows("site/deployment.txt", "deployment")
-	select {
-	case notice := <-notices:
-		if !strings.Contains(notice, `"exec-failed"`) || strings.Contains(notice, "stays as it was") {
-			t.Errorf("the receiver is told %s", notice)
-		}
-	case <-time.After(patience):
-		t.Error("the receiver is told nothing")
-	}
+	told(`"exec-failed"`)
 	eventually(t, patience, func() string {
-		if !strings.Contains(s.log(), `"outcome":"unchanged"`) {
-			return "no other pass was made"
+		if strings.Count(s.log(), `"trying"`) < 3 {
+			return "it is not tried again"
 		}
 		return ""
 	})
-	m.pushes("2")
-	s.says("up to date")
-	s.ends()
-	for _, wrong := range []string{"well again", "the directory stays as it was"} {
-		if strings.Contains(s.log(), wrong) {
-			t.Errorf("it says %q:\n%s", wrong, s.log())
+	r := m.ghapp("sync", "status", "./site")
+	if r.code != 1 || !strings.Contains(r.stdout, "published, but the command after it failed") {
+		t.Errorf("exit code %d\n%s", r.code, r.stdout)
+	}
+	labels := `{name="site",repository="acme/site"} `
+	for _, want := range []string{"ghapp_sync_exec_failed" + labels + "1\n", "ghapp_sync_last_success_timestamp_seconds" + labels + "0\n", "ghapp_sync_published" + labels + "1\n"} {
+		if status, text := m.get(address, "/metrics"); status != http.StatusOK || !strings.Contains(text, want) {
+			t.Errorf("%d, without %s\n%s", status, want, text)
 		}
+	}
+	m.write(filepath.Join(m.work, "well"), "")
+	s.says("well again")
+	told(`"recovered"`)
+	if status, text := m.get(address, "/metrics"); status != http.StatusOK || !strings.Contains(text, "ghapp_sync_exec_failed"+labels+"0\n") {
+		t.Errorf("%d\n%s", status, text)
+	}
+	m.must("sync", "status", "./site")
+	s.ends()
+	if strings.Contains(s.log(), "the directory stays as it was") {
+		t.Errorf("it says that the directory stays as it was:\n%s", s.log())
+	}
+}
+
+// cron runs one pass a minute: each says that the command has failed, until it is well.
+func TestPassesSayThatTheCommandAfterAReleaseHasFailed(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	pass := func(line string) result {
+		return m.ghapp("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", line)
+	}
+	for turn, want := range []string{`exec "echo no >&2; exit 3"`, "it has failed once, and is tried again from 2"} {
+		r := pass("echo no >&2; exit 3")
+		if r.code != 1 || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "no\n") != 1-turn {
+			t.Errorf("exit code %d, want 1 and %q\n%s", r.code, want, r.stderr)
+		}
+	}
+	if r := m.ghapp("sync", "status", "./site", "--json"); r.code != 1 || !strings.Contains(r.stdout, `"exec_failures": 1`) {
+		t.Errorf("exit code %d\n%s", r.code, r.stdout)
+	}
+}
+
+// What the README promises of --exec 'echo …' is seen by whoever tries it.
+func TestOutputOfTheCommandAfterAReleaseIsShown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", `printf 'at %s\n\033[31m' "$GHAPP_REF"`)
+	if !strings.Contains(r.stderr, "at refs/heads/deployment\n") || strings.Contains(r.stderr, "\033") {
+		t.Errorf("%q", r.stderr)
+	}
+	m.pushes("2")
+	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-q"); strings.Contains(r.stderr, "loud") {
+		t.Errorf("%q", r.stderr)
+	}
+	m.pushes("3")
+	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-v"); strings.Count(r.stderr, "loud") != 1 {
+		t.Errorf("%q", r.stderr)
 	}
 }
 

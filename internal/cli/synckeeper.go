@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -52,6 +53,7 @@ type kept struct {
 	session *appSession
 	deploy  *deploy.Target
 	target  *watch.Target
+	shown   atomic.Bool // what the command after a release has printed
 
 	mu      sync.Mutex
 	present ghapp.Repository // its name as the host last had it
@@ -152,12 +154,25 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	t.deploy.Git = *git
 	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text}
-	t.deploy.Environ, t.deploy.Log = git.Plain(), k.log
+	t.deploy.Environ, t.deploy.Log, t.deploy.Printed = git.Plain(), k.log, t.printed
 	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}
 	k.kept = append(k.kept, t)
 	k.of[t.target] = t
 	k.watcher.Targets = append(k.watcher.Targets, t.target)
 	return nil
+}
+
+// printed shows what the command after a release says to whoever has started one pass;
+// that of a check is shown where it fails. A process that watches has a log for both.
+func (t *kept) printed(command, line string) {
+	k := t.keeper
+	if command != "exec" || k.watching() || k.log.Enabled(context.Background(), slog.LevelInfo) {
+		return
+	}
+	if !k.command.quiet {
+		t.shown.Store(true)
+	}
+	k.command.progress("%s", line)
 }
 
 // together has those asked in one question that are many of one owner: a token is for the
@@ -282,6 +297,8 @@ func (t *kept) publishFrom(ctx context.Context, r ghapp.Repository, wanted watch
 	return t.deploy.Publish(ctx, deploy.Want{
 		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
 		Ref: found.Ref, Commit: wanted.Commit, Again: t.keeper.again,
+		// Who watches has pauses of its own, and a wish ends them.
+		Patient: !t.keeper.watching(),
 	})
 }
 

@@ -36,6 +36,10 @@ func newSyncMetrics(k *keeper, version string) *syncMetrics {
 			}
 			return r.PublishedAt, true
 		}
+		m.set.NewGauge("ghapp_sync_exec_failed"+labels, func() float64 {
+			r, err := t.deploy.Published()
+			return truth(err == nil && r != nil && r.ExecFailed())
+		})
 		m.set.NewGauge("ghapp_sync_published"+labels, func() float64 {
 			_, ok := published()
 			return truth(ok)

@@ -36,7 +36,8 @@ func (c *command) syncStatus() *cobra.Command {
 a name, all directories of the config file are shown. Nothing is asked of GitHub, but
 every file of the published release is looked at.
 
-Exits with 0 where all are whole, and with 1 where one is not, or shows nothing.`,
+Exits with 0 where all are whole, and with 1 where one is not, or shows nothing, or where
+the command after the release has failed.`,
 		Example: `  ghapp sync status
   ghapp sync status /srv/site --json`,
 		Args: usage(cobra.ArbitraryArgs),
@@ -81,7 +82,7 @@ func (c *command) showStatus(names []string) error {
 		if status.Damage != nil {
 			s.Damage = status.Damage.Error()
 		}
-		wrong = wrong || status.Damage != nil || status.Published == nil
+		wrong = wrong || status.Damage != nil || status.Published == nil || status.Published.ExecFailed()
 		list = append(list, s)
 		rows = append(rows, statusRows(shown, t, status)...)
 	}
@@ -113,8 +114,13 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 	switch {
 	case s.Damage != nil:
 		state = "published, but " + s.Damage.Error()
-	case s.Published.Exec == "failed":
-		state = "published; the command after it failed"
+	case s.Published.ExecFailed():
+		state = "published, but the command after it failed"
+		if n := s.Published.ExecFailures; n > 1 {
+			state += fmt.Sprintf(" %d times", n)
+		}
+	case s.Published.ExecPending():
+		state = "published; the command after it has not ended yet"
 	}
 	rows := [][]string{row(name, t.Dir, s.Published, state)}
 	for i := len(s.Releases) - 1; i >= 0; i-- {

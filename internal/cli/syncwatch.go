@@ -93,7 +93,7 @@ func (k *keeper) watch(ctx context.Context, o config.SyncProcess) error {
 	defer servers.close()
 
 	told := make(chan notify.Event, 100)
-	tell := &teller{keeper: k, told: told, failing: map[*kept]bool{}}
+	tell := &teller{keeper: k, told: told, failing: map[*kept]bool{}, execTold: map[*kept]string{}}
 	manager := k.manager()
 	k.watcher.Jobs = o.Jobs
 	k.watcher.Passed = func(p watch.Pass) {
@@ -224,6 +224,9 @@ type teller struct {
 	keeper  *keeper
 	told    chan<- notify.Event
 	failing map[*kept]bool
+	// execTold are the commits after whose release a command has failed, and of which the
+	// receiver knows that.
+	execTold map[*kept]string
 }
 
 func (l *teller) passed(t *kept, p watch.Pass, send bool) {
@@ -237,15 +240,17 @@ func (l *teller) passed(t *kept, p watch.Pass, send bool) {
 	case watch.Failed:
 		report := diag.Explain(p.Err)
 		e.What, e.Error = notify.Failed, &report
-		if errors.Is(p.Err, deploy.ErrExec) {
-			// That is over: the command is not run again, and nothing tells that it is well.
-			l.failing[t], e.What = false, notify.ExecFailed
-			log.Error("published, but the command after it failed", "commit", p.Commit, "error", report.Message, "hint", report.Hint, "kind", report.Kind)
-			break
+		message := "failed; the directory stays as it was"
+		after := errors.Is(p.Err, deploy.ErrExec)
+		if after {
+			e.What, message = notify.ExecFailed, "published, but the command after it failed"
 		}
-		log.Error("failed; the directory stays as it was", "error", report.Message, "hint", report.Hint, "kind", report.Kind, "again", p.Retry.Format(time.TimeOnly))
-		if was { // it was told
+		log.Error(message, "commit", p.Commit, "error", report.Message, "hint", report.Hint, "kind", report.Kind, "again", p.Retry.Format(time.TimeOnly))
+		if was && !after || after && l.execTold[t] == p.Commit { // it was told
 			return
+		}
+		if after {
+			l.execTold[t] = p.Commit
 		}
 	case watch.Published:
 		if r, err := t.deploy.Published(); send && err == nil && r != nil && r.Commit == p.Commit {
@@ -258,6 +263,7 @@ func (l *teller) passed(t *kept, p watch.Pass, send bool) {
 		if !was || l.failing[t] {
 			return
 		}
+		delete(l.execTold, t)
 		log.Info("well again", "commit", p.Commit)
 		e.What = notify.Recovered
 	}

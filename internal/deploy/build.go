@@ -56,7 +56,7 @@ func (t *Target) build(ctx context.Context, w Want, published *Release, get obta
 	}
 	r.BuiltAt = time.Now().UTC()
 	if t.Exec.Line != "" {
-		r.Exec = execPending
+		r.owe()
 	}
 	return r, flush(t.tree(id))
 }

@@ -3,16 +3,13 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/process"
-	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mostOutput is how much of what a command printed an error has, from its end, in bytes.
@@ -57,22 +54,32 @@ func (t *Target) once(ctx context.Context, name string, c Command, dir string, r
 	defer cancel()
 	cmd := exec.CommandContext(bounded, "/bin/sh", "-c", c.Line)
 	cmd.Dir, cmd.Env = dir, t.environ(dir, r, previous)
-	output := &lines{tell: func(line string) {
-		t.log().Info(line, "command", name, "release", r.ID)
-	}}
-	cmd.Stdout, cmd.Stderr = output, output
+	output, err := newOutput(func(line string) { t.tell(name, r, line) })
+	if err != nil {
+		return "", err
+	}
+	// A file, and no writer: what it leaves running is not waited for.
+	cmd.Stdout, cmd.Stderr = output.write, output.write
 	cmd.WaitDelay = 5 * time.Second
-	err := process.Run(bounded, cmd, true)
-	output.flush()
+	err = process.Run(bounded, cmd, true)
+	said := output.end(func() {
+		t.log().Info("it has left something running, whose output goes on", "command", name, "release", r.ID)
+	})
 	switch {
 	case ctx.Err() != nil:
-		return output.end(), context.Cause(ctx)
+		return said, context.Cause(ctx)
 	case bounded.Err() != nil:
-		return output.end(), context.Cause(bounded)
-	case errors.Is(err, exec.ErrWaitDelay):
-		return output.end(), nil // it succeeded; what it left running is its own affair
+		return said, context.Cause(bounded)
 	}
-	return output.end(), err
+	return said, err
+}
+
+// tell tells of a line that a command printed.
+func (t *Target) tell(name string, r *Release, line string) {
+	if t.Printed != nil {
+		t.Printed(name, line)
+	}
+	t.log().Info(line, "command", name, "release", r.ID)
 }
 
 // environ is the user's environment without what is ghapp's own, which has secrets in
@@ -89,64 +96,3 @@ func (t *Target) environ(dir string, r *Release, previous string) []string {
 		"GHAPP_PREVIOUS="+previous, "GHAPP_DIR="+dir, "GHAPP_RELEASE="+r.ID,
 	)
 }
-
-// lines tells of each line that a program prints, and keeps the last ones.
-type lines struct {
-	tell func(string)
-	rest []byte
-	last []byte
-}
-
-const longestLine = 4 << 10
-
-// Write implements [io.Writer].
-func (l *lines) Write(p []byte) (int, error) {
-	l.last = append(l.last, p...)
-	if over := len(l.last) - 2*mostOutput; over > 0 {
-		l.last = append(l.last[:0], l.last[over:]...)
-	}
-	l.rest = append(l.rest, p...)
-	for {
-		end := bytes.IndexByte(l.rest, '\n')
-		if end < 0 && len(l.rest) < longestLine {
-			return len(p), nil
-		}
-		if end < 0 {
-			end = len(l.rest) - 1
-		}
-		l.line(l.rest[:end+1])
-		l.rest = append(l.rest[:0], l.rest[end+1:]...)
-	}
-}
-
-func (l *lines) flush() {
-	l.line(l.rest)
-	l.rest = nil
-}
-
-func (l *lines) line(text []byte) {
-	if line := printable(string(text)); line != "" {
-		l.tell(line)
-	}
-}
-
-// end is the last of what was printed, from the beginning of a line on.
-func (l *lines) end() string {
-	text := l.last
-	if over := len(text) - mostOutput; over > 0 {
-		text = text[over:]
-		if begin := bytes.IndexByte(text, '\n'); begin >= 0 {
-			text = text[begin+1:]
-		}
-	}
-	var kept []string
-	for line := range strings.Lines(string(text)) {
-		if line = printable(line); line != "" {
-			kept = append(kept, line)
-		}
-	}
-	return strings.Join(kept, "\n")
-}
-
-// printable is a line that does nothing to a terminal.
-func printable(line string) string { return text.Printable(strings.TrimRight(line, "\r\n")) }

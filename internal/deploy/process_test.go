@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -34,6 +35,7 @@ type role struct {
 	Want     Want
 	Rollback bool // in the place of publishing
 	Traced   bool
+	Exec     string // a command line
 }
 
 // played is what it says of itself.
@@ -58,6 +60,23 @@ func (r role) environ(t testing.TB) []string {
 	return []string{roleVariable + "=" + string(text), "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
 }
 
+// plays has another process play a role, and waits for its end.
+func (w *world) plays(r role) played {
+	w.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(w.t.Context(), self)
+	cmd.Env = r.environ(w.t)
+	text, err := cmd.Output()
+	var p played
+	if err := errors.Join(err, json.Unmarshal(text, &p)); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
 func play(text string) int {
 	var r role
 	var p played
@@ -65,7 +84,7 @@ func play(text string) int {
 	if err == nil && r.Traced {
 		err = askTracer()
 	}
-	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ, Git: gitcmd.Runner{Environ: r.Environ}}
+	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ, Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}
 	if err == nil && r.Rollback {
 		_, err = target.Rollback(context.Background(), "")
 		p.Changed = err == nil

@@ -5,6 +5,7 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,13 +26,42 @@ type Outcome struct {
 // settled reports whether there is nothing to do for a commit: it is published, no
 // command after it is still owed, and it was made as it is wanted now.
 func (t *Target) settled(r *Release, commit string) bool {
-	return r != nil && r.Commit == commit && r.Makeup == t.makeup() && r.Exec != execPending && !r.PublishedAt.IsZero()
+	return r != nil && r.Commit == commit && r.Makeup == t.makeup() && !r.owes() && !r.PublishedAt.IsZero()
+}
+
+// owes reports whether the command after the release is still to run, or to run again.
+func (r *Release) owes() bool { return r.ExecPending() || r.ExecFailed() }
+
+// tooSoon is the error of a command that has failed and is not to be tried again yet.
+func (t *Target) tooSoon(r *Release, w Want) error {
+	if !w.Patient || w.Again || r == nil || !r.ExecFailed() || t.Exec.Line == "" {
+		return nil
+	}
+	if here := r.Commit == w.Commit && r.Makeup == t.makeup() || slices.Contains(r.Held, w.Commit); !here {
+		return nil // another release is to come
+	}
+	again, now := r.ExecRetryAt(), time.Now()
+	if !again.After(now) || r.ExecFailedAt.After(now) { // the machine's clock may jump
+		return nil
+	}
+	return &Error{
+		Problem: ErrExec, Op: fmt.Sprintf("exec %q for %s", t.Exec.Line, r.ID),
+		Err: fmt.Errorf("it has failed %s, and is tried again from %s on", times(r.ExecFailures), again.Format(time.RFC3339)),
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
 }
 
 // Publish brings the directory to a commit: it fetches it, builds its files beside the
 // directory, and puts them into its place once they are whole, on the disk, and the
 // check has succeeded. After a failure the directory shows what it showed before, but
-// for [ErrExec], which comes after the change. What is published already is left alone.
+// for [ErrExec], which comes after the change. What is published already is left alone,
+// but for a command after it that has failed: that runs again.
 //
 // The errors are [*Error], [*HeldError], [*gitcmd.Error], [*os.PathError] and its like,
 // and the cause of a context that ended.
@@ -43,6 +73,9 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	}
 	if !w.Again && t.settled(published, w.Commit) {
 		return &Outcome{Release: published}, nil
+	}
+	if err := t.tooSoon(published, w); err != nil {
+		return &Outcome{Release: published}, err
 	}
 	unlock, err := t.lock(ctx, busyFor)
 	if err != nil {
@@ -58,9 +91,15 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	case t.settled(published, w.Commit):
 		return &Outcome{Release: published}, nil
 	case published != nil && published.Commit == w.Commit && published.Makeup == t.makeup():
-		// The process that published it was stopped before the command after it was done.
+		// The command after it has failed, or the process that published it was stopped
+		// before it was done.
 		return &Outcome{Release: published}, t.after(ctx, published, published.Previous)
 	case published != nil && slices.Contains(published.Held, w.Commit):
+		if published.owes() {
+			if err := t.after(ctx, published, published.Previous); err != nil {
+				return &Outcome{Release: published}, err
+			}
+		}
 		return nil, &HeldError{Dir: t.Dir, Commit: w.Commit, Since: published.HeldSince}
 	}
 	// Thousands of files are taken away while git fetches, and not while somebody waits
@@ -160,9 +199,9 @@ func (t *Target) after(ctx context.Context, r *Release, previous string) error {
 	case ctx.Err() != nil:
 		return err // it is still owed
 	case err != nil:
-		r.Exec = execFailed
+		r.Exec, r.ExecFailures, r.ExecFailedAt = execFailed, r.ExecFailures+1, time.Now().UTC()
 	default:
-		r.Exec = execDone
+		r.Exec, r.ExecFailures, r.ExecFailedAt = execDone, 0, time.Time{}
 	}
 	return errors.Join(err, t.save(r))
 }

@@ -183,13 +183,100 @@ func TestCommandAfterwardsIsRetriedAndTold(t *testing.T) {
 	if r := w.published(); r.Exec != execFailed {
 		t.Errorf("%+v", r)
 	}
-	w.publish(commit) // it is not run again without being asked to
-	if text, _ := os.ReadFile(count); string(text) != "x\nx\n" {
+	w.requests()
+	if outcome := w.publish(commit); outcome.Changed || w.requests() > 0 {
+		t.Errorf("%+v", outcome)
+	}
+	if text, _ := os.ReadFile(count); string(text) != "x\nx\nx\n" {
 		t.Errorf("%q", text)
 	}
-	w.publish(w.commit(map[string]string{"a": "2"}))
-	if r := w.published(); r.Exec != execDone {
+	if r := w.published(); r.Exec != execDone || r.ExecFailures != 0 || !r.ExecFailedAt.IsZero() {
 		t.Errorf("%+v", r)
+	}
+	w.publish(commit) // and now it is well
+	if text, _ := os.ReadFile(count); string(text) != "x\nx\nx\n" {
+		t.Errorf("%q", text)
+	}
+}
+
+// Whoever comes by every minute, as cron does, is told each time that the command has
+// failed, and runs it after growing pauses.
+func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	count := filepath.Join(t.TempDir(), "count")
+	w.target.Exec = Command{Line: "echo x >> " + count + "; exit 3"}
+	want := w.want(w.commit(map[string]string{"a": "1"}))
+	want.Patient = true
+	runs := func() int {
+		text, _ := os.ReadFile(count)
+		return strings.Count(string(text), "x")
+	}
+	pass := func(runsThen int) {
+		t.Helper()
+		if _, err := w.target.Publish(t.Context(), want); !errors.Is(err, ErrExec) || runs() != runsThen {
+			t.Errorf("%v; it has run %d times, want %d", err, runs(), runsThen)
+		}
+	}
+	// ago has the last failure lie back for as long as the pause, and a little less.
+	ago := func(pause time.Duration) {
+		t.Helper()
+		r := w.published()
+		if got := r.ExecRetryAt().Sub(r.ExecFailedAt); got != pause {
+			t.Errorf("after %d failures the pause is %s, want %s", r.ExecFailures, got, pause)
+		}
+		r.ExecFailedAt = r.ExecFailedAt.Add(10*time.Second - pause)
+		if err := w.target.save(r); err != nil {
+			t.Fatal(err)
+		}
+		pass(r.ExecFailures)
+		r.ExecFailedAt = r.ExecFailedAt.Add(-10 * time.Second)
+		if err := w.target.save(r); err != nil {
+			t.Fatal(err)
+		}
+		pass(r.ExecFailures + 1)
+	}
+	pass(1)
+	for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
+		ago(pause)
+	}
+	if _, err := w.target.Publish(t.Context(), w.want(want.Commit)); !errors.Is(err, ErrExec) || runs() != 9 {
+		t.Errorf("who is not patient has it run: %v, %d", err, runs())
+	}
+	// What is to be published next does not wait for it.
+	want = w.want(w.commit(map[string]string{"a": "2"}))
+	want.Patient = true
+	pass(10)
+	if got := w.shows(); got != "a: 2" {
+		t.Error(got)
+	}
+	if r := w.published(); r.ExecFailures != 1 {
+		t.Errorf("%+v", r)
+	}
+	w.target.Exec.Line = "true"
+	want.Patient = false
+	if _, err := w.target.Publish(t.Context(), want); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFailedCommandAfterARollbackIsTriedAgainToo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.publish(w.commit(map[string]string{"a": "1"}))
+	commit := w.commit(map[string]string{"a": "2"})
+	w.publish(commit)
+	w.target.Exec = Command{Line: "exit 3"}
+	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrExec) {
+		t.Fatal(err)
+	}
+	if _, err := w.target.Publish(t.Context(), w.want(commit)); !errors.Is(err, ErrExec) {
+		t.Error(err)
+	}
+	w.target.Exec.Line = "true"
+	_, err := w.target.Publish(t.Context(), w.want(commit))
+	if _, held := errors.AsType[*HeldError](err); !held || w.published().Exec != execDone {
+		t.Errorf("%v, %+v", err, w.published())
 	}
 }
 

@@ -31,6 +31,10 @@ type Release struct {
 	HeldSince time.Time `json:"held_since,omitzero"`
 	// Exec is what became of the command after it: "", pending, done or failed.
 	Exec string `json:"exec,omitempty"`
+	// ExecFailures is how often in a row that command has failed, and ExecFailedAt when it
+	// did so last.
+	ExecFailures int       `json:"exec_failures,omitempty"`
+	ExecFailedAt time.Time `json:"exec_failed_at,omitzero"`
 	// Makeup is what decides, beside the commit, which files it has.
 	Makeup string `json:"makeup,omitempty"`
 	// Inode is that of its directory, by which a release is known that was exchanged
@@ -53,6 +57,29 @@ const (
 	execDone    = "done"
 	execFailed  = "failed"
 )
+
+// ExecFailed reports whether the command after the release has failed and is to be tried
+// again.
+func (r *Release) ExecFailed() bool { return r.Exec == execFailed }
+
+// ExecPending reports whether the command after the release has not ended yet.
+func (r *Release) ExecPending() bool { return r.Exec == execPending }
+
+// The pauses after which a command that failed is tried again: each is twice as long as
+// the one before.
+const (
+	firstPause = 30 * time.Second
+	mostPause  = 15 * time.Minute
+)
+
+// ExecRetryAt is when the command that has failed is tried again by those who wait.
+func (r *Release) ExecRetryAt() time.Time {
+	pause := min(firstPause<<min(max(r.ExecFailures-1, 0), 10), mostPause)
+	return r.ExecFailedAt.Add(pause)
+}
+
+// owe notes that the command after the release is still to run.
+func (r *Release) owe() { r.Exec, r.ExecFailures, r.ExecFailedAt = execPending, 0, time.Time{} }
 
 const recordFile = "release.json"
 

@@ -76,7 +76,7 @@ func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
 		r.HeldSince = time.Time{}
 	}
 	if t.Exec.Line != "" {
-		r.Exec = execPending
+		r.owe()
 	}
 	if err := t.put(r, published); err != nil {
 		return nil, t.fail(op, err)

@@ -78,6 +78,10 @@ type Target struct {
 	// left out, and those that say what is published are added.
 	Environ []string
 
+	// Printed is told of each line that check or exec prints, after that command's name.
+	// It may be called after a method has returned, for what a command has left running,
+	// and from several goroutines. May be nil.
+	Printed func(command, line string)
 	// Log is told of each step, and of what the commands print. Nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -100,6 +104,9 @@ type Want struct {
 	Ref        string // its full name; empty for an exact commit
 	Commit     string // hexadecimal, in full
 	Again      bool   // build and publish it although it is what is published
+	// Patient leaves a command after the release that has failed alone for a while, longer
+	// with each time, where the caller comes by more often than that.
+	Patient bool
 }
 
 func (t *Target) validate() error {

@@ -21,7 +21,7 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrBusy:       {Unreachable, "wait for the other one, or end it; its lock goes with its process"},
 		deploy.ErrForeign:    {Configuration, "nothing was touched: move it away, or give another directory with --to"},
 		deploy.ErrCheck:      {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
-		deploy.ErrExec:       {Failed, "run the command by hand in the directory; --exec-tries has it tried more often"},
+		deploy.ErrExec:       {Failed, "it is tried again until it succeeds or another release comes; run it by hand in the directory to see what is wrong"},
 		deploy.ErrDamaged:    {Failed, "something has changed the files of a release; `ghapp sync` publishes the newest commit anew, --again even where it is published"},
 		deploy.ErrSignature:  {Refused, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
 		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
