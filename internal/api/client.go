@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -56,7 +57,8 @@ type Options struct {
 	// MaxWait bounds the time spent waiting between the attempts at one call.
 	// 0: [DefaultMaxWait]. Negative: no second attempt.
 	MaxWait time.Duration
-	// Log is told of every attempt after the first. Nil: nothing is logged.
+	// Log is told of every attempt after the first, and at the level of a warning, once,
+	// of what is waited for that takes long. Nil: nothing is logged.
 	Log *slog.Logger
 }
 
@@ -67,6 +69,8 @@ type Client struct {
 	Clock *Clock
 	http  *http.Client
 	base  *url.URL
+
+	toldWaiting atomic.Bool // since the last answer
 }
 
 // New returns a client of the given host.
@@ -134,6 +138,8 @@ type request struct {
 	hidden string // a credential in the path, as it stands there; "" is none
 	auth   Authorization
 	body   any // sent as JSON; nil: no body
+
+	waiting *waiting // for this call
 }
 
 // response is what callers need of an answer beyond its body.
@@ -152,6 +158,7 @@ func (c *Client) do(ctx context.Context, r request, out any) (*response, error) 
 	if c.MaxWait < 0 {
 		tries = 1
 	}
+	r.waiting = c.wait(ctx)
 	answer, err := backoff.Retry(ctx, func() (*response, error) {
 		sent := time.Now()
 		answer, err := c.once(ctx, r, out)
@@ -164,9 +171,8 @@ func (c *Client) do(ctx context.Context, r request, out any) (*response, error) 
 		}
 		return answer, err
 	}, backoff.WithBackOff(waits), backoff.WithMaxTries(tries), backoff.WithMaxElapsedTime(0),
-		backoff.WithNotify(func(err error, next time.Duration) {
-			c.Log.Info("waiting to try again", "wait", next.Round(time.Millisecond), "error", err)
-		}))
+		backoff.WithNotify(func(err error, next time.Duration) { r.waiting.pause(next, err) }))
+	r.waiting.end(err)
 	if err == nil {
 		return answer, nil
 	}
@@ -311,7 +317,9 @@ func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if r.auth != nil {
+		r.waiting.forWhat(keyHolder)
 		scheme, secret, err := r.auth(ctx)
+		r.waiting.forWhat(c.base.Host)
 		if err != nil {
 			return nil, err
 		}

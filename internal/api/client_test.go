@@ -670,6 +670,94 @@ func TestLogTellsOfRetriesWithoutTheCredential(t *testing.T) {
 	})
 }
 
+// Whoever waits is told what for: once, and not where the wait is short.
+func TestLongWaitIsToldOnce(t *testing.T) {
+	slow := func(d time.Duration, next roundTrips) roundTrips {
+		return func(r *http.Request) (*http.Response, error) { time.Sleep(d); return next(r) }
+	}
+	answered := roundTrips((&wire{handler: says(200, theApp)}).RoundTrip)
+	failed := roundTrips((&wire{handler: says(502, `{"message":"Server Error"}`)}).RoundTrip)
+	limited := roundTrips((&wire{handler: says(429, `{}`, "Retry-After", "20")}).RoundTrip)
+	for name, test := range map[string]struct {
+		answers []roundTrips
+		signs   time.Duration // how long the signature takes
+		want    []string
+	}{
+		"at once":            {[]roundTrips{answered}, 0, nil},
+		"soon":               {[]roundTrips{slow(2*time.Second, answered)}, 0, nil},
+		"a failure":          {[]roundTrips{failed, answered}, 0, nil},
+		"late":               {[]roundTrips{slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
+		"limited":            {[]roundTrips{limited, answered}, 0, []string{"waiting for ghes.example", "wait=", "429"}},
+		"limited, then late": {[]roundTrips{limited, slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
+		"failing, then late": {[]roundTrips{failed, failed, failed, slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
+		"a person confirms":  {[]roundTrips{answered}, 10 * time.Second, []string{"waiting for whoever holds the key to sign"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var log bytes.Buffer
+				tries := 0
+				transport := roundTrips(func(r *http.Request) (*http.Response, error) {
+					tries++
+					return test.answers[min(tries, len(test.answers))-1](r)
+				})
+				c := newClient(t, transport, func(o *Options) {
+					o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+				})
+				signed := func(ctx context.Context) (string, redact.Secret, error) {
+					time.Sleep(test.signs)
+					return asCanary(ctx)
+				}
+				if _, err := c.App(t.Context(), signed); err != nil {
+					t.Fatal(err)
+				}
+				want := min(len(test.want), 1)
+				if lines := strings.Count(log.String(), "\n"); lines != want {
+					t.Errorf("%d lines, want %d:\n%s", lines, want, &log)
+				}
+				for _, text := range test.want {
+					if !strings.Contains(log.String(), text) {
+						t.Errorf("the log lacks %q:\n%s", text, &log)
+					}
+				}
+				if strings.Contains(log.String(), canary) {
+					t.Errorf("the log holds the credential:\n%s", &log)
+				}
+			})
+		})
+	}
+}
+
+// A process that runs for months is told of each time that GitHub was away, and of none
+// of the attempts in between.
+func TestLongWaitIsToldAgainAfterAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		away := true
+		transport := roundTrips(func(r *http.Request) (*http.Response, error) {
+			if away {
+				return nil, io.EOF
+			}
+			return (&wire{handler: says(200, theApp)}).RoundTrip(r)
+		})
+		c := newClient(t, transport, func(o *Options) {
+			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+		})
+		for round := 1; round <= 2; round++ {
+			for range 3 {
+				away = true
+				_, _ = c.App(t.Context(), asCanary)
+				if got := strings.Count(log.String(), "waiting for"); got != round {
+					t.Errorf("told %d times, want %d:\n%s", got, round, &log)
+				}
+			}
+			away = false
+			if _, err := c.App(t.Context(), asCanary); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}
+
 func TestTransportThatLeavesOutTheRequest(t *testing.T) {
 	c := newClient(t, roundTrips(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: 404, Header: http.Header{}, Body: http.NoBody}, nil

@@ -146,6 +146,9 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 		Entries: func(ctx context.Context) ([]gitsetup.Entry, error) { return gitEntries(ctx, git) },
 		Netrc:   c.netrcConflicts,
 		Agent:   c.examineAgent,
+		Waits: func(link string) {
+			c.progress("ghapp: still looking at the link %s", link)
+		},
 	}
 	if origin, err := c.originRemote(ctx); err == nil {
 		o.Origin = origin

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"maps"
+	"time"
 )
 
 // link is one check. It is skipped where one of the links that it needs is broken.
@@ -16,6 +17,7 @@ type link struct {
 type chain struct {
 	about string
 	tell  func(Finding)
+	waits func(link string) // what takes long; may be nil
 	// stopped has, by its name, each link that is broken or skipped, and the broken
 	// one that is behind it.
 	stopped map[string]string
@@ -23,7 +25,7 @@ type chain struct {
 
 // chain begins a row about something, which depends on those before it.
 func (x *examination) chain(about string, before ...*chain) *chain {
-	c := &chain{about: about, tell: x.tell, stopped: map[string]string{}}
+	c := &chain{about: about, tell: x.tell, waits: x.Waits, stopped: map[string]string{}}
 	for _, other := range before {
 		c.after(other)
 	}
@@ -43,7 +45,7 @@ func (c *chain) walk(ctx context.Context, links ...link) {
 		if behind := c.behind(l.needs); behind != "" {
 			found.Text = "not checked: it needs " + behind
 			c.stopped[l.name] = behind
-		} else if found = l.check(ctx); found.State == "" {
+		} else if found = c.check(ctx, l); found.State == "" {
 			continue
 		}
 		if found.State == Broken {
@@ -55,6 +57,17 @@ func (c *chain) walk(ctx context.Context, links ...link) {
 		found.Link, found.About = l.name, c.about
 		c.tell(found)
 	}
+}
+
+// patience is how long a person waits without being told what for.
+const patience = 3 * time.Second
+
+// check checks a link, and says so where that takes long.
+func (c *chain) check(ctx context.Context, l link) Finding {
+	if c.waits != nil {
+		defer time.AfterFunc(patience, func() { c.waits(l.name) }).Stop()
+	}
+	return l.check(ctx)
 }
 
 // behind is the broken link that keeps one from being checked which needs these.

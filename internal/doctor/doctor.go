@@ -55,6 +55,9 @@ type Options struct {
 	Names *Names
 	// Tell is given each finding as soon as it is there.
 	Tell func(Finding)
+	// Waits is told of each link that takes long to check, while it is checked, from a
+	// goroutine of its own. It may be nil.
+	Waits func(link string)
 }
 
 // examination is one run.

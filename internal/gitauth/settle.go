@@ -15,6 +15,10 @@ import (
 // GitHub's support advises to try again after 3 and 10 seconds.
 const settleFor = 15 * time.Second
 
+// longPause is the pause between two attempts, each a second longer than the one before,
+// from which on the wait is a long one.
+const longPause = 3 * time.Second
+
 // settle asks GitHub's git service itself whether it takes a token that has just
 // been minted, and waits with that same token while it does not. git asks for a
 // credential once and gives up on the first refusal, which for a token that has
@@ -52,7 +56,11 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
 				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", t.Age().Round(time.Second))}
 		}
-		log.Info("GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
+		level := slog.LevelInfo
+		if pause == longPause {
+			level = slog.LevelWarn // once: a person who waits is told what for
+		}
+		log.Log(ctx, level, "GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -52,8 +53,12 @@ type Asker struct {
 	// Nil: nothing is logged.
 	Log *slog.Logger
 
-	forms sync.Map // repository, in lower case -> form, where that is not the zero one
+	forms sync.Map    // repository, in lower case -> form, where that is not the zero one
+	told  atomic.Bool // what is waited for, since the last answer
 }
+
+// patience is how long somebody waits without being told what for.
+const patience = 3 * time.Second
 
 // form is how the service wants to be asked for a repository.
 type form struct {
@@ -293,11 +298,17 @@ type request struct {
 func (q *question) exchange(ctx context.Context, r request, read func(*packets) error) (string, error) {
 	timed, cancel := context.WithTimeoutCause(ctx, requestTimeout, errors.New("no answer within "+requestTimeout.String()))
 	defer cancel()
+	defer time.AfterFunc(patience, func() {
+		if ctx.Err() == nil && !q.told.Swap(true) {
+			q.log().Warn("waiting for the git service of " + q.origin)
+		}
+	}).Stop()
 	for hops := 0; ; hops++ {
 		answer, err := q.send(timed, r)
 		if err != nil {
 			return "", q.unreachable(ctx, timed, err)
 		}
+		q.told.Store(false)
 		to, err := q.redirect(answer, r, hops)
 		if err == nil && to == "" {
 			err = q.read(answer, r, read)
