@@ -154,6 +154,7 @@ func ago(d time.Duration) string {
 
 func (c *command) syncRollback() *cobra.Command {
 	var to string
+	var rebuild, asIs bool
 	cmd := &cobra.Command{
 		Use:   "rollback NAME|DIR [--to RELEASE]",
 		Short: "Publish the release before again, by one rename",
@@ -161,27 +162,42 @@ func (c *command) syncRollback() *cobra.Command {
 asked of GitHub. The commit that is left is held: ghapp sync does not publish it again, with
 --watch or without, until the branch is at another one, or ghapp sync resume says so.
 
+What was published and checked then is what is published again: a release of which a file
+was changed since, or is missing, is refused. With --rebuild it is built again from what
+was fetched, and checked again; with --as-is it is published as it is now.
+
 The command after a release (exec: in the config file) runs for a directory that is named
 as the config file does.`,
 		Example: `  ghapp sync rollback site
   ghapp sync rollback /srv/site --to 000041-1f7a7a472abf`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			damaged := deploy.Refuse
+			switch {
+			case rebuild && asIs:
+				return &diag.UsageError{Err: errors.New("--rebuild and --as-is are two ways, and one is to be taken")}
+			case rebuild:
+				damaged = deploy.Rebuild
+			case asIs:
+				damaged = deploy.AsIs
+			}
 			t, _, err := c.directoryOf(args[0])
 			if err != nil {
 				return err
 			}
-			return c.runRollback(cmd.Context(), t, to)
+			return c.runRollback(cmd.Context(), t, to, damaged)
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the `RELEASE` to publish again, as ghapp sync status shows it")
+	cmd.Flags().BoolVar(&rebuild, "rebuild", false, "build a release again of which a file was changed, and check it again")
+	cmd.Flags().BoolVar(&asIs, "as-is", false, "publish a release although a file of it was changed")
 	return cmd
 }
 
-func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string) error {
+func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, damaged deploy.Damaged) error {
 	git := gitcmd.Runner{Environ: c.Environ}
 	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
-	r, err := t.Rollback(ctx, to)
+	r, err := t.Rollback(ctx, to, damaged)
 	if err != nil {
 		return err
 	}

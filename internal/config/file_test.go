@@ -32,7 +32,7 @@ var fileTests = []struct {
 	{"CRLF and a byte order mark", "\ufeffapps:\r\n  a:\r\n    app: 12\r\n", nil},
 	{"one owner on two hosts", "apps: {a: {app: 1, owners: [acme]}, b: {app: 2, host: ghe.example.com, owners: [acme]}}", nil},
 
-	{"directories to keep", "sync:\n  site: {repository: acme/site, branch: 1.0, to: /srv/site, mode: dir, keep: 5, period: 30s, depth: 2, filter: 'blob:none', sparse: [docs], submodules: true, lfs: false, fsck_ignore: [badTree], check: ./ok, check_timeout: 1m, exec: systemctl reload nginx, exec_timeout: 5s, exec_tries: 3}\n  lib: {repository: acme/lib, commit: 0123456789012345678901234567890123456789, to: lib, verify_signatures: true, allowed_signers: signers}\n", nil},
+	{"directories to keep", "sync:\n  site: {repository: acme/site, branch: 1.0, to: /srv/site, mode: dir, keep: 5, share: link, period: 30s, depth: 2, filter: 'blob:none', sparse: [docs], submodules: true, lfs: false, fsck_ignore: [badTree], check: ./ok, check_timeout: 1m, exec: systemctl reload nginx, exec_timeout: 5s, exec_tries: 3}\n  lib: {repository: acme/lib, commit: 0123456789012345678901234567890123456789, to: lib, verify_signatures: true, allowed_signers: signers}\n", nil},
 	{"nothing said of a directory", "sync:\n  site:\n", []string{`c.yaml:2: sync.site has no repository`, `c.yaml:2: sync.site has no to`}},
 	{"unknown key of a directory", "sync: {site: {repository: acme/site, to: /a, brunch: x}}", []string{`c.yaml:1: unknown key "brunch" in sync.site (did you mean "branch"?)`}},
 	{"two wishes for one directory", "sync: {site: {repository: acme/site, to: /a, branch: x, tag: y}}", []string{`c.yaml:1: sync.site has branch and tag (leave one of them)`}},

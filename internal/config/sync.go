@@ -25,6 +25,8 @@ type Sync struct {
 	To   string // the directory, an absolute path
 	Mode string // link or dir
 	Keep int    // releases
+	// Share is reflink, link or none.
+	Share string
 
 	Period     time.Duration
 	Depth      int // commits

@@ -5,14 +5,17 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -45,13 +48,13 @@ func (t *Target) build(ctx context.Context, w Want, published *Release, get obta
 			return nil, err
 		}
 	}
-	r.Inode = inode(t.tree(id))
 
-	b := &building{Target: t, release: r, published: published, get: get}
+	b := &building{Target: t, release: r, published: published, get: get, known: map[string]string{}}
+	b.remember()
 	if err := b.part(ctx, Part{URL: w.URL, Commit: w.Commit}, 0); err != nil {
 		return nil, err
 	}
-	if err := t.run(ctx, "check", t.Check, t.tree(id), r, r.Previous); err != nil {
+	if err := b.check(ctx); err != nil {
 		return nil, err
 	}
 	r.BuiltAt = time.Now().UTC()
@@ -112,14 +115,6 @@ func (t *Target) storeOf(p Part) *store {
 	return t.module(p.URL)
 }
 
-// place is where the files of a release are.
-func (t *Target) place(r *Release) string {
-	if t.mode() == Directory && r.Inode == inode(t.Dir) {
-		return t.Dir
-	}
-	return t.tree(r.ID)
-}
-
 // index is git's index of a part of a release, as it is and parsed.
 func (t *Target) index(r *Release, part int) ([]byte, []entry, error) {
 	data, err := os.ReadFile(t.indexFile(r.ID, part))
@@ -134,8 +129,102 @@ func (t *Target) index(r *Release, part int) ([]byte, []entry, error) {
 type building struct {
 	*Target
 	release   *Release
-	published *Release // its files are shared; nil: there is none
+	published *Release        // its files are shared; nil: there is none
+	former    map[string]file // what it has, by path
 	get       obtain
+	paths     []string          // the files of the new release, as git makes them
+	known     map[string]string // the digests of those that are shared
+}
+
+// remember reads what the published release has.
+func (b *building) remember() {
+	if b.published == nil || len(b.published.Parts) == 0 {
+		return
+	}
+	files, err := b.contents(b.published.ID)
+	if err != nil {
+		b.log().Debug("nothing is shared with the release before", "release", b.published.ID, "error", err)
+		return
+	}
+	b.former = byPath(files)
+}
+
+// check runs the check, and writes down what the release has then.
+func (b *building) check(ctx context.Context) error {
+	root, r := b.tree(b.release.ID), b.release
+	list, err := look(root, b.paths, b.known)
+	if err != nil {
+		return err
+	}
+	files := make([]file, len(list))
+	for i, f := range list {
+		if f.err != nil {
+			return &Error{Problem: ErrDamaged, Op: "build " + r.ID, Err: fmt.Errorf("%q: %w", f.path, f.err)}
+		}
+		files[i] = f.file
+	}
+	if err := b.keepTimes(files); err != nil {
+		return err
+	}
+	if b.Check.Line != "" {
+		r.Check = b.Check.Line
+		if err := b.run(ctx, "check", b.Check, root, r, r.Previous); err != nil {
+			return err
+		}
+		if files, err = checked(root, files); err != nil {
+			return err
+		}
+	}
+	return b.saveContents(r.ID, files)
+}
+
+// keepTimes gives files that have not changed the time that they had in the release
+// before: what browsers and programs have of them stays good. A hard link has it anyway.
+func (b *building) keepTimes(files []file) error {
+	root := b.tree(b.release.ID)
+	w, err := newWalk(root, "")
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	for i, f := range files {
+		old, ok := b.former[f.path]
+		if !ok || b.share() == HardLink || old.digest != f.digest || old.mode != f.mode || old.time == f.time {
+			continue
+		}
+		dirs, err := w.enter(path.Dir(f.path))
+		if err != nil {
+			return err
+		}
+		at := unix.NsecToTimespec(old.time)
+		if err := unix.UtimesNanoAt(dirs[0], path.Base(f.path), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+			return &os.PathError{Op: "utimensat", Path: filepath.Join(root, f.path), Err: err}
+		}
+		files[i].time = old.time
+	}
+	return nil
+}
+
+// checked are the files of a tree after a check, which may have made some of them.
+func checked(root string, made []file) ([]file, error) {
+	paths, err := everything(root)
+	if err != nil {
+		return nil, err
+	}
+	list, err := look(root, paths, nil)
+	if err != nil {
+		return nil, err
+	}
+	before, files := byPath(made), make([]file, 0, len(list))
+	for _, f := range list {
+		if f.err != nil && !errors.Is(f.err, fs.ErrPermission) {
+			return nil, fmt.Errorf("%q: %w", f.path, f.err)
+		}
+		old, ok := before[f.path]
+		f.checked = !ok || old.digest != f.digest || old.mode != f.mode
+		files = append(files, f.file)
+	}
+	return files, nil
 }
 
 // part makes the files of one repository of a release, and those of its submodules.
@@ -147,7 +236,8 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 			return &Error{Problem: ErrSubmodule, Op: "check out " + p.Path, Err: err}
 		}
 	}
-	number, former, shared := len(r.Parts), b.former(p), []entry(nil)
+	number, former := len(r.Parts), b.partBefore(p)
+	var shared, before []entry
 	r.Parts = append(r.Parts, p)
 
 	// While git fetches, the files that are there already are shared: most of them are
@@ -163,7 +253,7 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		return b.get(s, fetching, p.Commit, r.ID)
 	})
 	group.Go(func() (err error) {
-		shared, err = b.reuse(former, number)
+		shared, before, err = b.reuse(former, number)
 		return err
 	})
 	if err := group.Wait(); err != nil {
@@ -180,6 +270,18 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		return err
 	}
 	_, list, err := b.index(r, number)
+	if err == nil && len(shared) > 0 && !sameAttributes(before, list) {
+		// git has left the files alone whose objects are as they were, but it may make
+		// others of them now.
+		shared = nil
+		if err := errors.Join(empty(dir), os.Remove(b.indexFile(r.ID, number))); err != nil {
+			return err
+		}
+		if err := s.checkout(ctx, p.Commit, dir, b.indexFile(r.ID, number)); err != nil {
+			return err
+		}
+		_, list, err = b.index(r, number)
+	}
 	if err == nil {
 		err = intact(b.tree(r.ID), p.Path, without(list, shared)) // the others were looked at
 	}
@@ -189,11 +291,32 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 	if err != nil {
 		return &Error{Problem: ErrDamaged, Op: "build " + r.ID, Err: err}
 	}
+	for _, e := range list {
+		if name := path.Join(p.Path, e.path); !e.absent && e.mode != modeSubmodule {
+			b.paths = append(b.paths, name)
+		}
+	}
+	for _, e := range shared {
+		name := path.Join(p.Path, e.path)
+		b.known[name] = b.former[name].digest
+	}
+	for _, e := range without(list, shared) {
+		delete(b.known, path.Join(p.Path, e.path)) // git has written it
+	}
 	return b.submodules(ctx, p, list, depth)
 }
 
-// former is the number of a part among those of the published release, or -1.
-func (b *building) former(p Part) int {
+// empty takes away what is in a directory.
+func empty(dir string) error {
+	names, err := entries(dir)
+	for _, name := range names {
+		err = errors.Join(err, remove(filepath.Join(dir, name)))
+	}
+	return err
+}
+
+// partBefore is the number of a part among those of the published release, or -1.
+func (b *building) partBefore(p Part) int {
 	if b.published == nil || b.published.Makeup != b.release.Makeup {
 		return -1
 	}
@@ -203,26 +326,28 @@ func (b *building) former(p Part) int {
 }
 
 // reuse begins a part with the files that the published release has of it, which it
-// returns. That not all of them can be had is no failure: git makes what is missing.
-func (b *building) reuse(former, number int) ([]entry, error) {
-	if former < 0 {
-		return nil, nil
+// returns with git's list of all that it had. That not all of them can be had is no
+// failure: git makes what is missing.
+func (b *building) reuse(former, number int) (shared, before []entry, err error) {
+	if former < 0 || b.former == nil || b.share() == NoShare {
+		return nil, nil, nil
 	}
 	data, list, err := b.index(b.published, former)
 	if err != nil {
 		b.log().Debug("nothing is shared with the release before", "release", b.published.ID, "error", err)
-		return nil, nil
+		return nil, nil, nil
 	}
-	shared, err := share(b.place(b.published), b.tree(b.release.ID), b.published.Parts[former].Path, list)
-	if err != nil {
-		return nil, err
+	prefix := b.published.Parts[former].Path
+	shared, err = takeOver(b.share(), b.place(b.published), b.tree(b.release.ID), prefix, list, b.former)
+	if err != nil || len(shared) == 0 {
+		return nil, nil, err
 	}
 	index := b.indexFile(b.release.ID, number)
 	if err := os.WriteFile(index, data, 0o600); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// It must look younger than all files in it: of a file that was made in the same
 	// second git believes nothing, and reads it whole.
 	soon := time.Now().Add(2 * time.Second)
-	return shared, os.Chtimes(index, soon, soon)
+	return shared, list, os.Chtimes(index, soon, soon)
 }

@@ -106,7 +106,7 @@ func TestReadOnlyDiskLeavesTheOldRelease(t *testing.T) {
 		if err := w.refused(commit); !errors.Is(err, syscall.EROFS) {
 			t.Error(err)
 		}
-		if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, syscall.EROFS) {
+		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, syscall.EROFS) {
 			t.Error(err)
 		}
 		w.publish(first) // nothing is to be done

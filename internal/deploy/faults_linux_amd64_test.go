@@ -91,7 +91,7 @@ func (s *scenario) next() turn {
 			if s.published().Commit != commit {
 				return nil
 			}
-			_, err := s.target.Rollback(s.t.Context(), "")
+			_, err := s.target.Rollback(s.t.Context(), "", Refuse)
 			return err
 		}
 	}

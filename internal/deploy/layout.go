@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -102,7 +101,7 @@ func (t *Target) mend() (*Release, error) {
 			leave(filepath.Join(t.base(), name))
 		}
 	}
-	if err := t.rename(); err != nil {
+	if err := t.rename(published); err != nil {
 		return nil, err
 	}
 	known, err := t.list()
@@ -114,13 +113,22 @@ func (t *Target) mend() (*Release, error) {
 		whole[published.ID] = true
 	}
 	for _, r := range known {
-		if r.PublishedAt.IsZero() && whole[r.ID] {
-			// The process was stopped before it could note that.
-			r.PublishedAt = r.BuiltAt
+		shown, was := whole[r.ID], *r
+		if shown && r.PublishedAt.IsZero() {
+			r.PublishedAt = r.BuiltAt // the process was stopped before it could note that
+		}
+		if shown && t.moved(r) {
+			t.log().Info("the directory was moved or copied", "directory", t.Dir, "release", r.ID)
+			r.Inode = inode(t.Dir)
+		}
+		r.Exchange = ""
+		if !r.PublishedAt.IsZero() && (r.PublishedAt != was.PublishedAt || r.Inode != was.Inode || was.Exchange != "") {
 			if err := t.save(r); err != nil {
 				return nil, err
 			}
-			published.PublishedAt = r.PublishedAt
+		}
+		if shown && len(published.Parts) > 0 {
+			published = r
 		}
 		if file := filepath.Join(t.record(r.ID), recordFile+begun); exists(file) {
 			leave(file)
@@ -146,31 +154,21 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// rename gives the trees their own names again after a process was killed between an
-// exchange and what comes after it.
-func (t *Target) rename() error {
-	if t.mode() != Directory {
+// rename gives the tree that was published before its own name, after an exchange.
+func (t *Target) rename(published *Release) error {
+	if t.mode() != Directory || published == nil || published.Exchange == "" {
 		return nil
 	}
-	known, err := t.list()
-	if err != nil {
-		return err
+	now, own := t.tree(published.ID), t.tree(published.Exchange)
+	if published.Exchange == nobody || !exists(now) || exists(own) {
+		return nil
 	}
-	names, err := entries(t.releases())
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		path := t.tree(name)
-		at := slices.IndexFunc(known, func(r *Release) bool { return r.Inode == inode(path) })
-		if at < 0 || exists(t.tree(known[at].ID)) {
-			continue // it is new, or has its name already
-		}
-		if err := os.Rename(path, t.tree(known[at].ID)); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.Rename(now, own)
+}
+
+// moved reports whether the published release is known, but not by its inode.
+func (t *Target) moved(published *Release) bool {
+	return t.mode() == Directory && published != nil && published.Inode != inode(t.Dir)
 }
 
 // inode is that of a directory, or 0.

@@ -86,7 +86,7 @@ func play(text string) int {
 	}
 	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ, Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}
 	if err == nil && r.Rollback {
-		_, err = target.Rollback(context.Background(), "")
+		_, err = target.Rollback(context.Background(), "", Refuse)
 		p.Changed = err == nil
 	} else if err == nil {
 		var outcome *Outcome

@@ -71,7 +71,7 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !w.Again && t.settled(published, w.Commit) {
+	if !w.Again && t.settled(published, w.Commit) && !t.moved(published) {
 		return &Outcome{Release: published}, nil
 	}
 	if err := t.tooSoon(published, w); err != nil {
@@ -131,6 +131,12 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 // put publishes a release by one rename. After a failure a new one is gone. Nothing that
 // goes wrong after the rename is an error.
 func (t *Target) put(r, published *Release) error {
+	if t.mode() == Directory {
+		r.Inode, r.Exchange = inode(t.tree(r.ID)), nobody
+		if published != nil {
+			r.Exchange = published.ID
+		}
+	}
 	err := t.save(r)
 	if err == nil && t.mode() == Directory {
 		err = t.exchange(r, published)
@@ -141,11 +147,11 @@ func (t *Target) put(r, published *Release) error {
 		if now, looked := t.Published(); looked == nil && r.PublishedAt.IsZero() && (now == nil || now.ID != r.ID) {
 			err = errors.Join(err, t.drop(r.ID))
 		}
-		return err
+		return err // what is said of an exchange is taken back by the next one
 	}
 	r.PublishedAt = time.Now().UTC()
-	if t.mode() == Directory {
-		err = t.rename() // the next one does it otherwise
+	if err = t.rename(r); err == nil {
+		r.Exchange = "" // or else the next one does it
 	}
 	if err = errors.Join(err, flushFile(filepath.Dir(t.Dir)), t.save(r)); err != nil {
 		t.log().Warn("the release is published, but something after that went wrong", "directory", t.Dir, "error", err)

@@ -119,26 +119,6 @@ func TestChangesInThePublishedDirectoryAreNotTakenOver(t *testing.T) {
 	}
 }
 
-func TestUnchangedFilesAreSharedAndChangedOnesAreNot(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	w.publish(w.commit(map[string]string{"a": "1", "dir/b": "1"}))
-	first := w.published()
-	w.publish(w.commit(map[string]string{"a": "2"}))
-	second := w.published()
-	same := func(name string) bool {
-		a, err1 := os.Stat(filepath.Join(w.target.tree(first.ID), name))
-		b, err2 := os.Stat(filepath.Join(w.target.tree(second.ID), name))
-		return err1 == nil && err2 == nil && os.SameFile(a, b)
-	}
-	if same("a") || !same("dir/b") {
-		t.Errorf("a shared: %t, dir/b shared: %t", same("a"), same("dir/b"))
-	}
-	if text, _ := os.ReadFile(filepath.Join(w.target.tree(first.ID), "a")); string(text) != "1" {
-		t.Errorf("the older release has %q", text)
-	}
-}
-
 func TestFailingCheckLeavesTheOldRelease(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -37,9 +37,14 @@ type Release struct {
 	ExecFailedAt time.Time `json:"exec_failed_at,omitzero"`
 	// Makeup is what decides, beside the commit, which files it has.
 	Makeup string `json:"makeup,omitempty"`
-	// Inode is that of its directory, by which a release is known that was exchanged
-	// for another.
+	// Check is the command line that it has passed; "" where there was none.
+	Check string `json:"check,omitempty"`
+	// Inode is that of its directory, and tells at once which release Dir is. It does not
+	// outlive a copy of everything to another disk.
 	Inode uint64 `json:"inode"`
+	// Exchange is the release whose place this one is just taking ("-": that of none), as
+	// long as it is not said that this is done.
+	Exchange string `json:"exchange,omitempty"`
 	// Parts are the repositories that it is made of: itself, and its submodules.
 	Parts []Part `json:"parts"`
 }
@@ -80,6 +85,9 @@ func (r *Release) ExecRetryAt() time.Time {
 
 // owe notes that the command after the release is still to run.
 func (r *Release) owe() { r.Exec, r.ExecFailures, r.ExecFailedAt = execPending, 0, time.Time{} }
+
+// nobody is the Exchange of a release that takes the place of none.
+const nobody = "-"
 
 const recordFile = "release.json"
 
@@ -177,30 +185,84 @@ func (t *Target) Published() (*Release, error) {
 	case !info.IsDir():
 		return nil, t.problem(ErrForeign, op, "it is a file")
 	}
-	for {
-		there := inode(t.Dir)
-		list, err := t.list()
-		if err != nil {
-			return nil, t.fail(op, err)
-		}
-		for _, r := range list {
-			if r.Inode != there {
-				continue
-			}
-			if t.mode() != Directory {
-				return nil, t.problem(ErrForeign, op, "it is a directory that was published with --mode dir")
-			}
-			return r, nil
-		}
-		if there == inode(t.Dir) {
-			break
-		}
-		// Another process has published meanwhile; its record was there before.
+	r, err := t.directory()
+	switch {
+	case err != nil:
+		return nil, t.fail(op, err)
+	case r != nil && t.mode() != Directory:
+		return nil, t.problem(ErrForeign, op, "it is a directory that was published with --mode dir")
+	case r != nil:
+		return r, nil
 	}
 	if names, err := entries(t.Dir); err != nil || len(names) > 0 {
 		return nil, errors.Join(t.problem(ErrForeign, op, "it is a directory with something in it that is not ghapp's"), err)
 	}
 	return nil, nil
+}
+
+// directory is the release that Dir itself is, or nil.
+//
+// What says so travels with the directory: a release is known by its record, and all of
+// them are under their names in releases/, but for the one that is Dir. While two are
+// exchanged that is not so, and then, and where something else may have been put there,
+// the number of the inode decides, or else what is in the files.
+func (t *Target) directory() (*Release, error) {
+	for {
+		there := inode(t.Dir)
+		list, err := t.list()
+		if err != nil {
+			return nil, err
+		}
+		r, err := t.shown(list, there)
+		if now := inode(t.Dir); now != there {
+			continue // another process has published meanwhile; its record was there before
+		}
+		return r, err
+	}
+}
+
+// shown is the release of a list that Dir is, whose inode is there.
+func (t *Target) shown(list []*Release, there uint64) (*Release, error) {
+	var candidates []*Release
+	for _, r := range list {
+		aside := inode(t.tree(r.ID))
+		switch {
+		case r.Exchange != "" && r.Inode == there:
+			return r, nil
+		case r.Exchange != "" && aside != 0 && aside != r.Inode:
+			candidates = append(candidates, r) // what lies there may be the one before
+		case aside == 0 && r.Inode == there:
+			return r, nil
+		case aside == 0:
+			candidates = append(candidates, r)
+		}
+	}
+	if len(candidates) == 0 || exists(filepath.Join(t.Dir, ".git")) {
+		return nil, nil // somebody's clone is no release, whatever is in it
+	}
+	var best *Release
+	most := 0.5 // of its files: programs may have written to some since
+	for _, r := range candidates {
+		files, err := t.contents(r.ID)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if share := alike(t.Dir, files); share > most {
+			best, most = r, share
+		}
+	}
+	return best, nil
+}
+
+// place is where the files of a release are.
+func (t *Target) place(r *Release) string {
+	if tree := t.tree(r.ID); t.mode() != Directory || exists(tree) {
+		return tree
+	}
+	return t.Dir
 }
 
 // linked is the release that the link leads to.

@@ -5,8 +5,23 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"time"
+)
+
+// Damaged is what a rollback does with a release whose files something has changed.
+type Damaged int
+
+// What a rollback can do.
+const (
+	// Refuse publishes nothing.
+	Refuse Damaged = iota
+	// Rebuild builds it again from what was fetched, and runs the check in it.
+	Rebuild
+	// AsIs publishes it as it is now.
+	AsIs
 )
 
 // Rollback publishes a release again that was published before: the one named, or the
@@ -15,9 +30,9 @@ import (
 // has been, or [Target.Resume] is called. The command after a release runs.
 //
 // The error has the Problem [ErrNoRelease] where there is no such release, and
-// [ErrDamaged] where something has changed its files and they cannot be made again from
-// what was fetched; nothing is published then.
-func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
+// [ErrDamaged] where something has changed its files since it was published, unless
+// damaged says what to do then, or that cannot be done; nothing is published then.
+func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Release, error) {
 	const op = "roll back"
 	if err := t.validate(); err != nil {
 		return nil, err
@@ -57,19 +72,20 @@ func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
 	case r.ID == published.ID:
 		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", r.ID)
 	}
-	damaged := ""
-	if damage := t.whole(r); damage != nil {
+	replaced := ""
+	switch damage := t.whole(r); {
+	case damage == nil:
+	case damaged == AsIs && len(r.Parts) > 0 && exists(t.place(r)):
+		t.log().Warn("the release is published as it is", "directory", t.Dir, "release", r.ID, "error", damage)
+	case damaged == Rebuild:
 		t.log().Warn("the release is not as it was, and is built again", "directory", t.Dir, "release", r.ID, "error", damage)
-		if len(r.Parts) == 0 {
-			return nil, damage
-		}
-		w := Want{Repository: r.Repository, URL: r.Parts[0].URL, Ref: r.Ref, Commit: r.Commit}
-		again, err := t.build(ctx, w, published, (*store).have)
+		again, err := t.rebuild(ctx, r, published)
 		if err != nil {
 			return nil, &Error{Problem: ErrDamaged, Op: op + " " + t.Dir, Err: errors.Join(damage, err)}
 		}
-		again.Previous = r.Previous
-		r, damaged = again, r.ID
+		r, replaced = again, r.ID
+	default:
+		return nil, damage
 	}
 	r.Held = slices.DeleteFunc(slices.Clone(away), func(commit string) bool { return commit == r.Commit })
 	if r.HeldSince = time.Now().UTC(); len(r.Held) == 0 {
@@ -82,12 +98,41 @@ func (t *Target) Rollback(ctx context.Context, id string) (*Release, error) {
 		return nil, t.fail(op, err)
 	}
 	t.log().Info("rolled back", "directory", t.Dir, "commit", r.Commit, "release", r.ID, "from", published.ID)
-	if damaged != "" {
-		if err := t.drop(damaged); err != nil {
-			t.log().Warn("a damaged release stays", "directory", t.Dir, "release", damaged, "error", err)
+	if replaced != "" {
+		if err := t.drop(replaced); err != nil {
+			t.log().Warn("a damaged release stays", "directory", t.Dir, "release", replaced, "error", err)
 		}
 	}
 	return r, t.after(ctx, r, published.Commit)
+}
+
+// rebuild builds a release again from what was fetched, with the check that it has
+// passed where the target names none.
+func (t *Target) rebuild(ctx context.Context, r, published *Release) (*Release, error) {
+	switch {
+	case len(r.Parts) == 0:
+		return nil, errors.New("what it was made of is not known any more")
+	case r.Makeup != t.makeup():
+		return nil, fmt.Errorf("it was built with other options (%s; now %s)", orNone(r.Makeup), orNone(t.makeup()))
+	}
+	with := *t
+	if with.Check.Line == "" {
+		with.Check.Line = r.Check
+	}
+	w := Want{Repository: r.Repository, URL: r.Parts[0].URL, Ref: r.Ref, Commit: r.Commit}
+	again, err := with.build(ctx, w, published, (*store).have)
+	if err != nil {
+		return nil, err
+	}
+	again.Previous = r.Previous
+	return again, nil
+}
+
+func orNone(text string) string {
+	if text == "" {
+		return "none"
+	}
+	return text
 }
 
 // before is the release that was published before another, or else the one that was
@@ -127,20 +172,18 @@ func (t *Target) Resume(ctx context.Context) error {
 	return t.fail(op, t.save(published))
 }
 
-// whole returns an error with the Problem [ErrDamaged] for a release that is not as git
-// made it.
+// whole returns an error with the Problem [ErrDamaged] for a release of which a file is
+// missing, or is not as it was when it was built and checked.
 func (t *Target) whole(r *Release) error {
-	for i, p := range r.Parts {
-		_, list, err := t.index(r, i)
-		if err == nil {
-			err = intact(t.place(r), p.Path, list)
-		}
-		if err != nil {
-			return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: err}
-		}
+	files, err := t.contents(r.ID)
+	switch {
+	case len(r.Parts) == 0, errors.Is(err, fs.ErrNotExist):
+		err = errors.New("its record is lost")
+	case err == nil:
+		err = unchanged(t.place(r), files)
 	}
-	if len(r.Parts) == 0 {
-		return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: errors.New("its record is lost")}
+	if err != nil {
+		return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: err}
 	}
 	return nil
 }
@@ -151,7 +194,7 @@ type Status struct {
 	Releases  []*Release // all that are kept, the oldest first
 	Held      []string   // the commits that are not to be published
 	HeldSince time.Time
-	// Damage is why the published release is not as git made it; nil where it is.
+	// Damage is why the published release is not as it was published; nil where it is.
 	Damage error
 }
 

@@ -14,7 +14,12 @@ import (
 // rollback rolls back, which must succeed.
 func (w *world) rollback(id string) *Release {
 	w.t.Helper()
-	r, err := w.target.Rollback(w.t.Context(), id)
+	return w.rollbackOr(id, Refuse)
+}
+
+func (w *world) rollbackOr(id string, damaged Damaged) *Release {
+	w.t.Helper()
+	r, err := w.target.Rollback(w.t.Context(), id, damaged)
 	if err != nil {
 		w.t.Fatalf("%v\n%s", err, w.log)
 	}
@@ -47,7 +52,7 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 				commits = append(commits, w.commit(map[string]string{"a": text}))
 				w.publish(commits[len(commits)-1])
 			}
-			if _, err := w.target.Rollback(t.Context(), w.published().ID); !errors.Is(err, ErrNoRelease) {
+			if _, err := w.target.Rollback(t.Context(), w.published().ID, Refuse); !errors.Is(err, ErrNoRelease) {
 				t.Error(err)
 			}
 			w.target.Git.Git = "/nonexistent/git" // nothing is needed but a rename
@@ -60,7 +65,7 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text), commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
 				t.Errorf("the command saw\n%s", text)
 			}
-			if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrNoRelease) || w.file("a") != "1" {
+			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNoRelease) || w.file("a") != "1" {
 				t.Error(err)
 			}
 			status, err := w.target.Status()
@@ -115,7 +120,7 @@ func TestRollbackGoesToWhatWasPublishedBefore(t *testing.T) {
 	if got := w.file("a"); got != "3" {
 		t.Errorf("it shows %q", got)
 	}
-	if _, err := w.target.Rollback(t.Context(), "000099-abcdef"); !errors.Is(err, ErrNoRelease) {
+	if _, err := w.target.Rollback(t.Context(), "000099-abcdef", Refuse); !errors.Is(err, ErrNoRelease) {
 		t.Error(err)
 	}
 }
@@ -134,7 +139,10 @@ func TestDamagedReleaseIsBuiltAgainWithoutTheNetwork(t *testing.T) {
 				t.Fatal(err)
 			}
 			w.server.Close()
-			r := w.rollback("")
+			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) || w.file("a") != "2" {
+				t.Error(err)
+			}
+			r := w.rollbackOr("", Rebuild)
 			if got := w.shows(); got != "a: 1; dir/b: 1" || r.ID == list[1].ID {
 				t.Errorf("%s %s", r.ID, got)
 			}
@@ -157,14 +165,20 @@ func TestDamagedReleaseThatCannotBeBuiltIsNotPublished(t *testing.T) {
 	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644), os.RemoveAll(w.target.main("").dir)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"a" was changed`) {
-		t.Error(err)
+	for _, damaged := range []Damaged{Refuse, Rebuild} {
+		if _, err := w.target.Rollback(t.Context(), "", damaged); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"a" was changed`) {
+			t.Error(err)
+		}
 	}
 	if got := w.shows(); got != "a: 2" {
 		t.Errorf("it shows %q", got)
 	}
 	if status, err := w.target.Status(); err != nil || len(status.Held) != 0 || len(status.Releases) != 2 {
 		t.Errorf("%+v %v", status, err)
+	}
+	w.rollbackOr("", AsIs)
+	if got := w.shows(); got != "a: changed" {
+		t.Errorf("it shows %q", got)
 	}
 }
 
@@ -216,14 +230,14 @@ func TestRollbackGoesBackAfterGoingForward(t *testing.T) {
 	w.publish(w.commit(map[string]string{"a": "2"}))
 	newest := w.published().ID
 	for _, step := range []struct{ id, shows string }{{"", "a: 1"}, {newest, "a: 2"}, {"", "a: 1"}} {
-		if _, err := w.target.Rollback(t.Context(), step.id); err != nil {
+		if _, err := w.target.Rollback(t.Context(), step.id, Refuse); err != nil {
 			t.Fatalf("to %q: %v", step.id, err)
 		}
 		if got := w.shows(); got != step.shows {
 			t.Errorf("to %q: %s", step.id, got)
 		}
 	}
-	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrNoRelease) {
+	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNoRelease) {
 		t.Errorf("there is nothing before the first: %v", err)
 	}
 }

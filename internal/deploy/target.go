@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,24 @@ const (
 	// (renameat2(2)), where the system and the file system can do that.
 	Directory Mode = "dir"
 )
+
+// Share is how a new release gets the files that the published one has already.
+type Share string
+
+// The ways to share.
+const (
+	// Reflink has a file share its blocks with the old one, where the file system can
+	// (ioctl_ficlone(2): btrfs, xfs). Elsewhere git writes all files.
+	Reflink Share = "reflink"
+	// HardLink makes hard links where blocks cannot be shared. Whoever writes to a file
+	// in place, instead of replacing it, writes to all releases that share it.
+	HardLink Share = "link"
+	// NoShare has git write all files.
+	NoShare Share = "none"
+)
+
+// Shares are all of them.
+func Shares() []Share { return []Share{Reflink, HardLink, NoShare} }
 
 // DefaultKeep is how many releases are kept where Target names no number.
 const DefaultKeep = 3
@@ -45,6 +64,8 @@ type Target struct {
 	// Keep is how many releases are kept, the published one among them; at least the
 	// one before it stays too. 0: [DefaultKeep].
 	Keep int
+	// Share is how a release gets the files that have not changed. Empty: [Reflink].
+	Share Share
 
 	// Git runs git, with the environment of the user. Its Repository is set here.
 	Git gitcmd.Runner
@@ -115,6 +136,8 @@ func (t *Target) validate() error {
 		return fmt.Errorf("%q is no absolute path of a directory that can be kept", t.Dir)
 	case t.Mode != "" && t.Mode != Link && t.Mode != Directory:
 		return fmt.Errorf("there is no mode %q", t.Mode)
+	case t.Share != "" && !slices.Contains(Shares(), t.Share):
+		return fmt.Errorf("there is no way to share %q", t.Share)
 	case t.Keep < 0 || t.Depth < 0 || t.Stall < 0:
 		return errors.New("a number is negative")
 	case t.Signatures != nil && t.Signatures.AllowedSigners != "" && !filepath.IsAbs(t.Signatures.AllowedSigners):
@@ -138,6 +161,13 @@ func (t *Target) mode() Mode {
 		return Link
 	}
 	return t.Mode
+}
+
+func (t *Target) share() Share {
+	if t.Share == "" {
+		return Reflink
+	}
+	return t.Share
 }
 
 func (t *Target) keep() int {

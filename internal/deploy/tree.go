@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"strings"
@@ -14,32 +15,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// share gives the new tree the files of an old one that are still as git made them, so
-// that git has to write only what has changed. A file that was written to since, or
-// that cannot be shared, is left out, and git writes it anew.
+// takeOver gives the new tree the files of the published one that are still as git made
+// them, so that git has to write only what has changed. What a file has is compared with
+// its digest, since a program that writes to a file can set back its size and time. A
+// file that differs, or that cannot be shared, is left out, and git writes it anew.
 //
-// Where the file system can (btrfs, xfs), a file is a copy that shares its blocks
-// (ioctl_ficlone(2)); elsewhere it is a hard link, and a program that writes to the file
-// in place, instead of replacing it, changes the older release too. That is seen the
-// next time (see [intact]).
-//
-// The entries are those of a part that lies at prefix in both trees. Directories are
-// opened one by one and links are not followed, so that nothing that somebody has put
-// into the old tree leads out of it.
+// The entries are those of a part that lies at prefix in both trees; files are those of
+// the whole published release. Directories are opened one by one and links are not
+// followed, so that nothing that somebody has put into the old tree leads out of it.
 //
 // It returns the entries whose files are there now, as they were.
-func share(from, to, prefix string, entries []entry) ([]entry, error) {
+func takeOver(how Share, from, to, prefix string, entries []entry, files map[string]file) ([]entry, error) {
 	w, err := newWalk(from, to)
 	if err != nil {
 		return nil, err
 	}
 	defer w.close()
-	shared := make([]entry, 0, len(entries))
+	w.how, w.buffer = how, make([]byte, 64<<10)
+	var shared []entry
 	for _, e := range entries {
-		if e.absent || e.mode == modeSubmodule {
-			continue
+		if w.noClones && how != HardLink {
+			break
 		}
 		name := path.Join(prefix, e.path)
+		f, known := files[name]
+		if e.absent || e.mode == modeSubmodule || !known || f.checked || f.mode != e.mode || f.digest == "" {
+			continue
+		}
 		dirs, err := w.enter(path.Dir(name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
@@ -47,12 +49,28 @@ func share(from, to, prefix string, entries []entry) ([]entry, error) {
 		case err != nil:
 			return nil, fmt.Errorf("share %s: %w", path.Dir(name), err)
 		}
-		if w.share(dirs, path.Base(name), e) {
+		if w.share(dirs, path.Base(name), e, f.digest) {
 			w.stack[len(w.stack)-1].used = true
 			shared = append(shared, e)
 		}
 	}
 	return shared, nil
+}
+
+// sameAttributes reports whether two lists have the same files with attributes. These
+// say how git makes files of objects, so that a file may differ whose object does not
+// (gitattributes(5)).
+func sameAttributes(list, other []entry) bool {
+	attributes := func(list []entry) map[string]string {
+		m := map[string]string{}
+		for _, e := range list {
+			if strings.EqualFold(path.Base(e.path), ".gitattributes") {
+				m[e.path] = fmt.Sprintf("%o %s", e.mode, e.object)
+			}
+		}
+		return m
+	}
+	return maps.Equal(attributes(list), attributes(other))
 }
 
 // without are the entries of a list that are not in another one as they are. Both are in
@@ -155,14 +173,17 @@ type walk struct {
 	stack    []step // the first is the root
 	dir      string // where it is
 	both     bool
+	how      Share
 	noClones bool
+	buffer   []byte
 }
 
 // step is a directory on the way, open in both trees.
 type step struct {
 	name string
 	dirs [2]int
-	used bool  // something was put into it in the second tree
+	made bool  // it was made in the second tree
+	used bool  // something was put into it there
 	err  error // it cannot be entered in the first tree
 }
 
@@ -185,8 +206,13 @@ func newWalk(from, to string) (*walk, error) {
 }
 
 func openDir(at int, name string) (int, error) {
+	return openAt(at, name, unix.O_RDONLY|unix.O_DIRECTORY)
+}
+
+// openAt opens what lies in a directory, but follows no link.
+func openAt(at int, name string, flags int) (int, error) {
 	for {
-		fd, err := unix.Openat(at, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+		fd, err := unix.Openat(at, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return fd, err
 		}
@@ -217,7 +243,8 @@ func (w *walk) enter(dir string) ([2]int, error) {
 			next.dirs[0], next.err = openDir(above.dirs[0], name)
 		}
 		if next.err == nil && w.both {
-			if err := unix.Mkdirat(above.dirs[1], name, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			err := unix.Mkdirat(above.dirs[1], name, 0o777)
+			if next.made = err == nil; err != nil && !errors.Is(err, fs.ErrExist) {
 				next.err = err
 			} else if next.dirs[1], next.err = openDir(above.dirs[1], name); next.err != nil {
 				next.dirs[1] = -1
@@ -241,7 +268,7 @@ func (w *walk) leave() {
 		return
 	}
 	above := &w.stack[len(w.stack)-1]
-	if !last.used {
+	if last.made && !last.used {
 		// The commit need not have it: git makes it where it does.
 		_ = unix.Unlinkat(above.dirs[1], last.name, unix.AT_REMOVEDIR)
 	}
@@ -255,48 +282,71 @@ func (w *walk) close() {
 }
 
 // share makes one file of the second tree out of that of the first, and reports whether it
-// is there. It is compared afterwards, when nobody can put another in its place.
-func (w *walk) share(dirs [2]int, name string, e entry) bool {
-	if e.mode == modeSymlink || w.noClones || !w.clone(dirs, name, e) {
-		if unix.Linkat(dirs[0], name, dirs[1], name, 0) != nil {
-			return false
-		}
+// is there. What it has is compared in the second tree: of a copy that is out of reach for
+// whoever may write to the first one.
+func (w *walk) share(dirs [2]int, name string, e entry, digest string) bool {
+	made := e.mode != modeSymlink && !w.noClones && w.clone(dirs, name, e)
+	if !made && w.how == HardLink {
+		made = unix.Linkat(dirs[0], name, dirs[1], name, 0) == nil
+	}
+	if !made {
+		return false // git makes it, symbolic links too
 	}
 	var stat unix.Stat_t
-	if unix.Fstatat(dirs[1], name, &stat, unix.AT_SYMLINK_NOFOLLOW) != nil || !e.is(&stat) {
-		_ = unix.Unlinkat(dirs[1], name, 0)
-		return false
+	err := unix.Fstatat(dirs[1], name, &stat, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && e.is(&stat) && w.ours(&stat, e) {
+		var now file
+		if now, err = lookAt(dirs[1], name, "", w.buffer); err == nil && now.digest == digest {
+			return true
+		}
 	}
-	return true
+	_ = unix.Unlinkat(dirs[1], name, 0)
+	return false
 }
 
-// clone makes a copy that shares its blocks. It reports false where hard links are to be
-// made instead.
+// ours reports whether a file has the owner and the mode of one that git makes now.
+func (w *walk) ours(stat *unix.Stat_t, e entry) bool {
+	var root unix.Stat_t
+	if e.mode == modeSymlink {
+		return int(stat.Uid) == os.Geteuid()
+	}
+	all := uint32(0o666)
+	if e.mode == modeProgram {
+		all = 0o777
+	}
+	return unix.Fstat(w.stack[0].dirs[1], &root) == nil && int(stat.Uid) == os.Geteuid() &&
+		uint32(stat.Mode)&0o7777 == all&uint32(root.Mode) // which was made with all bits but those of the umask
+}
+
+// clone makes a copy that shares its blocks, with the time that git's index has.
 func (w *walk) clone(dirs [2]int, name string, e entry) bool {
-	from, err := unix.Openat(dirs[0], name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	from, err := openAt(dirs[0], name, unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(from)
 	var stat unix.Stat_t
-	if unix.Fstat(from, &stat) != nil || !e.is(&stat) {
-		return true // and share finds nothing, so that git writes it
+	if unix.Fstat(from, &stat) != nil || uint32(stat.Mode)&unix.S_IFMT != unix.S_IFREG || uint32(stat.Size) != e.size {
+		return false
 	}
-	to, err := unix.Openat(dirs[1], name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, uint32(stat.Mode)&0o777)
+	mode := uint32(0o666)
+	if e.mode == modeProgram {
+		mode = 0o777
+	}
+	to, err := unix.Openat(dirs[1], name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, mode)
 	if err != nil {
 		return false
 	}
 	defer unix.Close(to)
-	if err := cloneFile(to, from); err != nil {
-		w.noClones = w.noClones || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) ||
-			errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTTY)
-		_ = unix.Unlinkat(dirs[1], name, 0)
-		return false
+	err = cloneFile(to, from)
+	w.noClones = w.noClones || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) ||
+		errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTTY)
+	if err == nil {
+		at := unix.NsecToTimespec(int64(e.seconds)*1e9 + int64(e.nanos))
+		err = unix.UtimesNanoAt(dirs[1], name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
 	}
-	times := []unix.Timespec{stat.Mtim, stat.Mtim}
-	if unix.UtimesNanoAt(dirs[1], name, times, unix.AT_SYMLINK_NOFOLLOW) != nil {
+	if err != nil {
 		_ = unix.Unlinkat(dirs[1], name, 0)
-		return false
 	}
-	return true
+	return err == nil
 }

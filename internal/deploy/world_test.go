@@ -183,7 +183,7 @@ func litter(t *Target) string {
 			return err.Error()
 		}
 		for _, name := range names {
-			if r, err := t.load(name); err != nil || r.PublishedAt.IsZero() || !exists(t.place(r)) {
+			if r, err := t.load(name); err != nil || r.PublishedAt.IsZero() || r.Exchange != "" || !exists(t.place(r)) {
 				found = append(found, filepath.Join(dir, name))
 			}
 		}
