@@ -335,7 +335,7 @@ func TestSyncDocsTellOfEveryOption(t *testing.T) {
 func TestSyncDocsNameFlagsThatThereAre(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	help := m.must("sync", "--help").stdout
+	help := m.must("sync", "--help").stdout + m.must("sync", "rollback", "--help").stdout
 	seen := 0
 	for _, name := range []string{"ghapp-sync.service", "kubernetes-sidecar.yaml", "sync.md"} {
 		text, err := os.ReadFile("../../docs/" + name)
