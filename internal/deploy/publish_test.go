@@ -247,7 +247,7 @@ func TestFailedCommandAfterARollbackIsTriedAgainToo(t *testing.T) {
 	commit := w.commit(map[string]string{"a": "2"})
 	w.publish(commit)
 	w.target.Exec = Command{Line: "exit 3"}
-	if _, err := w.target.Rollback(t.Context(), ""); !errors.Is(err, ErrExec) {
+	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrExec) {
 		t.Fatal(err)
 	}
 	if _, err := w.target.Publish(t.Context(), w.want(commit)); !errors.Is(err, ErrExec) {
