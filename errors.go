@@ -166,7 +166,7 @@ func explain(op string, err error) error {
 		if cause.From == cause.To {
 			e.Kind = ErrUnreachable
 		}
-	case *api.BodyError:
+	case *api.BodyError, *api.ForeignError:
 		e.Kind, e.Err = ErrUnreachable, cause
 	default:
 		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

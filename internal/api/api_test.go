@@ -103,8 +103,13 @@ func answers(handlers ...http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// says is an answer of a status, a body, and headers in pairs.
+// says is GitHub's answer of a status, a body, and headers in pairs.
 func says(status int, body string, headers ...string) http.HandlerFunc {
+	return stranger(status, body, append([]string{"X-GitHub-Request-Id", "C0DE:1"}, headers...)...)
+}
+
+// stranger is the answer of a server that is not GitHub.
+func stranger(status int, body string, headers ...string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for i := 0; i+1 < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])

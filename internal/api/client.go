@@ -150,8 +150,8 @@ type response struct {
 
 // do sends a request, waits and tries again where GitHub's rules allow it, and
 // decodes the answer into out (nil: the body is not read). Its errors are *[Error],
-// *[RedirectError], *[NetworkError], *[BodyError], the authorization's error, or
-// that of ctx.
+// *[ForeignError], *[RedirectError], *[NetworkError], *[BodyError], the authorization's
+// error, or that of ctx.
 func (c *Client) do(ctx context.Context, r request, out any) (*response, error) {
 	waits := &schedule{ExponentialBackOff: backoff.NewExponentialBackOff(), left: c.MaxWait}
 	tries := uint(maxTries)
@@ -267,10 +267,20 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
 		}
 		refusal := NewError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
+		if foreign := Foreign(answer, body); foreign != nil && refusal.Limit == NoLimit {
+			foreign.Media, foreign.Message = r.withoutCredential(req, foreign.Media), refusal.Message
+			return nil, foreign
+		}
 		refusal.Method, refusal.Path, refusal.Offset = r.method, path, offset
 		return nil, refusal
 	case out == nil:
 		if answer.StatusCode != http.StatusNoContent {
+			if body, err := io.ReadAll(io.LimitReader(answer.Body, maxErrorBody)); err == nil {
+				if foreign := Foreign(answer, body); foreign != nil {
+					foreign.Media = r.withoutCredential(req, foreign.Media)
+					return nil, foreign
+				}
+			}
 			return nil, &BodyError{r.method, path, fmt.Sprintf("its status is %d, not 204", answer.StatusCode)}
 		}
 		return &response{answer.Request.URL, answer.Header}, nil
@@ -281,6 +291,10 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	}
 	if len(body) > maxBody {
 		return nil, &BodyError{r.method, path, fmt.Sprintf("it is larger than %d MiB", maxBody>>20)}
+	}
+	if foreign := Foreign(answer, body); foreign != nil {
+		foreign.Media = r.withoutCredential(req, foreign.Media)
+		return nil, foreign
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		// The JSON error may quote the body, which may hold a token.
@@ -411,7 +425,7 @@ func (r request) withoutCredential(req *http.Request, text string) string {
 }
 
 // BodyError is an answer with a good status whose body is not what GitHub
-// documents: a proxy's page, or an answer cut short.
+// documents: one that was cut short, or changed on its way.
 type BodyError struct {
 	Method, Path string
 	Problem      string

@@ -123,7 +123,7 @@ func (c *Client) Installation(ctx context.Context, auth Authorization, id int64)
 
 // Installations is GET /app/installations, all pages.
 func (c *Client) Installations(ctx context.Context, auth Authorization) iter.Seq2[*Installation, error] {
-	return pages(ctx, c, "/app/installations", auth, func(page []Installation) []Installation { return page })
+	return pages(ctx, c, "/app/installations", auth, func(body []Installation) listed[Installation] { return listed[Installation]{body, -1} })
 }
 
 // AccountInstallation is GET /users/{owner}/installation, which GitHub answers for
@@ -176,33 +176,68 @@ func (c *Client) RevokeToken(ctx context.Context, token redact.Secret) error {
 // Repositories is GET /installation/repositories, all pages: what a token reaches.
 func (c *Client) Repositories(ctx context.Context, token redact.Secret) iter.Seq2[*Repository, error] {
 	type body struct {
+		Total        *int         `json:"total_count"`
 		Repositories []Repository `json:"repositories"`
 	}
-	return pages(ctx, c, "/installation/repositories", WithToken(token), func(page body) []Repository { return page.Repositories })
+	return pages(ctx, c, "/installation/repositories", WithToken(token), func(b body) listed[Repository] {
+		if b.Total == nil {
+			return listed[Repository]{b.Repositories, -1}
+		}
+		return listed[Repository]{b.Repositories, *b.Total}
+	})
+}
+
+// A list is read so far and no further, whatever its pages say.
+const (
+	maxPages   = 1000 // of [perPage] items
+	pagingTime = 10 * time.Minute
+)
+
+// listed is one page of a list. Total is how many items the host says the list has, negative
+// where it does not say.
+type listed[Item any] struct {
+	Items []Item
+	Total int
 }
 
 // pages follows Link (RFC 8288) as GitHub asks, on the API's own origin only: the
-// next page's address is the server's word, and the request carries a credential.
-func pages[Page, Item any](ctx context.Context, c *Client, path string, auth Authorization, items func(Page) []Item) iter.Seq2[*Item, error] {
+// next page's address is the server's word, and the request carries a credential. The
+// pages end where the host's own count is passed twice over; a list may grow meanwhile.
+func pages[Body, Item any](ctx context.Context, c *Client, path string, auth Authorization, read func(Body) listed[Item]) iter.Seq2[*Item, error] {
 	return func(yield func(*Item, error) bool) {
+		began, most, count := time.Now(), maxPages, 0
 		next := path + "?per_page=" + strconv.Itoa(perPage)
 		for seen := map[string]bool{}; next != ""; {
 			seen[next] = true
-			var page Page
-			answer, err := c.do(ctx, request{method: http.MethodGet, path: next, auth: auth}, &page)
+			var body Body
+			answer, err := c.do(ctx, request{method: http.MethodGet, path: next, auth: auth}, &body)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			list := items(page)
-			for i := range list {
-				if !yield(&list[i], nil) {
+			list := read(body)
+			if len(seen) == 1 {
+				most = pagesOf(answer.Header, list.Total)
+			}
+			count += len(list.Items)
+			for i := range list.Items {
+				if !yield(&list.Items[i], nil) {
 					return
 				}
 			}
 			next, err = c.nextPage(answer)
-			if err == nil && seen[next] {
-				err = &BodyError{http.MethodGet, answer.URL.EscapedPath(), "its Link header leads back to a page that has been read"}
+			problem := ""
+			switch {
+			case err != nil || next == "":
+			case seen[next]:
+				problem = "its Link header leads back to a page that has been read"
+			case len(seen) >= most || count >= most*perPage:
+				problem = fmt.Sprintf("its pages do not end: %d were read, with %d entries", len(seen), count)
+			case time.Since(began) > pagingTime:
+				problem = fmt.Sprintf("its pages do not end: %d were read within %s", len(seen), pagingTime)
+			}
+			if problem != "" {
+				err = &BodyError{http.MethodGet, answer.URL.EscapedPath(), problem}
 			}
 			if err != nil {
 				yield(nil, err)
@@ -210,4 +245,21 @@ func pages[Page, Item any](ctx context.Context, c *Client, path string, auth Aut
 			}
 		}
 	}
+}
+
+// pagesOf is how many pages are read of a list whose first one says how many entries there
+// are, or, in its Link header, which page is the last.
+func pagesOf(first http.Header, total int) int {
+	last := -1
+	if total >= 0 {
+		last = total / perPage
+	} else if u, err := url.Parse(link(first, "last")); err == nil {
+		if n, err := strconv.Atoi(u.Query().Get("page")); err == nil && n > 0 {
+			last = n
+		}
+	}
+	if last < 0 || last > maxPages {
+		return maxPages
+	}
+	return min(2*last+2, maxPages)
 }

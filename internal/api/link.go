@@ -16,7 +16,7 @@ func IsStatus(err error, status int) bool {
 // after the last one. A page on another host, or outside the API root, is an
 // error: it would be asked for with our credential.
 func (c *Client) nextPage(answer *response) (string, error) {
-	target := nextLink(answer.Header)
+	target := link(answer.Header, "next")
 	if target == "" {
 		return "", nil
 	}
@@ -37,9 +37,8 @@ func (c *Client) nextPage(answer *response) (string, error) {
 	return path, nil
 }
 
-// nextLink finds the target with rel="next" in the Link headers (RFC 8288
-// section 3), or "".
-func nextLink(header http.Header) string {
+// link finds the target with a relation in the Link headers (RFC 8288 section 3), or "".
+func link(header http.Header, rel string) string {
 	for _, line := range header.Values("Link") {
 		for line != "" {
 			start := strings.IndexByte(line, '<')
@@ -59,7 +58,7 @@ func nextLink(header http.Header) string {
 			}
 			for param := range strings.SplitSeq(strings.TrimRight(params, ", \t"), ";") {
 				name, value, _ := strings.Cut(param, "=")
-				if strings.EqualFold(strings.TrimSpace(name), "rel") && hasWord(strings.Trim(value, " \t\""), "next") {
+				if strings.EqualFold(strings.TrimSpace(name), "rel") && hasWord(strings.Trim(value, " \t\""), rel) {
 					return target
 				}
 			}

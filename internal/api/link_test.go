@@ -2,10 +2,15 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
 func TestNextLink(t *testing.T) {
@@ -32,7 +37,7 @@ func TestNextLink(t *testing.T) {
 		{"unclosed", []string{`<https://h/3; rel="next"`}, ""}, {"garbage", []string{`rel="next"`, ">;<", "<", ",,;"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := nextLink(http.Header{"Link": test.lines}); got != test.want {
+			if got := link(http.Header{"Link": test.lines}, "next"); got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
@@ -84,7 +89,7 @@ func FuzzNextLink(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {
-		target := nextLink(http.Header{"Link": {line}})
+		target := link(http.Header{"Link": {line}}, "next")
 		if !strings.Contains(line, "<"+target+">") && target != "" {
 			t.Errorf("%q does not stand in %q", target, line)
 		}
@@ -99,4 +104,57 @@ func FuzzNextLink(f *testing.F) {
 			t.Errorf("%q leads to %s", line, req.URL)
 		}
 	})
+}
+
+func TestPagesThatDoNotEndAreLeft(t *testing.T) {
+	item := func(n int) string { return fmt.Sprintf(`{"id":%d}`, n+1) }
+	full := "[" + item(0) + strings.Repeat(","+item(1), perPage-1) + "]"
+	for name, test := range map[string]struct {
+		body, last string
+		slow       time.Duration
+		most       int // pages
+	}{
+		"nothing said":            {body: full, most: maxPages},
+		"empty pages":             {body: "[]", most: maxPages},
+		"more than the last page": {body: full, last: "?page=3", most: 8},
+		"a last page of years":    {body: "[]", last: "?page=99999999", most: maxPages},
+		"a last page below zero":  {body: "[]", last: "?page=-4", most: maxPages},
+		"slow":                    {body: "[]", slow: 20 * time.Second, most: 31},
+		"long pages":              {body: strings.TrimSuffix(full, "]") + strings.Repeat(","+item(2), 40*perPage) + "]", most: 25},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				w := &wire{handler: func(rw http.ResponseWriter, r *http.Request) {
+					asked++
+					time.Sleep(test.slow)
+					links := fmt.Sprintf(`<?page=%d>; rel="next"`, asked+1)
+					if test.last != "" {
+						links += `, <` + test.last + `>; rel="last"`
+					}
+					says(200, test.body, "Link", links)(rw, r)
+				}}
+				var err error
+				for _, err = range newClient(t, w).Installations(t.Context(), nil) {
+				}
+				if _, ok := errors.AsType[*BodyError](err); !ok || !strings.Contains(err.Error(), "do not end") || asked > test.most || asked == 0 {
+					t.Errorf("%d pages, error %v; want %d at most", asked, err, test.most)
+				}
+			})
+		})
+	}
+}
+
+func TestPagesEndWhereTheHostsOwnCountIsFarPassed(t *testing.T) {
+	asked := 0
+	w := &wire{handler: func(rw http.ResponseWriter, r *http.Request) {
+		asked++
+		says(200, `{"total_count":120,"repositories":[{"id":1},{"id":2}]}`, "Link", fmt.Sprintf(`<?page=%d>; rel="next"`, asked+1))(rw, r)
+	}}
+	var err error
+	for _, err = range newClient(t, w).Repositories(t.Context(), redact.NewSecret(canary)) {
+	}
+	if _, ok := errors.AsType[*BodyError](err); !ok || asked != 4 {
+		t.Errorf("%d pages, error %v; want 4 for 120 entries", asked, err)
+	}
 }

@@ -252,6 +252,9 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 	if e.InstallationNamed {
 		report.ExitCode = Configuration
 	}
+	if foreign, ok := errors.AsType[*api.ForeignError](e.Err); ok {
+		ofTrouble(report, Foreign(foreign))
+	}
 	if e.Kind == ghapp.ErrKey {
 		// The signer's own error may know better.
 		if cure, ok := errors.AsType[interface {

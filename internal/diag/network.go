@@ -24,6 +24,18 @@ func ofNetwork(report *Report, e *api.NetworkError) {
 // anotherServer is the cure where what answers does not do so as GitHub does.
 const anotherServer = "check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place"
 
+// Foreign is the trouble that an answer which is not GitHub's tells of.
+func Foreign(e *api.ForeignError) *TroubleError {
+	trouble := &TroubleError{Trouble: NotGitHub, Text: e.Error()}
+	switch {
+	case e.Plain:
+		trouble.Cure = "write https:// before the host: --host, and --api-url if there is one"
+	case e.Website:
+		trouble.Cure = "the API of a GitHub Enterprise Server is at https://HOST/api/v3: correct --api-url, or leave it out"
+	}
+	return trouble
+}
+
 // unreachableHint says where on the way to GitHub to look.
 func unreachableHint(e *ghapp.Error) string {
 	if refused, ok := errors.AsType[*api.ProxyError](e.Err); ok {

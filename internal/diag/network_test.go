@@ -52,3 +52,21 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswerOfAnotherServerHasItsOwnCure(t *testing.T) {
+	for want, foreign := range map[string]*api.ForeignError{
+		"sign-in page":   {Host: "h", Status: 404, Media: "text/html"},
+		"/api/v3":        {Host: "h", Status: 404, Media: "text/html", Website: true},
+		"write https://": {Host: "h", Status: 400, Plain: true},
+	} {
+		for _, err := range []error{
+			&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "mint", Err: foreign}, diag.Foreign(foreign),
+			&api.NetworkError{Host: "h", Err: foreign},
+		} {
+			report := diag.Explain(err)
+			if !strings.Contains(report.Hint, want) || report.ExitCode != diag.Configuration || report.Kind != string(diag.NotGitHub) || !strings.Contains(report.Message, foreign.Error()) {
+				t.Errorf("%+v, want %q", report, want)
+			}
+		}
+	}
+}

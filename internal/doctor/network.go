@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -23,15 +24,19 @@ import (
 // probeTimeout bounds the one request that shows the way to the API.
 const probeTimeout = 20 * time.Second
 
+// mostOfMeta bounds what is read of the answer, enough to see its form.
+const mostOfMeta = 4 << 10
+
 // probe is one request to the API without a credential, through the transport of the
 // commands, and what was seen on its way.
 type probe struct {
 	target *url.URL
 	proxy  *url.URL // nil: none
 	passed
-	status int // 0 where no answer came
-	header http.Header
-	err    error // why none came
+	status  int // 0 where no answer came
+	header  http.Header
+	foreign *api.ForeignError // whose it is where it is not GitHub's
+	err     error             // why none came
 }
 
 // passed is what a request came past.
@@ -81,8 +86,12 @@ func newProbe(ctx context.Context, reach ghapp.Config, host api.Host) *probe {
 		}
 		return p
 	}
-	_ = answer.Body.Close()
-	p.status, p.header = answer.StatusCode, answer.Header
+	defer answer.Body.Close()
+	body, _ := io.ReadAll(io.LimitReader(answer.Body, mostOfMeta))
+	p.status, p.header, p.foreign = answer.StatusCode, answer.Header, api.Foreign(answer, body)
+	if p.foreign == nil && p.status < 300 && answer.Header.Get("X-GitHub-Request-Id") == "" {
+		p.foreign = &api.ForeignError{Host: p.target.Host, Status: p.status, Media: "application/json"} // of another server's API
+	}
 	return p
 }
 
@@ -282,8 +291,8 @@ func (h *hostChain) checkHost(context.Context) Finding {
 	switch {
 	case p.status >= 500:
 		return broken(&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "ask " + p.target.Host, Status: p.status, RequestID: p.header.Get("X-GitHub-Request-Id")}, "%s fails", h.host.API)
-	case p.header.Get("X-GitHub-Request-Id") == "":
-		return broken(&diag.TroubleError{Trouble: diag.NotGitHub, Text: fmt.Sprintf("%s answers %d, and not as GitHub does", p.target.Redacted(), p.status)}, "another server is at %s", h.host.API)
+	case p.foreign != nil:
+		return broken(diag.Foreign(p.foreign), "another server is at %s", h.host.API)
 	}
 	if release := p.header.Get("X-GitHub-Enterprise-Version"); release != "" {
 		release = strings.TrimPrefix(release, "enterprise-server@")

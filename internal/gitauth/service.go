@@ -57,6 +57,9 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 		return discovery{}, errors.Unwrap(err) // without the URL
 	}
 	defer answer.Body.Close()
+	if foreign := api.ForeignPage(answer); foreign != nil {
+		return discovery{}, foreign
+	}
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, discoverText))
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	d := discovery{

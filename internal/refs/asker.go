@@ -426,6 +426,10 @@ func drain(answer *http.Response) {
 
 // refusal reads an answer that is not the one asked for.
 func (q *question) refusal(answer *http.Response) error {
+	if foreign := api.ForeignPage(answer); foreign != nil {
+		_, foreign.Host, _ = strings.Cut(q.origin, "://")
+		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: q.op, Err: foreign}
+	}
 	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<10))
 	e := &ghapp.Error{
 		Op: q.op, Status: answer.StatusCode, Message: q.printable(string(text)),

@@ -171,6 +171,8 @@ func (g *GraphQL) ask(ctx context.Context, questions []Question, answers []Answe
 	switch {
 	case answer.StatusCode != http.StatusOK:
 		return x.refused(answer, text)
+	case api.Foreign(answer, text) != nil:
+		return x.refused(answer, text)
 	case len(text) > maxGraphQL || json.Unmarshal(text, &got) != nil:
 		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: op, Err: errors.New("the answer is not that of GitHub's GraphQL API")}
 	}
@@ -266,6 +268,11 @@ func (x *exchanged) refused(answer *http.Response, text []byte) error {
 			Err: &api.RedirectError{From: x.origin, To: x.printable(to.Scheme + "://" + to.Host), Status: answer.StatusCode}}
 	}
 	refusal := api.NewError(answer, []byte(x.scrub(string(text))), time.Now(), 0)
+	if foreign := api.Foreign(answer, text); foreign != nil && refusal.Limit == api.NoLimit {
+		foreign.Media, foreign.Message = x.printable(foreign.Media), refusal.Message
+		_, foreign.Host, _ = strings.Cut(x.origin, "://")
+		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: x.op, Err: foreign}
+	}
 	e := &ghapp.Error{
 		Kind: gitauth.RefusedBy(refusal.Status, refusal.Message), Op: x.op, Status: refusal.Status, Message: refusal.Message,
 		RequestID: x.printable(refusal.RequestID), DocumentationURL: refusal.DocumentationURL, Until: refusal.Until,

@@ -147,7 +147,7 @@ func TestALimitOfGraphQLIsALimit(t *testing.T) {
 
 // answering is a GraphQL of one answer, whatever the question.
 func answering(status int, text string, headers ...string) *refs.GraphQL {
-	headers = append(headers, "Content-Type", "application/json")
+	headers = append([]string{"X-GitHub-Request-Id", "C0DE:1", "Content-Type", "application/json"}, headers...)
 	return &refs.GraphQL{
 		Source:    source{tokenOf("ghs_canary0123456789abcdefghijklmnop", time.Minute)},
 		Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(status, text, headers...), nil }),
@@ -184,6 +184,8 @@ func TestWholeFailuresOfGraphQLHaveTheirKind(t *testing.T) {
 		kind ghapp.Kind
 	}{
 		"a page":               {answering(200, "<html>"), ghapp.ErrUnreachable},
+		"not GitHub's":         {answering(401, "<html>"+evil, "X-GitHub-Request-Id", ""), ghapp.ErrUnreachable},
+		"a gateway's":          {answering(404, `{"message":"no route `+evil+`"}`, "X-GitHub-Request-Id", ""), ghapp.ErrUnreachable},
 		"too much":             {answering(200, `{"data":{}}`+strings.Repeat(" ", 4<<20)), ghapp.ErrUnreachable},
 		"no data":              {answering(200, `{"errors":[{"message":"`+evil+`"}]}`), ghapp.ErrRefused},
 		"limit":                {answering(200, `{"errors":[{"type":"RATE_LIMIT","message":"`+evil+`"}]}`), ghapp.ErrRateLimited},
