@@ -416,7 +416,7 @@ func (k *keeper) pushed(ctx context.Context, p hook.Push, done func(error)) bool
 // wished has the named directories brought up to date, and returns the names that none
 // has.
 func (k *keeper) wished(ctx context.Context, names []string, all bool, done func(error)) (unknown []string) {
-	list := k.watcher.Targets
+	list := k.watcher.All()
 	if !all {
 		list = nil
 		for _, name := range names {

@@ -5,7 +5,8 @@ package watch
 
 import (
 	"context"
-	"math/rand/v2"
+	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -16,6 +17,13 @@ const (
 	// mostBackoff bounds the time until something that failed is tried again, unless
 	// the period is longer.
 	mostBackoff = 15 * time.Minute
+	// mostAway bounds for how long nothing is asked because a server wants to be left
+	// alone: no limit of GitHub's lasts longer than an hour
+	// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
+	mostAway = time.Hour
+	// betweenTries is the least time between two passes that are asked for while the
+	// server wants to be left alone.
+	betweenTries = time.Minute
 	// MostAsked bounds the questions that are open at the same time; those that one
 	// AskAll asks are one of them.
 	MostAsked = 16
@@ -23,9 +31,13 @@ const (
 	DefaultJobs = 4
 )
 
+// ErrRemoved is told to those who have asked for a pass of a target that [Watcher.Replace]
+// has taken away.
+var ErrRemoved = errors.New("it is not kept at anything any more")
+
 // Target is something that is kept at what it is to be.
 type Target struct {
-	// Name is its name, under which it is triggered.
+	// Name is its name, under which it is triggered. No other target has the same.
 	Name string
 	// Period is the time between two questions, give or take a tenth. 0:
 	// [DefaultPeriod].
@@ -91,14 +103,15 @@ type Pass struct {
 	Retry   time.Time // of Failed and Waiting, in [Watcher.Run]: when it is tried again
 }
 
-// Watcher watches targets. Its fields are not to be changed while it runs.
+// Watcher watches targets. Its fields are not to be changed while it runs; [Watcher.Replace]
+// puts other targets in the place of these.
 type Watcher struct {
 	Targets []*Target
 	// AskAll finds out what several targets of one group are to be at, in their order.
 	// Nil: each is asked about alone.
 	AskAll func(ctx context.Context, targets []*Target) []Answer
 	// StayAway says for how long nothing is to be asked after an error, where that tells
-	// so itself. Nil, or 0: longer with each failure.
+	// so itself; it is believed for an hour. Nil, or 0: longer with each failure.
 	StayAway func(error) time.Duration
 	// Passed is told of every pass, of one at a time. May be nil.
 	Passed func(Pass)
@@ -107,15 +120,41 @@ type Watcher struct {
 
 	once     sync.Once
 	triggers chan trigger
+	changes  chan change
 	beats    chan struct{}
 	asking   chan struct{} // held while a question is open
 	working  chan struct{} // held while a target is published
+
+	mu  sync.Mutex
+	now []*Target // those that are watched; the loop alone changes it
 }
 
 // trigger asks for a pass.
 type trigger struct {
-	target *Target
-	done   func(error)
+	name string
+	done func(error)
+}
+
+// generation is the targets that are watched until others take their place.
+type generation struct {
+	targets []*Target
+	askAll  func(ctx context.Context, targets []*Target) []Answer
+	passes  int           // of them that are under way
+	over    bool          // others have taken their place
+	ended   chan struct{} // closed once it is over and no pass is under way
+}
+
+// change puts a generation in the place of another, and tells of that.
+type change struct {
+	next   *generation
+	before chan *generation
+}
+
+// leave closes ended where it is time to. The loop calls it.
+func (g *generation) leave() {
+	if g.over && g.passes == 0 {
+		close(g.ended)
+	}
 }
 
 func (w *Watcher) prepare() {
@@ -124,14 +163,15 @@ func (w *Watcher) prepare() {
 		if jobs <= 0 {
 			jobs = DefaultJobs
 		}
-		w.triggers, w.beats = make(chan trigger), make(chan struct{})
+		w.triggers, w.beats, w.changes = make(chan trigger), make(chan struct{}), make(chan change)
+		w.now = w.Targets
 		w.asking, w.working = make(chan struct{}, MostAsked), make(chan struct{}, jobs)
 	})
 }
 
 // Find returns the target of a name, or nil.
 func (w *Watcher) Find(name string) *Target {
-	for _, t := range w.Targets {
+	for _, t := range w.All() {
 		if t.Name == name {
 			return t
 		}
@@ -139,9 +179,38 @@ func (w *Watcher) Find(name string) *Target {
 	return nil
 }
 
-// Trigger asks for a pass of a target. It does not wait: done is called once, with the
-// outcome of a pass that begins after this, or with the cause of ctx, which should end
-// with [Watcher.Run]. It may be nil.
+// All returns the targets that are watched now.
+func (w *Watcher) All() []*Target {
+	w.prepare()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.now)
+}
+
+// Replace puts other targets in the place of those that are watched, and returns a channel
+// that is closed once no pass of these is under way: they are not broken off. A target that
+// has the name of one before it is that one, changed: those who wait for a pass of it get
+// one, it is never worked on twice at the same time, and a server that wants to be left alone
+// is. The others are told [ErrRemoved]. Each of the new ones is asked about at once.
+//
+// [Watcher.Run] has to run; the error is the cause of ctx, and nothing has changed then.
+func (w *Watcher) Replace(
+	ctx context.Context, targets []*Target, askAll func(context.Context, []*Target) []Answer,
+) (ended <-chan struct{}, err error) {
+	w.prepare()
+	c := change{&generation{targets: targets, askAll: askAll, ended: make(chan struct{})}, make(chan *generation, 1)}
+	select {
+	case w.changes <- c:
+		return (<-c.before).ended, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// Trigger asks for a pass of a target, which is tried although it has failed before, and
+// although its server wants to be left alone, then at most once a minute. It does not wait:
+// done is called once, with the outcome of a pass that begins after this, or with the cause
+// of ctx, which should end with [Watcher.Run], or with [ErrRemoved]. It may be nil.
 func (w *Watcher) Trigger(ctx context.Context, t *Target, done func(error)) {
 	w.prepare()
 	if done == nil {
@@ -149,7 +218,7 @@ func (w *Watcher) Trigger(ctx context.Context, t *Target, done func(error)) {
 	}
 	go func() {
 		select {
-		case w.triggers <- trigger{t, done}:
+		case w.triggers <- trigger{t.Name, done}:
 		case <-ctx.Done():
 			done(context.Cause(ctx))
 		}
@@ -182,13 +251,13 @@ func (w *Watcher) Once(ctx context.Context) []Pass {
 		}
 		groups[key] = append(groups[key], job{Target: t})
 	}
-	passed := make(chan Pass)
+	passed := make(chan ended)
 	for _, key := range order {
-		go w.pass(ctx, groups[key], passed)
+		go w.pass(ctx, &generation{askAll: w.AskAll}, groups[key], passed)
 	}
 	of := map[*Target]Pass{}
 	for range w.Targets {
-		p := <-passed
+		p := (<-passed).Pass
 		of[p.Target] = p
 		w.tell(p)
 	}
@@ -203,36 +272,40 @@ func (w *Watcher) Once(ctx context.Context) []Pass {
 // end with it. Passed is not told of those that do not end well then.
 func (w *Watcher) Run(ctx context.Context) {
 	w.prepare()
-	states := map[*Target]*state{}
-	for _, t := range w.Targets {
-		states[t] = &state{Target: t}
+	l := &loop{
+		watcher: w, states: map[string]*state{}, passed: make(chan ended),
+		now: &generation{targets: w.now, askAll: w.AskAll, ended: make(chan struct{})},
 	}
-	passed := make(chan Pass)
-	running, end := 0, ctx.Done()
+	for _, t := range w.now {
+		l.states[t.Name] = &state{Target: t}
+	}
+	end := ctx.Done()
 	for {
 		if ctx.Err() == nil {
-			for _, jobs := range w.due(states) {
-				running += len(jobs)
-				go w.pass(ctx, jobs, passed)
+			for _, jobs := range l.due() {
+				l.now.passes += len(jobs)
+				l.running += len(jobs)
+				go w.pass(ctx, l.now, jobs, l.passed)
 			}
-		} else if running == 0 {
-			for _, s := range states {
+		} else if l.running == 0 {
+			for _, s := range l.states {
 				s.tell(context.Cause(ctx))
 			}
 			return
 		}
-		timer := time.NewTimer(w.idle(states))
+		timer := time.NewTimer(l.idle())
 		select {
 		case <-timer.C:
 		case t := <-w.triggers:
-			states[t.target].triggered(t.done)
-		case p := <-passed:
-			running--
-			p.Retry = states[p.Target].ended(p, w.StayAway)
-			if p.Err == nil || ctx.Err() == nil { // else it was stopped, which is no outcome
-				w.tell(p)
+			if s := l.states[t.name]; s != nil && !s.removed {
+				s.triggered(t.done)
+			} else {
+				t.done(ErrRemoved)
 			}
-			states[p.Target].answer(p.Err)
+		case c := <-w.changes:
+			c.before <- l.replace(c.next)
+		case e := <-l.passed:
+			l.ended(ctx, e)
 		case <-w.beats:
 		case <-end:
 			end = nil
@@ -247,79 +320,42 @@ func (w *Watcher) tell(p Pass) {
 	}
 }
 
-// idle is how long there is nothing to begin.
-func (w *Watcher) idle(states map[*Target]*state) time.Duration {
-	wait := time.Hour
-	for _, s := range states {
-		if !s.running {
-			wait = min(wait, time.Until(s.at()))
-		}
-	}
-	return max(wait, 0)
-}
-
-// due are the passes that are to begin now. Those of a group that are due soon come
-// along, so that one question does for all and they stay together.
-func (w *Watcher) due(states map[*Target]*state) [][]job {
-	now := time.Now()
-	groups := map[string]bool{}
-	for _, s := range states {
-		if !s.running && !s.at().After(now) {
-			groups[s.Group] = true
-		}
-	}
-	together := map[string][]job{}
-	var list [][]job
-	for _, t := range w.Targets {
-		s := states[t]
-		soon := now
-		if s.Group != "" && groups[s.Group] {
-			soon = now.Add(s.period() / 4)
-		}
-		switch {
-		case s.running || s.at().After(soon) || s.blocked.After(now):
-		case s.Group == "" || w.AskAll == nil:
-			list = append(list, []job{s.begin(now)})
-		default:
-			together[s.Group] = append(together[s.Group], s.begin(now))
-		}
-	}
-	for _, jobs := range together {
-		list = append(list, jobs)
-	}
-	return list
-}
-
 // job is a pass that is to be made.
 type job struct {
 	*Target
 	skip string // the commit that is not to be tried now, since it has failed
 }
 
+// ended is a pass that has ended, and the generation of its target.
+type ended struct {
+	Pass
+	generation *generation
+}
+
 // pass makes one pass of targets of one group, and tells of each of them.
-func (w *Watcher) pass(ctx context.Context, jobs []job, passed chan<- Pass) {
+func (w *Watcher) pass(ctx context.Context, g *generation, jobs []job, passed chan<- ended) {
 	begun := time.Now()
 	ask := func(targets []*Target) []Answer {
 		w.asking <- struct{}{}
 		defer func() { <-w.asking }()
 		if len(targets) > 1 {
-			return w.AskAll(ctx, targets)
+			return g.askAll(ctx, targets)
 		}
 		wanted, err := targets[0].Ask(ctx)
 		return []Answer{{wanted, err}}
 	}
-	if len(jobs) > 1 && w.AskAll != nil {
+	if len(jobs) > 1 && g.askAll != nil {
 		var targets []*Target
 		for _, j := range jobs {
 			targets = append(targets, j.Target)
 		}
 		for i, a := range ask(targets) {
-			go func() { passed <- w.publish(ctx, jobs[i], a, begun) }()
+			go func() { passed <- ended{w.publish(ctx, jobs[i], a, begun), g} }()
 		}
 		return
 	}
 	for _, j := range jobs {
-		go func() { passed <- w.publish(ctx, j, ask([]*Target{j.Target})[0], begun) }()
+		go func() { passed <- ended{w.publish(ctx, j, ask([]*Target{j.Target})[0], begun), g} }()
 	}
 }
 
@@ -350,98 +386,4 @@ func (w *Watcher) publish(ctx context.Context, j job, a Answer, begun time.Time)
 	}
 	p.Took = time.Since(begun)
 	return p
-}
-
-// state is what the loop knows of a target.
-type state struct {
-	*Target
-	next    time.Time // when it is asked about again
-	blocked time.Time // and not before this, whatever is wished
-	running bool
-
-	failures int       // in a row
-	refused  string    // the commit that could not be published
-	retry    time.Time // when that is tried again
-
-	waiting  []func(error) // for the end of a pass that has not begun
-	answered []func(error) // for the end of the one that is under way
-}
-
-// at is when the next pass is due.
-func (s *state) at() time.Time {
-	next := s.next
-	if len(s.waiting) > 0 {
-		next = time.Time{}
-	}
-	if next.Before(s.blocked) {
-		return s.blocked
-	}
-	return next
-}
-
-// triggered notes that there may be news. What has failed before is tried again.
-func (s *state) triggered(done func(error)) {
-	s.waiting = append(s.waiting, done)
-	s.retry = time.Time{}
-}
-
-func (s *state) begin(now time.Time) job {
-	s.running = true
-	s.answered, s.waiting = s.waiting, nil
-	j := job{Target: s.Target}
-	if s.retry.After(now) {
-		j.skip = s.refused
-	}
-	return j
-}
-
-// ended notes how a pass has ended, and returns when something that failed is tried
-// again. What failed before anything was known is asked again later and later; a commit
-// that cannot be published is asked about as ever, since a push may mend it.
-func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
-	now := time.Now()
-	s.running = false
-	s.next = now.Add(around(s.period()))
-	switch {
-	case p.Outcome == Waiting:
-		return s.retry
-	case p.Outcome != Failed:
-		s.failures, s.refused, s.retry = 0, "", time.Time{}
-		return time.Time{}
-	}
-	again := around(min(s.period()<<min(s.failures, 20), max(mostBackoff, s.period())))
-	s.failures++
-	if p.Commit == "" {
-		s.next = now.Add(again)
-	} else {
-		s.refused, s.retry = p.Commit, now.Add(again)
-	}
-	if stayAway != nil {
-		if away := stayAway(p.Err); away > 0 {
-			s.blocked = now.Add(away)
-			again = max(again, away)
-		}
-	}
-	return now.Add(again)
-}
-
-// answer tells those who asked for the pass that has ended.
-func (s *state) answer(err error) {
-	for _, done := range s.answered {
-		done(err)
-	}
-	s.answered = nil
-}
-
-// tell tells those who asked for one that never began.
-func (s *state) tell(err error) {
-	for _, done := range s.waiting {
-		done(err)
-	}
-	s.waiting = nil
-}
-
-// around is a time, give or take a tenth, so that not all machines ask at once.
-func around(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1)
 }

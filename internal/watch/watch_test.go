@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -223,8 +224,7 @@ func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
 		}
 		return 0
 	}}
-	run(t, watcher, w, func(ctx context.Context) {
-		watcher.Trigger(ctx, site, nil)
+	run(t, watcher, w, func(context.Context) {
 		time.Sleep(39 * time.Minute)
 		w.set(func() {
 			if len(w.asked) != 1 {
@@ -236,6 +236,165 @@ func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
 		w.set(func() {
 			if len(w.published) != 1 {
 				t.Errorf("published %q", w.published)
+			}
+		})
+	})
+}
+
+// What a server says of years is believed for an hour.
+func TestServerThatWantsToBeLeftAloneForYearsIsAskedWithinTheHour(t *testing.T) {
+	for _, away := range []time.Duration{math.MaxInt64, 24 * 365 * time.Hour, -24 * 365 * time.Hour, math.MinInt64} {
+		w := &world{askErr: errors.New("rate limited")}
+		watcher := &Watcher{Targets: []*Target{w.target("site")}, StayAway: func(error) time.Duration { return away }}
+		run(t, watcher, w, func(context.Context) {
+			time.Sleep(time.Hour + time.Second)
+			w.set(func() {
+				if len(w.asked) < 2 || away > 0 && len(w.asked) > 2 {
+					t.Errorf("%s: asked %d times in an hour", away, len(w.asked))
+				}
+				if again := w.passes[0].Retry.Sub(w.asked[0]); again <= 0 || again > time.Hour {
+					t.Errorf("%s: it was told that it is asked again in %s", away, again)
+				}
+			})
+		})
+	}
+}
+
+// Whoever says that there is news may know that the server is well: it is tried, at once
+// and then not more than once a minute.
+func TestTriggerTriesAServerThatWantedToBeLeftAlone(t *testing.T) {
+	limited := errors.New("rate limited")
+	w := &world{askErr: limited}
+	site := w.target("site")
+	watcher := &Watcher{Targets: []*Target{site}, StayAway: func(err error) time.Duration { return 50 * time.Minute }}
+	run(t, watcher, w, func(ctx context.Context) {
+		time.Sleep(10 * time.Second)
+		got := make(chan error, 1)
+		begun := time.Now()
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		if err := <-got; !errors.Is(err, limited) || time.Since(begun) > time.Second {
+			t.Errorf("%v after %s", err, time.Since(begun))
+		}
+		for range 30 { // a flood of them in ten minutes
+			watcher.Trigger(ctx, site, nil)
+			time.Sleep(20 * time.Second)
+		}
+		w.set(func() {
+			if n := len(w.asked); n < 9 || n > 13 {
+				t.Errorf("asked %d times", n)
+			}
+			w.askErr, w.commit = nil, "a"
+		})
+		watcher.Trigger(ctx, site, func(err error) { got <- err })
+		if err := <-got; err != nil {
+			t.Error(err)
+		}
+		w.set(func() { w.asked = nil })
+		time.Sleep(10 * time.Minute) // and it is asked as ever, since it has answered
+		w.set(func() {
+			if n := len(w.asked); n < 8 {
+				t.Errorf("asked %d times", n)
+			}
+		})
+	})
+}
+
+// However long the period is and however often it fails, the time until it is tried again
+// is no less than the period, and bounded.
+func TestBackoffOfALongPeriodDoesNotOverflow(t *testing.T) {
+	for _, period := range []time.Duration{time.Nanosecond, time.Second, time.Minute, 1000 * time.Hour, math.MaxInt64 / 2} {
+		s := &state{Target: &Target{Period: period}}
+		for range 100 {
+			if d := s.backoff(); d < period || d > max(period, mostBackoff) {
+				t.Errorf("period %s, after %d failures: %s", period, s.failures, d)
+			}
+			s.failures++
+		}
+	}
+}
+
+// Others are put in the place of the targets while a pass is under way: it ends as it would
+// have, the changed one is not worked on beside it, and nobody who waits is forgotten.
+func TestReplacedTargetsLoseNoPass(t *testing.T) {
+	w, other := &world{commit: "a"}, &world{commit: "x"}
+	w.publish = func(string) (Done, error) {
+		time.Sleep(10 * time.Second)
+		return Done{Changed: true}, nil
+	}
+	site, gone := w.target("site"), other.target("gone")
+	watcher := &Watcher{Targets: []*Target{site, gone}}
+	run(t, watcher, w, func(ctx context.Context) {
+		waits := make(chan error, 1)
+		watcher.Trigger(ctx, site, func(err error) { waits <- err })
+		time.Sleep(time.Second)
+		changed := &world{commit: "b"}
+		added := &world{commit: "n"}
+		ended, err := watcher.Replace(ctx, []*Target{changed.target("site"), added.target("added")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := make(chan error, 1)
+		watcher.Trigger(ctx, gone, func(err error) { lost <- err })
+		if err := <-lost; !errors.Is(err, ErrRemoved) {
+			t.Errorf("of a target that is gone: %v", err)
+		}
+		time.Sleep(time.Second)
+		select {
+		case <-ended:
+			t.Error("a pass is said to have ended that is under way")
+		default:
+		}
+		added.set(func() {
+			if len(added.asked) != 1 {
+				t.Errorf("the new target was asked about %d times", len(added.asked))
+			}
+		})
+		changed.set(func() {
+			if len(changed.asked) != 0 {
+				t.Error("two passes of one target at the same time")
+			}
+		})
+		<-ended
+		if err := <-waits; err != nil {
+			t.Errorf("who waited for it: %v", err)
+		}
+		synctest.Wait()
+		changed.set(func() {
+			if len(changed.asked) != 1 || !slices.Equal(changed.published, []string{"b"}) {
+				t.Errorf("the changed target was asked about %d times and published %q", len(changed.asked), changed.published)
+			}
+		})
+		w.set(func() {
+			if n := len(w.passes); n == 0 || !slices.ContainsFunc(w.passes, func(p Pass) bool { return p.Target == site && p.Outcome == Published }) {
+				t.Errorf("its pass was not told: %+v", w.passes)
+			}
+		})
+		time.Sleep(10 * time.Minute)
+		other.set(func() {
+			if len(other.asked) != 1 {
+				t.Errorf("a target that is gone was asked about %d times", len(other.asked))
+			}
+		})
+		if watcher.Find("gone") != nil || watcher.Find("added") == nil || len(watcher.All()) != 2 {
+			t.Errorf("%v", watcher.All())
+		}
+	})
+}
+
+// A server is left alone across a change of the configuration, but for one try.
+func TestReplacedTargetIsTriedOnceThoughItsServerWantsToBeLeftAlone(t *testing.T) {
+	w := &world{askErr: errors.New("rate limited")}
+	watcher := &Watcher{Targets: []*Target{w.target("site")}, StayAway: func(error) time.Duration { return 50 * time.Minute }}
+	run(t, watcher, w, func(ctx context.Context) {
+		for range 20 {
+			time.Sleep(time.Second)
+			if _, err := watcher.Replace(ctx, []*Target{w.target("site")}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		w.set(func() {
+			if len(w.asked) != 2 {
+				t.Errorf("asked %d times", len(w.asked))
 			}
 		})
 	})
