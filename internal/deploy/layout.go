@@ -117,7 +117,7 @@ func (t *Target) mend() (*Release, error) {
 		if shown && r.PublishedAt.IsZero() {
 			r.PublishedAt = r.BuiltAt // the process was stopped before it could note that
 		}
-		if shown && t.moved(r) {
+		if shown && t.mode() == Directory && r.Inode != inode(t.Dir) {
 			t.log().Info("the directory was moved or copied", "directory", t.Dir, "release", r.ID)
 			r.Inode = inode(t.Dir)
 		}
@@ -166,9 +166,10 @@ func (t *Target) rename(published *Release) error {
 	return os.Rename(now, own)
 }
 
-// moved reports whether the published release is known, but not by its inode.
+// moved reports whether something is to be noted of the published release: it was copied to
+// another inode, or its exchange was cut short.
 func (t *Target) moved(published *Release) bool {
-	return t.mode() == Directory && published != nil && published.Inode != inode(t.Dir)
+	return t.mode() == Directory && published != nil && (published.Inode != inode(t.Dir) || published.Exchange != "")
 }
 
 // inode is that of a directory, or 0.
