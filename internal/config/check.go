@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 const (
@@ -92,50 +93,5 @@ func hostName(text string) string {
 	return host.Name
 }
 
-// nearest returns the name that was probably meant, or "": one that is a word of
-// it, such as installation in installation_id, or one a slip of the finger or two
-// away.
-func nearest(text string, names []string) string {
-	text = strings.ToLower(text)
-	best, least := "", 3
-	for _, name := range names {
-		d := distance(text, strings.ToLower(name))
-		if d < least && 2*d <= len(text) {
-			best, least = name, d
-		}
-	}
-	if best != "" {
-		return best
-	}
-	words := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("_-. ", r) })
-	for _, name := range names {
-		for _, word := range words {
-			if word == strings.ToLower(name) {
-				return name
-			}
-		}
-	}
-	return ""
-}
-
-// distance is the number of characters to add, remove or replace to make b of a
-// (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replaced := diagonal
-			if a[i] != b[j] {
-				replaced++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replaced, row[j]+1, diagonal+1)
-		}
-	}
-	return row[len(b)]
-}
+// nearest is [text.Nearest], for functions that have a text of their own.
+func nearest(word string, names []string) string { return text.Nearest(word, names) }

@@ -270,6 +270,11 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		return err
 	}
 	_, list, err := b.index(r, number)
+	if err == nil {
+		if err := missing(s.sparse, list); err != nil {
+			return &Error{Problem: ErrSparse, Op: "build " + r.ID, Err: err}
+		}
+	}
 	if err == nil && len(shared) > 0 && !sameAttributes(before, list) {
 		// git has left the files alone whose objects are as they were, but it may make
 		// others of them now.

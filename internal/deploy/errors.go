@@ -26,6 +26,8 @@ const (
 	ErrNoRelease Problem = "there is no such release"
 	// ErrSubmodule is a submodule that cannot be found.
 	ErrSubmodule Problem = "the submodule cannot be checked out"
+	// ErrSparse is a path of Target.Sparse that the commit has not.
+	ErrSparse Problem = "a sparse path is not there"
 	// ErrNoExchange is a file system that cannot exchange two names.
 	ErrNoExchange Problem = "the file system cannot exchange directories"
 )
@@ -35,7 +37,7 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrNoExchange}
+	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrSparse, ErrNoExchange}
 }
 
 // Error is a failed operation on a Target.

@@ -23,19 +23,21 @@ import (
 // that could not be fetched again.
 type store struct {
 	*Target
-	dir string
-	url string
+	dir    string
+	url    string
+	sparse []string // the paths that a work tree has; empty: all
 }
 
 // main is the store of the repository itself.
 func (t *Target) main(url string) *store {
-	return &store{t, filepath.Join(t.base(), "store.git"), url}
+	return &store{t, filepath.Join(t.base(), "store.git"), url, t.Sparse}
 }
 
-// module is the store of a submodule, which may be that of several.
+// module is the store of a submodule, which may be that of several. A release has it whole,
+// or not at all.
 func (t *Target) module(url string) *store {
 	sum := sha256.Sum256([]byte(url))
-	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url}
+	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url, nil}
 }
 
 // hash is the length of the repository's object IDs in bytes.
@@ -79,7 +81,7 @@ func (s *store) configuration(commit string) []byte {
 	}
 	fmt.Fprintf(&b, "[core]\n\trepositoryFormatVersion = %d\n\tfileMode = true\n\tbare = true\n", format)
 	b.WriteString("\ttrustCtime = false\n\tcheckStat = minimal\n\tsplitIndex = false\n\tuntrackedCache = false\n\tpreloadIndex = false\n\tlogAllRefUpdates = false\n")
-	fmt.Fprintf(&b, "\tsparseCheckout = %t\n\tsparseCheckoutCone = false\n", len(s.Sparse) > 0)
+	fmt.Fprintf(&b, "\tsparseCheckout = %t\n\tsparseCheckoutCone = false\n", len(s.sparse) > 0)
 	if extensions != "" {
 		b.WriteString("[extensions]\n" + extensions)
 	}
@@ -138,7 +140,7 @@ func (s *store) prepare(ctx context.Context, commit string) error {
 			return err
 		}
 	}
-	return s.sparse()
+	return s.patterns()
 }
 
 // make makes an empty store, whole or not at all.
@@ -164,13 +166,13 @@ func (s *store) make(ctx context.Context, commit string) error {
 	return os.Rename(made, s.dir)
 }
 
-// sparse writes the paths that a work tree has, as patterns of which each is one path.
-func (s *store) sparse() error {
-	if len(s.Sparse) == 0 {
+// patterns writes the paths that a work tree has, as patterns of which each is one path.
+func (s *store) patterns() error {
+	if len(s.sparse) == 0 {
 		return nil
 	}
 	var b strings.Builder
-	for _, path := range s.Sparse {
+	for _, path := range s.sparse {
 		b.WriteString("/")
 		for _, r := range strings.TrimSuffix(path, "/") {
 			if strings.ContainsRune(`\*?[! #`, r) {

@@ -26,6 +26,7 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrSignature:  {Refused, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
 		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
 		deploy.ErrSubmodule:  {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrSparse:     {Failed, "the release before it stays; mend --sparse (sparse: in the config file), or push a commit that has the path"},
 		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
 	}
 }
