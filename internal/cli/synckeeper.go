@@ -319,6 +319,13 @@ func (t *kept) askGit(ctx context.Context, r ghapp.Repository) (refs.Found, erro
 	scope.URLs, scope.Stays = []string{address}, true
 	git := t.deploy.Git
 	git.Dir = os.TempDir()
+	ambient, err := git.Ambient(ctx)
+	if err != nil {
+		t.keeper.log.Debug("git's configuration is passed over", "error", err)
+	}
+	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
+		return refs.Found{}, err
+	}
 	if _, set := t.keeper.command.lookup("GIT_HTTP_LOW_SPEED_TIME"); !set {
 		// A server that falls silent would be waited for as long as the connection lasts.
 		git.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)], "GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")

@@ -18,6 +18,6 @@
 // what is published is what DIR points to.
 //
 // The modes of files and directories are those of the umask, as with git: with 077 a web
-// server that runs as another user cannot read them. A commit's attributes, and the
-// filters of the user's git, count as in any work tree.
+// server that runs as another user cannot read them. A commit's attributes count as in any
+// work tree; the configuration of the user's git and of the system's does not.
 package deploy

@@ -131,8 +131,8 @@ func TestDirectoryWithoutFilesIsNotMade(t *testing.T) {
 	}
 }
 
-// The attributes of the commit count, as in any work tree; export-ignore is git
-// archive's, and has no say here.
+// The attributes of the commit count, as in any work tree, and the filters of the user's
+// git do not; export-ignore is git archive's, and has no say here.
 func TestAttributesCountAsInAWorkTree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -148,7 +148,7 @@ func TestAttributesCountAsInAWorkTree(t *testing.T) {
 			githubtest.Entry{Path: "lfs", Content: "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 1\n"},
 			githubtest.Entry{Path: "turn", Content: fmt.Sprint(turn)},
 		))
-		for name, want := range map[string]string{"crlf": "a\r\nb\r\n", "hidden": "1", "subst": "$Format:%H$", "up": "LOUD"} {
+		for name, want := range map[string]string{"crlf": "a\r\nb\r\n", "hidden": "1", "subst": "$Format:%H$", "up": "loud"} {
 			if got := w.file(name); got != want {
 				t.Errorf("%s is %q", name, got)
 			}

@@ -102,6 +102,9 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 		}
 		return nil, &HeldError{Dir: t.Dir, Commit: w.Commit, Since: published.HeldSince}
 	}
+	if t, err = t.apart(ctx); err != nil {
+		return nil, err
+	}
 	// Thousands of files are taken away while git fetches, and not while somebody waits
 	// for what was pushed.
 	var beside sync.WaitGroup

@@ -115,7 +115,10 @@ func (t *Target) rebuild(ctx context.Context, r, published *Release) (*Release, 
 	case r.Makeup != t.makeup():
 		return nil, fmt.Errorf("it was built with other options (%s; now %s)", orNone(r.Makeup), orNone(t.makeup()))
 	}
-	with := *t
+	with, err := t.apart(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if with.Check.Line == "" {
 		with.Check.Line = r.Check
 	}

@@ -35,6 +35,9 @@ func (s *store) verify(ctx context.Context, commit string) error {
 	}
 	var status bytes.Buffer
 	git := s.git()
+	if signed := s.environs.signed; signed != nil {
+		git.Environ = signed
+	}
 	git.Stderr = &status
 	err := git.Run(ctx, gitcmd.Scope{}, "verify-commit", "--raw", "--", commit)
 	for _, word := range []string{"EXPKEYSIG", "EXPSIG", "REVKEYSIG"} {

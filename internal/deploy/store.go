@@ -47,6 +47,9 @@ func hash(commit string) int { return len(commit) / 2 }
 func (s *store) git() *gitcmd.Runner {
 	git := s.Git
 	git.Dir, git.Repository = s.dir, gitcmd.Repository{Dir: s.dir}
+	if foreign := s.environs.foreign; foreign != nil && !strings.HasPrefix(s.url, s.Scope.Origin+"/") {
+		git.Environ = foreign
+	}
 	skip := "1"
 	if s.LFS {
 		skip = "0"

@@ -105,6 +105,8 @@ type Target struct {
 	Printed func(command, line string)
 	// Log is told of each step, and of what the commands print. Nil: nothing is logged.
 	Log *slog.Logger
+
+	environs environs // see apart
 }
 
 // Command is a command line for the shell (sh -c). The zero value is none.

@@ -110,6 +110,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
+// ReasonOf is the reason of an error that is, or wraps, an [*Error]; "" of others.
+func ReasonOf(err error) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	return ""
+}
+
 // failure turns the end of a git process into an Error.
 func failure(ctx context.Context, op string, state *os.ProcessState, err error, stderr string) error {
 	e := &Error{Op: op, ExitCode: -1, Stderr: stderr}
