@@ -15,14 +15,14 @@ var floors = [][]string{
 	{"internal/cli"},
 	{"internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
-	{"internal/deploy", "internal/gitsetup", "internal/setup"},
+	{"internal/deploy", "internal/setup"},
 	{"internal/config", "internal/gitcmd", "internal/refs"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/answer", "internal/wire"},
-	{"credential", "internal/process", "internal/watch", "internal/scrub"},
-	{"internal/atomicfile", "internal/installed", "internal/redact", "internal/term", "internal/text"},
+	{"credential", "internal/gitsetup", "internal/process", "internal/watch", "internal/scrub"},
+	{"internal/atomicfile", "internal/installed", "internal/redact", "internal/term", "internal/text", "internal/userdirs"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes
 }
 

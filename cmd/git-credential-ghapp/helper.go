@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/userdirs"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
@@ -59,7 +61,7 @@ func (h *helper) run(args []string) int {
 // answer asks the agent, unless flags say whose credentials are wanted, then the
 // files, and then ghapp.
 func (h *helper) answer(flags []string, operation credential.Operation) int {
-	if h.socket != "" && len(flags) == 0 {
+	if h.socket != "" && (len(flags) == 0 || h.namesOwnConfig(flags)) {
 		if code, done := h.askAgent(operation); done {
 			return code
 		}
@@ -74,6 +76,22 @@ func (h *helper) answer(flags []string, operation credential.Operation) int {
 		return h.fail(operation, err)
 	}
 	return code
+}
+
+// namesOwnConfig reports whether the flags name the user's own config file and nothing else,
+// as those in a clone do: they say no more than none.
+func (h *helper) namesOwnConfig(flags []string) bool {
+	return len(flags) == 2 && flags[0] == "--config" && flags[1] == userdirs.ConfigFile(runtime.GOOS, h.lookup)
+}
+
+// lookup is os.LookupEnv on the helper's environment.
+func (h *helper) lookup(name string) (string, bool) {
+	for _, entry := range h.environ {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
 }
 
 // askAgent is done unless there is no agent, or the user's own is none to ask.

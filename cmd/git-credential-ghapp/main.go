@@ -10,9 +10,9 @@
 //
 // It is small, since git starts it twice per operation, and holds no key. It asks the
 // agent whose socket GHAPP_AGENT_SOCK names, or else the user's own agent, "ghapp
-// agent"; but no agent when it is given flags, which say whose credentials are wanted.
-// Variables such as GHAPP_APP say so as well, and the user's own agent was started
-// without them.
+// agent"; but no agent when it is given flags, which say whose credentials are wanted,
+// unless they name the user's own config file alone, which says nothing new. Variables
+// such as GHAPP_APP say so as well, and the user's own agent was started without them.
 //
 // Without an agent it looks for what ghapp has answered to the very same question
 // before, in the cache of this user's tokens; that works on Linux and macOS. Otherwise

@@ -111,6 +111,19 @@ func TestAsksNoAgentThatMayBeSomebodyElse(t *testing.T) {
 			}
 		})
 	}
+	t.Run("not for the user's own config file", func(t *testing.T) {
+		var a fakeAgent
+		own := newOwnAgent(t)
+		own.serve(t, &a)
+		for path, asked := range map[string]int{"/home/me/.config/ghapp/config.yaml": 1, "/home/me/other.yaml": 0} {
+			cmd := own.command(t, "--config", path, "get")
+			cmd.Env = append(cmd.Env, "HOME=/home/me")
+			if got := run(t, cmd, origin); len(a.heard) != asked {
+				t.Errorf("%s: the agent heard %v\n%+v", path, a.heard, got)
+			}
+			a.heard = nil
+		}
+	})
 	t.Run("not for one that is empty", func(t *testing.T) {
 		var a fakeAgent
 		own := newOwnAgent(t)

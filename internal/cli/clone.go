@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
@@ -37,7 +38,8 @@ REPO is owner/name, an https URL or an ssh URL; the installation is found by its
 
 No token is left in the clone, in a command line or in an environment: git asks
 ghapp while it runs. The clone's own configuration names the credential helper, so
-that git pull works later on.`,
+that git pull works later on. It follows the config file where that has the App, and
+else remembers what flags and variables said.`,
 		Example: `  ghapp clone acme/site
   ghapp clone acme/site /srv/site --branch deployment --depth 1
   ghapp clone https://github.com/acme/site -- --recurse-submodules --filter=blob:none`,
@@ -96,7 +98,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 		clone.Dir = args[1]
 	}
 	if !o.noPersist {
-		clone.Persist = c.persistentHelper(settings)
+		clone.Persist = c.helperSections(host.Origin, settings, gitsetup.Local, repository.Owner)
 	}
 	tokens := scrub.New()
 	git := c.git(listener.Path(), tokens)
@@ -134,7 +136,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if err != nil {
 		return err
 	}
-	if only := onlyInEnvironment(settings); clone.Persist != "" && only != "" {
+	if only := c.onlyInEnvironment(settings, repository.Owner); clone.Persist != nil && only != "" {
 		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", only)
 	}
 	if c.json {

@@ -8,9 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/installed"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // helperCommand is the credential helper as git's configuration names it: the program
@@ -62,34 +65,80 @@ func shellPath(path string) string {
 	return path
 }
 
-// persistentHelper names the helper in a clone so that it finds the same App
-// tomorrow: what flags and variables said is written out, since they will be gone.
-func (c *command) persistentHelper(s config.AppSettings) string {
-	helper := c.helperCommand()
-	add := func(flag string, v config.Value) {
-		if v.Source.Kind >= config.FromEnvironment && !v.HasSecret() {
-			helper += " --" + flag + " " + text.ShellWord(v.Text)
+// helperLine names the helper in git's configuration so that it finds the same App
+// tomorrow, with nothing of today's flags and variables around it. Where the config file has
+// the App, its settings are followed and not repeated: a key that moves is found where the
+// file then says. What the file does not have is written out.
+//
+// A repository's own line names the file too: where git runs without HOME, as it may under
+// cron, nothing else leads to it. It need not be there yet.
+func (c *command) helperLine(s config.AppSettings, scope gitsetup.Scope, owner string) string {
+	line := c.helperCommand()
+	write := func(flag, value string) { line += " --" + flag + " " + text.ShellWord(value) }
+	loaded, err := c.load()
+	if err != nil {
+		return line // and who asked for settings before has been told
+	}
+	path, _ := loaded.Path()
+	if path.Source.Kind >= config.FromEnvironment || scope == gitsetup.Local && path.Text != "" {
+		write("config", path.Text)
+	}
+	inFile, named := fileApp(loaded, s, owner)
+	if inFile.Name != "" && (named || s.Name != "" && c.chosen("app")) { // not where its ID was said
+		write("app", inFile.Name)
+	}
+	add := func(flag string, v, followed config.Value) {
+		given := v.Source.Kind >= config.FromEnvironment && !v.HasSecret()
+		if given && followed.Source.Kind != config.FromFile {
+			write(flag, v.Text)
 		}
 	}
-	loaded, err := c.load()
-	if err == nil {
-		path, _ := loaded.Path()
-		add("config", path)
+	if inFile.Name == "" {
+		add("app", s.App, config.Value{})
 	}
-	if s.Name != "" && c.chosen("app") {
-		helper += " --app " + text.ShellWord(s.Name)
+	add("key", s.Key, inFile.Key)
+	add("key", s.PreviousKey, inFile.Key)
+	add("key-timeout", s.KeyTimeout, inFile.Key)
+	add("installation", s.Installation, inFile.Installation)
+	if s.Host.Text != inFile.Host.Text {
+		add("host", s.Host, config.Value{})
 	}
-	add("app", s.App)
-	for _, key := range []config.Value{s.Key, s.PreviousKey} {
-		add("key", key)
+	if s.APIURL.Text != inFile.APIURL.Text {
+		add("api-url", s.APIURL, config.Value{})
 	}
-	add("key-timeout", s.KeyTimeout)
-	add("installation", s.Installation)
-	add("host", s.Host)
-	add("api-url", s.APIURL)
-	add("api-version", s.APIVersion)
-	add("ca-file", s.CAFile)
-	return helper
+	add("api-version", s.APIVersion, inFile.APIVersion)
+	add("ca-file", s.CAFile, inFile.CAFile)
+	return line
+}
+
+// fileApp returns the App of the config file that these settings are of, without what flags
+// and variables say, and whether it has to be named to be chosen for an owner. Its Name is ""
+// where there is none.
+func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app config.AppSettings, named bool) {
+	origin := func(a config.AppSettings) string {
+		host, err := api.ParseHost(a.Host.Text, "")
+		if err != nil {
+			return a.Host.Text
+		}
+		return host.Origin
+	}
+	same := func(a config.AppSettings) bool {
+		return a.App.Text == s.App.Text && origin(a) == origin(s) && (s.Name == "" || a.Name == s.Name)
+	}
+	alone := loaded.FileAlone()
+	if chosen, err := alone.App(config.Selector{Owner: owner, Host: s.Host.Text}); err == nil && same(chosen) {
+		return chosen, false
+	}
+	var found []config.AppSettings
+	for _, a := range alone.Apps() {
+		if s.App.Text != "" && same(a) {
+			found = append(found, a)
+		}
+	}
+	if len(found) != 1 {
+		return config.AppSettings{}, false
+	}
+	return found[0], true
 }
 
 // chosen reports whether a flag or its variable says something.
@@ -104,8 +153,15 @@ func (c *command) chosen(flag string) bool {
 }
 
 // onlyInEnvironment is the variable that git's configuration must not repeat: it holds
-// the key, or a PIN. It is "" where there is none.
-func onlyInEnvironment(s config.AppSettings) string {
+// the key, or a PIN. It is "" where there is none, or where the config file has a key.
+func (c *command) onlyInEnvironment(s config.AppSettings, owner string) string {
+	if loaded, err := c.load(); err == nil {
+		inFile, _ := fileApp(loaded, s, owner)
+		path := signer.FilePath(inFile.Key.Text)
+		if _, err := os.Stat(path); inFile.Key.Text != "" && (path == "" || err == nil) {
+			return ""
+		}
+	}
 	switch {
 	case !s.PrivateKey.IsZero():
 		return s.PrivateKeySource.String()

@@ -40,7 +40,8 @@ first request, for public repositories too. One that the App does not reach, or 
 owner's IP allow list keeps the token out, it reads without.
 
 Each line that is written ends with a comment that says whose it is, and --undo takes
-exactly these lines away again.`,
+exactly these lines away again. With --local that is also what ghapp clone has written
+into the clone and its submodules.`,
 		Example: `  ghapp git-setup
   ghapp git-setup --ssh --print
   ghapp git-setup --system --app Iv23liABCDEFGHIJKLMN --key /etc/ghapp/app.pem
@@ -91,8 +92,12 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	if err != nil {
 		return err
 	}
+	files, err := o.files(file)
+	if err != nil {
+		return err
+	}
 	if o.undo {
-		return c.undoGitSetup(file)
+		return c.undoGitSetup(files, o)
 	}
 	loaded, err := c.load()
 	if err != nil {
@@ -113,11 +118,11 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		if err != nil {
 			return &diag.SettingError{Err: err}
 		}
-		sections = append(sections, c.gitSections(host.Origin, settings, o.ssh)...)
+		sections = append(sections, c.gitSections(host.Origin, settings, o)...)
 		report.Origins = append(report.Origins, host.Origin)
 		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
 		report.Conflicts = append(report.Conflicts, c.netrcConflicts(host.Origin)...)
-		if only := onlyInEnvironment(settings); only != "" {
+		if only := c.onlyInEnvironment(settings, ""); only != "" {
 			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", only))
 		}
 	}
@@ -128,8 +133,10 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		_, err := c.Stdout.Write(gitsetup.Text(sections))
 		return err
 	}
-	report.Changed, err = gitsetup.Edit(file,
-		func(text []byte) []byte { return gitsetup.Apply(text, report.Origins, sections) },
+	report.Changed, err = editEach(files,
+		func(text []byte) []byte {
+			return gitsetup.Apply(o.withoutFormer(text, report.Origins), report.Origins, sections)
+		},
 		func(path string) error { return gitReads(ctx, git, path, sections) })
 	if err != nil {
 		return notEdited(err)
@@ -145,22 +152,33 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	return nil
 }
 
-// gitSections is what makes git ask ghapp, and nobody else, for an origin.
-func (c *command) gitSections(origin string, settings config.AppSettings, ssh bool) []gitsetup.Section {
+// helperSections make git ask ghapp, and nobody else, for an origin, and believe the
+// certificate that ghapp believes.
+func (c *command) helperSections(origin string, settings config.AppSettings, scope gitsetup.Scope, owner string) []gitsetup.Section {
 	sections := []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
 		{Name: "helper", Value: ""}, // forgets all others
-		{Name: "helper", Value: c.persistentHelper(settings)},
+		{Name: "helper", Value: c.helperLine(settings, scope, owner)},
 		{Name: "useHttpPath", Value: "true"},
 	}}}
+	if path := settings.CAFile.Text; path != "" {
+		trust := []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}
+		if runtime.GOOS == "windows" { // where git otherwise looks into the system's store alone
+			trust = append(trust, gitsetup.Setting{Name: "schannelUseSSLCAInfo", Value: "true"})
+		}
+		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: trust})
+	}
+	return sections
+}
+
+// gitSections is all that git-setup writes for an origin.
+func (c *command) gitSections(origin string, settings config.AppSettings, o gitSetupOptions) []gitsetup.Section {
+	sections := c.helperSections(origin, settings, o.scope(), "")
 	// A token at once where one is to be expected, from git 2.46 on. For the whole host
 	// git would insist on one for public repositories of owners without the App, too.
 	for _, owner := range settings.GitOwners() {
 		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/" + owner + "/", Settings: []gitsetup.Setting{{Name: "proactiveAuth", Value: "basic"}}})
 	}
-	if path := settings.CAFile.Text; path != "" {
-		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}})
-	}
-	if ssh {
+	if o.ssh {
 		rewrite := gitsetup.Section{Name: "url", Subsection: origin + "/"}
 		for _, form := range (gitcmd.Scope{Origin: origin}).SSHForms() {
 			rewrite.Settings = append(rewrite.Settings, gitsetup.Setting{Name: "insteadOf", Value: form})
@@ -170,7 +188,42 @@ func (c *command) gitSections(origin string, settings config.AppSettings, ssh bo
 	return sections
 }
 
-func (c *command) undoGitSetup(file string) error {
+// files are those that are edited: a repository's own, and with it those of its submodules,
+// in which git does not read the former.
+func (o gitSetupOptions) files(file string) ([]string, error) {
+	files := []string{file}
+	if !o.local {
+		return files, nil
+	}
+	dirs, err := gitcmd.SubmoduleDirs(filepath.Dir(file))
+	for _, dir := range dirs {
+		files = append(files, filepath.Join(dir, "config"))
+	}
+	return files, err
+}
+
+// withoutFormer is the text without what a clone of an older ghapp has in it.
+func (o gitSetupOptions) withoutFormer(text []byte, origins []string) []byte {
+	if !o.local {
+		return text
+	}
+	return gitsetup.RemoveFormer(text, origins)
+}
+
+// editEach edits files, and reports whether one of them has changed.
+func editEach(files []string, change func([]byte) []byte, check func(path string) error) (changed bool, err error) {
+	for _, file := range files {
+		one, err := gitsetup.Edit(file, change, check)
+		changed = changed || one
+		if err != nil {
+			return changed, err
+		}
+	}
+	return changed, nil
+}
+
+func (c *command) undoGitSetup(files []string, o gitSetupOptions) error {
+	file := files[0]
 	var origins []string
 	if name, given := c.givenFlags()["host"]; given {
 		host, err := api.ParseHost(name, "")
@@ -179,12 +232,12 @@ func (c *command) undoGitSetup(file string) error {
 		}
 		origins = []string{host.Origin}
 	}
-	changed, err := gitsetup.Edit(file,
+	changed, err := editEach(files,
 		func(text []byte) []byte {
 			if text == nil {
 				return nil
 			}
-			return gitsetup.Remove(text, origins)
+			return gitsetup.Remove(o.withoutFormer(text, origins), origins)
 		},
 		func(string) error { return nil })
 	if err != nil {

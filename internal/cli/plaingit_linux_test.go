@@ -2,7 +2,9 @@ package cli_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,4 +95,49 @@ func TestPlainGitOutlastsAnUpgradeAndNeedsNoPATH(t *testing.T) {
 			t.Errorf("%v: %s does not name %s:\n%s", err, file, want, text)
 		}
 	}
+}
+
+// The key of a clone moves to a program that only signs, and its file is gone.
+func TestPlainGitFollowsAKeyThatWasMoved(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.emptySigner()
+	program := filepath.Join(m.root, "sign")
+	m.write(program, "#!/bin/sh\nexec env "+signerPart+"="+m.environ[signerPart]+" "+signerKey+"="+m.environ[signerKey]+
+		" "+signerLog+"="+m.environ[signerLog]+" "+strings.TrimSuffix(strings.TrimPrefix(signerURI(t), "exec:"), "?slot=9a")+" \"$@\"\n")
+	if err := os.Chmod(program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// One clone is made before there is a config file, and one after.
+	m.must("clone", "acme/site", "early")
+	key := m.environ["GHAPP_KEY"]
+	m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"),
+		"apps:\n  deploy:\n    app: "+m.environ["GHAPP_APP"]+"\n    key: "+key+"\n    host: "+m.environ["GHAPP_HOST"]+"\n")
+	for _, name := range []string{"GHAPP_APP", "GHAPP_KEY", "GHAPP_HOST"} {
+		delete(m.environ, name)
+	}
+	m.must("clone", "acme/site", "late")
+	m.must("keys", "import", key, "--to", "exec:"+program, "--use", "--shred")
+	if _, err := os.Stat(key); err == nil {
+		t.Fatal("the key's file is still there")
+	}
+	for _, clone := range []string{"early", "late"} {
+		m.mustBare(nil, "-C", clone, "pull")
+		m.mustBare([]string{"HOME=" + m.home}, "-C", clone, "pull")
+	}
+}
+
+// The certificate of the host is one that only a file of the user's vouches for.
+func TestPlainGitTrustsThePrivateCAOfTheClone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	server := httptest.NewTLSServer(m.traffic)
+	t.Cleanup(server.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	m.write(filepath.Join(m.work, "corp.pem"), string(ca))
+	m.environ["GHAPP_HOST"] = server.URL
+	m.must("clone", "acme/site", "--ca-file", "corp.pem")
+	m.mustBare(nil, "-C", "site", "pull")
+	m.must("git-setup", "--ca-file", "./corp.pem")
+	m.mustBare([]string{"HOME=" + m.home}, "ls-remote", server.URL+"/acme/web")
 }

@@ -40,7 +40,7 @@ func (c *command) load() (*config.Config, error) {
 	if c.loaded != nil {
 		return c.loaded, nil
 	}
-	loaded, err := config.Load(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup})
+	loaded, err := config.Load(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup, HelperLine: c.byGit})
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,14 @@ import (
 // not be in there yet. What nobody gave is unset, or has its default.
 func (c *Config) Given() AppSettings { return c.settings(fileApp{}) }
 
+// FileAlone returns the configuration without what flags and variables say, but for the
+// path of the file: as it is for a process that has neither, such as a cron job.
+func (c *Config) FileAlone() *Config {
+	alone := *c
+	alone.flags, alone.env, alone.privateKey = map[string]Value{}, map[string]Value{}, redact.Secret{}
+	return &alone
+}
+
 // Apps returns the Apps of the file, in its order, and of these the ones for the host
 // that a flag or a variable names, if one does. No other flag or variable chooses an
 // App, a key or an installation for them.

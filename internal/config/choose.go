@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -109,6 +110,9 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 	all := names(c.file.apps)
 	if by := c.given("app"); by.Text != "" {
 		app, ok := c.file.app(by.Text)
+		if !ok && c.helperLine {
+			app, ok = c.appWithID(by.Text, host)
+		}
 		if !ok && len(all) > 0 && !idPattern().MatchString(by.Text) {
 			return fail(didYouMean(nearest(by.Text, all)),
 				"%s names no App of this file (%s), and is neither a client ID nor an App ID", by.Source.Name, strings.Join(all, ", "))
@@ -160,6 +164,20 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 		"there are several Apps, and none lists the owner %s: %s", owner, strings.Join(names(apps), ", "))
 }
 
+// appWithID returns the App of the file with a client ID or App ID, on a host or, where
+// that is "", on the one that flags and variables name. It is false where there is none, or
+// more than one.
+func (c *Config) appWithID(id, host string) (fileApp, bool) {
+	if host == "" {
+		host = hostName(c.given("host").Text)
+	}
+	apps := slices.DeleteFunc(slices.Clone(c.file.apps), func(a fileApp) bool { return a.values["app"].Text != id || a.host() != host })
+	if len(apps) != 1 {
+		return fileApp{}, false
+	}
+	return apps[0], true
+}
+
 // settings puts the settings of an App together, from all sources.
 func (c *Config) settings(app fileApp) AppSettings {
 	defaults := map[string]Value{}
@@ -168,7 +186,14 @@ func (c *Config) settings(app fileApp) AppSettings {
 			defaults[s.Key] = Value{Text: s.Default, Source: Source{Kind: FromDefault}}
 		}
 	}
-	layers := []map[string]Value{c.flags, c.env, app.values, defaults}
+	flags := c.flags
+	if _, ok := app.values["key"]; ok && c.helperLine {
+		flags = maps.Clone(flags)
+		for _, key := range []string{"key", previousKey, "key_timeout"} {
+			delete(flags, key)
+		}
+	}
+	layers := []map[string]Value{flags, c.env, app.values, defaults}
 	strongest := func(key string, layers []map[string]Value) (Value, int) {
 		for i, layer := range layers {
 			if v, ok := layer[key]; ok {

@@ -46,6 +46,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/userdirs"
 )
 
 // maxFile is the size in bytes that a config file may have.
@@ -62,6 +63,10 @@ type Options struct {
 	LookupEnv func(string) (string, bool)
 	// New allows that a file that is named is not there yet: it is about to be made.
 	New bool
+	// HelperLine says that the flags stand in git's configuration, where they may be older
+	// than the file. Where the file has the App that they name, its key there is the one
+	// that counts, and a file that they name need not be there (yet).
+	HelperLine bool
 }
 
 // Config is a configuration. [Load] makes one.
@@ -73,6 +78,7 @@ type Config struct {
 	file     file
 
 	flags, env map[string]Value // by the keys of Settings
+	helperLine bool             // see Options
 	empty      map[string]bool  // variables that are set but empty
 	privateKey redact.Secret    // of the environment
 }
@@ -84,7 +90,7 @@ func Load(o Options) (*Config, error) {
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
-	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}}
+	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}, helperLine: o.HelperLine}
 	home, _ := o.LookupEnv(homeVariable(runtime.GOOS))
 	var problems []Problem
 	for _, s := range Settings() {
@@ -219,7 +225,7 @@ func (c *Config) locate(o Options) (named bool) {
 	case c.env["config"].Text != "":
 		c.path = c.env["config"]
 	default:
-		if path := defaultPath(runtime.GOOS, o.LookupEnv); path != "" {
+		if path := userdirs.ConfigFile(runtime.GOOS, o.LookupEnv); path != "" {
 			if full, err := filepath.Abs(path); err == nil { // HOME may be a relative one
 				path = full
 			}
@@ -240,7 +246,7 @@ func (c *Config) readFile(o Options, home string) (problems []Problem, cause err
 	data, info, err := read(path)
 	switch {
 	case err == nil:
-	case (!named || o.New) && errors.Is(err, fs.ErrNotExist):
+	case (!named || o.New || o.HelperLine && c.path.Source.Kind == FromFlag) && errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	default:
 		text := "cannot read the config file"
@@ -292,25 +298,6 @@ func homeVariable(goos string) string {
 		return "USERPROFILE"
 	}
 	return "HOME"
-}
-
-// defaultPath returns the path of the config file where nobody names it, or "".
-func defaultPath(goos string, lookup func(string) (string, bool)) string {
-	dir, _ := lookup("XDG_CONFIG_HOME")
-	if !filepath.IsAbs(dir) {
-		// The XDG Base Directory Specification asks to ignore a relative one.
-		dir = ""
-	}
-	if dir == "" && goos == "windows" {
-		dir, _ = lookup("AppData")
-	}
-	if home, _ := lookup(homeVariable(goos)); dir == "" && goos != "windows" && home != "" {
-		dir = filepath.Join(home, ".config")
-	}
-	if dir == "" {
-		return ""
-	}
-	return filepath.Join(dir, "ghapp", "config.yaml")
 }
 
 // expand replaces a ~ at the beginning of a path by the home directory, as a shell

@@ -7,10 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 )
 
 // CloneOptions say what to clone, and where to.
@@ -29,9 +32,10 @@ type CloneOptions struct {
 	// Extra are options of git clone, as the user wrote them. Those that could lead
 	// credentials or the clone elsewhere are refused with an [*OptionError].
 	Extra []string
-	// Persist is the credential helper to name in the clone's own configuration, so
-	// that later calls of plain git find it. Empty: none is named.
-	Persist string
+	// Persist is what stays in the clone's own configuration, and in those of its
+	// submodules, so that later calls of plain git find the credential helper. Empty:
+	// nothing of ours stays.
+	Persist []gitsetup.Section
 }
 
 // plan is a clone whose options have been read.
@@ -125,8 +129,8 @@ func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err er
 	if cause, ok := errors.AsType[*rewrittenError](context.Cause(ctx)); ok {
 		return cause
 	}
-	if err == nil && p.Persist != "" && p.submodules && !p.bare {
-		err = r.persistInSubmodules(ctx, p, env)
+	if err == nil && len(p.Persist) > 0 {
+		err = r.persist(ctx, p, env)
 	}
 	return err
 }
@@ -201,11 +205,6 @@ func (p *plan) args(address string, progress bool) []string {
 	if progress {
 		args = append(args, "--progress")
 	}
-	if p.Persist != "" {
-		for _, s := range p.persistent() {
-			args = append(args, "--config="+s.key+"="+s.value)
-		}
-	}
 	if p.Branch != "" {
 		args = append(args, "--branch="+p.Branch)
 	}
@@ -216,41 +215,48 @@ func (p *plan) args(address string, progress bool) []string {
 	return append(args, "--", address, p.Dir)
 }
 
-// persistent is what stays in the configuration of the clone.
-func (p *plan) persistent() []setting {
-	key := "credential." + p.Origin + "."
-	return []setting{{key + "helper", ""}, {key + "helper", p.Persist}, {key + "useHttpPath", "true"}}
-}
-
-// persistInSubmodules names the helper in the submodules' own configurations, where
-// git looks when it works in them. A submodule under an ssh address keeps that, and
-// gets the rewrite that this clone was made with.
-func (r *Runner) persistInSubmodules(ctx context.Context, p *plan, env environ) error {
-	dirs, err := gitDirs(filepath.Join(p.gitDir, "modules"))
+// persist writes what stays into the clone's configuration and into those of its
+// submodules, where git looks when it works in them. A submodule under an ssh address
+// keeps that, and gets the rewrite that this clone was made with.
+func (r *Runner) persist(ctx context.Context, p *plan, env environ) error {
+	if err := p.persistIn(p.gitDir, p.Persist); err != nil || !p.submodules || p.bare {
+		return err
+	}
+	dirs, err := SubmoduleDirs(p.gitDir)
 	if err != nil {
 		return err
 	}
 	for _, dir := range dirs {
-		file := "--file=" + filepath.Join(dir, "config")
-		settings := p.persistent()
-		remote, err := r.output(ctx, env, []string{"config", file, "--get-regexp", `^remote\..*\.url$`})
+		remote, err := r.output(ctx, env, []string{"config", "--file=" + filepath.Join(dir, "config"), "--get-regexp", `^remote\..*\.url$`})
 		if e, ok := errors.AsType[*Error](err); err != nil && !(ok && e.ExitCode == 1) {
 			return err // 1: there is no remote
 		}
 		_, address, _ := strings.Cut(string(remote), " ")
+		sections := slices.Clone(p.Persist)
 		for _, form := range p.SSHForms() {
 			if strings.HasPrefix(address, form) {
-				settings = append(settings, setting{"url." + p.Origin + "/.insteadOf", form})
+				rewrite := []gitsetup.Setting{{Name: "insteadOf", Value: form}}
+				sections = append(sections, gitsetup.Section{Name: "url", Subsection: p.Origin + "/", Settings: rewrite})
 			}
 		}
-		for _, s := range settings {
-			if _, err := r.output(ctx, env, []string{"config", file, "--add", s.key, s.value}); err != nil {
-				return err
-			}
+		if err := p.persistIn(dir, sections); err != nil {
+			return err
 		}
 	}
 	return nil
 }
+
+// persistIn writes into the configuration of one repository, which git has just written.
+func (p *plan) persistIn(gitDir string, sections []gitsetup.Section) error {
+	_, err := gitsetup.Edit(filepath.Join(gitDir, "config"),
+		func(text []byte) []byte { return gitsetup.Apply(text, []string{p.Origin}, sections) },
+		func(string) error { return nil })
+	return err
+}
+
+// SubmoduleDirs returns the repositories of a repository's submodules, and of theirs, where
+// git keeps them: below modules in gitDir.
+func SubmoduleDirs(gitDir string) ([]string, error) { return gitDirs(filepath.Join(gitDir, "modules")) }
 
 // gitDirs returns the repositories below dir, in which git keeps those of
 // submodules: dir/NAME, where NAME may have slashes, and dir/NAME/modules/NAME.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 )
 
 // masking is a filter that replaces the token, and counts its ends.
@@ -82,13 +84,21 @@ func TestFiltersOfTheUserGoOnWorking(t *testing.T) {
 	}
 }
 
+// asking is what makes git ask a helper for an origin.
+func asking(origin, helper string) []gitsetup.Section {
+	return []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
+		{Name: "helper"}, {Name: "helper", Value: helper}, {Name: "useHttpPath", Value: "true"},
+	}}}
+}
+
 func TestCloneOptionsReachGit(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t)
 	m := newMachine(t)
 	options := m.options(o, "acme/site")
 	options.Dir, options.Branch, options.Depth = "www", "deployment", 1
-	options.Persist = "!'/opt/my ghapp' credential"
+	const helper = "!'/opt/my ghapp' credential"
+	options.Persist = asking(o.URL, helper)
 	options.Extra = []string{"--origin", "upstream", "-c", "core.autocrlf=input", "--no-tags"}
 	if err := m.runner().Clone(t.Context(), options); err != nil {
 		t.Fatalf("%v\n%s", err, m.stderr.String())
@@ -101,7 +111,7 @@ func TestCloneOptionsReachGit(t *testing.T) {
 		"remote get-url upstream":                                  o.URL + "/acme/site.git",
 		"config --local core.autocrlf":                             "input",
 		"config --local remote.upstream.tagOpt":                    "--no-tags",
-		"config --local --get-all credential." + o.URL + ".helper": "\n" + options.Persist,
+		"config --local --get-all credential." + o.URL + ".helper": "\n" + helper,
 		"config --local credential." + o.URL + ".useHttpPath":      "true",
 	} {
 		if got := strings.TrimSuffix(plainGit(t, dir, strings.Fields(question)...), "\n"); got != want {
@@ -131,7 +141,7 @@ func TestMirrorClone(t *testing.T) {
 	o := newOrigin(t)
 	m := newMachine(t)
 	options := m.options(o, "acme/site")
-	options.Extra, options.Persist = []string{"--mirror"}, "ghapp"
+	options.Extra, options.Persist = []string{"--mirror"}, asking(o.URL, "ghapp")
 	if err := m.runner().Clone(t.Context(), options); err != nil {
 		t.Fatalf("%v\n%s", err, m.stderr.String())
 	}

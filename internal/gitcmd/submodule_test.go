@@ -204,12 +204,13 @@ func TestCloneNamesTheHelperInSubmodules(t *testing.T) {
 			superproject(t, root, map[string]string{"deep/one": "../lib.git", "two": "git@127.0.0.1:acme/lib.git"})
 			m := newMachine(t)
 			options := m.options(o, "acme/super")
-			options.Extra, options.Persist = extra, "!'/opt/my ghapp' credential"
+			const helper = "!'/opt/my ghapp' credential"
+			options.Extra, options.Persist = extra, asking(o.URL, helper)
 			if err := m.runner().Clone(t.Context(), options); err != nil {
 				t.Fatalf("%v\n%s", err, m.stderr.String())
 			}
 			key := "credential." + o.URL + "."
-			want := "\n" + options.Persist + "\n"
+			want := "\n" + helper + "\n"
 			for _, dir := range []string{"super", "super/deep/one", "super/two"} {
 				dir = filepath.Join(m.dir, dir)
 				if got := plainGit(t, dir, "config", "--local", "--get-all", key+"helper"); got != want {

@@ -116,11 +116,23 @@ func isOurs(line []byte) bool {
 
 // isFor reports whether the section is about one of the origins.
 func isFor(header []byte, origins []string) bool {
-	_, subsection, _ := strings.Cut(string(header), `"`)
-	subsection, _, _ = strings.Cut(subsection, `"`)
+	subsection := subsectionOf(header)
 	return origins == nil || slices.ContainsFunc(origins, func(origin string) bool {
 		return subsection == origin || strings.HasPrefix(subsection, origin+"/")
 	})
+}
+
+// subsectionOf is what stands in quotes in the header of a section.
+func subsectionOf(header []byte) string {
+	_, quoted, _ := strings.Cut(string(header), `"`)
+	var b strings.Builder
+	for i := 0; i < len(quoted) && quoted[i] != '"'; i++ {
+		if quoted[i] == '\\' && i+1 < len(quoted) {
+			i++
+		}
+		b.WriteByte(quoted[i])
+	}
+	return b.String()
 }
 
 func isHeader(line []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("[")) }
