@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -215,6 +216,13 @@ func (m *memory) Update(ctx context.Context, key string, fn func(context.Context
 	} else {
 		m.entries[key] = entry
 	}
+	return nil
+}
+
+func (m *memory) Purge(_ context.Context, gone func([]byte) bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.entries, func(_ string, entry []byte) bool { return gone(entry) })
 	return nil
 }
 

@@ -20,14 +20,14 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 			share := func(c *ghapp.Config) { c.Store = store }
 			minted := mustToken(t, w.app(t, share), site())
 			read := mustToken(t, w.app(t, share), site())
-			key, from, until := minted.Kept()
+			key, from, until := minted.Kept("acme/site")
 			if entry, err := store.Get(t.Context(), key); err != nil || !bytes.Contains(entry, []byte(minted.Secret.Reveal())) {
 				t.Errorf("%s: the entry under %q is %q, %v", ahead, key, entry, err)
 			}
-			if k, f, u := read.Kept(); k != key || f.Sub(from).Abs() > time.Second || u.Sub(until).Abs() > time.Second {
+			if k, f, u := read.Kept("acme/site"); k != key || f.Sub(from).Abs() > time.Second || u.Sub(until).Abs() > time.Second {
 				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead, f, u, k, from, until, key)
 			}
-			_, from, until = read.Kept() // what follows is about the entry
+			_, from, until = read.Kept("acme/site") // what follows is about the entry
 			time.Sleep(time.Until(from) - time.Millisecond)
 			if !read.Young() {
 				t.Errorf("%s: it is not young before", ahead)
@@ -58,7 +58,7 @@ func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 		"one that is never locked": func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")} },
 	} {
 		w := newWorld(t)
-		if key, _, _ := mustToken(t, w.app(t, change), site()).Kept(); key != "" {
+		if key, _, _ := mustToken(t, w.app(t, change), site()).Kept("acme/site"); key != "" {
 			t.Errorf("%s: kept under %q", name, key)
 		}
 	}

@@ -3,14 +3,16 @@ package ghapp
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
 // Drop tells that GitHub refused a token of this request (401), so that the next
 // call of Token gets another. A token that has just been minted stays: GitHub does
-// not know it everywhere yet, and a new one would start that anew. A token other
-// than the one held has been dropped already. The error is the store's.
+// not know it everywhere yet, and a new one would start that anew; but not one that is
+// [Token.Settled] for a repository of this request. A token other than the one held has
+// been dropped already. The error is the store's.
 func (a *App) Drop(ctx context.Context, r TokenRequest, refused Secret) error {
 	w, err := a.want(r)
 	if err != nil {
@@ -46,16 +48,16 @@ func (a *App) dropOfKey(ctx context.Context, w want, refused Secret) error {
 	}
 	var err error
 	for _, p := range places {
-		if dropErr := a.dropAt(ctx, a.key(w, p), refused); err == nil {
+		if dropErr := a.dropAt(ctx, a.key(w, p), w, refused); err == nil {
 			err = dropErr
 		}
 	}
 	return err
 }
 
-func (a *App) dropAt(ctx context.Context, key string, refused Secret) error {
+func (a *App) dropAt(ctx context.Context, key string, w want, refused Secret) error {
 	is := func(t *Token) bool {
-		return t != nil && t.Secret.Reveal() == refused.Reveal() && !t.Young()
+		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Young() || slices.ContainsFunc(w.repositories(), t.settled.has))
 	}
 	if held, ok := a.tokens.Load(key); ok {
 		if t := held.(*entry).token.Load(); is(t) {
@@ -77,38 +79,69 @@ func (a *App) dropAt(ctx context.Context, key string, refused Secret) error {
 	})
 }
 
-// Revoke ends a token at GitHub and everywhere here. It succeeds only where GitHub
-// says so: a token that has expired, or was revoked before, gives [ErrTokenRefused].
-func (a *App) Revoke(ctx context.Context, t *Token) error {
-	if t.refused != nil {
-		t.refused.Store(true)
-	}
+// Purger is a [Store] that can be searched for what is in its entries. A token that is
+// revoked is found there whatever it was asked for.
+type Purger interface {
+	Store
+	// Purge removes the entries that gone says yes to. It is called with no lock held,
+	// and so is gone with the lock of an entry, perhaps twice.
+	Purge(ctx context.Context, gone func(entry []byte) bool) error
+}
+
+// Forget drops a token everywhere here, however new it is: no caller is given it any
+// more, by this App or by others with the same [Store], if that is a [Purger]. GitHub is
+// not told; see [App.Revoke]. The error is the store's.
+func (a *App) Forget(ctx context.Context, token Secret) error {
+	var failed error
 	for _, a := range a.ofEachKey() {
 		a.tokens.Range(func(key, held any) bool {
 			current := held.(*entry).token.Load()
-			if current == nil || current.Secret.Reveal() != t.Secret.Reveal() {
+			if current == nil || current.Secret.Reveal() != token.Reveal() {
 				return true
 			}
 			current.refused.Store(true)
 			if a.store != nil {
-				err := a.store.Update(ctx, key.(string), func(_ context.Context, old []byte) ([]byte, error) {
-					if kept := decodeToken(old); kept != nil && kept.Secret.Reveal() != t.Secret.Reveal() {
+				failed = errors.Join(failed, a.store.Update(ctx, key.(string), func(_ context.Context, old []byte) ([]byte, error) {
+					if kept := decodeToken(old); kept != nil && kept.Secret.Reveal() != token.Reveal() {
 						return old, nil
 					}
 					return nil, nil
-				})
-				if err != nil {
-					a.log.Warn("a revoked token stays in the cache", "error", err)
-				}
+				}))
 			}
 			return true
 		})
+	}
+	return errors.Join(failed, purge(ctx, a.store, token))
+}
+
+func purge(ctx context.Context, store Store, token Secret) error {
+	purger, ok := store.(Purger)
+	if !ok {
+		return nil
+	}
+	return purger.Purge(ctx, func(entry []byte) bool {
+		kept := decodeToken(entry)
+		return kept != nil && kept.Secret.Reveal() == token.Reveal()
+	})
+}
+
+// Revoke ends a token at GitHub and everywhere here, as [App.Forget] does. It succeeds
+// only where GitHub says so: a token that has expired, or was revoked before, gives
+// [ErrTokenRefused].
+func (a *App) Revoke(ctx context.Context, t *Token) error {
+	if t.refused != nil {
+		t.refused.Store(true)
+	}
+	// Before GitHub is told, so that nobody is given a dead one meanwhile.
+	if err := a.Forget(ctx, t.Secret); err != nil {
+		a.log.Warn("a revoked token stays in the cache", "error", err)
 	}
 	return revoke(ctx, a.api, t)
 }
 
 // RevokeToken ends a token of whichever App: a token is revoked by presenting it,
-// so of c only what says how to reach GitHub is used. See [App.Revoke].
+// so of c only what says how to reach GitHub is used, and the Store, where the token is
+// dropped if that is a [Purger]. See [App.Revoke].
 func RevokeToken(ctx context.Context, c Config, token Secret) error {
 	host, err := api.ParseHost(c.Host, c.APIURL)
 	if err != nil {
@@ -117,6 +150,9 @@ func RevokeToken(ctx context.Context, c Config, token Secret) error {
 	client, err := c.client(host)
 	if err != nil {
 		return &Error{Kind: ErrInvalid, Op: "revoke the token", Err: err}
+	}
+	if err := purge(ctx, c.Store, token); err != nil {
+		client.Log.Warn("a revoked token stays in the cache", "error", err)
 	}
 	return revoke(ctx, client, &Token{Secret: token})
 }

@@ -91,6 +91,8 @@ type Token struct {
 	offset  time.Duration // what to add to the local clock to get GitHub's
 	refused *atomic.Bool  // told by whoever saw GitHub refuse it; nil in a Token of a caller's own
 	key     string        // of the entry in the Store that has it, or empty
+	settled *settled      // nil in a Token of a caller's own
+	read    bool          // from the Store
 }
 
 // Life is how long the token has left by GitHub's clock; negative once expired.
@@ -135,11 +137,13 @@ type stored struct {
 	Installation int64         `json:"installation"`
 	API          string        `json:"api"`
 	Offset       time.Duration `json:"clock_offset_ns"`
+	Settled      []string      `json:"settled,omitempty"`
 }
 
 func (t *Token) encode() ([]byte, error) {
 	return json.Marshal(stored{
 		t.Secret.Reveal(), t.ExpiresAt, t.MintedAt, t.Permissions, t.Repositories, t.Installation, t.API, t.offset,
+		t.settled.list(),
 	})
 }
 
@@ -152,6 +156,7 @@ func decodeToken(text []byte) *Token {
 	return &Token{
 		Secret: redact.NewSecret(s.Token), ExpiresAt: s.ExpiresAt, MintedAt: s.MintedAt, Permissions: s.Permissions,
 		Repositories: s.Repositories, Installation: s.Installation, API: s.API, offset: s.Offset, refused: new(atomic.Bool),
+		settled: newSettled(s.Settled...), read: true,
 	}
 }
 

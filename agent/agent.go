@@ -19,7 +19,8 @@
 //
 // A request's word is one of git's operations get, store and erase, and its
 // body a description in the format of git-credential, without an empty line at
-// the end. Or it is status or stop, with an empty body. The answer's word is one of
+// the end. Or it is status or stop, with an empty body, or forget, whose body is such a
+// description of which the password alone counts. The answer's word is one of
 //
 //	ok       the body is the answer in the same format; empty if there is none; to
 //	         status it is JSON
@@ -34,4 +35,5 @@ package agent
 const (
 	wordStatus = "status"
 	wordStop   = "stop"
+	wordForget = "forget"
 )

@@ -1,9 +1,11 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
+	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
@@ -18,6 +20,8 @@ type Controller interface {
 	// the process end once the exchanges that run are finished. It does not wait for
 	// that.
 	Stop(ctx context.Context) error
+	// Forget has nobody given a token any more, which somebody revokes.
+	Forget(ctx context.Context, token credential.Secret) error
 }
 
 // control answers the requests that are none of git's.
@@ -30,6 +34,11 @@ func control(ctx context.Context, question wire.Frame, h Handler) wire.Frame {
 		answer.Body, err = c.Status(ctx)
 	case ok && question.Word == wordStop:
 		err = c.Stop(ctx)
+	case ok && question.Word == wordForget:
+		var named *credential.Credential
+		if named, err = credential.Parse(bytes.NewReader(question.Body)); err == nil {
+			err = c.Forget(ctx, named.Password)
+		}
 	default:
 		err = errors.New("unknown operation")
 	}
@@ -52,5 +61,16 @@ func (c *Client) Status(ctx context.Context) ([]byte, error) {
 // are those of [Client.Ask]. It closes c.
 func (c *Client) Stop(ctx context.Context) error {
 	_, err := c.exchange(ctx, wire.Frame{Word: wordStop})
+	return err
+}
+
+// Forget has the agent give a token to nobody any more, whatever it was for. Errors are
+// those of [Client.Ask]; an agent from before there was this refuses. It closes c.
+func (c *Client) Forget(ctx context.Context, token credential.Secret) error {
+	question, err := wire.Of(wordForget, &credential.Credential{Password: token})
+	if err != nil {
+		return errors.Join(err, c.Close())
+	}
+	_, err = c.exchange(ctx, question)
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/credential"
 )
 
 func TestControlAnswersRawBytes(t *testing.T) {
@@ -20,6 +22,10 @@ func TestControlAnswersRawBytes(t *testing.T) {
 	}{
 		{"status", willing, "ghapp-agent/1 status 0\n", "ghapp-agent/1 ok 9\n" + `{"pid":1}`},
 		{"stop", willing, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 ok 0\n"},
+		{"forget", willing, "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 ok 0\n"},
+		{"forget refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 refused 7\nnot now"},
+		{"forget what cannot be read", willing, "ghapp-agent/1 forget 8\npassword", "ghapp-agent/1 refused 34\ncredential: line 1: no equals sign"},
+		{"forget of one that holds nothing", handlerFunc(nil), "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 refused 17\nunknown operation"},
 		{"another word", willing, "ghapp-agent/1 start 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
 		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 7\nnot now"},
 		{"stop refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 7\nnot now"},
@@ -108,5 +114,16 @@ func TestAgentThatGoesAwayIsTold(t *testing.T) {
 		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, ErrHungUp) || !strings.HasPrefix(err.Error(), "agent: hung up before it answered") {
 			t.Errorf("Stop() = %v, want ErrHungUp", err)
 		}
+	}
+}
+
+func TestForgetNamesTheToken(t *testing.T) {
+	var named string
+	c, err := Dial(start(t, controlled{forget: func(token string) { named = token }}).Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Forget(t.Context(), credential.NewSecret("ghs_canary")); err != nil || named != "ghs_canary" {
+		t.Errorf("the agent was told to forget %q: %v", named, err)
 	}
 }

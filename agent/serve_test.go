@@ -57,6 +57,7 @@ type controlled struct {
 	status string
 	err    error
 	stop   func()
+	forget func(token string)
 }
 
 func (c controlled) Status(context.Context) ([]byte, error) { return []byte(c.status), c.err }
@@ -64,6 +65,13 @@ func (c controlled) Status(context.Context) ([]byte, error) { return []byte(c.st
 func (c controlled) Stop(context.Context) error {
 	if c.stop != nil {
 		c.stop()
+	}
+	return c.err
+}
+
+func (c controlled) Forget(_ context.Context, token credential.Secret) error {
+	if c.forget != nil {
+		c.forget(token.Reveal())
 	}
 	return c.err
 }

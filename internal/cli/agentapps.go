@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -217,6 +218,21 @@ func (a *apps) list() []appStatus {
 		list = append(list, a.open[name].status())
 	}
 	return list
+}
+
+// forget drops a token that somebody revokes.
+func (a *apps) forget(ctx context.Context, token ghapp.Secret) error {
+	a.tokens.forgotten(token)
+	a.mu.Lock()
+	open := slices.Collect(maps.Values(a.open))
+	a.mu.Unlock()
+	var failed error
+	for _, i := range open {
+		for _, k := range i.keys() {
+			failed = errors.Join(failed, k.app.Forget(ctx, token))
+		}
+	}
+	return failed
 }
 
 // close ends what goes on by itself. Who is being answered is answered on.

@@ -74,3 +74,8 @@ func (h *holder) Stop(context.Context) error {
 	h.stop()
 	return err
 }
+
+// Forget implements [agent.Controller].
+func (h *holder) Forget(ctx context.Context, token credential.Secret) error {
+	return h.apps.Load().forget(ctx, token)
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -174,13 +175,16 @@ func (i *identity) served(k *keyed) {
 }
 
 func (i *identity) hangUp() {
+	for _, k := range i.keys() {
+		k.hangUp()
+	}
+}
+
+// keys are the App's with each key that there is at present.
+func (i *identity) keys() []*keyed {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for _, k := range []*keyed{i.current, i.before, i.next} {
-		if k != nil {
-			k.hangUp()
-		}
-	}
+	return slices.DeleteFunc([]*keyed{i.current, i.before, i.next}, func(k *keyed) bool { return k == nil })
 }
 
 func (i *identity) status() appStatus {

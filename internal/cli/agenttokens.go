@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,13 +76,24 @@ func (t *tokens) granted(app *ghapp.App, request ghapp.TokenRequest, token *ghap
 	h.uses++
 }
 
-// erased takes note of a token that GitHub has refused, unless it is so young that
+// erased takes note of a token that GitHub has refused, unless it is so new that
 // it is handed out on.
 func (t *tokens) erased(password ghapp.Secret) {
+	t.drop(func(h *heldToken) bool {
+		return h.token.Secret.Reveal() == password.Reveal() && slices.ContainsFunc(h.request.Repositories, h.token.Settled)
+	})
+}
+
+// forgotten takes note of a token that has been revoked.
+func (t *tokens) forgotten(token ghapp.Secret) {
+	t.drop(func(h *heldToken) bool { return h.token.Secret.Reveal() == token.Reveal() })
+}
+
+func (t *tokens) drop(gone func(*heldToken) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for key, h := range t.held {
-		if h.token.Secret.Reveal() == password.Reveal() && !h.token.Young() {
+		if gone(h) {
 			delete(t.held, key)
 		}
 	}

@@ -50,11 +50,17 @@ func (c *command) restsOn(settings config.AppSettings) ([]answer.File, bool) {
 	return files, true
 }
 
+// granted is a token that git was answered with, and the repository that it is for.
+type granted struct {
+	token      *ghapp.Token
+	repository string
+}
+
 // keepAnswer leaves what git is told for git-credential-ghapp, which then need not
 // start this program for the same question. Where that cannot be, nobody misses it.
-func (c *command) keepAnswer(ctx context.Context, s *session, asked, found *credential.Credential, t *ghapp.Token, files []answer.File) {
+func (c *command) keepAnswer(ctx context.Context, s *session, asked, found *credential.Credential, g granted, files []answer.File) {
 	store, ok := s.store.(*cache.Files)
-	key, from, until := t.Kept()
+	key, from, until := g.token.Kept(g.repository)
 	// As git-credential-ghapp starts this program: credential FLAG... get.
 	if !ok || c.args[0] != "credential" {
 		return
@@ -63,7 +69,7 @@ func (c *command) keepAnswer(ctx context.Context, s *session, asked, found *cred
 	if !ok {
 		return
 	}
-	holds := func(entry []byte) bool { return bytes.Contains(entry, []byte(t.Secret.Reveal())) }
+	holds := func(entry []byte) bool { return bytes.Contains(entry, []byte(g.token.Secret.Reveal())) }
 	err := store.KeepAnswer(ctx, key, holds, answer.Answer{Question: question, From: from, Until: until, Files: files, Credential: found})
 	if err != nil {
 		c.log().Debug("the answer is not kept for the next question", "error", err)

@@ -83,15 +83,15 @@ func (c *command) answerAsked(ctx context.Context, op credential.Operation, aske
 		return nil, err
 	}
 	answerer := c.answererFor(session)
-	var token *ghapp.Token
-	answerer.Granted = func(_ *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { token = t }
+	var given granted
+	answerer.Granted = func(_ *ghapp.App, r ghapp.TokenRequest, t *ghapp.Token) { given = granted{t, r.Repositories[0]} }
 	found, err := answerer.Credential(ctx, op, asked)
 	switch {
 	case err != nil:
 	case op == credential.Erase:
 		c.dropAnswers(session)
-	case token != nil && lasting:
-		c.keepAnswer(ctx, session, asked, found, token, files)
+	case given.token != nil && lasting:
+		c.keepAnswer(ctx, session, asked, found, given, files)
 	}
 	return found, err
 }

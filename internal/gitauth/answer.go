@@ -54,6 +54,7 @@ type Answerer struct {
 	open sync.Map // key -> open
 
 	mu      sync.Mutex
+	untried string // see Untried
 	refusal error
 	erased  bool
 }
@@ -104,6 +105,21 @@ func (a *Answerer) Erased() bool {
 	return a.erased
 }
 
+// Untried has git given a new token for one repository without a trial at GitHub's git
+// service, which costs a request more than git makes. It is for a caller who has git begin
+// anew when it fails, after Untried of the zero Repository.
+func (a *Answerer) Untried(r ghapp.Repository) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.untried = strings.ToLower(r.String())
+}
+
+func (a *Answerer) isUntried(r ghapp.Repository) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.untried == strings.ToLower(r.String())
+}
+
 func (a *Answerer) log() *slog.Logger {
 	if a.Log == nil {
 		return slog.New(slog.DiscardHandler)
@@ -149,15 +165,29 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 }
 
 // token returns a token that GitHub's git service knows, and the request that it was
-// granted for.
+// granted for. One from the cache that turns out to be dead is replaced, once.
 func (a *Answerer) token(ctx context.Context, app *ghapp.App, request ghapp.TokenRequest, r ghapp.Repository) (ghapp.TokenRequest, *ghapp.Token, error) {
 	token, err := app.Token(ctx, request)
 	if request.Installation != "" && ofAnother(err) {
 		request.Installation = ""
 		token, err = app.Token(ctx, request)
 	}
-	if err == nil && token.Young() {
-		err = a.settle(ctx, token, r)
+	if err != nil || token.Settled(r.String()) || a.isUntried(r) {
+		return request, token, err
+	}
+	err = a.settle(ctx, app, token, r)
+	switch kind := ghapp.KindOf(err); {
+	case kind == ghapp.ErrTokenRefused:
+	case kind == ghapp.ErrTokenUnknown && token.FromStore():
+	default:
+		return request, token, err
+	}
+	a.log().Warn("GitHub refused a token from the cache; it is replaced by a new one", "repository", r.String())
+	if err := app.Forget(ctx, token.Secret); err != nil {
+		a.log().Warn("a refused token stays in the cache", "error", err)
+	}
+	if token, err = app.Token(ctx, request); err == nil {
+		err = a.settle(ctx, app, token, r)
 	}
 	return request, token, err
 }

@@ -22,15 +22,35 @@ const longPause = 3 * time.Second
 // settle asks GitHub's git service itself whether it takes a token that has just
 // been minted, and waits with that same token while it does not. git asks for a
 // credential once and gives up on the first refusal, which for a token that has
-// not spread yet reads "Repository not found".
-func (a *Answerer) settle(ctx context.Context, t *ghapp.Token, r ghapp.Repository) error {
-	return Settle(ctx, a.log(), t, r, func() (int, string) {
-		status, message, err := a.try(ctx, t, r)
-		if err != nil && ctx.Err() == nil {
-			// git goes there next and says what is wrong with the network.
-			a.log().Debug("the git service was not asked whether it knows the token", "error", err)
+// not spread yet reads "Repository not found". Of all who have the token one asks, and
+// once.
+//
+// A token from the cache may be dead, and not late: revoked by somebody who has not told us. After the second refusal the REST API is asked as well,
+// and where that does not know the token either, the error has the Kind
+// [ghapp.ErrTokenRefused].
+func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.Repository) error {
+	return app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
+		refusals := 0
+		dead := false
+		err = Settle(ctx, a.log(), t, r, func() (int, string) {
+			status, message, err := a.try(ctx, t, r)
+			taken = err == nil && status == http.StatusOK
+			if err != nil && ctx.Err() == nil {
+				// git goes there next and says what is wrong with the network.
+				a.log().Debug("the git service was not asked whether it knows the token", "error", err)
+			}
+			if t.FromStore() && (status == http.StatusUnauthorized || status == http.StatusNotFound) {
+				if refusals++; refusals == 2 && app.Refuses(ctx, t) {
+					dead = true
+					return 0, ""
+				}
+			}
+			return status, message
+		})
+		if dead && ctx.Err() == nil {
+			err = &ghapp.Error{Kind: ghapp.ErrTokenRefused, Op: fmt.Sprintf("use the token for %s", r), Status: http.StatusUnauthorized}
 		}
-		return status, message
+		return taken, err
 	})
 }
 

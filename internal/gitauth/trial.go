@@ -25,7 +25,10 @@ func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository
 	case status < 400:
 		return nil
 	case t.Young() && status < 500 && status != http.StatusTooManyRequests:
-		return a.settle(ctx, t, r)
+		return Settle(ctx, a.log(), t, r, func() (int, string) {
+			status, message, _ := a.try(ctx, t, r)
+			return status, message
+		})
 	}
 	return &ghapp.Error{Kind: RefusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r), Status: status, Message: message}
 }

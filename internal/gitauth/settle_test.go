@@ -1,0 +1,199 @@
+package gitauth_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+)
+
+// shared is a [ghapp.Store] of several processes, in the bubble of a test.
+type shared struct {
+	mu      sync.Mutex
+	entries map[string][]byte
+	turn    chan struct{}
+}
+
+func newShared() *shared { return &shared{entries: map[string][]byte{}, turn: make(chan struct{}, 1)} }
+
+func (s *shared) Get(_ context.Context, key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[key], nil
+}
+
+func (s *shared) Update(ctx context.Context, key string, fn func(context.Context, []byte) ([]byte, error)) error {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	old, _ := s.Get(ctx, key)
+	entry, err := fn(ctx, old)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries[key] = entry; entry == nil {
+		delete(s.entries, key)
+	}
+	return nil
+}
+
+// process is a world's answerer as another process has it, with a store that they share.
+func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
+	t.Helper()
+	app, err := ghapp.New(ghapp.Config{
+		Issuer: w.app.ClientID, Signer: ghapp.FromCryptoSigner(testKey()), Transport: w.github.RoundTripper(), Store: store,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &gitauth.Answerer{
+		Origin: w.answerer.Origin, Transport: w.answerer.Transport, Store: store,
+		App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
+	}
+}
+
+func get(t *testing.T, a *gitauth.Answerer, path string) string {
+	t.Helper()
+	answer, err := a.Credential(t.Context(), credential.Get, ask(path))
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	return answer.Password.Reveal()
+}
+
+func TestNewTokenIsTriedOnceByOneProcessForAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(n int) (int, string) {
+			time.Sleep(100 * time.Millisecond)
+			if n < 3 {
+				return 404, "Repository not found"
+			}
+			return 200, ""
+		})
+		store := newShared()
+		var running sync.WaitGroup
+		for range 20 {
+			running.Go(func() {
+				a := w.process(t, store)
+				for range 3 {
+					get(t, a, "acme/site.git")
+				}
+			})
+		}
+		running.Wait()
+		if n := len(w.asked); n != 3 {
+			t.Errorf("the git service was asked %d times, want twice in vain and once more", n)
+		}
+		if n := w.github.Mints(); n != 1 {
+			t.Errorf("%d tokens were minted", n)
+		}
+		// For another repository it is another token, and is tried too.
+		get(t, w.process(t, store), "acme/web")
+		get(t, w.process(t, store), "acme/web.git/info/lfs")
+		if n := len(w.asked); n != 4 {
+			t.Errorf("the git service was asked %d times after another repository", n)
+		}
+	})
+}
+
+func TestNewTokenIsTriedOnceWithoutAStore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, always(200))
+		for range 3 {
+			get(t, w.answerer, "acme/site")
+		}
+		if n := len(w.asked); n != 1 {
+			t.Errorf("the git service was asked %d times", n)
+		}
+	})
+}
+
+func TestRefusalOfATokenThatWasTakenDropsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, always(200))
+		store := newShared()
+		a, other := w.process(t, store), w.process(t, store)
+		first := get(t, a, "acme/site")
+		get(t, other, "acme/site")
+		erase := ask("acme/site")
+		erase.Username, erase.Password = "x-access-token", credential.NewSecret(first)
+		if _, err := a.Credential(t.Context(), credential.Erase, erase); err != nil {
+			t.Fatal(err)
+		}
+		if second := get(t, a, "acme/site"); second == first {
+			t.Error("it is handed out again")
+		}
+		if n := len(w.asked); n != 2 {
+			t.Errorf("two tokens were tried %d times", n)
+		}
+	})
+}
+
+func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
+	for name, test := range map[string]struct {
+		lag   time.Duration // of the second token at the git service
+		least time.Duration
+		most  time.Duration
+	}{
+		"known at once": {0, time.Second, 2 * time.Second},
+		"known late":    {3 * time.Second, 4 * time.Second, 6 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var w *world
+				w = newWorld(t, func(int) (int, string) {
+					tokens := w.github.Tokens()
+					if len(tokens) == 2 && time.Since(tokens[1].Created) >= test.lag {
+						return 200, ""
+					}
+					return 401, "Invalid username or token."
+				})
+				store := newShared()
+				app, _, _ := w.process(t, store).App(t.Context(), "acme")
+				dead, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
+				if err != nil {
+					t.Fatal(err)
+				}
+				w.github.RevokeTokens()
+				time.Sleep(time.Second)
+				start := time.Now()
+				var running sync.WaitGroup
+				for range 5 {
+					running.Go(func() {
+						if text := get(t, w.process(t, store), "acme/site"); text == dead.Secret.Reveal() {
+							t.Error("a dead token is handed out")
+						}
+					})
+				}
+				running.Wait()
+				if took := time.Since(start); took < test.least || took > test.most {
+					t.Errorf("it took %s", took)
+				}
+				if n := w.github.Mints(); n != 2 {
+					t.Errorf("%d tokens were minted, want one for the dead one", n)
+				}
+			})
+		})
+	}
+}
+
+// Of a token that was minted for the question it is known that it is late.
+func TestTokenThatWasMintedJustNowIsNotTakenForDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, always(401))
+		w.github.SetReplicationLag(time.Minute)
+		_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site"))
+		if !errors.Is(err, ghapp.ErrTokenUnknown) || w.github.Mints() != 1 {
+			t.Errorf("%d mints, %v", w.github.Mints(), err)
+		}
+		time.Sleep(time.Minute)
+	})
+}
