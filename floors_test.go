@@ -21,7 +21,7 @@ var floors = [][]string{
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/answer", "internal/wire"},
-	{"credential", "internal/gitsetup", "internal/process", "internal/watch", "internal/scrub"},
+	{"credential", "internal/childenv", "internal/gitsetup", "internal/process", "internal/watch", "internal/scrub"},
 	{"internal/atomicfile", "internal/installed", "internal/redact", "internal/term", "internal/text", "internal/userdirs"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes
 }

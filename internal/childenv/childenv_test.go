@@ -1,0 +1,46 @@
+package childenv_test
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
+
+func TestNoSecretOfOursReachesAChild(t *testing.T) {
+	environ := []string{
+		"PATH=/bin", "HOME=/home/me", "EMPTY=", "=C:=C:\\", "no equals sign",
+		"GHAPP_APP=Iv23li", "GHAPP_KEY=env:DEPLOY_KEY", "GHAPP_AGENT_SOCK=/run/s",
+		"GHAPP_PRIVATE_KEY=pem", "GHAPP_WEBHOOK_SECRET=w", "GHAPP_SYNC_SECRET=s", "GHAPP_SYNC_NOTIFY_URL=https://u",
+		"GHAPP_WEBHOOK_SECRET_FILE=/f", "GHAPP_TOMORROWS_SECRET=t",
+		"DEPLOY_KEY=-----BEGIN", "COPY= the secret itself \n", "IN_OTHERS=user:the secret itself@host",
+		"PORT=81234", "PIN=1234", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself",
+	}
+	own := childenv.Own{
+		Names:  []string{"DEPLOY_KEY", "NOT_SET"},
+		Values: []redact.Secret{{}, redact.NewSecret("the secret itself"), redact.NewSecret("1234")},
+	}
+	git := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself"}
+	plain := []string{"PATH=/bin", "HOME=/home/me", "EMPTY=", "=C:=C:\\", "no equals sign"}
+	settings := []string{"GHAPP_APP=Iv23li", "GHAPP_KEY=env:DEPLOY_KEY", "GHAPP_AGENT_SOCK=/run/s"}
+	join := func(lists ...[]string) (all []string) {
+		for _, list := range lists {
+			all = append(all, list...)
+		}
+		return all
+	}
+	want := join(plain, settings, []string{"PORT=81234"}, git)
+	if diff := cmp.Diff(want, childenv.For(environ, own)); diff != "" {
+		t.Errorf("For (-want +got):\n%s", diff)
+	}
+	want = join(plain, []string{"PORT=81234"}, git)
+	if diff := cmp.Diff(want, childenv.Apart(environ, own)); diff != "" {
+		t.Errorf("Apart (-want +got):\n%s", diff)
+	}
+	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:])
+	if diff := cmp.Diff(want, childenv.Again(environ)); diff != "" {
+		t.Errorf("Again (-want +got):\n%s", diff)
+	}
+}
