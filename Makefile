@@ -47,7 +47,7 @@ demo: build ## the whole way, from an App's key to a clone, on this machine alon
 
 # What the tests start.
 STARTED := go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon \
-	secret-tool softhsm2-util pkcs11-tool swtpm pkg-config /usr/include/PCSC/winscard.h
+	secret-tool softhsm2-util pkcs11-tool strace swtpm pkg-config /usr/include/PCSC/winscard.h
 
 .PHONY: test
 test: ## format, vet, cross-compile, and all tests with the race detector

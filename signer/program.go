@@ -13,9 +13,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -200,20 +200,14 @@ func (p *program) run(ctx context.Context, input []byte, path string, args ...st
 	return answer{output.text, notices.last}, err
 }
 
-// environ is the environment of a program. A key that a person has in a variable is
-// none of its business.
+// environ is the environment of a program. What ghapp's other secrets are is none of its
+// business.
 func (o Options) environ() []string {
 	environ := o.Environ
 	if environ == nil {
 		environ = os.Environ()
 	}
-	var own []string
-	for _, entry := range environ {
-		if !strings.HasPrefix(entry, "GHAPP_PRIVATE_KEY=") {
-			own = append(own, entry)
-		}
-	}
-	return own
+	return childenv.For(environ, childenv.Own{})
 }
 
 // printable makes a line of a program's fit to be shown.

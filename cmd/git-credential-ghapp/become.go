@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 )
 
 // become lets "ghapp credential" take over, with the same arguments and the same
@@ -25,6 +26,7 @@ func become(flags []string, operation credential.Operation, stdin *tape) (int, e
 
 func runChild(path string, args []string, stdin io.Reader) (int, error) {
 	child := exec.Command(path, args[1:]...)
+	child.Env = childenv.Again(os.Environ())
 	child.Stdin, child.Stdout, child.Stderr = stdin, os.Stdout, os.Stderr
 	err := child.Run()
 	var exit *exec.ExitError

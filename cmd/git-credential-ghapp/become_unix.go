@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 )
 
 // pipeSize is what a pipe holds before anyone reads from it, at the least.
@@ -23,7 +25,7 @@ func replace(path string, args []string, stdin *tape) (int, error) {
 			return exitFailed, fmt.Errorf("cannot pass the request on to %s: %w", path, err)
 		}
 	}
-	return exitFailed, fmt.Errorf("cannot start %s: %w", path, syscall.Exec(path, args, os.Environ()))
+	return exitFailed, fmt.Errorf("cannot start %s: %w", path, syscall.Exec(path, args, childenv.Again(os.Environ())))
 }
 
 // putBack makes text what standard input holds.

@@ -12,7 +12,13 @@ import (
 func TestLinksOnlyWhatItNeeds(t *testing.T) {
 	const ours = "github.com/ghapp-dev/ghapp/"
 	forbidden := []string{"net/http", "crypto", "html", "text/template", "encoding/xml", "database/sql", "flag", "testing", "encoding/json"}
-	allowed := []string{ours + "cmd/git-credential-ghapp", ours + "credential", ours + "internal/answer", ours + "internal/redact", ours + "internal/userdirs", ours + "internal/wire"}
+	var allowed []string
+	for _, name := range []string{
+		"cmd/git-credential-ghapp", "credential", "internal/answer", "internal/childenv", "internal/redact", "internal/text", "internal/userdirs",
+		"internal/wire",
+	} {
+		allowed = append(allowed, ours+name)
+	}
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		// Its tables are made at each start, and those of net/netip.
 		forbidden := forbidden

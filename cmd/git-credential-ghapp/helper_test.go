@@ -281,8 +281,8 @@ func TestRefusalIsToldAndEndsTheSearch(t *testing.T) {
 		operation string
 		want      result
 	}{
-		{"get", result{"quit=1\n", "git-credential-ghapp: acme/site: not installed\\n\\x1b[2J\n", exitDone}},
-		{"erase", result{"", "git-credential-ghapp: acme/site: not installed\\n\\x1b[2J\n", exitFailed}},
+		{"get", result{"quit=1\n", "git-credential-ghapp: acme/site: not installed \\x1b[2J\n", exitDone}},
+		{"erase", result{"", "git-credential-ghapp: acme/site: not installed \\x1b[2J\n", exitFailed}},
 	} {
 		a := fakeAgent{refusal: errors.New("acme/site: not installed\n\x1b[2J")}
 		got := run(t, command(t, serve(t, &a), tt.operation), origin)

@@ -102,7 +102,6 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	}
 	tokens := scrub.New()
 	git := c.git(listener.Path(), tokens)
-	git.Secrets = c.keySecrets(settings)
 	// What is wrong with the directory is told before GitHub is asked for anything.
 	dir, err := git.Destination(clone)
 	if err != nil {
@@ -147,7 +146,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 
 // printClone tells a program what it got.
 func (c *command) printClone(ctx context.Context, r ghapp.Repository, dir string) error {
-	git := gitcmd.Runner{Dir: dir, Environ: c.Environ}
+	git := gitcmd.Runner{Dir: dir, Environ: c.Environ, Own: c.own()}
 	head, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "HEAD")
 	if err != nil {
 		return err
@@ -162,6 +161,7 @@ func (c *command) printClone(ctx context.Context, r ghapp.Repository, dir string
 func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
 	runner := &gitcmd.Runner{
 		Environ: append(c.Environ[:len(c.Environ):len(c.Environ)], "GHAPP_AGENT_SOCK="+socket),
+		Own:     c.own(),
 		Stdout:  c.Stdout,
 		Stderr:  c.Stderr,
 		Filter:  func(w io.Writer) io.Writer { return tokens.Writer(w) },

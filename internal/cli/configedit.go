@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -438,7 +439,7 @@ func (c *command) edit(ctx context.Context, path string) error {
 	if c.json {
 		run.Stdout = c.Stderr
 	}
-	run.Env = withoutGhapp(c.Environ)
+	run.Env = childenv.Apart(c.Environ, c.own())
 	err := run.Run()
 	if ctx.Err() != nil {
 		return ctx.Err()

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -203,7 +204,7 @@ func (s *story) ghapp(args []string) int {
 func (s *story) env(output io.Writer) Env {
 	env := s.Env
 	env.Stdout, env.Stderr = output, output
-	env.Environ = append(withoutGhapp(s.Environ),
+	env.Environ = append(childenv.Apart(s.Environ, childenv.Own{}),
 		"GHAPP_HOST="+s.stage.origin,
 		"GHAPP_APP="+s.stage.app.ClientID,
 		"GHAPP_KEY="+filepath.Join(s.stage.dir, "app.pem"),
@@ -230,18 +231,6 @@ func (s *story) quote(output string) {
 	for line := range strings.Lines(strings.ReplaceAll(output, s.stage.dir+string(filepath.Separator), "")) {
 		s.say("  %s", strings.TrimRight(line, "\n"))
 	}
-}
-
-// withoutGhapp is the environment without settings of ghapp that a person already
-// has, which would lead the demo to the real GitHub.
-func withoutGhapp(environ []string) []string {
-	var rest []string
-	for _, entry := range environ {
-		if !strings.HasPrefix(entry, "GHAPP_") {
-			rest = append(rest, entry)
-		}
-	}
-	return rest
 }
 
 func (s *story) show(name string) {
@@ -308,7 +297,7 @@ func (s *story) search(name string) {
 		return
 	}
 	s.say("%d files of the clone were searched for the token: it is in none.\nThe clone knows only the helper's name, so that git pull works tomorrow:", files)
-	git := gitcmd.Runner{Dir: dir, Environ: s.Environ}
+	git := gitcmd.Runner{Dir: dir, Environ: s.Environ, Own: s.own()}
 	settings, err := git.Output(s.ctx, gitcmd.Scope{}, "config", "--local", "--get-regexp", "credential")
 	if s.err = err; err == nil {
 		s.say("\n  $ git config --get-regexp credential")

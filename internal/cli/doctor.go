@@ -127,9 +127,9 @@ func (e *examinedExit) Error() string { return fmt.Sprintf("a broken link (exit 
 
 // examined is this machine, as the commands come by it.
 func (c *command) examined(ctx context.Context) (doctor.Options, error) {
-	git := &gitcmd.Runner{Environ: c.Environ}
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	o := doctor.Options{
-		Version: c.release(), Environ: c.Environ,
+		Version: c.release(), Environ: c.Environ, Own: c.own(),
 		Load: func() (*config.Config, error) {
 			return config.Load(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup})
 		},

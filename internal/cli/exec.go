@@ -136,7 +136,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 	git := gitcmd.Runner{
 		Environ: append(slices.Clone(c.Environ), "GHAPP_AGENT_SOCK="+listener.Path()),
-		Secrets: c.keySecrets(session.settings),
+		Own:     c.own(),
 	}
 	environ, err := git.Environment(ctx, c.execScope(session, request))
 	if err != nil {
@@ -158,7 +158,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 // originRemote is the repository of the current directory's remote origin.
 func (c *command) originRemote(ctx context.Context) (ghapp.Repository, error) {
-	git := gitcmd.Runner{Environ: c.Environ}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--get", "remote.origin.url")
 	if err != nil {
 		if ctx.Err() != nil {

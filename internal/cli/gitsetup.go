@@ -87,7 +87,7 @@ type gitSetupReport struct {
 }
 
 func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
-	git := &gitcmd.Runner{Environ: c.Environ}
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	file, err := c.gitConfigFile(ctx, git, o.scope())
 	if err != nil {
 		return err

@@ -10,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -124,6 +124,9 @@ func (c *command) previousKey(settings config.AppSettings, store ghapp.Store) fu
 
 func (c *command) openKey(ctx context.Context, key config.Value, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
 	o := c.keyOptions(settings)
+	if signer.Scheme(key.Text) == "env" {
+		o.Environ = c.Environ // it is read from there, and no program is started
+	}
 	o.Memory, _ = store.(signer.Memory)
 	return signer.Open(ctx, key.Reveal(), o)
 }
@@ -131,27 +134,11 @@ func (c *command) openKey(ctx context.Context, key config.Value, settings config
 // keyOptions are for whoever holds a key.
 func (c *command) keyOptions(settings config.AppSettings) signer.Options {
 	timeout, _ := time.ParseDuration(settings.KeyTimeout.Text) // it was checked when it was read
-	o := signer.Options{Environ: c.Environ, Timeout: timeout}
+	o := signer.Options{Environ: childenv.For(c.Environ, c.own()), Timeout: timeout}
 	if !c.quiet && !c.json {
 		o.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", text.OneLine(line)) }
 	}
 	return o
-}
-
-// keySecrets are the values of variables that other programs must not see: the key, and
-// a PIN.
-func (c *command) keySecrets(settings config.AppSettings) []ghapp.Secret {
-	secrets := []ghapp.Secret{settings.PrivateKey}
-	for _, key := range []config.Value{settings.Key, settings.PreviousKey} {
-		if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
-			text, _ := c.lookup(name)
-			secrets = append(secrets, ghapp.NewSecret(text))
-		}
-		if key.HasSecret() {
-			secrets = append(secrets, ghapp.NewSecret(key.Reveal()))
-		}
-	}
-	return secrets
 }
 
 // warnOfKey says so when others can read the key, or when it is about to be
@@ -168,7 +155,7 @@ func (c *command) warnOfKeyFile(ctx context.Context, path string) {
 	if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
 		c.log().Warn(exposure.String() + "; run: " + exposure.Cure())
 	}
-	git := gitcmd.Runner{Environ: c.Environ}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	if unignored, err := git.Unignored(ctx, path); err == nil && unignored {
 		c.log().Warn(fmt.Sprintf("the private key %s lies in a git work tree that does not ignore it; move it out, so that nobody commits it", path))
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"runtime"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -46,7 +47,7 @@ func (c *command) openBrowser(ctx context.Context, address string) bool {
 		return false
 	}
 	opener := exec.Command(path, argv[1:]...) // without ctx: the browser may be the program itself, and stays
-	opener.Env = withoutGhapp(c.Environ)
+	opener.Env = childenv.Apart(c.Environ, c.own())
 	detach(opener)
 	if err := opener.Start(); err != nil {
 		return false

@@ -147,7 +147,6 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.transport, Token: t.token, Drop: t.drop, Log: k.log}
 	git := c.git(k.listener.Path(), k.tokens)
-	git.Secrets = append(c.keySecrets(settings), c.watchSecrets()...)
 	if !git.Progress {
 		// What git says stands in the error, and its lines in the midst of a log help nobody.
 		git.Stdout, git.Stderr = nil, nil

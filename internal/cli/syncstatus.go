@@ -195,7 +195,7 @@ as the config file does.`,
 }
 
 func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, damaged deploy.Damaged) error {
-	git := gitcmd.Runner{Environ: c.Environ}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
 	r, err := t.Rollback(ctx, to, damaged)
 	if err != nil {

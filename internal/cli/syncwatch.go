@@ -333,17 +333,6 @@ func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, erro
 	return list, nil
 }
 
-// watchSecrets are the values of variables that other programs must not see.
-func (c *command) watchSecrets() []ghapp.Secret {
-	var list []ghapp.Secret
-	for _, name := range []string{"GHAPP_WEBHOOK_SECRET", "GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
-		if text, _ := c.lookup(name); text != "" {
-			list = append(list, ghapp.NewSecret(text))
-		}
-	}
-	return list
-}
-
 // mostSecret bounds the file of a secret, in bytes.
 const mostSecret = 4 << 10
 

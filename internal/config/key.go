@@ -142,6 +142,24 @@ const (
 	tooManyKeys             = "two keys can be given, the newest one and the one before it"
 )
 
+// Keys returns every key that is given, by a flag, a variable or for any App of the file,
+// whether it is used or not.
+func (c *Config) Keys() []Value {
+	layers := []map[string]Value{c.flags, c.env}
+	for _, app := range c.file.apps {
+		layers = append(layers, app.values)
+	}
+	var keys []Value
+	for _, layer := range layers {
+		for _, name := range []string{"key", previousKey} {
+			if key, ok := layer[name]; ok {
+				keys = append(keys, key)
+			}
+		}
+	}
+	return keys
+}
+
 // readKeys reads --key, whose values stand on a line each.
 func (c *Config) readKeys(s Setting, text, home string) []Problem {
 	keys := strings.Split(text, "\n")

@@ -6,9 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
-	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/process"
 )
 
@@ -85,13 +85,7 @@ func (t *Target) tell(name string, r *Release, line string) {
 // environ is the user's environment without what is ghapp's own, which has secrets in
 // it, and with what is published.
 func (t *Target) environ(dir string, r *Release, previous string) []string {
-	var list []string
-	for _, entry := range t.Environ {
-		if !strings.HasPrefix(entry, "GHAPP_") {
-			list = append(list, entry)
-		}
-	}
-	return append(list,
+	return append(childenv.Apart(t.Environ, childenv.Own{}),
 		"GHAPP_REPO="+r.Repository, "GHAPP_REF="+r.Ref, "GHAPP_COMMIT="+r.Commit,
 		"GHAPP_PREVIOUS="+previous, "GHAPP_DIR="+dir, "GHAPP_RELEASE="+r.ID,
 	)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
@@ -27,6 +28,8 @@ type Options struct {
 	Version string
 	// Environ is the user's environment, as os.Environ has it.
 	Environ []string
+	// Own are secrets in Environ that no program gets which is started.
+	Own childenv.Own
 	// Repository is examined; the zero one: what can be told without.
 	Repository ghapp.Repository
 	// Origin is that of the current directory's remote. It is examined where there is no
@@ -74,7 +77,7 @@ type examination struct {
 // Examine walks all links and tells what it finds. It returns the exit code of the first
 // one that is broken, and 0 where none is. The error is that of ctx alone.
 func Examine(ctx context.Context, o Options) (exitCode int, err error) {
-	x := &examination{Options: o, git: &gitcmd.Runner{Environ: o.Environ}, names: o.Names}
+	x := &examination{Options: o, git: &gitcmd.Runner{Environ: o.Environ, Own: o.Own}, names: o.Names}
 	if x.names == nil {
 		x.names = &Names{}
 	}

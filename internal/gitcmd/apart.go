@@ -5,6 +5,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 )
 
 // Subject is a part of git's configuration: it reports whether a key, with section and
@@ -51,8 +53,7 @@ type Ambient struct {
 // Ambient reads the configuration, but that of any repository. With the error, which is
 // git's, comes an Ambient that has none.
 func (r *Runner) Ambient(ctx context.Context) (*Ambient, error) {
-	env := environ(slices.Clone(r.Environ))
-	env.forget(r.Secrets)
+	env := environ(childenv.For(r.Environ, r.Own))
 	env.unset(repositoryVariables()...)
 	env.set("GIT_TERMINAL_PROMPT", "0") // the setting of [floor] is taken from it
 	env.english()

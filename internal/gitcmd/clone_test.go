@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -79,7 +80,7 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 			m.set("SOME_TOKEN", token+"\n")
 
 			r := m.runner()
-			r.Secrets = []redact.Secret{redact.NewSecret(token)}
+			r.Own = childenv.Own{Values: []redact.Secret{redact.NewSecret(token)}}
 			if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
 				t.Fatalf("%v\n%s", err, m.stderr.String())
 			}

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 )
 
 // repositoryVariables are the variables that tell git which repository it is in, from
@@ -44,10 +44,7 @@ func (r *Runner) Environment(ctx context.Context, s Scope) ([]string, error) {
 
 // Plain is r.Environ without secrets, for programs that have nothing to do with git.
 func (r *Runner) Plain() []string {
-	env := environ(slices.Clone(r.Environ))
-	env.forget(r.Secrets)
-	env.unset("GHAPP_PRIVATE_KEY")
-	return env
+	return childenv.Apart(r.Environ, r.Own)
 }
 
 // own is the environment with the credentials of s, whatever the machine's
@@ -56,10 +53,9 @@ func (r *Runner) own(s Scope) (environ, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
-	env := environ(slices.Clone(r.Environ))
-	env.forget(r.Secrets)
+	env := environ(childenv.For(r.Environ, r.Own))
 	// GIT_SSL_NO_VERIFY would send the token to anybody. LFS_DEBUG_HTTP prints it.
-	env.unset("GHAPP_PRIVATE_KEY", "GIT_SSL_NO_VERIFY", "LFS_DEBUG_HTTP")
+	env.unset("GIT_SSL_NO_VERIFY", "LFS_DEBUG_HTTP")
 	env.set("GIT_TERMINAL_PROMPT", "0")
 	env.set("GIT_ASKPASS", "") // goes before core.askPass and SSH_ASKPASS
 	env.set("GIT_TRACE_REDACT", "1")
@@ -146,17 +142,6 @@ func (e *environ) unset(names ...string) {
 func (e *environ) set(name, value string) {
 	e.unset(name)
 	*e = append(*e, name+"="+value)
-}
-
-// forget takes the variables out whose value is one of the secrets. The values of
-// GIT_CONFIG_COUNT are counted, so they stay.
-func (e *environ) forget(secrets []redact.Secret) {
-	*e = slices.DeleteFunc(*e, func(entry string) bool {
-		name, value, _ := strings.Cut(entry, "=")
-		return !strings.HasPrefix(name, "GIT_CONFIG_") && slices.ContainsFunc(secrets, func(s redact.Secret) bool {
-			return !s.IsZero() && strings.TrimSpace(s.Reveal()) == strings.TrimSpace(value)
-		})
-	})
 }
 
 // configure appends to the configuration that the environment carries.

@@ -22,8 +22,8 @@ import (
 	"os/exec"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/process"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -43,9 +43,8 @@ type Runner struct {
 	Repository Repository
 	// Environ is the environment of the user, as os.Environ gives it.
 	Environ []string
-	// Secrets must not reach git: a variable whose value is one of them is taken
-	// out of the environment.
-	Secrets []redact.Secret
+	// Own are secrets in Environ that must not reach git.
+	Own childenv.Own
 	// Stdout and Stderr get what git prints; nil discards it. They are written to
 	// from two goroutines.
 	Stdout, Stderr io.Writer

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -110,7 +111,7 @@ func TestEnvironmentKeepsWhatTheUserNeeds(t *testing.T) {
 	keep := []string{
 		"https_proxy=http://proxy:1", "HTTP_PROXY=http://proxy:2", "NO_PROXY=x", "GIT_SSL_CAINFO=/ca.pem", "GIT_SSL_CAPATH=/ca",
 		"GIT_SSH_COMMAND=ssh -v", "SSH_AUTH_SOCK=/agent", "GIT_EXEC_PATH=/git", "GIT_TRACE=1", "GIT_CONFIG_GLOBAL=/config",
-		"LANG=de_DE.UTF-8", "GHAPP_SOCKET=/socket", "TERM=xterm", "GIT_HTTP_LOW_SPEED_TIME=5",
+		"LANG=de_DE.UTF-8", "GHAPP_AGENT_SOCK=/socket", "TERM=xterm", "GIT_HTTP_LOW_SPEED_TIME=5",
 	}
 	r := &Runner{Environ: slices.Clone(keep)}
 	env, err := r.environ(t.Context(), Scope{Origin: "https://github.com", Helper: "h", URLs: []string{"https://github.com/a/b"}})
@@ -132,7 +133,7 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 	r := &Runner{
 		Environ: []string{"GHAPP_PRIVATE_KEY=" + theirs, "PEM= " + token + "\n", "GH_TOKEN=" + token, "OTHER=" + token + "x", "EMPTY=", "LFS_DEBUG_HTTP=1",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=x.y", "GIT_CONFIG_VALUE_0=" + token},
-		Secrets: []redact.Secret{redact.NewSecret(token), {}},
+		Own: childenv.Own{Values: []redact.Secret{redact.NewSecret(token), {}}},
 	}
 	env, err := r.own(Scope{})
 	if err != nil {
@@ -144,7 +145,7 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"EMPTY", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_TERMINAL_PROMPT", "GIT_TRACE_REDACT", "OTHER"}
+	want := []string{"EMPTY", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_TERMINAL_PROMPT", "GIT_TRACE_REDACT"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
