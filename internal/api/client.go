@@ -112,10 +112,11 @@ func (t answering) RoundTrip(req *http.Request) (*http.Response, error) {
 // NewTransport returns net/http's transport with the proxy of the environment
 // and, where roots is not nil, those certificate authorities.
 func NewTransport(roots *x509.CertPool) *http.Transport {
-	t := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
+	t := &http.Transport{ForceAttemptHTTP2: true}
 	if standard, ok := http.DefaultTransport.(*http.Transport); ok { // nobody has replaced it
 		t = standard.Clone()
 	}
+	t.Proxy = Proxy
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.ResponseHeaderTimeout = requestTimeout
 	t.MaxResponseHeaderBytes = 64 << 10

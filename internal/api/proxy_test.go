@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -40,6 +41,49 @@ func TestProxyThatDoesNotLeadOnIsNamed(t *testing.T) {
 		if network.Temporary() != temporary {
 			t.Errorf("%d: a second attempt makes sense: %t", status, network.Temporary())
 		}
+	}
+}
+
+func TestProxyThatCannotBeReadIsRefused(t *testing.T) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"} {
+		t.Setenv(name, "")
+	}
+	for _, address := range []string{
+		"http://corp:s3#cret@proxy.test:3128", "http://corp:s3/cret@proxy.test:3128", "http://corp:12/cret@proxy.test:3128", "http://corp:1#cret@proxy.test",
+		"http://corp:s3?cret@proxy.test:3128", "http://corp:s3%zzcret@proxy.test", "http://corp:s3 cret@proxy.test", "corp:s3#cret@proxy.test:3128",
+		"http://corp:s3\\cret@proxy.test", "http://corp:s3cret@", "ftp://corp:s3cret@proxy.test", "http://corp:s3cret@proxy.test/path", "http://corp:s3cret@proxy.test:port",
+	} {
+		for scheme, name := range map[string]string{"https": "https_proxy", "http": "http_proxy"} {
+			t.Setenv(name, address)
+			_, err := NewTransport(nil).RoundTrip(httptest.NewRequest("GET", scheme+"://github.test/", nil))
+			if refused, ok := errors.AsType[*ProxyError](err); !ok || refused.Setting != name || strings.Contains(err.Error(), "cret") {
+				t.Errorf("%s=%s: %v", name, address, err)
+			}
+			t.Setenv(name, "")
+		}
+	}
+	for _, address := range []string{
+		"http://corp:s3cret@proxy.test:3128", "http://corp:s3%23%2F%40cret@proxy.test:3128/", "proxy.test:3128", "proxy", "socks5h://127.0.0.1:1080", "http://[::1]:3128",
+		"http://corp:s3@cret@proxy.test", // everybody takes the last @
+	} {
+		if !ReadableProxy(address) {
+			t.Errorf("%s is refused", address)
+		}
+	}
+	// It is no trouble where it is not used.
+	t.Setenv("https_proxy", "http://corp:s3#cret@proxy.test:3128")
+	for _, without := range []string{"*", "github.test", ".test", "*.test", "a.example,github.test:443", "10.0.0.0/8 github.test"} {
+		t.Setenv("no_proxy", without)
+		if err := unreadable(&url.URL{Scheme: "https", Host: "github.test"}, []string{"https_proxy"}, os.Getenv); err != nil {
+			t.Errorf("no_proxy=%s: %v", without, err)
+		}
+	}
+	t.Setenv("no_proxy", "ub.test,10.0.0.0/8")
+	if err := unreadable(&url.URL{Scheme: "https", Host: "github.test"}, []string{"https_proxy"}, os.Getenv); err == nil {
+		t.Error("another host's exception is taken for this one's")
+	}
+	if _, err := Proxy(httptest.NewRequest("GET", "https://127.0.0.1:1/", nil)); err != nil {
+		t.Errorf("refused for this machine itself: %v", err)
 	}
 }
 

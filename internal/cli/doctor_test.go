@@ -191,7 +191,10 @@ func ailments() map[string]ailment {
 			_, address := newProxy(m.t, m.secure(), "Basic Y29ycDpzM2NyZXQ=")
 			proxied("http://corp:" + another + "@" + address)(m)
 		}, link: "proxy", state: broken, kind: "GitHub unreachable", says: "407", exit: 5},
-		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "https_proxy=http://HOST:PORT", exit: 5},
+		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "https_proxy=http://USER:PASSWORD@HOST:PORT", exit: 3},
+		"proxy with a raw #": {prepare: proxied("http://corp:" + another + "#x@proxy.test"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "# as %23", exit: 3},
+		"proxy of git with a raw #": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"#x@127.0.0.1:1") },
+			link: "git host", state: broken, kind: "GitHub unreachable", says: "http.proxy=http://USER", exit: 3},
 		"proxy of git down": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"@127.0.0.1:1") },
 			link: "git host", state: broken, kind: "connection refused", says: "http://127.0.0.1:1 (http.proxy)", exit: 5},
 		"own authority": {prepare: func(m *machine) {
@@ -337,7 +340,7 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 	// What a clone goes past, by design, and what is seen only by trying something that
 	// the command has no use for.
 	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp", "helpers forgotten"}
-	onlyTried := []string{"key of another App", "own authority, which git knows", "proxy that is none"}
+	onlyTried := []string{"key of another App", "own authority, which git knows"}
 	cure := ""
 	for _, f := range d.Findings {
 		if f.Link == a.link && f.State == broken {

@@ -250,3 +250,29 @@ func TestCertificatesAreCheckedOnAMachineThatDoesNot(t *testing.T) {
 		})
 	}
 }
+
+// A raw # in the password makes another host of the proxy for some, and none for others.
+func TestProxyThatCannotBeReadIsRefusedByName(t *testing.T) {
+	t.Parallel()
+	const login = "corp:s3cret#cret"
+	m := newMachine(t)
+	m.environ["https_proxy"] = "http://" + login + "@127.0.0.1:1"
+	m.environ["GHAPP_HOST"] = proxiedHost
+	for _, args := range [][]string{
+		{"clone", "acme/site"}, {"token", "acme/site"}, {"sync", "acme/site", "--to", "live"}, {"exec", "acme/site", "--", "git", "version"}, {"installations"},
+	} {
+		r := m.ghapp(args...)
+		if r.code != 3 || !strings.Contains(r.stderr, "https_proxy cannot be read") || !strings.Contains(r.stderr, "# as %23") || strings.Contains(r.stdout+r.stderr, "cret") {
+			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+	// And where git alone has it: what it makes of the login is not shown.
+	m = newMachine(t)
+	m.gitConfig("http.proxy", "http://"+login+"@127.0.0.1:1")
+	for _, args := range [][]string{{"clone", "acme/site"}, {"sync", "acme/site", "--to", "live"}} {
+		r := m.ghapp(args...)
+		if strings.Contains(r.stdout+r.stderr, "cret") || args[0] == "clone" && !strings.Contains(r.stderr, "(the address of the proxy)") {
+			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
+		}
+	}
+}

@@ -252,6 +252,9 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 	if e.InstallationNamed {
 		report.ExitCode = Configuration
 	}
+	if proxy, ok := errors.AsType[*api.ProxyError](e.Err); ok && proxy.Setting != "" {
+		report.ExitCode = Configuration
+	}
 	if foreign, ok := errors.AsType[*api.ForeignError](e.Err); ok {
 		ofTrouble(report, Foreign(foreign))
 	}

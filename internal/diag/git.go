@@ -36,6 +36,7 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.RateLimited:         {Unreachable, "GitHub asks for fewer git operations: wait a few minutes; --depth 1 costs it less"},
 		gitcmd.ServerError:         {Unreachable, "GitHub itself fails; https://www.githubstatus.com says more"},
 		gitcmd.ProxyFailed:         {Unreachable, "check https_proxy, no_proxy and git's http.proxy"},
+		gitcmd.ProxyUnreadable:     {Configuration, writeProxy("http.proxy")},
 		gitcmd.HostUnresolved:      {Unreachable, "check the host's name and this machine's DNS"},
 		gitcmd.CertificateRefused:  {Configuration, "the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file"},
 		gitcmd.TLSFailed:           {Unreachable, "something between this machine and the host speaks no TLS: check the proxy"},

@@ -36,14 +36,22 @@ func Foreign(e *api.ForeignError) *TroubleError {
 	return trouble
 }
 
+// encoded says how a login stands in the address of a proxy (RFC 3986 section 2.1).
+const encoded = "with % as %25, @ as %40, # as %23, / as %2F, ? as %3F, : as %3A and a blank as %20 in USER and PASSWORD"
+
+// writeProxy is the cure for a setting that names a proxy and cannot be read.
+func writeProxy(setting string) string {
+	return "write " + setting + "=http://USER:PASSWORD@HOST:PORT, or without the login, " + encoded + "; or unset it"
+}
+
 // unreachableHint says where on the way to GitHub to look.
 func unreachableHint(e *ghapp.Error) string {
 	if refused, ok := errors.AsType[*api.ProxyError](e.Err); ok {
-		switch refused.Status {
-		case 0:
-			return "write https_proxy=http://HOST:PORT, or unset it"
-		case http.StatusProxyAuthRequired:
-			return "the proxy wants a login: write it into the variable, https_proxy=http://USER:PASSWORD@HOST:PORT"
+		switch {
+		case refused.Setting != "":
+			return writeProxy(refused.Setting)
+		case refused.Status == http.StatusProxyAuthRequired:
+			return "the proxy wants a login: write it into the variable, https_proxy=http://USER:PASSWORD@HOST:PORT, " + encoded
 		}
 		return "the proxy is there and does not lead to GitHub: ask who runs it, or name the host in no_proxy"
 	}

@@ -30,7 +30,6 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		"proxy not found":    {&net.OpError{Op: "proxyconnect", Err: &net.DNSError{IsNotFound: true}}, "cannot be reached: check https_proxy", diag.Unreachable},
 		"proxy wants a name": {&api.ProxyError{Proxy: "p:1", Status: 407}, "USER:PASSWORD", diag.Unreachable},
 		"proxy refuses":      {&api.ProxyError{Proxy: "p:1", Status: 403}, "ask who runs it", diag.Unreachable},
-		"no proxy in it":     {&api.ProxyError{}, "https_proxy=http://HOST:PORT", diag.Unreachable},
 		"no TLS":             {tls.RecordHeaderError{}, "speaks no TLS", diag.Unreachable},
 		"anything":           {errors.New("broken pipe"), "githubstatus", diag.Unreachable},
 		"unknown authority":  {untrusted(x509.UnknownAuthorityError{}), "--ca-file", diag.Configuration},
@@ -49,6 +48,16 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit || report.Kind != string(kind) {
 				t.Errorf("%s: %+v, want %q", name, report, test.want)
 			}
+		}
+	}
+}
+
+func TestProxyThatCannotBeReadHasItsNameInTheCure(t *testing.T) {
+	network := &api.NetworkError{Host: "github.com", Err: &api.ProxyError{Setting: "HTTPS_PROXY"}}
+	for _, err := range []error{&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "mint", Err: network}, network} {
+		report := diag.Explain(err)
+		if !strings.Contains(report.Hint, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT") || !strings.Contains(report.Hint, "# as %23") || report.ExitCode != diag.Configuration {
+			t.Errorf("%+v", report)
 		}
 	}
 }

@@ -27,6 +27,11 @@ func (h *hostChain) gitHostLink() link {
 // checkGitHost has git ask for a repository without a credential. To be refused is all
 // that is wanted.
 func (h *hostChain) checkGitHost(ctx context.Context) Finding {
+	if proxy := h.gitSetting(ctx, "http.proxy", h.host.Origin); proxy != "" && !api.ReadableProxy(proxy) {
+		// Part of the password may be what git takes for the host, and shows.
+		err := &api.NetworkError{Host: h.host.Name, Err: &api.ProxyError{Setting: "http.proxy"}}
+		return broken(err, "http.proxy in git's configuration names none")
+	}
 	name := "ghapp/ghapp"
 	if r := h.x.Repository; r.Name != "" {
 		name = r.String()

@@ -63,8 +63,7 @@ func newProbe(ctx context.Context, reach ghapp.Config, host api.Host) *probe {
 	req.Header.Set("User-Agent", cmp.Or(reach.UserAgent, "ghapp"))
 	p.target = req.URL
 	if t, ok := reach.Transport.(*http.Transport); ok && t.Proxy != nil {
-		p.proxy, p.err = t.Proxy(req)
-		if p.err != nil {
+		if p.proxy, p.err = t.Proxy(req); p.err != nil {
 			return p
 		}
 	}
@@ -150,12 +149,13 @@ func (p *probe) stage() string {
 		return ""
 	}
 	_, dns := errors.AsType[*net.DNSError](p.err)
+	_, proxy := errors.AsType[*api.ProxyError](p.err)
 	switch {
 	case p.connected != "":
 		return linkHost
 	case p.tlsFailed():
 		return linkCertificate
-	case p.proxy != nil:
+	case p.proxy != nil, proxy:
 		return linkProxy
 	case dns:
 		return linkDNS
@@ -208,26 +208,16 @@ func (h *hostChain) checkProxy(ctx context.Context) Finding {
 	if h.probe.proxy != nil {
 		h.x.names.address(h.probe.proxy.Host)
 	}
+	if unreadable, ok := errors.AsType[*api.ProxyError](h.probe.err); ok && unreadable.Setting != "" {
+		return broken(h.probe.failure(), "%s names none", unreadable.Setting)
+	}
 	if h.probe.stage() == linkProxy {
 		return broken(h.probe.failure(), "%s is not reached through %s", h.probe.target.Host, shownProxy(h.probe.proxy))
-	}
-	if h.probe.proxy == nil && h.probe.target.Scheme == "https" && h.x.proxyUnreadable() {
-		err := &api.NetworkError{Host: h.probe.target.Host, Err: &api.ProxyError{}}
-		return broken(err, "what https_proxy names is passed over")
 	}
 	if h.probe.proxy == nil {
 		return ok("none")
 	}
 	return ok("%s", shownProxy(h.probe.proxy))
-}
-
-// proxyUnreadable reports whether the variable of the proxy holds what net/http passes
-// over without a word, since it cannot be read.
-func (x *examination) proxyUnreadable() bool {
-	value := cmp.Or(x.variable("https_proxy"), x.variable("HTTPS_PROXY"))
-	_, err := url.Parse(value)
-	_, bareErr := url.Parse("http://" + value)
-	return value != "" && err != nil && bareErr != nil
 }
 
 // shownProxy is a proxy without its login.

@@ -54,6 +54,9 @@ func (r *Runner) own(s Scope) (environ, error) {
 		return nil, err
 	}
 	env := environ(childenv.For(r.Environ, r.Own))
+	if err := s.checkProxy(env); err != nil {
+		return nil, err
+	}
 	// GIT_SSL_NO_VERIFY would send the token to anybody. LFS_DEBUG_HTTP prints it.
 	env.unset("GIT_SSL_NO_VERIFY", "LFS_DEBUG_HTTP")
 	env.set("GIT_TERMINAL_PROMPT", "0")

@@ -40,6 +40,7 @@ const (
 	RateLimited         Reason = "rate limited"            // 429
 	ServerError         Reason = "server error"            // 5xx
 	ProxyFailed         Reason = "proxy failed"            // 407, no such proxy
+	ProxyUnreadable     Reason = "proxy cannot be read"    // http.proxy in git's configuration
 	HostUnresolved      Reason = "host name not resolved"
 	CertificateRefused  Reason = "certificate not trusted"
 	TLSFailed           Reason = "TLS failed"         // no handshake
@@ -56,7 +57,7 @@ func Reasons() []Reason {
 	return []Reason{
 		Unknown, NotInstalled, TooOld, Stopped, Killed, DestinationExists, DestinationClosed, DiskFull, DiskFailed,
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
-		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, HostUnresolved,
+		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, ProxyUnreadable, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
 		ConfigurationBroken, ObjectRefused,
 	}
@@ -165,6 +166,7 @@ func signs() []sign {
 		{Forbidden, []string{"returned error: 403"}},
 		{Redirected, []string{"returned error: 30"}},
 		{RateLimited, []string{"returned error: 429", "rate limited by"}},
+		{ProxyUnreadable, []string{"Unsupported proxy syntax"}},
 		{ProxyFailed, []string{"Could not resolve proxy", "from proxy after CONNECT", "CONNECT tunnel failed", "Proxy CONNECT aborted", "returned error: 407"}},
 		{ServerError, []string{"returned error: 5", "HTTP 5"}},
 		{HostUnresolved, []string{"Could not resolve host", "Couldn't resolve host", "Could not resolve hostname"}},

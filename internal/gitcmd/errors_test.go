@@ -132,6 +132,9 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"broken configuration": {reason: ConfigurationBroken, prepare: func(t *testing.T, m *machine, o, evil *origin) {
 			write(t, filepath.Join(m.home, ".gitconfig"), "[user\n")
 		}},
+		"proxy cannot be read": {reason: ProxyUnreadable, message: "(the address of the proxy)", prepare: func(t *testing.T, m *machine, o, evil *origin) {
+			write(t, filepath.Join(m.home, ".gitconfig"), "[http]\nproxy = \"http://corp:s3#cret@127.0.0.1:1\"\n")
+		}},
 		"bad count":     {reason: ConfigurationBroken, prepare: variable("GIT_CONFIG_COUNT", "1")},
 		"git dir taken": {reason: DestinationExists, message: "already exists", change: func(o *CloneOptions) { o.Extra = []string{"--reference-if-able", "/nonexistent"} }, prepare: takenMeanwhile},
 		"killed":        {reason: Killed, prepare: killedGit},

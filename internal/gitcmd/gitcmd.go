@@ -162,9 +162,11 @@ func (r *Runner) filter(w io.Writer) (io.Writer, func()) {
 	}
 	// A server writes what it likes into "remote:" lines, and git before 2.55 hands it
 	// to the terminal as it is (CVE-2024-52005).
-	printable := text.NewWriter(w)
+	unnamed := &unnamedProxy{w: w}
+	printable := text.NewWriter(unnamed)
 	return printable, func() {
 		_ = printable.Flush()
+		_ = unnamed.Close()
 		end()
 	}
 }
