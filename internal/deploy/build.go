@@ -121,7 +121,7 @@ func (t *Target) index(r *Release, part int) ([]byte, []entry, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	list, err := parseIndex(data, hash(r.Parts[part].Commit))
+	list, err := parseIndex(data, hashSize(r.Parts[part].Commit))
 	return data, list, err
 }
 
@@ -275,7 +275,8 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 			return &Error{Problem: ErrSparse, Op: "build " + r.ID, Err: err}
 		}
 	}
-	if err == nil && len(shared) > 0 && !sameAttributes(before, list) {
+	left, looked := s.pointers(ctx, dir, b.indexFile(r.ID, number), list)
+	if err = errors.Join(err, looked); err == nil && len(shared) > 0 && (len(left) > 0 || !sameAttributes(before, list)) {
 		// git has left the files alone whose objects are as they were, but it may make
 		// others of them now.
 		shared = nil
@@ -285,7 +286,12 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		if err := s.checkout(ctx, p.Commit, dir, b.indexFile(r.ID, number)); err != nil {
 			return err
 		}
-		_, list, err = b.index(r, number)
+		if _, list, err = b.index(r, number); err == nil {
+			left, err = s.pointers(ctx, dir, b.indexFile(r.ID, number), list)
+		}
+	}
+	if err == nil && len(left) > 0 {
+		return pointerError(r.ID, left)
 	}
 	if err == nil {
 		err = intact(b.tree(r.ID), p.Path, without(list, shared)) // the others were looked at

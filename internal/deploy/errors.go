@@ -28,6 +28,8 @@ const (
 	ErrSubmodule Problem = "the submodule cannot be checked out"
 	// ErrSparse is a path of Target.Sparse that the commit has not.
 	ErrSparse Problem = "a sparse path is not there"
+	// ErrPointer is a large file of Git LFS in whose place is its pointer.
+	ErrPointer Problem = "a large file of Git LFS is missing"
 	// ErrNoExchange is a file system that cannot exchange two names.
 	ErrNoExchange Problem = "the file system cannot exchange directories"
 )
@@ -37,7 +39,7 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrSparse, ErrNoExchange}
+	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrPointer, ErrSparse, ErrNoExchange}
 }
 
 // Error is a failed operation on a Target.

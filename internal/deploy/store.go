@@ -40,8 +40,8 @@ func (t *Target) module(url string) *store {
 	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url, nil}
 }
 
-// hash is the length of the repository's object IDs in bytes.
-func hash(commit string) int { return len(commit) / 2 }
+// hashSize is the length of the repository's object IDs in bytes.
+func hashSize(commit string) int { return len(commit) / 2 }
 
 // git is a call of git in the store.
 func (s *store) git() *gitcmd.Runner {
@@ -76,7 +76,7 @@ func (s *store) configuration(commit string) []byte {
 	var b bytes.Buffer
 	format := 0
 	extensions := ""
-	if hash(commit) == 32 {
+	if hashSize(commit) == 32 {
 		format, extensions = 1, extensions+"\tobjectFormat = sha256\n"
 	}
 	if s.Filter != "" {
@@ -101,7 +101,9 @@ func (s *store) configuration(commit string) []byte {
 		fmt.Fprintf(&b, "\tpromisor = true\n\tpartialCloneFilter = %s\n", quoted(s.Filter))
 	}
 	if s.LFS {
-		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n")
+		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n" +
+			// Over what .lfsconfig says: all of the large files, or none.
+			"\tskipdownloaderrors = false\n\tfetchinclude = \"\"\n\tfetchexclude = \"\"\n")
 	}
 	if s.Signatures != nil && s.Signatures.AllowedSigners != "" {
 		fmt.Fprintf(&b, "[gpg \"ssh\"]\n\tallowedSignersFile = %s\n", quoted(s.Signatures.AllowedSigners))
@@ -153,7 +155,7 @@ func (s *store) make(ctx context.Context, commit string) error {
 		return err
 	}
 	format := "sha1"
-	if hash(commit) == 32 {
+	if hashSize(commit) == 32 {
 		format = "sha256"
 	}
 	git := s.Git

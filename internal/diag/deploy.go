@@ -27,6 +27,7 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
 		deploy.ErrSubmodule:  {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
 		deploy.ErrSparse:     {Failed, "the release before it stays; mend --sparse (sparse: in the config file), or push a commit that has the path"},
+		deploy.ErrPointer:    {GitFailed, "the release before it stays; have the file pushed (git lfs push --all), or leave out --lfs for pointers"},
 		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
 	}
 }
