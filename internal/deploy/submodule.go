@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -140,12 +141,19 @@ func resolve(parent, address string) (string, error) {
 	return base.String(), nil
 }
 
-// https is the https form of an address on the target's host, whose ssh forms lead to
-// the same repositories.
+// https is the https form of an address on the target's host, whose ssh and http forms
+// lead to the same repositories. A user in it is nobody that this logs in as.
 func (t *Target) https(address string) string {
-	for _, form := range t.Scope.SSHForms() {
-		if rest, ok := strings.CutPrefix(address, form); ok {
-			return t.Scope.Origin + "/" + strings.TrimPrefix(rest, "/")
+	if u, err := url.Parse(address); err == nil && u.User != nil && slices.Contains([]string{"https", "http", "git"}, u.Scheme) {
+		bare := *u
+		bare.User = nil
+		if on := t.https(bare.String()); strings.HasPrefix(on, t.Scope.Origin+"/") {
+			return on
+		}
+	}
+	for _, form := range append(t.Scope.OtherForms(), t.Scope.Origin+"/") {
+		if len(address) > len(form) && strings.EqualFold(address[:len(form)], form) {
+			return t.Scope.Origin + "/" + strings.TrimPrefix(address[len(form):], "/")
 		}
 	}
 	return address

@@ -3,6 +3,7 @@
 package deploy
 
 import (
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/http"
@@ -90,6 +91,38 @@ func TestSubmodulesAreFoundByEveryFormOfTheirAddress(t *testing.T) {
 	w.publish(commit)
 	if got := w.files(); got != "a: 1" {
 		t.Error(got)
+	}
+}
+
+// GitHub redirects these to https, and git clone follows. Nothing is sent unencrypted.
+func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(g *Target) { g.Submodules = true })
+	w.server = httptest.NewTLSServer(http.HandlerFunc(w.serve))
+	t.Cleanup(w.server.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw}), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.target.Scope.Origin, w.target.Scope.CAFile = w.server.URL, ca
+	near := w.lib("acme/near", "near")
+	w.publish(superproject(t, w.site, []gitlink{
+		{path: "http", url: "http://127.0.0.1/acme/near.git", commit: near}, {path: "git", url: "git://127.0.0.1/acme/near", commit: near},
+		{path: "user", url: "http://somebody@127.0.0.1/acme/near.git", commit: near}, {path: "case", url: "HTTP://127.0.0.1/acme/near.git", commit: near},
+		{path: "own", url: strings.Replace(w.server.URL, "https://", "https://somebody@", 1) + "/acme/near.git", commit: near},
+	}))
+	if got := w.files(); got != "case/f: near; git/f: near; http/f: near; own/f: near; user/f: near" {
+		t.Error(got)
+	}
+	for _, r := range w.published().Parts {
+		if !strings.HasPrefix(r.URL, w.server.URL+"/acme/") {
+			t.Errorf("%s was fetched from %s", r.Path, r.URL)
+		}
+	}
+	// Another host's stays what it is, and is refused.
+	err := w.refused(superproject(t, w.site, []gitlink{{path: "sub", url: "http://127.0.0.1.example/acme/near.git", commit: near}}))
+	if gitcmd.ReasonOf(err) != gitcmd.ProtocolNotAllowed {
+		t.Error(err)
 	}
 }
 

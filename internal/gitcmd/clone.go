@@ -216,8 +216,8 @@ func (p *plan) args(address string, progress bool) []string {
 }
 
 // persist writes what stays into the clone's configuration and into those of its
-// submodules, where git looks when it works in them. A submodule under an ssh address
-// keeps that, and gets the rewrite that this clone was made with.
+// submodules, where git looks when it works in them. A submodule under an address of
+// ssh or http keeps that, and gets the rewrite that this clone was made with.
 func (r *Runner) persist(ctx context.Context, p *plan, env environ) error {
 	if err := p.persistIn(p.gitDir, p.Persist); err != nil || !p.submodules || p.bare {
 		return err
@@ -233,7 +233,7 @@ func (r *Runner) persist(ctx context.Context, p *plan, env environ) error {
 		}
 		_, address, _ := strings.Cut(string(remote), " ")
 		sections := slices.Clone(p.Persist)
-		for _, form := range p.SSHForms() {
+		for _, form := range p.OtherForms() {
 			if strings.HasPrefix(address, form) {
 				rewrite := []gitsetup.Setting{{Name: "insteadOf", Value: form}}
 				sections = append(sections, gitsetup.Section{Name: "url", Subsection: p.Origin + "/", Settings: rewrite})

@@ -181,9 +181,25 @@ func (s Scope) credentials(netrc bool) []setting {
 }
 
 // forms are the beginnings of the addresses that lead to Origin, and that become
-// it: its own and those of ssh.
+// it: its own and all others.
 func (s Scope) forms() []string {
-	return append([]string{s.Origin + "/"}, s.SSHForms()...)
+	return append([]string{s.Origin + "/"}, s.OtherForms()...)
+}
+
+// OtherForms are the beginnings of the addresses of Origin's repositories that are not
+// its own: those of ssh, and of unencrypted transports. http is what many .gitmodules
+// have; GitHub answers it with a redirect to https, and git:// not at all any more
+// (https://github.blog/security/application-security/improving-git-protocol-security-github/).
+func (s Scope) OtherForms() []string {
+	forms := s.SSHForms()
+	if u, err := url.Parse(s.Origin); err == nil && u.Scheme == "https" && u.Hostname() != "" {
+		host := u.Hostname()
+		if strings.Contains(host, ":") {
+			host = "[" + host + "]"
+		}
+		forms = append(forms, "http://"+host+"/", "git://"+host+"/")
+	}
+	return forms
 }
 
 // SSHForms are the beginnings of the ssh addresses of Origin's repositories. An

@@ -57,6 +57,7 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 		"ssh owner goes to evil":      ambient("url.{evil}/acme/.insteadOf", "git@g.example.com:acme/"),
 		"ssh short name goes to evil": ambient("url.{evil}/acme/lib.insteadOf", "git@g.example.com:acme/lib"),
 		"ssh url goes to evil":        ambient("url.{evil}/.insteadOf", "ssh://git@g.example.com/"),
+		"http goes to evil":           ambient("url.{evil}/.insteadOf", "http://g.example.com/"),
 		"origin goes to ssh":          ambient("url.git@g.example.com:.insteadOf", "{origin}/"),
 		"ssh goes to origin as is":    ambient("url.{origin}/.insteadOf", "git@g.example.com:"),
 		"pushes go to evil":           ambient("url.{evil}/.pushInsteadOf", "{origin}/"),
@@ -79,7 +80,7 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 				return string(out)
 			}
 			const want = "https://g.example.com/acme/lib.git"
-			for _, address := range []string{want, "git@g.example.com:acme/lib.git", "ssh://git@g.example.com/acme/lib.git", "org-7@g.example.com:acme/lib.git"} {
+			for _, address := range []string{want, "git@g.example.com:acme/lib.git", "ssh://git@g.example.com/acme/lib.git", "org-7@g.example.com:acme/lib.git", "http://g.example.com/acme/lib.git", "git://g.example.com/acme/lib.git"} {
 				if got := strings.TrimSpace(ask("ls-remote", "--get-url", address)); got != want {
 					t.Errorf("%s leads to %s", address, got)
 				}
