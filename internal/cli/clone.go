@@ -138,6 +138,9 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if only := c.onlyInEnvironment(settings, repository.Owner); clone.Persist != nil && only != "" {
 		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", only)
 	}
+	if clone.Persist != nil {
+		c.tellOfSubmodules(ctx, dir, host.Origin)
+	}
 	if c.json {
 		return c.printClone(ctx, repository, dir)
 	}

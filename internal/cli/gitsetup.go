@@ -23,6 +23,7 @@ import (
 type gitSetupOptions struct {
 	system, global, local bool
 	ssh, undo, print      bool
+	submodules            bool
 }
 
 func (c *command) gitSetup() *cobra.Command {
@@ -41,17 +42,24 @@ owner's IP allow list keeps the token out, it reads without.
 
 Each line that is written ends with a comment that says whose it is, and --undo takes
 exactly these lines away again. With --local that is also what ghapp clone has written
-into the clone and its submodules.`,
+into the clone and its submodules.
+
+git reads nothing of a repository's own configuration while it clones a submodule of it.
+With --local --submodules the user's file gets an include (includeIf.gitdir) of a file in
+the repository, which git reads below that repository alone.`,
 		Example: `  ghapp git-setup
   ghapp git-setup --ssh --print
   ghapp git-setup --system --app Iv23liABCDEFGHIJKLMN --key /etc/ghapp/app.pem
+  ghapp git-setup --local --submodules
   ghapp git-setup --undo`,
 		Args: usage(func(cmd *cobra.Command, args []string) error {
 			switch {
 			case o.global && o.system, o.global && o.local, o.system && o.local:
 				return errors.New("--global, --system and --local are three places; name one")
-			case o.undo && (o.ssh || o.print):
-				return errors.New("--undo takes everything away, and goes with neither --ssh nor --print")
+			case o.undo && (o.ssh || o.print || o.submodules):
+				return errors.New("--undo takes everything away, and goes with none of --ssh, --print and --submodules")
+			case o.submodules && !o.local:
+				return errors.New("--submodules is for those of one repository, with --local; without it git asks for all anyway")
 			}
 			return cobra.NoArgs(cmd, args)
 		}),
@@ -62,6 +70,7 @@ into the clone and its submodules.`,
 	flags.BoolVar(&o.system, "system", false, "for all users of this machine")
 	flags.BoolVar(&o.local, "local", false, "for the repository of the current directory")
 	flags.BoolVar(&o.ssh, "ssh", false, "use https where an address is git@HOST: or ssh://git@HOST/ too")
+	flags.BoolVar(&o.submodules, "submodules", false, "with --local, for submodules that git fetches later too: writes an include into the user's file")
 	flags.BoolVar(&o.undo, "undo", false, "take away what git-setup wrote; with --host, for that host")
 	flags.BoolVar(&o.print, "print", false, "print what would be written, and write nothing")
 	return cmd
@@ -97,7 +106,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		return err
 	}
 	if o.undo {
-		return c.undoGitSetup(files, o)
+		return c.undoGitSetup(ctx, git, files, o)
 	}
 	loaded, err := c.load()
 	if err != nil {
@@ -140,6 +149,13 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		func(path string) error { return gitReads(ctx, git, path, sections) })
 	if err != nil {
 		return notEdited(err)
+	}
+	if o.local {
+		changed, err := c.setLaterSubmodules(ctx, git, file, report.Origins, sections, o.submodules)
+		if err != nil {
+			return notEdited(err)
+		}
+		report.Changed = report.Changed || changed
 	}
 	switch {
 	case c.json:
@@ -222,7 +238,7 @@ func editEach(files []string, change func([]byte) []byte, check func(path string
 	return changed, nil
 }
 
-func (c *command) undoGitSetup(files []string, o gitSetupOptions) error {
+func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []string, o gitSetupOptions) error {
 	file := files[0]
 	var origins []string
 	if name, given := c.givenFlags()["host"]; given {
@@ -240,6 +256,14 @@ func (c *command) undoGitSetup(files []string, o gitSetupOptions) error {
 			return gitsetup.Remove(o.withoutFormer(text, origins), origins)
 		},
 		func(string) error { return nil })
+	if err == nil && o.local {
+		// Without a home directory there is no file of the user's with anything in it.
+		if later, none := c.laterIn(ctx, git, file); none == nil {
+			var more bool
+			more, err = later.remove(origins)
+			changed = changed || more
+		}
+	}
 	if err != nil {
 		return notEdited(err)
 	}
@@ -351,7 +375,7 @@ func gitReads(ctx context.Context, git *gitcmd.Runner, path string, sections []g
 	var want strings.Builder
 	for _, s := range sections {
 		for _, setting := range s.Settings {
-			fmt.Fprintf(&want, "%s.%s.%s\n%s\x00", s.Name, s.Subsection, strings.ToLower(setting.Name), setting.Value)
+			fmt.Fprintf(&want, "%s.%s.%s\n%s\x00", strings.ToLower(s.Name), s.Subsection, strings.ToLower(setting.Name), setting.Value)
 		}
 	}
 	if !strings.HasSuffix(string(out), want.String()) {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
 // install puts the programs below a prefix with their version in it, as Homebrew does,
@@ -70,7 +72,7 @@ func (m *machine) bare(variables []string, args ...string) result {
 // mustBare is bare where git has to do well, and to say nothing but its own.
 func (m *machine) mustBare(variables []string, args ...string) {
 	m.t.Helper()
-	if r := m.bare(variables, args...); r.code != 0 || strings.Contains(r.stderr, "ghapp") {
+	if r := m.bare(variables, args...); r.code != 0 || strings.Contains(r.stderr, "ghapp: ") {
 		m.t.Fatalf("env -i git %q: exit code %d\n%s", args, r.code, r.stderr)
 	}
 }
@@ -140,4 +142,82 @@ func TestPlainGitTrustsThePrivateCAOfTheClone(t *testing.T) {
 	m.mustBare(nil, "-C", "site", "pull")
 	m.must("git-setup", "--ca-file", "./corp.pem")
 	m.mustBare([]string{"HOME=" + m.home}, "ls-remote", server.URL+"/acme/web")
+}
+
+// A pull brings the first submodule, which git clones without reading the configuration of
+// the clone that it is in.
+func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
+	t.Parallel()
+	w := newOpenWorld(t)
+	m := w.machine(t)
+	m.work = filepath.Join(m.root, "w [o] r*k")
+	if err := os.Mkdir(m.work, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	home := []string{"HOME=" + m.home}
+	m.gitConfig("user.name", "Octo")
+	before := m.userConfig()
+	m.must("clone", "acme/site")
+	if r := m.must("clone", "acme/site", "other"); strings.Contains(r.stderr, "ubmodules") {
+		t.Errorf("of a clone without submodules it says\n%s", r.stderr)
+	}
+	site := w.github.Repository("acme/site")
+	head, err := w.github.Repository("acme/web").Head("main")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "Use web", Entries: submodule("web", "../web.git", head)}); err != nil {
+		t.Fatal(err)
+	}
+	m.mustBare(home, "-C", "site", "pull")
+	if r := m.bare(home, "-C", "site", "submodule", "update", "--init"); r.code == 0 || !strings.Contains(r.stderr, "could not read Username") {
+		t.Fatalf("git asks for a submodule by itself: exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := m.must("clone", "acme/site", "third"); !strings.Contains(r.stderr, "git-setup --local --submodules") {
+		t.Errorf("of a clone with submodules it says\n%s", r.stderr)
+	}
+
+	work := m.work
+	m.work = filepath.Join(work, "site")
+	m.must("git-setup", "--local", "--submodules")
+	m.work = work
+	m.mustBare(home, "-C", "site", "submodule", "update", "--init")
+	if text := m.read("site/web/name.txt"); text != "acme/web\n" {
+		t.Errorf("%q", text)
+	}
+	// It is for that clone alone, and a later fetch in the submodule asks as well.
+	m.mustBare(home, "-C", "site/web", "fetch", "--all")
+	m.mustBare(home, "-C", "other", "pull")
+	if r := m.bare(home, "-C", "other", "submodule", "update", "--init"); r.code == 0 {
+		t.Error("another clone's submodules are fetched too")
+	}
+	// And it goes as it came.
+	m.work = filepath.Join(work, "site")
+	m.must("git-setup", "--local", "--undo")
+	m.work = work
+	if after := m.userConfig(); after != before {
+		t.Errorf("the user's file is\n%s", after)
+	}
+	for _, name := range []string{"config", "modules/web/config", "ghapp-submodules"} {
+		if text, err := os.ReadFile(filepath.Join(m.work, "site", ".git", name)); strings.Contains(string(text), "ghapp") || name == "ghapp-submodules" && err == nil {
+			t.Errorf("left in %s:\n%s", name, text)
+		}
+	}
+
+	// All git of the user.
+	m.must("git-setup")
+	m.mustBare(home, "-C", "other", "submodule", "update", "--init")
+	if r := m.must("clone", "acme/site", "fourth"); strings.Contains(r.stderr, "--submodules") {
+		t.Errorf("after git-setup it says\n%s", r.stderr)
+	}
+}
+
+// userConfig is git's file of the user.
+func (m *machine) userConfig() string {
+	m.t.Helper()
+	text, err := os.ReadFile(filepath.Join(m.home, ".gitconfig"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return string(text)
 }
