@@ -98,6 +98,9 @@ func (r *gitRun) kill(kind string) {
 		}
 		return ""
 	})
+	if r.m.t.Failed() {
+		r.m.t.FailNow()
+	}
 	if err := syscall.Kill(found[0].pid, syscall.SIGKILL); err != nil {
 		r.m.t.Fatal(err)
 	}
