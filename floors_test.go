@@ -3,7 +3,9 @@ package ghapp_test
 import (
 	"encoding/json"
 	"io"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,5 +74,38 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 	if seen != len(floorOf) {
 		t.Errorf("%d packages are listed, %d have a floor", seen, len(floorOf))
+	}
+}
+
+// docs/architecture.md tells a newcomer of the floors; it must not tell of others.
+func TestArchitectureTellsOfTheseFloors(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told [][]string
+	for line := range strings.Lines(string(page)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 4 || !strings.HasPrefix(strings.TrimSpace(cells[2]), "`") {
+			if len(told) > 0 {
+				break // the table of floors is the first one
+			}
+			continue
+		}
+		var packages []string
+		for i, text := range strings.Split(cells[2], "`") {
+			if i%2 == 1 {
+				packages = append(packages, strings.TrimPrefix(text, "ghapp"))
+			}
+		}
+		told = append(told, packages)
+	}
+	for i, packages := range floors {
+		want := slices.Sorted(slices.Values(packages))
+		if i >= len(told) {
+			t.Errorf("docs/architecture.md does not tell of the floor of %q", want)
+		} else if got := slices.Sorted(slices.Values(told[i])); !slices.Equal(got, want) {
+			t.Errorf("docs/architecture.md has %q on floor %d from the top, and floors_test.go %q", got, i+1, want)
+		}
 	}
 }
