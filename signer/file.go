@@ -81,11 +81,14 @@ func fileError(path string, err error) *KeyError {
 }
 
 // isSecret reports whether the name of a file that cannot be opened is rather the
-// text of a key or a token.
+// text of a key or a token, as it is or with a directory before it, which a relative path
+// has got on its way here.
 func isSecret(path string) bool {
-	// A line out of a key's middle. Few paths have all of this and no dot.
-	if len(path) >= 60 && strings.ContainsAny(path, "0123456789") && strings.ContainsFunc(path, unicode.IsUpper) && unwrap(path) != nil {
-		return true
+	for tail := path; len(tail) >= 60; _, tail, _ = strings.Cut(tail, "/") {
+		// A line out of a key's middle. Few paths have all of this and no dot.
+		if strings.ContainsAny(tail, "0123456789") && strings.ContainsFunc(tail, unicode.IsUpper) && unwrap(tail) != nil {
+			return true
+		}
 	}
 	_, err := parse([]byte(path))
 	return err == nil || !slices.Contains([]Problem{ErrUnknown, ErrPath, ErrAppID, ErrUnexpanded, ErrEmpty}, err.Problem)

@@ -93,6 +93,7 @@ func fileMistakes(t testing.TB) []fileMistake {
 		{"key as path, base64", base64.StdEncoding.EncodeToString([]byte(text)), ErrNotPath},
 		{"key as path, no armour", strings.ReplaceAll(strings.Join(strings.Split(text, "\n")[1:5], ""), "/", "a"), ErrNotPath},
 		{"line of a key as path", strings.ReplaceAll(body, "/", "a"), ErrNotPath},
+		{"line of a key in a directory", filepath.Join("/srv/my.app", body), ErrNotPath},
 		{"client secret as path", strings.Repeat("0a1b2c3d", 5), ErrNotPath},
 		{"token as path", "ghs_" + strings.Repeat("aB3", 12), ErrNotPath},
 	}

@@ -345,7 +345,7 @@ func TestQuestionHoldsEverythingThatDecides(t *testing.T) {
 	}
 	for _, name := range variables() {
 		if name != "HOME" && name != "XDG_CONFIG_HOME" {
-			questions[name] = ask(t, nil, append(environ, name+"=x"), asked())
+			questions[name] = ask(t, nil, append(environ, name+"=/x"), asked())
 		}
 	}
 	names := map[string]string{}
@@ -377,6 +377,11 @@ func TestNoQuestionWithASecretOrOfUnknownMeaning(t *testing.T) {
 		"the key itself":              {environ: []string{"GHAPP_PRIVATE_KEY=x"}},
 		"a key with a PIN":            {environ: []string{"GHAPP_KEY=yubikey:slot-id=9a;pin-value=4711"}},
 		"a variable of later days":    {environ: []string{"GHAPP_FUTURE=x"}},
+		"a key in a relative path":    {flags: []string{"--key", "app.pem"}},
+		"another, in one word":        {flags: []string{"--app", "1", "--key=../app.pem"}},
+		"a relative CA file":          {flags: []string{"--ca-file", "ca.pem"}},
+		"a flag without its value":    {flags: []string{"--config"}},
+		"a relative path, variable":   {environ: []string{"GHAPP_CONFIG=config.yaml"}},
 		"a flag of two lines":         {flags: []string{"a\nb"}},
 		"a variable of two lines":     {environ: []string{"GHAPP_APP=a\nb"}},
 		"a password":                  {change: func(c *credential.Credential) { c.Password = secret }},

@@ -47,12 +47,15 @@ func Ask(flags, environ []string, asked *credential.Credential) (Question, bool)
 		text.WriteString(word + value + "\n")
 		return !strings.Contains(value, "\n")
 	}
-	for _, flag := range flags {
-		if !add("flag ", flag) {
+	for i, flag := range flags {
+		if !add("flag ", flag) || !elsewhereToo(flags[i:]) {
 			return Question{}, false
 		}
 	}
 	for i, value := range values {
+		if value != "" && slices.Contains(paths(), known[i]) && !strings.HasPrefix(value, "/") {
+			return Question{}, false
+		}
 		// A key that is not in a file may have a PIN in its URI.
 		if known[i] == "GHAPP_KEY" && strings.Contains(value, ":") {
 			return Question{}, false
@@ -69,6 +72,25 @@ func Ask(flags, environ []string, asked *credential.Credential) (Question, bool)
 	}
 	text.WriteString("\n")
 	return Question{text.Bytes()}, true
+}
+
+// paths are the variables whose values are paths. A relative one names another file in
+// another directory, which is no part of the question.
+func paths() []string {
+	return []string{"GHAPP_AGENT_SOCK", "GHAPP_CA_FILE", "GHAPP_CONFIG", "GHAPP_KEY", "HOME", "XDG_CONFIG_HOME"}
+}
+
+// elsewhereToo reports whether the first of these flags says the same in every directory:
+// its value is no path, or an absolute one.
+func elsewhereToo(flags []string) bool {
+	name, value, given := strings.Cut(flags[0], "=")
+	if !slices.Contains([]string{"--key", "--config", "--ca-file"}, name) {
+		return true
+	}
+	if !given && len(flags) > 1 {
+		value = flags[1]
+	}
+	return strings.HasPrefix(value, "/")
 }
 
 // Name is the name of the file with the answer. It need not be the only question of

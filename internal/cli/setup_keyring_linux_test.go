@@ -167,8 +167,8 @@ func TestImportPutsTheKeyIntoTheKeyring(t *testing.T) {
 		says    string
 		stays   bool // the file
 	}{
-		"of a file":           {nil, []string{"--key", "app.pem"}, "A copy of the key is in keyring:deployer; app.pem is not needed any more.", true},
-		"of a file, moved":    {nil, []string{"--key", "app.pem", "--move"}, "The key was moved from app.pem to keyring:deployer.\n", false},
+		"of a file":           {nil, []string{"--key", "app.pem"}, "A copy of the key is in keyring:deployer; FILE is not needed any more.", true},
+		"of a file, moved":    {nil, []string{"--key", "app.pem", "--move"}, "The key was moved from FILE to keyring:deployer.\n", false},
 		"of a file of others": {func(m *machine) { chmod(m, filepath.Join(m.work, "app.pem"), 0o644) }, []string{"--key", "app.pem", "--move"}, "Others could read it until now", false},
 		"of a variable":       {func(m *machine) { m.environ["THE_KEY"] = string(m.keyPEM) }, []string{"--key", "env:THE_KEY"}, "The key belongs to Deployer", true},
 		"of the variable":     {func(m *machine) { m.environ["GHAPP_PRIVATE_KEY"] = string(m.keyPEM) }, nil, "The key belongs to Deployer", true},
@@ -186,8 +186,8 @@ func TestImportPutsTheKeyIntoTheKeyring(t *testing.T) {
 				test.prepare(m)
 			}
 			done := m.must(append([]string{"setup", "import", "--app", "1234", "--keyring"}, test.args...)...)
-			if !strings.Contains(done.stderr, test.says) {
-				t.Errorf("%q was not told:\n%s", test.says, done.stderr)
+			if says := strings.ReplaceAll(test.says, "FILE", file); !strings.Contains(done.stderr, says) {
+				t.Errorf("%q was not told:\n%s", says, done.stderr)
 			}
 			m.configHas("    key: keyring:deployer")
 			if m.storedKey("deployer") != string(m.keyPEM) {
@@ -225,7 +225,7 @@ func TestImportThatTheKeyringRefusesChangesNothing(t *testing.T) {
 		chmod(m, file, 0o600)
 		switch name {
 		case "file that others read":
-			chmod(m, file, 0o640)
+			chmod(m, file, 0o644)
 		case "link":
 			if err := os.Symlink("app.pem", filepath.Join(m.work, "link.pem")); err != nil {
 				t.Fatal(err)
