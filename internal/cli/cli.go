@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -122,8 +123,9 @@ type command struct {
 	quiet     bool
 	verbose   bool
 	noCache   bool
-	ownTokens bool // they are revoked in the end, so they are not shared
-	byGit     bool // git has started it, for a credential
+	ownTokens bool                                      // they are revoked in the end, so they are not shared
+	observe   func(http.RoundTripper) http.RoundTripper // nil: nobody looks at the answers of GitHub
+	byGit     bool                                      // git has started it, for a credential
 }
 
 // givenFlags are those flags on every command that were given, by name.

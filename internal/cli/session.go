@@ -188,9 +188,13 @@ func (c *command) reachFor(settings config.AppSettings) (ghapp.Config, error) {
 			return ghapp.Config{}, &diag.SettingError{Err: fmt.Errorf("%s (%s) holds no certificate", path, settings.CAFile.Source), Hint: "give a file with BEGIN CERTIFICATE in it"}
 		}
 	}
+	var transport http.RoundTripper = api.NewTransport(roots)
+	if c.observe != nil {
+		transport = c.observe(transport)
+	}
 	return ghapp.Config{
 		Host: settings.Host.Text, APIURL: settings.APIURL.Text, APIVersion: settings.APIVersion.Text,
-		Transport: api.NewTransport(roots), UserAgent: "ghapp-cli/" + c.release(), Log: c.log(),
+		Transport: transport, UserAgent: "ghapp-cli/" + c.release(), Log: c.log(),
 	}, nil
 }
 

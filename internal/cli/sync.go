@@ -59,6 +59,9 @@ stand there, or --all:
 
 A pass that finds nothing new is one request, and no process.
 
+With --watch, SIGHUP has the configuration and the files of secrets read anew, all or nothing,
+and SIGUSR1 has every directory asked about at once.
+
 Each flag has a variable as well, for containers: --check-timeout is
 GHAPP_SYNC_CHECK_TIMEOUT, REPO is GHAPP_SYNC_REPOSITORY, and those that are called otherwise
 say so below. A flag counts more than its variable.
@@ -77,7 +80,7 @@ the new release, and must succeed before that is published; it may build somethi
 			if err != nil {
 				return err
 			}
-			return c.runSync(cmd.Context(), entries, o)
+			return c.runSync(cmd.Context(), entries, o.SyncProcess)
 		},
 	}
 	o.Jobs = watch.DefaultJobs
@@ -161,9 +164,13 @@ func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []s
 	return ofOne, nil
 }
 
-// syncEntries are the directories that the command line is about.
-func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) ([]config.Sync, error) {
-	wrong := func(format string, args ...any) ([]config.Sync, error) {
+// entries reads the directories that the command line is about from the configuration that a
+// command loads.
+type entries func(*command) ([]config.Sync, error)
+
+// syncEntries reads the command line and the variables.
+func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) (entries, error) {
+	wrong := func(format string, args ...any) (entries, error) {
 		return nil, &diag.UsageError{Err: fmt.Errorf(format, args...)}
 	}
 	ofOne, err := c.fromVariables(flags, o)
@@ -192,23 +199,32 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 	case !o.All && len(args) == 0:
 		return wrong("name a repository, directories of the config file, or --all")
 	case !o.All && strings.ContainsAny(args[0], "/:"):
-		return c.oneEntry(args, o)
+		list, err := c.oneEntry(args, o)
+		return func(*command) ([]config.Sync, error) { return list, nil }, err
 	case len(ofOne) > 0:
 		return wrong("%s is for a repository that is named here; for directories of the config file it stands there", strings.Join(ofOne, " "))
 	}
+	return func(c *command) ([]config.Sync, error) { return c.entriesOfFile(o.All, args) }, nil
+}
+
+// entriesOfFile are directories that the config file names.
+func (c *command) entriesOfFile(all bool, names []string) ([]config.Sync, error) {
 	loaded, err := c.load()
 	if err != nil {
 		return nil, err
 	}
 	known := loaded.Syncs()
-	if o.All && len(known) == 0 {
+	switch {
+	case all && len(known) == 0:
 		path, _ := loaded.Path()
-		return nil, &diag.SettingError{Err: errors.New("the config file names no directory to keep"), Hint: "write it under sync: in " + path.Text + ", as `ghapp sync --help` shows"}
-	}
-	if o.All {
+		return nil, &diag.SettingError{
+			Err:  errors.New("the config file names no directory to keep"),
+			Hint: "write it under sync: in " + path.Text + ", as `ghapp sync --help` shows",
+		}
+	case all:
 		return known, nil
 	}
-	return c.namedEntries(known, args)
+	return c.namedEntries(known, names)
 }
 
 // oneEntry is what flags say of a repository.
@@ -263,22 +279,28 @@ func entryNamed(known []config.Sync, name string) (config.Sync, bool) {
 }
 
 // runSync brings directories to their commits, once or until ctx ends.
-func (c *command) runSync(ctx context.Context, entries []config.Sync, o syncOptions) error {
-	log, err := c.syncLog(o.SyncProcess)
+func (c *command) runSync(ctx context.Context, entries entries, o config.SyncProcess) error {
+	list, err := entries(c)
 	if err != nil {
 		return err
 	}
-	kept, err := c.keep(ctx, entries, log, o.Again)
+	log, err := c.syncLog(o)
+	if err != nil {
+		return err
+	}
+	limits := &rateLimits{}
+	if o.Watch {
+		c.observe = limits.observe
+	}
+	kept, err := c.keep(ctx, list, log, o.Again)
 	if err != nil {
 		return err
 	}
 	defer kept.close()
-	return kept.serving(ctx, func() error {
-		if o.Watch {
-			return kept.watch(ctx, o.SyncProcess)
-		}
-		return kept.once(ctx)
-	})
+	if o.Watch {
+		return c.watch(ctx, kept, entries, o, limits)
+	}
+	return kept.serving(ctx, func() error { return kept.once(ctx) })
 }
 
 // synced is what became of a directory, for programs.

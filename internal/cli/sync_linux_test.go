@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -35,6 +37,7 @@ type syncer struct {
 	lines []map[string]any // of its log
 	more  chan struct{}    // closed and replaced when there are more
 	all   strings.Builder
+	told  map[string]int // by what saysNext has seen
 }
 
 // The secrets of a webhook and of POST /sync, canaries both.
@@ -283,10 +286,18 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 			t.Errorf("%d, without %s:\n%s", status, line, text)
 		}
 	}
-	for line := range strings.Lines(text) {
-		if !regexp.MustCompile(`^(#.*|[a-z_]+(\{[^{}]*\})? [-+0-9.e]+)\n$`).MatchString(line) {
-			t.Errorf("%q is no metric", line)
-		}
+	areMetrics(t, text)
+	retry := regexp.MustCompile(`ghapp_sync_retry_timestamp_seconds\{name="site",repository="acme/site"\} ([0-9.e+]+)\n`).FindStringSubmatch(text)
+	if retry == nil {
+		t.Fatalf("what waits is not told:\n%s", text)
+	}
+	told, _ := time.Parse(time.RFC3339, fmt.Sprint(failed["again"]))
+	at, _ := strconv.ParseFloat(retry[1], 64)
+	if wait := time.Until(told); wait < 50*time.Minute || wait > 70*time.Minute || math.Abs(at-float64(told.Unix())) > 2 {
+		t.Errorf("tried again %s by the log, and at %v by the metric", told, at)
+	}
+	if seconds, _ := failed["again_in_seconds"].(float64); seconds < 3000 || seconds > 4200 {
+		t.Errorf("%v", failed)
 	}
 	s.ends()
 
@@ -298,6 +309,40 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 		t.Errorf("%d %s", status, text)
 	}
 	s.ends()
+}
+
+// areMetrics checks Prometheus' text format: every family has its HELP and TYPE before its
+// samples, once, and all of them together
+// (https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format).
+func areMetrics(t *testing.T, text string) {
+	t.Helper()
+	family, seen := "", map[string]bool{}
+	help := regexp.MustCompile(`^# HELP ([a-z_]+) [^ ].*\.$`)
+	kind := regexp.MustCompile(`^# TYPE ([a-z_]+) (counter|gauge|histogram)$`)
+	sample := regexp.MustCompile(`^([a-z_]+)(?:\{(?:[a-z]+="(?:[^"\\\n]|\\[\\n"])*",?)*\})? [-+0-9.e]+(?:Inf)?$`)
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n")
+		if m := help.FindStringSubmatch(line); m != nil {
+			if family = m[1]; seen[family] {
+				t.Errorf("%s is there twice", family)
+			}
+			seen[family] = true
+			continue
+		}
+		if m := kind.FindStringSubmatch(line); m != nil {
+			if m[1] != family || strings.HasSuffix(family, "_total") != (m[2] == "counter") {
+				t.Errorf("%q after the HELP of %s", line, family)
+			}
+			continue
+		}
+		m := sample.FindStringSubmatch(line)
+		if m == nil || m[1] != family && !slices.Contains([]string{family + "_bucket", family + "_sum", family + "_count"}, m[1]) {
+			t.Errorf("%q, after the HELP of %q", line, family)
+		}
+	}
+	if len(seen) < 15 {
+		t.Errorf("%d families:\n%s", len(seen), text)
+	}
 }
 
 func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
@@ -455,7 +500,8 @@ func TestManyRepositoriesOfAnOwnerAreOneQuestion(t *testing.T) {
 	m.script("select acme " + strings.Join(names, " "))
 	m.write(filepath.Join(m.root, "sync.yaml"), config)
 	m.environ["GHAPP_CONFIG"] = filepath.Join(m.root, "sync.yaml")
-	s := m.syncs("--all")
+	s := m.syncs("--all", "--status", "127.0.0.1:0")
+	status := fmt.Sprint(s.says("watching")["status"])
 	for _, name := range names {
 		m.shows(filepath.Join(name, "name"), name)
 	}
@@ -470,6 +516,7 @@ func TestManyRepositoriesOfAnOwnerAreOneQuestion(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.shows("many-3/name", "changed")
+	m.measures(status, `ghapp_github_rate_limit_remaining{host="`+m.host+`",resource="graphql"} 49`)
 
 	// One that the App does not reach any more does not take the others with it.
 	m.script("select acme " + strings.Join(names[1:], " ") + "\nrevoke")

@@ -42,6 +42,7 @@ type keeper struct {
 	groups   map[string]*group // of targets
 	watcher  *watch.Watcher
 	again    bool
+	over     chan struct{} // closed when another has taken its place, and no pass is under way
 }
 
 // kept is one directory.
@@ -67,6 +68,7 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 	k := &keeper{
 		command: c, log: log, tokens: scrub.New(), again: again,
 		sessions: map[string]*appSession{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{StayAway: stayAway},
+		over: make(chan struct{}),
 	}
 	if k.listener, err = agent.Listen(c.runtimeDir(), os.TempDir()); err != nil {
 		return nil, err
@@ -85,7 +87,7 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 		}
 	}
 	k.together()
-	k.watcher.AskAll = k.askAll
+	k.watcher.Targets, k.watcher.AskAll = k.watched(), k.askAll
 	return k, nil
 }
 
@@ -157,8 +159,27 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}
 	k.kept = append(k.kept, t)
 	k.of[t.target] = t
-	k.watcher.Targets = append(k.watcher.Targets, t.target)
 	return nil
+}
+
+// watched are the targets of all directories.
+func (k *keeper) watched() []*watch.Target {
+	var list []*watch.Target
+	for _, t := range k.kept {
+		list = append(list, t.target)
+	}
+	return list
+}
+
+// unready are the directories that show nothing yet.
+func (k *keeper) unready() []string {
+	var names []string
+	for _, t := range k.kept {
+		if r, err := t.deploy.Published(); err != nil || r == nil {
+			names = append(names, t.entry.Name)
+		}
+	}
+	return names
 }
 
 // printed shows what the command after a release says to whoever has started one pass;

@@ -24,7 +24,35 @@ import (
 const (
 	DefaultPath = "/webhook"
 	SyncPath    = "/sync"
+	OtherPath   = "other" // any other, for [Handler.Answered]
 )
+
+// What becomes of a request, for [Handler.Answered].
+const (
+	Taken    = "taken"   // there is a pass for it, or was one
+	Ignored  = "ignored" // it was believed, and nothing follows from it
+	Refused  = "refused" // it was not believed, or not understood
+	Busy     = "busy"    // it is to be sent again
+	PassFail = "failed"  // the pass that was waited for failed
+)
+
+// Outcomes are all of them.
+func Outcomes() []string { return []string{Taken, Ignored, Refused, Busy, PassFail} }
+
+// outcome is one of [Outcomes].
+func (a answer) outcome() string {
+	switch {
+	case a.status == http.StatusInternalServerError:
+		return PassFail
+	case a.status == http.StatusServiceUnavailable:
+		return Busy
+	case a.status >= 400:
+		return Refused
+	case a.ignored:
+		return Ignored
+	}
+	return Taken
+}
 
 // Push is what GitHub tells of a push to one ref. A ref that was deleted is never told.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
@@ -65,6 +93,9 @@ type Handler struct {
 	// are none, done has to be called once, with the outcome of all. It should not wait for the work.
 	Sync func(names []string, all bool, done func(error)) (unknown []string)
 
+	// Answered is told the path of each request, [OtherPath] for one that there is nothing at, and
+	// one of [Outcomes]. It may be called by several goroutines at the same time. Nil means nobody is.
+	Answered func(path, outcome string)
 	// Log is told of what was taken and, at most once in ten seconds, of what was refused. Nil means nobody is.
 	Log *slog.Logger
 
@@ -90,9 +121,14 @@ type answer struct {
 	text   string
 	json   any
 	header http.Header
+	// ignored: it was believed, and nothing follows from it
+	ignored bool
 }
 
 func say(status int, text string) answer { return answer{status: status, text: text} }
+
+// ignore is the answer to what was believed, and causes nothing.
+func ignore(text string) answer { return answer{status: http.StatusOK, text: text, ignored: true} }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -104,20 +140,24 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	})
 	var a answer
+	counted := OtherPath
 	path := h.Path
 	if path == "" {
 		path = DefaultPath
 	}
 	switch {
 	case r.URL.Path == path && usable(h.Secrets) && h.Pushed != nil:
-		a = h.only(w, r, h.webhook)
+		counted, a = DefaultPath, h.only(w, r, h.webhook)
 	case r.URL.Path == SyncPath && usable(h.SyncSecrets) && h.Sync != nil:
-		a = h.only(w, r, h.sync)
+		counted, a = SyncPath, h.only(w, r, h.sync)
 	default:
 		a = say(http.StatusNotFound, "there is nothing here")
 	}
 	if a.status >= 400 && a.status != http.StatusInternalServerError { // that is the outcome of a pass
 		h.refusals.tell(h.Log, r, a)
+	}
+	if h.Answered != nil {
+		h.Answered(counted, a.outcome())
 	}
 	a.write(w)
 }

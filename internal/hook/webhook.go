@@ -52,21 +52,21 @@ func (h *Handler) webhook(w http.ResponseWriter, r *http.Request) answer {
 	switch event {
 	case "ping":
 		log.Info("GitHub's webhook is connected")
-		return say(http.StatusOK, payload.pong())
+		return ignore(payload.pong())
 	case "push":
 	default:
 		if text := payload.lifecycle(event); text != "" {
 			log.Warn(text)
-			return say(http.StatusOK, "noted: "+text)
+			return ignore("noted: " + text)
 		}
-		return say(http.StatusOK, "ignored: events of the kind "+event+" cause nothing here")
+		return ignore("ignored: events of the kind " + event + " cause nothing here")
 	}
 	push, deleted, err := payload.push()
 	if err != nil {
 		return say(http.StatusBadRequest, err.Error())
 	}
 	if deleted {
-		return say(http.StatusOK, fmt.Sprintf("ignored: %s of %s was deleted, so there is nothing to publish", push.Ref, push.Repository))
+		return ignore(fmt.Sprintf("ignored: %s of %s was deleted, so there is nothing to publish", push.Ref, push.Repository))
 	}
 	push.Delivery = guid
 	log = log.With("repository", push.Repository.String(), "ref", push.Ref)
@@ -108,7 +108,7 @@ func (h *Handler) hand(p Push, id identity) answer {
 	select {
 	case ok := <-taken:
 		if !ok {
-			return say(http.StatusOK, fmt.Sprintf("ignored: no target follows %s of %s", p.Ref, p.Repository))
+			return ignore(fmt.Sprintf("ignored: no target follows %s of %s", p.Ref, p.Repository))
 		}
 		return say(http.StatusAccepted, fmt.Sprintf("taken: %s of %s is at %s", p.Ref, p.Repository, p.After))
 	case <-late.C:

@@ -1,0 +1,202 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/hook"
+	"github.com/ghapp-dev/ghapp/internal/watch"
+)
+
+// webhooks answers GitHub's webhook and POST /sync, with the secrets that their files have
+// by now.
+type webhooks struct {
+	watching *watching
+	now      atomic.Pointer[hook.Handler]
+}
+
+// newWebhooks reads the secrets.
+func (w *watching) newWebhooks(ctx context.Context) (*webhooks, error) {
+	h := &webhooks{watching: w}
+	handler, err := h.handler(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.now.Store(handler)
+	return h, nil
+}
+
+// handler reads the secrets, and is nil where nobody is to be answered.
+func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
+	w := h.watching
+	if w.options.Webhook == "" {
+		return nil, nil
+	}
+	webhook, err := w.command.secrets(w.options.WebhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
+	if err != nil {
+		return nil, err
+	}
+	wishes, err := w.command.secrets(w.options.SyncSecretFiles, "GHAPP_SYNC_SECRET")
+	if err != nil {
+		return nil, err
+	}
+	if len(webhook) == 0 && len(wishes) == 0 {
+		return nil, &diag.SettingError{
+			Err: errors.New("--webhook has no secret, and would believe everybody"),
+			Hint: "openssl rand -hex 32 > FILE, give that with --webhook-secret-file, " +
+				"and enter the same text as the webhook's secret at GitHub",
+		}
+	}
+	return &hook.Handler{
+		Secrets: webhook, SyncSecrets: wishes, Log: w.log, Answered: w.metrics.answered,
+		Pushed: func(p hook.Push, done func(error)) bool { return w.now.Load().pushed(ctx, p, done) },
+		Sync: func(names []string, all bool, done func(error)) []string {
+			return w.now.Load().wished(ctx, names, all, done)
+		},
+	}, nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *webhooks) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.now.Load().ServeHTTP(w, r) }
+
+// pushed has those directories brought up to date that follow a ref, and reports whether
+// there are any.
+func (k *keeper) pushed(ctx context.Context, p hook.Push, done func(error)) bool {
+	var list []*watch.Target
+	for target, t := range k.of {
+		r := t.presently()
+		_, host, _ := strings.Cut(t.asker.Origin, "://")
+		if strings.EqualFold(r.String(), p.Repository.String()) && strings.EqualFold(p.Repository.Host, host) && t.want.Matches(p.Ref) {
+			list = append(list, target)
+		}
+	}
+	if len(list) == 0 {
+		return false
+	}
+	k.trigger(ctx, list, done)
+	return true
+}
+
+// wished has the named directories brought up to date, and returns the names that none
+// has.
+func (k *keeper) wished(ctx context.Context, names []string, all bool, done func(error)) (unknown []string) {
+	list := k.watcher.All()
+	if !all {
+		list = nil
+		for _, name := range names {
+			if t := k.watcher.Find(name); t != nil {
+				list = append(list, t)
+			} else {
+				unknown = append(unknown, name)
+			}
+		}
+	}
+	if len(unknown) == 0 {
+		k.trigger(ctx, list, done)
+	}
+	return unknown
+}
+
+// trigger asks for passes, and calls done once, when all have ended.
+func (k *keeper) trigger(ctx context.Context, list []*watch.Target, done func(error)) {
+	var mu sync.Mutex
+	var failed []error
+	left := len(list)
+	for _, t := range list {
+		k.watcher.Trigger(ctx, t, func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			failed = append(failed, err)
+			if left--; left == 0 {
+				done(errors.Join(failed...))
+			}
+		})
+	}
+}
+
+// syncServers are those of a process that watches.
+type syncServers struct {
+	webhook, status string // their addresses; "" is none
+	list            []*http.Server
+	failed          chan error
+}
+
+// serve begins to answer, or says why it cannot.
+func (w *watching) serve(ctx context.Context) (*syncServers, error) {
+	s, o := &syncServers{failed: make(chan error, 2)}, w.options
+	muxes := map[string]*http.ServeMux{}
+	mux := func(address string) *http.ServeMux {
+		if muxes[address] == nil {
+			muxes[address] = http.NewServeMux()
+		}
+		return muxes[address]
+	}
+	if o.Webhook != "" {
+		mux(o.Webhook).Handle("/", w.hook)
+	}
+	if o.Status != "" {
+		m := mux(o.Status)
+		m.HandleFunc("GET /healthz", w.healthz)
+		m.HandleFunc("GET /readyz", w.readyz)
+		m.HandleFunc("GET /metrics", w.metrics.serve)
+	}
+	for address, m := range muxes {
+		var listening net.ListenConfig
+		listener, err := listening.Listen(ctx, "tcp", address)
+		if err != nil {
+			s.close()
+			return nil, &diag.SettingError{Err: fmt.Errorf("listen at %s: %w", address, err), Hint: "give an address such as 127.0.0.1:8080 or :8080 that is free"}
+		}
+		if address == o.Webhook {
+			s.webhook = listener.Addr().String()
+		}
+		if address == o.Status {
+			s.status = listener.Addr().String()
+		}
+		server := hook.NewServer(m, w.log)
+		s.list = append(s.list, server)
+		go func() {
+			if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+				s.failed <- err
+			}
+		}()
+	}
+	return s, nil
+}
+
+func (s *syncServers) close() {
+	for _, server := range s.list {
+		_ = server.Close()
+	}
+}
+
+// healthz answers 200 while the loop does.
+func (w *watching) healthz(rw http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	if !w.watcher.Alive(ctx) {
+		http.Error(rw, "the loop does not answer", http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(rw, "ok")
+}
+
+// readyz answers 200 once every directory shows something. That it is old is no reason
+// to take it away from those who use it.
+func (w *watching) readyz(rw http.ResponseWriter, _ *http.Request) {
+	if names := w.now.Load().unready(); len(names) > 0 {
+		http.Error(rw, "nothing is published yet: "+strings.Join(names, ", "), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(rw, "ok")
+}
