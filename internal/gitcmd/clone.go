@@ -137,6 +137,9 @@ func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err er
 
 func (r *Runner) plan(o CloneOptions) (*plan, error) {
 	f, err := parseOptions(o.Extra)
+	if err == nil {
+		err = f.ofOthers(r.Dir)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,8 @@ package gitcmd
 
 import (
 	"fmt"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -84,6 +86,26 @@ type flags struct {
 	bare           bool
 	submodules     bool
 	separateGitDir string
+	read           []readFrom
+}
+
+// readFrom is a directory that the clone takes a part of itself from: hooks and
+// configuration, or objects, which git does not check again.
+type readFrom struct{ word, dir string }
+
+// ofOthers refuses to take anything from a directory in which others have a say; from is
+// git's working directory.
+func (f flags) ofOthers(from string) error {
+	for _, r := range f.read {
+		dir := r.dir
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(from, dir)
+		}
+		if why := ofOthers(dir); why != "" {
+			return &OptionError{r.word, why + ", who could change the clone; use a copy of your own"}
+		}
+	}
+	return nil
 }
 
 // parseOptions reads options as git does, whose parser takes any unambiguous
@@ -195,23 +217,40 @@ func (f *flags) apply(word string, o option, text string, negated bool) error {
 		f.separateGitDir = text
 	case "config":
 		return refuseConfig(word, text)
+	case "template", "reference", "reference-if-able":
+		if !negated && text != "" {
+			f.read = append(f.read, readFrom{word, text})
+		}
 	}
 	return nil
 }
 
+// configKey is a key as git's configuration has it, and nothing around it: git takes
+// blanks off before it looks at a key, and what is checked here has to be what git reads
+// (https://git-scm.com/docs/git-config#_syntax).
+const configKey = `^([A-Za-z0-9-]+)\.(?:([^\x00\n]*)\.)?([A-Za-z][A-Za-z0-9-]*)$`
+
 // refuseConfig refuses settings that would send the clone's credentials, or the
 // clone, elsewhere from then on. The call itself does not heed them.
 func refuseConfig(word, text string) error {
-	key, _, _ := strings.Cut(strings.ToLower(text), "=")
-	section, _, _ := strings.Cut(key, ".")
-	variable := key[strings.LastIndexByte(key, '.')+1:]
+	key, _, _ := strings.Cut(text, "=")
+	parts := regexp.MustCompile(configKey).FindStringSubmatch(key)
+	if parts == nil {
+		return &OptionError{word, "its key is none that git reads as it stands: write section.variable, without blanks around it"}
+	}
+	section, variable := strings.ToLower(parts[1]), strings.ToLower(parts[3])
+	refuse := func(why string) error { return &OptionError{word, why} }
 	switch {
 	case section == "credential":
-		return &OptionError{word, "the clone's credential helper is ghapp's to set"}
+		return refuse("the clone's credential helper is ghapp's to set")
 	case section == "http" && variable == "extraheader":
-		return &OptionError{word, "a header would stay in the clone's configuration, secret or not"}
-	case section == "url":
-		return &OptionError{word, "a rewritten address is not the one that was asked for"}
+		return refuse("a header would stay in the clone's configuration, secret or not")
+	case section == "http" && variable == "sslverify":
+		return refuse("whoever stands in the way of a later git pull would get the token")
+	case section == "url", section == "remote" && (variable == "url" || variable == "pushurl"):
+		return refuse("a rewritten address is not the one that was asked for")
+	case section == "include", section == "includeif":
+		return refuse("a file that is included can say what ghapp refuses here")
 	}
 	return nil
 }

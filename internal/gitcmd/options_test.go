@@ -32,7 +32,8 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 		{[]string{"--separate-git-dir=x"}, flags{separateGitDir: "x"}},
 		{[]string{"--branch", "--upload-pack=x"}, flags{}},
 		{[]string{"-c", "core.autocrlf=true", "--config=http.proxy=http://p", "-ccore.x=y"}, flags{}},
-		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"}, flags{}},
+		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"}, flags{read: []readFrom{{"--reference", "/mirror"}, {"--template=/t", "/t"}}}},
+		{[]string{"--reference-if", "m", "--no-template", "--template="}, flags{read: []readFrom{{"--reference-if", "m"}}}},
 		{[]string{"--no-upload-pack"}, flags{}},
 		{[]string{"--of-a-newer-git", "--and-its=value"}, flags{}},
 	}
@@ -41,7 +42,7 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 		if err != nil {
 			t.Errorf("%q: %v", test.words, err)
 		}
-		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(flags{})); diff != "" {
+		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(flags{}, readFrom{})); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", test.words, diff)
 		}
 	}
@@ -55,6 +56,9 @@ func TestOptionsThatLeadElsewhereAreRefused(t *testing.T) {
 		{"-c", "credential.helper=store"}, {"-ccredential.https://github.com.helper=x"}, {"--config=Credential.Helper=x"}, {"--conf", "credential.helper=x"},
 		{"-c", "http.extraHeader=Authorization: x"}, {"-c", "http.https://github.com/.EXTRAHEADER=x"},
 		{"-c", "url.https://evil/.insteadOf=https://github.com/"}, {"-nc", "url.x.pushInsteadOf=y"},
+		{"-c", " credential.helper=x"}, {"-c", "credential.helper =x"}, {"-c", "credential.helper\t= x"}, {"-c\ncredential.helper=x"},
+		{"-c", "http.sslVerify=false"}, {"-c", "http.https://github.com.sslVerify=0"}, {"-c", "remote.origin.url=x"}, {"-c", "remote.o.pushURL=x"},
+		{"-c", "include.path=/f"}, {"-c", "includeIf.gitdir:/.path=/f"}, {"-c", ""}, {"-c", "nosection=x"}, {"-c", "credential .helper=x"},
 		{"--"}, {"-"}, {"https://evil/x"}, {"--bare", "dir"}, {"--quiet", "--", "x"}, {"--of-a-newer-git", "value"}, {""},
 		{"--branch"}, {"-b"}, {"--no"}, {"--s"}, {"-x"}, {"-h"}, {"--help"}, {"--depth\x00"},
 	}
