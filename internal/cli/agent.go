@@ -48,20 +48,20 @@ seconds, and then their helpers ask ghapp itself.`,
 		Example: `  ghapp agent
   systemctl --user enable --now ghapp-agent.socket
   ghapp agent status`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runAgent(cmd.Context()) },
 	}
 	parent.AddCommand(
 		&cobra.Command{
 			Use:   "status",
 			Short: "Show what the agent holds and has done",
-			Args:  usage(cobra.NoArgs),
+			Args:  noArguments,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return c.agentStatus(cmd.Context()) },
 		},
 		&cobra.Command{
 			Use:   "stop",
 			Short: "End the agent",
-			Args:  usage(cobra.NoArgs),
+			Args:  noArguments,
 			RunE:  func(cmd *cobra.Command, _ []string) error { return c.agentStop(cmd.Context()) },
 		},
 	)

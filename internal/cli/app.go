@@ -16,7 +16,7 @@ func (c *command) app() *cobra.Command {
 	app := &cobra.Command{
 		Use:   "app",
 		Short: "Look at the App and its installations",
-		Args:  usage(cobra.NoArgs),
+		Args:  noArguments,
 		RunE:  help,
 	}
 	app.AddCommand(c.updatePermissions())
@@ -38,7 +38,7 @@ organization on a user's account, and those that a user grants to the App in per
 Exits with 0 where no installation lags behind, and with 1 where one does.`,
 		Example: `  ghapp app update-permissions
   ghapp app update-permissions --json`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			session, err := c.open(cmd.Context(), ghapp.Repository{})
 			if err != nil {

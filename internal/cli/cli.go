@@ -15,7 +15,6 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -88,6 +87,9 @@ func run(ctx context.Context, env Env, args []string) int {
 		// A person pressed Ctrl-C, and knows it.
 		return diag.Interrupted
 	}
+	if _, wrong := errors.AsType[*diag.UsageError](err); wrong && asksForJSON(args) {
+		c.json = true // though the parser has not come to it
+	}
 	report := diag.Explain(err)
 	if report.ExitCode == diag.Usage && report.Hint == "" {
 		report.Hint = fmt.Sprintf("see `%s --help`", ran.CommandPath())
@@ -99,17 +101,31 @@ func run(ctx context.Context, env Env, args []string) int {
 // report tells of an error on standard error. A server, or a proxy before it, can
 // repeat a credential in whatever it answers.
 func (c *command) report(r diag.Report) {
-	var secrets scrub.Scrubber
-	r.Message, r.Hint, r.Request = secrets.String(r.Message), secrets.String(r.Hint), secrets.String(r.Request)
+	c.scrub(&r)
 	if c.json {
 		_ = printJSON(c.Stderr, map[string]any{"error": r})
 		return
 	}
-	for line := range strings.Lines(r.Message) {
-		fmt.Fprintf(c.Stderr, "ghapp: error: %s\n", text.OneLine(line))
+	parts := r.Errors
+	if len(parts) == 0 {
+		parts = []diag.Report{r}
 	}
-	for line := range strings.Lines(r.Hint) {
-		fmt.Fprintf(c.Stderr, "ghapp: hint: %s\n", text.OneLine(line))
+	for _, part := range parts {
+		for line := range strings.Lines(part.Message) {
+			fmt.Fprintf(c.Stderr, "ghapp: error: %s\n", text.OneLine(line))
+		}
+		for line := range strings.Lines(part.Hint) {
+			fmt.Fprintf(c.Stderr, "ghapp: hint: %s\n", text.OneLine(line))
+		}
+	}
+}
+
+// scrub takes what looks like a credential out of a report.
+func (c *command) scrub(r *diag.Report) {
+	var secrets scrub.Scrubber
+	r.Message, r.Hint, r.Request = secrets.String(r.Message), secrets.String(r.Hint), secrets.String(r.Request)
+	for i := range r.Errors {
+		c.scrub(&r.Errors[i])
 	}
 }
 
@@ -167,14 +183,4 @@ func (c *command) person() term.Person {
 		return term.Person{}
 	}
 	return term.Person{In: c.Stdin, Out: c.Stderr}
-}
-
-// usage makes a wrong command line an error with the right exit code.
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &diag.UsageError{Err: err}
-		}
-		return nil
-	}
 }

@@ -13,20 +13,20 @@ func (c *command) config() *cobra.Command {
 	parent := &cobra.Command{
 		Use:   "config",
 		Short: "Look at the configuration, and change it",
-		Args:  usage(cobra.NoArgs),
+		Args:  noArguments,
 		RunE:  help,
 	}
 	parent.AddCommand(
 		&cobra.Command{
 			Use:   "show",
 			Short: "Show every value and where it came from",
-			Args:  usage(cobra.NoArgs),
+			Args:  noArguments,
 			RunE:  func(*cobra.Command, []string) error { return c.configShow() },
 		},
 		&cobra.Command{
 			Use:   "path",
 			Short: "Print the path of the config file",
-			Args:  usage(cobra.NoArgs),
+			Args:  noArguments,
 			RunE:  func(*cobra.Command, []string) error { return c.configPath() },
 		},
 		c.configSet(), c.configUnset(), c.configEdit(),

@@ -63,7 +63,7 @@ func (c *command) configEdit() *cobra.Command {
 		Long: `Opens a copy of the config file in $VISUAL, $EDITOR, or else vi, and puts it in the
 place of the file when ghapp would read it. What is wrong is told with its line, and
 can be edited again; what is not written in the end is kept beside the file.`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.editFile(cmd.Context()) },
 	}
 }

@@ -35,7 +35,7 @@ func (c *command) demo() *cobra.Command {
 account and no network: a GitHub of our own runs in this process, on a loopback
 port, with real git behind it. Every line that begins with $ is a command of ghapp
 run as you would run it.`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runDemo(cmd.Context()) },
 	}
 }

@@ -78,7 +78,7 @@ func TestDoctorAsksTheAgent(t *testing.T) {
 		m.agent()
 		m.environ["GHAPP_KEY"] = m.keyOf(m.app)
 		text := find(m, m.diagnosis(m.ghapp("doctor", "--json", "acme/site")), 0, warned)
-		if !strings.Contains(text, "agent signs with another key") || strings.Count(text, "SHA256:") != 2 {
+		if !strings.Contains(text, "agent-key") || strings.Count(text, "SHA256:") != 2 {
 			t.Error(text)
 		}
 	})

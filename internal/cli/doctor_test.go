@@ -55,54 +55,54 @@ func ailments() map[string]ailment {
 		"nothing": {prepare: func(*machine) {}},
 
 		// The machine's programs.
-		"old git":         {prepare: fakeGit("2.25.1"), link: "git", state: broken, kind: "git is older than 2.31", says: "2.31 or later", exit: 6},
-		"unsupported git": {prepare: fakeGit("2.35.0"), link: "git", state: warned, kind: "git is older than 2.39", says: "2.35.0"},
+		"old git":         {prepare: fakeGit("2.25.1"), link: "git", state: broken, kind: "git-too-old", says: "2.31 or later", exit: 6},
+		"unsupported git": {prepare: fakeGit("2.35.0"), link: "git", state: warned, kind: "git-unsupported", says: "2.35.0"},
 		"no git": {prepare: variable("PATH", "/nonexistent"), link: "git", state: broken,
-			kind: "git is not installed, or not on PATH", says: "install git", exit: 6},
+			kind: "git-missing", says: "install git", exit: 6},
 
 		// The configuration.
-		"no configuration":           {prepare: func(m *machine) { m.forgetApp() }, link: "configuration", state: broken, says: "no App is configured", exit: 3},
-		"key of the file misspelled": {prepare: config("apps:\n  deploy: {app: {app}, kei: app.pem}\n"), link: "configuration", state: broken, says: "did you mean \"key\"", exit: 3},
+		"no configuration":           {prepare: func(m *machine) { m.forgetApp() }, link: "configuration", state: broken, kind: "configuration", says: "no App is configured", exit: 3},
+		"key of the file misspelled": {prepare: config("apps:\n  deploy: {app: {app}, kei: app.pem}\n"), link: "configuration", state: broken, kind: "configuration", says: "did you mean \"key\"", exit: 3},
 		"two Apps for one owner": {prepare: config("apps:\n  one: {app: {app}, key: {key}, owners: [acme]}\n  two: {app: 99, key: {key}, owners: [Acme]}\n"),
-			link: "configuration", state: broken, says: "claimed by two Apps", exit: 3},
-		"host of no App": {prepare: func(*machine) {}, args: []string{"https://github.com/acme/site"}, link: "configuration", state: broken, says: "--host github.com", exit: 3},
+			link: "configuration", state: broken, kind: "configuration", says: "claimed by two Apps", exit: 3},
+		"host of no App": {prepare: func(*machine) {}, args: []string{"https://github.com/acme/site"}, link: "configuration", state: broken, kind: "configuration", says: "--host github.com", exit: 3},
 		"file open to others": {prepare: func(m *machine) {
 			config("apps:\n  deploy: {app: {app}, key: {key}, host: \"{host}\"}\n")(m)
 			chmod(m, filepath.Join(m.home, ".config/ghapp/config.yaml"), 0o666)
-		}, link: "configuration", state: warned, kind: "configuration open to others", says: "chmod go-w"},
+		}, link: "configuration", state: warned, kind: "configuration-open-to-others", says: "chmod go-w"},
 		"cache open to others": {prepare: func(m *machine) {
 			m.must("token", "acme/site")
 			chmod(m, filepath.Join(m.cache, "ghapp"), 0o755)
-		}, link: "cache", state: warned, kind: "cache cannot be used", says: "chmod 700"},
+		}, link: "cache", state: warned, kind: "cache-unusable", says: "chmod 700"},
 
 		// The key.
-		"no key file":        {prepare: variable("GHAPP_KEY", "/nonexistent/app.pem"), link: "key file", state: broken, kind: "missing", says: "/nonexistent/app.pem", exit: 3},
-		"truncated key":      {prepare: func(m *machine) { m.write(m.environ["GHAPP_KEY"], string(m.keyPEM[:600])) }, link: "key", state: broken, kind: "incomplete", says: "copy the whole file", exit: 3},
-		"key open to others": {prepare: func(m *machine) { chmod(m, m.environ["GHAPP_KEY"], 0o644) }, link: "key file", state: warned, kind: "private key open to others", says: "chmod 600"},
+		"no key file":        {prepare: variable("GHAPP_KEY", "/nonexistent/app.pem"), link: "key file", state: broken, kind: "key-missing", says: "/nonexistent/app.pem", exit: 3},
+		"truncated key":      {prepare: func(m *machine) { m.write(m.environ["GHAPP_KEY"], string(m.keyPEM[:600])) }, link: "key", state: broken, kind: "key-incomplete", says: "copy the whole file", exit: 3},
+		"key open to others": {prepare: func(m *machine) { chmod(m, m.environ["GHAPP_KEY"], 0o644) }, link: "key file", state: warned, kind: "key-open-to-others", says: "chmod 600"},
 		"key in a work tree": {prepare: func(m *machine) {
 			m.repository()
 			m.environ["GHAPP_KEY"] = filepath.Join(m.work, "app.pem")
 			m.write(m.environ["GHAPP_KEY"], string(m.keyPEM))
-		}, link: "key file", state: warned, kind: "private key may be committed", says: "out of the work tree"},
-		"wrong key":         {prepare: github("rotate-key deployer"), link: "App", state: broken, kind: "key does not belong to the App", says: "could not be decoded", exit: 3},
-		"App without a key": {prepare: github("remove-keys deployer"), link: "App", state: broken, kind: "key does not belong to the App", says: "must generate a public key", exit: 3},
+		}, link: "key file", state: warned, kind: "key-not-ignored", says: "out of the work tree"},
+		"wrong key":         {prepare: github("rotate-key deployer"), link: "App", state: broken, kind: "key-mismatch", says: "could not be decoded", exit: 3},
+		"App without a key": {prepare: github("remove-keys deployer"), link: "App", state: broken, kind: "key-mismatch", says: "must generate a public key", exit: 3},
 		"newest key not taken": {prepare: func(m *machine) {
 			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
 			config("apps:\n  deploy: {app: {app}, key: [" + key + ", {key}], host: \"{host}\"}\n")(m)
-		}, link: "App", state: warned, kind: "newest key not taken", says: "by the key before the newest one"},
+		}, link: "App", state: warned, kind: "newest-key-not-taken", says: "by the key before the newest one"},
 		"key before gone": {prepare: config("apps:\n  deploy: {app: {app}, key: [{key}, /nonexistent/old.pem], host: \"{host}\"}\n"),
-			link: "key before", state: warned, kind: "missing", says: "/nonexistent/old.pem"},
+			link: "key before", state: warned, kind: "key-missing", says: "/nonexistent/old.pem"},
 		"key before open to others": {prepare: func(m *machine) {
 			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
 			chmod(m, key, 0o644)
 			config("apps:\n  deploy: {app: {app}, key: [{key}, " + key + "], host: \"{host}\"}\n")(m)
-		}, link: "key before", state: warned, kind: "private key open to others", says: "chmod 600"},
-		"key of another App": {prepare: anothersKey, link: "App", state: broken, kind: "key of another App", says: "signs for the App Second", exit: 3},
+		}, link: "key before", state: warned, kind: "key-open-to-others", says: "chmod 600"},
+		"key of another App": {prepare: anothersKey, link: "App", state: broken, kind: "key-of-another-app", says: "signs for the App Second", exit: 3},
 
 		// The App.
-		"App ID that nobody has":        {prepare: variable("GHAPP_APP", "4711"), link: "App", state: broken, kind: "no such App on this host", says: "--host", exit: 3},
-		"installation ID for an App ID": {prepare: variable("GHAPP_APP", "30000001"), link: "App", state: broken, kind: "no such App on this host", says: "Integration not found", exit: 3},
-		"App of another host":           {prepare: onGitHubCom, link: "App", state: broken, kind: "no such App on this host", says: "an App is known on one host only", exit: 3},
+		"App ID that nobody has":        {prepare: variable("GHAPP_APP", "4711"), link: "App", state: broken, kind: "app-unknown", says: "--host", exit: 3},
+		"installation ID for an App ID": {prepare: variable("GHAPP_APP", "30000001"), link: "App", state: broken, kind: "app-unknown", says: "Integration not found", exit: 3},
+		"App of another host":           {prepare: onGitHubCom, link: "App", state: broken, kind: "app-unknown", says: "an App is known on one host only", exit: 3},
 
 		"App whose name repeats the JWT": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,15 +116,15 @@ func ailments() map[string]ailment {
 		}},
 
 		// The installation.
-		"suspended": {prepare: github("suspend acme"), link: "installation", state: broken, kind: "installation suspended", says: "Unsuspend", exit: 4},
+		"suspended": {prepare: github("suspend acme"), link: "installation", state: broken, kind: "suspended", says: "Unsuspend", exit: 4},
 		"uninstalled": {prepare: github("uninstall acme\ncreate octo/x\ninstall deployer octo all"), link: "installation", state: broken,
-			kind: "App not installed", says: "but on octo", exit: 4},
+			kind: "not-installed", says: "but on octo", exit: 4},
 		"App ID for an installation ID": {prepare: variable("GHAPP_INSTALLATION", "1234"), link: "installation", state: broken,
-			kind: "App ID in place of an installation ID", says: "environment GHAPP_INSTALLATION", exit: 3},
+			kind: "installation-is-app-id", says: "environment GHAPP_INSTALLATION", exit: 3},
 		"installed anew, the old one configured": {prepare: func(m *machine) {
 			m.environ["GHAPP_INSTALLATION"] = "30000001"
 			m.script("uninstall acme\ninstall deployer acme site")
-		}, link: "installation", state: broken, kind: "App installed anew", says: "30000002", exit: 3},
+		}, link: "installation", state: broken, kind: "installed-anew", says: "30000002", exit: 3},
 		"installed anew, the old one remembered": {prepare: func(m *machine) {
 			m.must("token", "acme/site")
 			m.script("uninstall acme\ninstall deployer acme site")
@@ -132,36 +132,36 @@ func ailments() map[string]ailment {
 		"installation of another owner": {prepare: func(m *machine) {
 			m.script("install deployer octo all")
 			m.environ["GHAPP_INSTALLATION"] = "30000002"
-		}, link: "installation", state: broken, kind: "installation of another owner", says: "that of octo", exit: 3},
+		}, link: "installation", state: broken, kind: "installation-of-another-owner", says: "that of octo", exit: 3},
 		"on an enterprise": {prepare: func(m *machine) {
 			m.github.AddAccount("bigcorp", githubtest.Enterprise)
 			m.app.Install("bigcorp", githubtest.InstallOptions{})
 			m.environ["GHAPP_INSTALLATION"] = "30000002"
-		}, args: []string{"bigcorp/site"}, link: "installation", state: broken, kind: "enterprise installation", says: "organization that owns", exit: 4},
+		}, args: []string{"bigcorp/site"}, link: "installation", state: broken, kind: "enterprise-installation", says: "organization that owns", exit: 4},
 		"permission not accepted": {prepare: github("permit acme metadata=read"), link: "permissions", state: broken,
-			kind: "permission not accepted", says: "/settings/installations/30000001", exit: 4},
+			kind: "permission-not-accepted", says: "/settings/installations/30000001", exit: 4},
 		"permission not asked for": {prepare: config("apps:\n  deploy: {app: {app}, key: {key}, host: \"{host}\", permissions: {contents: write}}\n"),
-			link: "permissions", state: broken, kind: "permission not granted", says: "wanted contents:write", exit: 4},
+			link: "permissions", state: broken, kind: "permission-not-granted", says: "wanted contents:write", exit: 4},
 
 		// The repository.
-		"not selected":          {prepare: func(*machine) {}, args: []string{"acme/hidden"}, link: "repository", state: broken, kind: "repository not selected", says: "add it on the installation's page", exit: 4},
-		"of a name nobody has":  {prepare: github("select acme all"), args: []string{"acme/nowhere"}, link: "repository", state: broken, kind: "repository not selected", says: "does not exist", exit: 4},
-		"renamed":               {prepare: github("rename acme/site home"), link: "repository", state: warned, kind: "repository renamed or transferred", says: "is acme/home now"},
-		"transferred":           {prepare: github("install deployer octo all\ntransfer acme/site octo"), link: "repository", state: warned, kind: "repository renamed or transferred", says: "/octo/site.git"},
-		"transferred elsewhere": {prepare: github("transfer acme/site octo"), link: "repository", state: broken, kind: "repository not selected", says: "acme/site", exit: 4},
+		"not selected":          {prepare: func(*machine) {}, args: []string{"acme/hidden"}, link: "repository", state: broken, kind: "repository-not-selected", says: "add it on the installation's page", exit: 4},
+		"of a name nobody has":  {prepare: github("select acme all"), args: []string{"acme/nowhere"}, link: "repository", state: broken, kind: "repository-not-selected", says: "does not exist", exit: 4},
+		"renamed":               {prepare: github("rename acme/site home"), link: "repository", state: warned, kind: "repository-moved", says: "is acme/home now"},
+		"transferred":           {prepare: github("install deployer octo all\ntransfer acme/site octo"), link: "repository", state: warned, kind: "repository-moved", says: "/octo/site.git"},
+		"transferred elsewhere": {prepare: github("transfer acme/site octo"), link: "repository", state: broken, kind: "repository-not-selected", says: "acme/site", exit: 4},
 
 		// The token.
-		"IP allow list":   {prepare: github("allowlist acme on"), link: "token", state: broken, kind: "IP address not allowed", says: "adds this machine's address", exit: 4},
-		"secondary limit": {prepare: github("fault POST /app/installations/*/access_tokens secondary=1h"), link: "token", state: broken, kind: "rate limited", says: "try again after", exit: 5},
+		"IP allow list":   {prepare: github("allowlist acme on"), link: "token", state: broken, kind: "ip-not-allowed", says: "adds this machine's address", exit: 4},
+		"secondary limit": {prepare: github("fault POST /app/installations/*/access_tokens secondary=1h"), link: "token", state: broken, kind: "rate-limited", says: "try again after", exit: 5},
 		"revoked token in the cache": {prepare: func(m *machine) {
 			// So that it is twenty minutes old.
 			m.script("clock -20m")
 			m.must("token", "acme/site")
 			m.script("revoke\nclock 0s")
-		}, link: "cached token", state: warned, kind: "stale token in the cache", says: "it was dropped"},
+		}, link: "cached token", state: warned, kind: "cached-token-refused", says: "it was dropped"},
 		"git refuses the token": {prepare: func(m *machine) {
 			m.traffic.lead(refusing(isSettle, "the `acme` organization has an IP allow list enabled", m.github))
-		}, link: "git service", state: broken, kind: "IP address not allowed", says: "IP allow list", exit: 4},
+		}, link: "git service", state: broken, kind: "ip-not-allowed", says: "IP allow list", exit: 4},
 		"long tokens cut off": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if isSettle(r) && len(r.Header.Get("Authorization")) > 256 {
@@ -169,100 +169,100 @@ func ailments() map[string]ailment {
 				}
 				m.github.ServeHTTP(w, r)
 			}))
-		}, link: "token formats", state: warned, kind: "one of the formats of a token is refused", says: "cut long headers"},
-		"token not revoked":    {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned, kind: "token not revoked", says: "2 of the doctor's own live on"},
+		}, link: "token formats", state: warned, kind: "token-format-refused", says: "cut long headers"},
+		"token not revoked":    {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned, kind: "token-not-revoked", says: "2 of the doctor's own live on"},
 		"token known late":     {prepare: github("lag 1s")},
-		"token known too late": {prepare: github("lag 1h"), link: "git service", state: broken, kind: "token not yet known", says: "run the command again", exit: 5},
+		"token known too late": {prepare: github("lag 1h"), link: "git service", state: broken, kind: "token-not-yet-known", says: "run the command again", exit: 5},
 		"rate limited": {prepare: func(m *machine) {
 			m.github.SetRateLimit(1)
 			m.must("repos", "acme")
-		}, link: "rate limit", state: broken, kind: "rate limited", says: "try again after", exit: 5},
+		}, link: "rate limit", state: broken, kind: "rate-limited", says: "try again after", exit: 5},
 		"almost rate limited": {prepare: func(m *machine) {
 			m.github.SetRateLimit(100)
 			m.spend(92)
-		}, link: "rate limit", state: warned, kind: "little left of the rate limit", says: "8 of 100"},
+		}, link: "rate limit", state: warned, kind: "rate-limit-low", says: "8 of 100"},
 		"no rate limit": {prepare: github("limit off")},
 
 		// The network.
-		"no DNS":         {prepare: variable("GHAPP_HOST", "https://ghapp.invalid"), link: "DNS", state: broken, kind: "GitHub unreachable", says: "DNS", exit: 5},
-		"nobody listens": {prepare: variable("GHAPP_HOST", "http://127.0.0.1:1"), link: "connection", state: broken, kind: "GitHub unreachable", says: "connection refused", exit: 5},
-		"proxy down":     {prepare: proxied("http://127.0.0.1:1"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "the proxy that https_proxy names", exit: 5},
+		"no DNS":         {prepare: variable("GHAPP_HOST", "https://ghapp.invalid"), link: "DNS", state: broken, kind: "unreachable", says: "DNS", exit: 5},
+		"nobody listens": {prepare: variable("GHAPP_HOST", "http://127.0.0.1:1"), link: "connection", state: broken, kind: "unreachable", says: "connection refused", exit: 5},
+		"proxy down":     {prepare: proxied("http://127.0.0.1:1"), link: "proxy", state: broken, kind: "unreachable", says: "the proxy that https_proxy names", exit: 5},
 		"proxy with a login": {prepare: func(m *machine) {
 			_, address := newProxy(m.t, m.secure(), "Basic Y29ycDpzM2NyZXQ=")
 			proxied("http://corp:" + another + "@" + address)(m)
-		}, link: "proxy", state: broken, kind: "GitHub unreachable", says: "407", exit: 5},
-		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "https_proxy=http://USER:PASSWORD@HOST:PORT", exit: 3},
-		"proxy with a raw #": {prepare: proxied("http://corp:" + another + "#x@proxy.test"), link: "proxy", state: broken, kind: "GitHub unreachable", says: "# as %23", exit: 3},
+		}, link: "proxy", state: broken, kind: "unreachable", says: "407", exit: 5},
+		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken, kind: "unreachable", says: "https_proxy=http://USER:PASSWORD@HOST:PORT", exit: 3},
+		"proxy with a raw #": {prepare: proxied("http://corp:" + another + "#x@proxy.test"), link: "proxy", state: broken, kind: "unreachable", says: "# as %23", exit: 3},
 		"proxy of git with a raw #": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"#x@127.0.0.1:1") },
-			link: "git host", state: broken, kind: "GitHub unreachable", says: "http.proxy=http://USER", exit: 3},
+			link: "git host", state: broken, kind: "unreachable", says: "http.proxy=http://USER", exit: 3},
 		"proxy of git down": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"@127.0.0.1:1") },
-			link: "git host", state: broken, kind: "connection refused", says: "http://127.0.0.1:1 (http.proxy)", exit: 5},
+			link: "git host", state: broken, kind: "connection-refused", says: "http://127.0.0.1:1 (http.proxy)", exit: 5},
 		"own authority": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = m.secure().URL
 			delete(m.environ, "GHAPP_CA_FILE")
-		}, link: "certificate", state: broken, kind: "certificate not trusted", says: "--ca-file", exit: 3},
+		}, link: "certificate", state: broken, kind: "certificate-not-trusted", says: "--ca-file", exit: 3},
 		"own authority, which git knows": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = m.secure().URL
 			m.gitConfig("http.sslCAInfo", m.environ["GHAPP_CA_FILE"])
 			delete(m.environ, "GHAPP_CA_FILE")
-		}, link: "certificate", state: broken, kind: "certificate authority known to git alone", says: "ca.pem", exit: 3},
+		}, link: "certificate", state: broken, kind: "authority-known-to-git-alone", says: "ca.pem", exit: 3},
 		"own authority, given": {prepare: func(m *machine) { m.environ["GHAPP_HOST"] = m.secure().URL }},
 		"certificate of another name": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = strings.Replace(m.secure().URL, "127.0.0.1", "localhost", 1)
-		}, link: "certificate", state: broken, kind: "certificate not trusted", says: "that of another host", exit: 3},
+		}, link: "certificate", state: broken, kind: "certificate-not-trusted", says: "that of another host", exit: 3},
 		"no TLS": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = strings.Replace(m.server.URL, "http://", "https://", 1)
-		}, link: "certificate", state: broken, kind: "GitHub unreachable", says: "speaks no TLS", exit: 5},
-		"no file of authorities": {prepare: variable("GHAPP_CA_FILE", "/nonexistent/ca.pem"), link: "CA file", state: broken, says: "/nonexistent/ca.pem", exit: 3},
+		}, link: "certificate", state: broken, kind: "unreachable", says: "speaks no TLS", exit: 5},
+		"no file of authorities": {prepare: variable("GHAPP_CA_FILE", "/nonexistent/ca.pem"), link: "CA file", state: broken, kind: "configuration", says: "/nonexistent/ca.pem", exit: 3},
 		"another server": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "Please sign in.") }))
-		}, link: "host", state: broken, kind: "what answers is not GitHub", says: "sign-in page", exit: 3},
-		"GitHub fails": {prepare: github("fault /** status=502"), link: "host", state: broken, kind: "GitHub unreachable", says: "502", exit: 5},
+		}, link: "host", state: broken, kind: "not-github", says: "sign-in page", exit: 3},
+		"GitHub fails": {prepare: github("fault /** status=502"), link: "host", state: broken, kind: "unreachable", says: "502", exit: 5},
 
 		// The clock.
-		"clock 2 minutes behind":  {prepare: github("clock +2m"), link: "clock", state: warned, kind: "clock off", says: "120 s behind GitHub's"},
-		"clock 5 minutes ahead":   {prepare: github("clock -5m"), link: "clock", state: warned, kind: "clock off", says: "300 s ahead of GitHub's"},
-		"clock 15 minutes behind": {prepare: github("clock +15m"), link: "clock", state: warned, kind: "clock off", says: "timedatectl"},
-		"clock a year behind":     {prepare: github("clock +8760h"), link: "clock", state: broken, kind: "clock off", says: "more than 15 hours", exit: 4},
-		"clock 15 minutes ahead":  {prepare: github("clock -15m"), link: "clock", state: warned, kind: "clock off", says: "900 s ahead of GitHub's"},
+		"clock 2 minutes behind":  {prepare: github("clock +2m"), link: "clock", state: warned, kind: "clock-off", says: "120 s behind GitHub's"},
+		"clock 5 minutes ahead":   {prepare: github("clock -5m"), link: "clock", state: warned, kind: "clock-off", says: "300 s ahead of GitHub's"},
+		"clock 15 minutes behind": {prepare: github("clock +15m"), link: "clock", state: warned, kind: "clock-off", says: "timedatectl"},
+		"clock a year behind":     {prepare: github("clock +8760h"), link: "clock", state: broken, kind: "clock-off", says: "more than 15 hours", exit: 4},
+		"clock 15 minutes ahead":  {prepare: github("clock -15m"), link: "clock", state: warned, kind: "clock-off", says: "900 s ahead of GitHub's"},
 
 		// What git has configured.
 		"stale header": {prepare: func(m *machine) { m.gitConfig("http."+m.server.URL+"/.extraHeader", anothersHeader()) },
-			link: "headers", state: warned, kind: "git's configuration stands in the way", says: "--unset-all"},
+			link: "headers", state: warned, kind: "git-configuration", says: "--unset-all"},
 		"stale header where git is to ask ghapp": {prepare: func(m *machine) {
 			m.must("git-setup")
 			m.gitConfig("http."+m.server.URL+"/.extraHeader", anothersHeader())
-		}, link: "headers", state: broken, kind: "git's configuration stands in the way", says: "--unset-all", exit: 3},
+		}, link: "headers", state: broken, kind: "git-configuration", says: "--unset-all", exit: 3},
 		"netrc": {prepare: func(m *machine) {
 			m.write(filepath.Join(m.home, ".netrc"), "machine 127.0.0.1 login u password "+another+"\n")
-		}, link: ".netrc", state: warned, kind: ".netrc stands in the way", says: ".netrc:1"},
-		"helper after ghapp": {prepare: laterHelper("store"), link: "helpers", state: warned, kind: "git's configuration stands in the way", says: "stands behind ghapp"},
-		"helpers forgotten":  {prepare: laterHelper(""), link: "helpers", state: broken, kind: "git's configuration stands in the way", says: "it makes git forget", exit: 3},
+		}, link: ".netrc", state: warned, kind: "netrc", says: ".netrc:1"},
+		"helper after ghapp": {prepare: laterHelper("store"), link: "helpers", state: warned, kind: "git-configuration", says: "stands behind ghapp"},
+		"helpers forgotten":  {prepare: laterHelper(""), link: "helpers", state: broken, kind: "git-configuration", says: "it makes git forget", exit: 3},
 		"helper where git is not to ask ghapp": {prepare: func(m *machine) {
 			m.repository()
 			m.configure(filepath.Join(m.work, ".git", "config"), "credential.helper", "store")
 		}},
 		"rewritten": {prepare: func(m *machine) { m.gitConfig("url.git@127.0.0.1:.insteadOf", m.server.URL+"/") },
-			link: "rewriting", state: warned, kind: "git's configuration stands in the way", says: "insteadof"},
+			link: "rewriting", state: warned, kind: "git-configuration", says: "insteadof"},
 		"rewritten with a login": {prepare: func(m *machine) {
 			m.gitConfig("url.http://u:"+another+"@evil.test/.insteadOf", m.server.URL+"/")
-		}, link: "rewriting", state: warned, kind: "git's configuration stands in the way", says: "evil.test"},
+		}, link: "rewriting", state: warned, kind: "git-configuration", says: "evil.test"},
 		"login in a remote's address": {prepare: func(m *machine) {
 			m.repository()
 			m.configure(filepath.Join(m.work, ".git", "config"), "remote.origin.url", strings.Replace(m.server.URL, "://", "://u:"+another+"@", 1)+"/acme/site")
-		}, link: "logins", state: warned, kind: "git's configuration stands in the way", says: "sends the login in this address"},
+		}, link: "logins", state: warned, kind: "git-configuration", says: "sends the login in this address"},
 		"certificates unchecked": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = m.secure().URL
 			m.gitConfig("http.sslVerify", "false")
 		},
-			link: "verification", state: warned, kind: "git checks no certificates", says: "takes any certificate"},
+			link: "verification", state: warned, kind: "certificates-unchecked", says: "takes any certificate"},
 		"certificates unchecked by a variable": {prepare: variable("GIT_SSL_NO_VERIFY", "0"),
-			link: "verification", state: warned, kind: "git checks no certificates", says: "unset GIT_SSL_NO_VERIFY"},
+			link: "verification", state: warned, kind: "certificates-unchecked", says: "unset GIT_SSL_NO_VERIFY"},
 		"traces of git unredacted": {prepare: variable("GIT_TRACE_REDACT", "0"),
-			link: "traces", state: warned, kind: "traces show tokens", says: "unset GIT_TRACE_REDACT"},
+			link: "traces", state: warned, kind: "traces-show-tokens", says: "unset GIT_TRACE_REDACT"},
 		"traces of git redacted": {prepare: variable("GIT_TRACE_REDACT", "1")},
 		"traces of git-lfs": {prepare: variable("LFS_DEBUG_HTTP", "1"),
-			link: "traces", state: warned, kind: "traces show tokens", says: "git-lfs shows every token"},
+			link: "traces", state: warned, kind: "traces-show-tokens", says: "git-lfs shows every token"},
 		"hooks of the user": {prepare: func(m *machine) { m.gitConfig("core.hooksPath", m.root) }},
 	}
 }
@@ -391,7 +391,7 @@ func TestEveryTroubleIsProvoked(t *testing.T) {
 	if len(troubles) < 20 {
 		t.Fatalf("only %d troubles are found", len(troubles))
 	}
-	provoked := map[string]bool{"agent cannot be asked": true, "agent signs with another key": true} // TestDoctorAsksTheAgent
+	provoked := map[string]bool{"agent-unreachable": true, "agent-key": true} // TestDoctorAsksTheAgent
 	for _, a := range ailments() {
 		provoked[a.kind] = true
 	}

@@ -90,7 +90,7 @@ The exit code is the command's, or 128 and the number of the signal that ended i
 func (c *command) runExec(ctx context.Context, named, argv []string, o execOptions) (err error) {
 	permissions, allPermissions, err := parsePermissions(o.permissions)
 	if err != nil {
-		return &diag.UsageError{Err: err}
+		return err
 	}
 	path, err := exec.LookPath(argv[0])
 	if err != nil {

@@ -13,7 +13,7 @@ func (c *command) installations() *cobra.Command {
 	return &cobra.Command{
 		Use:   "installations",
 		Short: "List where the App is installed, and what it may do there",
-		Args:  usage(cobra.NoArgs),
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			session, err := c.open(cmd.Context(), ghapp.Repository{})
 			if err != nil {

@@ -15,7 +15,7 @@ func (c *command) jwt() *cobra.Command {
 		Long: `Prints a JSON Web Token, signed with the App's key: it opens the endpoints of the
 App itself (GET /app and the like), not repositories. It lives five minutes.`,
 		Example: `  curl -H "Authorization: Bearer $(ghapp jwt)" https://api.github.com/app`,
-		Args:    usage(cobra.NoArgs),
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			session, err := c.open(cmd.Context(), ghapp.Repository{})
 			if err != nil {

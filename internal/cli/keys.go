@@ -36,7 +36,7 @@ func (c *command) keys() *cobra.Command {
 	keys := &cobra.Command{
 		Use:   "keys",
 		Short: "Look at the App's private key, move it, replace it",
-		Args:  usage(cobra.NoArgs),
+		Args:  noArguments,
 		RunE:  help,
 	}
 	keys.AddCommand(c.keysFingerprint(), c.keysCheck(), c.keysImport(), c.keysRotate())

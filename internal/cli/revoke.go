@@ -31,7 +31,7 @@ is read from standard input, so that it stands in no command line: as it is, or 
 form that ghapp token and git's credential protocol have for it (NAME=TOKEN, JSON, in
 quotes). No key is needed: a token is revoked by presenting it.`,
 		Example: `  ghapp revoke < token.txt`,
-		Args:    usage(cobra.NoArgs),
+		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if term.Is(c.Stdin) {
 				c.progress("Paste the token, then press Ctrl-D.")

@@ -14,6 +14,7 @@ import (
 )
 
 func (c *command) root() *cobra.Command {
+	version := false
 	root := &cobra.Command{
 		Use:   "ghapp",
 		Short: "From a GitHub App's key to a finished clone",
@@ -24,13 +25,20 @@ Exit codes:
   ` + strings.Join(diag.ExitCodes(), "\n  "),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          usage(cobra.NoArgs),
-		RunE:          help,
+		Args:          noArguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if version {
+				return c.printVersion()
+			}
+			return help(cmd, args)
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			return refuseEmptyFlags(cmd)
 		},
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &diag.UsageError{Err: err} })
+	root.Flags().BoolVar(&version, "version", false, "print the version")
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpOn(root))
 	flags := root.PersistentFlags()
 	for _, setting := range config.Settings() {
 		switch {
@@ -79,6 +87,26 @@ func emptyValue(v pflag.Value) bool {
 	}
 	values := list.GetSlice()
 	return len(values) == 0 || slices.Contains(values, "")
+}
+
+// helpOn is the command help, which fails for a command that there is not.
+func helpOn(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Say what a command does",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd := root
+			for _, word := range args {
+				i := slices.IndexFunc(cmd.Commands(), func(sub *cobra.Command) bool { return sub.Name() == word })
+				if i < 0 {
+					return unknownCommand(cmd, word)
+				}
+				cmd = cmd.Commands()[i]
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // help is what a command does that only has others below it.

@@ -46,7 +46,7 @@ interrupted. For an App that exists elsewhere there is ghapp setup import.`,
 		Example: `  ghapp setup
   ghapp setup --org acme --permissions contents:read,issues:write
   ghapp setup --no-browser --port 8765`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runSetup(cmd.Context(), o) },
 	}
 	flags := cmd.Flags()
@@ -75,7 +75,7 @@ func (o setupOptions) plan(origin string) (setup.Plan, error) {
 	}
 	switch {
 	case err != nil:
-		return none, &diag.UsageError{Err: err}
+		return none, err
 	case all || len(permissions) == 0:
 		return bad("--permissions: name each one, such as contents:read")
 	case o.org != "" && o.user:

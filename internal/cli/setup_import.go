@@ -32,7 +32,7 @@ key that others can read is moved beside the config file, where they cannot. Wit
 --keyring the key is put into the keyring of this system, wherever it was.`,
 		Example: `  ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --move
   ghapp setup import --app Iv23liABCDEFGHIJKLMN --key ~/Downloads/acme.private-key.pem --keyring --move`,
-		Args: usage(cobra.NoArgs),
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runImport(cmd.Context(), o) },
 	}
 	cmd.Flags().BoolVar(&o.move, "move", false, "move a key that others can read without asking, and with --keyring any key: its file is removed")

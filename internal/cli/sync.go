@@ -134,6 +134,8 @@ func (f *syncFlag) String() string {
 	return ""
 }
 
+func (f *syncFlag) choices() []string { return f.option.Values }
+
 // Type implements [pflag.Value].
 func (f *syncFlag) Type() string {
 	return map[config.OptionKind]string{

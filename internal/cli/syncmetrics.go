@@ -78,9 +78,6 @@ func (m *syncMetrics) passed(t *kept, p watch.Pass) {
 	switch p.Outcome {
 	case watch.Failed:
 		kind := diag.Explain(p.Err).Kind
-		if kind == "" {
-			kind = "other"
-		}
 		d.failures[kind]++
 	case watch.Waiting:
 	default:

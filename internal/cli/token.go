@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/permission"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -47,19 +50,16 @@ otherwise. A token that another process minted is used again while it lives.`,
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
 	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
 	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 1h (default a minute)")
-	flags.StringVar(&o.format, "format", "text", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)")
+	choose(flags, &o.format, "format", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)", "text", "json", "env")
 	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
 	return cmd
 }
 
 func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) error {
-	if o.format != "text" && o.format != "json" && o.format != "env" {
-		return &diag.UsageError{Err: fmt.Errorf("--format %q is neither text, json nor env", o.format)}
-	}
 	request := ghapp.TokenRequest{MinLife: o.minLife}
 	var err error
 	if request.Permissions, request.AllPermissions, err = parsePermissions(o.permissions); err != nil {
-		return &diag.UsageError{Err: err}
+		return err
 	}
 	var owner ghapp.Repository
 	if o.all {
@@ -95,19 +95,43 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 }
 
 // parsePermissions reads name:level pairs; "all" alone asks for everything the
-// installation was granted.
+// installation was granted. A name that may be one of GitHub's is not looked for in a
+// list: GitHub adds to it. The error is a [*diag.UsageError].
 func parsePermissions(list []string) (ghapp.Permissions, bool, error) {
 	if len(list) == 1 && list[0] == "all" {
 		return nil, true, nil
 	}
+	refuse := func(meant, format string, args ...any) (ghapp.Permissions, bool, error) {
+		return nil, false, &diag.UsageError{Err: fmt.Errorf("--permissions: "+format, args...), Hint: spelling.DidYouMean(meant)}
+	}
 	permissions := ghapp.Permissions{}
 	for _, entry := range list {
-		name, value, ok := strings.Cut(strings.TrimSpace(entry), ":")
-		if !ok || name == "" || value == "" {
-			return nil, false, fmt.Errorf("--permissions: %q is not NAME:read, NAME:write or NAME:admin", entry)
+		entry = strings.TrimSpace(entry)
+		name, value, ok := strings.Cut(entry, ":")
+		meant := func(name, value string) string { return name + ":" + value }
+		known := strings.ReplaceAll(strings.ToLower(name), "-", "_")
+		if !slices.Contains(permission.Names(), known) {
+			known = spelling.Nearest(known, permission.Names())
 		}
-		if _, twice := permissions[name]; twice {
-			return nil, false, fmt.Errorf("--permissions: %s is given twice", name)
+		_, twice := permissions[name]
+		switch {
+		case !ok && slices.Contains(permission.Names(), known):
+			return refuse(meant(known, "read"), "%s is not NAME:read, NAME:write or NAME:admin", shown(entry))
+		case !ok || name == "" || value == "":
+			return refuse("", "%s is not NAME:read, NAME:write or NAME:admin", shown(entry))
+		case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "":
+			if known != "" {
+				known = meant(known, value)
+			}
+			return refuse(known, "%s is no permission of GitHub's: their names are of small letters and _", shown(name))
+		case !slices.Contains(permission.Levels(), value):
+			level := spelling.Nearest(value, permission.Levels())
+			if level != "" {
+				level = meant(name, level)
+			}
+			return refuse(level, "%s: a permission is read, write or admin", shown(entry))
+		case twice:
+			return refuse("", "%s is given twice", name)
 		}
 		permissions[name] = value
 	}

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 const (
@@ -24,6 +24,9 @@ var (
 	datePattern         = lazily(`^[0-9]{4}-[0-9]{2}-[0-9]{2}$`)
 	// idPattern is an App ID or a client ID.
 	idPattern = lazily(`^([0-9]+|Iv[0-9].*)$`)
+
+	// installationPattern is an installation's ID, or the address of its settings page.
+	installationPattern = lazily(`^([1-9][0-9]{0,18}|.*/installations/[1-9][0-9]{0,18}/?)$`)
 )
 
 // secretIn says which secret a text holds, or "" if it holds none. People put keys
@@ -73,8 +76,12 @@ func unfit(key, text string) string {
 	case "key_timeout":
 		return unfitTimeout(text)
 	case "api_version":
-		if !datePattern().MatchString(text) {
-			return "it is no date such as 2022-11-28"
+		if text != ghapp.NoAPIVersion && !datePattern().MatchString(text) {
+			return "it is neither a date such as 2022-11-28 nor none"
+		}
+	case "installation":
+		if !installationPattern().MatchString(text) {
+			return "it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)"
 		}
 	}
 	if err != nil {
@@ -92,6 +99,3 @@ func hostName(text string) string {
 	}
 	return host.Name
 }
-
-// nearest is [text.Nearest], for functions that have a text of their own.
-func nearest(word string, names []string) string { return text.Nearest(word, names) }

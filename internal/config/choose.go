@@ -9,6 +9,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 )
 
 // Selector says what an App is needed for. The zero value asks for the App without
@@ -84,7 +85,14 @@ func (c *Config) App(s Selector) (AppSettings, error) {
 	if s.HostOnly {
 		return a, nil
 	}
-	if problems := c.missing(a, s.KeyOnly); len(problems) > 0 {
+	problems := c.missing(a, s.KeyOnly)
+	if len(problems) == 0 && !s.KeyOnly && !idPattern().MatchString(a.App.Text) && !strings.Contains(a.App.Text, "/apps/") {
+		problems = []Problem{{
+			Text: fmt.Sprintf("the App that %s names is neither a client ID (Iv23li…) nor an App ID (a number), and there is no config file with an App of that name", a.App.Source.Name),
+			Hint: "give the client ID from the top of the App's settings page",
+		}}
+	}
+	if len(problems) > 0 {
 		return AppSettings{}, &Error{Problems: problems}
 	}
 	return a, nil
@@ -114,7 +122,7 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 			app, ok = c.appWithID(by.Text, host)
 		}
 		if !ok && len(all) > 0 && !idPattern().MatchString(by.Text) {
-			return fail(didYouMean(nearest(by.Text, all)),
+			return fail(spelling.DidYouMean(spelling.Nearest(by.Text, all)),
 				"%s names no App of this file (%s), and is neither a client ID nor an App ID", by.Source.Name, strings.Join(all, ", "))
 		}
 		return app, nil

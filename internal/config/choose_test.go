@@ -37,7 +37,7 @@ func TestChoice(t *testing.T) {
 	}{
 		{name: "flags alone", world: world{flags: flags("app", "1", "key", "/k")}, want: " 1 /k github.com"},
 		{name: "variables alone", world: world{env: flags("GHAPP_APP", "1", "GHAPP_KEY", "/k")}, want: " 1 /k github.com"},
-		{name: "any ID without a file", world: world{flags: flags("app", "my-app", "key", "/k")}, want: " my-app /k github.com"},
+		{name: "any ID without a file", world: world{flags: flags("app", "4711", "key", "/k")}, want: " 4711 /k github.com"},
 		{name: "ID sets the file aside", world: world{flags: flags("app", "1", "key", "/k"), file: twoApps}, sel: Selector{Owner: "acme"}, want: " 1 /k github.com"},
 		{name: "name", world: world{flags: flags("app", "lab"), file: twoApps}, want: "lab 777 /lab.pem ghe.example.com"},
 		{name: "name in a variable", world: world{env: flags("GHAPP_APP", "lab"), file: twoApps}, want: "lab 777 /lab.pem ghe.example.com"},

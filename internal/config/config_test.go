@@ -202,7 +202,14 @@ func TestInputMessages(t *testing.T) {
 		{"API URL", world{env: map[string]string{"GHAPP_API_URL": "http://api.example.com"}}, []string{
 			`GHAPP_API_URL: API URL "api.example.com" is http://: a token would travel unencrypted; use https://`,
 		}},
-		{"API version", world{env: map[string]string{"GHAPP_API_VERSION": "3"}}, []string{"GHAPP_API_VERSION: it is no date such as 2022-11-28"}},
+		{"API version", world{env: map[string]string{"GHAPP_API_VERSION": "3"}}, []string{"GHAPP_API_VERSION: it is neither a date such as 2022-11-28 nor none"}},
+		{"no version", world{env: map[string]string{"GHAPP_API_VERSION": "none"}}, nil},
+		{"installation's owner", world{env: map[string]string{"GHAPP_INSTALLATION": "acme"}}, []string{
+			"GHAPP_INSTALLATION: it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)",
+		}},
+		{"installation of nothing", world{flags: map[string]string{"installation": "0"}}, []string{
+			"--installation: it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)",
+		}},
 		{"home of another", world{flags: map[string]string{"key": "~you/k.pem"}}, []string{"--key: ~ with the name of a user is not supported; write the whole path"}},
 		{"no home", world{env: map[string]string{"HOME": "", "USERPROFILE": "", "GHAPP_KEY": "~/k.pem"}}, []string{
 			"GHAPP_KEY: the path begins with ~, but the environment names no home directory",
@@ -225,7 +232,7 @@ func TestInputMessages(t *testing.T) {
 		}, []string{
 			"--app is empty (leave it out or give it a value; a variable in it may be unset)",
 			"GHAPP_HOST: host is not a URL",
-			"--api-version: it is no date such as 2022-11-28",
+			"--api-version: it is neither a date such as 2022-11-28 nor none",
 			"GHAPP_KEY and GHAPP_PRIVATE_KEY are both set, and only one key can be used (unset one of them, or pass --key)",
 			`FILE:1: unknown key "defualt" in the file (did you mean "default"?)`,
 			`FILE:2: unknown key "also" in the file (known here: default, apps, sync_defaults, sync)`,
@@ -303,7 +310,7 @@ func TestPath(t *testing.T) {
 func TestHomeDirectoryIsExpanded(t *testing.T) {
 	c, err, home := world{
 		flags: map[string]string{"app": "1", "key": "~/k.pem"},
-		env:   map[string]string{"GHAPP_CA_FILE": "~/ca.pem", "GHAPP_INSTALLATION": "~"},
+		env:   map[string]string{"GHAPP_CA_FILE": "~/ca.pem"},
 	}.load(t)
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +319,7 @@ func TestHomeDirectoryIsExpanded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for got, want := range map[string]string{a.Key.Text: filepath.Join(home, "k.pem"), a.CAFile.Text: filepath.Join(home, "ca.pem"), a.Installation.Text: "~"} {
+	for got, want := range map[string]string{a.Key.Text: filepath.Join(home, "k.pem"), a.CAFile.Text: filepath.Join(home, "ca.pem")} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}

@@ -15,6 +15,8 @@ import (
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 )
 
 // file is what a config file says.
@@ -193,7 +195,7 @@ func (p *parser) file(root *yaml.Node) file {
 		return f // some Apps may be missing here
 	}
 	if _, ok := f.app(f.def.Text); def != nil && !ok {
-		p.problem(def.Line, didYouMean(nearest(f.def.Text, names(f.apps))), "default names no App of this file")
+		p.problem(def.Line, spelling.DidYouMean(spelling.Nearest(f.def.Text, names(f.apps))), "default names no App of this file")
 	}
 	p.checkOwners(f.apps)
 	p.checkSyncs(f.syncs)
@@ -229,7 +231,10 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 			p.keys(value, where+".key", app.values)
 			return
 		}
-		if text, ok := p.text(value, key, where+"."+key); ok {
+		text, ok := p.text(value, key, where+"."+key)
+		if ok && key == "app" && !idPattern().MatchString(text) {
+			p.problem(value.Line, "it is at the top of the App's settings page", "%s.app is neither a client ID (Iv23li…) nor an App ID (a number)", where)
+		} else if ok {
 			app.values[key] = Value{Text: text, Source: p.source(value)}
 		}
 	})
@@ -307,24 +312,17 @@ func named(what, name string) string {
 
 func (p *parser) unknown(at *yaml.Node, where string, known []string) {
 	key := at.Value
-	hint := didYouMean(nearest(key, known))
+	hint := spelling.DidYouMean(spelling.Nearest(key, known))
 	switch {
 	case !slices.Contains(known, "app") && slices.Contains(fileKeys(), key):
 		hint = "it belongs to an App, under apps: NAME:"
 	case hint != "":
 	case key == "client_id":
-		hint = didYouMean("app")
+		hint = spelling.DidYouMean("app")
 	default:
 		hint = "known here: " + strings.Join(known, ", ")
 	}
 	p.problem(at.Line, hint, "unknown %s in %s", named("key", key), where)
-}
-
-func didYouMean(name string) string {
-	if name == "" {
-		return ""
-	}
-	return fmt.Sprintf("did you mean %q?", name)
 }
 
 // isPrivateKey says whether a key promises a private key, and not the path of one.

@@ -90,7 +90,14 @@ var fileTests = []struct {
 	{"no host", "apps:\n  a:\n    app: 1\n    host: two words\n", []string{`c.yaml:4: apps.a.host: host is not a URL`}},
 	{"host with a path", "apps:\n  a:\n    app: 1\n    host: github.com/acme\n", []string{`c.yaml:4: apps.a.host: host "github.com/acme" has a path: only the host is wanted, such as github.com`}},
 	{"http", "apps:\n  a:\n    app: 1\n    api_url: http://ghe.example.com\n", []string{`c.yaml:4: apps.a.api_url: API URL "ghe.example.com" is http://: a token would travel unencrypted; use https://`}},
-	{"no date", "apps:\n  a:\n    app: 1\n    api_version: v3\n", []string{`c.yaml:4: apps.a.api_version: it is no date such as 2022-11-28`}},
+	{"no version", "apps:\n  a:\n    app: 1\n    api_version: none\n", nil},
+	{"App's name for its ID", "apps:\n  a:\n    app: Deployer\n", []string{
+		`c.yaml:3: apps.a.app is neither a client ID (Iv23li…) nor an App ID (a number) (it is at the top of the App's settings page)`,
+	}},
+	{"no installation", "apps:\n  a:\n    app: 1\n    installation: acme\n", []string{
+		"c.yaml:4: apps.a.installation: it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)",
+	}},
+	{"no date", "apps:\n  a:\n    app: 1\n    api_version: v3\n", []string{`c.yaml:4: apps.a.api_version: it is neither a date such as 2022-11-28 nor none`}},
 	{"home of another", "apps:\n  a:\n    app: 1\n    key: ~root/k.pem\n", []string{`c.yaml:4: apps.a.key: ~ with the name of a user is not supported; write the whole path`}},
 
 	{"App without app", "apps:\n  a:\n    key: k.pem\n", []string{`c.yaml:2: apps.a has no app (add app: with the App's client ID or App ID)`}},

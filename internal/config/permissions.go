@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 )
 
 // rights are what git may do in repositories.
@@ -73,7 +74,7 @@ func (p *parser) permissions(node *yaml.Node, where string) (ghapp.Permissions, 
 		switch {
 		case !ok:
 		case !slices.Contains(known[name], text):
-			p.problem(value.Line, didYouMean(nearest(text, known[name])), "%s.%s: want %s", where, name, strings.Join(known[name], " or "))
+			p.problem(value.Line, spelling.DidYouMean(spelling.Nearest(text, known[name])), "%s.%s: want %s", where, name, strings.Join(known[name], " or "))
 		default:
 			permissions[name] = text
 		}
@@ -116,7 +117,7 @@ func (p *parser) checkRights(app fileApp) {
 	for _, r := range app.rights {
 		owner, _, ok := strings.Cut(r.of, "/")
 		if ok && len(app.owners) > 0 && !app.isFor(owner) {
-			hint := didYouMean(nearest(owner, app.owners))
+			hint := spelling.DidYouMean(spelling.Nearest(owner, app.owners))
 			if hint == "" {
 				hint = fmt.Sprintf("add %s to owners", owner)
 			}

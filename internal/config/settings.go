@@ -70,8 +70,8 @@ func Settings() []Setting {
 		},
 		{
 			Key: "api_version", Flag: "api-version", Env: "GHAPP_API_VERSION", InFile: true,
-			Takes: "a date such as 2022-11-28",
-			Help:  "the version of the REST API to ask for (X-GitHub-Api-Version)",
+			Takes: "a date such as 2022-11-28, or none",
+			Help:  "the version of the REST API to ask for (X-GitHub-Api-Version); none leaves the header out",
 		},
 		{
 			Key: "ca_file", Flag: "ca-file", Env: "GHAPP_CA_FILE", InFile: true,

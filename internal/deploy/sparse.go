@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 )
 
 // missing returns an error for the first of the sparse paths that a commit has nothing
@@ -67,7 +67,7 @@ func nearest(wanted string, entries []entry) string {
 		}
 	}
 	const most = 5
-	switch name := text.Nearest(rest, names); {
+	switch name := spelling.Nearest(rest, names); {
 	case name != "":
 		return fmt.Sprintf("the nearest is %q", path.Join(dir, name))
 	case dir != ".":

@@ -47,7 +47,7 @@ func ofDeploy(report *Report, err error) bool {
 	if !ok {
 		known = ofSystem(err)
 	}
-	report.Kind, report.Hint, report.ExitCode = string(e.Problem), known.hint, known.exit
+	report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), known.hint, known.exit
 	if e.Output != "" {
 		report.Message += "\n" + strings.TrimRight(e.Output, "\n")
 	}

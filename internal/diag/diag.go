@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -47,13 +50,19 @@ func ExitCodes() []string {
 type Report struct {
 	Message  string `json:"message"`           // what failed, and why
 	Hint     string `json:"hint,omitempty"`    // what next: one line, a command if there is one
-	Kind     string `json:"kind,omitempty"`    // a stable name, where the error has one
+	Kind     string `json:"kind"`              // a stable code, such as repository-not-selected
 	Request  string `json:"request,omitempty"` // GitHub's id of the request
 	ExitCode int    `json:"exit_code"`
+	// Errors are the parts, each with its own hint, where there are several; Message and
+	// Hint have a line for each.
+	Errors []Report `json:"errors,omitempty"`
 }
 
 // UsageError is a wrong command line.
-type UsageError struct{ Err error }
+type UsageError struct {
+	Err  error
+	Hint string // may be empty
+}
 
 func (e *UsageError) Error() string { return e.Err.Error() }
 
@@ -85,11 +94,69 @@ func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
 // Explain returns the report of an error. The innermost error that knows its cure
-// decides.
+// decides. Of several that were joined, each keeps its own cure, and the first one that
+// knows its exit code decides about that.
 func Explain(err error) Report {
+	parts := joined(err)
+	if len(parts) < 2 {
+		report := explain(err)
+		if report.Kind == "" {
+			report.Kind = kindOfExit(report.ExitCode)
+		}
+		return report
+	}
+	reports := make([]Report, len(parts))
+	for i, part := range parts {
+		reports[i] = Explain(part)
+	}
+	return together(reports)
+}
+
+// joined are the errors that [errors.Join] has put together, and err itself where it is
+// none of these.
+func joined(err error) []error {
+	several, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var lines []string
+	for _, part := range several.Unwrap() {
+		lines = append(lines, part.Error())
+	}
+	if strings.Join(lines, "\n") != err.Error() {
+		return []error{err} // one sentence, of which they are parts
+	}
+	var parts []error
+	for _, part := range several.Unwrap() {
+		parts = append(parts, joined(part)...)
+	}
+	return parts
+}
+
+// together is the report of several.
+func together(reports []Report) Report {
+	main := reports[0]
+	var messages, hints []string
+	for _, r := range reports {
+		if main.ExitCode == Failed && r.ExitCode != Failed {
+			main = r
+		}
+		messages = append(messages, r.Message)
+		if r.Hint != "" {
+			hints = append(hints, r.Hint)
+		}
+	}
+	main.Message, main.Hint, main.Errors = strings.Join(messages, "\n"), strings.Join(hints, "\n"), reports
+	return main
+}
+
+func explain(err error) Report {
 	report := Report{Message: err.Error(), ExitCode: Failed}
 	if e, ok := errors.AsType[*ExitError](err); ok {
 		report.Hint, report.ExitCode = e.Hint, e.Code
+		if inner := Explain(e.Err); inner.Kind != kindFailed {
+			report.Kind = inner.Kind
+		}
 		return report
 	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
@@ -109,7 +176,7 @@ func Explain(err error) Report {
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		report.Kind, report.Hint, report.ExitCode = string(e.Problem), e.Cure(), Configuration
+		report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), e.Cure(), Configuration
 		if e.Problem.Temporary() {
 			report.ExitCode = Unreachable
 		}
@@ -137,6 +204,9 @@ func Explain(err error) Report {
 	}
 	if isUsage(err) {
 		report.ExitCode = Usage
+		if e, ok := errors.AsType[*UsageError](err); ok {
+			report.Hint = e.Hint
+		}
 		return report
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -187,6 +257,9 @@ func meanings() map[ghapp.Kind]meaning {
 			if len(e.Wanted) > 0 && e.Asked.Covers(e.Wanted) {
 				return notAccepted(e.Page)
 			}
+			if meant := misspelled(e.Wanted); meant != "" {
+				return meant
+			}
 			granted := "unknown"
 			if e.Granted != nil {
 				granted = e.Granted.String()
@@ -208,6 +281,19 @@ func meanings() map[ghapp.Kind]meaning {
 		ghapp.ErrUntrusted:   {Configuration, untrustedHint},
 		ghapp.ErrRefused:     {Refused, text("GitHub's message above is all there is; its request id helps GitHub's support")},
 	}
+}
+
+// misspelled asks whether another permission was meant than one that GitHub may not have.
+func misspelled(wanted ghapp.Permissions) string {
+	names := permission.Names()
+	for name := range wanted {
+		if !slices.Contains(names, name) {
+			if meant := spelling.Nearest(name, names); meant != "" {
+				return spelling.DidYouMean(meant) + " GitHub may have no permission " + name
+			}
+		}
+	}
+	return ""
 }
 
 // unlessNamed is a hint for an installation that GitHub was asked for by its owner. One
@@ -248,7 +334,7 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 	if !ok {
 		known = meaning{Failed, text("")}
 	}
-	report.Kind, report.Request, report.ExitCode, report.Hint = string(e.Kind), e.RequestID, known.exit, known.hint(e)
+	report.Kind, report.Request, report.ExitCode, report.Hint = code(string(e.Kind)), e.RequestID, known.exit, known.hint(e)
 	if e.InstallationNamed {
 		report.ExitCode = Configuration
 	}
@@ -270,14 +356,18 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 }
 
 func ofConfig(report *Report, e *config.Error) {
-	report.ExitCode = Configuration
-	var texts, hints []string
+	var reports []Report
 	for _, p := range e.Problems {
-		if p.Hint != "" {
-			hints = append(hints, p.Hint)
-		}
+		hint := p.Hint
 		p.Hint = ""
-		texts = append(texts, p.String())
+		reports = append(reports, Report{Message: p.String(), Hint: hint, Kind: kindConfiguration, ExitCode: Configuration})
 	}
-	report.Message, report.Hint = strings.Join(texts, "\n"), strings.Join(hints, "\n")
+	switch len(reports) {
+	case 0:
+		report.ExitCode = Configuration
+	case 1:
+		*report = reports[0]
+	default:
+		*report = together(reports)
+	}
 }

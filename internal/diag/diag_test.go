@@ -30,7 +30,7 @@ func kinds(t *testing.T) []ghapp.Kind {
 func TestEveryKindHasAHintAndAnExitCode(t *testing.T) {
 	for _, kind := range kinds(t) {
 		report := diag.Explain(fmt.Errorf("wrapped: %w", &ghapp.Error{Kind: kind, Op: "try"}))
-		if report.Kind != string(kind) || report.ExitCode == diag.Failed || report.ExitCode == diag.Done {
+		if report.Kind != diag.Code(string(kind)) || report.ExitCode == diag.Failed || report.ExitCode == diag.Done {
 			t.Errorf("%s: %+v", kind, report)
 		}
 		// What is wrong with a request, its own message says.
@@ -43,7 +43,7 @@ func TestEveryKindHasAHintAndAnExitCode(t *testing.T) {
 func TestEveryReasonOfGitHasAHint(t *testing.T) {
 	for _, reason := range gitcmd.Reasons() {
 		report := diag.Explain(&gitcmd.Error{Op: "clone", Reason: reason, ExitCode: 128})
-		if report.Kind != string(reason) || report.ExitCode == diag.Done {
+		if report.Kind != diag.Code(string(reason)) || report.ExitCode == diag.Done {
 			t.Errorf("%s: %+v", reason, report)
 		}
 		if report.Hint == "" && reason != gitcmd.Unknown && reason != gitcmd.Stopped {

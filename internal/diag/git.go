@@ -55,15 +55,15 @@ func ofGit(report *Report, e *gitcmd.Error) {
 	if !ok {
 		known = gitMeanings()[gitcmd.Unknown]
 	}
-	report.Kind, report.Hint, report.ExitCode = string(e.Reason), known.hint, known.exit
+	report.Kind, report.Hint, report.ExitCode = code(string(e.Reason)), known.hint, known.exit
 }
 
 // ofRef is what git itself would have failed with.
 func ofRef(report *Report, e *refs.RefError) {
-	report.Kind, report.ExitCode = "ref not found", GitFailed
+	report.Kind, report.ExitCode = "ref-not-found", GitFailed
 	switch {
 	case e.Empty:
-		report.Kind, report.Hint = "repository empty", "push a first commit"
+		report.Kind, report.Hint = "repository-empty", "push a first commit"
 	case e.Want.Branch != "":
 		report.Hint = "check the branch's name, letter by letter; if it was deleted or renamed, give the new one"
 	case e.Want.Tag != "":

@@ -199,7 +199,7 @@ func TestEveryKindIsProvokedAndHasItsHint(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { err = provoke(newStage(t)) })
 			}
 			report := diag.Explain(err)
-			if ghapp.KindOf(err) != kind || report.Kind != string(kind) {
+			if ghapp.KindOf(err) != kind || report.Kind != diag.Code(string(kind)) {
 				t.Fatalf("%v is of the kind %q", err, ghapp.KindOf(err))
 			}
 			if report.Hint == "" && kind != ghapp.ErrInvalid || report.ExitCode == diag.Failed {

@@ -45,7 +45,7 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		// As the commands have it, and as the doctor does.
 		for _, err := range []error{&ghapp.Error{Kind: kind, Op: "mint", Err: network}, network} {
 			report := diag.Explain(err)
-			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit || report.Kind != string(kind) {
+			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit || report.Kind != diag.Code(string(kind)) {
 				t.Errorf("%s: %+v, want %q", name, report, test.want)
 			}
 		}

@@ -1,15 +1,15 @@
-package text
+package spelling
 
 import "testing"
 
 func TestNearest(t *testing.T) {
 	names := []string{"app", "key", "installation", "api_url"}
-	for word, want := range map[string]string{
+	for text, want := range map[string]string{
 		"App": "app", "ap": "app", "appp": "app", "keys": "key", "instalation": "installation", "installation-id": "installation",
 		"api_uri": "api_url", "apiurl": "api_url", "app_id": "app", "x": "", "colour": "", "": "", "abc": "",
 	} {
-		if got := Nearest(word, names); got != want {
-			t.Errorf("Nearest(%q) is %q, want %q", word, got, want)
+		if got := Nearest(text, names); got != want {
+			t.Errorf("Nearest(%q) is %q, want %q", text, got, want)
 		}
 	}
 }

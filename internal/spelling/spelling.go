@@ -1,26 +1,38 @@
-package text
+// Package spelling finds what was meant by a name that is not known.
+package spelling
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// DidYouMean asks whether a name was meant; "" for none.
+func DidYouMean(name string) string {
+	if name == "" {
+		return ""
+	}
+	return fmt.Sprintf("did you mean %q?", name)
+}
 
 // Nearest returns the name that was probably meant, or "": one that is a word of
 // it, such as installation in installation_id, or one a slip of the finger or two
 // away.
-func Nearest(word string, names []string) string {
-	word = strings.ToLower(word)
+func Nearest(text string, names []string) string {
+	text = strings.ToLower(text)
 	best, least := "", 3
 	for _, name := range names {
-		d := distance(word, strings.ToLower(name))
-		if d < least && 2*d <= len(word) {
+		d := distance(text, strings.ToLower(name))
+		if d < least && 2*d <= len(text) {
 			best, least = name, d
 		}
 	}
 	if best != "" {
 		return best
 	}
-	words := strings.FieldsFunc(word, func(r rune) bool { return strings.ContainsRune("_-. ", r) })
+	words := strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("_-. ", r) })
 	for _, name := range names {
-		for _, part := range words {
-			if part == strings.ToLower(name) {
+		for _, word := range words {
+			if word == strings.ToLower(name) {
 				return name
 			}
 		}

@@ -1,0 +1,75 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Whoever says --json reads standard output with a parser, whichever command it is.
+func TestEveryCommandSpeaksJSON(t *testing.T) {
+	t.Parallel()
+	commands := map[string]func(m *machine) []string{
+		"token":                  func(*machine) []string { return []string{"acme/site"} },
+		"clone":                  func(*machine) []string { return []string{"acme/site", "cloned"} },
+		"jwt":                    nil,
+		"installations":          nil,
+		"repos":                  nil,
+		"version":                nil,
+		"doctor":                 func(*machine) []string { return []string{"acme/site"} },
+		"git-setup":              nil,
+		"git-setup --print":      nil,
+		"git-setup --undo":       nil,
+		"keys fingerprint":       nil,
+		"keys check":             nil,
+		"config show":            nil,
+		"config path":            nil,
+		"config set":             func(*machine) []string { return []string{"b.app", "2"} },
+		"config unset":           func(*machine) []string { return []string{"b"} },
+		"app update-permissions": nil,
+		"sync":                   func(m *machine) []string { return []string{"acme/site", "--to", filepath.Join(m.work, "live")} },
+		"sync status":            func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"sync rollback":          func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"sync resume":            func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"revoke":                 nil,
+	}
+	order := []string{
+		"sync", "sync status", "sync rollback", "sync resume", "config set", "config unset", "token", "revoke",
+	}
+	for name := range commands {
+		if !slices.Contains(order, name) {
+			order = append(order, name)
+		}
+	}
+	m := newMachine(t)
+	site := m.github.Repository("acme/site")
+	for _, name := range order {
+		args := append(strings.Fields(name), "--json")
+		if of := commands[name]; of != nil {
+			args = append(args, of(m)...)
+		}
+		switch name {
+		case "config set":
+			m.configFile("  a: {app: CLIENT, key: KEY, host: HOST}\n")
+		case "sync rollback":
+			if _, err := site.Commit("main", "Change", map[string]string{"next.txt": "x\n"}); err != nil {
+				t.Fatal(err)
+			}
+			m.must("sync", "acme/site", "--to", filepath.Join(m.work, "live"))
+		}
+		cmd, out := m.command(args...)
+		if name == "revoke" {
+			cmd.Stdin = strings.NewReader(m.tokens()[0])
+		}
+		if err := cmd.Run(); err != nil {
+			t.Errorf("%s: %v\n%s", name, err, out.stderr.String())
+			continue
+		}
+		var value any
+		if err := json.Unmarshal([]byte(out.stdout.String()), &value); err != nil {
+			t.Errorf("%s prints no JSON (%v):\n%s", name, err, out.stdout.String())
+		}
+	}
+}

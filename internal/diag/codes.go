@@ -1,0 +1,146 @@
+package diag
+
+import (
+	"strings"
+	"unicode"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// The kinds of errors that say no more than their exit code.
+const (
+	kindFailed        = "failed"
+	kindUsage         = "usage"
+	kindConfiguration = "configuration"
+	kindRefused       = "refused"
+	kindUnreachable   = "unreachable"
+	kindGit           = "git-failed"
+	kindInterrupted   = "interrupted"
+)
+
+// kindOfExit is the kind of an error that has no other.
+func kindOfExit(code int) string {
+	switch code {
+	case Usage:
+		return kindUsage
+	case Configuration:
+		return kindConfiguration
+	case Refused:
+		return kindRefused
+	case Unreachable:
+		return kindUnreachable
+	case GitFailed:
+		return kindGit
+	case Interrupted:
+		return kindInterrupted
+	}
+	return kindFailed
+}
+
+// code is the kind that programs are told, in JSON, notices and metrics: a few words with
+// hyphens, which stay when the sentence that people read becomes a better one. A cause
+// of few words is its own.
+func code(cause string) string {
+	if known, ok := codes()[cause]; ok {
+		return known
+	}
+	return strings.Join(strings.FieldsFunc(strings.ToLower(cause), func(r rune) bool {
+		return r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}), "-")
+}
+
+// codes has every cause whose words are a sentence; a test finds those that lack one.
+func codes() map[string]string {
+	return map[string]string{
+		string(ghapp.ErrKeyMismatch):  "key-mismatch",
+		string(ghapp.ErrAppUnknown):   "app-unknown",
+		string(ghapp.ErrNotInstalled): "not-installed",
+		string(ghapp.ErrSuspended):    "suspended",
+		string(ghapp.ErrTooBroad):     "granted-too-much",
+		string(ghapp.ErrIPAllowList):  "ip-not-allowed",
+		string(ghapp.ErrSAML):         "saml-required",
+		string(ghapp.ErrUnreachable):  kindUnreachable,
+		string(ghapp.ErrUntrusted):    "certificate-not-trusted",
+
+		string(gitcmd.Unknown):             kindGit,
+		string(gitcmd.NotInstalled):        "git-missing",
+		string(gitcmd.TooOld):              "git-too-old",
+		string(gitcmd.Killed):              "git-killed",
+		string(gitcmd.DestinationExists):   "destination-exists",
+		string(gitcmd.DestinationClosed):   "destination-closed",
+		string(gitcmd.DiskFull):            "disk-full",
+		string(gitcmd.DiskFailed):          "disk-failed",
+		string(gitcmd.LFSMissing):          "git-lfs-missing",
+		string(gitcmd.Rewritten):           "url-rewritten",
+		string(gitcmd.PromptDisabled):      "no-credential",
+		string(gitcmd.HostUnresolved):      "host-not-resolved",
+		string(gitcmd.ConfigurationBroken): "git-configuration-broken",
+		string(gitcmd.ObjectRefused):       "object-refused",
+
+		string(deploy.ErrBusy):       "busy",
+		string(deploy.ErrForeign):    "foreign-directory",
+		string(deploy.ErrCheck):      "check-failed",
+		string(deploy.ErrExec):       "exec-failed",
+		string(deploy.ErrDamaged):    "release-damaged",
+		string(deploy.ErrSignature):  "signature-refused",
+		string(deploy.ErrNoRelease):  "no-such-release",
+		string(deploy.ErrSubmodule):  "submodule-failed",
+		string(deploy.ErrNoExchange): "no-exchange",
+
+		string(signer.ErrEmpty):          "key-empty",
+		string(signer.ErrUnknown):        "key-not-pem",
+		string(signer.ErrFirstLine):      "key-first-line-only",
+		string(signer.ErrTruncated):      "key-incomplete",
+		string(signer.ErrDamaged):        "key-damaged",
+		string(signer.ErrNoArmour):       "key-without-armour",
+		string(signer.ErrDER):            "key-is-der",
+		string(signer.ErrSeveral):        "several-keys",
+		string(signer.ErrEncrypted):      "key-encrypted",
+		string(signer.ErrEC):             "key-not-rsa",
+		string(signer.ErrEd25519):        "key-not-rsa",
+		string(signer.ErrDSA):            "key-not-rsa",
+		string(signer.ErrAlgorithm):      "key-not-rsa",
+		string(signer.ErrInvalid):        "key-invalid",
+		string(signer.ErrTooShort):       "key-too-short",
+		string(signer.ErrTooLong):        "key-too-long",
+		string(signer.ErrOpenSSH):        "key-is-openssh",
+		string(signer.ErrPuTTY):          "key-is-putty",
+		string(signer.ErrJWK):            "key-is-jwk",
+		string(signer.ErrPublicKey):      "key-is-public",
+		string(signer.ErrCertificate):    "key-is-certificate",
+		string(signer.ErrFingerprint):    "key-is-fingerprint",
+		string(signer.ErrClientSecret):   "key-is-client-secret",
+		string(signer.ErrAppID):          "key-is-app-id",
+		string(signer.ErrToken):          "key-is-token",
+		string(signer.ErrPath):           "key-is-path",
+		string(signer.ErrUnexpanded):     "key-is-unexpanded",
+		string(signer.ErrMissing):        "key-missing",
+		string(signer.ErrDirectory):      "key-is-directory",
+		string(signer.ErrNotRegular):     "key-not-regular-file",
+		string(signer.ErrUnreadable):     "key-unreadable",
+		string(signer.ErrTooLarge):       "key-too-large",
+		string(signer.ErrNotPath):        "key-not-path",
+		string(signer.ErrScheme):         "key-uri-unknown",
+		string(signer.ErrURI):            "key-uri-invalid",
+		string(signer.ErrUnset):          "key-not-set",
+		string(signer.ErrNoAgent):        "key-no-agent",
+		string(signer.ErrNoProgram):      "key-no-program",
+		string(signer.ErrNoKey):          "key-not-found",
+		string(signer.ErrSeveralKeys):    "several-keys",
+		string(signer.ErrPIN):            "key-pin",
+		string(signer.ErrDenied):         "key-access-denied",
+		string(signer.ErrDeclined):       "signing-declined",
+		string(signer.ErrFailed):         "signing-failed",
+		string(signer.ErrNotTaken):       "key-not-taken-in",
+		string(signer.ErrExists):         "key-exists",
+		string(signer.ErrUnsupported):    "key-holder-cannot",
+		string(signer.ErrProtocol):       "key-holder-protocol",
+		string(signer.ErrWrongSignature): "wrong-signature",
+		string(signer.ErrChanged):        "key-changed",
+		string(signer.ErrUnavailable):    "key-unavailable",
+		string(signer.ErrTimeout):        "key-timed-out",
+	}
+}

@@ -1,0 +1,103 @@
+package diag_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// Programs branch on a kind, so it is a code and no sentence: a sentence is made a better
+// one some day.
+func TestEveryKindIsAShortCode(t *testing.T) {
+	causes := map[string]bool{}
+	for _, kind := range kinds(t) {
+		causes[string(kind)] = true
+	}
+	for _, reason := range gitcmd.Reasons() {
+		causes[string(reason)] = true
+	}
+	for _, problem := range deploy.Problems() {
+		causes[string(problem)] = true
+	}
+	for _, text := range constants(t, "trouble.go", "Trouble", 20) {
+		causes[text] = true
+	}
+	keys := constants(t, "../../signer/problem.go", "Problem", 40)
+	for _, text := range keys {
+		causes[text] = true
+		if _, ok := diag.Codes()[text]; !ok {
+			t.Errorf("%q of a key has no code", text)
+		}
+	}
+	short := regexp.MustCompile(`^[a-z]+(-[a-z]+){0,4}$`)
+	for cause := range causes {
+		if code := diag.Code(cause); !short.MatchString(code) || len(code) > 32 {
+			t.Errorf("%q has the code %q: give it a short one", cause, code)
+		}
+	}
+	for cause := range diag.Codes() {
+		if !causes[cause] {
+			t.Errorf("%q has a code and is no cause", cause)
+		}
+	}
+}
+
+func TestEveryErrorHasAKind(t *testing.T) {
+	for want, err := range map[string]error{
+		"failed":                  errors.New("anything"),
+		"usage":                   &diag.UsageError{Err: errors.New("no such flag")},
+		"configuration":           &diag.SettingError{Err: errors.New("no host")},
+		"repository-not-selected": fmt.Errorf("clone: %w", &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected}),
+		"key-encrypted":           &diag.ExitError{Code: 3, Err: &signer.KeyError{Problem: signer.ErrEncrypted}},
+		"refused":                 &diag.ExitError{Code: diag.Refused, Err: errors.New("of another owner")},
+	} {
+		if got := diag.Explain(err).Kind; got != want {
+			t.Errorf("%v is of the kind %q, want %q", err, got, want)
+		}
+	}
+}
+
+func TestErrorsStayWithTheirHints(t *testing.T) {
+	several := &config.Error{Problems: []config.Problem{
+		{File: "c.yaml", Line: 3, Text: "unknown key", Hint: "did you mean app?"}, {Text: "no host"}, {Text: "no key", Hint: "pass --key"},
+	}}
+	left := fmt.Errorf("remove /tmp/x: %w", os.ErrPermission)
+	for name, test := range map[string]struct {
+		err  error
+		want []string // message, and hint after a bar
+		exit int
+	}{
+		"one":       {&config.Error{Problems: several.Problems[:1]}, nil, diag.Configuration},
+		"of a file": {several, []string{"c.yaml:3: unknown key|did you mean app?", "no host|", "no key|pass --key"}, diag.Configuration},
+		"joined": {errors.Join(left, &ghapp.Error{Kind: ghapp.ErrSuspended, Op: "mint"}), []string{
+			"remove /tmp/x: permission denied|", "cannot mint: installation suspended|an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend",
+		}, diag.Refused},
+		"one sentence": {fmt.Errorf("%w: %w", left, errors.New("why")), nil, diag.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report := diag.Explain(test.err)
+			var got []string
+			for _, part := range report.Errors {
+				got = append(got, part.Message+"|"+part.Hint)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(test.want) || report.ExitCode != test.exit {
+				t.Errorf("got %q (exit code %d), want %q (%d)", got, report.ExitCode, test.want, test.exit)
+			}
+			text, err := json.Marshal(report)
+			if err != nil || strings.Contains(string(text), `"errors"`) != (test.want != nil) {
+				t.Errorf("%s (%v)", text, err)
+			}
+		})
+	}
+}
