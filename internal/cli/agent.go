@@ -233,16 +233,19 @@ func (c *command) agentStop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
 	defer cancel()
 	client, err := agent.Dial(path)
-	if errors.Is(err, agent.ErrUnavailable) {
-		c.progress("No agent listens on %s.", path)
-		return nil
-	}
+	none := errors.Is(err, agent.ErrUnavailable)
 	if err == nil {
 		err = client.Stop(ctx)
 	}
-	if err != nil {
+	switch {
+	case err != nil && !none:
 		return err
+	case c.json:
+		return printJSON(c.Stdout, map[string]any{"socket": path, "ended": !none})
+	case none:
+		c.progress("No agent listens on %s.", path)
+	default:
+		c.progress("The agent ends.")
 	}
-	c.progress("The agent ends.")
 	return nil
 }

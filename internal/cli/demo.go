@@ -41,6 +41,9 @@ run as you would run it.`,
 }
 
 func (c *command) runDemo(ctx context.Context) (err error) {
+	if c.json {
+		return &diag.UsageError{Err: errors.New("the demo is a story for people, and has no JSON")}
+	}
 	dir, err := os.MkdirTemp("", "ghapp-demo-")
 	if err != nil {
 		return fmt.Errorf("make a directory for the demo: %w", err)

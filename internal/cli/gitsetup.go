@@ -93,6 +93,7 @@ type gitSetupReport struct {
 	Origins   []string            `json:"origins"`
 	Changed   bool                `json:"changed"`
 	Conflicts []gitsetup.Conflict `json:"conflicts"`
+	Text      string              `json:"text,omitempty"` // with --print: what would be written
 }
 
 func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
@@ -137,6 +138,10 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	}
 	for _, conflict := range report.Conflicts {
 		c.log().Warn(fmt.Sprintf("%s: %s: %s; the cure: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Cure))
+	}
+	if o.print && c.json {
+		report.Text = string(gitsetup.Text(sections))
+		return printJSON(c.Stdout, report)
 	}
 	if o.print {
 		_, err := c.Stdout.Write(gitsetup.Text(sections))

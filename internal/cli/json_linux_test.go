@@ -8,6 +8,28 @@ import (
 	"testing"
 )
 
+// commandsOf are those below a command that do something themselves, as completion has
+// them.
+func (m *machine) commandsOf(parents ...string) (names []string) {
+	m.t.Helper()
+	groups := []string{"app", "keys", "config", "completion"}
+	list := m.must(append(append([]string{"__complete"}, parents...), "")...).stdout
+	for line := range strings.Lines(list) {
+		name, _, described := strings.Cut(strings.TrimSpace(line), "\t")
+		if !described || strings.HasPrefix(name, ":") {
+			continue
+		}
+		whole := append(slices.Clone(parents), name)
+		if !slices.Contains(groups, name) {
+			names = append(names, strings.Join(whole, " "))
+		}
+		if len(parents) == 0 {
+			names = append(names, m.commandsOf(whole...)...)
+		}
+	}
+	return names
+}
+
 // Whoever says --json reads standard output with a parser, whichever command it is.
 func TestEveryCommandSpeaksJSON(t *testing.T) {
 	t.Parallel()
@@ -44,6 +66,27 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 		}
 	}
 	m := newMachine(t)
+	without := map[string]string{
+		"help": "text for people", "completion bash": "a shell's script", "completion fish": "a shell's script",
+		"completion powershell": "a shell's script", "completion zsh": "a shell's script",
+		"demo": "a story, refuses it", "exec": "the command's own output", "agent": "serves",
+		"agent status": "TestScripts/agent", "agent stop": "below", "config edit": "TestScripts/config-edit",
+		"keys import": "TestScripts/keys-import", "keys rotate": "TestScripts/keys-rotate",
+		"setup": "setup_linux_test.go", "setup import": "TestScripts/setup-import",
+	}
+	all := m.commandsOf()
+	if len(all) < 30 {
+		t.Fatalf("only %d commands: %q", len(all), all)
+	}
+	for _, name := range all {
+		_, tested := commands[name]
+		if _, excused := without[name]; tested == excused {
+			t.Errorf("%s: tested %t, excused %t", name, tested, excused)
+		}
+	}
+	if stopped := m.must("agent", "stop", "--json").stdout; !strings.Contains(stopped, `"ended": false`) {
+		t.Errorf("agent stop: %s", stopped)
+	}
 	site := m.github.Repository("acme/site")
 	for _, name := range order {
 		args := append(strings.Fields(name), "--json")

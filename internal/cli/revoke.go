@@ -53,6 +53,9 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 			if err := ghapp.RevokeToken(cmd.Context(), reach, token); err != nil {
 				return err
 			}
+			if c.json {
+				return printJSON(c.Stdout, map[string]bool{"revoked": true})
+			}
 			c.progress("The token is revoked.")
 			return nil
 		},

@@ -224,6 +224,9 @@ func (c *command) syncResume() *cobra.Command {
 			if err := t.Resume(cmd.Context()); err != nil {
 				return err
 			}
+			if c.json {
+				return printJSON(c.Stdout, map[string]string{"directory": t.Dir})
+			}
 			c.progress("%s follows its branch again.", t.Dir)
 			return nil
 		},
