@@ -5,11 +5,15 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp/internal/cli"
+	"github.com/ghapp-dev/ghapp/internal/process"
 )
 
 // version is set by the linker.
 var version string
 
 func main() {
+	if code, ended := process.Init(); ended {
+		os.Exit(code)
+	}
 	os.Exit(cli.Main(cli.Process(version), os.Args[1:]))
 }
