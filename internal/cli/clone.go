@@ -113,18 +113,23 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	}
 	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.installation()}
 	token, refused := session.app.Token(ctx, request)
+	asked := &askedFor{origin: host.Origin}
+	clone.Asked = asked.watch
 	answering := c.hosts(session, func(a *gitauth.Answerer) {
 		a.Permissions = nil // a clone reads
 		a.HandedOut = tokens.Add
+		a.Granted = asked.granted
 	})
+	present := repository
 	switch {
 	case refused == nil:
-		c.follow(&clone, dir, repository, presentName(token, repository))
+		present = presentName(token, repository)
+		c.follow(&clone, dir, repository, present)
 	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.first.Public(ctx, repository, refused):
 		return refused
 	}
 	err = serving(ctx, listener, answering, func() error {
-		err := git.Clone(ctx, clone)
+		err := c.firstClone(ctx, git, &clone, attempt{session.app, token, present, answering})
 		if err != nil {
 			if err = c.mend(ctx, err, answering.first, repository, &clone, dir); err == nil {
 				err = git.Clone(ctx, clone)

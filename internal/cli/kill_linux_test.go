@@ -77,7 +77,6 @@ func moments() map[string]moment {
 		"look-up of the installation":    {match: isCall("GET", "/installation")},
 		"mint":                           {match: isCall("POST", "/access_tokens")},
 		"git's first request":            {match: isDiscovery("acme/large"), git: true},
-		"question for the new token":     {match: isSettle, git: true},
 		"git's request with the token":   {match: func(r *http.Request) bool { return isDiscovery("acme/large")(r) && r.Header.Get("Authorization") != "" }, git: true},
 		"list of branches":               {match: isUploadPack("acme/large"), git: true},
 		"middle of the pack":             {match: isUploadPack("acme/large"), after: largeSize / 2, git: true},
@@ -230,7 +229,7 @@ func TestKilledGitIsToldAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newLargeWorld(t)
 	// Not every moment: ghapp waits for seconds for what git has left behind.
-	for _, name := range []string{"question for the new token", "list of branches", "middle of the pack", "middle of a large file", "submodule's pack"} {
+	for _, name := range []string{"git's request with the token", "list of branches", "middle of the pack", "middle of a large file", "submodule's pack"} {
 		at := moments()[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -90,11 +90,11 @@ func (a *Answerer) Refusal() error {
 	return a.refusal
 }
 
-// Forget has Refusal tell only of what is asked from now on.
+// Forget has Refusal and Erased tell only of what is asked from now on.
 func (a *Answerer) Forget() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.refusal = nil
+	a.refusal, a.erased = nil, false
 }
 
 // Erased reports whether git has said of a credential that it was refused. The next

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
@@ -32,6 +33,10 @@ type CloneOptions struct {
 	// Extra are options of git clone, as the user wrote them. Those that could lead
 	// credentials or the clone elsewhere are refused with an [*OptionError].
 	Extra []string
+	// Asked returns what is closed when git, from now on, asks Helper for a credential for
+	// an address on Origin, which shows that no configuration has put another one in its
+	// place. Nil: that is found out by another call of git.
+	Asked func(address string) <-chan struct{}
 	// Persist is what stays in the clone's own configuration, and in those of its
 	// submodules, so that later calls of plain git find the credential helper. Empty:
 	// nothing of ours stays.
@@ -100,6 +105,10 @@ type rewrittenError struct{ by string }
 
 func (e *rewrittenError) Error() string { return "the address is replaced by " + e.by }
 
+// askedSoon is how long git may take to ask for a credential before another git is asked
+// where it went: one that goes elsewhere is stopped, and fetches little there.
+const askedSoon = 500 * time.Millisecond
+
 func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err error) {
 	p.URLs = []string{address}
 	env, err := r.environ(ctx, p.Scope)
@@ -116,7 +125,26 @@ func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err er
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var check sync.WaitGroup
+	ended := make(chan struct{})
+	var asked <-chan struct{}
+	if p.Asked != nil {
+		asked = p.Asked(address)
+	}
 	check.Go(func() {
+		if asked != nil {
+			// Most clones say so by themselves soon, and need no program more.
+			select {
+			case <-asked:
+				return
+			case <-ended:
+			case <-time.After(askedSoon):
+			}
+			select {
+			case <-asked:
+				return
+			default:
+			}
+		}
 		// Beside the clone, for the time it takes. A git that fails here fails
 		// there too, and says why.
 		out, err := r.output(ctx, env, []string{"ls-remote", "--get-url", "--", address})
@@ -125,6 +153,7 @@ func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err er
 		}
 	})
 	err = r.run(ctx, env, r.Stdout, r.Stderr, p.args(address, r.Progress))
+	close(ended)
 	check.Wait()
 	if cause, ok := errors.AsType[*rewrittenError](context.Cause(ctx)); ok {
 		return cause
