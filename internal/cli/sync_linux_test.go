@@ -263,7 +263,8 @@ func TestPollingStaysBehindTheWebhook(t *testing.T) {
 func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	s := m.syncs("acme/site", "--branch", "gone", "--to", "site", "--period", "1h", "--status", "127.0.0.1:0")
+	s := m.syncs("acme/site", "--branch", "gone", "--to", "site", "--period", "1h", "--status", "127.0.0.1:0",
+		"--status-host", "sync.monitoring.svc,metrics")
 	address, _ := s.says("watching")["status"].(string)
 	failed := s.says("failed; the directory stays as it was")
 	if !strings.Contains(fmt.Sprint(failed["error"]), "acme/site has no branch gone") || failed["again"] == "" {
@@ -271,6 +272,19 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	}
 	if status, text := m.get(address, "/healthz"); status != http.StatusOK {
 		t.Errorf("%d %s", status, text)
+	}
+	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+		// A page of evil.example that has its name lead here, and Prometheus by a name that was given.
+		for host, refused := range map[string]bool{"evil.example": true, "sync.monitoring.svc:80": false} {
+			r, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Host = host
+			if status, text := m.answer(r); (status == http.StatusMisdirectedRequest) != refused || refused && strings.Contains(text, "site") {
+				t.Errorf("%s for %s: %d %s", path, host, status, text)
+			}
+		}
 	}
 	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "site") {
 		t.Errorf("%d %s", status, text)

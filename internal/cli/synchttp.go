@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -146,9 +148,10 @@ func (w *watching) serve(ctx context.Context) (*syncServers, error) {
 	}
 	if o.Status != "" {
 		m := mux(o.Status)
-		m.HandleFunc("GET /healthz", w.healthz)
-		m.HandleFunc("GET /readyz", w.readyz)
-		m.HandleFunc("GET /metrics", w.metrics.serve)
+		ours := w.statusNames()
+		m.Handle("GET /healthz", hook.OnlyTo(ours, http.HandlerFunc(w.healthz)))
+		m.Handle("GET /readyz", hook.OnlyTo(ours, http.HandlerFunc(w.readyz)))
+		m.Handle("GET /metrics", hook.OnlyTo(ours, http.HandlerFunc(w.metrics.serve)))
 	}
 	for address, m := range muxes {
 		var listening net.ListenConfig
@@ -172,6 +175,18 @@ func (w *watching) serve(ctx context.Context) (*syncServers, error) {
 		}()
 	}
 	return s, nil
+}
+
+// statusNames are the names by which the status may be asked.
+func (w *watching) statusNames() []string {
+	names := slices.Clone(w.options.StatusHosts)
+	if host, _, err := net.SplitHostPort(w.options.Status); err == nil && host != "" {
+		names = append(names, host)
+	}
+	if name, err := os.Hostname(); err == nil && name != "" {
+		names = append(names, name)
+	}
+	return names
 }
 
 func (s *syncServers) close() {

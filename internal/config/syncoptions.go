@@ -70,6 +70,7 @@ const (
 type SyncProcess struct {
 	All, Again, Watch                   bool
 	Webhook, Status                     string // addresses
+	StatusHosts                         []string
 	WebhookSecretFiles, SyncSecretFiles []string
 	Notify, NotifySecretFile            string
 	Jobs                                int
@@ -145,6 +146,10 @@ func SyncOptions() []SyncOption {
 			Help: "with --watch: serve /healthz, /readyz and /metrics at this `ADDRESS`, which may be that of --webhook",
 		},
 		{
+			Key: "status_host", Kind: ListOption, Process: true, Watching: true,
+			Help: "a `NAME` by which --status is asked, besides addresses, localhost and the name of this machine; others are refused",
+		},
+		{
 			Key: "notify", Env: "GHAPP_SYNC_NOTIFY_URL", Process: true, Watching: true,
 			Help: "a `URL` that is told what was published and what failed (GHAPP_SYNC_NOTIFY_URL keeps it out of the command line)",
 		},
@@ -190,7 +195,7 @@ func (s *Sync) Field(key string) any {
 func (s *SyncProcess) Field(key string) any {
 	return map[string]any{
 		"all": &s.All, "again": &s.Again, "watch": &s.Watch, "webhook": &s.Webhook,
-		"webhook_secret_file": &s.WebhookSecretFiles, "sync_secret_file": &s.SyncSecretFiles, "status": &s.Status,
+		"webhook_secret_file": &s.WebhookSecretFiles, "sync_secret_file": &s.SyncSecretFiles, "status": &s.Status, "status_host": &s.StatusHosts,
 		"notify": &s.Notify, "notify_secret_file": &s.NotifySecretFile, "jobs": &s.Jobs, "log_format": &s.LogFormat,
 	}[key]
 }
