@@ -17,6 +17,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ghapp-dev/ghapp/githubtest"
 	settings "github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/watch"
@@ -48,6 +49,47 @@ func TestSyncUnitIsTakenBySystemd(t *testing.T) {
 			t.Errorf("systemd-analyze %s: %v\n%s", args[0], err, out)
 		}
 	}
+}
+
+// A key for all Apps, in a variable, would take the place of the key that each has.
+func TestSyncUnitLeavesEachAppItsOwnKey(t *testing.T) {
+	t.Parallel()
+	unit, err := os.ReadFile("../../docs/ghapp-sync.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	credentials := filepath.Join(m.root, "credentials")
+	second := m.github.AddApp(githubtest.AppOptions{Owner: "octo"})
+	if err := os.MkdirAll(credentials, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	config := fmt.Sprintf("apps:\n  one: {app: %s, key: app.pem, host: %s, api_url: %s, owners: [acme]}\n  two: {app: \"%d\", key: other.pem, host: %s, api_url: %s, owners: [octo]}\n",
+		m.environ["GHAPP_APP"], m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"], second.ID, m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"])
+	config = strings.ReplaceAll(config, ", api_url: ,", ",")
+	if err := os.Rename(m.environ["GHAPP_KEY"], filepath.Join(credentials, "app.pem")); err != nil {
+		t.Fatal(err)
+	}
+	m.write(filepath.Join(m.root, "config.yaml"), config)
+	for _, name := range []string{"GHAPP_KEY", "GHAPP_APP", "GHAPP_HOST", "GHAPP_API_URL"} {
+		delete(m.environ, name)
+	}
+	set := 0
+	for line := range strings.Lines(string(unit)) {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "Environment="), "="); ok && strings.HasPrefix(line, "Environment=GHAPP_") {
+			m.environ[name] = strings.ReplaceAll(value, "%d", credentials)
+			set++
+		}
+	}
+	m.environ["GHAPP_CONFIG"] = filepath.Join(m.root, "config.yaml")
+	shown := m.must("config", "show").stdout
+	for _, key := range []string{"app.pem", "other.pem"} {
+		if !strings.Contains(shown, filepath.Join(credentials, key)) {
+			t.Errorf("under the unit's %d variables no App has %s:\n%s", set, key, shown)
+		}
+	}
+	m.must("sync", "acme/site", "--to", "site", "--branch", "deployment")
+	m.environ["GHAPP_KEY"] = filepath.Join(credentials, "app.pem") // the one place on disk where it may be
 }
 
 // What of Kubernetes' API the manifest uses. A field that is not here is an error.

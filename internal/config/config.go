@@ -263,8 +263,55 @@ func (c *Config) readFile(o Options, home string) (problems []Problem, cause err
 			Hint: "make it your own with chown, and keep others out with chmod go-w",
 		})
 	}
-	c.file, problems = parse(path, data, home)
+	keyDir, problem := keyDirectory(o.LookupEnv, filepath.Dir(path), home)
+	if problem != nil {
+		return []Problem{*problem}, nil
+	}
+	c.file, problems = parseWithKeys(path, data, home, keyDir)
+	c.warnOfOneKeyForAll()
 	return problems, nil
+}
+
+// KeyDirVariable names the directory from which the relative paths of Apps' keys in the
+// config file are taken, instead of the file's own: where a service manager or a container
+// puts what is secret.
+const KeyDirVariable = "GHAPP_KEY_DIR"
+
+func keyDirectory(lookup func(string) (string, bool), beside, home string) (string, *Problem) {
+	text, _ := lookup(KeyDirVariable)
+	if text = strings.TrimSpace(text); text == "" {
+		return beside, nil
+	}
+	dir, err := complete(text, here(), home)
+	switch {
+	case secretIn(text) != "":
+		return "", &Problem{Text: KeyDirVariable + " takes a path, and holds " + secretIn(text), Hint: hintFor(secretIn(text))}
+	case err != nil:
+		return "", &Problem{Text: KeyDirVariable + ": " + err.Error()}
+	}
+	return dir, nil
+}
+
+// warnOfOneKeyForAll says so where a variable for one App's key takes the place of the keys
+// of several.
+func (c *Config) warnOfOneKeyForAll() {
+	own := 0
+	for _, app := range c.file.apps {
+		if app.values["key"].Text != "" {
+			own++
+		}
+	}
+	variable := c.env["key"].Source.Name
+	if variable == "" && !c.privateKey.IsZero() {
+		variable = "GHAPP_PRIVATE_KEY"
+	}
+	if own < 2 || variable == "" || c.flags["key"].Text != "" || c.given("app").Text != "" {
+		return
+	}
+	c.warnings = append(c.warnings, Problem{
+		Text: fmt.Sprintf("%s takes the place of the key that each of the %d Apps of the config file has", variable, own),
+		Hint: "unset it; " + KeyDirVariable + " says where the files of the keys are",
+	})
 }
 
 func read(path string) ([]byte, fs.FileInfo, error) {

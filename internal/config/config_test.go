@@ -425,3 +425,50 @@ func TestPathOfAFileThatIsWrong(t *testing.T) {
 		t.Errorf("of nobody it is %v, %v", got, err)
 	}
 }
+
+// A unit of systemd, or a container, puts the keys of several Apps into one directory, and
+// each App has its own.
+func TestEachAppHasItsOwnKeyInTheDirectoryOfKeys(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.yaml")
+	text := "apps:\n  a: {app: 1, key: a.pem, owners: [acme], ca_file: ca.pem}\n  b: {app: 2, key: [new.pem, sub/old.pem], owners: [octo]}\n" +
+		"  c: {app: 3, key: /abs/c.pem, owners: [third]}\n  d: {app: 4, key: 'exec:./sign', owners: [fourth]}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	variables := map[string]string{"GHAPP_CONFIG": path, "GHAPP_KEY_DIR": "/run/credentials/ghapp-sync.service"}
+	load := func() *Config {
+		t.Helper()
+		c, err := Load(Options{LookupEnv: func(name string) (string, bool) { text, ok := variables[name]; return text, ok }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	c := load()
+	for owner, want := range map[string][2]string{
+		"acme":   {"/run/credentials/ghapp-sync.service/a.pem", ""},
+		"octo":   {"/run/credentials/ghapp-sync.service/new.pem", "/run/credentials/ghapp-sync.service/sub/old.pem"},
+		"third":  {"/abs/c.pem", ""},
+		"fourth": {"exec:" + filepath.Join(dir, "sign"), ""},
+	} {
+		s, err := c.App(Selector{Owner: owner})
+		if err != nil || s.Key.Text != want[0] || s.PreviousKey.Text != want[1] {
+			t.Errorf("%s: %q %q %v", owner, s.Key.Text, s.PreviousKey.Text, err)
+		}
+		if owner == "acme" && s.CAFile.Text != filepath.Join(dir, "ca.pem") {
+			t.Errorf("the authorities are looked for at %q", s.CAFile.Text)
+		}
+	}
+	if len(c.Warnings()) != 0 {
+		t.Errorf("%v", c.Warnings())
+	}
+	variables["GHAPP_KEY"] = "/one.pem"
+	if w := load().Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), "GHAPP_KEY takes the place of the key that each of the 4 Apps") {
+		t.Errorf("%v", w)
+	}
+	variables["GHAPP_APP"] = "a" // then there is one App
+	if w := load().Warnings(); len(w) != 0 {
+		t.Errorf("%v", w)
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // file is what a config file says.
@@ -80,6 +81,7 @@ const mostProblems = 50
 // parser collects the problems of a file.
 type parser struct {
 	path, home string
+	keyDir     string // of keys that are files and have a relative path
 	lines      int
 	problems   []Problem
 	more       int // problems after the last of these
@@ -87,7 +89,12 @@ type parser struct {
 
 // parse reads a config file. Each of its problems has the file and a line.
 func parse(path string, data []byte, home string) (file, []Problem) {
-	p := &parser{path: path, home: home, lines: bytes.Count(data, []byte("\n")) + 1}
+	return parseWithKeys(path, data, home, filepath.Dir(path))
+}
+
+// parseWithKeys is parse with another directory for the keys of Apps.
+func parseWithKeys(path string, data []byte, home, keyDir string) (file, []Problem) {
+	p := &parser{path: path, home: home, keyDir: keyDir, lines: bytes.Count(data, []byte("\n")) + 1}
 	var f file
 	if root := p.document(data); root != nil {
 		f = p.file(root)
@@ -388,7 +395,11 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 	}
 	full, err := "", error(nil)
 	if key == "key" {
-		full, err = CompleteKey(text, filepath.Dir(p.path), p.home)
+		dir := filepath.Dir(p.path)
+		if scheme := signer.Scheme(text); scheme == "" || scheme == "file" {
+			dir = p.keyDir
+		}
+		full, err = CompleteKey(text, dir, p.home)
 	} else {
 		full, err = complete(text, filepath.Dir(p.path), p.home)
 	}
