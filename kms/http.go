@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
@@ -28,6 +29,7 @@ func (w *wire) client(transport *http.Transport) *http.Client {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
 	transport.MaxResponseHeaderBytes = 64 << 10
+	api.Quiet(transport)
 	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, r *http.Request, answer *http.Response) error {
 		if answer.StatusCode != http.StatusOK {
 			return failure("unavailable", "the proxy %s does not connect to %s: %d", proxy.Host, r.Host, answer.StatusCode)

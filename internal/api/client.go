@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,19 @@ func NewTransport(roots *x509.CertPool) *http.Transport {
 	t.ResponseHeaderTimeout = requestTimeout
 	t.MaxResponseHeaderBytes = 64 << 10
 	t.OnProxyConnectResponse = ledOn
+	Quiet(t)
 	return t
+}
+
+// Quiet keeps a transport from HTTP/2 where GODEBUG has net/http log every header of that,
+// JSON Web Tokens and installation access tokens among them. net/http reads the variable
+// before main begins, so that nothing can be done about the log itself.
+func Quiet(t *http.Transport) {
+	if strings.Contains(os.Getenv("GODEBUG"), "http2debug") {
+		t.ForceAttemptHTTP2 = false
+		t.Protocols = new(http.Protocols)
+		t.Protocols.SetHTTP1(true)
+	}
 }
 
 // Authorization makes the Authorization header of one attempt, anew each time,

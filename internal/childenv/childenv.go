@@ -59,6 +59,10 @@ func without(environ []string, own Own, ours func(name string) bool) []string {
 		switch {
 		case strings.HasPrefix(upper(name), "GHAPP_") && ours(upper(name)):
 		case slices.ContainsFunc(own.Names, func(secret string) bool { return upper(secret) == upper(name) }):
+		case upper(name) == "GODEBUG":
+			if quiet := withoutHTTP2(value); quiet != "" {
+				kept = append(kept, name+"="+quiet)
+			}
 		case strings.HasPrefix(name, "GIT_CONFIG_"):
 			// They are counted, so that none may be missing; git reads all of them.
 			kept = append(kept, entry)
@@ -68,6 +72,15 @@ func without(environ []string, own Own, ours func(name string) bool) []string {
 		}
 	}
 	return kept
+}
+
+// withoutHTTP2 takes out of GODEBUG (https://go.dev/doc/godebug) what has net/http print
+// every header of HTTP/2, credentials too: git-lfs and many a holder of keys are written in
+// Go. net/http looks for it anywhere in the value.
+func withoutHTTP2(value string) string {
+	return strings.Join(slices.DeleteFunc(strings.Split(value, ","), func(setting string) bool {
+		return strings.Contains(setting, "http2debug")
+	}), ",")
 }
 
 // upper is a name as the system compares it.

@@ -16,7 +16,7 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 		"GHAPP_PRIVATE_KEY=pem", "GHAPP_WEBHOOK_SECRET=w", "GHAPP_SYNC_SECRET=s", "GHAPP_SYNC_NOTIFY_URL=https://u",
 		"GHAPP_WEBHOOK_SECRET_FILE=/f", "GHAPP_TOMORROWS_SECRET=t",
 		"DEPLOY_KEY=-----BEGIN", "COPY= the secret itself \n", "IN_OTHERS=user:the secret itself@host",
-		"PORT=81234", "PIN=1234", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself",
+		"PORT=81234", "PIN=1234", "GODEBUG=a=1,http2debug=2,xhttp2debug=1,b=2", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself",
 	}
 	own := childenv.Own{
 		Names:  []string{"DEPLOY_KEY", "NOT_SET"},
@@ -31,15 +31,15 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 		}
 		return all
 	}
-	want := join(plain, settings, []string{"PORT=81234"}, git)
+	want := join(plain, settings, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, git)
 	if diff := cmp.Diff(want, childenv.For(environ, own)); diff != "" {
 		t.Errorf("For (-want +got):\n%s", diff)
 	}
-	want = join(plain, []string{"PORT=81234"}, git)
+	want = join(plain, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, git)
 	if diff := cmp.Diff(want, childenv.Apart(environ, own)); diff != "" {
 		t.Errorf("Apart (-want +got):\n%s", diff)
 	}
-	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:])
+	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:17], environ[17:19], []string{"GODEBUG=a=1,b=2"}, git)
 	if diff := cmp.Diff(want, childenv.Again(environ)); diff != "" {
 		t.Errorf("Again (-want +got):\n%s", diff)
 	}

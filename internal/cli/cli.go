@@ -19,6 +19,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -51,6 +52,7 @@ func (e Env) lookup(name string) (string, bool) {
 
 // Main runs one command and returns its exit code; see [diag.ExitCodes].
 func Main(env Env, args []string) int {
+	process.NoCore()
 	ctx, stop := untilSignal()
 	defer stop()
 	return run(ctx, env, args)

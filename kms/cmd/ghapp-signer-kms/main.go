@@ -9,11 +9,15 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/kms"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func main() {
+	process.NoCore()
+	// Google's library logs its requests where this is set, credentials too.
+	_ = os.Unsetenv("GOOGLE_SDK_GO_LOGGING_LEVEL")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := signer.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
