@@ -23,9 +23,13 @@ build: ## build bin/ghapp and bin/git-credential-ghapp
 	@scripts/need go git
 	@mkdir -p bin
 	$(BUILD) -o bin/ ./cmd/ghapp ./cmd/git-credential-ghapp
+	@touch bin/ghapp bin/git-credential-ghapp
 
+# After make build, so that who installs as another user (sudo make install) needs no Go
+# and leaves no file of theirs here.
 .PHONY: install
-install: build ## install both below $(PREFIX)/bin, and on Linux the units of the agent
+install: ## install both below $(PREFIX)/bin, and on Linux the units of the agent
+	@scripts/built bin/ghapp bin/git-credential-ghapp || $(MAKE) --no-print-directory build
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/ghapp bin/git-credential-ghapp "$(DESTDIR)$(PREFIX)/bin/"
 	@scripts/units "$(DESTDIR)$(PREFIX)/share/systemd/user" "$(PREFIX)/bin"
@@ -35,14 +39,17 @@ kms: ## build bin/ghapp-signer-kms, for keys in key services and devices
 	@scripts/need go git $(if $(filter 1,$(CGO)),gcc) $(if $(filter yubikey,$(TAGS)),pkg-config /usr/include/PCSC/winscard.h)
 	@mkdir -p bin
 	cd kms && GOWORK=off CGO_ENABLED=$(CGO) go build $(FLAGS) -tags "$(TAGS)" -o ../bin/ ./cmd/ghapp-signer-kms
+	@touch bin/ghapp-signer-kms
 
 .PHONY: install-kms
-install-kms: kms ## install it below $(PREFIX)/bin
+install-kms: ## install it below $(PREFIX)/bin
+	@{ [[ "$(CGO)$(TAGS)" == 0 ]] && scripts/built bin/ghapp-signer-kms; } || $(MAKE) --no-print-directory kms
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/ghapp-signer-kms "$(DESTDIR)$(PREFIX)/bin/"
 
 .PHONY: demo
-demo: build ## the whole way, from an App's key to a clone, on this machine alone
+demo: ## the whole way, from an App's key to a clone, on this machine alone
+	@scripts/built bin/ghapp || { echo "Building ghapp, which takes a minute the first time ..."; $(MAKE) --no-print-directory build; }
 	@bin/ghapp demo
 
 # What the tests start.
