@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,20 +29,26 @@ import (
 )
 
 func (c *command) demo() *cobra.Command {
-	return &cobra.Command{
+	serve := false
+	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole way on this machine alone: an App, its key, a private repository, a clone",
 		Long: `Shows the way from a GitHub App's key to a cloned private repository, with no
 account and no network: a GitHub of our own runs in this process, on a loopback
 port, with real git behind it. Every line that begins with $ is a command of ghapp
-run as you would run it.`,
+run as you would run it.
+
+With --serve that GitHub goes on running, and the lines are printed that make ghapp use
+it in another terminal.`,
 		Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error { return c.runDemo(cmd.Context()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runDemo(cmd.Context(), serve) },
 	}
+	cmd.Flags().BoolVar(&serve, "serve", false, "keep the demo's GitHub running for you to try, until Ctrl-C")
+	return cmd
 }
 
-func (c *command) runDemo(ctx context.Context) (err error) {
-	if c.json {
+func (c *command) runDemo(ctx context.Context, serve bool) (err error) {
+	if c.json && !serve {
 		return &diag.UsageError{Err: errors.New("the demo is a story for people, and has no JSON")}
 	}
 	dir, err := os.MkdirTemp("", "ghapp-demo-")
@@ -54,6 +61,9 @@ func (c *command) runDemo(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stage.close()) }()
+	if serve {
+		return c.serveDemo(ctx, stage)
+	}
 	story := &story{command: c, ctx: ctx, stage: stage}
 	story.tell()
 	return story.err
@@ -163,7 +173,7 @@ func (s *story) tell() {
 	s.title("A token on its own")
 	s.run("token", demoRepository, "--json")
 
-	s.say("\nThat was all of it. On GitHub it is the same:\n\n  ghapp clone OWNER/NAME --app CLIENT_ID --key app.pem")
+	s.say("\nThat was all of it. To try it yourself: ghapp demo --serve. On GitHub it is the same:\n\n  ghapp clone OWNER/NAME --app CLIENT_ID --key app.pem")
 }
 
 func (s *story) title(text string) {
@@ -256,14 +266,21 @@ func (s *story) show(name string) {
 
 // requests shows what GitHub was asked since the last reset.
 func (s *story) requests() {
-	api := 0
+	if s.err != nil {
+		return
+	}
+	api, rows := 0, [][]string{}
 	for _, r := range s.stage.github.Requests() {
 		if strings.HasPrefix(r.Path, "/api/") {
 			api++
 		}
-		s.say("  %-4s %-52s %d  credential: %s", r.Method, r.Path, r.Status, r.Credential.Kind)
+		rows = append(rows, []string{r.Method, r.Path, strconv.Itoa(r.Status), "credential: " + string(r.Credential.Kind)})
 	}
-	s.say("\n  %d of the API, the rest of git's own service.", api)
+	var aligned bytes.Buffer
+	if s.err = table(&aligned, rows); s.err == nil {
+		s.quote(aligned.String())
+		s.say("\n  %d of the API, the rest of git's own service.", api)
+	}
 }
 
 // search looks for the token, as a thief would, in every file of the clone.
