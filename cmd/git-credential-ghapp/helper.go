@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/lfsconfig"
 	"github.com/ghapp-dev/ghapp/internal/userdirs"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
@@ -61,6 +62,14 @@ func (h *helper) run(args []string) int {
 // answer asks the agent, unless flags say whose credentials are wanted, then the
 // files, and then ghapp.
 func (h *helper) answer(flags []string, operation credential.Operation) int {
+	if dir, err := os.Getwd(); err == nil && lfsconfig.Near(dir, h.lookup) != "" {
+		// Its large files may be stored with another repository: ghapp looks.
+		code, err := become(flags, operation, h.stdin)
+		if err != nil {
+			return h.fail(operation, err)
+		}
+		return code
+	}
 	if h.socket != "" && (len(flags) == 0 || h.namesOwnConfig(flags)) {
 		if code, done := h.askAgent(operation); done {
 			return code

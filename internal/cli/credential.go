@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,6 +17,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/lfsconfig"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -59,6 +63,7 @@ the helper ghapp.`,
 // answer asks the agent where there is one, as git-credential-ghapp does, unless
 // flags say whose credentials are wanted.
 func (c *command) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+	gitauth.Stored(asked, c.largeFileStores(ctx))
 	socket, _ := c.lookup("GHAPP_AGENT_SOCK")
 	if socket != "" && !c.anyGiven() {
 		answer, err := agent.Ask(ctx, socket, op, asked)
@@ -67,6 +72,32 @@ func (c *command) answer(ctx context.Context, op credential.Operation, asked *cr
 		}
 	}
 	return c.answerAsked(ctx, op, asked)
+}
+
+// largeFileStores are the addresses that .lfsconfig of the work tree names, in which git
+// works. git reads it: it is in the format of git's own configuration.
+func (c *command) largeFileStores(ctx context.Context) []string {
+	dir, err := os.Getwd()
+	if err != nil {
+		return nil
+	}
+	path := lfsconfig.Near(dir, c.lookup)
+	if path == "" {
+		return nil
+	}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.own(), Dir: filepath.Dir(path)}
+	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--null", "--file", path, "--get-regexp", `^(lfs\.(push)?url|remote\..*\.lfs(push)?url)$`)
+	if err != nil {
+		c.log().Debug("no store of large files is read from .lfsconfig", "error", err)
+		return nil
+	}
+	var list []string
+	for entry := range strings.SplitSeq(strings.TrimSuffix(string(out), "\x00"), "\x00") {
+		if _, address, ok := strings.Cut(entry, "\n"); ok {
+			list = append(list, address)
+		}
+	}
+	return list
 }
 
 // answerAsked answers for the App that the configuration has for the owner and the

@@ -201,7 +201,7 @@ func (s *store) patterns() error {
 // target's lock is held, and git ends with us.
 func (s *store) unlock() error {
 	var stale []string
-	for _, pattern := range []string{"*.lock", "refs/ghapp/*.lock", "config.new", "info/*.new", "objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*"} {
+	for _, pattern := range []string{"*.lock", "refs/ghapp/*.lock", "config.new", "HEAD.new", "info/*.new", "objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*"} {
 		names, err := filepath.Glob(filepath.Join(globQuoted(s.dir), pattern))
 		if err != nil {
 			return err
@@ -271,6 +271,12 @@ func (s *store) size() int64 {
 // checkout makes the files of a commit in a directory: those that the index says are
 // there already are looked at, and made anew where they differ.
 func (s *store) checkout(ctx context.Context, commit, dir, index string) error {
+	if s.LFS {
+		// git-lfs begins before .lfsconfig is there, and looks for it in HEAD.
+		if err := replace(filepath.Join(s.dir, "HEAD"), []byte(commit+"\n")); err != nil {
+			return err
+		}
+	}
 	git := s.git()
 	git.Repository.WorkTree, git.Repository.Index = dir, index
 	return git.Run(ctx, s.scope(), "read-tree", "--reset", "-u", commit)

@@ -24,7 +24,7 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.DiskFull:            {GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
 		gitcmd.DiskFailed:          {GitFailed, "check how the file system is mounted, and what the kernel says of its disk (dmesg)"},
 		gitcmd.LFSMissing:          {GitFailed, "install git-lfs (apt-get install git-lfs), or set GIT_LFS_SKIP_SMUDGE=1 to do without the large files"},
-		gitcmd.LFSFailed:           {GitFailed, "GIT_LFS_SKIP_SMUDGE=1 does without the large files"},
+		gitcmd.LFSFailed:           {GitFailed, "check that the file was pushed (git lfs push --all); GIT_LFS_SKIP_SMUDGE=1 does without the large files, and so does `ghapp sync` without --lfs"},
 		gitcmd.Rewritten:           {Configuration, "git config --show-origin --get-regexp '^url\\.' shows the rewriting rules"},
 		gitcmd.ProtocolNotAllowed:  {GitFailed, "only https, and ssh for submodules of other hosts, are followed"},
 		gitcmd.BranchNotFound:      {GitFailed, "check the branch's name, letter by letter; without --branch the default branch is cloned"},

@@ -146,7 +146,19 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 	if byItself && a.known(ctx, path) {
 		return credential.AnswerAnonymous(), nil
 	}
+	wanted := request.Repositories
 	request, token, err := a.token(ctx, app, request, repository)
+	if len(wanted) > 1 && unreached(err) {
+		// git itself needs no more than the repository.
+		alone := request
+		alone.Repositories = wanted[:1]
+		var own *ghapp.Token
+		if alone, own, err = a.token(ctx, app, alone, repository); err == nil {
+			request, token = alone, own
+			a.log().Warn("the token is for the repository alone, without the store of its large files that .lfsconfig names; "+
+				"add that on the App's installation page", "repository", repository.String(), "store", strings.Join(wanted[1:], ","))
+		}
+	}
 	if err != nil {
 		if byItself && a.public(ctx, path, err) {
 			return credential.AnswerAnonymous(), nil
@@ -240,7 +252,8 @@ func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*
 		return nil, none, repository, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: "choose a token",
 			Err: fmt.Errorf("the App for %s is on %s, but git asks for %s", repository.Owner, app.Origin(), a.Origin)}
 	}
-	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: installation}
+	repositories := append([]string{repository.String()}, storesOf(asked, repository)...)
+	request := ghapp.TokenRequest{Repositories: repositories, Installation: installation}
 	if a.Permissions != nil {
 		request.Permissions = a.Permissions(repository)
 	}
