@@ -17,7 +17,7 @@ func TestQuestionsHoldTheVariablesOfTheConfiguration(t *testing.T) {
 		t.Fatal("it is no question")
 	}
 	for _, s := range config.Settings() {
-		q, ok := answer.Ask(nil, []string{s.Env + "=x"}, asked)
+		q, ok := answer.Ask(nil, []string{s.Env + "=/x"}, asked)
 		if want := s.Key != "private_key"; ok != want {
 			t.Errorf("with %s it is a question: %t, want %t", s.Env, ok, want)
 		} else if ok && q.Name() == plain.Name() {

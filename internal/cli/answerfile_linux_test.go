@@ -181,7 +181,8 @@ func TestEachQuestionHasAnAnswerOfItsOwn(t *testing.T) {
 	m.noSecretOnDisk()
 }
 
-func TestYoungTokenIsLeftToGhapp(t *testing.T) {
+// GitHub's git service has taken the token once, so nobody has to try it again.
+func TestNewTokenThatIsSettledIsAnsweredWithoutGhapp(t *testing.T) {
 	t.Parallel()
 	m := newInstalled(t)
 	begun := time.Now()
@@ -198,7 +199,7 @@ func TestYoungTokenIsLeftToGhapp(t *testing.T) {
 	if time.Since(begun) > 9*time.Second {
 		t.Skip("on a machine that is so busy it is not young any more")
 	}
-	if !strings.Contains(r.stdout, m.tokens()[0]) || m.started() != before+1 {
+	if !strings.Contains(r.stdout, m.tokens()[0]) || m.started() != before {
 		t.Errorf("ghapp was started %d times: %+v", m.started()-before, r)
 	}
 }

@@ -115,7 +115,11 @@ type answering struct {
 func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	a.requests++
 	w := httptest.NewRecorder()
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(a.status)
+	if a.status >= 400 {
+		_, _ = w.WriteString(`{"message": "as GitHub says it"}`)
+	}
 	response := w.Result()
 	response.Request = r
 	return response, nil

@@ -658,7 +658,7 @@ func TestPINIsNotLeftInAClone(t *testing.T) {
 	uri := "pkcs11:object=app?pin-value=" + testPIN
 	m.withoutKeyFile(uri)
 	r := m.must("clone", "acme/site")
-	if text := m.read("site/.git/config"); strings.Contains(text, "pkcs11") || !strings.Contains(text, "ghapp --app ") {
+	if text := m.read("site/.git/config"); strings.Contains(text, "pkcs11") || !strings.Contains(text, "git-credential-ghapp --config ") {
 		t.Errorf("the clone's configuration:\n%s", text)
 	}
 	if !strings.Contains(r.stderr, "needs environment GHAPP_KEY too") {
