@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
@@ -101,7 +102,7 @@ func listenUnder(parent string) (*Listener, error) {
 // a lock on the file path.lock decides, which stays behind.
 func ListenAt(path string) (*Listener, error) {
 	dir, uid := filepath.Dir(path), os.Geteuid()
-	if err := makePrivate(dir, uid); err != nil {
+	if err := makePrivate(dir); err != nil {
 		return nil, err
 	}
 	held, err := lock(path + ".lock")
@@ -127,15 +128,25 @@ func ListenAt(path string) (*Listener, error) {
 	return &Listener{socket, path, uid, remove}, nil
 }
 
-func makePrivate(dir string, uid int) error {
-	err := os.MkdirAll(filepath.Dir(dir), 0o700)
-	if err == nil {
-		err = os.Mkdir(dir, 0o700)
+func makePrivate(dir string) error {
+	err := private.Make(dir, 0o700, private.Alone)
+	if _, ok := errors.AsType[*private.Error](err); err == nil || ok {
+		return refused(err)
 	}
-	if err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("agent: cannot listen: %w", err)
+	return fmt.Errorf("agent: cannot listen: %w", err)
+}
+
+// checkPrivate returns a [*DirError] unless dir is a directory of uid's alone.
+func checkPrivate(dir string, uid int) error {
+	return refused(private.Check(dir, uid, private.Alone))
+}
+
+// refused is an error of package private in words of this one.
+func refused(err error) error {
+	if e, ok := errors.AsType[*private.Error](err); ok {
+		return &DirError{Dir: e.Path, Why: e.Why, Fix: e.Hint}
 	}
-	return checkPrivate(dir, uid)
+	return err
 }
 
 // takeOver listens on path in the place of a process that is gone. The caller holds

@@ -165,10 +165,10 @@ func TestDialTrustsNoSocketOthersCouldHavePut(t *testing.T) {
 	}{
 		{"other users can write the directory", uid, func(t *testing.T, path string) string {
 			return chmod(t, path, 0o702)
-		}, "can be written by other users"},
+		}, "lets other users in"},
 		{"the group can write the directory", uid, func(t *testing.T, path string) string {
 			return chmod(t, path, 0o720)
-		}, "can be written by other users"},
+		}, "lets other users in"},
 		{"another user's socket", uid + 1, func(_ *testing.T, path string) string { return path }, "belongs to user"},
 		{"not a socket", uid, func(t *testing.T, path string) string {
 			file := filepath.Join(t.TempDir(), "agent")

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 	"go.step.sm/crypto/tpm/tss2"
 
+	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -165,6 +166,9 @@ func (k *tpmKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
 func writeNew(path string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return failure("failed", "cannot make the directory for %q: %v", path, withoutPath(err))
+	}
+	if err := private.Way(filepath.Dir(path)); err != nil {
+		return failure("failed", "nothing is written to %q: %v", path, err)
 	}
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -338,7 +338,7 @@ func TestAsksNoAgentOthersCouldHaveStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := run(t, command(t, socket, "get"), origin)
-	if got.Stdout != "quit=1\n" || !strings.Contains(got.Stderr, "can be written by other users") || len(a.heard) > 0 {
+	if got.Stdout != "quit=1\n" || !strings.Contains(got.Stderr, "lets other users in") || len(a.heard) > 0 {
 		t.Errorf("got %+v, the agent heard %v", got, a.heard)
 	}
 }

@@ -164,7 +164,7 @@ func TestWithoutTheUsersOwnAgentGhappAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := run(t, own.command(t, "get"), origin)
-		if got.Stdout != want.Stdout || got.Code != ghappExit || !strings.Contains(got.Stderr, "can be written by other users") || !isOneLine(got.Stderr) || len(a.heard) > 0 {
+		if got.Stdout != want.Stdout || got.Code != ghappExit || !strings.Contains(got.Stderr, "lets other users in") || !isOneLine(got.Stderr) || len(a.heard) > 0 {
 			t.Errorf("got %+v, the agent heard %v", got, a.heard)
 		}
 	})

@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
 // MaxEntry is the size in bytes that an entry may have: 1 MiB.
@@ -223,7 +224,7 @@ func readFile(root *os.Root, key string) ([]byte, fs.FileInfo, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if !info.Mode().IsRegular() || ofAnother(info) || openToOthers(info) {
+	if !private.File(info) {
 		return nil, nil, nil
 	}
 	entry, err := io.ReadAll(io.LimitReader(file, MaxEntry+1))

@@ -42,7 +42,7 @@ func reason(err error) string {
 // or change what is in it.
 type DirError struct {
 	Dir string
-	Why string // "its mode 0755 lets other users in"
+	Why string // "it lets other users in (mode 0755)"
 	Fix string // one line: what to do, with the command if there is one
 }
 

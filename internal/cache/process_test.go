@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -446,8 +447,8 @@ func TestTwoUsers(t *testing.T) {
 		}
 		return
 	}
-	checkRefused(t, err, "", theirs, "it belongs to another user; name a directory of your own")
-	want := outcome{Kind: "*cache.DirError", Error: "the cache directory " + mine + " is not used: it belongs to another user; name a directory of your own"}
+	checkRefused(t, err, "", theirs, fmt.Sprintf("it belongs to user %d, not 0; run ghapp as its owner, or name a directory of your own", nobody))
+	want := outcome{Kind: "*cache.DirError", Error: "the cache directory " + mine + " is not used: it belongs to user 0, not " + strconv.Itoa(nobody) + "; run ghapp as its owner, or name a directory of your own"}
 	if got != want {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

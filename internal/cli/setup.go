@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -391,10 +392,17 @@ func (p *place) dir() string { return filepath.Dir(p.path) }
 func (p *place) ready() error {
 	err := os.MkdirAll(p.dir(), 0o700)
 	if err == nil {
+		// Nobody else is to put another key, or another config file, in its place.
+		err = private.Way(p.dir())
+	}
+	if err == nil {
 		var file *os.File
 		if file, err = os.CreateTemp(p.dir(), ".ghapp-*"); err == nil {
 			err = errors.Join(file.Close(), os.Remove(file.Name()))
 		}
+	}
+	if e, ok := errors.AsType[*private.Error](err); ok {
+		return &diag.SettingError{Err: fmt.Errorf("the App's key is not kept in %s: %w", p.dir(), err), Hint: e.Hint}
 	}
 	if err != nil {
 		return &diag.SettingError{Err: fmt.Errorf("the App's key cannot be kept in %s: %w", p.dir(), err), Hint: "make the directory writable, or name another config file with --config"}

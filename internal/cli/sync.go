@@ -414,7 +414,7 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 // deployed is what an entry says of its directory.
 func deployed(s config.Sync) *deploy.Target {
 	t := &deploy.Target{
-		Dir: s.To, Mode: deploy.Mode(s.Mode), Share: deploy.Share(s.Share), Keep: s.Keep, Depth: s.Depth, Filter: s.Filter, Sparse: s.Sparse,
+		Dir: s.To, Mode: deploy.Mode(s.Mode), Share: deploy.Share(s.Share), TrustParent: s.TrustParent, Keep: s.Keep, Depth: s.Depth, Filter: s.Filter, Sparse: s.Sparse,
 		Submodules: s.Submodules, LFS: s.LFS, FsckIgnore: s.FsckIgnore,
 		Check: deploy.Command{Line: s.Check, Timeout: s.CheckTimeout},
 		Exec:  deploy.Command{Line: s.Exec, Timeout: s.ExecTimeout, Tries: s.ExecTries},

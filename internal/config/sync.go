@@ -27,6 +27,8 @@ type Sync struct {
 	Keep int    // releases
 	// Share is reflink, link or none.
 	Share string
+	// TrustParent takes a directory above that other users may write to.
+	TrustParent bool
 
 	Period     time.Duration
 	Depth      int // commits

@@ -105,6 +105,10 @@ func SyncOptions() []SyncOption {
 			Key: "share", Values: []string{"reflink", "link", "none"},
 			Help: "how `FILES` that have not changed are shared with the release before: reflink, where the file system can (the default); link, by hard links elsewhere, which is for files that nobody writes to; none",
 		},
+		{
+			Key: "trust_parent", Kind: SwitchOption,
+			Help: "keep DIR although other users may write in the directory above, such as a volume of Kubernetes",
+		},
 		period,
 		number("depth", "how many commits of the history are fetched (default 1)"),
 		{Key: "filter", Help: "leave objects out until they are needed, such as blob:none"},
@@ -184,7 +188,7 @@ func wantKeys() []string { return []string{"branch", "tag", "commit", "version"}
 func (s *Sync) Field(key string) any {
 	return map[string]any{
 		"repository": &s.Repository, "branch": &s.Branch, "tag": &s.Tag, "commit": &s.Commit, "version": &s.Version,
-		"to": &s.To, "mode": &s.Mode, "keep": &s.Keep, "share": &s.Share, "period": &s.Period, "depth": &s.Depth, "filter": &s.Filter,
+		"to": &s.To, "mode": &s.Mode, "keep": &s.Keep, "share": &s.Share, "trust_parent": &s.TrustParent, "period": &s.Period, "depth": &s.Depth, "filter": &s.Filter,
 		"sparse": &s.Sparse, "fsck_ignore": &s.FsckIgnore, "submodules": &s.Submodules, "lfs": &s.LFS, "verify_signatures": &s.VerifySignatures,
 		"allowed_signers": &s.AllowedSigners, "check": &s.Check, "check_timeout": &s.CheckTimeout,
 		"exec": &s.Exec, "exec_timeout": &s.ExecTimeout, "exec_tries": &s.ExecTries,

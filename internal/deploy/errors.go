@@ -26,6 +26,9 @@ const (
 	ErrNoRelease Problem = "there is no such release"
 	// ErrSubmodule is a submodule that cannot be found.
 	ErrSubmodule Problem = "the submodule cannot be checked out"
+	// ErrUnsafe is a place where another user could have prepared what is found there; the
+	// cause is a [*private.Error].
+	ErrUnsafe Problem = "another user could have a hand in it"
 	// ErrSparse is a path of Target.Sparse that the commit has not.
 	ErrSparse Problem = "a sparse path is not there"
 	// ErrPointer is a large file of Git LFS in whose place is its pointer.
@@ -39,7 +42,7 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrPointer, ErrSparse, ErrNoExchange}
+	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrUnsafe, ErrPointer, ErrSparse, ErrNoExchange}
 }
 
 // Error is a failed operation on a Target.

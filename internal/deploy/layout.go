@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
 // The directories beside the published one; see the package comment.
@@ -37,9 +39,38 @@ const (
 // busyFor is how long another process may take until this one gives up.
 const busyFor = 10 * time.Second
 
+// guard refuses to work where another user could have prepared what is found, or could
+// put something else in its place: a store has programs in its configuration, and
+// releases are emptied.
+func (t *Target) guard() error {
+	if !t.TrustParent {
+		if err := private.Way(filepath.Dir(t.Dir)); err != nil {
+			return t.unsafe(err)
+		}
+	}
+	for _, dir := range []string{t.base(), t.releases(), t.records(), t.stores(), t.main("").dir} {
+		err := private.Check(dir, os.Geteuid(), private.Ours)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return t.unsafe(err)
+		}
+	}
+	return nil
+}
+
+// unsafe is an error of guard.
+func (t *Target) unsafe(err error) error {
+	if _, ok := errors.AsType[*private.Error](err); ok {
+		return &Error{Problem: ErrUnsafe, Op: "keep " + t.Dir, Err: err}
+	}
+	return err
+}
+
 // lock makes the directories and takes the lock of the target. The kernel gives it back
 // when the process ends, however it ends (flock(2)).
 func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+	if err := t.guard(); err != nil {
+		return nil, err
+	}
 	for _, dir := range []struct {
 		name string
 		mode fs.FileMode
@@ -49,6 +80,10 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 		if err := os.MkdirAll(dir.name, dir.mode); err != nil {
 			return nil, err
 		}
+	}
+	// What was made meanwhile may be another user's.
+	if err := t.guard(); err != nil {
+		return nil, err
 	}
 	file, err := os.OpenFile(t.lockFile(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {

@@ -67,6 +67,13 @@ func times(n int) string {
 // and the cause of a context that ended.
 func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	const op = "publish in"
+	if err := t.validate(); err != nil {
+		return nil, err
+	}
+	// What says that there is nothing to do has to be ours, too.
+	if err := t.guard(); err != nil {
+		return nil, t.fail(op, err)
+	}
 	published, err := t.Published()
 	if err != nil {
 		return nil, err

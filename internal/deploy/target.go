@@ -66,6 +66,9 @@ type Target struct {
 	Keep int
 	// Share is how a release gets the files that have not changed. Empty: [Reflink].
 	Share Share
+	// TrustParent takes the directory above, and those on the way to it, although other
+	// users may write there. What is ghapp's own has to be this user's all the same.
+	TrustParent bool
 
 	// Git runs git, with the environment of the user. Its Repository is set here.
 	Git gitcmd.Runner

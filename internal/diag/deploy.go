@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
 // deployMeaning is the cure of a [deploy.Problem] and its exit code.
@@ -26,6 +27,7 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrSignature:  {Refused, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
 		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
 		deploy.ErrSubmodule:  {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrUnsafe:     {Configuration, "give a directory above which only you and root can write"},
 		deploy.ErrSparse:     {Failed, "the release before it stays; mend --sparse (sparse: in the config file), or push a commit that has the path"},
 		deploy.ErrPointer:    {GitFailed, "the release before it stays; have the file pushed (git lfs push --all), or leave out --lfs for pointers"},
 		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
@@ -46,6 +48,9 @@ func ofDeploy(report *Report, err error) bool {
 	known, ok := deployMeanings()[e.Problem]
 	if !ok {
 		known = ofSystem(err)
+	}
+	if unsafe, ok := errors.AsType[*private.Error](err); ok && e.Problem == deploy.ErrUnsafe {
+		known.hint = unsafe.Hint + "; or take --trust-parent where all who may write there are trusted"
 	}
 	report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), known.hint, known.exit
 	if e.Output != "" {

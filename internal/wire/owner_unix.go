@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
 // checkOwner returns an error unless path is a socket of uid in a directory
@@ -20,21 +22,15 @@ func checkOwner(path string, uid int) error {
 	if socket.Mode().Type() != fs.ModeSocket {
 		return fmt.Errorf("%s is not a socket", path)
 	}
-	dir := filepath.Dir(path)
-	parent, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
 	if owner := ownerOf(socket); owner != uid {
 		return fmt.Errorf("%s belongs to user %d, not %d", path, owner, uid)
 	}
-	if owner := ownerOf(parent); owner != uid {
-		return fmt.Errorf("%s belongs to user %d, not %d", dir, owner, uid)
+	// A runtime directory may be reached by a link.
+	dir, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return err
 	}
-	if parent.Mode().Perm()&0o022 != 0 {
-		return fmt.Errorf("%s can be written by other users", dir)
-	}
-	return nil
+	return private.Check(dir, uid, private.Ours)
 }
 
 // isOwn reports whether dir is a directory of uid's.
