@@ -90,6 +90,11 @@ type Config struct {
 	// OwnTokens keeps tokens out of Store, for a process that revokes those it has
 	// in the end. Where an App is installed is shared all the same.
 	OwnTokens bool
+	// RefusalLife is how long GitHub's word that it does not take the Signer's key, or does
+	// not know the App, is believed when a token is asked for, by all who share Store and
+	// have set this: for one who is asked for tokens at every turn. Another key is asked
+	// with at once. 0: GitHub is asked each time.
+	RefusalLife time.Duration
 	// Log is told of retries, renewals and a wrong clock. Nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -113,6 +118,9 @@ type App struct {
 	places sync.Map // cache key -> place
 	signed atomic.Pointer[JWT]
 	warned atomic.Bool // of the clock
+
+	believe time.Duration             // a refusal of the key, for so long
+	refusal atomic.Pointer[refusalOf] // of the key; nil: none is known
 }
 
 // validIssuer reports whether text is an App ID, or a client ID: Iv1.… of old, Iv23…
@@ -155,6 +163,7 @@ func New(c Config) (*App, error) {
 	a := &App{
 		host: host, issuer: c.Issuer, fingerprint: fingerprinter(c.Signer), signer: c.Signer,
 		api: client, store: c.Store, found: c.Store, log: client.Log, start: time.Now(),
+		believe: c.RefusalLife,
 	}
 	if c.OwnTokens {
 		a.store = nil

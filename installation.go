@@ -166,7 +166,7 @@ func (a *App) locate(ctx context.Context, t target) (place, error) {
 // repositories with one answer; for a repository that has moved, by its name.
 func (a *App) lookUp(ctx context.Context, t target) (place, error) {
 	var repository int64
-	found, err := asApp(a, "find the installation of "+t.String(), func(auth api.Authorization) (found *api.Installation, err error) {
+	found, err := asKnown(ctx, a, "find the installation of "+t.String(), func(auth api.Authorization) (found *api.Installation, err error) {
 		if t.name == "" {
 			return a.api.AccountInstallation(ctx, auth, t.owner)
 		}

@@ -26,7 +26,7 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 	default:
 		scope.Repositories = w.names
 	}
-	grant, err := asApp(a, op, func(auth api.Authorization) (*api.Grant, error) {
+	grant, err := asKnown(ctx, a, op, func(auth api.Authorization) (*api.Grant, error) {
 		return a.api.CreateToken(ctx, auth, p.Installation, scope)
 	})
 	if err != nil {

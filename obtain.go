@@ -29,6 +29,14 @@ func (a *App) token(ctx context.Context, w want) (*Token, error) {
 }
 
 func (a *App) tokenOfKey(ctx context.Context, w want) (*Token, error) {
+	t, err := a.tokenAsked(ctx, w)
+	if err != nil {
+		a.noteKeyRefusal(ctx, err)
+	}
+	return t, err
+}
+
+func (a *App) tokenAsked(ctx context.Context, w want) (*Token, error) {
 	p, err := a.placeOf(ctx, w)
 	if err != nil {
 		return nil, err

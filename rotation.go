@@ -106,7 +106,7 @@ func (a *App) before(ctx context.Context) (*App, error) {
 		}
 		before := &App{
 			host: a.host, issuer: a.issuer, fingerprint: fingerprinter(s), signer: s,
-			api: a.api, store: a.store, found: a.found, log: a.log, start: a.start,
+			api: a.api, store: a.store, found: a.found, log: a.log, start: a.start, believe: a.believe,
 		}
 		a.previous.app.Store(before)
 		return before, nil

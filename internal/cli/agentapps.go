@@ -150,6 +150,7 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Sign
 	reach.Transport = mintCounter{reach.Transport, a.minted}
 	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, a.store
 	reach.PreviousSigner = c.previousKey(settings, a.store)
+	reach.RefusalLife = askedAgain
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &diag.SettingError{Err: err}

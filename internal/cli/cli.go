@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -134,16 +135,17 @@ func (c *command) scrub(r *diag.Report) {
 // command holds what the flags on every command say.
 type command struct {
 	Env
-	args      []string       // the command line
-	global    *pflag.FlagSet // the flags on every command
-	loaded    *config.Config // once it has been read
-	json      bool
-	quiet     bool
-	verbose   bool
-	noCache   bool
-	ownTokens bool                                      // they are revoked in the end, so they are not shared
-	observe   func(http.RoundTripper) http.RoundTripper // nil: nobody looks at the answers of GitHub
-	byGit     bool                                      // git has started it, for a credential
+	args        []string       // the command line
+	global      *pflag.FlagSet // the flags on every command
+	loaded      *config.Config // once it has been read
+	json        bool
+	quiet       bool
+	verbose     bool
+	noCache     bool
+	refusalLife time.Duration                             // a key that GitHub refuses is not asked with again for so long; 0: it is
+	ownTokens   bool                                      // they are revoked in the end, so they are not shared
+	observe     func(http.RoundTripper) http.RoundTripper // nil: nobody looks at the answers of GitHub
+	byGit       bool                                      // git has started it, for a credential
 }
 
 // givenFlags are those flags on every command that were given, by name.

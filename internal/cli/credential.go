@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -21,6 +22,11 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/lfsconfig"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
+
+// askedAgain is after how long GitHub is asked again whether it takes a key that it has
+// refused, by git's questions: a build has hundreds, and a person who has just registered
+// the key waits no longer. Other commands ask at once.
+const askedAgain = 10 * time.Second
 
 func (c *command) credential() *cobra.Command {
 	return &cobra.Command{
@@ -107,6 +113,7 @@ func (c *command) answerAsked(ctx context.Context, op credential.Operation, aske
 	if err != nil {
 		return nil, err
 	}
+	c.refusalLife = askedAgain
 	// Looked at before they are read: what changes from now on ends the answer.
 	files, lasting := c.restsOn(settings)
 	session, err := c.start(ctx, settings)

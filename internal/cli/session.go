@@ -91,6 +91,7 @@ func (c *command) connect(ctx context.Context, settings config.AppSettings) (*se
 	}
 	reach.Issuer, reach.Signer, reach.Store, reach.OwnTokens = settings.App.Text, key, store, c.ownTokens
 	reach.PreviousSigner = c.previousKey(settings, store)
+	reach.RefusalLife = c.refusalLife
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &diag.SettingError{Err: err}

@@ -1,0 +1,76 @@
+package ghapp_test
+
+import (
+	"context"
+	"crypto/rsa"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		process := func(key *rsa.PrivateKey) *ghapp.App {
+			return w.app(t, func(c *ghapp.Config) {
+				c.Store, c.RefusalLife = store, 10*time.Second
+				c.Signer = ghapp.FromCryptoSigner(key)
+			})
+		}
+		refused := func(app *ghapp.App) {
+			t.Helper()
+			_, err := app.Token(t.Context(), site())
+			e := wantKind(t, err, ghapp.ErrKeyMismatch)
+			if e.Status != 401 || e.Message == "" {
+				t.Errorf("GitHub's word is not repeated: %v", err)
+			}
+		}
+		old := mustToken(t, process(testKey()), site()) // with a key that is taken
+		app := process(laterKey())
+		for range 20 {
+			refused(app)
+			refused(process(laterKey()))
+		}
+		if n := len(w.gh.Requests()); n != 3 {
+			t.Errorf("after the two of the first token, 40 questions asked GitHub %d times", n-2)
+		}
+		// Another key is asked with at once, and what is cached is handed out.
+		if token := mustToken(t, process(testKey()), site()); token.Secret.Reveal() != old.Secret.Reveal() {
+			t.Error("the token of the other key is gone")
+		}
+		// Whoever asks who the App is gets GitHub's answer.
+		before := len(w.gh.Requests())
+		_, err := app.Info(t.Context())
+		wantKind(t, err, ghapp.ErrKeyMismatch)
+		if len(w.gh.Requests()) != before+1 {
+			t.Error("GitHub was not asked who the App is")
+		}
+		// It ends by itself.
+		w.registration.AddKey(&laterKey().PublicKey)
+		refused(app)
+		time.Sleep(10 * time.Second)
+		var running sync.WaitGroup
+		for range 5 {
+			running.Go(func() { mustToken(t, app, site()) })
+		}
+		running.Wait()
+	})
+}
+
+func TestRefusedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
+	w := newWorld(t)
+	app := w.app(t, func(c *ghapp.Config) {
+		c.Store, c.Signer = newMemory(), ghapp.FromCryptoSigner(laterKey())
+	})
+	for range 2 {
+		_, err := app.Token(context.Background(), site())
+		wantKind(t, err, ghapp.ErrKeyMismatch)
+	}
+	if n := len(w.gh.Requests()); n != 2 {
+		t.Errorf("GitHub was asked %d times", n)
+	}
+}
