@@ -333,10 +333,7 @@ func (k *keeper) once(ctx context.Context) error {
 		}
 		switch {
 		case p.Err != nil:
-			if e, ok := errors.AsType[*deploy.Error](p.Err); ok && e.Problem == deploy.ErrExec && t.shown.Load() && !k.command.json {
-				e.Output = "" // it was shown when it was printed
-			}
-			report := diag.Explain(p.Err)
+			report := diag.Explain(t.printed.once(k.command, p.Err))
 			s.Error = &report
 			failed = append(failed, p.Err)
 		case k.command.json:

@@ -283,6 +283,10 @@ func TestOutputOfTheCommandAfterAReleaseIsShown(t *testing.T) {
 	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-v"); strings.Count(r.stderr, "loud") != 1 {
 		t.Errorf("%q", r.stderr)
 	}
+	m.keeping("  site: {repository: acme/site, branch: deployment, to: '" + filepath.Join(m.work, "site") + "', exec: 'echo back at $GHAPP_RELEASE'}\n")
+	if r := m.must("sync", "rollback", "site"); strings.Count(r.stderr, "back at 00000") != 1 {
+		t.Errorf("%q", r.stderr)
+	}
 }
 
 // For programs, --json is what a log is in.

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,7 +53,7 @@ type kept struct {
 	session *appSession
 	deploy  *deploy.Target
 	target  *watch.Target
-	shown   atomic.Bool // what the command after a release has printed
+	printed printed
 
 	mu      sync.Mutex
 	present ghapp.Repository // its name as the host last had it
@@ -155,7 +154,8 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	t.deploy.Git = *git
 	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text}
-	t.deploy.Environ, t.deploy.Log, t.deploy.Printed = git.Plain(), k.log, t.printed
+	t.deploy.Environ, t.deploy.Log = git.Plain(), k.log
+	t.deploy.Printed = t.printed.by(c, k.log, k.watching)
 	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}
 	k.kept = append(k.kept, t)
 	k.of[t.target] = t
@@ -180,19 +180,6 @@ func (k *keeper) unready() []string {
 		}
 	}
 	return names
-}
-
-// printed shows what the command after a release says to whoever has started one pass;
-// that of a check is shown where it fails. A process that watches has a log for both.
-func (t *kept) printed(command, line string) {
-	k := t.keeper
-	if command != "exec" || k.watching() || k.log.Enabled(context.Background(), slog.LevelInfo) {
-		return
-	}
-	if !k.command.quiet {
-		t.shown.Store(true)
-	}
-	k.command.progress("%s", line)
 }
 
 // together has those asked in one question that are many of one owner: a token is for the

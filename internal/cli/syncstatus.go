@@ -197,9 +197,11 @@ as the config file does.`,
 func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, damaged deploy.Damaged) error {
 	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
 	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
+	var seen printed
+	t.Printed = seen.by(c, t.Log, func() bool { return false })
 	r, err := t.Rollback(ctx, to, damaged)
 	if err != nil {
-		return err
+		return seen.once(c, err)
 	}
 	if c.json {
 		return printJSON(c.Stdout, r)

@@ -89,6 +89,7 @@ func codes() map[string]string {
 		string(deploy.ErrNoRelease):  "no-such-release",
 		string(deploy.ErrSubmodule):  "submodule-failed",
 		string(deploy.ErrPointer):    "large-file-missing",
+		string(deploy.ErrSparse):     "sparse-path-missing",
 		string(deploy.ErrNoExchange): "no-exchange",
 
 		string(signer.ErrEmpty):          "key-empty",
