@@ -116,6 +116,7 @@ type App struct {
 	flight singleflight.Group
 	tokens sync.Map // cache key -> *entry
 	places sync.Map // cache key -> place
+	grants sync.Map // installation -> grant
 	signed atomic.Pointer[JWT]
 	warned atomic.Bool // of the clock
 

@@ -52,7 +52,7 @@ func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
 	t := &Token{
 		Secret: secret, ExpiresAt: expiry(grant.ExpiresAt, minted.Add(offset)), MintedAt: minted.Add(offset), Permissions: grant.Permissions,
 		Installation: p.Installation, API: a.host.API, offset: offset, refused: new(atomic.Bool),
-		settled: newSettled(),
+		settled: newSettled(), listed: w.granted,
 	}
 	for _, r := range grant.Repositories {
 		t.Repositories = append(t.Repositories, r.FullName)

@@ -41,6 +41,9 @@ func (a *App) tokenAsked(ctx context.Context, w want) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	if w.permissions == nil {
+		w.granted = a.grantedNow(ctx, w, p)
+	}
 	t, err := a.tokenAt(ctx, w, p)
 	if err == nil || !errors.Is(err, ErrNotInstalled) && !errors.Is(err, ErrRepositoryNotSelected) || w.target.id != 0 {
 		return t, err
@@ -107,7 +110,7 @@ func (a *App) tokenAt(ctx context.Context, w want, p place) (*Token, error) {
 	key := a.key(w, p)
 	held, _ := a.tokens.LoadOrStore(key, &entry{})
 	e := held.(*entry)
-	if t := e.token.Load(); t.serves(w.minLife) {
+	if t := e.token.Load(); t.serves(w.minLife) && w.current(t) {
 		if t.aging() {
 			a.renew(ctx, key, e, w, p)
 		}
@@ -122,7 +125,7 @@ func (a *App) tokenAt(ctx context.Context, w want, p place) (*Token, error) {
 		switch {
 		case err != nil:
 			return nil, err
-		case t.serves(w.minLife):
+		case t.serves(w.minLife) && w.current(t):
 			return t, nil
 		case own:
 			return nil, &Error{Kind: ErrInvalid, Op: "mint an installation access token for " + w.object(),
@@ -167,7 +170,7 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 		if current := e.token.Load(); current != nil && current.refused.Load() && current.Secret.Reveal() == t.Secret.Reveal() {
 			return nil
 		}
-		if !t.serves(w.minLife) {
+		if !t.serves(w.minLife) || !w.current(t) {
 			return nil
 		}
 		t.key = key
@@ -180,7 +183,7 @@ func (a *App) obtain(ctx context.Context, key string, e *entry, w want, p place)
 		return nil
 	}
 	// The flight before this one may have landed since the caller looked.
-	if t := e.token.Load(); t.serves(w.minLife) && !t.aging() {
+	if t := e.token.Load(); t.serves(w.minLife) && !t.aging() && w.current(t) {
 		return t, nil
 	}
 	var t *Token

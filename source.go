@@ -78,6 +78,9 @@ func (s *source) renewLease(ctx context.Context) (*Token, error) {
 		}
 		reserve := max(t.whole()/agingShare, s.want.minLife)
 		l := &lease{token: t, until: time.Since(s.app.start) + t.Life() - reserve}
+		if s.want.permissions == nil {
+			l.until = min(l.until, time.Since(s.app.start)+grantLife)
+		}
 		l.check.Store(int64(time.Since(s.app.start) + wallCheck))
 		s.lease.Store(l)
 		return t, nil

@@ -93,6 +93,7 @@ type Token struct {
 	key     string        // of the entry in the Store that has it, or empty
 	settled *settled      // nil in a Token of a caller's own
 	read    bool          // from the Store
+	listed  Permissions   // the installation's, when a token with all of them was minted; nil: not looked at
 }
 
 // Life is how long the token has left by GitHub's clock; negative once expired.
@@ -138,12 +139,13 @@ type stored struct {
 	API          string        `json:"api"`
 	Offset       time.Duration `json:"clock_offset_ns"`
 	Settled      []string      `json:"settled,omitempty"`
+	Listed       Permissions   `json:"installation_permissions,omitempty"`
 }
 
 func (t *Token) encode() ([]byte, error) {
 	return json.Marshal(stored{
 		t.Secret.Reveal(), t.ExpiresAt, t.MintedAt, t.Permissions, t.Repositories, t.Installation, t.API, t.offset,
-		t.settled.list(),
+		t.settled.list(), t.listed,
 	})
 }
 
@@ -156,7 +158,7 @@ func decodeToken(text []byte) *Token {
 	return &Token{
 		Secret: redact.NewSecret(s.Token), ExpiresAt: s.ExpiresAt, MintedAt: s.MintedAt, Permissions: s.Permissions,
 		Repositories: s.Repositories, Installation: s.Installation, API: s.API, offset: s.Offset, refused: new(atomic.Bool),
-		settled: newSettled(s.Settled...), read: true,
+		settled: newSettled(s.Settled...), read: true, listed: s.Listed,
 	}
 }
 
@@ -169,6 +171,7 @@ type want struct {
 	all         bool
 	permissions Permissions // nil: all that were granted
 	minLife     time.Duration
+	granted     Permissions // where all are asked for: what the installation has; nil: not known
 }
 
 const (

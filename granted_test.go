@@ -1,0 +1,55 @@
+package ghapp_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+)
+
+func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		all := ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true}
+		process := func() *ghapp.App { return w.app(t, func(c *ghapp.Config) { c.Store = store }) }
+		long := process()
+		source := long.TokenSource(all)
+		first := mustToken(t, long, all)
+		if _, err := source.Token(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if token := mustToken(t, process(), all); token.Secret.Reveal() != first.Secret.Reveal() {
+			t.Error("a token with all that is granted is not used again")
+		}
+		w.installation.SetPermissions(map[string]string{"contents": "write", "metadata": "read"})
+		second := mustToken(t, process(), all)
+		if second.Permissions.String() != "contents:write,metadata:read" {
+			t.Errorf("after more was accepted a process is given %s", second.Permissions)
+		}
+		// A process that runs on sees it within a minute.
+		time.Sleep(time.Minute)
+		if token := mustToken(t, long, all); token.Secret.Reveal() != second.Secret.Reveal() {
+			t.Errorf("a process that runs has %s", token.Permissions)
+		}
+		if token, err := source.Token(t.Context()); err != nil || token.Secret.Reveal() != second.Secret.Reveal() {
+			t.Errorf("its source has %v (%v)", token, err)
+		}
+		// Less is less.
+		w.installation.SetPermissions(map[string]string{"contents": "read", "metadata": "read"})
+		if token := mustToken(t, process(), all); token.Permissions.String() != "contents:read,metadata:read" {
+			t.Errorf("after less was accepted a process is given %s", token.Permissions)
+		}
+		if n := w.gh.Mints(); n != 3 {
+			t.Errorf("%d tokens were minted, want one for each grant", n)
+		}
+		// Named permissions are looked at by nobody.
+		before := len(w.gh.Requests())
+		mustToken(t, process(), site())
+		mustToken(t, process(), site())
+		if n := len(w.gh.Requests()) - before; n != 1 {
+			t.Errorf("a token for what is named took %d requests", n)
+		}
+	})
+}
