@@ -86,14 +86,14 @@ func library(t *testing.T, source string) string {
 func (h *softHSM) misbehaving() {
 	h.t.Helper()
 	h.module = library(h.t, "testdata/module.c")
-	h.environ = append(h.environ, "GHAPP_TEST_REAL="+softHSMPath)
+	h.environ = append(h.environ, "KMS_TEST_REAL="+softHSMPath)
 }
 
 // misbehave has the module do something, in one test.
 func (h softHSM) misbehave(t *testing.T, part string) *softHSM {
 	t.Helper()
 	h.t, h.logins = t, filepath.Join(t.TempDir(), "logins")
-	h.environ = append(slices.Clone(h.environ), "GHAPP_TEST_MODULE="+part, "GHAPP_TEST_LOGINS="+h.logins)
+	h.environ = append(slices.Clone(h.environ), "KMS_TEST_MODULE="+part, "KMS_TEST_LOGINS="+h.logins)
 	return &h
 }
 
@@ -247,7 +247,7 @@ func TestPKCS11ModuleThatLacksSomething(t *testing.T) {
 			h := h.misbehave(t, part)
 			uri := h.uri("token=Card;object=app")
 			if part == "pin pad" {
-				h.environ = append(h.environ, "GHAPP_TEST_PAD="+testPIN)
+				h.environ = append(h.environ, "KMS_TEST_PAD="+testPIN)
 				uri = "pkcs11:token=Card;object=app?module-path=" + h.module
 				if got := publicKeyOf(t, h.environ, uri); !strings.Contains(got.stderr, "enter the PIN at the reader") {
 					t.Errorf("nobody is told to enter the PIN: %v %s", got.Error, got.stderr)

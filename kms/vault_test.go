@@ -30,7 +30,7 @@ import (
 const vaultHost = "vault.example"
 
 // vault plays Vault: its HTTP API with tokens and what they allow. Behind it is a
-// transit engine: Vault's own where GHAPP_TEST_TRANSIT names the program of the
+// transit engine: Vault's own where KMS_TEST_TRANSIT names the program of the
 // directory transit, and else a stand-in.
 type vault struct {
 	w      *world
@@ -156,7 +156,7 @@ func (v *vault) put(name string, key *rsa.PrivateKey, version bool) {
 // newTransit is a transit engine, below /.
 func newTransit(w *world) http.Handler {
 	w.t.Helper()
-	if os.Getenv("GHAPP_TEST_TRANSIT") == "" {
+	if os.Getenv("KMS_TEST_TRANSIT") == "" {
 		return &transit{keys: map[string]*transitKey{}}
 	}
 	engine, err := vaultsOwn()
@@ -175,7 +175,7 @@ func newTransit(w *world) http.Handler {
 
 // vaultsOwn starts Vault's own engine; it ends with this process.
 var vaultsOwn = sync.OnceValues(func() (http.Handler, error) {
-	cmd := exec.Command(os.Getenv("GHAPP_TEST_TRANSIT"))
+	cmd := exec.Command(os.Getenv("KMS_TEST_TRANSIT"))
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

@@ -23,6 +23,6 @@ func TestCloneWithAKeyInAYubiKey(t *testing.T) {
 	} {
 		c.wantExit(t, bad)
 	}
-	delete(bad.Environ, "GHAPP_TEST_CARDS")
+	delete(bad.Environ, "KMS_TEST_CARDS")
 	badClone{uri, unreachable, "is pcscd running?"}.wantExit(t, bad)
 }

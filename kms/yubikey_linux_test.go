@@ -42,7 +42,7 @@ func newCards(t *testing.T) *cards {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return &cards{t, dir, []string{"LD_LIBRARY_PATH=" + libraries, "GHAPP_TEST_CARDS=" + dir}}
+	return &cards{t, dir, []string{"LD_LIBRARY_PATH=" + libraries, "KMS_TEST_CARDS=" + dir}}
 }
 
 // yubiKeyCard is the PIV application of a YubiKey (NIST SP 800-73-4 part 2, and

@@ -84,12 +84,26 @@ func fileError(path string, err error) *KeyError {
 // text of a key or a token, as it is or with a directory before it, which a relative path
 // has got on its way here.
 func isSecret(path string) bool {
-	for tail := path; len(tail) >= 60; _, tail, _ = strings.Cut(tail, "/") {
-		// A line out of a key's middle. Few paths have all of this and no dot.
-		if strings.ContainsAny(tail, "0123456789") && strings.ContainsFunc(tail, unicode.IsUpper) && unwrap(tail) != nil {
-			return true
-		}
+	name := absent(path)
+	// A line out of a key's middle. Few paths have all of this and no dot.
+	if len(name) >= 60 && strings.ContainsAny(name, "0123456789") && strings.ContainsFunc(name, unicode.IsUpper) && unwrap(name) != nil {
+		return true
 	}
 	_, err := parse([]byte(path))
 	return err == nil || !slices.Contains([]Problem{ErrUnknown, ErrPath, ErrAppID, ErrUnexpanded, ErrEmpty}, err.Problem)
+}
+
+// absent is what remains of a path after the directories that are there.
+func absent(path string) string {
+	rest := path
+	for i := range len(path) {
+		if !os.IsPathSeparator(path[i]) {
+			continue
+		}
+		if info, err := os.Stat(path[:i+1]); err != nil || !info.IsDir() {
+			break
+		}
+		rest = path[i+1:]
+	}
+	return rest
 }

@@ -70,6 +70,10 @@ func fileMistakes(t testing.TB) []fileMistake {
 	if err := os.Symlink(filepath.Join(dir, "absent"), dangling); err != nil {
 		t.Fatal(err)
 	}
+	deep := filepath.Join(dir, strings.Repeat("Production2026", 6))
+	if err := os.Mkdir(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	text := pemPKCS1(rsaKey())
 	oneLine := strings.ReplaceAll(strings.TrimSpace(text), "\n", " ")
 	body := strings.Split(text, "\n")[3]
@@ -93,7 +97,8 @@ func fileMistakes(t testing.TB) []fileMistake {
 		{"key as path, base64", base64.StdEncoding.EncodeToString([]byte(text)), ErrNotPath},
 		{"key as path, no armour", strings.ReplaceAll(strings.Join(strings.Split(text, "\n")[1:5], ""), "/", "a"), ErrNotPath},
 		{"line of a key as path", strings.ReplaceAll(body, "/", "a"), ErrNotPath},
-		{"line of a key in a directory", filepath.Join("/srv/my.app", body), ErrNotPath},
+		{"line of a key in a directory", filepath.Join(dir, body), ErrNotPath},
+		{"missing, in directories of long names", filepath.Join(deep, "githubapp"), ErrMissing},
 		{"client secret as path", strings.Repeat("0a1b2c3d", 5), ErrNotPath},
 		{"token as path", "ghs_" + strings.Repeat("aB3", 12), ErrNotPath},
 	}

@@ -47,7 +47,7 @@ func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
 		t.Error("what was remembered is believed")
 	}
 	// Another key does not take its place.
-	before, err := os.ReadFile(o.variable("GHAPP_TEST_SAFE"))
+	before, err := os.ReadFile(o.variable("SIGNER_TEST_SAFE"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
 	if put || !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), key.Fingerprint()) {
 		t.Errorf("%v, %v", put, err)
 	}
-	if after, err := os.ReadFile(o.variable("GHAPP_TEST_SAFE")); err != nil || !bytes.Equal(before, after) {
+	if after, err := os.ReadFile(o.variable("SIGNER_TEST_SAFE")); err != nil || !bytes.Equal(before, after) {
 		t.Error("the key that was there is gone")
 	}
 	if got := asked(t, o.Options); got != "public-key" {

@@ -22,7 +22,7 @@ import (
 )
 
 // role, in the environment, makes this binary a program of the exec protocol.
-const role = "GHAPP_TEST_PROGRAM"
+const role = "SIGNER_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if part := os.Getenv(role); part != "" {
@@ -80,11 +80,11 @@ func (s safe) Import(_ context.Context, _ string, der []byte) ([]byte, error) {
 	}
 	switch s.part {
 	case "tells another":
-		return holder{os.Getenv("GHAPP_TEST_OTHER")}.PublicKey(context.Background(), "")
+		return holder{os.Getenv("SIGNER_TEST_OTHER")}.PublicKey(context.Background(), "")
 	case "loses":
 		return public, nil
 	case "swaps":
-		text, err := os.ReadFile(os.Getenv("GHAPP_TEST_OTHER"))
+		text, err := os.ReadFile(os.Getenv("SIGNER_TEST_OTHER"))
 		if err != nil {
 			return nil, err
 		}
@@ -110,14 +110,14 @@ func play(part string) int {
 	if json.Unmarshal(input, &request) != nil || bytes.Count(input, []byte("\n")) != 1 {
 		return 9
 	}
-	if path := os.Getenv("GHAPP_TEST_LOG"); path != "" {
+	if path := os.Getenv("SIGNER_TEST_LOG"); path != "" {
 		log, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
 			return 1
 		}
 		fmt.Fprintln(log, request.Operation)
 	}
-	key := holder{os.Getenv("GHAPP_TEST_KEY")}
+	key := holder{os.Getenv("SIGNER_TEST_KEY")}
 	answer := func(h Holder) { _ = Answer(context.Background(), bytes.NewReader(input), os.Stdout, h) }
 	kind, failing := strings.CutPrefix(part, "fail ")
 	if failing {
@@ -131,7 +131,7 @@ func play(part string) int {
 		}
 	}
 	if how, ok := strings.CutPrefix(part, "safe "); ok {
-		answer(safe{holder{os.Getenv("GHAPP_TEST_SAFE")}, how})
+		answer(safe{holder{os.Getenv("SIGNER_TEST_SAFE")}, how})
 		return 0
 	}
 	switch part {
@@ -156,7 +156,7 @@ func play(part string) int {
 		answer(key)
 	case "sign with another key":
 		if request.Operation == OperationSign {
-			key.path = os.Getenv("GHAPP_TEST_OTHER")
+			key.path = os.Getenv("SIGNER_TEST_OTHER")
 		}
 		answer(key)
 	case "slow":

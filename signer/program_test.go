@@ -31,17 +31,17 @@ func playing(t testing.TB, part string) Options {
 	t.Helper()
 	return Options{Environ: []string{
 		role + "=" + part, "PATH=" + os.Getenv("PATH"), "GHAPP_PRIVATE_KEY=canary",
-		"GHAPP_TEST_KEY=" + write(t, "app.pem", pemPKCS1(rsaKey()), 0o600),
-		"GHAPP_TEST_OTHER=" + write(t, "other.pem", pemPKCS1(otherKey()), 0o600),
-		"GHAPP_TEST_LOG=" + filepath.Join(t.TempDir(), "log"),
-		"GHAPP_TEST_SAFE=" + filepath.Join(t.TempDir(), "safe"),
+		"SIGNER_TEST_KEY=" + write(t, "app.pem", pemPKCS1(rsaKey()), 0o600),
+		"SIGNER_TEST_OTHER=" + write(t, "other.pem", pemPKCS1(otherKey()), 0o600),
+		"SIGNER_TEST_LOG=" + filepath.Join(t.TempDir(), "log"),
+		"SIGNER_TEST_SAFE=" + filepath.Join(t.TempDir(), "safe"),
 	}}
 }
 
 // asked is which operations the program was asked for.
 func asked(t testing.TB, o Options) string {
 	t.Helper()
-	path := o.variable("GHAPP_TEST_LOG")
+	path := o.variable("SIGNER_TEST_LOG")
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
@@ -373,7 +373,7 @@ func TestRememberedKeyThatIsAnotherByNow(t *testing.T) {
 	if _, err := Open(t.Context(), programURI(), o); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(o.variable("GHAPP_TEST_KEY"), []byte(pemPKCS1(otherKey())), 0o600); err != nil {
+	if err := os.WriteFile(o.variable("SIGNER_TEST_KEY"), []byte(pemPKCS1(otherKey())), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	key, err := Open(t.Context(), programURI(), o)

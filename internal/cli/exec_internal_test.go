@@ -118,7 +118,7 @@ func (a *answering) RoundTrip(r *http.Request) (*http.Response, error) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(a.status)
 	if a.status >= 400 {
-		_, _ = w.WriteString(`{"message": "as GitHub says it"}`)
+		_, _ = w.WriteString(`{"message": "as GitHub says it", "documentation_url": "https://docs.github.com/rest"}`)
 	}
 	response := w.Result()
 	response.Request = r

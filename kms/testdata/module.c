@@ -1,5 +1,5 @@
-/* A PKCS#11 module for tests. It hands everything on to the module in GHAPP_TEST_REAL,
-   writes each C_Login to GHAPP_TEST_LOGINS, and misbehaves as GHAPP_TEST_MODULE says. */
+/* A PKCS#11 module for tests. It hands everything on to the module in KMS_TEST_REAL,
+   writes each C_Login to KMS_TEST_LOGINS, and misbehaves as KMS_TEST_MODULE says. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@ static CK_FUNCTION_LIST list;
 static CK_FUNCTION_LIST_PTR real;
 
 static int is(const char *part) {
-	const char *said = getenv("GHAPP_TEST_MODULE");
+	const char *said = getenv("KMS_TEST_MODULE");
 	return said != NULL && strcmp(said, part) == 0;
 }
 
@@ -44,7 +44,7 @@ static CK_RV GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO_PTR info) {
 }
 
 static CK_RV Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR pin, CK_ULONG length) {
-	const char *path = getenv("GHAPP_TEST_LOGINS");
+	const char *path = getenv("KMS_TEST_LOGINS");
 	FILE *log = path == NULL ? NULL : fopen(path, "a");
 	if (log != NULL) {
 		fprintf(log, "login %lu\n", (unsigned long)user);
@@ -52,7 +52,7 @@ static CK_RV Login(CK_SESSION_HANDLE session, CK_USER_TYPE user, CK_UTF8CHAR_PTR
 	}
 	if (is("locks")) return CKR_PIN_LOCKED;
 	if (is("expired")) return CKR_PIN_EXPIRED;
-	if (is("pin pad") && length == 0) return real->C_Login(session, user, (CK_UTF8CHAR_PTR)getenv("GHAPP_TEST_PAD"), strlen(getenv("GHAPP_TEST_PAD")));
+	if (is("pin pad") && length == 0) return real->C_Login(session, user, (CK_UTF8CHAR_PTR)getenv("KMS_TEST_PAD"), strlen(getenv("KMS_TEST_PAD")));
 	return real->C_Login(session, user, pin, length);
 }
 
@@ -103,7 +103,7 @@ static CK_RV CreateObject(CK_SESSION_HANDLE session, CK_ATTRIBUTE_PTR attributes
 
 CK_RV C_GetFunctionList(CK_FUNCTION_LIST_PTR_PTR functions) {
 	if (is("no functions")) return CKR_GENERAL_ERROR;
-	void *library = dlopen(getenv("GHAPP_TEST_REAL"), RTLD_NOW);
+	void *library = dlopen(getenv("KMS_TEST_REAL"), RTLD_NOW);
 	if (library == NULL) return CKR_GENERAL_ERROR;
 	CK_C_GetFunctionList get = (CK_C_GetFunctionList)dlsym(library, "C_GetFunctionList");
 	CK_RV rv = get(&real);

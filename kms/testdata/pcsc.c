@@ -1,5 +1,5 @@
 /* A libpcsclite for tests (https://pcsclite.apdu.fr/api/). Each socket in the directory
-   GHAPP_TEST_CARDS is a reader with a card in it; commands and answers go through it, each
+   KMS_TEST_CARDS is a reader with a card in it; commands and answers go through it, each
    after its length in four octets. Without a directory there is no service. */
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -19,13 +19,13 @@ const SCARD_IO_REQUEST g_rgSCardRawPci = {SCARD_PROTOCOL_RAW, sizeof(SCARD_IO_RE
 
 LONG SCardEstablishContext(DWORD scope, LPCVOID one, LPCVOID two, LPSCARDCONTEXT context) {
 	*context = 1;
-	return getenv("GHAPP_TEST_CARDS") == NULL ? SCARD_E_NO_SERVICE : SCARD_S_SUCCESS;
+	return getenv("KMS_TEST_CARDS") == NULL ? SCARD_E_NO_SERVICE : SCARD_S_SUCCESS;
 }
 
 LONG SCardReleaseContext(SCARDCONTEXT context) { return SCARD_S_SUCCESS; }
 
 LONG SCardListReaders(SCARDCONTEXT context, LPCSTR groups, LPSTR readers, LPDWORD size) {
-	DIR *dir = opendir(getenv("GHAPP_TEST_CARDS"));
+	DIR *dir = opendir(getenv("KMS_TEST_CARDS"));
 	if (dir == NULL) return SCARD_E_NO_SERVICE;
 	DWORD length = 0;
 	for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
@@ -43,7 +43,7 @@ LONG SCardListReaders(SCARDCONTEXT context, LPCSTR groups, LPSTR readers, LPDWOR
 
 LONG SCardConnect(SCARDCONTEXT context, LPCSTR reader, DWORD mode, DWORD protocols, LPSCARDHANDLE card, LPDWORD protocol) {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", getenv("GHAPP_TEST_CARDS"), reader);
+	snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", getenv("KMS_TEST_CARDS"), reader);
 	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) != 0) return SCARD_E_SHARING_VIOLATION;
 	*card = fd;
