@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +16,46 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
+
+// BenchmarkDeployShare is the same update with each way to share what has not changed:
+// the time, and the processor's time of it, with that of git's processes.
+func BenchmarkDeployShare(b *testing.B) {
+	d := newDeployer(b)
+	spent, turns := map[deploy.Share]time.Duration{}, 0
+	var contestants []contestant
+	for _, share := range deploy.Shares() {
+		target := *d.target
+		target.Dir, target.Share = filepath.Join(filepath.Dir(d.work), string(share), "site"), share
+		turn := d.publishing(b, &target, string(share))
+		if _, err := turn(); err != nil {
+			b.Fatal(err)
+		}
+		contestants = append(contestants, contestant{string(share), func() (time.Duration, error) {
+			before := processorTime(b)
+			took, err := turn()
+			spent[share] += processorTime(b) - before
+			return took, err
+		}})
+	}
+	race(b, 20, 1, contestants...)
+	turns = d.done[string(deploy.NoShare)] - 1
+	for share, all := range spent {
+		b.ReportMetric(float64(all.Milliseconds())/float64(turns), string(share)+"-cpu-ms/op")
+	}
+}
+
+// processorTime is that of this process and of its children that have ended.
+func processorTime(tb testing.TB) time.Duration {
+	var sum time.Duration
+	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
+		var usage syscall.Rusage
+		if err := syscall.Getrusage(who, &usage); err != nil {
+			tb.Fatal(err)
+		}
+		sum += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	}
+	return sum
+}
 
 // BenchmarkDeploy is an update of 100 changed files in a tree of 5,000: a publication of
 // `ghapp sync`, with a whole new release, beside `git fetch --depth 1` and `git
@@ -114,13 +155,18 @@ func (d *deployer) next(name string) (string, error) {
 }
 
 func (d *deployer) ghapp(tb testing.TB) func() (time.Duration, error) {
+	return d.publishing(tb, d.target, "ghapp")
+}
+
+// publishing is a turn of a publication in a target's directory.
+func (d *deployer) publishing(tb testing.TB, target *deploy.Target, name string) func() (time.Duration, error) {
 	return func() (time.Duration, error) {
-		commit, err := d.next("ghapp")
+		commit, err := d.next(name)
 		if err != nil {
 			return 0, err
 		}
 		start := time.Now()
-		_, err = d.target.Publish(tb.Context(), deploy.Want{Repository: "acme/tree", URL: d.url + "/acme/tree.git", Ref: "refs/heads/deployment", Commit: commit})
+		_, err = target.Publish(tb.Context(), deploy.Want{Repository: "acme/tree", URL: d.url + "/acme/tree.git", Ref: "refs/heads/deployment", Commit: commit})
 		return time.Since(start), err
 	}
 }
