@@ -30,6 +30,7 @@ var flavours = []flavour{
 const (
 	getApp            = "GET /app"
 	namedApp          = "GET /apps/{app_slug}"
+	getUser           = "GET /users/{username}"
 	convert           = "POST /app-manifests/{code}/conversions"
 	listInstalls      = "GET /app/installations"
 	getInstall        = "GET /app/installations/{installation_id}"
@@ -49,7 +50,7 @@ const (
 // operations are those of the stand-in that the flavour's description has.
 func (f flavour) operations() []string {
 	return slices.Concat([]string{
-		getApp, namedApp, convert, listInstalls, getInstall, mint, orgInstall, userInstall, repoInstall,
+		getApp, namedApp, getUser, convert, listInstalls, getInstall, mint, orgInstall, userInstall, repoInstall,
 		listReachable, revoke, getRepo, listOrgRepos, rateLimit, meta,
 	}, f.more)
 }

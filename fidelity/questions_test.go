@@ -97,6 +97,12 @@ func questions() []question {
 		{name: "a private App by its slug", operation: namedApp, path: "/apps/secret", arrange: privateApp, status: 404, message: notFound},
 		{name: "a slug of no App", operation: namedApp, path: "/apps/nobody", status: 404, message: notFound},
 
+		{name: "the bot of an App", operation: getUser, path: "/users/deployer%5Bbot%5D", status: 200},
+		{name: "the bot of an App, in brackets, to its token", operation: getUser, path: "/users/deployer[bot]", as: asInstallation, status: 200},
+		{name: "the bot of a private App", operation: getUser, path: "/users/secret%5Bbot%5D", arrange: privateApp, status: 200},
+		{name: "an organization as a user", operation: getUser, path: "/users/acme", status: 200},
+		{name: "nobody", operation: getUser, path: "/users/nobody", status: 404, message: notFound},
+
 		{name: "an App from a manifest", operation: convert, arrange: fromManifest(""), status: 201},
 		{name: "an App with a webhook from a manifest", operation: convert, arrange: fromManifest(`,"hook_attributes":{"url":"https://hooks.example"}`), status: 201},
 		{name: "an App from a manifest, twice", operation: convert, arrange: converted, status: 404, message: notFound},

@@ -29,6 +29,7 @@ type App struct {
 	ClientID string
 	Name     string
 	Slug     string // the name as it stands in URLs; SLUG[bot] is the name its pushes are refused under
+	BotID    int64  // of the user SLUG[bot], whose commits the App's are; it is not the App's ID
 
 	gh          *GitHub
 	owner       *Account
@@ -63,6 +64,7 @@ func (gh *GitHub) AddApp(o AppOptions) *App {
 		}
 	}
 	a.Slug = slug(a.Name)
+	a.BotID = gh.id("bot")
 	for _, other := range gh.apps {
 		if other.ID == a.ID || other.ClientID == a.ClientID {
 			panic(fmt.Sprintf("githubtest: App ID %d or client ID %s is taken", a.ID, a.ClientID))

@@ -112,7 +112,7 @@ func (c *call) userBody(a *Account) map[string]any {
 		"user_view_type": "public",
 		"site_admin":     false,
 	}
-	url := c.api + "/users/" + a.Login
+	url := c.api + "/users/" + escaped(a.Login)
 	body["url"] = url
 	for name, rest := range map[string]string{
 		"followers_url": "/followers", "following_url": "/following{/other_user}", "gists_url": "/gists{/gist_id}",
@@ -123,6 +123,9 @@ func (c *call) userBody(a *Account) map[string]any {
 	}
 	return body
 }
+
+// escaped is a login as it stands in URLs: GitHub escapes the brackets of a bot's.
+func escaped(login string) string { return strings.NewReplacer("[", "%5B", "]", "%5D").Replace(login) }
 
 // repositories are bodies of the schema "repository", as the token sees them.
 func (c *call) repositories(list []*Repository, t *token) []any {

@@ -26,6 +26,7 @@ var endpoints = []endpoint{
 	{"GET", "/app/installations/{id}", true, "/apps/apps#get-an-installation-for-the-authenticated-app", (*call).getInstallation},
 	{"POST", "/app/installations/{id}/access_tokens", true, "/reference/apps#create-an-installation-access-token-for-an-app", (*call).mint},
 	{"GET", "/orgs/{account}/installation", true, "/apps/apps#get-an-organization-installation-for-the-authenticated-app", (*call).getOrganizationInstallation},
+	{"GET", "/users/{account}", false, "/users/users#get-a-user", (*call).getUser},
 	{"GET", "/users/{account}/installation", true, "/apps/apps#get-a-user-installation-for-the-authenticated-app", (*call).getUserInstallation},
 	{"GET", "/enterprises/{account}/installation", true, "/apps/apps#get-an-enterprise-installation-for-the-authenticated-app", (*call).getEnterpriseInstallation},
 	{"GET", "/repos/{owner}/{repo}/installation", true, "/apps/apps#get-a-repository-installation-for-the-authenticated-app", (*call).getRepositoryInstallation},

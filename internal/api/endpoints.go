@@ -38,6 +38,15 @@ type App struct {
 
 func (a *App) id() int64 { return a.ID }
 
+// User is the part of the answer of GET /users/{login} that we use.
+type User struct {
+	ID    int64  `json:"id"`
+	Login string `json:"login"`
+	Type  string `json:"type"` // Bot, for that of an App
+}
+
+func (u *User) id() int64 { return u.ID }
+
 // Installation is an App's installation on an account.
 type Installation struct {
 	ID                  int64             `json:"id"`
@@ -156,6 +165,14 @@ func (c *Client) RepositoryInstallation(ctx context.Context, auth Authorization,
 		return &found, id, nil
 	}
 	return &found, 0, nil
+}
+
+// User is GET /users/{login}. auth may be nil, but then a host may refuse, and github.com
+// answers few requests.
+func (c *Client) User(ctx context.Context, auth Authorization, login string) (*User, error) {
+	var found User
+	_, err := c.do(ctx, request{method: http.MethodGet, path: "/users/" + url.PathEscape(login), auth: auth}, &found)
+	return &found, err
 }
 
 // CreateToken is POST /app/installations/{id}/access_tokens. The grant holds the

@@ -37,6 +37,7 @@ const (
 )
 
 type execOptions struct {
+	identity    bool
 	all         bool
 	permissions []string
 }
@@ -84,6 +85,7 @@ The exit code is the command's, or 128 and the number of the signal that ended i
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
 	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
+	flags.BoolVar(&o.identity, "identity", false, "have commits be the App's, where GIT_AUTHOR_… and GIT_COMMITTER_… do not say whose")
 	return cmd
 }
 
@@ -147,6 +149,14 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		a.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { tokens.add(app, t) }
 	})
 	answering.first.Permissions = gitMay(answering.first.Permissions, repository.Owner, request, token)
+
+	identity, err := identityOf(ctx, o.identity, session.app, token)
+	if err != nil {
+		return err
+	}
+	if identity != nil {
+		environ = append(environ, identityVariables(identity, environLookup(environ))...)
+	}
 
 	child := &exec.Cmd{
 		Path: path, Args: argv, Env: append(environ, tokenVariables(session.app, token)...),

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,7 +24,7 @@ import (
 type gitSetupOptions struct {
 	system, global, local bool
 	ssh, undo, print      bool
-	submodules            bool
+	submodules, identity  bool
 }
 
 func (c *command) gitSetup() *cobra.Command {
@@ -56,8 +57,8 @@ the repository, which git reads below that repository alone.`,
 			switch {
 			case o.global && o.system, o.global && o.local, o.system && o.local:
 				return errors.New("--global, --system and --local are three places; name one")
-			case o.undo && (o.ssh || o.print || o.submodules):
-				return errors.New("--undo takes everything away, and goes with none of --ssh, --print and --submodules")
+			case o.undo && (o.ssh || o.print || o.submodules || o.identity):
+				return errors.New("--undo takes everything away, and goes with none of --ssh, --print, --submodules and --identity")
 			case o.submodules && !o.local:
 				return errors.New("--submodules is for those of one repository, with --local; without it git asks for all anyway")
 			}
@@ -71,6 +72,7 @@ the repository, which git reads below that repository alone.`,
 	flags.BoolVar(&o.local, "local", false, "for the repository of the current directory")
 	flags.BoolVar(&o.ssh, "ssh", false, "use https where an address is git@HOST: or ssh://git@HOST/ too")
 	flags.BoolVar(&o.submodules, "submodules", false, "with --local, for submodules that git fetches later too: writes an include into the user's file")
+	flags.BoolVar(&o.identity, "identity", false, "have commits be the App's, by user.name and user.email")
 	flags.BoolVar(&o.undo, "undo", false, "take away what git-setup wrote; with --host, for that host")
 	flags.BoolVar(&o.print, "print", false, "print what would be written, and write nothing")
 	return cmd
@@ -139,19 +141,27 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	for _, conflict := range report.Conflicts {
 		c.log().Warn(fmt.Sprintf("%s: %s: %s; the cure: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Cure))
 	}
+	whole := sections
+	if o.identity {
+		identity, err := c.identitySection(ctx, loaded, entries, file)
+		if err != nil {
+			return err
+		}
+		whole = append(slices.Clone(sections), identity)
+	}
 	if o.print && c.json {
-		report.Text = string(gitsetup.Text(sections))
+		report.Text = string(gitsetup.Text(whole))
 		return printJSON(c.Stdout, report)
 	}
 	if o.print {
-		_, err := c.Stdout.Write(gitsetup.Text(sections))
+		_, err := c.Stdout.Write(gitsetup.Text(whole))
 		return err
 	}
 	report.Changed, err = editEach(files,
 		func(text []byte) []byte {
-			return gitsetup.Apply(o.withoutFormer(text, report.Origins), report.Origins, sections)
+			return gitsetup.Apply(o.withoutFormer(text, report.Origins), report.Origins, whole)
 		},
-		func(path string) error { return gitReads(ctx, git, path, sections) })
+		func(path string) error { return gitReads(ctx, git, path, whole) })
 	if err != nil {
 		return notEdited(err)
 	}
@@ -380,7 +390,7 @@ func gitReads(ctx context.Context, git *gitcmd.Runner, path string, sections []g
 	var want strings.Builder
 	for _, s := range sections {
 		for _, setting := range s.Settings {
-			fmt.Fprintf(&want, "%s.%s.%s\n%s\x00", strings.ToLower(s.Name), s.Subsection, strings.ToLower(setting.Name), setting.Value)
+			fmt.Fprintf(&want, "%s\n%s\x00", s.Key(setting), setting.Value)
 		}
 	}
 	if !strings.HasSuffix(string(out), want.String()) {

@@ -24,6 +24,7 @@ type tokenOptions struct {
 	minLife     time.Duration
 	format      string
 	output      string
+	identity    bool
 }
 
 func (c *command) token() *cobra.Command {
@@ -51,11 +52,15 @@ otherwise. A token that another process minted is used again while it lives.`,
 	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
 	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 1h (default a minute)")
 	choose(flags, &o.format, "format", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)", "text", "json", "env")
+	flags.BoolVar(&o.identity, "identity", false, "tell as well who the App is in commits, in json and env: two requests more")
 	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
 	return cmd
 }
 
 func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) error {
+	if o.identity && o.format == "text" {
+		return &diag.UsageError{Err: errors.New("--identity is told in --format json and env")}
+	}
 	request := ghapp.TokenRequest{MinLife: o.minLife}
 	var err error
 	if request.Permissions, request.AllPermissions, err = parsePermissions(o.permissions); err != nil {
@@ -84,7 +89,11 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	if err != nil {
 		return err
 	}
-	print := func(w io.Writer) error { return printToken(w, session.app, token, o.format) }
+	identity, err := identityOf(cmd.Context(), o.identity, session.app, token)
+	if err != nil {
+		return err
+	}
+	print := func(w io.Writer) error { return printToken(w, session.app, token, identity, o.format) }
 	if o.output == "" {
 		return print(c.Stdout)
 	}
@@ -146,13 +155,18 @@ type tokenJSON struct {
 	Permissions  ghapp.Permissions `json:"permissions"`
 	Repositories []string          `json:"repositories"` // null: all of the installation's
 	API          string            `json:"api_url"`
+	Identity     *identityJSON     `json:"identity,omitempty"` // with --identity
 }
 
-func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, format string) error {
+func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, identity *ghapp.Identity, format string) error {
 	switch format {
 	case "env":
 		// For a shell to read, with eval or source.
-		for _, variable := range tokenVariables(app, t) {
+		variables := tokenVariables(app, t)
+		if identity != nil {
+			variables = append(variables, identityVariables(identity, environLookup(nil))...)
+		}
+		for _, variable := range variables {
 			name, value, _ := strings.Cut(variable, "=")
 			if _, err := fmt.Fprintf(w, "%s=%s\n", name, text.ShellWord(value)); err != nil {
 				return err
@@ -162,7 +176,11 @@ func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, format string) erro
 	case "json":
 		encoder := json.NewEncoder(w)
 		encoder.SetIndent("", "  ")
-		return encoder.Encode(tokenJSON{t.Secret.Reveal(), t.ExpiresAt, t.Installation, t.Permissions, t.Repositories, t.API})
+		told := tokenJSON{t.Secret.Reveal(), t.ExpiresAt, t.Installation, t.Permissions, t.Repositories, t.API, nil}
+		if identity != nil {
+			told.Identity = &identityJSON{identity.Name, identity.Email, identity.UserID}
+		}
+		return encoder.Encode(told)
 	}
 	_, err := fmt.Fprintln(w, t.Secret.Reveal())
 	return err

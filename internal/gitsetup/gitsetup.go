@@ -26,6 +26,26 @@ type Section struct {
 	// here is an origin, such as https://github.com, or an address on it.
 	Name, Subsection string
 	Settings         []Setting
+	// Origin is what a section without a subsection goes with. Its header has it in a
+	// comment.
+	Origin string
+}
+
+// header is what stands before the mark.
+func (s Section) header() string {
+	if s.Subsection == "" && s.Origin != "" {
+		return "[" + s.Name + "] # " + quote(s.Origin)
+	}
+	return "[" + s.Name + " " + quote(s.Subsection) + "]"
+}
+
+// Key is the name of a setting of the section as git lists it.
+func (s Section) Key(setting Setting) string {
+	key := strings.ToLower(s.Name) + "."
+	if s.Subsection != "" || s.Origin == "" {
+		key += s.Subsection + "."
+	}
+	return key + strings.ToLower(setting.Name)
 }
 
 // Setting is one variable of a section and its value.
@@ -35,7 +55,7 @@ type Setting struct{ Name, Value string }
 func Text(sections []Section) []byte {
 	var b bytes.Buffer
 	for _, s := range sections {
-		b.WriteString("[" + s.Name + " " + quote(s.Subsection) + "] " + mark + "\n")
+		b.WriteString(s.header() + " " + mark + "\n")
 		for _, setting := range s.Settings {
 			b.WriteString("\t" + setting.Name + " = " + quote(setting.Value) + " " + mark + "\n")
 		}
@@ -114,6 +134,13 @@ func isOurs(line []byte) bool {
 	return bytes.HasSuffix(line, []byte(" "+mark)) || string(bytes.TrimSpace(line)) == mark
 }
 
+// Ours reports whether an entry of a file with this text was written by [Apply].
+func Ours(text []byte, e Entry) bool {
+	n := LineOf(text, e)
+	lines := bytes.Split(text, []byte("\n"))
+	return n > 0 && n <= len(lines) && isOurs(lines[n-1])
+}
+
 // isFor reports whether the section is about one of the origins.
 func isFor(header []byte, origins []string) bool {
 	subsection := subsectionOf(header)
@@ -122,7 +149,8 @@ func isFor(header []byte, origins []string) bool {
 	})
 }
 
-// subsectionOf is what stands in quotes in the header of a section.
+// subsectionOf is what stands in quotes in the header of a section: its subsection, or the
+// origin that ours without one goes with.
 func subsectionOf(header []byte) string {
 	_, quoted, _ := strings.Cut(string(header), `"`)
 	var b strings.Builder

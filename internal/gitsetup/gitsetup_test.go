@@ -16,8 +16,9 @@ const origin = "https://github.com"
 // sections are those of an origin, with values that need quoting.
 func sections(origin string) []Section {
 	return []Section{
-		{"credential", origin, []Setting{{"helper", ""}, {"helper", `!'/a b/ghapp' credential --key "C:\k" # ; x`}, {"useHttpPath", "true"}}},
-		{"url", origin + "/", []Setting{{"insteadOf", "git@github.com:"}}},
+		{Name: "credential", Subsection: origin, Settings: []Setting{{"helper", ""}, {"helper", `!'/a b/ghapp' credential --key "C:\k" # ; x`}, {"useHttpPath", "true"}}},
+		{Name: "url", Subsection: origin + "/", Settings: []Setting{{"insteadOf", "git@github.com:"}}},
+		{Name: "committer", Origin: origin, Settings: []Setting{{"name", "deployer[bot]"}, {"email", "1+deployer[bot]@users.noreply.github.com"}}},
 	}
 }
 
@@ -136,7 +137,11 @@ func TestGitReadsWhatIsWritten(t *testing.T) {
 	want := "user.name\nOcto\x00"
 	for _, s := range sections(origin) {
 		for _, setting := range s.Settings {
-			want += s.Name + "." + s.Subsection + "." + strings.ToLower(setting.Name) + "\n" + setting.Value + "\x00"
+			key := s.Name + "." + s.Subsection + "."
+			if s.Subsection == "" {
+				key = s.Name + "."
+			}
+			want += key + strings.ToLower(setting.Name) + "\n" + setting.Value + "\x00"
 		}
 	}
 	if diff := cmp.Diff(want, git(t, file, "--null", "--list")); diff != "" {

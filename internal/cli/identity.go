@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+)
+
+// identityJSON is who the App is in commits, for programs.
+type identityJSON struct {
+	Name   string `json:"name"`
+	Email  string `json:"email"`
+	UserID int64  `json:"user_id"`
+}
+
+// identityVariables have git make commits as the App
+// (https://git-scm.com/docs/git#Documentation/git.txt-GITAUTHORNAME). Author and
+// committer are left alone where the environment says anything of them: a name of one and
+// the address of another would be nobody.
+func identityVariables(identity *ghapp.Identity, lookup func(string) (string, bool)) []string {
+	var list []string
+	for _, who := range []string{"GIT_AUTHOR_", "GIT_COMMITTER_"} {
+		name, _ := lookup(who + "NAME")
+		email, _ := lookup(who + "EMAIL")
+		if name == "" && email == "" {
+			list = append(list, who+"NAME="+identity.Name, who+"EMAIL="+identity.Email)
+		}
+	}
+	return list
+}
+
+// identitySection has git make commits as the App. A file in which somebody has said
+// already who they are is refused.
+func (c *command) identitySection(ctx context.Context, loaded *config.Config, entries []gitsetup.Entry, file string) (gitsetup.Section, error) {
+	none := gitsetup.Section{}
+	text, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return none, fmt.Errorf("read %s: %w", file, err)
+	}
+	for _, e := range entries {
+		if (e.Key == "user.name" || e.Key == "user.email") && leadsTo(e.File, file) && !gitsetup.Ours(text, e) {
+			return none, &diag.SettingError{
+				Err:  fmt.Errorf("--identity: %s:%d sets %s already", file, gitsetup.LineOf(text, e), e.Key),
+				Hint: "take that away first, or use --local in the repositories whose commits are the App's",
+			}
+		}
+	}
+	settings, err := loaded.App(config.Selector{})
+	if err != nil {
+		return none, err
+	}
+	session, err := c.start(ctx, settings)
+	if err != nil {
+		return none, err
+	}
+	token, err := session.anyToken(ctx)
+	if err != nil {
+		return none, err
+	}
+	identity, err := session.app.Identity(ctx, token)
+	if err != nil {
+		return none, err
+	}
+	return gitsetup.Section{Name: "user", Origin: session.app.Origin(), Settings: []gitsetup.Setting{
+		{Name: "name", Value: identity.Name}, {Name: "email", Value: identity.Email},
+	}}, nil
+}
+
+// leadsTo reports whether two paths are of one file.
+func leadsTo(a, b string) bool {
+	first, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	second, err := os.Stat(b)
+	return err == nil && os.SameFile(first, second)
+}
+
+// anyToken is one of the first installation that can be used, good for what everybody may
+// know; nil where there is none.
+func (s *session) anyToken(ctx context.Context) (*ghapp.Token, error) {
+	for i, err := range s.app.Installations(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if i.AccountType == "Enterprise" || !i.SuspendedAt.IsZero() {
+			continue
+		}
+		return s.app.Token(ctx, ghapp.TokenRequest{
+			AllRepositories: true, Installation: i.Account, Permissions: ghapp.Permissions{"metadata": "read"},
+		})
+	}
+	return nil, nil
+}
+
+// identityOf asks for the identity where it is wanted; it is nil where not.
+func identityOf(ctx context.Context, wanted bool, app *ghapp.App, token *ghapp.Token) (*ghapp.Identity, error) {
+	if !wanted {
+		return nil, nil
+	}
+	return app.Identity(ctx, token)
+}
+
+// environLookup is os.LookupEnv on a list of variables, the last of which counts.
+func environLookup(environ []string) func(string) (string, bool) {
+	return func(name string) (string, bool) {
+		for i := len(environ) - 1; i >= 0; i-- {
+			if key, value, _ := strings.Cut(environ[i], "="); key == name {
+				return value, true
+			}
+		}
+		return "", false
+	}
+}
