@@ -53,7 +53,7 @@ demo: ## the whole way, from an App's key to a clone, on this machine alone
 	@bin/ghapp demo
 
 # What the tests start.
-STARTED := go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon \
+STARTED := bwrap setpriv go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon \
 	secret-tool softhsm2-util pkcs11-tool strace swtpm pkg-config /usr/include/PCSC/winscard.h
 
 .PHONY: test
