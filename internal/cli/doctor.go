@@ -41,6 +41,10 @@ the other commands use, and prints a line for each:
 Without REPO it takes the repository of the current directory's remote origin, if an
 App is configured for its host, and else tells what can be told without one.
 
+Where git is to ask ghapp for REPO, plain git is tried as well: in the current directory,
+and as cron would run it, from an empty environment. What makes a difference is named.
+The tokens that git gets for that stay in the cache, as after any other call of it.
+
 It asks GitHub, mints tokens to try them, and revokes them. A token of the cache that
 GitHub refuses is dropped; nothing else is changed. Nothing secret is printed; with
 --redact-owner the names of owners, repositories, Apps, hosts and users are not either,

@@ -221,3 +221,42 @@ func (m *machine) userConfig() string {
 	}
 	return string(text)
 }
+
+// In a clone the doctor does what git there would do.
+func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("clone", "acme/site")
+	m.work = filepath.Join(m.work, "site")
+	look := func(code int) map[string]string {
+		t.Helper()
+		found := map[string]string{}
+		d := m.diagnosis(m.ghapp("doctor", "--json"))
+		for _, f := range d.Findings {
+			found[f.Link] = f.State + ": " + f.Text + "\n" + f.Cause + "\n" + f.Cure
+		}
+		if d.ExitCode != code {
+			t.Errorf("exit code %d, want %d: %q", d.ExitCode, code, found)
+		}
+		return found
+	}
+	found := look(0)
+	for link, want := range map[string]string{"plain git": "ok: git ls-remote origin reads acme/site", "git under cron": "ok: it reads acme/site with PATH=/usr/bin:/bin and nothing else"} {
+		if !strings.HasPrefix(found[link], want) {
+			t.Errorf("%s: %q", link, found[link])
+		}
+	}
+	// The key moves, where ghapp knows it to be and the clone does not.
+	moved := filepath.Join(m.home, "moved.pem")
+	if err := os.Rename(m.environ["GHAPP_KEY"], moved); err != nil {
+		t.Fatal(err)
+	}
+	m.environ["GHAPP_KEY"] = moved
+	if found := look(6); !strings.HasPrefix(found["plain git"], "broken: ") || !strings.Contains(found["plain git"], "`ghapp git-setup --local`") {
+		t.Errorf("%q", found["plain git"])
+	}
+	m.must("git-setup", "--local")
+	if found := look(0); !strings.HasPrefix(found["plain git"], "ok: ") {
+		t.Errorf("after the cure: %q", found["plain git"])
+	}
+}

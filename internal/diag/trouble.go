@@ -28,6 +28,7 @@ const (
 	GitConfigured         Trouble = "git-configuration"
 	LoginOfNetrc          Trouble = "netrc"
 	CertificatesUnchecked Trouble = "certificates-unchecked"
+	PlainGitFails         Trouble = "plain-git-fails"
 	TokensTraced          Trouble = "traces-show-tokens"
 	AgentUnreachable      Trouble = "agent-unreachable"
 	AgentKey              Trouble = "agent-key"
@@ -71,6 +72,7 @@ func troubles() map[Trouble]troubleMeaning {
 		AuthorityOfGit: {Configuration, func(path string) string {
 			return "git knows the authority, from " + path + ": give ghapp the same file with --ca-file, or ca_file in the config file"
 		}},
+		PlainGitFails:         {GitFailed, always("`ghapp git-setup` points git anew, and `ghapp git-setup --local` a clone")},
 		GitUnsupported:        {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
 		InstallationReplaced:  {Configuration, always(leaveOut)},
 		InstallationIsApp:     {Configuration, always(leaveOut)},

@@ -127,6 +127,10 @@ func (x *examination) walk(ctx context.Context) {
 	for _, h := range x.hosts {
 		h.walk(ctx, h.machineLinks(ctx)...)
 	}
+	for _, a := range x.apps {
+		a.after(a.host.chain) // what stands in the way of plain git is known by now
+		a.walk(ctx, a.plainLinks(ctx)...)
+	}
 	machine.walk(ctx, link{name: "agent", check: x.checkAgent})
 }
 

@@ -1,0 +1,23 @@
+package gitcmd
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/childenv"
+)
+
+// AsIs runs git as its user does: with r.Environ and with what the machine has configured,
+// credentials included. Only secrets stay out of its environment; it asks nobody at a prompt,
+// shows no traces, in which there are credentials, and tells what is wrong in English. The
+// errors are those of [Runner.Run].
+func (r *Runner) AsIs(ctx context.Context, args ...string) error {
+	env := environ(childenv.For(r.Environ, r.Own))
+	env = slices.DeleteFunc(env, func(entry string) bool { return strings.HasPrefix(entry, "GIT_TRACE") })
+	env.unset("GIT_CURL_VERBOSE", "LFS_DEBUG_HTTP")
+	env.set("GIT_TERMINAL_PROMPT", "0")
+	env.set("GIT_ASKPASS", "") // goes before core.askPass and SSH_ASKPASS
+	env.english()
+	return r.run(ctx, env, nil, nil, args)
+}
