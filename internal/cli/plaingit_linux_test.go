@@ -179,7 +179,14 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 
 	work := m.work
 	m.work = filepath.Join(work, "site")
+	told := func() bool { return strings.Contains(m.must("doctor").stdout, "git-setup --local --submodules") }
+	if !told() {
+		t.Error("the doctor says nothing of it")
+	}
 	m.must("git-setup", "--local", "--submodules")
+	if told() {
+		t.Error("the doctor says so still")
+	}
 	m.work = work
 	m.mustBare(home, "-C", "site", "submodule", "update", "--init")
 	if text := m.read("site/web/name.txt"); text != "acme/web\n" {

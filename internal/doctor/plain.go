@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -18,8 +19,9 @@ import (
 
 // The links that are plain git's own way: nothing of ghapp's is around it.
 const (
-	linkPlain = "plain git"
-	linkCron  = "git under cron"
+	linkPlain      = "plain git"
+	linkCron       = "git under cron"
+	linkSubmodules = "submodules"
 )
 
 // plainTimeout bounds one call of plain git, which may ask a device for a signature, and
@@ -72,7 +74,37 @@ func (a *appChain) plainLinks(ctx context.Context) []link {
 	if runtime.GOOS != "windows" {
 		links = append(links, link{name: linkCron, needs: append(needs, linkPlain), check: p.checkCron})
 	}
+	if !asksBeyond(entries, asked.File, origin) {
+		links = append(links, link{name: linkSubmodules, check: p.checkSubmodules})
+	}
 	return links
+}
+
+// asksBeyond reports whether git asks ghapp for submodules that it clones here, too: because
+// of another file than the repository's own, or one that such a file includes.
+func asksBeyond(entries []gitsetup.Entry, own, origin string) bool {
+	dir := filepath.Dir(own)
+	if resolved, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = resolved
+	}
+	return slices.ContainsFunc(entries, func(e gitsetup.Entry) bool {
+		beyond := e.Scope == gitsetup.System || e.Scope == gitsetup.Global
+		named := e.Key == "credential."+origin+".helper" && strings.Contains(e.Value, "ghapp")
+		included := strings.HasPrefix(e.Key, "includeif.") && filepath.FromSlash(e.Value) == filepath.Join(dir, "ghapp-submodules")
+		return beyond && (named || included)
+	})
+}
+
+// checkSubmodules tells of a repository with submodules for which git asks nobody.
+func (p plainGit) checkSubmodules(ctx context.Context) Finding {
+	top, err := p.x.git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--show-toplevel")
+	if err != nil {
+		return Finding{} // there is no work tree
+	}
+	if _, err := os.Stat(filepath.Join(strings.TrimSuffix(string(top), "\n"), ".gitmodules")); err != nil {
+		return Finding{}
+	}
+	return note("git asks nobody for those that it fetches here for the first time: `ghapp git-setup --local --submodules` makes it ask")
 }
 
 // isOrigin reports whether the repository is that of the directory's remote origin.
