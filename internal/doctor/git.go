@@ -32,9 +32,11 @@ func (v version) String() string { return fmt.Sprintf("%d.%d.%d", v[0], v[1], v[
 
 func (v version) before(other version) bool { return slices.Compare(v[:], other[:]) < 0 }
 
-// flaw is a way in which a program can bring a credential to where it does not belong.
+// flaw is a way in which a program can do what a server or a repository wants, and its
+// user does not.
 type flaw struct {
 	name  string
+	can   string // what it can do
 	since version
 	// mended are the releases that do without it, oldest first: each one the first
 	// of its series, and the last one of all series after it.
@@ -53,27 +55,38 @@ func (f flaw) in(v version) bool {
 	return !slices.ContainsFunc(f.mended, func(m version) bool { return v[0] == m[0] && v[1] == m[1] && !v.before(m) })
 }
 
-// gitFlaws are those of git
-// (https://github.com/git/git/blob/master/Documentation/RelNotes/2.40.4.txt).
+const leadsAway = "can lead a credential to another host"
+
+// gitFlaws are those of git (the RelNotes of 2.40.4 and 2.43.7 in
+// https://github.com/git/git/blob/master/Documentation/RelNotes).
 func gitFlaws() []flaw {
-	return []flaw{{
-		name:   "CVE-2024-52006",
-		mended: []version{{2, 40, 4}, {2, 41, 3}, {2, 42, 4}, {2, 43, 6}, {2, 44, 3}, {2, 45, 3}, {2, 46, 3}, {2, 47, 2}, {2, 48, 1}},
-	}}
+	mended := []version{{2, 43, 7}, {2, 44, 4}, {2, 45, 4}, {2, 46, 4}, {2, 47, 3}, {2, 48, 2}, {2, 49, 1}, {2, 50, 1}}
+	return []flaw{
+		{
+			name: "CVE-2024-52006", can: leadsAway,
+			mended: []version{{2, 40, 4}, {2, 41, 3}, {2, 42, 4}, {2, 43, 6}, {2, 44, 3}, {2, 45, 3}, {2, 46, 3}, {2, 47, 2}, {2, 48, 1}},
+		},
+		{name: "CVE-2025-48384", can: "can let a repository with submodules run a program", mended: mended},
+		{name: "CVE-2025-48385", can: "can let a server write files by a bundle", mended: mended},
+	}
 }
 
 // lfsFlaws are those of git-lfs
-// (https://github.com/git-lfs/git-lfs/security/advisories/GHSA-q6r2-x2cc-vrp7).
+// (https://github.com/git-lfs/git-lfs/security/advisories/GHSA-q6r2-x2cc-vrp7 and
+// https://github.com/git-lfs/git-lfs/security/advisories/GHSA-6pvw-g552-53c5).
 func lfsFlaws() []flaw {
-	return []flaw{{name: "CVE-2024-53263", mended: []version{{3, 6, 1}}}}
+	return []flaw{
+		{name: "CVE-2024-53263", can: leadsAway, mended: []version{{3, 6, 1}}},
+		{name: "CVE-2025-26625", can: "can let a repository write files outside of its directory", mended: []version{{3, 7, 1}}},
+	}
 }
 
 // curlFlaws are those of libcurl (https://curl.se/docs/CVE-2026-8926.html,
 // https://curl.se/docs/CVE-2026-6429.html).
 func curlFlaws() []flaw {
 	return []flaw{
-		{name: "CVE-2026-8926", since: version{8, 11, 1}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 1}}},
-		{name: "CVE-2026-6429", since: version{7, 14, 0}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 0}}},
+		{name: "CVE-2026-8926", can: leadsAway, since: version{8, 11, 1}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 1}}},
+		{name: "CVE-2026-6429", can: leadsAway, since: version{7, 14, 0}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 0}}},
 	}
 }
 
@@ -81,12 +94,21 @@ func curlFlaws() []flaw {
 // flaws without another number.
 func known(text string, flaws []flaw) Finding {
 	v, numbered := readVersion(text)
+	var told []string
+	var mended version
 	for _, f := range flaws {
-		if numbered && f.in(v) {
-			return note("%s; %s can lead a credential to another host: unless your distribution has mended it, update to %s", text, f.name, f.mended[len(f.mended)-1])
+		if !numbered || !f.in(v) {
+			continue
+		}
+		told = append(told, f.name+" "+f.can)
+		if last := f.mended[len(f.mended)-1]; mended.before(last) {
+			mended = last
 		}
 	}
-	return ok("%s", text)
+	if len(told) == 0 {
+		return ok("%s", text)
+	}
+	return note("%s; %s: unless your distribution has mended it, update to %s", text, strings.Join(told, ", "), mended)
 }
 
 // programs are the versions of git and what it uses.

@@ -3,7 +3,9 @@ package setup
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -21,9 +23,19 @@ func stranger(conn net.Conn, sudoUID string) string {
 	if !theirs.IsValid() || !ours.IsValid() {
 		return ""
 	}
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		owner, state, found := socketOwner(table, theirs, ours)
+	return ownerIn([]string{"/proc/net/tcp", "/proc/net/tcp6"}, theirs, ours, sudoUID)
+}
+
+// ownerIn is [stranger] by tables of the kernel. Where one cannot be read, as without a
+// descriptor that is free, nobody is let in; that of IPv6 is missing where the system has
+// none.
+func ownerIn(tables []string, theirs, ours netip.AddrPort, sudoUID string) string {
+	for i, table := range tables {
+		owner, state, found, err := socketOwner(table, theirs, ours)
 		switch {
+		case i > 0 && errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return "somebody of whom this system does not tell (" + err.Error() + ")"
 		case !found:
 		case state != established:
 			// The owner of a socket that is being closed is given as 0, whoever he was.
@@ -54,15 +66,16 @@ func addrOf(a net.Addr) netip.AddrPort {
 }
 
 // socketOwner finds the socket between two addresses in a table of the kernel.
-func socketOwner(table string, local, remote netip.AddrPort) (owner, state int, found bool) {
+func socketOwner(table string, local, remote netip.AddrPort) (owner, state int, found bool, err error) {
 	file, err := os.Open(table)
 	if err != nil {
-		return 0, 0, false
+		return 0, 0, false, err
 	}
 	defer file.Close()
 	wide := strings.HasSuffix(table, "6")
 	ends := [2]string{inTable(local, wide), inTable(remote, wide)}
-	for lines := bufio.NewScanner(file); lines.Scan(); {
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
 		// sl local_address rem_address st tx_queue:rx_queue tr:tm->when retrnsmt uid
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 8 || fields[1] != ends[0] || fields[2] != ends[1] {
@@ -70,11 +83,9 @@ func socketOwner(table string, local, remote netip.AddrPort) (owner, state int, 
 		}
 		s, err := strconv.ParseInt(fields[3], 16, 32)
 		uid, err2 := strconv.Atoi(fields[7])
-		if err == nil && err2 == nil {
-			return uid, int(s), true
-		}
+		return uid, int(s), true, errors.Join(err, err2)
 	}
-	return 0, 0, false
+	return 0, 0, false, lines.Err()
 }
 
 // inTable is an address as the kernel prints it: words of four bytes, each as a number

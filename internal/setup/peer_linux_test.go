@@ -1,10 +1,13 @@
 package setup
 
 import (
+	"bufio"
+	"bytes"
 	"io"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -42,12 +45,14 @@ func asUser(t *testing.T, uid int, do func()) {
 	<-done
 }
 
+// nobody is a user who is none of ours.
+const nobody = 65534
+
 func TestAnotherUserIsRefused(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")
 	}
 	t.Parallel()
-	const nobody = 65534
 	for name, family := range map[string]int{"IPv4": unix.AF_INET, "an IPv4 address in an IPv6 socket": unix.AF_INET6} {
 		t.Run(name, func(t *testing.T) {
 			f := serve(t, nil)
@@ -117,6 +122,63 @@ type pipe struct {
 func (p pipe) LocalAddr() net.Addr  { return p.local }
 func (p pipe) RemoteAddr() net.Addr { return p.remote }
 
+// Whoever asks while the kernel's table cannot be read, as without a descriptor that is
+// free, may be anybody.
+func TestNobodyIsLetInWhereNobodyTellsWhoAsks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	torn := filepath.Join(dir, "torn")
+	here := netip.MustParseAddrPort("127.0.0.1:8")
+	line := "0: " + inTable(here, false) + " " + inTable(here, false) + " 01 0:0 0:0 0 nobody\n"
+	if err := os.WriteFile(torn, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	long := filepath.Join(dir, "long")
+	if err := os.WriteFile(long, bytes.Repeat([]byte("x"), bufio.MaxScanTokenSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	missing := filepath.Join(dir, "missing")
+	for _, tables := range [][]string{{missing}, {dir}, {"/proc/net/tcp", dir}, {torn}, {long}} {
+		if who := ownerIn(tables, here, here, ""); !strings.Contains(who, "does not tell") {
+			t.Errorf("%q: %q", tables, who)
+		}
+	}
+	if who := ownerIn([]string{"/proc/net/tcp", missing}, here, here, ""); who != "" {
+		t.Errorf("a system without IPv6: %q", who)
+	}
+}
+
+// A crowd of connections is closed, and this user's are not among them.
+func TestStrangersConnectionsAreFew(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can be somebody else")
+	}
+	f := serve(t, nil)
+	crowd := make(chan *os.File, 3*maxStrangers)
+	asUser(t, nobody, func() {
+		for range cap(crowd) {
+			if conn, err := connect(unix.AF_INET, f.address); err == nil {
+				crowd <- conn
+			}
+		}
+	})
+	close(crowd)
+	ended := 0
+	for conn := range crowd {
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+		if n, _ := conn.Read(make([]byte, 12)); n == 0 {
+			ended++
+		}
+	}
+	if ended < 2*maxStrangers {
+		t.Errorf("%d of %d connections were closed", ended, cap(crowd))
+	}
+	if s := newBrowser(t).get(f.address+"/", typed...); s.status != 200 {
+		t.Errorf("the answer to this user: %d", s.status)
+	}
+}
+
 func TestAConnectionThatIsEndingIsNobodys(t *testing.T) {
 	t.Parallel()
 	// A socket that listens is in the table, and is not established.
@@ -146,7 +208,7 @@ func TestAddressesAreWrittenAsTheKernelDoes(t *testing.T) {
 	}
 	defer l.Close()
 	at := addrOf(l.Addr())
-	if _, state, found := socketOwner("/proc/net/tcp6", at, netip.MustParseAddrPort("[::]:0")); !found || state == established {
-		t.Errorf("found %t in state %d", found, state)
+	if _, state, found, err := socketOwner("/proc/net/tcp6", at, netip.MustParseAddrPort("[::]:0")); !found || state == established || err != nil {
+		t.Errorf("found %t in state %d, %v", found, state, err)
 	}
 }

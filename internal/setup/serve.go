@@ -25,6 +25,9 @@ const (
 	holdFor = 20 * time.Second
 	// lingerFor is how long a browser has, in the end, to fetch the last page.
 	lingerFor = 5 * time.Second
+	// readFor is how long a request may take to arrive, and a connection may be silent
+	// between two.
+	readFor = 10 * time.Second
 	// maxHeader bounds what a browser sends, in bytes.
 	maxHeader = 32 << 10
 )
@@ -38,10 +41,16 @@ func Listen(port int) (net.Listener, error) {
 // after it has given a browser that takes part a moment to fetch the last page.
 func (f *Flow) Serve(l net.Listener) (address string, end func(context.Context) error) {
 	f.address = "http://" + l.Addr().String()
+	var open connections
 	server := &http.Server{
-		Handler:           f,
-		ConnContext:       f.withPeer,
-		ReadHeaderTimeout: 10 * time.Second,
+		Handler: f,
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			return open.begin(ctx, conn, f.plan.SudoUID)
+		},
+		ConnState:         open.changed,
+		ReadHeaderTimeout: readFor,
+		ReadTimeout:       readFor,
+		IdleTimeout:       readFor,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          log.New(io.Discard, "", 0), // of connections that end halfway
 	}
