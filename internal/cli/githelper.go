@@ -44,11 +44,32 @@ func (c *command) helperCommand() string {
 	return "!" + text.ShellWord(filepath.ToSlash(file)) + " credential"
 }
 
+// helperBeside is [command.helperCommand] for as long as this process runs: the program
+// beside this one, whatever becomes of that tomorrow, so that nobody looks for its lasting
+// name.
+func (c *command) helperBeside() string {
+	file, err := os.Executable()
+	if err != nil {
+		return c.helperCommand()
+	}
+	if resolved, err := filepath.EvalSymlinks(file); err == nil {
+		file = resolved
+	}
+	helper := filepath.Join(filepath.Dir(file), "git-credential-ghapp")
+	if runtime.GOOS == "windows" {
+		helper += ".exe"
+	}
+	if _, err := exec.LookPath(helper); err != nil {
+		return c.helperCommand()
+	}
+	return shellPath(helper)
+}
+
 // sessionHelper is the credential helper for a call of git that ghapp waits for. The
 // shell that git starts for it answers store by itself: after every success git says
 // which credential worked, and we know.
 func (c *command) sessionHelper() string {
-	helper := c.helperCommand()
+	helper := c.helperBeside()
 	if !strings.Contains(helper, "/") {
 		return helper
 	}
