@@ -371,10 +371,10 @@ func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
 	m.environ["WATCHDOG_USEC"] = "200000"
 	s := m.syncs("acme/site", "--branch", "later", "--to", "site", "--period", "300ms")
 	var told []string
-	until := func(wanted string) {
+	untilLine := func(wanted *regexp.Regexp) {
 		t.Helper()
 		_ = socket.SetReadDeadline(time.Now().Add(patience))
-		for buffer := make([]byte, 1024); !slices.Contains(told, wanted); {
+		for buffer := make([]byte, 1024); !slices.ContainsFunc(told, wanted.MatchString); {
 			n, err := socket.Read(buffer)
 			if err != nil {
 				t.Fatalf("%v; it was told %q\n%s", err, told, s.log())
@@ -382,8 +382,14 @@ func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
 			told = append(told, string(buffer[:n]))
 		}
 	}
+	until := func(wanted string) {
+		t.Helper()
+		untilLine(regexp.MustCompile("^" + regexp.QuoteMeta(wanted) + "$"))
+	}
 	s.says("failed; the directory stays as it was")
 	until("WATCHDOG=1")
+	untilLine(regexp.MustCompile(`^STATUS=1 directories are kept; not all show something yet; 1 fail, ` +
+		`and the next is tried again at \d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S+$`))
 	if slices.Contains(told, "READY=1") {
 		t.Error("it was ready before anything was there")
 	}

@@ -17,15 +17,15 @@ import (
 // directories as little as it can: passes are many.
 type manager struct {
 	watching *watching
-	shows    map[string]bool // names of directories that show something
-	failing  map[string]bool
+	shows    map[string]bool      // names of directories that show something
+	failing  map[string]time.Time // when they are tried again
 	ready    atomic.Bool
 	line     string // that it was told last
 }
 
 func (m *manager) passed(t *kept, p watch.Pass) {
 	if p.Outcome == watch.Failed || p.Outcome == watch.Waiting {
-		m.failing[t.entry.Name] = true
+		m.failing[t.entry.Name] = p.Retry
 	} else {
 		delete(m.failing, t.entry.Name)
 	}
@@ -60,14 +60,19 @@ func (m *manager) text() string {
 	if !m.ready.Load() {
 		text += "; not all show something yet"
 	}
-	n := 0
+	n, next := 0, time.Time{}
 	for _, t := range kept {
-		if m.failing[t.entry.Name] {
-			n++
+		again, fails := m.failing[t.entry.Name]
+		if !fails {
+			continue
+		}
+		n++
+		if next.IsZero() || again.Before(next) {
+			next = again
 		}
 	}
 	if n > 0 {
-		text += fmt.Sprintf("; %d fail", n)
+		text += fmt.Sprintf("; %d fail, and the next is tried again at %s", n, next.Format(time.RFC3339))
 	}
 	return text
 }

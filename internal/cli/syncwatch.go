@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -63,7 +64,7 @@ func (c *command) watch(ctx context.Context, first *keeper, entries entries, o c
 
 	told := make(chan notify.Event, 100)
 	w.teller = &teller{watching: w, told: told, failing: map[string]bool{}, execTold: map[string]string{}}
-	w.manager = &manager{watching: w, failing: map[string]bool{}, shows: map[string]bool{}}
+	w.manager = &manager{watching: w, failing: map[string]time.Time{}, shows: map[string]bool{}}
 	w.watcher.Jobs = o.Jobs
 	w.watcher.Passed = w.passed
 	var beside sync.WaitGroup

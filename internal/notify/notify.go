@@ -15,7 +15,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -177,7 +176,7 @@ func (n *Notifier) once(ctx context.Context, u *url.URL, what What, delivery str
 		return nil
 	}
 	w.again = answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500
-	w.told = retryAfter(answer.Header)
+	w.told, _ = api.RetryAfter(answer.Header.Get("Retry-After"), time.Now())
 	return &StatusError{Host: u.Host, Status: answer.StatusCode}
 }
 
@@ -210,18 +209,6 @@ func (n *Notifier) withoutSecrets(ctx context.Context, u *url.URL, err error) er
 		return errors.New(secrets.String(text))
 	}
 	return err
-}
-
-// retryAfter is how long the receiver wants to be left alone (RFC 9110, section 10.2.3), or 0.
-func retryAfter(header http.Header) time.Duration {
-	text := header.Get("Retry-After")
-	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
-		return time.Duration(seconds) * time.Second
-	}
-	if at, err := http.ParseTime(text); err == nil {
-		return max(time.Until(at), 0)
-	}
-	return 0
 }
 
 // encode writes the body of an event.
