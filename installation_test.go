@@ -76,7 +76,7 @@ func TestWhatNamesNoInstallation(t *testing.T) {
 	for _, of := range []string{
 		"", " ", "0", "00", "99999999999999999999", "-5", "a b", "acme/site/tree/main", "https://github.com/settings/installations/", "https://github.com/apps/deployer/installations/new",
 		"https://github.com/settings/installations/5/x", "https://github.com/settings/installations/x5", "https://github.com/organizations/acme/settings/installations/%zz",
-		"acme\x1b[31m", "ac..me", "acmé", "-acme", "http://github.com/acme/site", "ftp://github.com/acme/site", "https://github.com/acme",
+		"acme\x1b[31m", "ac..me", "acmé", "-acme", "http://github.com:81/acme/site", "ftp://github.com/acme/site", "https://github.com/acme",
 	} {
 		_, err := app.FindInstallation(t.Context(), of)
 		wantKind(t, err, ghapp.ErrInvalid)

@@ -1,6 +1,7 @@
 package ghapp
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"regexp"
@@ -11,22 +12,27 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Repository names a repository on a GitHub host.
+// Repository names a repository on a GitHub host, or its wiki.
 type Repository struct {
 	// Host is empty where the text it was read from named none.
 	Host        string
 	Owner, Name string
+	// Wiki says that the repository's wiki is meant: to git a repository of its own,
+	// owner/name.wiki, and to GitHub's permissions a part of the repository.
+	Wiki bool
 }
 
-// String returns owner/name.
-func (r Repository) String() string { return r.Owner + "/" + r.Name }
+// String returns owner/name, or owner/name.wiki.
+func (r Repository) String() string {
+	if r.Wiki {
+		return r.Owner + "/" + r.Name + wikiSuffix
+	}
+	return r.Owner + "/" + r.Name
+}
 
-// scpPattern is git's short form of an ssh URL, user@host:path. Like all patterns
-// here it is compiled when it is first needed: git starts this program anew for
-// every question.
-var scpPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`^([A-Za-z0-9._-]+)@([A-Za-z0-9.-]+):(.*)$`)
-})
+// wikiSuffix ends the name of a wiki's repository
+// (https://docs.github.com/en/communities/documenting-your-project-with-wikis/adding-or-editing-wiki-pages).
+const wikiSuffix = ".wiki"
 
 // validOwner reports whether GitHub could have an owner of that name: letters,
 // digits, hyphens, and the underscore of enterprise managed users.
@@ -48,74 +54,168 @@ func consistsOf(name, others string) bool {
 	return name != "" && len(name) <= 100 && !strings.ContainsFunc(name, strange)
 }
 
-// ParseRepository reads the forms in which a repository is written: owner/name,
-// an https URL (its scheme may be missing), an ssh URL, and git's short ssh form,
-// with or without .git. Its error says what is wrong with the text; http:// is
-// refused but for a loopback host, and a URL with a password in it is refused
-// without repeating it.
+// ParseRepository reads the forms in which a repository is written: owner/name, an https
+// URL (its scheme may be missing), an ssh URL, and git's short ssh form, with or without
+// .git, and owner/name.wiki for a wiki. What git takes for a repository of a GitHub host, it
+// takes for that as well: a user's name, slashes too many and the ports that the schemes
+// have anyway make no difference, and http:// is read as the https:// that GitHub leads to.
+//
+// Its error says what is wrong with the text. A URL with a password in it is refused
+// without repeating it, since git sends that and asks nobody for another; so is one with a
+// token in the place of the user's name, and git://, which GitHub does not serve.
 func ParseRepository(text string) (Repository, error) {
-	text = strings.TrimSpace(text)
-	bad := func(format string, args ...any) (Repository, error) {
-		return Repository{}, &Error{Kind: ErrInvalid, Op: "read the repository's name", Err: fmt.Errorf(format, args...)}
+	host, path, err := splitAddress(strings.TrimSpace(text))
+	var r Repository
+	if err == nil {
+		r, err = nameRepository(host, path)
 	}
-	var host, path string
+	if err != nil {
+		return Repository{}, &Error{Kind: ErrInvalid, Op: "read the repository's name", Err: err}
+	}
+	return r, nil
+}
+
+// splitAddress returns the host that a text names, or "", and the path of the repository.
+func splitAddress(text string) (host, path string, err error) {
+	if text == "" {
+		return "", "", errors.New("it is empty; write owner/name")
+	}
+	if strings.Contains(text, "://") {
+		return splitURL(text)
+	}
+	first, rest, _ := strings.Cut(text, "/")
+	if strings.Contains(first, ".") && !strings.HasSuffix(first, ":") && strings.Contains(strings.Trim(rest, "/"), "/") {
+		if _, err := api.ParseHost(first, ""); err == nil { // an https address without its scheme
+			return withoutService(strings.TrimSuffix(strings.ToLower(first), ":443")), rest, nil
+		}
+	}
+	if host, path, short := strings.Cut(text, ":"); short && !strings.Contains(host, "/") {
+		return splitShort(host, path)
+	}
+	if strings.Contains(text, "@") {
+		return "", "", errors.New("it is neither owner/name nor a URL") // what stands before the @ may be a secret
+	}
+	return "", text, nil
+}
+
+// splitShort reads git's short form of an ssh URL, [user@]host:path
+// (https://git-scm.com/docs/git-clone#_git_urls).
+func splitShort(host, path string) (string, string, error) {
+	host = host[strings.LastIndexByte(host, '@')+1:]
 	switch {
-	case text == "":
-		return bad("it is empty; write owner/name")
-	case strings.Contains(text, "://"):
-		u, err := url.Parse(text)
-		if err != nil {
-			return bad("it is not a URL") // the URL may hold a password
+	case strings.HasPrefix(path, ":"):
+		return "", "", errors.New("what stands before :: names a program that git would run; use owner/name, https:// or ssh://")
+	case strings.Contains(path, "@"), !strings.Contains(path, "/"):
+		return "", "", errors.New("it is neither owner/name nor a URL") // a part of it may be a secret
+	case len(host) == 1:
+		return "", "", errors.New("it is a path on a drive; use owner/name, https:// or ssh://")
+	}
+	if _, err := api.ParseHost(host, ""); err != nil {
+		return "", "", errors.New("what stands before the colon is not the name of a host")
+	}
+	return withoutService(strings.ToLower(host)), path, nil
+}
+
+// splitURL reads a URL. Its errors repeat nothing of what stands before an @.
+func splitURL(text string) (host, path string, err error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "", "", errors.New("it is not a URL") // the URL may hold a password
+	}
+	authority, _, _ := strings.Cut(text[strings.Index(text, "://")+len("://"):], "/")
+	_, secret := u.User.Password()
+	switch {
+	case strings.Count(authority, "@") > 1:
+		return "", "", errors.New("the URL has an @ in its user name, which git takes for the end of it: leave that out")
+	case secret:
+		return "", "", errors.New("the URL has a user name and a password in it, which git would send instead of asking ghapp: leave that out")
+	case tokenLike(u.User.Username()):
+		return "", "", errors.New("the URL has a token in the place of a user name: leave that out, ghapp brings its own")
+	}
+	host, err = repositoryHost(u)
+	switch {
+	case err != nil:
+		return "", "", err
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", "", errors.New("the URL goes on after the repository's name; use the address that ends with owner/name")
+	case strings.Contains(strings.ToLower(u.EscapedPath()), "%2f"):
+		return "", "", errors.New("the URL has a slash written as %2F, which does not part an owner from a name")
+	}
+	path = u.Path
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return host, path, nil
+}
+
+// repositoryHost returns the host, with its port if that is one of its own, whose
+// repositories a URL leads to.
+func repositoryHost(u *url.URL) (string, error) {
+	name, host := strings.ToLower(u.Hostname()), strings.ToLower(u.Host)
+	switch {
+	case u.Scheme == "http" && !api.IsLoopback(name):
+		if port := u.Port(); port != "" && port != "80" {
+			return "", fmt.Errorf("http:// would send the token unencrypted; use https://%s%s", u.Host, u.Path)
 		}
-		if _, secret := u.User.Password(); secret || strings.HasPrefix(u.Scheme, "http") && u.User != nil {
-			return bad("the URL has a user name or a password in it; leave that out, ghapp brings its own")
+		host = strings.TrimSuffix(host, ":80") // which ghapp asks by https
+	case u.Scheme == "http":
+	case u.Scheme == "https":
+		host = strings.TrimSuffix(host, ":443")
+	case u.Scheme == "ssh", u.Scheme == "git+ssh", u.Scheme == "ssh+git":
+		if host = name; strings.Contains(name, ":") {
+			host = "[" + name + "]"
 		}
-		switch u.Scheme {
-		case "https":
-			u.Host = strings.TrimSuffix(u.Host, ":443")
-		case "ssh", "git+ssh":
-			if u.Host = u.Hostname(); strings.EqualFold(u.Host, "ssh.github.com") {
-				u.Host = "github.com" // the same service on port 443
-			}
-		case "http":
-			if !api.IsLoopback(u.Hostname()) {
-				return bad("http:// would send the token unencrypted; use https://%s%s", u.Host, u.Path)
-			}
-		default:
-			return bad("the scheme %q is not supported; use owner/name, https:// or ssh://", u.Scheme)
-		}
-		if u.Hostname() == "" {
-			return bad("the URL names no host")
-		}
-		if u.RawQuery != "" || u.Fragment != "" {
-			return bad("the URL goes on after the repository's name; use the address that ends with owner/name")
-		}
-		host, path = u.Host, u.Path
+	case u.Scheme == "git":
+		return "", fmt.Errorf("GitHub serves nothing over git://; use https://%s%s", u.Host, u.Path)
 	default:
-		path = text
-		if m := scpPattern().FindStringSubmatch(text); m != nil {
-			host, path = m[2], m[3]
-		} else if strings.Contains(text, "@") {
-			return bad("it is neither owner/name nor a URL") // what stands before the @ may be a secret
-		} else if first, rest, _ := strings.Cut(text, "/"); strings.Contains(first, ".") && strings.Contains(rest, "/") {
-			if _, err := api.ParseHost(first, ""); err == nil {
-				host, path = first, rest // an https address without its scheme
-			}
+		return "", fmt.Errorf("the scheme %q is not supported; use owner/name, https:// or ssh://", u.Scheme)
+	}
+	if name == "" {
+		return "", errors.New("the URL names no host")
+	}
+	return withoutService(host), nil
+}
+
+// withoutService returns the host of the repositories for a name under which GitHub serves
+// them too: to browsers, and to ssh on the port of https.
+func withoutService(host string) string {
+	switch host {
+	case "www.github.com", "ssh.github.com":
+		return "github.com"
+	}
+	return host
+}
+
+// tokenLike reports whether a text has the form of one of GitHub's tokens
+// (https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats),
+// or of a JSON Web Token.
+func tokenLike(text string) bool {
+	for _, prefix := range []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "eyJ"} {
+		if strings.HasPrefix(text, prefix) {
+			return true
 		}
 	}
+	return len(text) == 40 && strings.Trim(text, "0123456789abcdef") == ""
+}
+
+// nameRepository reads the path of a repository.
+func nameRepository(host, path string) (Repository, error) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if len(parts) > 2 && host != "" {
-		return bad("%q goes on after the repository's name; use the address that ends with owner/name (a branch is given by --branch)", path)
+		return Repository{}, fmt.Errorf("%q goes on after the repository's name; use the address that ends with owner/name (a branch is given by --branch)", path)
 	}
 	if len(parts) != 2 {
-		return bad("%q is not owner/name", path)
+		return Repository{}, fmt.Errorf("%q is not owner/name", path)
 	}
-	r := Repository{Host: strings.ToLower(host), Owner: parts[0], Name: strings.TrimSuffix(parts[1], ".git")}
+	r := Repository{Host: host, Owner: parts[0], Name: strings.TrimSuffix(parts[1], ".git")}
+	if name, wiki := strings.CutSuffix(r.Name, wikiSuffix); wiki && name != "" {
+		r.Name, r.Wiki = name, true
+	}
 	switch {
 	case !validOwner(r.Owner):
-		return bad("%q is not the name of an owner", r.Owner)
+		return Repository{}, fmt.Errorf("%q is not the name of an owner", r.Owner)
 	case !validName(r.Name):
-		return bad("%q is not the name of a repository", r.Name)
+		return Repository{}, fmt.Errorf("%q is not the name of a repository", r.Name)
 	}
 	return r, nil
 }

@@ -33,6 +33,7 @@ func TestParseRepository(t *testing.T) {
 		"http://localhost/acme/site":                {Host: "localhost", Owner: "acme", Name: "site"},
 		"http://[::1]:4040/acme/site":               {Host: "[::1]:4040", Owner: "acme", Name: "site"},
 		"git@github.com:acme/site.git":              {Host: "github.com", Owner: "acme", Name: "site"},
+		"github.com:/acme/site":                     {Host: "github.com", Owner: "acme", Name: "site"},
 		"git@github.com:/acme/site":                 {Host: "github.com", Owner: "acme", Name: "site"},
 		"acme@acme.ghe.com:acme/site.git":           {Host: "acme.ghe.com", Owner: "acme", Name: "site"},
 		"org-123@GitHub.com:acme/site":              {Host: "github.com", Owner: "acme", Name: "site"},
@@ -42,6 +43,27 @@ func TestParseRepository(t *testing.T) {
 		"git+ssh://git@github.com/acme/site.git":    {Host: "github.com", Owner: "acme", Name: "site"},
 		"ssh://git@ssh.github.com.evil.example/a/b": {Host: "ssh.github.com.evil.example", Owner: "a", Name: "b"},
 		"ssh://git@evilssh.github.com/a/b":          {Host: "evilssh.github.com", Owner: "a", Name: "b"},
+		// As git reads them.
+		"https://octocat@github.com/acme/site.git": {Host: "github.com", Owner: "acme", Name: "site"},
+		"https://@github.com/acme/site":            {Host: "github.com", Owner: "acme", Name: "site"},
+		"https://github.com//acme//site.git/":      {Host: "github.com", Owner: "acme", Name: "site"},
+		"https://github.com/acme/%73ite":           {Host: "github.com", Owner: "acme", Name: "site"},
+		"https://www.github.com/acme/site":         {Host: "github.com", Owner: "acme", Name: "site"},
+		"http://github.com/acme/site":              {Host: "github.com", Owner: "acme", Name: "site"},
+		"http://octocat@GitHub.com:80/acme/site":   {Host: "github.com", Owner: "acme", Name: "site"},
+		"github.com:acme/site.git":                 {Host: "github.com", Owner: "acme", Name: "site"},
+		"github.com:443/acme/site":                 {Host: "github.com", Owner: "acme", Name: "site"},
+		"git@ssh.github.com:acme/site.git":         {Host: "github.com", Owner: "acme", Name: "site"},
+		"git@work:acme/site":                       {Host: "work", Owner: "acme", Name: "site"},
+		"ssh://github.com/acme/site":               {Host: "github.com", Owner: "acme", Name: "site"},
+		"ssh+git://git@github.com/acme/site.git/":  {Host: "github.com", Owner: "acme", Name: "site"},
+		"ssh://git@GHE.example.com:122//acme/site": {Host: "ghe.example.com", Owner: "acme", Name: "site"},
+		"acme/site.wiki":                           {Owner: "acme", Name: "site", Wiki: true},
+		"https://github.com/acme/site.wiki.git":    {Host: "github.com", Owner: "acme", Name: "site", Wiki: true},
+		"git@github.com:acme/site.js.wiki.git":     {Host: "github.com", Owner: "acme", Name: "site.js", Wiki: true},
+		"acme/.wiki":                               {Owner: "acme", Name: ".wiki"},
+		"https://octocat@github.com/acme/wiki":     {Host: "github.com", Owner: "acme", Name: "wiki"},
+		"ssh://git@[::1]:2222/acme/site":           {Host: "[::1]", Owner: "acme", Name: "site"},
 	} {
 		got, err := ghapp.ParseRepository(text)
 		if err != nil {
@@ -51,7 +73,7 @@ func TestParseRepository(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
-		if got.String() != want.Owner+"/"+want.Name {
+		if name := strings.TrimSuffix(got.String(), ".wiki"); got.Wiki && name != want.Owner+"/"+want.Name || !got.Wiki && got.String() != want.Owner+"/"+want.Name {
 			t.Errorf("%q prints as %s", text, got)
 		}
 	}
@@ -63,8 +85,10 @@ func TestWhatNamesNoRepository(t *testing.T) {
 		"acme/site/tree/main": "not owner/name", "../../acme/site": "not owner/name", "git hub.com/acme/site": "not owner/name",
 		"https://github.com/acme/site/tree/main": "a branch is given by --branch", "https://github.com/acme": "not owner/name", "https://github.com": "not owner/name",
 		"https://github.com/acme/site?tab=readme": "goes on after", "https://github.com/acme/site#readme": "goes on after",
-		"http://github.com/acme/site": "unencrypted; use https://github.com/acme/site", "http://10.0.0.1/acme/site": "unencrypted",
-		"ftp://github.com/acme/site": `scheme "ftp"`, "file:///acme/site": `scheme "file"`, "git://github.com/acme/site": `scheme "git"`, "ext::sh -c x/y": "not the name of an owner",
+		"http://github.com:8080/acme/site": "unencrypted; use https://github.com:8080/acme/site", "http://10.0.0.1:81/acme/site": "unencrypted",
+		"ftp://github.com/acme/site": `scheme "ftp"`, "file:///acme/site": `scheme "file"`, "git://github.com/acme/site": "nothing over git://; use https://github.com/acme/site", "ext::sh -c x/y": "a program that git would run",
+		"https::https://github.com/acme/site": "names no host", "C:/acme/site": "a path on a drive", "https://github.com/acme%2Fsite": "%2F", "https://a@b@github.com/acme/site": "an @ in its user name", "git@github.com:site": "neither owner/name nor a URL",
+		"ssh://git@github.com/~acme/site": "not the name of an owner", "git@github.com:../acme/site": "goes on after", "https://github.com/acme/site?": "goes on after",
 		"https:///acme/site": "names no host", "ssh:///acme/site": "names no host", "https://:443/acme/site": "names no host", "http://:1/acme/site": "unencrypted",
 		"../..": "not the name of an owner", "acme/..": "not the name of a repository", "acme/.": "not the name of a repository", "acme/.git": "not the name of a repository",
 		"-x/site": "not the name of an owner", "acme/si te": "not the name of a repository", "acme/s\x1b[31mite": "not the name of a repository", "acmé/site": "not the name of an owner",

@@ -76,47 +76,63 @@ type refusal struct {
 
 func refuse(status int, message string) *refusal { return &refusal{status: status, message: message} }
 
-// admit finds the repository a request is about, and refuses what GitHub refuses.
+// admit finds the repository or the wiki that a request is about, and refuses what GitHub refuses.
 func (gh *GitHub) admit(r *http.Request, g gitRoute, write bool) (repo *Repository, moved bool, no *refusal) {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	repo, moved = gh.find(g.owner, g.repo)
+	repo, wiki, moved := gh.findGit(g.owner, g.repo)
+	if no := gh.refusal(r, repo, write); no != nil || !wiki {
+		return repo, moved, no
+	}
+	if repo.wiki == nil {
+		kind, _ := authorization(r)
+		if kind == "" {
+			return nil, false, refuse(http.StatusUnauthorized, gitNotFound)
+		}
+		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+	}
+	return repo.wiki, moved, nil
+}
+
+// refusal is what GitHub refuses a request to a repository with; nil: nothing. The repository is nil where there is
+// none.
+func (gh *GitHub) refusal(r *http.Request, repo *Repository, write bool) *refusal {
 	kind, credential := authorization(r)
 	if kind == "" {
 		switch {
 		case repo == nil || !repo.public:
-			return nil, false, refuse(http.StatusUnauthorized, gitNotFound)
+			return refuse(http.StatusUnauthorized, gitNotFound)
 		case write:
-			return nil, false, refuse(http.StatusUnauthorized, gitAnonymousWrite)
+			return refuse(http.StatusUnauthorized, gitAnonymousWrite)
 		}
-		return repo, moved, nil
+		return nil
 	}
 	if kind != "basic" {
-		return nil, false, refuse(http.StatusUnauthorized, gitBadScheme)
+		return refuse(http.StatusUnauthorized, gitBadScheme)
 	}
 	t := gh.alive(credential.password)
 	if t == nil || credential.user != "x-access-token" {
-		return nil, false, refuse(http.StatusUnauthorized, gitBadCredentials)
+		return refuse(http.StatusUnauthorized, gitBadCredentials)
 	}
 	if gh.lagging(t) {
-		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+		return refuse(http.StatusNotFound, gitNotFound)
 	}
 	if status, message := t.inst.barred(); status != 0 {
-		return nil, false, refuse(status, message)
+		return refuse(status, message)
 	}
 	switch {
 	case repo == nil || !repo.public && !t.covers(repo):
-		return nil, false, refuse(http.StatusNotFound, gitNotFound)
+		return refuse(http.StatusNotFound, gitNotFound)
 	case repo.owner.allowList:
-		return nil, false, refuse(http.StatusForbidden, fmt.Sprintf(allowListRefusal, repo.owner.Login))
+		return refuse(http.StatusForbidden, fmt.Sprintf(allowListRefusal, repo.owner.Login))
 	case !repo.public && !t.may("contents", "read"):
-		return nil, false, &refusal{http.StatusForbidden, gitNoContents, true}
+		return &refusal{http.StatusForbidden, gitNoContents, true}
 	case write && (!t.covers(repo) || !t.may("contents", "write")):
-		return nil, false, &refusal{http.StatusForbidden, fmt.Sprintf(gitDenied, repo.fullName(), t.inst.app.Slug), true}
+		return &refusal{http.StatusForbidden, fmt.Sprintf(gitDenied, repo.fullName(), t.inst.app.Slug), true}
 	case write && repo.archived:
-		return nil, false, refuse(http.StatusForbidden, gitArchived)
+		return refuse(http.StatusForbidden, gitArchived)
 	}
-	return repo, moved, nil
+	return nil
 }
 
 // serveGit answers a request of git's smart HTTP protocol, with git http-backend.

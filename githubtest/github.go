@@ -18,7 +18,7 @@
 //
 // The REST endpoints answer at the root, as api.github.com does, and under /api/v3, as GitHub Enterprise Server does;
 // GraphQL, as far as it tells of one repository, at /graphql and /api/graphql. Repositories are served at /OWNER/NAME
-// with or without ".git", git-lfs at /OWNER/NAME.git/info/lfs. One address is all of GitHub; a request whose Host
+// with or without ".git", their wikis at /OWNER/NAME.wiki, git-lfs at /OWNER/NAME.git/info/lfs. One address is all of GitHub; a request whose Host
 // begins with "api." is told of git at the host without it.
 //
 // Apps are told of pushes by webhook; see [App.SetWebhook].

@@ -31,7 +31,10 @@ func (r *Repository) subscribers() []subscriber {
 
 // pushing makes a change to refs, and tells the webhooks.
 func (r *Repository) pushing(change func() error) error {
-	told := r.subscribers()
+	var told []subscriber
+	if r.wikiOf == nil {
+		told = r.subscribers()
+	}
 	if len(told) == 0 {
 		return change()
 	}

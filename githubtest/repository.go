@@ -32,6 +32,9 @@ type Repository struct {
 	pushed      time.Time
 	size        int64 // bytes committed with Commit
 
+	wiki   *Repository // nil: it has none
+	wikiOf *Repository // nil: it is no wiki
+
 	files   sync.Mutex // guards the repository on disk and what follows; taken without the GitHub's own lock held
 	ready   bool
 	head    string // the branch HEAD points to
@@ -178,7 +181,12 @@ func (gh *GitHub) sorted(keep func(*Repository) bool) []*Repository {
 	return list
 }
 
-func (r *Repository) fullName() string { return r.owner.Login + "/" + r.name }
+func (r *Repository) fullName() string {
+	if r.wikiOf != nil {
+		return r.wikiOf.fullName() + wikiSuffix
+	}
+	return r.owner.Login + "/" + r.name
+}
 
 // fold makes names that GitHub holds to be the same the same.
 func fold(name string) string { return strings.ToLower(name) }

@@ -40,7 +40,7 @@ import (
 //	rotate-key APP [FILE]          delete the App's keys, make a new one, write it to FILE as PEM
 //	remove-keys APP                delete the App's keys
 //	create OWNER/REPO [public]
-//	commit OWNER/REPO BRANCH [orphan] PATH=TEXT...
+//	commit OWNER/REPO[.wiki] BRANCH [orphan] PATH=TEXT...
 //	rename OWNER/REPO NAME
 //	transfer OWNER/REPO OWNER
 //	delete OWNER/REPO
@@ -199,8 +199,13 @@ var scriptCommands = map[string]scriptCommand{
 		gh.AddRepository(args[0], RepositoryOptions{Public: len(args) == 2})
 		return nil
 	}},
-	"commit": {"OWNER/REPO BRANCH [orphan] PATH=TEXT...", 2, -1, func(gh *GitHub, args []string) error {
+	"commit": {"OWNER/REPO[.wiki] BRANCH [orphan] PATH=TEXT...", 2, -1, func(gh *GitHub, args []string) error {
 		r := gh.Repository(args[0])
+		if main, wiki := strings.CutSuffix(args[0], wikiSuffix); r == nil && wiki {
+			if r = gh.Repository(main); r != nil {
+				r = r.Wiki()
+			}
+		}
 		if r == nil {
 			return fmt.Errorf("no repository %s", args[0])
 		}

@@ -128,6 +128,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.first.Public(ctx, repository, refused):
 		return refused
 	}
+	present.Wiki = false // git asks for the token of the repository
 	err = serving(ctx, listener, answering, func() error {
 		err := c.firstClone(ctx, git, &clone, attempt{session.app, token, present, answering})
 		if err != nil {

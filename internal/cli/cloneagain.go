@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -30,6 +31,8 @@ func (c *command) mend(ctx context.Context, failed error, answerer *gitauth.Answ
 		if c.follow(clone, dir, r, moved) {
 			return nil
 		}
+	case e.Reason == gitcmd.RepositoryNotFound && r.Wiki:
+		return &diag.ExitError{Code: diag.Refused, Err: failed, Hint: noWiki}
 	case e.Reason == gitcmd.Forbidden && strings.Contains(e.Remote, "IP allow list"):
 		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + r.String(), Status: 403, Message: e.Remote}
 		if answerer.Public(ctx, r, refusal) {
@@ -128,6 +131,7 @@ type askedFor struct {
 func (a *askedFor) watch(address string) <-chan struct{} {
 	signal := make(chan struct{})
 	path := strings.TrimSuffix(strings.TrimRight(strings.TrimPrefix(address, a.origin+"/"), "/"), ".git")
+	path = strings.TrimSuffix(path, ".wiki") // for which a token is its repository's
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.waiting == nil {
@@ -151,6 +155,9 @@ func (a *askedFor) granted(app *ghapp.App, r ghapp.TokenRequest, _ *ghapp.Token)
 	delete(a.waiting, name)
 }
 
+// noWiki is the cure where the repository is there and its wiki is not.
+const noWiki = "a wiki is there once its first page was saved in the browser, and while Wikis are on in the repository's settings"
+
 // presentName is the name that GitHub has the repository under, as it said when it
 // minted the token.
 func presentName(token *ghapp.Token, r ghapp.Repository) ghapp.Repository {
@@ -161,6 +168,7 @@ func presentName(token *ghapp.Token, r ghapp.Repository) ghapp.Repository {
 	if err != nil {
 		return r
 	}
+	present.Wiki = r.Wiki // a token is the repository's
 	return present
 }
 

@@ -78,6 +78,7 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		if examined.Repository, err = ghapp.ParseRepository(args[0]); err != nil {
 			return err
 		}
+		examined.Repository.Wiki = false // what its repository may, a wiki may
 	}
 	names := &doctor.Names{}
 	examined.Names = names
@@ -155,6 +156,7 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 		},
 	}
 	if origin, err := c.originRemote(ctx); err == nil {
+		origin.Wiki = false
 		o.Origin = origin
 	}
 	return o, ctx.Err()

@@ -166,15 +166,20 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	return serving(context.WithoutCancel(ctx), listener, answering, func() error { return runChild(ctx, child) })
 }
 
-// originRemote is the repository of the current directory's remote origin.
+// originRemote is the repository of the current directory's remote origin, at the address
+// that git itself makes of it.
 func (c *command) originRemote(ctx context.Context) (ghapp.Repository, error) {
 	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
-	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--get", "remote.origin.url")
+	out, err := git.Output(ctx, gitcmd.Scope{}, "remote", "get-url", "origin")
 	if err != nil {
-		if ctx.Err() != nil {
+		failed, ok := errors.AsType[*gitcmd.Error](err)
+		switch {
+		case ctx.Err() != nil:
 			return ghapp.Repository{}, context.Cause(ctx)
+		case ok && (failed.Reason == gitcmd.NoRemote || failed.Reason == gitcmd.NoRepository):
+			return ghapp.Repository{}, &diag.UsageError{Err: errors.New("no repository is named, and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
 		}
-		return ghapp.Repository{}, &diag.UsageError{Err: errors.New("no repository is named, and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
+		return ghapp.Repository{}, fmt.Errorf("no repository is named, and git does not tell the remote origin of the current directory: %w", err)
 	}
 	repository, err := ghapp.ParseRepository(strings.TrimSuffix(string(out), "\n"))
 	if err != nil {

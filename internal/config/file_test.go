@@ -42,8 +42,8 @@ var fileTests = []struct {
 		`c.yaml:1: sync.s.exec_tries: want a number from 1 on`, `c.yaml:1: sync.s.sparse: want a list of paths, such as [docs, site/public], found a single value`,
 		`c.yaml:1: sync.s.check_timeout: want a time from 100ms on, such as 30s or 5m`,
 	}},
-	{"wrong values of a directory", "sync: {s: {repository: 'http://github.com/acme/s', to: '', mode: copy, branch: ghs_0123456789abcdef}}", []string{
-		`c.yaml:1: sync.s.repository: cannot read the repository's name: http:// would send the token unencrypted; use https://github.com/acme/s`,
+	{"wrong values of a directory", "sync: {s: {repository: 'http://github.com:81/acme/s', to: '', mode: copy, branch: ghs_0123456789abcdef}}", []string{
+		`c.yaml:1: sync.s.repository: cannot read the repository's name: http:// would send the token unencrypted; use https://github.com:81/acme/s`,
 		`c.yaml:1: sync.s.to has no value (give it one, or leave the key out)`, `c.yaml:1: sync.s.mode: want link or dir`,
 		`c.yaml:1: sync.s.branch holds a GitHub token (ghapp makes its tokens from the App's private key)`,
 	}},

@@ -44,6 +44,9 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.ConnectionRefused:   {Unreachable, "check the network, https_proxy, git's http.proxy and --host"},
 		gitcmd.ConnectionLost:      {Unreachable, "run the command again; --depth 1 transfers less"},
 		gitcmd.SSHFailed:           {GitFailed, "a submodule is on another host by ssh: its key and host key are this machine's affair"},
+		gitcmd.NoRepository:        {Usage, "go to a clone, or name the repository"},
+		gitcmd.NoRemote:            {Usage, "git remote -v lists the remotes there are; or name the repository"},
+		gitcmd.OwnedByAnother:      {GitFailed, "run ghapp as the user who owns it; or, if you trust what is in it, git config --global --add safe.directory DIRECTORY"},
 		gitcmd.ConfigurationBroken: {GitFailed, "git config --list --show-origin names the file and line"},
 		gitcmd.ObjectRefused: {GitFailed, "the word before the last colon names the check: `ghapp sync --fsck-ignore NAME` leaves it out, " +
 			"and fetch.fsck.NAME=ignore in git's configuration for other commands"},

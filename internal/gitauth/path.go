@@ -11,6 +11,9 @@ import (
 // credential for: owner/name, owner/name.git, owner/name.wiki.git, and below any
 // of them /info/lfs and what follows.
 func repositoryOf(path string) (ghapp.Repository, error) {
+	for strings.Contains(path, "//") { // whether it serves them is for the server to say
+		path = strings.ReplaceAll(path, "//", "/")
+	}
 	owner, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	name, below, deeper := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	if deeper && below != "info/lfs" && !strings.HasPrefix(below, "info/lfs/") {

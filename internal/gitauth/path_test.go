@@ -8,6 +8,8 @@ func TestRepositoryOfEveryPathGitAsksFor(t *testing.T) {
 		"acme/site.git":                         "acme/site",
 		"acme/site.git/":                        "acme/site",
 		"/acme/site.git":                        "acme/site",
+		"//acme//site.git//":                    "acme/site",
+		"acme/site.wiki":                        "acme/site",
 		"acme/site.wiki.git":                    "acme/site",
 		"acme/site.git/info/lfs":                "acme/site",
 		"acme/site.git/info/lfs/objects/batch":  "acme/site",

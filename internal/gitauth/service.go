@@ -102,5 +102,7 @@ func (a *Answerer) Moved(ctx context.Context, r ghapp.Repository) (ghapp.Reposit
 	case !d.served:
 		return r, &ghapp.Error{Kind: ghapp.ErrRefused, Op: op, Status: d.status, Message: d.message}
 	}
-	return repositoryOf(d.path)
+	present, err := repositoryOf(d.path)
+	present.Wiki = r.Wiki && err == nil
+	return present, err
 }

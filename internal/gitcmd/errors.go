@@ -48,6 +48,9 @@ const (
 	ConnectionRefused   Reason = "connection refused" // or no route
 	ConnectionLost      Reason = "connection lost"    // reset, cut, early EOF
 	SSHFailed           Reason = "ssh failed"         // a submodule's
+	NoRepository        Reason = "no git repository here"
+	NoRemote            Reason = "no such remote"
+	OwnedByAnother      Reason = "repository of another user"
 	ConfigurationBroken Reason = "git's configuration is broken"
 	ObjectRefused       Reason = "git's check refused an object" // fsck, while it fetched
 )
@@ -59,7 +62,7 @@ func Reasons() []Reason {
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
 		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, ProxyUnreadable, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
-		ConfigurationBroken, ObjectRefused,
+		NoRepository, NoRemote, OwnedByAnother, ConfigurationBroken, ObjectRefused,
 	}
 }
 
@@ -178,6 +181,9 @@ func signs() []sign {
 		{ConnectionLost, []string{"early EOF", "unexpected disconnect", "hung up unexpectedly", "Connection reset", "Recv failure", "Send failure", "Empty reply from server", "outstanding read data", "transfer closed", "unexpected EOF", "invalid index-pack output", "was not closed cleanly", "index-pack failed"}},
 		{TLSFailed, []string{"SSL_ERROR_", "SSL connect error", "gnutls_handshake", "handshake failed", "TLS connect error", "error:0A", "schannel:", "SSL routines"}},
 		{LFSFailed, []string{"Error downloading object", "batch response: ", "Smudge error", "git-lfs", "smudge filter lfs failed", "git lfs"}},
+		{OwnedByAnother, []string{"detected dubious ownership"}},
+		{NoRepository, []string{"fatal: not a git repository"}},
+		{NoRemote, []string{"No such remote"}},
 		{ConfigurationBroken, []string{"bad config", "bogus count in GIT_CONFIG_COUNT", "missing config key", "missing config value", "bad numeric config", "unable to parse command-line config", "bogus format in GIT_CONFIG"}},
 		{Killed, []string{"died of signal"}},
 	}

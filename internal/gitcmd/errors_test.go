@@ -141,7 +141,7 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"unknown":       {reason: Unknown, change: func(o *CloneOptions) { o.Extra = []string{"--shallow-exclude=x", "--depth=y"} }},
 	}
 	// By tests of their own; that of ObjectRefused is where objects are fetched, in internal/deploy.
-	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused}
+	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused, NoRepository, NoRemote, OwnedByAnother}
 	for _, test := range tests {
 		covered = append(covered, test.reason)
 	}
@@ -415,4 +415,34 @@ func FuzzClassify(f *testing.F) {
 			t.Errorf("%q: %q %q %q %q", stderr, reason, message, remote, submodule)
 		}
 	})
+}
+
+func TestReasonsWhyGitDoesNotTellARemote(t *testing.T) {
+	m := newMachine(t)
+	dir := t.TempDir()
+	ask := func(environ ...string) Reason {
+		t.Helper()
+		r := m.runner()
+		r.Dir, r.Environ = dir, append(r.Environ, environ...)
+		_, err := r.Output(t.Context(), Scope{}, "remote", "get-url", "origin")
+		failed, ok := errors.AsType[*Error](err)
+		if !ok {
+			t.Fatalf("%v, want an Error", err)
+		}
+		return failed.Reason
+	}
+	if got := ask("GIT_CEILING_DIRECTORIES=" + filepath.Dir(dir)); got != NoRepository {
+		t.Errorf("outside of a repository: %q", got)
+	}
+	r := m.runner()
+	r.Dir = dir
+	if err := r.Run(t.Context(), Scope{}, "init", "-q"); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(); got != NoRemote {
+		t.Errorf("without the remote: %q", got)
+	}
+	if got := ask("GIT_TEST_ASSUME_DIFFERENT_OWNER=1"); got != OwnedByAnother {
+		t.Errorf("of another user: %q", got)
+	}
 }

@@ -52,7 +52,7 @@ const (
 // Ask returns an answer to each of the questions, in their order. Up to 100 are one
 // request. What is no branch, tag or default branch is not asked for here: a version
 // needs every tag there is. The error means that there are no answers, and is a
-// [*ghapp.Error] or that of ctx.
+// [*ghapp.Error] or that of ctx. A wiki is not asked for either: GraphQL knows none.
 func (g *GraphQL) Ask(ctx context.Context, questions []Question) ([]Answer, error) {
 	answers := make([]Answer, len(questions))
 	var asked []int // the questions that GitHub is asked
@@ -65,6 +65,8 @@ func (g *GraphQL) Ask(ctx context.Context, questions []Question) ([]Answer, erro
 			answers[i].Err = q.Want.Validate()
 		case q.Want.Commit != "":
 			answers[i].Found = Found{Repository: q.Repository, Commit: strings.ToLower(q.Want.Commit)}
+		case q.Repository.Wiki:
+			answers[i].Err = fmt.Errorf("%w: a wiki is not asked for by GraphQL", ErrUnsupported)
 		case q.Want.Version != "":
 			answers[i].Err = fmt.Errorf("%w: a version is not asked for by GraphQL", ErrUnsupported)
 		default:
