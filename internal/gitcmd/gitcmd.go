@@ -163,9 +163,11 @@ func (r *Runner) filter(w io.Writer) (io.Writer, func()) {
 	// A server writes what it likes into "remote:" lines, and git before 2.55 hands it
 	// to the terminal as it is (CVE-2024-52005).
 	unnamed := &unnamedProxy{w: w}
-	printable := text.NewWriter(unnamed)
+	own := &marked{w: unnamed}
+	printable := text.NewWriter(own)
 	return printable, func() {
 		_ = printable.Flush()
+		own.flush()
 		_ = unnamed.Close()
 		end()
 	}
