@@ -9,6 +9,10 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Each with what its own module requires, and not with what the workspace makes of it.
 BUILD := GOWORK=off CGO_ENABLED=0 go build $(FLAGS)
+# The release of Go that go.work names is fetched where the one at hand is older, which has
+# known holes, and where GOTOOLCHAIN=local in the environment says no: some images do.
+# "make GOTOOLCHAIN=local" uses what is there.
+export GOTOOLCHAIN := auto
 # CGO=1: ghapp-signer-kms with PKCS#11 modules, which needs a C compiler; with
 # TAGS=yubikey as well, which needs libpcsclite-dev, also with YubiKeys.
 CGO ?= 0

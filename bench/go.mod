@@ -2,6 +2,8 @@ module github.com/ghapp-dev/ghapp/bench
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/bradleyfalzon/ghinstallation/v2 v2.19.0
 	github.com/ghapp-dev/ghapp v0.0.0-00010101000000-000000000000

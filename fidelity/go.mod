@@ -2,6 +2,8 @@ module github.com/ghapp-dev/ghapp/fidelity
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/bradleyfalzon/ghinstallation/v2 v2.19.0
 	github.com/evanphx/json-patch/v5 v5.9.11

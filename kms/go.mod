@@ -2,6 +2,8 @@ module github.com/ghapp-dev/ghapp/kms
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	cloud.google.com/go/auth v0.24.4
 	github.com/Azure/azure-sdk-for-go/sdk/azcore v1.23.3

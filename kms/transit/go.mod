@@ -2,6 +2,8 @@ module github.com/ghapp-dev/ghapp/kms/transit
 
 go 1.26.0
 
+toolchain go1.26.11
+
 require (
 	github.com/hashicorp/go-hclog v1.6.3
 	github.com/hashicorp/vault v1.21.4
