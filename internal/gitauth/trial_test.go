@@ -132,3 +132,16 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		}
 	})
 }
+
+// A gateway's page is not GitHub's word about a token, and is not waited out.
+func TestPageOfAnotherServerIsNoRefusalOfAToken(t *testing.T) {
+	for _, status := range []int{401, 403, 404} {
+		a := &gitauth.Answerer{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/html"}}, Body: http.NoBody, Request: r}, nil
+		})}
+		err := a.Trial(t.Context(), &ghapp.Token{MintedAt: time.Now().Add(-time.Hour)}, ghapp.Repository{Owner: "acme", Name: "site"})
+		if foreign, ok := errors.AsType[*api.ForeignError](err); !ok || foreign.Status != status || ghapp.KindOf(err) != "" {
+			t.Errorf("%d: %v", status, err)
+		}
+	}
+}
