@@ -1,6 +1,11 @@
 package ghapp
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/redact"
+)
 
 // Kept says under which key the [Store] of the token's App has it, and from when until
 // when an App that starts anew would hand out what is there, for git to use with a
@@ -13,4 +18,15 @@ func (t *Token) Kept(repository string) (key string, from, until time.Time) {
 		from = from.Add(youth)
 	}
 	return t.key, from, t.ExpiresAt.Add(-t.whole()/agingShare - t.offset)
+}
+
+// KeptFor says of an entry of a [Store] which repositories the token in it is for, by their
+// full names, and of which API, as [Token.API] has it. There are none where the entry is
+// no token, or where that reaches all repositories. Nothing else of the entry is told.
+func KeptFor(entry []byte) (api string, repositories []string) {
+	var s stored
+	if json.Unmarshal(entry, &s) != nil || !redact.IsToken(s.Token) {
+		return "", nil
+	}
+	return s.API, s.Repositories
 }

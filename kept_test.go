@@ -3,6 +3,7 @@ package ghapp_test
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,6 +61,27 @@ func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 		w := newWorld(t)
 		if key, _, _ := mustToken(t, w.app(t, change), site()).Kept("acme/site"); key != "" {
 			t.Errorf("%s: kept under %q", name, key)
+		}
+	}
+}
+
+// Whoever looks through a store, such as a shell's completion, is told for what its tokens
+// are, and nothing of an entry that is something else.
+func TestAnEntryOfAStoreTellsWhichRepositoriesItsTokenIsFor(t *testing.T) {
+	w := newWorld(t)
+	store := newMemory()
+	token := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
+	key, _, _ := token.Kept("acme/site")
+	entry, err := store.Get(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if api, names := ghapp.KeptFor(entry); api != token.API || !slices.Equal(names, []string{"acme/site"}) {
+		t.Errorf("it tells of %q at %q", names, api)
+	}
+	for _, other := range []string{"", "x", `{"repositories":["acme/site"],"api":"https://x.test"}`, `{"token":1}`} {
+		if api, names := ghapp.KeptFor([]byte(other)); api != "" || names != nil {
+			t.Errorf("%q tells of %q at %q", other, names, api)
 		}
 	}
 }

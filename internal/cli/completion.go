@@ -1,14 +1,30 @@
 package cli
 
 import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/permission"
+	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// Somebody waits at a prompt: what has not been found by then is not offered.
+const (
+	completionTime = 200 * time.Millisecond
+	completionMost = 1000 // entries of the cache or of a directory, and names that are offered
 )
 
 // completes gives all commands below one what a shell offers for their arguments and
@@ -22,6 +38,14 @@ func (c *command) completes(cmd *cobra.Command) {
 		cmd.ValidArgsFunction = c.argumentsOf(cmd)
 	}
 	cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if f.Name == "key" {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, keyOrFile)
+			return
+		}
+		if f.Name == "to" && cmd.CommandPath() == "ghapp keys import" {
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, keyElsewhere)
+			return
+		}
 		offer := c.valuesOf(f)
 		if offer == nil || f.Value.Type() == "bool" {
 			return
@@ -54,7 +78,12 @@ func (c *command) argumentsOf(cmd *cobra.Command) cobra.CompletionFunc {
 			return nil, cobra.ShellCompDirectiveFilterDirs
 		}
 	case "keys fingerprint", "keys check", "keys import", "keys rotate":
-		return nil // a file
+		return func(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return keyOrFile(cmd, args, begun)
+		}
 	default:
 		offer = func([]string) []string { return nil }
 	}
@@ -84,7 +113,7 @@ func (c *command) valuesOf(f *pflag.Flag) func() []string {
 		return c.knownApps
 	case "permissions":
 		return fixed(permissionWords())
-	case "config", "key", "ca-file", "output", "to", "check", "exec":
+	case "config", "ca-file", "output", "to", "check", "exec":
 		return nil
 	}
 	if strings.HasSuffix(f.Name, "-file") || strings.HasSuffix(f.Name, "-signers") {
@@ -113,7 +142,59 @@ func (c *command) knownApps() []string {
 	return list
 }
 
-// knownRepositories are those that the configuration names.
+// keyOrFile is what a shell offers for a key: the schemes of key URIs, and files. A shell
+// lists files only where it is offered nothing else, so that beside schemes they are
+// listed here.
+func keyOrFile(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	schemes := schemesFrom(begun, signer.Schemes())
+	if len(schemes) == 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return append(schemes, filesFrom(begun)...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// keyElsewhere is what a shell offers for the place to which a key is moved, which is no file.
+func keyElsewhere(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+	schemes := slices.DeleteFunc(signer.Schemes(), func(s string) bool { return s == "file" || s == "env" })
+	return schemesFrom(begun, schemes), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+func schemesFrom(begun string, schemes []string) []string {
+	var list []string
+	for _, scheme := range schemes {
+		if strings.HasPrefix(scheme+":", begun) {
+			list = append(list, scheme+":")
+		}
+	}
+	return list
+}
+
+// filesFrom are the files here whose names begin so.
+func filesFrom(begun string) []string {
+	dir, err := os.Open(".")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	entries, _ := dir.ReadDir(completionMost)
+	var list []string
+	for _, entry := range entries {
+		name := entry.Name()
+		hidden := name[0] == '.' || text.OneLine(name) != name || strings.Contains(name, ":")
+		if hidden || !strings.HasPrefix(name, begun) {
+			continue
+		}
+		if entry.IsDir() {
+			name += string(os.PathSeparator)
+		}
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// knownRepositories are those that the configuration names, and those for which there
+// have been tokens of late.
 func (c *command) knownRepositories() []string {
 	loaded, err := c.load()
 	if err != nil {
@@ -128,8 +209,52 @@ func (c *command) knownRepositories() []string {
 	for _, s := range loaded.Syncs() {
 		list = append(list, s.Repository)
 	}
-	slices.Sort(list)
-	return slices.Compact(list)
+	list = append(list, c.cachedRepositories(loaded)...)
+	// Of two that differ by letter case alone, the one that the configuration has.
+	slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
+	return slices.CompactFunc(list, strings.EqualFold)
+}
+
+// cachedRepositories are those for which the cache has tokens, of the hosts that their
+// bare names lead to. A cache that is not safe, or not there, has none.
+func (c *command) cachedRepositories(loaded *config.Config) []string {
+	dir, err := c.cacheDir()
+	if err != nil || c.noCache {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(context.Background(), completionTime)
+	defer stop()
+	var list []string
+	apis := map[string]string{} // by owner
+	_ = cache.Look(ctx, filepath.Join(dir, "ghapp"), completionMost, func(entry []byte) {
+		of, names := ghapp.KeptFor(entry)
+		for _, name := range names {
+			r, err := ghapp.ParseRepository(name)
+			if err != nil || r.Host != "" || r.String() != name || len(list) == completionMost {
+				continue
+			}
+			if _, known := apis[r.Owner]; !known {
+				apis[r.Owner] = apiFor(loaded, r.Owner)
+			}
+			if apis[r.Owner] == of {
+				list = append(list, name)
+			}
+		}
+	})
+	return list
+}
+
+// apiFor is the API that is asked for an owner's repositories; "" where that is not clear.
+func apiFor(loaded *config.Config, owner string) string {
+	settings, err := loaded.App(config.Selector{Owner: owner, HostOnly: true})
+	if err != nil {
+		return ""
+	}
+	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+	if err != nil {
+		return ""
+	}
+	return host.API
 }
 
 func (c *command) knownTargets() []string {
