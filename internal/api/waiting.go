@@ -21,8 +21,9 @@ type waiting struct {
 	began  time.Time
 	timer  *time.Timer
 
-	mu   sync.Mutex
-	what string
+	mu    sync.Mutex // held while something is told
+	what  string
+	ended bool
 }
 
 // wait begins a call. It must be ended.
@@ -46,26 +47,30 @@ func (w *waiting) forWhat(what string) {
 // pause is told of a wait before the next attempt.
 func (w *waiting) pause(next time.Duration, err error) {
 	left := max(patience-time.Since(w.began), 0)
+	if next > left {
+		w.timer.Stop() // it is told here
+	}
 	if next <= left || !w.tell(slog.Duration("wait", next.Round(time.Second)), slog.Any("error", err)) {
 		w.client.Log.Info("waiting to try again", "wait", next.Round(time.Millisecond), "error", err)
 	}
 }
 
 func (w *waiting) tell(details ...any) (told bool) {
-	w.timer.Stop()
-	if w.client.toldWaiting.Swap(true) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended || w.client.toldWaiting.Swap(true) {
 		return false
 	}
-	w.mu.Lock()
-	what := w.what
-	w.mu.Unlock()
-	w.client.Log.Warn("waiting for "+what, details...)
+	w.client.Log.Warn("waiting for "+w.what, details...)
 	return true
 }
 
-// end is the end of the call.
+// end is the end of the call: nothing is told of it any more.
 func (w *waiting) end(err error) {
 	w.timer.Stop()
+	w.mu.Lock()
+	w.ended = true
+	w.mu.Unlock()
 	if err == nil {
 		w.client.toldWaiting.Store(false)
 	}
