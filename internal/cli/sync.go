@@ -336,11 +336,17 @@ func (k *keeper) once(ctx context.Context) error {
 			report := diag.Explain(t.printed.once(k.command, p.Err))
 			s.Error = &report
 			failed = append(failed, p.Err)
+			if ctx.Err() == nil { // else it was stopped, which is no failure
+				k.command.noted(t.deploy, k.log, &report, p.Retry)
+			}
 		case k.command.json:
 		case p.Outcome == watch.Published:
 			k.command.progress("%s is at %s of %s now (%s).", t.entry.To, shortly(p.Commit), t.presently(), t.want)
 		default:
 			k.command.progress("%s is at %s of %s (%s); nothing is new.", t.entry.To, shortly(p.Commit), t.presently(), t.want)
+		}
+		if p.Err == nil {
+			k.command.noted(t.deploy, k.log, nil, time.Time{})
 		}
 		list = append(list, s)
 	}

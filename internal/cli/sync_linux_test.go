@@ -260,6 +260,32 @@ func TestPollingStaysBehindTheWebhook(t *testing.T) {
 	s.ends()
 }
 
+// Who asks hears of it too: what has failed, and when it is tried again.
+func TestSyncStatusTellsOfWhatFailedAndWaits(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("sync", "acme/site", "--branch", "deployment", "--to", "site")
+	m.must("sync", "status", "./site")
+	status := func(wants ...string) {
+		t.Helper()
+		r := m.ghapp("sync", "status", "./site")
+		for _, want := range wants {
+			if r.code != 1 || !strings.Contains(r.stdout, want) {
+				t.Errorf("exit code %d, want 1 and %q\n%s%s", r.code, want, r.stdout, r.stderr)
+			}
+		}
+	}
+	m.ghapp("sync", "acme/site", "--branch", "gone", "--to", "site")
+	status("published; the last pass (", "ago) failed: acme/site has no branch gone")
+	s := m.syncs("acme/site", "--branch", "gone", "--to", "site", "--period", "1h")
+	failed := s.says("failed; the directory stays as it was")
+	again, _ := time.Parse(time.RFC3339, fmt.Sprint(failed["again"]))
+	status("acme/site has no branch gone", "tried again at "+again.UTC().Format("2006-01-02T15:"), "(in ")
+	s.ends()
+	m.must("sync", "acme/site", "--branch", "deployment", "--to", "site")
+	m.must("sync", "status", "./site")
+}
+
 func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -35,9 +35,13 @@ func (l *teller) passed(t *kept, p watch.Pass) {
 	}
 	was := l.failing[name]
 	l.failing[name] = p.Outcome == watch.Failed || p.Outcome == watch.Waiting && was
+	if p.Outcome != watch.Failed && p.Outcome != watch.Waiting {
+		l.watching.command.noted(t.deploy, log, nil, time.Time{})
+	}
 	switch p.Outcome {
 	case watch.Failed:
 		report := diag.Explain(p.Err)
+		l.watching.command.noted(t.deploy, log, &report, p.Retry)
 		e.What, e.Error = notify.Failed, &report
 		message := "failed; the directory stays as it was"
 		after := errors.Is(p.Err, deploy.ErrExec)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -25,6 +26,7 @@ type directoryStatus struct {
 	Releases  []*deploy.Release `json:"releases"`
 	Held      []string          `json:"held_commits"`
 	Damage    string            `json:"damage,omitempty"`
+	Failure   *deploy.Failure   `json:"failure,omitempty"`
 	Error     *diag.Report      `json:"error,omitempty"`
 }
 
@@ -37,7 +39,8 @@ a name, all directories of the config file are shown. Nothing is asked of GitHub
 every file of the published release is looked at.
 
 Exits with 0 where all are whole, and with 1 where one is not, or shows nothing, or where
-the command after the release has failed.`,
+the last pass or the command after the release has failed; then it says when a watch tries
+again.`,
 		Example: `  ghapp sync status
   ghapp sync status /srv/site --json`,
 		Args: usage(cobra.ArbitraryArgs),
@@ -82,7 +85,8 @@ func (c *command) showStatus(names []string) error {
 		if status.Damage != nil {
 			s.Damage = status.Damage.Error()
 		}
-		wrong = wrong || status.Damage != nil || status.Published == nil || status.Published.ExecFailed()
+		s.Failure = status.Failure
+		wrong = wrong || status.Damage != nil || status.Failure != nil || status.Published == nil || status.Published.ExecFailed()
 		list = append(list, s)
 		rows = append(rows, statusRows(shown, t, status)...)
 	}
@@ -101,7 +105,11 @@ func (c *command) showStatus(names []string) error {
 // statusRows are the published release, and below it the others, the newest first.
 func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 	if s.Published == nil {
-		return [][]string{{name, t.Dir, "-", "-", "-", "-", "-", "nothing is published"}}
+		state := "nothing is published"
+		if s.Failure != nil {
+			state += "; " + lastFailed(s.Failure)
+		}
+		return [][]string{{name, t.Dir, "-", "-", "-", "-", "-", state}}
 	}
 	row := func(name, dir string, r *deploy.Release, state string) []string {
 		published := "-"
@@ -122,6 +130,9 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 	case s.Published.ExecPending():
 		state = "published; the command after it has not ended yet"
 	}
+	if s.Failure != nil {
+		state += "; " + lastFailed(s.Failure)
+	}
 	rows := [][]string{row(name, t.Dir, s.Published, state)}
 	for i := len(s.Releases) - 1; i >= 0; i-- {
 		r := s.Releases[i]
@@ -137,6 +148,30 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 		rows = append(rows, row("", "", r, state))
 	}
 	return rows
+}
+
+// lastFailed says how the last pass has failed, and when there is another one.
+func lastFailed(f *deploy.Failure) string {
+	said := "the last pass (" + ago(time.Since(f.At)) + ") failed: " + f.Message
+	if !f.Again.IsZero() {
+		said += fmt.Sprintf("; tried again at %s (in %d seconds)", f.Again.Format(time.RFC3339), inSeconds(f.Again))
+	}
+	return said
+}
+
+// noted remembers how a pass of a directory has ended, for ghapp sync status.
+func (c *command) noted(t *deploy.Target, log *slog.Logger, failed *diag.Report, again time.Time) {
+	var failure *deploy.Failure
+	if failed != nil {
+		now := time.Now().UTC().Truncate(time.Second)
+		failure = &deploy.Failure{Message: failed.Message, Kind: failed.Kind, At: now}
+		if !again.IsZero() {
+			failure.Again = again.UTC().Round(time.Second)
+		}
+	}
+	if err := t.Note(failure); err != nil {
+		log.Debug("ghapp sync status will not know how the pass has ended", "directory", t.Dir, "error", err)
+	}
 }
 
 // ago is a time in the past, for people.

@@ -85,7 +85,8 @@ func (t *Target) explain(err error, id string) {
 // wrong it leaves alone.
 func (t *Target) repair(ctx context.Context, failed error) bool {
 	e, ok := errors.AsType[*gitcmd.Error](failed)
-	if !ok || ctx.Err() != nil || !slices.Contains([]gitcmd.Reason{gitcmd.Unknown, gitcmd.ConfigurationBroken, gitcmd.ConnectionLost}, e.Reason) {
+	suspicious := []gitcmd.Reason{gitcmd.Unknown, gitcmd.NoRepository, gitcmd.ConfigurationBroken, gitcmd.ConnectionLost}
+	if !ok || ctx.Err() != nil || !slices.Contains(suspicious, e.Reason) {
 		return false
 	}
 	names, err := entries(t.stores())

@@ -199,6 +199,8 @@ type Status struct {
 	HeldSince time.Time
 	// Damage is why the published release is not as it was published; nil where it is.
 	Damage error
+	// Failure is how the last pass has failed; nil where it has not.
+	Failure *Failure
 }
 
 // Status looks at the directory, and at every file of the published release. It takes no
@@ -218,6 +220,9 @@ func (t *Target) Status() (*Status, error) {
 	if published != nil {
 		s.Held, s.HeldSince = published.Held, published.HeldSince
 		s.Damage = t.whole(published)
+	}
+	if s.Failure, err = t.failure(); err != nil {
+		return nil, t.fail("look at", err)
 	}
 	return s, nil
 }

@@ -88,6 +88,7 @@ func codes() map[string]string {
 		string(deploy.ErrSignature):  "signature-refused",
 		string(deploy.ErrNoRelease):  "no-such-release",
 		string(deploy.ErrSubmodule):  "submodule-failed",
+		string(deploy.ErrUnsafe):     "unsafe-directory",
 		string(deploy.ErrPointer):    "large-file-missing",
 		string(deploy.ErrSparse):     "sparse-path-missing",
 		string(deploy.ErrNoExchange): "no-exchange",
