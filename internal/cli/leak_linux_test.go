@@ -146,7 +146,7 @@ func TestNoSecretInAnyFailure(t *testing.T) {
 		"mint 201, no token":    {repeat: isCall("POST", "/access_tokens"), status: 201, kind: "json"},
 		"mint cut off":          {fault: &githubtest.Fault{Match: githubtest.MintPattern, CutAfter: 60}},
 		"mint of too much":      {fault: &githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}}},
-		"question 403":          {repeat: isSettle, status: 403},
+		"git and question 403":  {repeat: orSettle(isDiscovery("acme/site")), status: 403},
 		"git 401":               {repeat: isDiscovery("acme/site"), status: 401},
 		"git 403":               {repeat: isDiscovery("acme/site"), status: 403},
 		"git 404":               {repeat: isDiscovery("acme/site"), status: 404},

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/cli"
@@ -32,9 +33,9 @@ func testMain(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	binaries = dir
 	flag.Parse()
-	if signal.Ignored(os.Interrupt) {
+	if signal.Ignored(os.Interrupt) || signal.Ignored(syscall.SIGHUP) {
 		// The programs that the tests interrupt would have it ignored from them.
-		signal.Notify(make(chan os.Signal, 1), os.Interrupt)
+		signal.Notify(make(chan os.Signal, 1), os.Interrupt, syscall.SIGHUP)
 	}
 	if err := moreParallel(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -42,7 +42,7 @@ func TestWhatAServerSaysReachesTheTerminalEscaped(t *testing.T) {
 			m.traffic.lead(refusing(isDiscovery("acme/site"), "SAID "+commanding, m.github))
 		},
 		"refusing a new token": func(m *machine) {
-			m.traffic.lead(refusing(isSettle, "SAID IP allow list "+commanding, m.github))
+			m.traffic.lead(refusing(orSettle(isDiscovery("acme/site")), "SAID IP allow list "+commanding, m.github))
 		},
 		"refusing a mint": func(m *machine) {
 			m.traffic.lead(refusing(isCall("POST", "/access_tokens"), "SAID "+commanding, m.github))

@@ -256,6 +256,11 @@ func isGit(r *http.Request) bool {
 
 func isSettle(r *http.Request) bool { return r.UserAgent() == "git/ghapp" }
 
+// orSettle is a match, and ghapp's own question of the git service after it.
+func orSettle(match func(*http.Request) bool) func(*http.Request) bool {
+	return func(r *http.Request) bool { return isSettle(r) || match(r) }
+}
+
 func isCall(method, suffix string) func(*http.Request) bool {
 	return func(r *http.Request) bool { return r.Method == method && strings.HasSuffix(r.URL.Path, suffix) }
 }
