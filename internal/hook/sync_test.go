@@ -90,7 +90,7 @@ func TestWishWaitsForItsOutcome(t *testing.T) {
 		took   time.Duration
 	}{
 		{"done", 50 * time.Second, nil, 200, `{"status":"done"}`, 50 * time.Second},
-		{"failed", time.Second, errFailed, 500, `{"status":"failed","error":{"message":"disk full","exit_code":1}}`, time.Second},
+		{"failed", time.Second, errFailed, 500, `{"status":"failed","error":{"message":"disk full","kind":"failed","exit_code":1}}`, time.Second},
 		{"at once", 0, nil, 200, `{"status":"done"}`, 0},
 		{"later than a minute", 61 * time.Second, nil, 202, `{"status":"running"}`, time.Minute},
 	}
