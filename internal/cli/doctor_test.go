@@ -175,7 +175,7 @@ func ailments() map[string]ailment {
 			m.script("revoke\nclock 0s")
 		}, link: "cached token", state: warned, kind: "cached-token-refused", says: "it was dropped"},
 		"git refuses the token": {prepare: func(m *machine) {
-			m.traffic.lead(refusing(isSettle, "the `acme` organization has an IP allow list enabled", m.github))
+			m.traffic.lead(refusing(orSettle(isDiscovery("acme/site")), "the `acme` organization has an IP allow list enabled", m.github))
 		}, link: "git service", state: broken, kind: "ip-not-allowed", says: "IP allow list", exit: 4},
 		"long tokens cut off": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

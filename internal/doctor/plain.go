@@ -160,7 +160,8 @@ func (p plainGit) trouble(err error, cure string) error {
 	text := err.Error()
 	if failed, ok := errors.AsType[*gitcmd.Error](err); ok {
 		for line := range strings.Lines(failed.Stderr) {
-			for _, helper := range []string{"ghapp: error: ", "git-credential-ghapp: "} {
+			// gitcmd marks what git shows of ours as git's, since a server could have written it.
+			for _, helper := range []string{"git: ghapp: error: ", "git-credential-ghapp: "} {
 				if said, ok := strings.CutPrefix(strings.TrimSpace(line), helper); ok {
 					text = said
 				}
