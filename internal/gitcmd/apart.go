@@ -14,9 +14,16 @@ import (
 type Subject func(key string) bool
 
 // Network are proxies, certificates, and the version of HTTP that a proxy can stand:
-// without them some hosts cannot be reached.
+// without them some hosts cannot be reached. So are the patience of git-lfs with a server
+// and how often it tries again.
 func Network(key string) bool {
 	section, variable := ends(key)
+	if section == "lfs" {
+		return slices.Contains([]string{
+			"lfs.transfer.maxretries", "lfs.transfer.maxretrydelay", "lfs.concurrenttransfers",
+			"lfs.dialtimeout", "lfs.tlstimeout", "lfs.activitytimeout", "lfs.keepalive",
+		}, key)
+	}
 	return section == "http" && slices.Contains([]string{
 		"proxy", "proxyauthmethod", "proxysslcert", "proxysslkey", "proxysslcertpasswordprotected", "proxysslcainfo",
 		"sslcainfo", "sslcapath", "sslcert", "sslkey", "sslcertpasswordprotected", "sslcerttype", "sslkeytype",
