@@ -29,7 +29,7 @@ func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
 	w.github.SetTokenFormat(githubtest.Stateless)
 	oneLine := strings.ReplaceAll(string(w.keyPEM), "\n", `\n`)
 	for _, test := range []struct{ moment, key string }{
-		{"question for the new token", string(w.keyPEM)},
+		{"git's request with the token", string(w.keyPEM)},
 		{"middle of the pack", ""},
 		{"middle of the pack", oneLine},
 		{"middle of a large file", string(w.keyPEM)},
@@ -42,7 +42,11 @@ func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
 			if test.key != "" {
 				m.keyInVariable(test.key)
 			}
-			c := m.started(moments()[test.moment])
+			at, known := moments()[test.moment]
+			if !known {
+				t.Fatalf("a clone does not come to %s", test.moment)
+			}
+			c := m.started(at)
 			processes := m.processes()
 			if len(processes) < 3 {
 				t.Errorf("only these run: %v", processes)

@@ -18,7 +18,7 @@ func keepLarge(more ...string) []string {
 // keptMoments are those of a publication at which something waits for an answer.
 func keptMoments() map[string]moment {
 	list := moments()
-	for _, name := range []string{"look-up of the installation", "mint", "git's first request", "question for the new token"} {
+	for _, name := range []string{"look-up of the installation", "mint", "git's first request"} {
 		delete(list, name) // ghapp itself does that, or git does not come to it
 	}
 	list["ghapp's own question"] = moment{match: isSettle}
