@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -226,7 +227,7 @@ func (c *command) entriesOfFile(all bool, names []string) ([]config.Sync, error)
 	case all:
 		return known, nil
 	}
-	return c.namedEntries(known, names)
+	return c.namedEntries(known, names, "status", "rollback", "resume")
 }
 
 // oneEntry is what flags say of a repository.
@@ -251,7 +252,9 @@ func (c *command) oneEntry(args []string, o *syncOptions) ([]config.Sync, error)
 	return []config.Sync{o.one}, nil
 }
 
-func (c *command) namedEntries(known []config.Sync, names []string) ([]config.Sync, error) {
+// namedEntries are those of some names. Where one is not known, it may be one of the words
+// that could stand in its place.
+func (c *command) namedEntries(known []config.Sync, names []string, words ...string) ([]config.Sync, error) {
 	var list []config.Sync
 	for _, name := range names {
 		entry, ok := entryNamed(known, name)
@@ -263,6 +266,9 @@ func (c *command) namedEntries(known []config.Sync, names []string) ([]config.Sy
 			hint := "a repository is written owner/name; the config file names no directory to keep"
 			if len(all) > 0 {
 				hint = "a repository is written owner/name; directories of the config file: " + strings.Join(all, ", ")
+			}
+			if meant := spelling.Nearest(name, append(all, words...)); meant != "" {
+				hint = spelling.DidYouMean(meant) + " " + hint
 			}
 			return nil, &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: hint}
 		}
@@ -307,15 +313,17 @@ func (c *command) runSync(ctx context.Context, entries entries, o config.SyncPro
 
 // synced is what became of a directory, for programs.
 type synced struct {
-	Name       string       `json:"name"`
-	Directory  string       `json:"directory"`
-	Repository string       `json:"repository"`
-	Outcome    string       `json:"outcome"`
-	Commit     string       `json:"commit,omitempty"`
-	Release    string       `json:"release,omitempty"`
-	Bytes      int64        `json:"fetched_bytes"`
-	Seconds    float64      `json:"seconds"`
-	Error      *diag.Report `json:"error,omitempty"`
+	Name       string  `json:"name"`
+	Directory  string  `json:"directory"`
+	Repository string  `json:"repository"`
+	Outcome    string  `json:"outcome"`
+	Commit     string  `json:"commit,omitempty"`
+	Release    string  `json:"release,omitempty"`
+	Bytes      int64   `json:"fetched_bytes"`
+	Seconds    float64 `json:"seconds"`
+	// Unapplied are the commands that have not run for what is published: check, exec.
+	Unapplied []string     `json:"unapplied,omitempty"`
+	Error     *diag.Report `json:"error,omitempty"`
 }
 
 // once makes one pass of every directory.
@@ -326,7 +334,8 @@ func (k *keeper) once(ctx context.Context) error {
 		t := k.of[p.Target]
 		s := synced{
 			Name: t.entry.Name, Directory: t.entry.To, Repository: t.presently().String(), Outcome: string(p.Outcome),
-			Commit: p.Commit, Bytes: p.Bytes, Seconds: p.Took.Round(time.Millisecond).Seconds(),
+			Unapplied: t.unapplied,
+			Commit:    p.Commit, Bytes: p.Bytes, Seconds: p.Took.Round(time.Millisecond).Seconds(),
 		}
 		if r, err := t.deploy.Published(); err == nil && r != nil {
 			s.Release = r.ID
@@ -336,7 +345,12 @@ func (k *keeper) once(ctx context.Context) error {
 			report := diag.Explain(t.printed.once(k.command, p.Err))
 			s.Error = &report
 			failed = append(failed, p.Err)
-			if ctx.Err() == nil { // else it was stopped, which is no failure
+			_, held := errors.AsType[*deploy.HeldError](p.Err)
+			switch {
+			case ctx.Err() != nil: // it was stopped, which is no failure
+			case held: // as somebody wants it; the status shows what is held
+				k.command.noted(t.deploy, k.log, nil, time.Time{})
+			default:
 				k.command.noted(t.deploy, k.log, &report, p.Retry)
 			}
 		case k.command.json:
@@ -344,6 +358,10 @@ func (k *keeper) once(ctx context.Context) error {
 			k.command.progress("%s is at %s of %s now (%s).", t.entry.To, shortly(p.Commit), t.presently(), t.want)
 		default:
 			k.command.progress("%s is at %s of %s (%s); nothing is new.", t.entry.To, shortly(p.Commit), t.presently(), t.want)
+			if len(t.unapplied) > 0 {
+				k.command.progress("Not run for what is published already: %s. With --again it is built and published anew, with that.",
+					strings.Join(t.unapplied, ", "))
+			}
 		}
 		if p.Err == nil {
 			k.command.noted(t.deploy, k.log, nil, time.Time{})

@@ -256,14 +256,39 @@ func TestPassesSayThatTheCommandAfterAReleaseHasFailed(t *testing.T) {
 	pass := func(line string) result {
 		return m.ghapp("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", line)
 	}
-	for turn, want := range []string{`exec "echo no >&2; exit 3"`, "it has failed once, and is tried again from 2"} {
+	waits := "exit status 3 (it has failed once, and is tried again from 2"
+	for turn, want := range []string{`exec "echo no >&2; exit 3"`, waits} {
 		r := pass("echo no >&2; exit 3")
 		if r.code != 1 || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "no\n") != 1-turn {
 			t.Errorf("exit code %d, want 1 and %q\n%s", r.code, want, r.stderr)
 		}
+		if turn == 1 && !strings.Contains(r.stderr, "at once with --again") {
+			t.Errorf("it does not say what runs it at once:\n%s", r.stderr)
+		}
 	}
 	if r := m.ghapp("sync", "status", "./site", "--json"); r.code != 1 || !strings.Contains(r.stdout, `"exec_failures": 1`) {
 		t.Errorf("exit code %d\n%s", r.code, r.stdout)
+	}
+}
+
+// A command that is another one now has not failed: it runs at once, and its failures are its own.
+func TestAnotherCommandAfterAReleaseDoesNotWaitForTheOneThatFailed(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	pass := func(line string) result {
+		return m.ghapp("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", line)
+	}
+	if r := pass("echo first; exit 3"); r.code != 1 {
+		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := pass("echo second; exit 4"); r.code != 1 || !strings.Contains(r.stderr, "second\n") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := pass("echo second; exit 4"); r.code != 1 || !strings.Contains(r.stderr, "exit status 4 (it has failed once, ") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := pass("echo third"); r.code != 0 || !strings.Contains(r.stderr, "third\n") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
 

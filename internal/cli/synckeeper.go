@@ -54,6 +54,9 @@ type kept struct {
 	deploy  *deploy.Target
 	target  *watch.Target
 	printed printed
+	// unapplied are the commands that the last pass found not to have run for what is
+	// published. It is read once no pass is under way.
+	unapplied []string
 
 	mu      sync.Mutex
 	present ghapp.Repository // its name as the host last had it
@@ -286,6 +289,7 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 	done := watch.Done{}
 	if outcome != nil {
 		done.Changed, done.Bytes = outcome.Changed, outcome.Fetched
+		t.unapplied = outcome.Unapplied
 	}
 	if _, held := errors.AsType[*deploy.HeldError](err); held && t.keeper.watching() {
 		return watch.Done{Held: true}, nil

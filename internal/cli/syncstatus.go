@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -242,6 +243,9 @@ func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, 
 		return printJSON(c.Stdout, r)
 	}
 	c.progress("%s is at %s again (release %s).", t.Dir, shortly(r.Commit), r.ID)
+	if len(r.Held) > 0 {
+		c.progress("Held, until the branch is at another commit or ghapp sync resume says so: %s.", heldList(r.Held))
+	}
 	return nil
 }
 
@@ -258,14 +262,27 @@ func (c *command) syncResume() *cobra.Command {
 			if _, err := os.Stat(t.Dir); err != nil {
 				return &diag.UsageError{Err: fmt.Errorf("there is nothing at %s", t.Dir)}
 			}
-			if err := t.Resume(cmd.Context()); err != nil {
+			released, err := t.Resume(cmd.Context())
+			switch {
+			case err != nil:
 				return err
+			case c.json:
+				return printJSON(c.Stdout, map[string]any{"directory": t.Dir, "released_commits": append([]string{}, released...)})
+			case len(released) == 0:
+				c.progress("No commit is held in %s: it follows its branch as before.", t.Dir)
+			default:
+				c.progress("%s follows its branch again; not held any more: %s.", t.Dir, heldList(released))
 			}
-			if c.json {
-				return printJSON(c.Stdout, map[string]string{"directory": t.Dir})
-			}
-			c.progress("%s follows its branch again.", t.Dir)
 			return nil
 		},
 	}
+}
+
+// heldList are commits that are held, for people.
+func heldList(commits []string) string {
+	var list []string
+	for _, commit := range commits {
+		list = append(list, shortly(commit))
+	}
+	return strings.Join(list, ", ")
 }

@@ -24,6 +24,8 @@ const (
 	ErrSignature Problem = "the signature is not accepted"
 	// ErrNoRelease is a release that is not there.
 	ErrNoRelease Problem = "there is no such release"
+	// ErrNothingBefore is a rollback where nothing was published before.
+	ErrNothingBefore Problem = "there is no release to go back to"
 	// ErrSubmodule is a submodule that cannot be found.
 	ErrSubmodule Problem = "the submodule cannot be checked out"
 	// ErrUnsafe is a place where another user could have prepared what is found there; the
@@ -42,7 +44,10 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature, ErrNoRelease, ErrSubmodule, ErrUnsafe, ErrPointer, ErrSparse, ErrNoExchange}
+	return []Problem{
+		ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature,
+		ErrNoRelease, ErrNothingBefore, ErrSubmodule, ErrUnsafe, ErrPointer, ErrSparse, ErrNoExchange,
+	}
 }
 
 // Error is a failed operation on a Target.
@@ -81,7 +86,7 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("commit %s is not published in %s: it was rolled back from at %s", short(e.Commit), e.Dir, e.Since.Format(time.RFC3339))
+	return fmt.Sprintf("commit %s is not published in %s: it is held since a rollback at %s", short(e.Commit), e.Dir, e.Since.Format(time.RFC3339))
 }
 
 // short is how a commit is shown.

@@ -21,6 +21,21 @@ type Outcome struct {
 	Release *Release // what is published now
 	Changed bool     // it was published just now
 	Fetched int64    // bytes that were fetched for it, as git stores them
+	// Unapplied are the commands of the target, "check" and "exec", that have not run for
+	// this release: it was published before they were given.
+	Unapplied []string
+}
+
+// unapplied are the commands of the target that a published release has not seen.
+func (t *Target) unapplied(r *Release) []string {
+	var list []string
+	if t.Check.Line != "" && t.Check.Line != r.Check {
+		list = append(list, "check")
+	}
+	if t.Exec.Line != "" && t.Exec.Line != r.ExecCommand {
+		list = append(list, "exec")
+	}
+	return list
 }
 
 // settled reports whether there is nothing to do for a commit: it is published, no
@@ -32,9 +47,10 @@ func (t *Target) settled(r *Release, commit string) bool {
 // owes reports whether the command after the release is still to run, or to run again.
 func (r *Release) owes() bool { return r.ExecPending() || r.ExecFailed() }
 
-// tooSoon is the error of a command that has failed and is not to be tried again yet.
+// tooSoon is the error of a command that has failed and is not to be tried again yet. One
+// that is another now has not failed.
 func (t *Target) tooSoon(r *Release, w Want) error {
-	if !w.Patient || w.Again || r == nil || !r.ExecFailed() || t.Exec.Line == "" {
+	if !w.Patient || w.Again || r == nil || !r.ExecFailed() || t.Exec.Line == "" || t.Exec.Line != r.ExecCommand {
 		return nil
 	}
 	if here := r.Commit == w.Commit && r.Makeup == t.makeup() || slices.Contains(r.Held, w.Commit); !here {
@@ -46,7 +62,8 @@ func (t *Target) tooSoon(r *Release, w Want) error {
 	}
 	return &Error{
 		Problem: ErrExec, Op: fmt.Sprintf("exec %q for %s", t.Exec.Line, r.ID),
-		Err: fmt.Errorf("it has failed %s, and is tried again from %s on", times(r.ExecFailures), again.Format(time.RFC3339)),
+		Err: fmt.Errorf("%s (it has failed %s, and is tried again from %s on; at once with --again)",
+			r.ExecError, times(r.ExecFailures), again.Format(time.RFC3339)),
 	}
 }
 
@@ -79,7 +96,7 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 		return nil, err
 	}
 	if !w.Again && t.settled(published, w.Commit) && !t.moved(published) {
-		return &Outcome{Release: published}, nil
+		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, nil
 	}
 	if err := t.tooSoon(published, w); err != nil {
 		return &Outcome{Release: published}, err
@@ -96,11 +113,12 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	switch {
 	case w.Again:
 	case t.settled(published, w.Commit):
-		return &Outcome{Release: published}, nil
+		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, nil
 	case published != nil && published.Commit == w.Commit && published.Makeup == t.makeup():
 		// The command after it has failed, or the process that published it was stopped
 		// before it was done.
-		return &Outcome{Release: published}, t.after(ctx, published, published.Previous)
+		err := t.after(ctx, published, published.Previous)
+		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, err
 	case published != nil && slices.Contains(published.Held, w.Commit):
 		if published.owes() {
 			if err := t.after(ctx, published, published.Previous); err != nil {
@@ -211,10 +229,19 @@ func (t *Target) after(ctx context.Context, r *Release, previous string) error {
 		return nil
 	}
 	err := t.run(ctx, "exec", t.Exec, t.Dir, r, previous)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return err // it is still owed
+	}
+	if r.ExecCommand != t.Exec.Line {
+		r.owe() // the failures of another command are not its own
+	}
+	r.ExecCommand, r.ExecError = t.Exec.Line, ""
+	switch {
 	case err != nil:
+		r.ExecError = err.Error()
+		if failed, ok := errors.AsType[*Error](err); ok && failed.Err != nil {
+			r.ExecError = failed.Err.Error()
+		}
 		r.Exec, r.ExecFailures, r.ExecFailedAt = execFailed, r.ExecFailures+1, time.Now().UTC()
 	default:
 		r.Exec, r.ExecFailures, r.ExecFailedAt = execDone, 0, time.Time{}

@@ -35,6 +35,9 @@ type Release struct {
 	// did so last.
 	ExecFailures int       `json:"exec_failures,omitempty"`
 	ExecFailedAt time.Time `json:"exec_failed_at,omitzero"`
+	// ExecCommand is the command line that ended so, and ExecError why it failed.
+	ExecCommand string `json:"exec_command,omitempty"`
+	ExecError   string `json:"exec_error,omitempty"`
 	// Makeup is what decides, beside the commit, which files it has.
 	Makeup string `json:"makeup,omitempty"`
 	// Check is the command line that it has passed; "" where there was none.
@@ -84,7 +87,9 @@ func (r *Release) ExecRetryAt() time.Time {
 }
 
 // owe notes that the command after the release is still to run.
-func (r *Release) owe() { r.Exec, r.ExecFailures, r.ExecFailedAt = execPending, 0, time.Time{} }
+func (r *Release) owe() {
+	r.Exec, r.ExecFailures, r.ExecFailedAt, r.ExecCommand, r.ExecError = execPending, 0, time.Time{}, "", ""
+}
 
 // nobody is the Exchange of a release that takes the place of none.
 const nobody = "-"

@@ -29,13 +29,21 @@ const (
 // held, with those that were held already: none of them is published until another one
 // has been, or [Target.Resume] is called. The command after a release runs.
 //
-// The error has the Problem [ErrNoRelease] where there is no such release, and
+// Nothing is made for a directory that is none of ours.
+//
+// The error has the Problem [ErrNoRelease] where there is no such release,
+// [ErrNothingBefore] where none is named and there is none to go back to, and
 // [ErrDamaged] where something has changed its files since it was published, unless
 // damaged says what to do then, or that cannot be done; nothing is published then.
 func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Release, error) {
 	const op = "roll back"
 	if err := t.validate(); err != nil {
 		return nil, err
+	}
+	if there, err := t.Published(); err != nil {
+		return nil, err
+	} else if there == nil && !exists(t.base()) {
+		return nil, t.problem(ErrNothingBefore, op, "it is no directory that ghapp keeps")
 	}
 	unlock, err := t.lock(ctx, busyFor)
 	if err != nil {
@@ -47,7 +55,7 @@ func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Rel
 		return nil, t.fail(op, err)
 	}
 	if published == nil {
-		return nil, t.problem(ErrNoRelease, op, "nothing has been published yet")
+		return nil, t.problem(ErrNothingBefore, op, "nothing has been published yet")
 	}
 	list, err := t.list()
 	if err != nil {
@@ -67,6 +75,10 @@ func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Rel
 		r = list[at]
 	}
 	switch {
+	case r == nil && id == "" && len(list) == 1:
+		return nil, t.problem(ErrNothingBefore, op, "only one release is kept, the one that is published")
+	case r == nil && id == "":
+		return nil, t.problem(ErrNothingBefore, op, "none of those that are kept was published before it")
 	case r == nil:
 		return nil, t.problem(ErrNoRelease, op, "the releases that are kept are those of `ghapp sync status`")
 	case r.ID == published.ID:
@@ -156,23 +168,24 @@ func before(published *Release, list []*Release, away []string) *Release {
 }
 
 // Resume forgets what is held, so that a commit that was rolled back from may be
-// published again.
-func (t *Target) Resume(ctx context.Context) error {
+// published again. It returns the commits that were held, in hexadecimal.
+func (t *Target) Resume(ctx context.Context) ([]string, error) {
 	const op = "resume"
 	if published, err := t.Published(); err != nil || published == nil || len(published.Held) == 0 {
-		return err
+		return nil, err
 	}
 	unlock, err := t.lock(ctx, busyFor)
 	if err != nil {
-		return t.fail(op, err)
+		return nil, t.fail(op, err)
 	}
 	defer unlock()
 	published, err := t.Published()
 	if err != nil || published == nil || len(published.Held) == 0 {
-		return err
+		return nil, err
 	}
+	held := published.Held
 	published.Held, published.HeldSince = nil, time.Time{}
-	return t.fail(op, t.save(published))
+	return held, t.fail(op, t.save(published))
 }
 
 // whole returns an error with the Problem [ErrDamaged] for a release of which a file is

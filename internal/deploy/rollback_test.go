@@ -65,7 +65,7 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text), commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
 				t.Errorf("the command saw\n%s", text)
 			}
-			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNoRelease) || w.file("a") != "1" {
+			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNothingBefore) || w.file("a") != "1" {
 				t.Error(err)
 			}
 			status, err := w.target.Status()
@@ -90,7 +90,7 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 			if got := w.file("a"); got != "4" {
 				t.Errorf("it shows %q", got)
 			}
-			if err := w.target.Resume(t.Context()); err != nil {
+			if _, err := w.target.Resume(t.Context()); err != nil {
 				t.Error(err)
 			}
 			w.publish(commits[2])
@@ -237,7 +237,7 @@ func TestRollbackGoesBackAfterGoingForward(t *testing.T) {
 			t.Errorf("to %q: %s", step.id, got)
 		}
 	}
-	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNoRelease) {
+	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNothingBefore) {
 		t.Errorf("there is nothing before the first: %v", err)
 	}
 }

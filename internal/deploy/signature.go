@@ -51,8 +51,8 @@ func (s *store) verify(ctx context.Context, commit string) error {
 		if said == "" {
 			said = "it is not signed"
 		}
-		first, _, _ := strings.Cut(said, "\n")
-		return &Error{Problem: ErrSignature, Op: "verify commit " + short(commit), Err: errors.New(first), Output: said}
+		first, more, _ := strings.Cut(said, "\n")
+		return &Error{Problem: ErrSignature, Op: "verify commit " + short(commit), Err: errors.New(first), Output: more}
 	}
 	return err
 }

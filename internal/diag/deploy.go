@@ -19,18 +19,19 @@ type deployMeaning struct {
 // deployMeanings has every problem; a test holds it against the package's list.
 func deployMeanings() map[deploy.Problem]deployMeaning {
 	return map[deploy.Problem]deployMeaning{
-		deploy.ErrBusy:       {Unreachable, "wait for the other one, or end it; its lock goes with its process"},
-		deploy.ErrForeign:    {Configuration, "nothing was touched: move it away, or give another directory with --to"},
-		deploy.ErrCheck:      {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
-		deploy.ErrExec:       {Failed, "it is tried again until it succeeds or another release comes; run it by hand in the directory to see what is wrong"},
-		deploy.ErrDamaged:    {Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` builds it again and checks it, --as-is takes it as it is; `ghapp sync --again` publishes the newest commit anew"},
-		deploy.ErrSignature:  {Refused, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
-		deploy.ErrNoRelease:  {Usage, "`ghapp sync status` lists the releases that are kept"},
-		deploy.ErrSubmodule:  {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
-		deploy.ErrUnsafe:     {Configuration, "give a directory above which only you and root can write"},
-		deploy.ErrSparse:     {Failed, "the release before it stays; mend --sparse (sparse: in the config file), or push a commit that has the path"},
-		deploy.ErrPointer:    {GitFailed, "the release before it stays; have the file pushed (git lfs push --all), or leave out --lfs for pointers"},
-		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
+		deploy.ErrBusy:          {Unreachable, "wait for the other one, or end it; its lock goes with its process"},
+		deploy.ErrForeign:       {Configuration, "nothing was touched: move it away, or give another directory with --to"},
+		deploy.ErrCheck:         {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
+		deploy.ErrExec:          {Failed, "it is tried again until it succeeds or another release comes; run it by hand in the directory to see what is wrong"},
+		deploy.ErrDamaged:       {Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` builds it again and checks it, --as-is takes it as it is; `ghapp sync --again` publishes the newest commit anew"},
+		deploy.ErrSignature:     {Failed, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
+		deploy.ErrNoRelease:     {Usage, "`ghapp sync status` lists the releases that are kept"},
+		deploy.ErrNothingBefore: {Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept"},
+		deploy.ErrSubmodule:     {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrUnsafe:        {Configuration, "give a directory above which only you and root can write"},
+		deploy.ErrSparse:        {Failed, "the release before it stays; mend --sparse (sparse: in the config file), or push a commit that has the path"},
+		deploy.ErrPointer:       {GitFailed, "the release before it stays; have the file pushed (git lfs push --all), or leave out --lfs for pointers"},
+		deploy.ErrNoExchange:    {Configuration, "use --mode link, which needs a symbolic link only"},
 	}
 }
 
@@ -51,6 +52,9 @@ func ofDeploy(report *Report, err error) bool {
 	}
 	if unsafe, ok := errors.AsType[*private.Error](err); ok && e.Problem == deploy.ErrUnsafe {
 		known.hint = unsafe.Hint + "; or take --trust-parent where all who may write there are trusted"
+	}
+	if e.Problem == deploy.ErrSignature && errors.Is(err, fs.ErrNotExist) {
+		known = deployMeaning{Configuration, "the file of --allowed-signers (allowed_signers: in the config file) is not there"}
 	}
 	report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), known.hint, known.exit
 	if e.Output != "" {
