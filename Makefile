@@ -5,6 +5,15 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PREFIX ?= /usr/local
+# A shell other than bash leaves PREFIX=~/.local as it is, and a directory called ~ would be made.
+ifneq ($(filter install install-kms,$(MAKECMDGOALS)),)
+ifneq ($(firstword $(filter ~%,$(PREFIX))),)
+$(error PREFIX=$(PREFIX): this shell leaves ~ as it is; write PREFIX=$$HOME/.local)
+endif
+ifeq ($(firstword $(filter /%,$(firstword $(PREFIX)))),)
+$(error PREFIX=$(PREFIX) is not absolute: the units, and git, name programs by their whole path)
+endif
+endif
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FLAGS := -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 # Each with what its own module requires, and not with what the workspace makes of it.

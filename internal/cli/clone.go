@@ -176,7 +176,7 @@ func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
 		Filter:  func(w io.Writer) io.Writer { return tokens.Writer(w) },
 	}
 	switch {
-	case c.quiet:
+	case c.quiet, c.json: // a program reads the error, which has what git says of a failure
 		runner.Stderr = io.Discard
 	case term.Is(c.Stderr):
 		runner.Progress = true

@@ -202,6 +202,12 @@ func noSecrets(key string, values []string) error {
 // have dots in it: the longest one that is in the file is meant, and for a new App all
 // but the last word.
 func keyPath(d *config.Draft, key string) ([]string, error) {
+	if ofSync(d, key) {
+		return nil, &diag.UsageError{
+			Err:  fmt.Errorf("%s is about directories to keep, which are not written value by value", named(key)),
+			Hint: "write it with `ghapp config edit`, under sync: or sync_defaults:",
+		}
+	}
 	if key != "default" && d.Has("apps", key) {
 		return []string{"apps", key}, nil
 	}
@@ -234,6 +240,13 @@ func keyPath(d *config.Draft, key string) ([]string, error) {
 		return append(path, mapping, entry), nil
 	}
 	return append(path, rest), nil
+}
+
+// ofSync reports whether a key is one of sync: or sync_defaults:, and not of an App that is
+// called so, or is to be.
+func ofSync(d *config.Draft, key string) bool {
+	first, rest, _ := strings.Cut(key, ".")
+	return (first == "sync" || first == "sync_defaults") && rest != "app" && !d.Has("apps", first)
 }
 
 // valueFor is the value of a key in the form that the file has for it: what git may do

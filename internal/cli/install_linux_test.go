@@ -66,3 +66,18 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 		t.Errorf("what is older than its source was installed:\n%s", output)
 	}
 }
+
+// Of the shells, only bash makes a home of the ~ in PREFIX=~/.local: make refuses it as it is, and
+// what is relative, before a directory of that name is made.
+func TestInstallRefusesAPrefixThatIsNotAbsolute(t *testing.T) {
+	t.Parallel()
+	for prefix, why := range map[string]string{"~/.local": "write PREFIX=$HOME/.local", "local": "is not absolute", "": "is not absolute"} {
+		for _, target := range []string{"install", "install-kms"} {
+			run := exec.CommandContext(t.Context(), "make", "-n", "-C", "../..", target, "PREFIX="+prefix)
+			output, err := run.CombinedOutput()
+			if err == nil || !strings.Contains(string(output), why) {
+				t.Errorf("%s %q: %v\n%s", target, prefix, err, output)
+			}
+		}
+	}
+}

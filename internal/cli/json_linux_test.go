@@ -116,3 +116,25 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 		}
 	}
 }
+
+// An error is all that standard error has for a program, what git says of a failure included.
+func TestAFailedCloneIsOneJSONErrorOnStandardError(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	r := m.ghapp("clone", "acme/site", "cloned", "--branch", "gone", "--json")
+	var told struct {
+		Error struct {
+			Message  string `json:"message"`
+			ExitCode int    `json:"exit_code"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(r.stderr), &told); err != nil {
+		t.Fatalf("%v\n%s", err, r.stderr)
+	}
+	if told.Error.ExitCode != r.code || !strings.Contains(told.Error.Message, "gone") {
+		t.Errorf("exit code %d\n%s", r.code, r.stderr)
+	}
+	if r := m.must("clone", "acme/site", "cloned", "--json"); r.stderr != "" {
+		t.Errorf("%q", r.stderr)
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -33,6 +34,9 @@ Exit codes:
 			return help(cmd, args)
 		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := refuseSwallowedFlags(cmd); err != nil {
+				return err
+			}
 			return refuseEmptyFlags(cmd)
 		},
 	}
@@ -58,7 +62,35 @@ Exit codes:
 		c.doctor(), c.keys(), c.app(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	c.completes(root)
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = cobra.ArbitraryArgs, wantsShell
+		}
+	}
 	return root
+}
+
+// refuseSwallowedFlags is for a flag whose value was forgotten, so that the next flag was
+// taken for it: --to --json would publish into a directory of that name.
+func refuseSwallowedFlags(cmd *cobra.Command) error {
+	var err error
+	flag := regexp.MustCompile(`^--([a-z][a-z0-9-]*(=.*)?)?$`) // and not the first line of a key
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, value := range values {
+			if err == nil && flag.MatchString(value) {
+				err = &diag.UsageError{
+					Err:  fmt.Errorf("--%s has no value: what follows it, %s, is a flag", f.Name, shown(value)),
+					Hint: "give it a value; a file or a directory of such a name is written with ./ before it: ./--json",
+				}
+			}
+		}
+	})
+	return err
 }
 
 // refuseEmptyFlags is for a flag whose value was a variable that is not set: to go on
@@ -108,6 +140,19 @@ func helpOn(root *cobra.Command) *cobra.Command {
 			return cmd.Help()
 		},
 	}
+}
+
+// wantsShell is the command completion without the name of a shell that it knows. Whoever
+// evaluates what it prints must not get the text of a help.
+func wantsShell(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	var names []string
+	for _, shell := range cmd.Commands() {
+		names = append(names, shell.Name())
+	}
+	return &diag.UsageError{Err: errors.New("name the shell: " + strings.Join(names, ", ")), Hint: "usage: " + cmd.CommandPath() + " SHELL"}
 }
 
 // help is what a command does that only has others below it.

@@ -156,6 +156,9 @@ func (s *Sync) read(p *parser, key, where string, node *yaml.Node) {
 		return
 	case o.Kind == TextOption || o.Kind == PathOption:
 		ok := false
+		if text == "" && node.ShortTag() == "!!str" && o.Emptied && strings.HasPrefix(where, "sync.") {
+			break // the defaults' is not for this directory
+		}
 		if text, ok = p.line(node, where); !ok {
 			return
 		}

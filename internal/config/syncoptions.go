@@ -37,6 +37,9 @@ type SyncOption struct {
 	Watching bool
 	// Own: it says which directory this is, and cannot be the same for several.
 	Own bool
+	// Emptied: one directory may say "" in the config file, for nothing where the defaults say
+	// something.
+	Emptied bool
 	// Help is one line for people, without a full stop. A word in backquotes is what the
 	// flag takes.
 	Help string
@@ -111,7 +114,7 @@ func SyncOptions() []SyncOption {
 		},
 		period,
 		number("depth", "how many commits of the history are fetched (default 1)"),
-		{Key: "filter", Help: "leave objects out until they are needed, such as blob:none"},
+		{Key: "filter", Emptied: true, Help: "leave objects out until they are needed, such as blob:none"},
 		{
 			Key: "sparse", Kind: ListOption, Takes: "a list of paths, such as [docs, site/public]",
 			Help: "only these `PATHS`, files or directories; separated by commas",
@@ -123,10 +126,10 @@ func SyncOptions() []SyncOption {
 			Help: "leave these `CHECKS` of git's out, such as duplicateEntries; separated by commas",
 		},
 		{Key: "verify_signatures", Kind: SwitchOption, Help: "publish only commits with a signature that git accepts"},
-		{Key: "allowed_signers", Kind: PathOption, Help: "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)"},
-		{Key: "check", Help: "a `COMMAND` that must succeed in the new release before it is published"},
+		{Key: "allowed_signers", Kind: PathOption, Emptied: true, Help: "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)"},
+		{Key: "check", Emptied: true, Help: "a `COMMAND` that must succeed in the new release before it is published"},
 		duration("check_timeout", "how long the check may take (default 5m0s)"),
-		{Key: "exec", Help: "a `COMMAND` to run in DIR once it is published"},
+		{Key: "exec", Emptied: true, Help: "a `COMMAND` to run in DIR once it is published"},
 		duration("exec_timeout", "how long the command may take (default 5m0s)"),
 		number("exec_tries", "how often the command is run until it succeeds (default 1)"),
 
