@@ -174,12 +174,29 @@ func (c *command) log() *slog.Logger {
 	return newLogger(c.Stderr, slog.LevelWarn)
 }
 
-// progress tells a person what is being done, where one is there to read it.
+// progress tells a person what is being done, where one is there to read it. A line of the
+// format stays a line, whatever is put into it, unless that is a [paragraph].
 func (c *command) progress(format string, args ...any) {
 	if !c.quiet {
-		fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
+		c.tell(format, args...)
 	}
 }
+
+// tell is progress that is needed even where little is told.
+func (c *command) tell(format string, args ...any) {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = text.OneLine(arg)
+		case error:
+			args[i] = text.OneLine(arg.Error())
+		}
+	}
+	fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
+}
+
+// paragraph is text of our own, which has its line breaks.
+type paragraph string
 
 // person is who may be asked; nobody where a program reads what is printed.
 func (c *command) person() term.Person {

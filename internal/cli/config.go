@@ -7,6 +7,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 func (c *command) config() *cobra.Command {
@@ -62,7 +64,11 @@ func (c *command) configPath() error {
 	if c.json {
 		return printJSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
 	}
-	_, err = fmt.Fprintln(c.Stdout, path.Text)
+	shown := path.Text // a program opens the file by it
+	if term.Is(c.Stdout) {
+		shown = text.OneLine(shown)
+	}
+	_, err = fmt.Fprintln(c.Stdout, shown)
 	return err
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -150,7 +151,7 @@ func (c *command) checkKey(ctx context.Context, session *session) error {
 			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
 		})
 	}
-	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), info.Name, info.ID, info.Owner)
+	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
 	return err
 }
 

@@ -255,7 +255,7 @@ func (i *keyImport) removeFile(ctx context.Context) (shredded bool, err error) {
 	}
 	i.progress("Its file %s was overwritten and removed.", i.file)
 	if i.shred {
-		i.progress("%s", shredLimits)
+		i.progress("%s", paragraph(shredLimits))
 	}
 	return true, nil
 }

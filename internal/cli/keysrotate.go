@@ -284,10 +284,10 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 	if which == "" {
 		which = "the one before it, which is not " + newest.fingerprint
 	}
-	r.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, newest.settingsPages())
+	r.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, paragraph(newest.settingsPages()))
 	switch {
 	case shred:
-		r.progress("Its file %s was overwritten and removed. %s", file, shredLimits)
+		r.progress("Its file %s was overwritten and removed. %s", file, paragraph(shredLimits))
 	case file != "":
 		r.progress("Its file is still there: %s", file)
 	}
@@ -323,7 +323,7 @@ func (r *rotation) ask(ctx context.Context, old *triedKey) (string, error) {
 	if r.json {
 		return "", none
 	}
-	r.tell("Generate a private key %s\n\nPath of the file that was downloaded:", where)
+	r.tell("Generate a private key %s\n\nPath of the file that was downloaded:", paragraph(where))
 	line, err := term.Line(ctx, r.Stdin)
 	switch {
 	case err == io.EOF, err == nil && line == "":

@@ -138,7 +138,7 @@ func TestNothingThatAStrangerWritesIsObeyed(t *testing.T) {
 			m := w.machine(t)
 			arrange(m)
 			for _, args := range [][]string{
-				{"clone", "acme/site"}, {"token", "acme/site"}, {"installations"}, {"repos", "acme"},
+				{"clone", "acme/site"}, {"token", "acme/site"}, {"installations"}, {"repos", "acme"}, {"app"}, {"keys", "check"},
 				{"doctor", "acme/site"}, {"sync", "acme/site", "--to", "www"}, {"exec", "acme/site", "--", "true"},
 			} {
 				if strings.HasPrefix(where, "git") && !slices.Contains([]string{"clone", "doctor", "sync"}, args[0]) {

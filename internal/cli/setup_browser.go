@@ -2,13 +2,11 @@ package cli
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"os/exec"
 	"runtime"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // showPages opens the pages in a browser, or says how to.
@@ -27,11 +25,6 @@ func (c *command) showPages(ctx context.Context, noBrowser bool, address string)
 	}
 	c.tell("Open this address in a browser on this machine:\n  %s/", address)
 	c.tell("For a browser on another machine, make a tunnel there first:\n  ssh -L %s:%s %s%s", u.Port(), u.Host, user, hostname())
-}
-
-// tell is progress that is needed even where little is told.
-func (c *command) tell(format string, args ...any) {
-	fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
 }
 
 // openBrowser reports whether a program was started that opens browsers. It is given

@@ -154,8 +154,6 @@ func (m *machine) hooked(address, secret, delivery, ref, after string) (int, str
 	m.t.Helper()
 	body := fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":false,"forced":false,"repository":{"id":1,"full_name":"acme/site","html_url":"http://%s/acme/site","clone_url":"http://%s/acme/site.git"}}`,
 		ref, strings.Repeat("1", 40), after, m.host, m.host)
-	sum := hmac.New(sha256.New, []byte(secret))
-	sum.Write([]byte(body))
 	r, err := http.NewRequest(http.MethodPost, "http://"+address+"/webhook", strings.NewReader(body))
 	if err != nil {
 		m.t.Fatal(err)
@@ -163,8 +161,15 @@ func (m *machine) hooked(address, secret, delivery, ref, after string) (int, str
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-GitHub-Event", "push")
 	r.Header.Set("X-GitHub-Delivery", delivery)
-	r.Header.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(sum.Sum(nil)))
+	r.Header.Set("X-Hub-Signature-256", signed(secret, []byte(body)))
 	return m.answer(r)
+}
+
+// signed is the signature of a delivery.
+func signed(secret string, body []byte) string {
+	sum := hmac.New(sha256.New, []byte(secret))
+	sum.Write(body)
+	return "sha256=" + hex.EncodeToString(sum.Sum(nil))
 }
 
 func (m *machine) answer(r *http.Request) (int, string) {
