@@ -178,7 +178,9 @@ func (c *command) follow(clone *gitcmd.CloneOptions, dir string, from, to ghapp.
 	if strings.EqualFold(from.String(), to.String()) {
 		return false
 	}
-	c.progress("%s is %s now.", from, to)
+	if !c.json {
+		c.progress("%s is %s now.", from, to)
+	}
 	clone.URL, clone.Dir = clone.Origin+"/"+to.String()+".git", dir
 	return true
 }

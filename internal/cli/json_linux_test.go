@@ -138,3 +138,28 @@ func TestAFailedCloneIsOneJSONErrorOnStandardError(t *testing.T) {
 		t.Errorf("%q", r.stderr)
 	}
 }
+
+// What the command after a rollback prints is in its error, and not before it.
+func TestAFailedRollbackIsOneJSONErrorOnStandardError(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	site := filepath.Join(m.work, "site")
+	entry := "  site: {repository: acme/site, branch: deployment, to: '" + site + "'"
+	m.keeping(entry + "}\n")
+	m.must("sync", "site")
+	m.pushes("second")
+	m.must("sync", "site")
+	m.keeping(entry + ", exec: 'echo said; exit 3'}\n")
+	r := m.ghapp("sync", "rollback", "site", "--json")
+	var told struct {
+		Error struct {
+			Message string `json:"message"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal([]byte(r.stderr), &told); err != nil || r.code != 1 {
+		t.Fatalf("exit code %d, %v\n%s", r.code, err, r.stderr)
+	}
+	if !strings.Contains(told.Error.Message, "exit status 3\nsaid") {
+		t.Errorf("%q", told.Error.Message)
+	}
+}

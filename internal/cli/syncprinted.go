@@ -19,7 +19,7 @@ type printed struct{ seen atomic.Bool }
 // both, and so has a person who wants it (--verbose).
 func (p *printed) by(c *command, log *slog.Logger, watching func() bool) func(command, line string) {
 	return func(command, line string) {
-		if command != "exec" || watching() || log.Enabled(context.Background(), slog.LevelInfo) {
+		if command != "exec" || c.json || watching() || log.Enabled(context.Background(), slog.LevelInfo) {
 			return
 		}
 		if !c.quiet {
