@@ -80,7 +80,7 @@ type Error struct {
 	Granted      Permissions   // ErrPermission, ErrTooBroad; nil if unknown
 	Asked        Permissions   // ErrPermission: what the App asks each account for; nil if unknown
 	Page         string        // ErrPermission: where the account accepts that; empty if unknown
-	Repositories []string      // ErrRepositoryNotSelected: those asked for
+	Repositories []string      // ErrRepositoryNotSelected: those asked for, or of several those not reached, where known
 
 	// InstallationNamed says that the cause is the installation that the caller named: it
 	// is none of the App's (ErrNotInstalled), or that of another account

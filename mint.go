@@ -116,8 +116,31 @@ func check(grant *api.Grant, w want, p place, now time.Time) *Error {
 	return nil
 }
 
+// mostLookedUp bounds the questions that find out which of many repositories is wrong.
+const mostLookedUp = 20
+
+// missing are those of several repositories that the installation does not reach. GitHub
+// says only that there is one, so each is asked for by itself, until an answer fails for
+// another reason. It is nil where that is not found out.
+func (a *App) missing(ctx context.Context, w want, p place) []string {
+	if len(w.names) < 2 || len(w.names) > mostLookedUp {
+		return nil
+	}
+	var missing []string
+	for _, name := range w.repositories() {
+		found, err := a.FindInstallation(ctx, name)
+		switch {
+		case errors.Is(err, ErrNotInstalled), err == nil && found.ID != p.Installation:
+			missing = append(missing, name)
+		case err != nil:
+			return nil
+		}
+	}
+	return missing
+}
+
 // explainMint finds the cause behind a refused mint, where GitHub's own text
-// leaves it open, by one more question, or two.
+// leaves it open, by one more question, or two, or one for each repository.
 func (a *App) explainMint(ctx context.Context, err error, w want, p place) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
@@ -150,6 +173,10 @@ func (a *App) explainMint(ctx context.Context, err error, w want, p place) error
 			e.Asked, e.Page = info.Permissions, found.HTMLURL
 		}
 	case ErrRepositoryNotSelected:
+		if missing := a.missing(ctx, w, p); len(missing) > 0 {
+			e.Repositories = missing
+			e.Err = fmt.Errorf("the installation does not reach %s", strings.Join(missing, ", "))
+		}
 		e.InstallationNamed = w.target.id != 0 && w.owner != "" && !strings.EqualFold(accountName(found.Account), w.owner)
 	}
 	return e

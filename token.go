@@ -199,7 +199,10 @@ func (a *App) want(r TokenRequest) (want, error) {
 	case r.AllPermissions && len(r.Permissions) > 0:
 		return bad("permissions are named and all are asked for; decide on one")
 	case r.MinLife > maxLife:
-		return bad("a life of %s is asked for; a token lives an hour, and %s can be promised", r.MinLife, maxLife)
+		return bad("a life of %s is asked for; a token lives an hour, of which some is gone when it is here: "+
+			"at most 59m can be promised", r.MinLife)
+	case r.MinLife < 0:
+		return bad("a life of %s is asked for; give 0 to 59m", r.MinLife)
 	case r.AllRepositories && r.Installation == "":
 		return bad("all repositories are asked for, but not of which installation; name its owner")
 	}
@@ -240,7 +243,11 @@ func (a *App) want(r TokenRequest) (want, error) {
 		}
 		owner := strings.ToLower(repository.Owner)
 		if w.owner != "" && owner != w.owner {
-			return bad("%s and %s have different owners; a token is for one installation", w.owner, repository)
+			first := "the installation of " + w.owner
+			if len(w.names) > 0 {
+				first = w.owner + "/" + w.names[0]
+			}
+			return bad("%s and %s have different owners; a token is for one installation", first, repository)
 		}
 		w.owner = owner
 		w.names = append(w.names, strings.ToLower(repository.Name))

@@ -114,6 +114,10 @@ func Begin(target string, o Options) (*File, error) {
 	// O_EXCL follows no link and opens nothing that somebody has laid there.
 	file, err := f.calls.OpenFile(f.temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, o.Perm)
 	if err != nil {
+		// A name that nobody gave says nothing to anybody.
+		if e, ok := errors.AsType[*fs.PathError](err); ok && o.Temp == "" {
+			e.Path = target
+		}
 		return nil, err
 	}
 	f.File = file

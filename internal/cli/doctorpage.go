@@ -27,6 +27,8 @@ type page struct {
 	width  int // of the terminal; 0: lines are not broken
 	colour bool
 	quiet  bool // only what is not as it should be
+	// written says that there are lines above the sum, from which a blank one parts it.
+	written bool
 }
 
 func newPage(c *command) *page {
@@ -41,6 +43,7 @@ func (p *page) write(f doctor.Finding) error {
 	if p.quiet && (f.State == doctor.OK || f.State == doctor.Note || f.State == doctor.Skipped) {
 		return nil
 	}
+	p.written = true
 	text := f.Text
 	if f.About != "" {
 		text = f.About + ": " + text
@@ -104,7 +107,10 @@ func (p *page) end(findings []doctor.Finding) error {
 	case warnings > 0:
 		sum = fmt.Sprintf("Nothing is broken; %s.", counted(warnings, "warning"))
 	}
-	_, err := fmt.Fprintln(p.w, "\n"+sum)
+	if p.written {
+		sum = "\n" + sum
+	}
+	_, err := fmt.Fprintln(p.w, sum)
 	return err
 }
 

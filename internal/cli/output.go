@@ -3,11 +3,15 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // writeOutput writes a secret to the file that a flag names. A regular file is replaced,
@@ -30,6 +34,24 @@ func (c *command) writeOutput(ctx context.Context, path string, write func(io.Wr
 		return err
 	}
 	return file.Commit()
+}
+
+// notOutput is the failure of writeOutput, with what to do about the directory.
+func notOutput(path string, err error) error {
+	of, dir := err, filepath.Dir(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == path {
+		of = e.Err // the path is named once
+	}
+	failed := fmt.Errorf("write %s: %w", path, of)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint := "its directory is not there: mkdir -p " + text.ShellWord(dir)
+		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+	case errors.Is(err, fs.ErrPermission):
+		hint := "this user may not write there: look at who owns " + dir + ", or name a file elsewhere"
+		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+	}
+	return failed
 }
 
 // writeThrough writes to a device or a pipe, by its own name or that of a link, as

@@ -50,7 +50,7 @@ otherwise. A token that another process minted is used again while it lives.`,
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
 	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
-	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 1h (default a minute)")
+	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 59m (default a minute)")
 	choose(flags, &o.format, "format", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)", "text", "json", "env")
 	flags.BoolVar(&o.identity, "identity", false, "tell as well who the App is in commits, in json and env: two requests more")
 	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
@@ -75,7 +75,7 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	} else {
 		request.Repositories = args
 		if owner, err = ghapp.ParseRepository(args[0]); err != nil {
-			return err
+			return ownerAlone(args, err)
 		}
 	}
 	session, err := c.open(cmd.Context(), owner)
@@ -98,9 +98,19 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 		return print(c.Stdout)
 	}
 	if err := c.writeOutput(cmd.Context(), o.output, print); err != nil {
-		return fmt.Errorf("write %s: %w", o.output, err)
+		return notOutput(o.output, err)
 	}
 	return nil
+}
+
+// ownerAlone adds what may be meant where an owner stands in the place of a repository.
+func ownerAlone(args []string, err error) error {
+	owner, rest, _ := strings.Cut(args[0], "/")
+	if _, invalid := ghapp.ParseRepository(owner + "/x"); len(args) > 1 || rest != "" || invalid != nil {
+		return err
+	}
+	hint := "for every repository of an owner: ghapp token --all-repositories " + owner
+	return &diag.ExitError{Code: diag.Usage, Err: err, Hint: hint}
 }
 
 // parsePermissions reads name:level pairs; "all" alone asks for everything the

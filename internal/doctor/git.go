@@ -143,7 +143,7 @@ func (x *examination) checkCurl(ctx context.Context) Finding {
 			return known(strings.TrimSpace(built), curlFlaws())
 		}
 	}
-	return ok("this git does not tell which it uses")
+	return note("this git does not tell which it uses: it does from 2.47 on")
 }
 
 func (x *examination) checkLFS(ctx context.Context) Finding {

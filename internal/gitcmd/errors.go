@@ -88,6 +88,9 @@ type Error struct {
 
 // Error is one line without the end of git's standard error.
 func (e *Error) Error() string {
+	if e.ExitCode < 0 && (e.Reason == DestinationExists || e.Reason == DestinationClosed) {
+		return e.Op + " into " + e.Message // git was not started
+	}
 	text := "git " + e.Op
 	if e.Submodule != "" {
 		text += ": submodule " + e.Submodule
