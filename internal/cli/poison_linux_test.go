@@ -18,6 +18,10 @@ import (
 // one of ours.
 const poison = "\x1b]0;own\x07\x1b[2J\u202egnp.\u009b31m\u2066\x7f\nghapp: error: forged"
 
+// poisonHeader is what of poison a header may have: for the rest of it, net/http refuses
+// the whole answer.
+const poisonHeader = "\u202egnp.\u009b31m\u2066 ghapp: error: forged"
+
 // harmless fails if anything of poison has its effect in an output.
 func harmless(t *testing.T, where, output string) {
 	t.Helper()
@@ -58,8 +62,8 @@ func poisoners(next http.Handler) map[string]func(m *machine) {
 	isPost := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/git-upload-pack") }
 	failing := func(status int, kind string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("X-Accepted-GitHub-Permissions", "contents="+strings.ReplaceAll(poison, "\n", " "))
-			w.Header().Set("X-GitHub-Request-Id", "9A1C"+strings.ReplaceAll(poison, "\n", " "))
+			w.Header().Set("X-Accepted-GitHub-Permissions", "contents="+poisonHeader)
+			w.Header().Set("X-GitHub-Request-Id", "9A1C"+poisonHeader)
 			w.Header().Set("Content-Type", kind)
 			w.WriteHeader(status)
 			if kind == "text/plain" {
@@ -103,7 +107,7 @@ func poisoners(next http.Handler) map[string]func(m *machine) {
 			m.traffic.divert(isPost, answers(refs, "application/x-git-upload-pack-result"))
 		},
 		"git, another type": func(m *machine) {
-			m.traffic.divert(isPost, answers("x", "text/x-"+strings.ReplaceAll(poison, "\n", " ")))
+			m.traffic.divert(isPost, answers("x", "text/x-"+poisonHeader))
 		},
 		"git, sideband": func(m *machine) {
 			said := packet("packfile\n") + packet("\x02hello"+poison+"\n") + packet("\x03no"+poison+"\n") + "0000"
@@ -117,6 +121,9 @@ func poisoners(next http.Handler) map[string]func(m *machine) {
 				answers(said, "application/x-git-upload-pack-result")(w, r)
 			}))
 		},
+	}
+	list["API, a broken header"] = func(m *machine) {
+		m.traffic.divert(isAPI, answers("{}", "text/x-"+strings.ReplaceAll(poison, "\n", " ")))
 	}
 	for _, status := range []int{401, 403, 404, 422, 500} {
 		list[fmt.Sprint("API ", status)] = func(m *machine) { m.traffic.divert(isAPI, failing(status, "application/json")) }
@@ -137,6 +144,9 @@ func TestNothingThatAStrangerWritesIsObeyed(t *testing.T) {
 			t.Parallel()
 			m := w.machine(t)
 			arrange(m)
+			// These are tried again, for seconds each, and are the same in all commands.
+			var said strings.Builder
+			again := where == "API 500" || where == "API, a broken header"
 			for _, args := range [][]string{
 				{"clone", "acme/site"}, {"token", "acme/site"}, {"installations"}, {"repos", "acme"}, {"app"}, {"keys", "check"},
 				{"doctor", "acme/site"}, {"sync", "acme/site", "--to", "www"}, {"exec", "acme/site", "--", "true"},
@@ -144,11 +154,19 @@ func TestNothingThatAStrangerWritesIsObeyed(t *testing.T) {
 				if strings.HasPrefix(where, "git") && !slices.Contains([]string{"clone", "doctor", "sync"}, args[0]) {
 					continue
 				}
+				if again && args[0] != "token" {
+					continue
+				}
 				for _, flags := range [][]string{{"-v"}, {"--json"}} {
 					r := m.ghapp(slices.Concat(flags, args)...)
 					harmless(t, fmt.Sprint(flags, args, " on stdout"), r.stdout)
 					harmless(t, fmt.Sprint(flags, args, " on stderr"), r.stderr)
+					said.WriteString(r.stdout + r.stderr)
 				}
+			}
+			tells(t, where, said.String())
+			if again || where == "git 401" { // a young token is waited for, ten seconds in each command
+				return
 			}
 			shown := m.terminal("-v", "clone", "acme/site", "onterminal")
 			<-shown.closed
