@@ -43,7 +43,7 @@ func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Rel
 	if there, err := t.Published(); err != nil {
 		return nil, err
 	} else if there == nil && !exists(t.base()) {
-		return nil, t.problem(ErrNothingBefore, op, "it is no directory that ghapp keeps")
+		return nil, t.problem(ErrNothingBefore, op, "nothing has been published yet")
 	}
 	unlock, err := t.lock(ctx, busyFor)
 	if err != nil {
