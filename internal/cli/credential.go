@@ -146,10 +146,31 @@ func (c *command) settingsAsked(asked *credential.Credential) (config.AppSetting
 	}
 	owner, _, _ := strings.Cut(asked.Path, "/")
 	settings, err := c.settings(ghapp.Repository{Host: host, Owner: owner})
+	if gone := c.fileGone(); err != nil && gone != nil {
+		return settings, gone
+	}
 	if errors.Is(err, config.ErrOtherHost) {
 		return config.AppSettings{}, gitauth.ErrNotOurs
 	}
 	return settings, err
+}
+
+// fileGone is the failure of a helper line that leads to an App by a config file alone,
+// which is not there. It is nil where that is not so.
+func (c *command) fileGone() error {
+	loaded, err := c.load()
+	if err != nil || c.chosen("app") {
+		return nil
+	}
+	path, found := loaded.Path()
+	if found || path.Source.Kind != config.FromFlag {
+		return nil
+	}
+	return &diag.SettingError{
+		Err: fmt.Errorf("the config file %s, which the helper's line in git's configuration names, is not there", path.Text),
+		Hint: "bring it back; or, where it has moved or another takes its place, `ghapp git-setup --local` in the clone " +
+			"points git to the one that is in use",
+	}
 }
 
 // refuse tells git to ask nobody else: another helper, or a person at a prompt,

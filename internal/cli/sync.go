@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,9 +16,11 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
@@ -332,6 +335,9 @@ func (k *keeper) once(ctx context.Context) error {
 	var failed []error
 	for _, p := range k.watcher.Once(ctx) {
 		t := k.of[p.Target]
+		if t.presently().Wiki && saysNotFound(p.Err) {
+			p.Err = &diag.ExitError{Code: diag.Refused, Err: p.Err, Hint: noWiki}
+		}
 		s := synced{
 			Name: t.entry.Name, Directory: t.entry.To, Repository: t.presently().String(), Outcome: string(p.Outcome),
 			Unapplied: t.unapplied,
@@ -390,6 +396,16 @@ func (k *keeper) once(ctx context.Context) error {
 		worst = max(worst, report.ExitCode)
 	}
 	return &examinedExit{worst}
+}
+
+// saysNotFound reports whether the git service says that a repository is not there. Of a new
+// token it says no more.
+func saysNotFound(err error) bool {
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
+		return e.Reason == gitcmd.RepositoryNotFound
+	}
+	e, ok := errors.AsType[*ghapp.Error](err)
+	return ok && e.Kind == ghapp.ErrTokenUnknown && e.Status == http.StatusNotFound
 }
 
 // shortly is how a commit is shown.

@@ -53,7 +53,13 @@ func (h *hostChain) machineLinks(ctx context.Context) []link {
 		{linkTraces, "no variable that has tokens shown in them"},
 	} {
 		if len(found[l.name]) == 0 {
-			list = append(list, link{name: l.name, check: func(context.Context) Finding { return ok("%s", l.none) }})
+			list = append(list, link{name: l.name, check: func(context.Context) Finding {
+				if l.name == linkHelpers && asked == nil && h.isOfOrigin() {
+					return note("git pull and push in this directory do not ask ghapp for %s: "+
+						"`ghapp git-setup --local` makes them", h.host.Origin)
+				}
+				return ok("%s", l.none)
+			}})
 		}
 		for _, c := range found[l.name] {
 			list = append(list, link{name: l.name, check: func(context.Context) Finding { return conflicting(l.name, c, asked != nil) }})
@@ -127,6 +133,14 @@ func asksUs(entries []gitsetup.Entry, origin string) *gitsetup.Entry {
 		}
 	}
 	return nil
+}
+
+// isOfOrigin reports whether the current directory's remote origin is examined, and is on
+// this host.
+func (h *hostChain) isOfOrigin() bool {
+	return slices.ContainsFunc(h.x.apps, func(a *appChain) bool {
+		return a.host == h && a.repository.Name != "" && a.isOrigin()
+	})
 }
 
 func (h *hostChain) helpersText(asked *gitsetup.Entry) string {
