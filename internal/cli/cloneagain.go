@@ -32,7 +32,7 @@ func (c *command) mend(ctx context.Context, failed error, answerer *gitauth.Answ
 			return nil
 		}
 	case e.Reason == gitcmd.RepositoryNotFound && r.Wiki:
-		return &diag.ExitError{Code: diag.Refused, Err: failed, Hint: noWiki}
+		return &diag.ExitError{Code: diag.Refused, Err: failed, Hint: diag.NoWiki}
 	case e.Reason == gitcmd.Forbidden && strings.Contains(e.Remote, "IP allow list"):
 		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + r.String(), Status: 403, Message: e.Remote}
 		if answerer.Public(ctx, r, refusal) {
@@ -154,9 +154,6 @@ func (a *askedFor) granted(app *ghapp.App, r ghapp.TokenRequest, _ *ghapp.Token)
 	}
 	delete(a.waiting, name)
 }
-
-// noWiki is the cure where the repository is there and its wiki is not.
-const noWiki = "a wiki is there once its first page was saved in the browser, and while Wikis are on in the repository's settings"
 
 // presentName is the name that GitHub has the repository under, as it said when it
 // minted the token.

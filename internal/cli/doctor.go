@@ -78,6 +78,7 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		if examined.Repository, err = ghapp.ParseRepository(args[0]); err != nil {
 			return err
 		}
+		examined.Wiki = examined.Repository.Wiki
 		examined.Repository.Wiki = false // what its repository may, a wiki may
 	}
 	names := &doctor.Names{}

@@ -336,7 +336,7 @@ func (k *keeper) once(ctx context.Context) error {
 	for _, p := range k.watcher.Once(ctx) {
 		t := k.of[p.Target]
 		if t.presently().Wiki && saysNotFound(p.Err) {
-			p.Err = &diag.ExitError{Code: diag.Refused, Err: p.Err, Hint: noWiki}
+			p.Err = &diag.ExitError{Code: diag.Refused, Err: p.Err, Hint: diag.NoWiki}
 		}
 		s := synced{
 			Name: t.entry.Name, Directory: t.entry.To, Repository: t.presently().String(), Outcome: string(p.Outcome),

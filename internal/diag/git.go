@@ -77,3 +77,7 @@ func ofRef(report *Report, e *refs.RefError) {
 		report.Hint = "name a branch, or set the default branch in the repository's settings"
 	}
 }
+
+// NoWiki is the cure where a repository is there and its wiki is not.
+const NoWiki = "a wiki is there once its first page was saved in the browser, " +
+	"and while Wikis are on in the repository's settings"

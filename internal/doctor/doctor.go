@@ -32,6 +32,8 @@ type Options struct {
 	Own childenv.Own
 	// Repository is examined; the zero one: what can be told without.
 	Repository ghapp.Repository
+	// Wiki says that the wiki of Repository is meant, which is tried as well.
+	Wiki bool
 	// Origin is that of the current directory's remote. It is examined where there is no
 	// Repository and the configuration has an App for its host. It may be zero.
 	Origin ghapp.Repository

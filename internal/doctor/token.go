@@ -109,6 +109,15 @@ func (a *appChain) checkGitService(ctx context.Context) Finding {
 		a.unknown = errors.Is(err, ghapp.ErrTokenUnknown)
 		return broken(err, "%s does not take the token for %s", a.app.Origin(), a.repository)
 	}
+	if wiki := a.repository; a.x.Wiki {
+		wiki.Wiki = true
+		if err := a.answerer(&atomic.Int32{}).Trial(ctx, token, wiki); err != nil {
+			if e, ok := errors.AsType[*ghapp.Error](err); ok && e.Status == http.StatusNotFound {
+				err = &diag.ExitError{Code: diag.Refused, Err: err, Hint: diag.NoWiki}
+			}
+			return broken(err, "%s does not have %s", a.app.Origin(), wiki)
+		}
+	}
 	text := fmt.Sprintf("%s takes the token for %s", a.app.Origin(), a.repository)
 	if n := attempts.Load(); n > 2 { // a repository that was renamed takes two
 		return note("%s, once it knew it: after %s and %d attempts", text, time.Since(begun).Round(time.Second), n)
