@@ -5,6 +5,7 @@
 package childenv
 
 import (
+	"encoding/base64"
 	"runtime"
 	"slices"
 	"strings"
@@ -65,6 +66,9 @@ func without(environ []string, own Own, ours func(name string) bool) []string {
 			}
 		case strings.HasPrefix(name, "GIT_CONFIG_"):
 			// They are counted, so that none may be missing; git reads all of them.
+			if own.in(value) {
+				entry = name + "="
+			}
 			kept = append(kept, entry)
 		case own.in(value):
 		default:
@@ -98,7 +102,18 @@ const leastSecret = 12
 func (o Own) in(value string) bool {
 	return slices.ContainsFunc(o.Values, func(s redact.Secret) bool {
 		secret := strings.TrimSpace(s.Reveal())
-		return secret != "" && (strings.TrimSpace(value) == secret ||
-			len(secret) >= leastSecret && strings.Contains(value, secret))
+		switch {
+		case secret == "" || strings.TrimSpace(value) == secret:
+			return secret != ""
+		case len(secret) < leastSecret:
+			return false
+		}
+		// As it is, with its line breaks written out, and in base64: a key is read in all of these.
+		for _, form := range []string{secret, strings.ReplaceAll(secret, "\n", `\n`), base64.StdEncoding.EncodeToString([]byte(secret))[:len(secret)/3*4]} {
+			if strings.Contains(value, form) {
+				return true
+			}
+		}
+		return false
 	})
 }

@@ -1,6 +1,8 @@
 package childenv_test
 
 import (
+	"encoding/base64"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -31,16 +33,35 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 		}
 		return all
 	}
-	want := join(plain, settings, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, git)
+	emptied := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0="} // git counts them
+	want := join(plain, settings, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, emptied)
 	if diff := cmp.Diff(want, childenv.For(environ, own)); diff != "" {
 		t.Errorf("For (-want +got):\n%s", diff)
 	}
-	want = join(plain, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, git)
+	want = join(plain, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, emptied)
 	if diff := cmp.Diff(want, childenv.Apart(environ, own)); diff != "" {
 		t.Errorf("Apart (-want +got):\n%s", diff)
 	}
 	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:17], environ[17:19], []string{"GODEBUG=a=1,b=2"}, git)
 	if diff := cmp.Diff(want, childenv.Again(environ)); diff != "" {
 		t.Errorf("Again (-want +got):\n%s", diff)
+	}
+}
+
+// A key is read in all of these forms, so none of them is for a child.
+func TestNoFormOfAKeyReachesAChild(t *testing.T) {
+	key := "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA0\nabcd\n-----END RSA PRIVATE KEY-----\n"
+	own := childenv.Own{Values: []redact.Secret{redact.NewSecret(key)}}
+	for name, value := range map[string]string{
+		"as it is":                key,
+		"line breaks written out": strings.ReplaceAll(key, "\n", `\n`),
+		"in base64":               base64.StdEncoding.EncodeToString([]byte(key)),
+		"within another value":    "KEY='" + key + "'",
+	} {
+		for _, variable := range []string{"COPY", "GIT_CONFIG_VALUE_0"} {
+			if got := childenv.For([]string{variable + "=" + value}, own); strings.Contains(strings.Join(got, ""), "MIIE") || len(strings.Join(got, "")) > 30 {
+				t.Errorf("%s, in %s: a child gets %q", name, variable, got)
+			}
+		}
 	}
 }

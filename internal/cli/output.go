@@ -77,7 +77,7 @@ func (c *command) writeThrough(ctx context.Context, path string, write func(io.W
 		return &atomicfile.NotRegularError{Path: path, Mode: mode}
 	case readByOthers(info):
 		// In a directory where others may write it could be anybody's.
-		return errors.New("it is a pipe of another user, who would read the token")
+		return errors.New("it is a pipe or a terminal of another user, who would read the token")
 	}
 	// A pipe opens when somebody reads from it, which may be never.
 	type opened struct {

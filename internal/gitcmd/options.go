@@ -91,7 +91,10 @@ type flags struct {
 
 // readFrom is a directory that the clone takes a part of itself from: hooks and
 // configuration, or objects, which git does not check again.
-type readFrom struct{ word, dir string }
+type readFrom struct {
+	word, dir string
+	within    bool // all that is below it, too
+}
 
 // ofOthers refuses to take anything from a directory in which others have a say; from is
 // git's working directory.
@@ -101,8 +104,8 @@ func (f flags) ofOthers(from string) error {
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(from, dir)
 		}
-		if why := ofOthers(dir); why != "" {
-			return &OptionError{r.word, why + ", who could change the clone; use a copy of your own"}
+		if why := ofOthers(dir, r.within); why != "" {
+			return &OptionError{r.word, why + ": others could change the clone; use a copy of your own"}
 		}
 	}
 	return nil
@@ -219,7 +222,7 @@ func (f *flags) apply(word string, o option, text string, negated bool) error {
 		return refuseConfig(word, text)
 	case "template", "reference", "reference-if-able":
 		if !negated && text != "" {
-			f.read = append(f.read, readFrom{word, text})
+			f.read = append(f.read, readFrom{word, text, o.long == "template"})
 		}
 	}
 	return nil

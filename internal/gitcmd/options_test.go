@@ -32,8 +32,8 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 		{[]string{"--separate-git-dir=x"}, flags{separateGitDir: "x"}},
 		{[]string{"--branch", "--upload-pack=x"}, flags{}},
 		{[]string{"-c", "core.autocrlf=true", "--config=http.proxy=http://p", "-ccore.x=y"}, flags{}},
-		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"}, flags{read: []readFrom{{"--reference", "/mirror"}, {"--template=/t", "/t"}}}},
-		{[]string{"--reference-if", "m", "--no-template", "--template="}, flags{read: []readFrom{{"--reference-if", "m"}}}},
+		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"}, flags{read: []readFrom{{"--reference", "/mirror", false}, {"--template=/t", "/t", true}}}},
+		{[]string{"--reference-if", "m", "--no-template", "--template="}, flags{read: []readFrom{{"--reference-if", "m", false}}}},
 		{[]string{"--no-upload-pack"}, flags{}},
 		{[]string{"--of-a-newer-git", "--and-its=value"}, flags{}},
 	}

@@ -3,40 +3,90 @@
 package gitcmd
 
 import (
-	"fmt"
+	"bufio"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
-// ofOthers says why other users have a say in a directory, or "" if they have none: it, or
-// one that leads there, belongs to somebody else than this user and root, or everybody may
-// write in it. As git itself does before it uses a repository (safe.directory), it leaves
-// a group alone. What is not there is nobody's.
-func ofOthers(dir string) string {
-	path, err := filepath.EvalSymlinks(dir)
+// mostEntries bounds how much of a template is looked at.
+const mostEntries = 10_000
+
+// ofOthers says why users other than this one and root have a say in a directory, or "" if
+// they have none: it, something on the way to it or (within) below it belongs to one of
+// them, or lets them write. What is not there is nobody's.
+func ofOthers(dir string, within bool) string {
+	if err := othersIn(dir, within); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+func othersIn(dir string, within bool) error {
+	path, err := filepath.Abs(dir)
+	if err == nil {
+		err = private.Way(path)
+	}
 	if err != nil {
-		return ""
+		return err
 	}
-	if path, err = filepath.Abs(path); err != nil {
-		return ""
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return ignoreAbsent(err)
 	}
-	for {
+	if !within {
 		info, err := os.Lstat(path)
 		if err != nil {
-			return ""
+			return ignoreAbsent(err)
 		}
-		stat, ok := info.Sys().(*syscall.Stat_t)
-		switch {
-		case ok && stat.Uid != 0 && int(stat.Uid) != os.Geteuid():
-			return fmt.Sprintf("%s belongs to user %d", path, stat.Uid)
-		case info.Mode().Perm()&0o002 != 0 && info.Mode()&os.ModeSticky == 0:
-			return fmt.Sprintf("everybody may write in %s", path)
-		}
-		up := filepath.Dir(path)
-		if up == path {
-			return ""
-		}
-		path = up
+		return errors.Join(private.Closed(path, info), othersInAlternates(path))
 	}
+	left := mostEntries
+	return filepath.WalkDir(path, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if left--; left < 0 {
+			return errors.New("it holds too much to look at: " + path)
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		return private.Closed(name, info)
+	})
+}
+
+// othersInAlternates looks at the stores that a repository borrows objects from
+// (gitrepository-layout(5), objects/info/alternates).
+func othersInAlternates(repository string) error {
+	for _, objects := range []string{filepath.Join(repository, "objects"), filepath.Join(repository, ".git", "objects")} {
+		file, err := os.Open(filepath.Join(objects, "info", "alternates"))
+		if err != nil {
+			continue // git finds out whether there is one
+		}
+		defer file.Close()
+		for lines := bufio.NewScanner(file); lines.Scan(); {
+			to := lines.Text()
+			if to == "" || to[0] == '#' {
+				continue
+			}
+			if !filepath.IsAbs(to) {
+				to = filepath.Join(objects, to)
+			}
+			if err := private.Way(to); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func ignoreAbsent(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

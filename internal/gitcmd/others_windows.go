@@ -1,4 +1,4 @@
 package gitcmd
 
 // ofOthers is empty: access lists say nothing as simple as who may write.
-func ofOthers(string) string { return "" }
+func ofOthers(string, bool) string { return "" }

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -112,10 +111,32 @@ func step(dir string, info fs.FileInfo, uid int) error {
 		return &Error{dir, fmt.Sprintf("belongs to user %d, who can put anything there", owner), "run ghapp as that user, or name a directory that is yours or root's"}
 	}
 	open := info.Mode().Perm() & 0o022
-	if open == 0 || info.Mode()&fs.ModeSticky != 0 || open == 0o020 && trusted(info, uid) {
+	if open == 0 || info.Mode()&fs.ModeSticky != 0 || onlyTrusted(dir, info, uid) {
 		return nil
 	}
 	return &Error{dir, fmt.Sprintf("lets other users put anything there (mode %04o)", info.Mode().Perm()), "run: chmod +t " + text.ShellWord(dir)}
+}
+
+// Closed returns an [*Error] where a user other than this one and root owns a file, a
+// directory or a symbolic link, or may write to it. That it has a sticky bit does not help:
+// names may be added all the same. info is as of [os.Lstat].
+func Closed(path string, info fs.FileInfo) error {
+	uid := os.Geteuid()
+	if owner := ownerOf(info); owner != 0 && owner != uid {
+		return &Error{path, fmt.Sprintf("belongs to user %d", owner), "name one that is yours or root's"}
+	}
+	open := info.Mode().Perm() & 0o022
+	if info.Mode()&fs.ModeSymlink != 0 || open == 0 || onlyTrusted(path, info, uid) {
+		return nil
+	}
+	why := fmt.Sprintf("lets other users write to it (mode %04o)", info.Mode().Perm())
+	return &Error{path, why, "run: chmod go-w " + text.ShellWord(path)}
+}
+
+// onlyTrusted reports whether besides the owner only a group of nobody else may write.
+func onlyTrusted(path string, info fs.FileInfo, uid int) bool {
+	// With an access list the bits of the group are those of everybody who is named in it.
+	return info.Mode().Perm()&0o022 == 0o020 && trusted(info, uid) && !listsOthers(path, uid)
 }
 
 // trusted reports whether nobody is in a directory's group but its owner, and root: it is
@@ -129,24 +150,49 @@ func trusted(info fs.FileInfo, uid int) bool {
 	const administrators = 80
 	gid := int(stat.Gid)
 	return gid == 0 || runtime.GOOS == "darwin" && gid == administrators ||
-		gid == uid && int(stat.Uid) == uid && alone("/etc/group", gid)
+		gid == uid && int(stat.Uid) == uid && alone("/etc/group", "/etc/passwd", gid)
 }
 
-// alone reports whether a file such as /etc/group (group(5)) names no members of a group,
-// other than a user of its name.
-func alone(path string, gid int) bool {
+// alone reports whether files such as /etc/group and /etc/passwd (group(5), passwd(5)) give
+// a group to no other user than the one of its name. One that they do not know may be
+// anybody's: users can come from elsewhere, too (nsswitch.conf(5)).
+func alone(groups, users string, gid int) bool {
+	name, known := "", false
+	err := eachLine(groups, func(fields []string) bool {
+		if len(fields) != 4 || fields[2] != strconv.Itoa(gid) {
+			return true
+		}
+		name, known = fields[0], true
+		for _, member := range strings.Split(fields[3], ",") {
+			known = known && (member == "" || member == name)
+		}
+		return known
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return true // as in many containers
+	}
+	if err != nil || !known {
+		return false
+	}
+	err = eachLine(users, func(fields []string) bool {
+		known = len(fields) < 4 || fields[3] != strconv.Itoa(gid) || fields[0] == name
+		return known
+	})
+	return err == nil && known
+}
+
+// eachLine calls do with the fields of each line of a file until it returns false.
+func eachLine(path string, do func(fields []string) bool) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return errors.Is(err, fs.ErrNotExist) // as in many containers
+		return err
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
-		fields := strings.Split(lines.Text(), ":")
-		if len(fields) != 4 || fields[2] != strconv.Itoa(gid) {
-			continue
+		if !do(strings.Split(lines.Text(), ":")) {
+			return nil
 		}
-		return !slices.ContainsFunc(strings.Split(fields[3], ","), func(name string) bool { return name != "" && name != fields[0] })
 	}
-	return lines.Err() == nil
+	return lines.Err()
 }

@@ -148,11 +148,16 @@ func TestNobodyElseCanPutADirectoryInThePlaceOfOnOurWay(t *testing.T) {
 func TestGroupOfAUserAloneIsNobodyElse(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "group")
-	if err := os.WriteFile(file, []byte("root:x:0:\nann:x:1000:\nbob:x:1001:bob\nshared:x:1002:ann,bob\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("root:x:0:\nann:x:1000:\nbob:x:1001:bob\nshared:x:1002:ann,bob\ncarl:x:1003:\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for gid, want := range map[int]bool{1000: true, 1001: true, 1002: false, 4711: true} {
-		if got := alone(file, gid); got != want {
+	users := filepath.Join(filepath.Dir(file), "passwd")
+	if err := os.WriteFile(users, []byte("ann:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\ndave:x:1004:1003::/:/bin/sh\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// Of 1003 dave is a member by his own entry; 4711 may be a group of users from elsewhere.
+	for gid, want := range map[int]bool{1000: true, 1001: true, 1002: false, 1003: false, 4711: false} {
+		if got := alone(file, users, gid); got != want {
 			t.Errorf("%d: %t", gid, got)
 		}
 	}
