@@ -133,7 +133,7 @@ func (e *examinedExit) Error() string { return fmt.Sprintf("a broken link (exit 
 
 // examined is this machine, as the commands come by it.
 func (c *command) examined(ctx context.Context) (doctor.Options, error) {
-	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own()}
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own(), NoBare: true}
 	o := doctor.Options{
 		Version: c.release(), Environ: c.Environ, Own: c.own(),
 		Load: func() (*config.Config, error) {
@@ -156,7 +156,7 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 			c.progress("ghapp: still looking at the link %s", link)
 		},
 	}
-	if origin, err := c.originRemote(ctx); err == nil {
+	if origin, err := c.originRemote(ctx, git); err == nil {
 		origin.Wiki = false
 		o.Origin = origin
 	}

@@ -107,7 +107,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		request.Repositories = named
 		repository, err = ghapp.ParseRepository(named[0])
 	default:
-		repository, err = c.originRemote(ctx)
+		repository, err = c.originRemote(ctx, &gitcmd.Runner{Environ: c.Environ, Own: c.own()})
 		request.Repositories = []string{repository.String()}
 	}
 	if err != nil {
@@ -168,8 +168,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 // originRemote is the repository of the current directory's remote origin, at the address
 // that git itself makes of it.
-func (c *command) originRemote(ctx context.Context) (ghapp.Repository, error) {
-	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
+func (c *command) originRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.Repository, error) {
 	out, err := git.Output(ctx, gitcmd.Scope{}, "remote", "get-url", "origin")
 	if err != nil {
 		failed, ok := errors.AsType[*gitcmd.Error](err)

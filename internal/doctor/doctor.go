@@ -6,6 +6,7 @@ package doctor
 
 import (
 	"context"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -68,6 +69,8 @@ type Options struct {
 // examination is one run.
 type examination struct {
 	Options
+	// git runs outside of all repositories: what is configured in this directory may be a
+	// stranger's, an alias as well.
 	git    *gitcmd.Runner
 	names  *Names
 	loaded *config.Config
@@ -79,7 +82,7 @@ type examination struct {
 // Examine walks all links and tells what it finds. It returns the exit code of the first
 // one that is broken, and 0 where none is. The error is that of ctx alone.
 func Examine(ctx context.Context, o Options) (exitCode int, err error) {
-	x := &examination{Options: o, git: &gitcmd.Runner{Environ: o.Environ, Own: o.Own}, names: o.Names}
+	x := &examination{Options: o, git: outside(o), names: o.Names}
 	if x.names == nil {
 		x.names = &Names{}
 	}
@@ -104,6 +107,11 @@ func Examine(ctx context.Context, o Options) (exitCode int, err error) {
 		return exitCode, context.Cause(ctx)
 	}
 	return exitCode, nil
+}
+
+// outside runs git in the root directory.
+func outside(o Options) *gitcmd.Runner {
+	return &gitcmd.Runner{Dir: string(os.PathSeparator), NoBare: true, Environ: o.Environ, Own: o.Own}
 }
 
 func (x *examination) tell(f Finding) { x.Tell(f) }

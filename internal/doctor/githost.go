@@ -39,7 +39,8 @@ func (h *hostChain) checkGitHost(ctx context.Context) Finding {
 	// The address is not in the scope, where git would want a credential for it first.
 	scope := gitcmd.Scope{Origin: h.host.Origin, CAFile: h.settings.CAFile.Text}
 	address := h.host.Origin + "/" + name + ".git"
-	git := gitcmd.Runner{Environ: configured(h.x.Environ, "url."+address+".insteadOf", address), Own: h.x.Own}
+	git := *h.x.git
+	git.Environ = configured(h.x.Environ, "url."+address+".insteadOf", address)
 	_, err := git.Output(ctx, scope, "ls-remote", "--", address, "HEAD")
 	failed, ok := errors.AsType[*gitcmd.Error](err)
 	text := "git reaches " + h.host.Origin + h.gitsProxy(ctx)

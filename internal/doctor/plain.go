@@ -36,11 +36,16 @@ const cronPath = "/usr/bin:/bin"
 
 // plainGit is what plain git is to read, and how it comes to ask ghapp.
 type plainGit struct {
-	x       *examination
-	name    string // of the repository
-	remote  string // the remote of this directory, or an address
-	asked   gitsetup.Entry
-	needsUs string // the variable without which git cannot have the key; "": none
+	x      *examination
+	name   string // of the repository
+	remote string // the remote of this directory, or an address
+	asked  gitsetup.Entry
+	// settings are the App's, origin is its host's, and api the address of its API.
+	settings config.AppSettings
+	origin   string
+	api      string
+	closed   string // why git is not to be run in this directory; "": it is
+	needsUs  string // the variable without which git cannot have the key; "": none
 }
 
 // plainLinks try plain git where it is to ask ghapp for the App's repository.
@@ -61,6 +66,8 @@ func (a *appChain) plainLinks(ctx context.Context) []link {
 	if a.isOrigin() {
 		p.remote = "origin"
 	}
+	p.settings, p.origin, p.api = a.settings, origin, a.host.host.API
+	p.closed = p.untried(entries)
 	switch key := a.settings.Key; {
 	case !a.settings.PrivateKey.IsZero():
 		p.needsUs = a.settings.PrivateKeySource.String()
@@ -97,7 +104,8 @@ func asksBeyond(entries []gitsetup.Entry, own, origin string) bool {
 
 // checkSubmodules tells of a repository with submodules for which git asks nobody.
 func (p plainGit) checkSubmodules(ctx context.Context) Finding {
-	top, err := p.x.git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--show-toplevel")
+	git := gitcmd.Runner{Environ: p.x.Environ, Own: p.x.Own, NoBare: true}
+	top, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--show-toplevel")
 	if err != nil {
 		return Finding{} // there is no work tree
 	}
@@ -121,8 +129,12 @@ func (a *appChain) isOrigin() bool {
 func (p plainGit) reads(ctx context.Context, environ []string) error {
 	ctx, cancel := context.WithTimeout(ctx, plainTimeout)
 	defer cancel()
-	git := gitcmd.Runner{Git: gitOf(environ), Environ: environ, Own: p.x.Own}
-	return git.AsIs(ctx, "ls-remote", "--", p.remote, "HEAD")
+	git := gitcmd.Runner{Git: gitOf(environ), Environ: environ, Own: p.x.Own, NoBare: true}
+	protocols := []string{"https"}
+	if strings.HasPrefix(p.origin, "http:") {
+		protocols = append(protocols, "http")
+	}
+	return git.AsIs(ctx, protocols, "ls-remote", "--", p.remote, "HEAD")
 }
 
 // gitOf is the git on the PATH of an environment, or else the one on ours.
@@ -146,6 +158,9 @@ func variableOf(environ []string, name string) string {
 
 // check has git read the repository in this directory, as it is.
 func (p plainGit) check(ctx context.Context) Finding {
+	if p.closed != "" {
+		return note("%s", p.closed)
+	}
 	if p.needsUs != "" {
 		return note("not tried: it needs %s each time, which the doctor keeps from git", p.needsUs)
 	}
@@ -190,6 +205,9 @@ func (p plainGit) cure() string {
 // checkCron has git read it from an environment that is empty but for what cron sets, and
 // names the variables that make the difference.
 func (p plainGit) checkCron(ctx context.Context) Finding {
+	if p.closed != "" {
+		return note("%s", p.closed)
+	}
 	if p.needsUs != "" {
 		return note("it would need %s", p.needsUs)
 	}

@@ -99,6 +99,7 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 		{"color.ui", "false"},
 		{"color.remote", "false"},
 	}
+	list = append(list, r.bare()...)
 	// Hooks can stand in the configuration from git 2.54 on.
 	for _, event := range []string{"post-checkout", "post-index-change", "pre-auto-gc", "reference-transaction"} {
 		list = append(list, setting{"hook." + event + ".enabled", "false"})
@@ -116,6 +117,14 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 		}
 	}
 	return env, nil
+}
+
+// bare is the configuration of [Runner.NoBare].
+func (r *Runner) bare() []setting {
+	if r.NoBare {
+		return []setting{{"safe.bareRepository", "explicit"}}
+	}
+	return nil
 }
 
 // environ is a list of NAME=value.

@@ -41,6 +41,9 @@ type Runner struct {
 	Dir string
 	// Repository is what git works in. Zero: what it finds by Dir.
 	Repository Repository
+	// NoBare keeps git from a repository without a work tree that it finds by Dir: one may
+	// lie among the files of a clone (safe.bareRepository, from git 2.38 on).
+	NoBare bool
 	// Environ is the environment of the user, as os.Environ gives it.
 	Environ []string
 	// Own are secrets in Environ that must not reach git.

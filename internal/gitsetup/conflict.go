@@ -148,7 +148,7 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 			}
 		}
 		if why != "" {
-			c := Conflict{File: e.File, Key: shown(e.Key), Text: why, Cure: cure, Beside: beside}
+			c := Conflict{File: e.File, Key: Shown(e.Key), Text: why, Cure: cure, Beside: beside}
 			if file, err := read(e.File); e.File != "" && err == nil {
 				c.Line = LineOf(file, e)
 			}
@@ -179,7 +179,7 @@ func Variables(lookup func(name string) (string, bool)) []Conflict {
 
 // cure is a command that takes the entry away.
 func (e Entry) cure() string {
-	key := shown(e.Key)
+	key := Shown(e.Key)
 	switch {
 	case e.File == "":
 		return "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"
@@ -189,9 +189,9 @@ func (e Entry) cure() string {
 	return fmt.Sprintf("git config --file %s --unset-all %s", text.ShellWord(e.File), text.ShellWord(key))
 }
 
-// shown is a key without the user information of an address in it, which may be a
+// Shown is a key without the user information of an address in it, which may be a
 // secret.
-func shown(key string) string {
+func Shown(key string) string {
 	scheme, rest, ok := strings.Cut(key, "://")
 	at := strings.LastIndexByte(rest, '@')
 	if !ok || at < 0 || strings.HasSuffix(scheme, "ssh") {
