@@ -88,8 +88,13 @@ type Error struct {
 
 // Error is one line without the end of git's standard error.
 func (e *Error) Error() string {
-	if e.ExitCode < 0 && (e.Reason == DestinationExists || e.Reason == DestinationClosed) {
-		return e.Op + " into " + e.Message // git was not started
+	if e.ExitCode < 0 { // git was not started
+		switch e.Reason {
+		case DestinationExists: // the message says it
+			return e.Op + " into " + e.Message
+		case DestinationClosed:
+			return e.Op + ": " + string(e.Reason) + ": " + e.Message
+		}
 	}
 	text := "git " + e.Op
 	if e.Submodule != "" {
