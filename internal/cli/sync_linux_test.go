@@ -353,6 +353,20 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	if status, text := m.get(address, "/readyz"); status != http.StatusOK {
 		t.Errorf("%d %s", status, text)
 	}
+	// Somebody has taken away where the link leads to.
+	releases := filepath.Join(m.work, ".site.ghapp", "releases")
+	if err := os.Rename(releases, releases+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable {
+		t.Errorf("%d %s", status, text)
+	}
+	if _, text := m.get(address, "/metrics"); !strings.Contains(text, `ghapp_sync_published{name="site",repository="acme/site"} 0`) {
+		t.Errorf("what is not there is published:\n%s", text)
+	}
+	if err := os.Rename(releases+".away", releases); err != nil {
+		t.Fatal(err)
+	}
 	s.ends()
 }
 

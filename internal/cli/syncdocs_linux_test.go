@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -52,6 +54,34 @@ func TestSyncUnitIsTakenBySystemd(t *testing.T) {
 }
 
 // A key for all Apps, in a variable, would take the place of the key that each has.
+// A program of Go ends with 2 when it crashes, or when the watchdog aborts it because it
+// hangs. systemd restarts none whose exit code is among those that prevent it.
+func TestUnitsAreRestartedAfterACrash(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	cmd, _ := m.command("sync", "acme/site", "--to", "site", "--watch", "--exec", "touch ../../../done")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.until("done")
+	if err := cmd.Process.Signal(syscall.SIGABRT); err != nil { // as WatchdogSignal= has it
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // its exit code tells
+	crashed := strconv.Itoa(cmd.ProcessState.ExitCode())
+	for _, unit := range []string{"ghapp-sync.service", "ghapp-agent.service"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", unit))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, found := strings.Cut(string(text), "\nRestartPreventExitStatus=")
+		codes, _, _ := strings.Cut(after, "\n")
+		if !found || slices.Contains(strings.Fields(codes), crashed) {
+			t.Errorf("%s is not started again after the exit code %s of a crash: %q", unit, crashed, codes)
+		}
+	}
+}
+
 func TestSyncUnitLeavesEachAppItsOwnKey(t *testing.T) {
 	t.Parallel()
 	unit, err := os.ReadFile("../../docs/ghapp-sync.service")

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -158,7 +159,7 @@ func (w *watching) serve(ctx context.Context) (*syncServers, error) {
 		listener, err := listening.Listen(ctx, "tcp", address)
 		if err != nil {
 			s.close()
-			return nil, &diag.SettingError{Err: fmt.Errorf("listen at %s: %w", address, err), Hint: "give an address such as 127.0.0.1:8080 or :8080 that is free"}
+			return nil, cannotListen(address, err)
 		}
 		if address == o.Webhook {
 			s.webhook = listener.Addr().String()
@@ -204,6 +205,17 @@ func (w *watching) healthz(rw http.ResponseWriter, r *http.Request) {
 		return
 	}
 	fmt.Fprintln(rw, "ok")
+}
+
+// cannotListen is the error of an address that cannot be listened at. One that is taken, or
+// that this machine has not got yet, can be had later: whoever starts ghapp may try again.
+func cannotListen(address string, err error) error {
+	failed := fmt.Errorf("listen at %s: %w", address, err)
+	const hint = "give an address such as 127.0.0.1:8080 or :8080 that is free"
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return &diag.ExitError{Code: diag.Unreachable, Err: failed, Hint: hint}
+	}
+	return &diag.SettingError{Err: failed, Hint: hint}
 }
 
 // readyz answers 200 once every directory shows something. That it is old is no reason

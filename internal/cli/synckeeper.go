@@ -178,11 +178,24 @@ func (k *keeper) watched() []*watch.Target {
 func (k *keeper) unready() []string {
 	var names []string
 	for _, t := range k.kept {
-		if r, err := t.deploy.Published(); err != nil || r == nil {
+		if t.shown() == nil {
 			names = append(names, t.entry.Name)
 		}
 	}
 	return names
+}
+
+// shown is the release that the directory shows; nil where it shows nothing, or leads to
+// files that are not there.
+func (t *kept) shown() *deploy.Release {
+	r, err := t.deploy.Published()
+	if err != nil || r == nil {
+		return nil
+	}
+	if info, err := os.Stat(t.entry.To); err != nil || !info.IsDir() {
+		return nil
+	}
+	return r
 }
 
 // together has those asked in one question that are many of one owner: a token is for the
@@ -239,6 +252,9 @@ func (t *kept) ask(ctx context.Context) (watch.Wanted, error) {
 		found, err = t.askGit(ctx, r)
 	}
 	if err != nil {
+		if owed := t.deploy.RunOwed(ctx); owed != nil {
+			t.keeper.log.Warn("the command after the release has not succeeded either", "name", t.entry.Name, "error", owed)
+		}
 		return watch.Wanted{}, err
 	}
 	return t.found(found), nil

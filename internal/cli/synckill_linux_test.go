@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,10 +38,14 @@ func TestKilledWatchLeavesNoSecretAndNoGit(t *testing.T) {
 			stop := m.traffic.hold(at.after, at.match)
 			s := m.syncs(keepLarge()...)
 			stop.wait(t)
-			git, running := m.child(s.cmd.Process.Pid)
-			if running != at.git {
-				t.Errorf("git runs: %t", running)
-			}
+			var git process
+			running := false
+			eventually(t, patience, func() string { // a program that has just begun has no environment yet
+				if git, running = m.child(s.cmd.Process.Pid); running != at.git {
+					return fmt.Sprintf("git runs: %t", running)
+				}
+				return ""
+			})
 			if err := s.cmd.Process.Kill(); err != nil {
 				t.Fatal(err)
 			}

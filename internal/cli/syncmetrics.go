@@ -205,9 +205,7 @@ func (m *syncMetrics) write(e *exposition) {
 	list := m.watching.now.Load().kept
 	published := map[*kept]*deploy.Release{}
 	for _, t := range list {
-		if r, err := t.deploy.Published(); err == nil {
-			published[t] = r
-		}
+		published[t] = t.shown()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -141,6 +141,10 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 		r, err = t.build(ctx, w, published, (*store).fetch)
 	}
 	if err != nil {
+		// What is published stays, and so does what is owed to it.
+		if owed := t.pay(ctx, published); owed != nil {
+			t.log().Warn("the command after the release that stays has failed again", "directory", t.Dir, "error", owed)
+		}
 		return nil, t.fail(op, err)
 	}
 	if published != nil && published.Commit == r.Commit { // it is made in another way
@@ -154,6 +158,42 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	err = t.after(ctx, r, r.Previous)
 	t.clean(ctx, r, published)
 	return outcome, err
+}
+
+// RunOwed runs the command after the published release where it is still owed, or has failed
+// and its time has come again. It is for a pass that does not come to [Target.Publish],
+// since nobody knows which commit is wanted. The errors are those of Publish.
+func (t *Target) RunOwed(ctx context.Context) error {
+	if err := t.validate(); err != nil {
+		return err
+	}
+	published, err := t.Published()
+	if err != nil || !t.due(published) {
+		return err
+	}
+	unlock, err := t.lock(ctx, busyFor)
+	if err != nil {
+		return t.fail("run the command in", err)
+	}
+	defer unlock()
+	if published, err = t.mend(); err != nil {
+		return t.fail("run the command in", err)
+	}
+	return t.pay(ctx, published)
+}
+
+// due reports whether the command after a release is to run now.
+func (t *Target) due(r *Release) bool {
+	return r != nil && t.Exec.Line != "" && r.owes() && !r.PublishedAt.IsZero() &&
+		(!r.ExecFailed() || !r.ExecRetryAt().After(time.Now()))
+}
+
+// pay runs the command after a release if it is due. The lock is held.
+func (t *Target) pay(ctx context.Context, r *Release) error {
+	if ctx.Err() != nil || !t.due(r) {
+		return nil
+	}
+	return t.after(ctx, r, r.Previous)
 }
 
 // put publishes a release by one rename. After a failure a new one is gone. Nothing that

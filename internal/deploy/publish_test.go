@@ -181,6 +181,51 @@ func TestCommandAfterwardsIsRetriedAndTold(t *testing.T) {
 
 // Whoever comes by every minute, as cron does, is told each time that the command has
 // failed, and runs it after growing pauses.
+// A commit that cannot be published, or a server that is away, is no reason to leave what is
+// published without its command.
+func TestCommandIsTriedAgainWhileNothingNewCanBePublished(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	mended := filepath.Join(t.TempDir(), "mended")
+	w.target.Exec = Command{Line: "test -e " + mended}
+	if _, err := w.target.Publish(t.Context(), w.want(w.commit(map[string]string{"a": "1"}))); !errors.Is(err, ErrExec) {
+		t.Fatal(err)
+	}
+	w.target.Check = Command{Line: "exit 1"}
+	worse := w.want(w.commit(map[string]string{"a": "2"}))
+	tries := map[string]func(){
+		"a commit whose check fails": func() {
+			if _, err := w.target.Publish(t.Context(), worse); !errors.Is(err, ErrCheck) {
+				t.Errorf("the check: %v", err)
+			}
+		},
+		"a server that is away": func() { _ = w.target.RunOwed(t.Context()) },
+	}
+	for name, try := range tries {
+		r := w.published()
+		r.Exec, r.ExecFailures, r.ExecFailedAt = execFailed, 1, time.Now().UTC()
+		if err := w.target.save(r); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(mended, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if try(); !w.published().ExecFailed() {
+			t.Errorf("%s: it did not wait", name)
+		}
+		r.ExecFailedAt = r.ExecFailedAt.Add(-time.Minute)
+		if err := w.target.save(r); err != nil {
+			t.Fatal(err)
+		}
+		if try(); w.published().owes() {
+			t.Errorf("%s: it was not tried again", name)
+		}
+	}
+	if got := w.shows(); got != "a: 1" {
+		t.Errorf("it shows %s", got)
+	}
+}
+
 func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -52,6 +52,9 @@ func ofDeploy(report *Report, err error) bool {
 	}
 	if unsafe, ok := errors.AsType[*private.Error](err); ok && e.Problem == deploy.ErrUnsafe {
 		known.hint = unsafe.Hint + "; or take --trust-parent where all who may write there are trusted"
+		if strings.HasPrefix(unsafe.Hint, "run ghapp as") { // a user of a service has no login
+			known.hint = unsafe.Hint + ", as `su -s /bin/sh USER -c 'ghapp ...'` does"
+		}
 	}
 	if e.Problem == deploy.ErrSignature && errors.Is(err, fs.ErrNotExist) {
 		known = deployMeaning{Configuration, "the file of --allowed-signers (allowed_signers: in the config file) is not there"}
