@@ -22,7 +22,7 @@ func TestNoLureGetsTheToken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newTalkativeMachine(t)
-			w.meetAll(m, minor, avoided(minor)[name])
+			w.meetAll(m, minor, avoided()[name])
 		})
 		if minor < 46 || name == byAgent {
 			continue // to the agent git-setup has brought it about already
@@ -31,29 +31,25 @@ func TestNoLureGetsTheToken(t *testing.T) {
 			t.Parallel()
 			m := newTalkativeMachine(t)
 			m.gitConfig("http.http://"+m.host+"/.proactiveAuth", "basic")
-			w.meetAll(m, minor, avoided(minor)[name])
+			w.meetAll(m, minor, avoided()[name])
 		})
 	}
 }
 
 // avoided are the arrangements in which ghapp keeps git away from evil.
-func avoided(minor int) map[string][]string {
-	list := map[string][]string{
+func avoided() map[string][]string {
+	return map[string][]string{
 		byClone: {"redirect of the first request", "redirect of the request with the token", "redirect of the pack, to be followed",
 			"bundle of the server", "bundle of the user",
 			"another port", "a longer name", "a name with a prefix", "our name as a user"},
 		byExec: {"rewrite in the clone"},
 		// It asks for itself, and for nothing of another host or in another spelling; git
-		// gets an address that it has seen the answer of, and a configuration that nobody
-		// else writes to.
+		// gets an address that it has seen the answer of, and a configuration in which nobody
+		// else has a say.
 		bySync: {"relative submodule", "redirect of the first request", "redirect of the request with the token", "redirect of the pack, to be followed",
-			"bundle of the server", "rewrite in the clone",
+			"bundle of the server", "bundle of the user", "rewrite in the clone",
 			"another port", "a longer name", "a name with a prefix", "our name as a user"},
 	}
-	if minor < 40 { // git fetch does not know such a bundle; later ones take it, and check it as any other
-		list[bySync] = append(list[bySync], "bundle of the user")
-	}
-	return list
 }
 
 // newTalkativeMachine is one with habits that could tell a secret: it has everything

@@ -177,7 +177,7 @@ func signs() []sign {
 		{Forbidden, []string{"returned error: 403"}},
 		{Redirected, []string{"returned error: 30"}},
 		{RateLimited, []string{"returned error: 429", "rate limited by"}},
-		{ProxyUnreadable, []string{"Unsupported proxy syntax"}},
+		{ProxyUnreadable, []string{"Unsupported proxy syntax", "Invalid proxy URL"}},
 		{ProxyFailed, []string{"Could not resolve proxy", "from proxy after CONNECT", "CONNECT tunnel failed", "Proxy CONNECT aborted", "returned error: 407"}},
 		{ServerError, []string{"returned error: 5", "HTTP 5"}},
 		{HostUnresolved, []string{"Could not resolve host", "Couldn't resolve host", "Could not resolve hostname"}},

@@ -20,10 +20,10 @@ func (s Scope) checkProxy(env environ) error {
 	return nil
 }
 
-// proxyMarks stand before what libcurl takes for the proxy. Where the address of one holds a
+// proxyMarks stand before what libcurl and git take for the proxy. Where the address of one holds a
 // raw # or /, that is a part of the login.
 func proxyMarks() []string {
-	return []string{"Could not resolve proxy: ", "Unsupported proxy syntax in "}
+	return []string{"Could not resolve proxy: ", "Unsupported proxy syntax in ", "Invalid proxy URL "}
 }
 
 // unnamedProxy leaves the name of a proxy out of what git prints. It is to be closed.
