@@ -97,7 +97,7 @@ func BenchmarkSyncNothingNew(b *testing.B) {
 	if err := c.warm(); err != nil {
 		b.Fatal(err)
 	}
-	w := c.watching(b, []string{"site/file"}, "acme/site", "--to", filepath.Join(c.base, "site"), "--period", "10ms")
+	w := c.watching(b, []string{"site/file"}, "acme/site", "--to", filepath.Join(c.base, "site"), "--period", "100ms")
 	clone := c.dir()
 	if err := c.git(clone); err != nil {
 		b.Fatal(err)
