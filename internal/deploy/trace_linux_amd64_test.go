@@ -111,6 +111,7 @@ type tracer struct {
 	decide func(call) verdict
 	known  map[uint64]arguments
 	tasks  map[int]*task  // by thread
+	early  map[int]bool   // threads that stopped before the one that started them said so
 	turns  map[string]int // of programs
 	seen   map[call]int
 	dead   bool // all are killed, also those that are still to be seen
@@ -147,7 +148,7 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 		printed <- text
 	}()
 	r := &tracer{
-		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, turns: map[string]int{}, seen: map[call]int{},
+		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{}, turns: map[string]int{}, seen: map[call]int{},
 	}
 	done := make(chan error)
 	go func() {
@@ -214,7 +215,7 @@ func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 		case stop == unix.SIGTRAP && status.TrapCause() > 0:
 			r.event(tid, status.TrapCause())
 		case stop == unix.SIGSTOP && r.tasks[tid] == nil:
-			r.tasks[tid] = r.tasks[parentOf(tid)] // it was not announced yet
+			r.tasks[tid], r.early[tid] = r.tasks[parentOf(tid)], true
 		case stop == unix.SIGSTOP, stop == unix.SIGTRAP:
 		default:
 			signal = int(stop)
@@ -241,7 +242,12 @@ func (r *tracer) event(tid, cause int) {
 	}
 	switch cause {
 	case unix.PTRACE_EVENT_FORK, unix.PTRACE_EVENT_VFORK, unix.PTRACE_EVENT_CLONE:
-		r.tasks[int(message)] = r.tasks[tid]
+		if child := int(message); r.early[child] {
+			// It runs already, and may be another program by now, or at its end.
+			delete(r.early, child)
+		} else {
+			r.tasks[child] = r.tasks[tid]
+		}
 	case unix.PTRACE_EVENT_EXEC:
 		program := programOf(tid)
 		r.turns[program]++
