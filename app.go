@@ -73,10 +73,10 @@ type Config struct {
 	Issuer string
 	// Signer holds the App's private key. Required.
 	Signer Signer
-	// PreviousSigner opens the key before Signer's, which is used while GitHub refuses
+	// FallbackSigner opens the key before Signer's, which is used while GitHub refuses
 	// that one with [ErrKeyMismatch]. It is called when it is needed, until it succeeds.
 	// Nil: there is none.
-	PreviousSigner func(ctx context.Context) (Signer, error)
+	FallbackSigner func(ctx context.Context) (Signer, error)
 
 	// Transport sends the requests. Nil: net/http's, with the environment's proxy.
 	Transport http.RoundTripper
@@ -87,9 +87,9 @@ type Config struct {
 	MaxWait time.Duration
 	// Store shares tokens with other processes. Nil: this process alone.
 	Store Store
-	// OwnTokens keeps tokens out of Store, for a process that revokes those it has
+	// Unshared keeps tokens out of Store, for a process that revokes those it has
 	// in the end. Where an App is installed is shared all the same.
-	OwnTokens bool
+	Unshared bool
 	// RefusalLife is how long GitHub's word that it does not take the Signer's key, or does
 	// not know the App, is believed when a token is asked for, by all who share Store and
 	// have set this: for one who is asked for tokens at every turn. Another key is asked
@@ -166,11 +166,11 @@ func New(c Config) (*App, error) {
 		api: client, store: c.Store, found: c.Store, log: client.Log, start: time.Now(),
 		believe: c.RefusalLife,
 	}
-	if c.OwnTokens {
+	if c.Unshared {
 		a.store = nil
 	}
-	if c.PreviousSigner != nil {
-		a.previous = &previous{open: c.PreviousSigner}
+	if c.FallbackSigner != nil {
+		a.previous = &previous{open: c.FallbackSigner}
 	}
 	return a, nil
 }
@@ -208,7 +208,7 @@ func (a *App) Issuer() string { return a.issuer }
 // Fingerprint is the fingerprint of the key in use as GitHub shows it, or "" where
 // its Signer does not tell its public key.
 func (a *App) Fingerprint() string {
-	if apps := a.ofEachKey(); a.RefusedKey() != "" {
+	if apps := a.ofEachKey(); a.RejectedKey() != "" {
 		a = apps[len(apps)-1]
 	}
 	return a.fingerprint()
@@ -305,8 +305,8 @@ func isClock(err error) bool {
 	return ok && kindOf(answer) == ErrClockOff
 }
 
-// Info is what GitHub knows of an App.
-type Info struct {
+// AppInfo is what GitHub knows of an App.
+type AppInfo struct {
 	ID          int64
 	ClientID    string // empty on an old GitHub Enterprise Server
 	Slug        string
@@ -319,7 +319,7 @@ type Info struct {
 // Info asks GitHub who the App is: proof that key and issuer belong together. Of
 // its Kinds, [ErrKeyMismatch], [ErrAppUnknown] and [ErrClockOff] are the telling
 // ones.
-func (a *App) Info(ctx context.Context) (*Info, error) {
+func (a *App) Info(ctx context.Context) (*AppInfo, error) {
 	app, err := withKey(ctx, a, func(a *App) (*api.App, error) {
 		return asApp(a, "read App "+a.issuer, func(auth api.Authorization) (*api.App, error) {
 			return a.api.App(ctx, auth)
@@ -331,8 +331,8 @@ func (a *App) Info(ctx context.Context) (*Info, error) {
 	return newInfo(app), nil
 }
 
-func newInfo(app *api.App) *Info {
-	return &Info{
+func newInfo(app *api.App) *AppInfo {
+	return &AppInfo{
 		ID: app.ID, ClientID: app.ClientID, Slug: app.Slug, Name: app.Name, Owner: accountName(&app.Owner),
 		Permissions: app.Permissions, URL: app.HTMLURL,
 	}
@@ -340,8 +340,8 @@ func newInfo(app *api.App) *Info {
 
 // Installations lists the App's installations, suspended ones included. It stops
 // at the first error.
-func (a *App) Installations(ctx context.Context) iter.Seq2[*Installation, error] {
-	return func(yield func(*Installation, error) bool) {
+func (a *App) Installations(ctx context.Context) iter.Seq2[*InstallationInfo, error] {
+	return func(yield func(*InstallationInfo, error) bool) {
 		seen := 0
 		_, err := withKey(ctx, a, func(a *App) (struct{}, error) {
 			if seen > 0 {

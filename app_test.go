@@ -313,7 +313,7 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 						}
 					}
 					// The token's times are judged by GitHub's clock.
-					if life := token.Life(); life < 59*time.Minute || life > time.Hour+time.Second || !token.Young() {
+					if life := token.Life(); life < 59*time.Minute || life > time.Hour+time.Second || !token.Propagating() {
 						t.Errorf("life %s, age %s", life, token.Age())
 					}
 				})

@@ -12,8 +12,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Installation is the App's installation on an account.
-type Installation struct {
+// InstallationInfo is the App's installation on an account.
+type InstallationInfo struct {
 	ID int64
 	// Account is the login of the user or organization, or an enterprise's slug.
 	Account string
@@ -30,8 +30,8 @@ type Installation struct {
 	SuspendedAt     time.Time // zero: it is active
 }
 
-func newInstallation(i *api.Installation) *Installation {
-	n := &Installation{
+func newInstallation(i *api.Installation) *InstallationInfo {
+	n := &InstallationInfo{
 		ID: i.ID, Account: accountName(i.Account), AccountType: i.TargetType,
 		AllRepositories: i.RepositorySelection == "all", Permissions: i.Permissions,
 		AppID: i.AppID, AppSlug: i.AppSlug, URL: i.HTMLURL,
@@ -60,7 +60,7 @@ func accountName(a *api.Account) string {
 // The Kinds of its errors: [ErrNotInstalled] (for a repository that may also mean
 // that it is not selected or does not exist: GitHub does not tell), [ErrInvalid],
 // [ErrWrongHost], and those of [App.Info].
-func (a *App) FindInstallation(ctx context.Context, of string) (*Installation, error) {
+func (a *App) FindInstallation(ctx context.Context, of string) (*InstallationInfo, error) {
 	t, err := parseTarget(of, a.host)
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (a *App) lookUp(ctx context.Context, t target) (place, error) {
 }
 
 // usable refuses an installation that cannot give a token for repositories.
-func usable(i *Installation, of string) error {
+func usable(i *InstallationInfo, of string) error {
 	op := "use the installation of " + of
 	switch {
 	case i.AccountType == "Enterprise":

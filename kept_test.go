@@ -30,11 +30,11 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 			}
 			_, from, until = read.Kept("acme/site") // what follows is about the entry
 			time.Sleep(time.Until(from) - time.Millisecond)
-			if !read.Young() {
+			if !read.Propagating() {
 				t.Errorf("%s: it is not young before", ahead)
 			}
 			time.Sleep(time.Millisecond)
-			if read.Young() {
+			if read.Propagating() {
 				t.Errorf("%s: it is young from then on", ahead)
 			}
 			for _, step := range []struct {
@@ -54,7 +54,7 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 	for name, change := range map[string]func(*ghapp.Config){
 		"no store":                 func(*ghapp.Config) {},
-		"tokens of its own":        func(c *ghapp.Config) { c.Store, c.OwnTokens = newMemory(), true },
+		"tokens of its own":        func(c *ghapp.Config) { c.Store, c.Unshared = newMemory(), true },
 		"one that is not written":  func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), after: errors.New("full")} },
 		"one that is never locked": func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")} },
 	} {

@@ -10,7 +10,7 @@ import (
 
 // Registration is a new App, and the only copy of its private key.
 type Registration struct {
-	Info
+	AppInfo
 	PEM Secret
 }
 
@@ -34,13 +34,13 @@ func Register(ctx context.Context, c Config, code Secret) (*Registration, error)
 	case made.PEM == "":
 		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("the answer holds no private key")}
 	}
-	return &Registration{Info: *newInfo(&made.App), PEM: NewSecret(made.PEM)}, nil
+	return &Registration{AppInfo: *newInfo(&made.App), PEM: NewSecret(made.PEM)}, nil
 }
 
 // FindApp asks GitHub for an App by its slug, the last part of its page's address. c
 // needs neither Issuer nor Signer. GitHub tells of public Apps alone: for all others
 // the error has the Kind [ErrAppUnknown].
-func FindApp(ctx context.Context, c Config, slug string) (*Info, error) {
+func FindApp(ctx context.Context, c Config, slug string) (*AppInfo, error) {
 	op := "find the App " + slug
 	client, err := c.withoutApp(op)
 	if err != nil {

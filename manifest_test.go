@@ -61,7 +61,7 @@ func TestRegister(t *testing.T) {
 		t.Fatal(err)
 	}
 	if made.Name != "From a Manifest" || made.Owner != "acme" || made.Slug != "from-a-manifest" || made.URL != "https://github.com/apps/from-a-manifest" {
-		t.Errorf("%+v", made.Info)
+		t.Errorf("%+v", made.AppInfo)
 	}
 	app := w.app(t, func(c *ghapp.Config) { c.Issuer, c.Signer = made.ClientID, key })
 	if info, err := app.Info(t.Context()); err != nil || info.ID != made.ID {

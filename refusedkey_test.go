@@ -61,7 +61,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 	})
 }
 
-func TestRefusedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
+func TestRejectedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) {
 		c.Store, c.Signer = newMemory(), ghapp.FromCryptoSigner(laterKey())

@@ -12,8 +12,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Repository names a repository on a GitHub host, or its wiki.
-type Repository struct {
+// RepositoryName names a repository on a GitHub host, or its wiki.
+type RepositoryName struct {
 	// Host is empty where the text it was read from named none.
 	Host        string
 	Owner, Name string
@@ -23,7 +23,7 @@ type Repository struct {
 }
 
 // String returns owner/name, or owner/name.wiki.
-func (r Repository) String() string {
+func (r RepositoryName) String() string {
 	if r.Wiki {
 		return r.Owner + "/" + r.Name + wikiSuffix
 	}
@@ -63,14 +63,14 @@ func consistsOf(name, others string) bool {
 // Its error says what is wrong with the text. A URL with a password in it is refused
 // without repeating it, since git sends that and asks nobody for another; so is one with a
 // token in the place of the user's name, and git://, which GitHub does not serve.
-func ParseRepository(text string) (Repository, error) {
+func ParseRepository(text string) (RepositoryName, error) {
 	host, path, err := splitAddress(strings.TrimSpace(text))
-	var r Repository
+	var r RepositoryName
 	if err == nil {
 		r, err = nameRepository(host, path)
 	}
 	if err != nil {
-		return Repository{}, &Error{Kind: ErrInvalid, Op: "read the repository's name", Err: err}
+		return RepositoryName{}, &Error{Kind: ErrInvalid, Op: "read the repository's name", Err: err}
 	}
 	return r, nil
 }
@@ -199,23 +199,23 @@ func tokenLike(text string) bool {
 }
 
 // nameRepository reads the path of a repository.
-func nameRepository(host, path string) (Repository, error) {
+func nameRepository(host, path string) (RepositoryName, error) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if len(parts) > 2 && host != "" {
-		return Repository{}, fmt.Errorf("%q goes on after the repository's name; use the address that ends with owner/name (a branch is given by --branch)", path)
+		return RepositoryName{}, fmt.Errorf("%q goes on after the repository's name; use the address that ends with owner/name (a branch is given by --branch)", path)
 	}
 	if len(parts) != 2 {
-		return Repository{}, fmt.Errorf("%q is not owner/name", path)
+		return RepositoryName{}, fmt.Errorf("%q is not owner/name", path)
 	}
-	r := Repository{Host: host, Owner: parts[0], Name: strings.TrimSuffix(parts[1], ".git")}
+	r := RepositoryName{Host: host, Owner: parts[0], Name: strings.TrimSuffix(parts[1], ".git")}
 	if name, wiki := strings.CutSuffix(r.Name, wikiSuffix); wiki && name != "" {
 		r.Name, r.Wiki = name, true
 	}
 	switch {
 	case !validOwner(r.Owner):
-		return Repository{}, fmt.Errorf("%q is not the name of an owner", r.Owner)
+		return RepositoryName{}, fmt.Errorf("%q is not the name of an owner", r.Owner)
 	case !validName(r.Name):
-		return Repository{}, fmt.Errorf("%q is not the name of a repository", r.Name)
+		return RepositoryName{}, fmt.Errorf("%q is not the name of a repository", r.Name)
 	}
 	return r, nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 func TestParseRepository(t *testing.T) {
-	for text, want := range map[string]ghapp.Repository{
+	for text, want := range map[string]ghapp.RepositoryName{
 		"acme/site":                                 {Owner: "acme", Name: "site"},
 		" acme/site\n":                              {Owner: "acme", Name: "site"},
 		"Acme/Site.JS":                              {Owner: "Acme", Name: "Site.JS"},
@@ -97,7 +97,7 @@ func TestWhatNamesNoRepository(t *testing.T) {
 	} {
 		got, err := ghapp.ParseRepository(text)
 		e := wantKind(t, err, ghapp.ErrInvalid)
-		if !strings.Contains(e.Error(), says) || got != (ghapp.Repository{}) || strings.Contains(e.Error(), "\x1b") {
+		if !strings.Contains(e.Error(), says) || got != (ghapp.RepositoryName{}) || strings.Contains(e.Error(), "\x1b") {
 			t.Errorf("%q: %v, error %q, want one that says %q", text, got, e, says)
 		}
 	}
@@ -135,7 +135,7 @@ func FuzzParseRepository(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := ghapp.ParseRepository(text)
 		if err != nil {
-			if ghapp.KindOf(err) != ghapp.ErrInvalid || r != (ghapp.Repository{}) {
+			if ghapp.KindOf(err) != ghapp.ErrInvalid || r != (ghapp.RepositoryName{}) {
 				t.Errorf("%q: %v, %v", text, r, err)
 			}
 			return

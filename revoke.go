@@ -8,12 +8,12 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Drop tells that GitHub refused a token of this request (401), so that the next
+// Invalidate tells that GitHub refused a token of this request (401), so that the next
 // call of Token gets another. A token that has just been minted stays: GitHub does
 // not know it everywhere yet, and a new one would start that anew; but not one that is
 // [Token.Settled] for a repository of this request. A token other than the one held has
 // been dropped already. The error is the store's.
-func (a *App) Drop(ctx context.Context, r TokenRequest, refused Secret) error {
+func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused Secret) error {
 	w, err := a.want(r)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (a *App) dropOfKey(ctx context.Context, w want, refused Secret) error {
 
 func (a *App) dropAt(ctx context.Context, key string, w want, refused Secret) error {
 	is := func(t *Token) bool {
-		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Young() || slices.ContainsFunc(w.repositories(), t.settled.has))
+		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Propagating() || slices.ContainsFunc(w.repositories(), t.settled.has))
 	}
 	if held, ok := a.tokens.Load(key); ok {
 		if t := held.(*entry).token.Load(); is(t) {

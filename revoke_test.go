@@ -12,7 +12,7 @@ import (
 // drops tells the App that a token was refused.
 func drops(t *testing.T, app *ghapp.App, r ghapp.TokenRequest, token *ghapp.Token) {
 	t.Helper()
-	if err := app.Drop(t.Context(), r, token.Secret); err != nil {
+	if err := app.Invalidate(t.Context(), r, token.Secret); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -159,9 +159,9 @@ func (a *App) noteRefusal(ctx context.Context) {
 	}
 }
 
-// RefusedKey is the fingerprint of the newest of two keys where GitHub has refused it
+// RejectedKey is the fingerprint of the newest of two keys where GitHub has refused it
 // within the last minute and takes the one before; otherwise it is "".
-func (a *App) RefusedKey() string {
+func (a *App) RejectedKey() string {
 	if a.previous == nil || time.Since(time.Unix(a.previous.refused.Load(), 0)).Abs() >= refusalLife {
 		return ""
 	}

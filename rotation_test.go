@@ -31,7 +31,7 @@ var laterKey = sync.OnceValue(func() *rsa.PrivateKey {
 // opened counts how often that is opened.
 func withTwoKeys(opened *atomic.Int32) func(*ghapp.Config) {
 	return func(c *ghapp.Config) {
-		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) {
+		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) {
 			opened.Add(1)
 			return ghapp.FromCryptoSigner(testKey()), nil
 		}
@@ -51,8 +51,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		var log logBuffer
 		app := w.app(t, withTwoKeys(&opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
 		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
-		if app.Fingerprint() != newest || app.RefusedKey() != "" || opened.Load() != 0 {
-			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Fingerprint(), app.RefusedKey(), opened.Load())
+		if app.Fingerprint() != newest || app.RejectedKey() != "" || opened.Load() != 0 {
+			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Fingerprint(), app.RejectedKey(), opened.Load())
 		}
 		var group sync.WaitGroup
 		for range 20 {
@@ -64,8 +64,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if app.Fingerprint() != older || app.RefusedKey() != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
-			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Fingerprint(), app.RefusedKey(), opened.Load(), w.gh.Mints())
+		if app.Fingerprint() != older || app.RejectedKey() != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
+			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Fingerprint(), app.RejectedKey(), opened.Load(), w.gh.Mints())
 		}
 		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 || !strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
 			t.Errorf("the log: %s", log.String())
@@ -88,8 +88,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		w.registration.AddKey(&laterKey().PublicKey)
 		time.Sleep(2 * time.Minute)
 		mustToken(t, app, site())
-		if app.Fingerprint() != newest || app.RefusedKey() != "" || w.gh.Mints() != 2 {
-			t.Errorf("%s in use, %q refused, %d mints", app.Fingerprint(), app.RefusedKey(), w.gh.Mints())
+		if app.Fingerprint() != newest || app.RejectedKey() != "" || w.gh.Mints() != 2 {
+			t.Errorf("%s in use, %q refused, %d mints", app.Fingerprint(), app.RejectedKey(), w.gh.Mints())
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestBothKeysRefused(t *testing.T) {
 	w.registration.RemoveKeys()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
-	if app.RefusedKey() != "" {
+	if app.RejectedKey() != "" {
 		t.Error("the newest key is said to be refused in favour of another")
 	}
 }
@@ -147,7 +147,7 @@ func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
 	var log logBuffer
 	app := w.app(t, func(c *ghapp.Config) {
 		c.Signer, c.Log = ghapp.FromCryptoSigner(laterKey()), logTo(&log)
-		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
+		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
 	})
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
@@ -160,7 +160,7 @@ func TestOtherRefusalsLeaveThePreviousKeyAlone(t *testing.T) {
 	w := newWorld(t)
 	var opened atomic.Int32
 	app := w.app(t, func(c *ghapp.Config) {
-		c.PreviousSigner = func(context.Context) (ghapp.Signer, error) {
+		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) {
 			opened.Add(1)
 			return c.Signer, nil
 		}
@@ -181,7 +181,7 @@ func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
 		shared := func(c *ghapp.Config) { c.Store = store }
 		token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
 		time.Sleep(30 * time.Second) // it is not young any more
-		if err := w.app(t, withTwoKeys(&opened), shared).Drop(t.Context(), site(), token.Secret); err != nil {
+		if err := w.app(t, withTwoKeys(&opened), shared).Invalidate(t.Context(), site(), token.Secret); err != nil {
 			t.Fatal(err)
 		}
 		app := w.app(t, withTwoKeys(&opened), shared)

@@ -55,9 +55,9 @@ func (s *settled) list() []string {
 }
 
 // Settled reports whether GitHub's git service can be expected to know the token for a
-// repository, owner/name: the token is not [Token.Young] any more, or was taken there
+// repository, owner/name: the token is not [Token.Propagating] any more, or was taken there
 // once, as [App.Settle] has found out.
-func (t *Token) Settled(repository string) bool { return t.settled.has(repository) || !t.Young() }
+func (t *Token) Settled(repository string) bool { return t.settled.has(repository) || !t.Propagating() }
 
 // FromStore reports whether the token was read from the [Store], where another process may
 // have put it: who minted a token a moment ago knows that a refusal comes too early, and

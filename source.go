@@ -12,13 +12,16 @@ import (
 // TokenSource hands out a token that is good for a minute at least. It is safe for
 // concurrent use; the Token must not be modified. It is what [Transport] needs.
 //
-// A source that also has
-//
-//	Drop(ctx context.Context, refused *Token) error
-//
-// is told of a token that GitHub refused, so that it does not hand it out again.
+// One that is an [Invalidator] too is told of tokens that GitHub refused.
 type TokenSource interface {
 	Token(ctx context.Context) (*Token, error)
+}
+
+// Invalidator is a [TokenSource] that is told of a token that GitHub refused, so that it
+// does not hand it out again. Those of [App.TokenSource] are.
+type Invalidator interface {
+	TokenSource
+	Invalidate(ctx context.Context, refused *Token) error
 }
 
 // TokenSource returns a source of tokens for one request, renewed before they
@@ -28,6 +31,8 @@ func (a *App) TokenSource(r TokenRequest) TokenSource {
 	w, err := a.want(r)
 	return &source{app: a, want: w, err: err}
 }
+
+var _ Invalidator = (*source)(nil)
 
 type source struct {
 	app    *App
@@ -87,13 +92,13 @@ func (s *source) renewLease(ctx context.Context) (*Token, error) {
 	})
 }
 
-// Drop tells the App that GitHub refused a token; see [App.Drop].
-func (s *source) Drop(ctx context.Context, refused *Token) error {
+// Invalidate tells the App that GitHub refused a token; see [App.Invalidate].
+func (s *source) Invalidate(ctx context.Context, refused *Token) error {
 	if s.err != nil {
 		return s.err
 	}
 	// The App may hold another one by now, while this source still leases the old.
-	if refused.refused != nil && !refused.Young() {
+	if refused.refused != nil && !refused.Propagating() {
 		refused.refused.Store(true)
 	}
 	return s.app.drop(ctx, s.want, refused.Secret)

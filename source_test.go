@@ -143,7 +143,7 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 		long := site()
 		long.MinLife = 50 * time.Minute
 		mustToken(t, app, long)
-		if err := source.(dropper).Drop(t.Context(), leased); err != nil {
+		if err := source.(ghapp.Invalidator).Invalidate(t.Context(), leased); err != nil {
 			t.Fatal(err)
 		}
 		next, err := source.Token(t.Context())
@@ -156,11 +156,6 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 	})
 }
 
-// dropper is what a source may have besides.
-type dropper interface {
-	Drop(ctx context.Context, refused *ghapp.Token) error
-}
-
 func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -168,7 +163,7 @@ func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 		share := func(c *ghapp.Config) { c.Store = store }
 		source := w.app(t, share).TokenSource(site())
 		drop := func(token *ghapp.Token) {
-			if err := source.(dropper).Drop(t.Context(), token); err != nil {
+			if err := source.(ghapp.Invalidator).Invalidate(t.Context(), token); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -223,8 +218,8 @@ func TestSourceIsSafeForConcurrentUse(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				_, _, _ = token.Life(), token.Young(), token.Permissions.String()
-				_ = source.(dropper).Drop(t.Context(), token)
+				_, _, _ = token.Life(), token.Propagating(), token.Permissions.String()
+				_ = source.(ghapp.Invalidator).Invalidate(t.Context(), token)
 			}
 		})
 	}

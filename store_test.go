@@ -39,7 +39,7 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 				}
 				time.Sleep(time.Minute)
 				w.gh.RevokeTokens()
-				_ = app.Drop(t.Context(), site(), first.Secret)
+				_ = app.Invalidate(t.Context(), site(), first.Secret)
 				if next := mustToken(t, app, site()); next.Secret.Reveal() == first.Secret.Reveal() {
 					t.Error("a refused token is handed out again")
 				}
@@ -49,11 +49,11 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 }
 
 // Whoever revokes its tokens in the end takes none from others and leaves none to them.
-func TestOwnTokensAreNotSharedButInstallationsAre(t *testing.T) {
+func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
 	others := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
-	app := w.app(t, func(c *ghapp.Config) { c.Store, c.OwnTokens = store, true })
+	app := w.app(t, func(c *ghapp.Config) { c.Store, c.Unshared = store, true })
 	own := mustToken(t, app, site())
 	if again := mustToken(t, app, site()); again != own || own.Secret.Reveal() == others.Secret.Reveal() {
 		t.Error("it has no token of its own")
@@ -75,7 +75,7 @@ func TestOwnTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	})
 	// And what it finds out, others need not look up again.
 	empty := newMemory()
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store, c.OwnTokens = empty, true }), site())
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store, c.Unshared = empty, true }), site())
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = empty }), site())
 	if lookUps := w.count(lookUps); lookUps != 2 {
 		t.Errorf("%d look-ups", lookUps)
@@ -91,7 +91,7 @@ func TestRefusedTokenThatTheStoreCannotForgetIsNotBelieved(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
 		store.before = errors.New("read-only file system")
-		if err := app.Drop(t.Context(), site(), first.Secret); !errors.Is(err, store.before) {
+		if err := app.Invalidate(t.Context(), site(), first.Secret); !errors.Is(err, store.before) {
 			t.Errorf("error %v, want the store's", err)
 		}
 		if next := mustToken(t, app, site()); next.Secret.Reveal() == first.Secret.Reveal() {

@@ -208,7 +208,7 @@ func TestAgesOfAToken(t *testing.T) {
 			{-10 * time.Second, 0, true, false, false}, // minted in the future: a wrong clock, not a new token
 		} {
 			token := aged(test.age)
-			if serves, aging, young := token.serves(test.minLife), token.aging(), token.Young(); serves != test.serves || aging != test.aging || young != test.young {
+			if serves, aging, young := token.serves(test.minLife), token.aging(), token.Propagating(); serves != test.serves || aging != test.aging || young != test.young {
 				t.Errorf("age %s, needed for %s: serves %t, aging %t, young %t", test.age, test.minLife, serves, aging, young)
 			}
 		}
@@ -289,7 +289,7 @@ func FuzzDecodeToken(f *testing.F) {
 			return
 		}
 		// Whatever stands there, it can be asked, and never serves longer than it says.
-		token.Young()
+		token.Propagating()
 		if token.serves(0) && token.Life() <= 0 {
 			t.Errorf("%q serves with a life of %s", text, token.Life())
 		}

@@ -82,7 +82,7 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 			if _, err := source.Token(t.Context()); ghapp.KindOf(err) != test.kind {
 				t.Errorf("the source says %v", err)
 			}
-			if err := app.Drop(t.Context(), test.request, ghapp.NewSecret("x")); ghapp.KindOf(err) != test.kind {
+			if err := app.Invalidate(t.Context(), test.request, ghapp.NewSecret("x")); ghapp.KindOf(err) != test.kind {
 				t.Errorf("Drop says %v", err)
 			}
 			if calls := w.calls(); len(calls) != 0 {
@@ -148,11 +148,11 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 		if token.Installation != w.installation.ID || token.API != "https://api.github.com" || !token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
 			t.Errorf("token %+v", token)
 		}
-		if token.Life() != time.Hour || token.Age() != 0 || !token.Young() {
+		if token.Life() != time.Hour || token.Age() != 0 || !token.Propagating() {
 			t.Errorf("life %s, age %s", token.Life(), token.Age())
 		}
 		time.Sleep(10 * time.Second)
-		if token.Life() != time.Hour-10*time.Second || token.Age() != 10*time.Second || token.Young() {
+		if token.Life() != time.Hour-10*time.Second || token.Age() != 10*time.Second || token.Propagating() {
 			t.Errorf("life %s, age %s after ten seconds", token.Life(), token.Age())
 		}
 		all := mustToken(t, w.app(t), ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
@@ -164,8 +164,8 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 
 func TestTokenOfACallersOwn(t *testing.T) {
 	token := &ghapp.Token{Secret: ghapp.NewSecret("x"), ExpiresAt: time.Now().Add(time.Hour)}
-	if life := token.Life(); life < 59*time.Minute || token.Young() {
-		t.Errorf("life %s, young %t", life, token.Young())
+	if life := token.Life(); life < 59*time.Minute || token.Propagating() {
+		t.Errorf("life %s, young %t", life, token.Propagating())
 	}
 }
 
@@ -209,7 +209,7 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 		// Neither does it change which token is dropped.
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
-		if err := source.(dropper).Drop(t.Context(), token); err != nil {
+		if err := source.(ghapp.Invalidator).Invalidate(t.Context(), token); err != nil {
 			t.Fatal(err)
 		}
 		next, err := source.Token(t.Context())

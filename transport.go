@@ -1,7 +1,6 @@
 package ghapp
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -50,14 +49,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if answer, err = t.waitOut(base, req, token, answer); err != nil {
 		return nil, err
 	}
-	dropper, canDrop := t.Source.(interface {
-		Drop(context.Context, *Token) error
-	})
-	if answer.StatusCode != http.StatusUnauthorized || !canDrop || token.Young() {
+	source, told := t.Source.(Invalidator)
+	if answer.StatusCode != http.StatusUnauthorized || !told || token.Propagating() {
 		return answer, nil
 	}
-	// An error of Drop is the store's. The source's next token shows what it did.
-	_ = dropper.Drop(req.Context(), token)
+	// An error is the store's. The source's next token shows what it did.
+	_ = source.Invalidate(req.Context(), token)
 	next, err := t.Source.Token(req.Context())
 	if err != nil || next.Secret.Reveal() == token.Secret.Reveal() {
 		return answer, nil // the refusal is the truer answer
@@ -77,7 +74,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *Token, answer *http.Response) (*http.Response, error) {
 	for pause := range pauses() {
 		limited := answer.Header.Get("Retry-After") != "" || answer.Header.Get("X-RateLimit-Remaining") == "0"
-		if !token.Young() || !lagging(answer.StatusCode, limited) {
+		if !token.Propagating() || !lagging(answer.StatusCode, limited) {
 			break
 		}
 		discard(answer)

@@ -365,7 +365,7 @@ type stubborn struct {
 	drops int
 }
 
-func (s *stubborn) Drop(context.Context, *ghapp.Token) error { s.drops++; return nil }
+func (s *stubborn) Invalidate(context.Context, *ghapp.Token) error { s.drops++; return nil }
 
 func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
 	for age, drops := range map[time.Duration]int{time.Hour: 1, 0: 0} {

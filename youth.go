@@ -10,10 +10,10 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Young reports whether the token is so new that some of GitHub's servers may not
+// Propagating reports whether the token is so new that some of GitHub's servers may not
 // know it yet: a refusal is to be waited out with the same token, since a new one
 // would start anew.
-func (t *Token) Young() bool {
+func (t *Token) Propagating() bool {
 	age := t.Age()
 	return -youth < age && age < youth
 }
@@ -28,7 +28,7 @@ func (t *Token) waitOut(ctx context.Context, call func() error) error {
 	err := call()
 	for pause := range pauses() {
 		answer, refused := errors.AsType[*api.Error](err)
-		if !refused || !t.Young() || !lagging(answer.Status, answer.Limit != api.NoLimit) {
+		if !refused || !t.Propagating() || !lagging(answer.Status, answer.Limit != api.NoLimit) {
 			break
 		}
 		if err := sleep(ctx, pause); err != nil {

@@ -35,7 +35,7 @@ func TestTokenIsYoungFromTheAnswerOn(t *testing.T) {
 		limit := githubtest.SecondaryLimit(githubtest.MintPattern, 30*time.Second)
 		limit.Times = 1
 		w.fault(t, limit)
-		if token := mustToken(t, w.app(t), site()); !token.Young() || token.Age() > time.Second {
+		if token := mustToken(t, w.app(t), site()); !token.Propagating() || token.Age() > time.Second {
 			t.Errorf("age %s", token.Age())
 		}
 	})

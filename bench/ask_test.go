@@ -95,12 +95,12 @@ func newAsking(tb testing.TB) *asking {
 	token := &ghapp.Token{Secret: ghapp.NewSecret(c.token), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
 	return &asking{cloner: c, commit: commit, asker: &refs.Asker{
 		Origin: c.url, Transport: c.transport,
-		Token: func(context.Context, ghapp.Repository) (*ghapp.Token, error) { return token, nil },
+		Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
 	}}
 }
 
 func (a *asking) ask() error {
-	found, err := a.asker.Ask(context.Background(), ghapp.Repository{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
+	found, err := a.asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
 	if err == nil && found.Commit != a.commit {
 		err = fmt.Errorf("the branch is at %s, want %s", found.Commit, a.commit)
 	}

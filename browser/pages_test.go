@@ -37,13 +37,13 @@ func newFlow(t *testing.T, origin string, app *setup.App) *flow {
 	made := &setup.App{Name: "ghapp build1", Slug: "ghapp-build1", Owner: "acme", Page: origin + "/apps/ghapp-build1"}
 	f.Flow = setup.New(plan, setup.Steps{
 		Register: func(context.Context, ghapp.Secret) (*setup.App, error) { f.traded.Add(1); return made, nil },
-		Installation: func(context.Context) (*ghapp.Installation, error) {
+		Installation: func(context.Context) (*ghapp.InstallationInfo, error) {
 			if !f.installed.Load() {
 				return nil, nil
 			}
-			return &ghapp.Installation{ID: 7, Account: "acme", AllRepositories: true}, nil
+			return &ghapp.InstallationInfo{ID: 7, Account: "acme", AllRepositories: true}, nil
 		},
-		Prove: func(ctx context.Context, _ *ghapp.Installation) (*setup.Proof, error) {
+		Prove: func(ctx context.Context, _ *ghapp.InstallationInfo) (*setup.Proof, error) {
 			select {
 			case err := <-f.proof:
 				return &setup.Proof{Repository: "acme/a-repository-with-quite-a-long-name", Refs: 12}, err

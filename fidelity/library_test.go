@@ -60,7 +60,7 @@ func TestLibraryAsksAsGitHubDescribes(t *testing.T) {
 			if err != nil || info.ID != w.app.ID || info.ClientID != w.app.ClientID || info.Slug != w.app.Slug {
 				t.Errorf("App %+v, %v", info, err)
 			}
-			accounts := collect(t, app.Installations(ctx), func(i *ghapp.Installation) string {
+			accounts := collect(t, app.Installations(ctx), func(i *ghapp.InstallationInfo) string {
 				return fmt.Sprint(i.Account, " ", i.AccountType, " ", !i.SuspendedAt.IsZero())
 			})
 			if diff := cmp.Diff([]string{"acme Organization false", "octocat User false", "conglomerate Enterprise false", "sleepy Organization true"}, accounts); diff != "" {
@@ -106,7 +106,7 @@ func TestLibraryFollowsPages(t *testing.T) {
 		w.AddRepository(fmt.Sprintf("acme/more-%d", n), githubtest.RepositoryOptions{})
 		w.app.Install(fmt.Sprintf("org-%d", n), githubtest.InstallOptions{})
 	}
-	if found := collect(t, app.Installations(ctx), func(i *ghapp.Installation) string { return i.Account }); len(found) != 201 {
+	if found := collect(t, app.Installations(ctx), func(i *ghapp.InstallationInfo) string { return i.Account }); len(found) != 201 {
 		t.Errorf("%d installations", len(found))
 	}
 	token, err := app.Token(ctx, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})

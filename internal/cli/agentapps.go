@@ -149,7 +149,7 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Sign
 	connections := &http.Client{Transport: reach.Transport}
 	reach.Transport = mintCounter{reach.Transport, a.minted}
 	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, a.store
-	reach.PreviousSigner = c.previousKey(settings, a.store)
+	reach.FallbackSigner = c.previousKey(settings, a.store)
 	reach.RefusalLife = askedAgain
 	app, err := ghapp.New(reach)
 	if err != nil {
@@ -159,7 +159,7 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Sign
 	k := &keyed{app: app, answerer: c.answererFor(own), hangUp: connections.CloseIdleConnections}
 	k.answerer.Granted = a.tokens.granted
 	k.answerer.App = func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-		settings, err := c.settings(ghapp.Repository{Host: app.Host(), Owner: owner})
+		settings, err := c.settings(ghapp.RepositoryName{Host: app.Host(), Owner: owner})
 		if err != nil {
 			return nil, "", err
 		}
@@ -200,7 +200,7 @@ func (a *apps) answer(ctx context.Context, op credential.Operation, asked *crede
 // renew gets a token anew for a repository that it was handed out for.
 func (a *apps) renew(ctx context.Context, host string, request ghapp.TokenRequest) (*ghapp.Token, error) {
 	owner, _, _ := strings.Cut(request.Repositories[0], "/")
-	settings, err := a.command.settings(ghapp.Repository{Host: host, Owner: owner})
+	settings, err := a.command.settings(ghapp.RepositoryName{Host: host, Owner: owner})
 	if err != nil {
 		return nil, err
 	}

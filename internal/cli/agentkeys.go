@@ -192,7 +192,7 @@ func (i *identity) status() appStatus {
 	defer i.mu.Unlock()
 	app := i.current.app
 	s := appStatus{Name: i.name, App: app.Issuer(), Host: app.Host(), Fingerprint: app.Fingerprint()}
-	s.Next = app.RefusedKey() // of two that are configured
+	s.Next = app.RejectedKey() // of two that are configured
 	if i.next != nil {
 		s.Next = i.next.app.Fingerprint()
 	}

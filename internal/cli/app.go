@@ -40,7 +40,7 @@ Exits with 0 where no installation lags behind, and with 1 where one does.`,
   ghapp app update-permissions --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
@@ -63,7 +63,7 @@ Exits with 0 where no installation lags behind, and with 1 where one does.`,
 	}
 }
 
-func (c *command) tellGrants(info *ghapp.Info, all, lagging []grant) error {
+func (c *command) tellGrants(info *ghapp.AppInfo, all, lagging []grant) error {
 	var err error
 	switch {
 	case c.json:
@@ -104,7 +104,7 @@ type grant struct {
 	SuspendedAt *time.Time        `json:"suspended_at"`
 }
 
-func grantOf(i *ghapp.Installation, asked ghapp.Permissions, origin string) grant {
+func grantOf(i *ghapp.InstallationInfo, asked ghapp.Permissions, origin string) grant {
 	g := grant{
 		ID: i.ID, Account: i.Account, AccountType: i.AccountType,
 		Asked: ghapp.Permissions{}, Granted: i.Permissions, Missing: ghapp.Permissions{},

@@ -154,7 +154,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 }
 
 // printClone tells a program what it got.
-func (c *command) printClone(ctx context.Context, r ghapp.Repository, dir string) error {
+func (c *command) printClone(ctx context.Context, r ghapp.RepositoryName, dir string) error {
 	git := gitcmd.Runner{Dir: dir, Environ: c.Environ, Own: c.own()}
 	head, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "HEAD")
 	if err != nil {
@@ -192,15 +192,15 @@ func (c *command) answererFor(s *session) *gitauth.Answerer {
 		Transport: s.transport,
 		Store:     s.store,
 		Log:       c.log(),
-		Permissions: func(r ghapp.Repository) ghapp.Permissions {
-			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: r.Owner})
+		Permissions: func(r ghapp.RepositoryName) ghapp.Permissions {
+			settings, err := c.settings(ghapp.RepositoryName{Host: s.app.Host(), Owner: r.Owner})
 			if err != nil {
 				return nil // and App has said so before
 			}
 			return settings.GitPermissions(r)
 		},
 		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-			settings, err := c.settings(ghapp.Repository{Host: s.app.Host(), Owner: owner})
+			settings, err := c.settings(ghapp.RepositoryName{Host: s.app.Host(), Owner: owner})
 			if err != nil {
 				return nil, "", err
 			}

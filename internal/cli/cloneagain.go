@@ -16,7 +16,7 @@ import (
 
 // mend finds out whether a clone that has failed can be made once more, with clone, into
 // which it writes what has changed. If not, it returns the reason for the failure.
-func (c *command) mend(ctx context.Context, failed error, answerer *gitauth.Answerer, r ghapp.Repository, clone *gitcmd.CloneOptions, dir string) error {
+func (c *command) mend(ctx context.Context, failed error, answerer *gitauth.Answerer, r ghapp.RepositoryName, clone *gitcmd.CloneOptions, dir string) error {
 	e, ok := errors.AsType[*gitcmd.Error](failed)
 	switch {
 	case !ok || e.Submodule != "":
@@ -47,7 +47,7 @@ func (c *command) mend(ctx context.Context, failed error, answerer *gitauth.Answ
 type attempt struct {
 	app        *ghapp.App
 	token      *ghapp.Token // nil: without a credential
-	repository ghapp.Repository
+	repository ghapp.RepositoryName
 	answering  *hosts
 }
 
@@ -66,7 +66,7 @@ func (c *command) firstClone(ctx context.Context, git *gitcmd.Runner, clone *git
 	}
 	answerer.Untried(a.repository)
 	err := first.Clone(ctx, *clone)
-	answerer.Untried(ghapp.Repository{})
+	answerer.Untried(ghapp.RepositoryName{})
 	switch e, ok := errors.AsType[*gitcmd.Error](err); {
 	case err == nil:
 		taken := func(context.Context) (bool, error) { return true, nil }
@@ -157,7 +157,7 @@ func (a *askedFor) granted(app *ghapp.App, r ghapp.TokenRequest, _ *ghapp.Token)
 
 // presentName is the name that GitHub has the repository under, as it said when it
 // minted the token.
-func presentName(token *ghapp.Token, r ghapp.Repository) ghapp.Repository {
+func presentName(token *ghapp.Token, r ghapp.RepositoryName) ghapp.RepositoryName {
 	if len(token.Repositories) != 1 {
 		return r
 	}
@@ -171,7 +171,7 @@ func presentName(token *ghapp.Token, r ghapp.Repository) ghapp.Repository {
 
 // follow has the repository cloned under another name, into the directory that its old
 // name stands for, and reports whether that name is another.
-func (c *command) follow(clone *gitcmd.CloneOptions, dir string, from, to ghapp.Repository) bool {
+func (c *command) follow(clone *gitcmd.CloneOptions, dir string, from, to ghapp.RepositoryName) bool {
 	if strings.EqualFold(from.String(), to.String()) {
 		return false
 	}

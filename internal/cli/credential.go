@@ -145,7 +145,7 @@ func (c *command) settingsAsked(asked *credential.Credential) (config.AppSetting
 		return config.AppSettings{}, gitauth.ErrNotOurs
 	}
 	owner, _, _ := strings.Cut(asked.Path, "/")
-	settings, err := c.settings(ghapp.Repository{Host: host, Owner: owner})
+	settings, err := c.settings(ghapp.RepositoryName{Host: host, Owner: owner})
 	if gone := c.fileGone(); err != nil && gone != nil {
 		return settings, gone
 	}

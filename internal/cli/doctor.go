@@ -119,7 +119,7 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 	return err
 }
 
-func doctorRepository(r ghapp.Repository) string {
+func doctorRepository(r ghapp.RepositoryName) string {
 	if r.Name == "" {
 		return ""
 	}

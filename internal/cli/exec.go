@@ -99,7 +99,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		return cannotRun(argv[0], err)
 	}
 	request := ghapp.TokenRequest{Permissions: permissions, AllPermissions: allPermissions}
-	var repository ghapp.Repository
+	var repository ghapp.RepositoryName
 	switch {
 	case o.all:
 		request.AllRepositories, request.Installation, repository.Owner = true, named[0], named[0]
@@ -168,17 +168,17 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 // originRemote is the repository of the current directory's remote origin, at the address
 // that git itself makes of it.
-func (c *command) originRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.Repository, error) {
+func (c *command) originRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.RepositoryName, error) {
 	out, err := git.Output(ctx, gitcmd.Scope{}, "remote", "get-url", "origin")
 	if err != nil {
 		failed, ok := errors.AsType[*gitcmd.Error](err)
 		switch {
 		case ctx.Err() != nil:
-			return ghapp.Repository{}, context.Cause(ctx)
+			return ghapp.RepositoryName{}, context.Cause(ctx)
 		case ok && (failed.Reason == gitcmd.NoRemote || failed.Reason == gitcmd.NoRepository):
-			return ghapp.Repository{}, &diag.UsageError{Err: errors.New("no repository is named, and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
+			return ghapp.RepositoryName{}, &diag.UsageError{Err: errors.New("no repository is named, and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
 		}
-		return ghapp.Repository{}, fmt.Errorf("no repository is named, and git does not tell the remote origin of the current directory: %w", err)
+		return ghapp.RepositoryName{}, fmt.Errorf("no repository is named, and git does not tell the remote origin of the current directory: %w", err)
 	}
 	repository, err := ghapp.ParseRepository(strings.TrimSuffix(string(out), "\n"))
 	if err != nil {
@@ -203,12 +203,12 @@ func (c *command) execScope(s *session, request ghapp.TokenRequest) gitcmd.Scope
 // gitMay gives git what --permissions allows in the repositories that the token is
 // for, and elsewhere what the configuration allows. Permissions that leave the contents
 // out say nothing of git.
-func gitMay(configured func(ghapp.Repository) ghapp.Permissions, owner string, request ghapp.TokenRequest, token *ghapp.Token) func(ghapp.Repository) ghapp.Permissions {
+func gitMay(configured func(ghapp.RepositoryName) ghapp.Permissions, owner string, request ghapp.TokenRequest, token *ghapp.Token) func(ghapp.RepositoryName) ghapp.Permissions {
 	given := request.Permissions
 	if request.AllPermissions {
 		given = token.Permissions
 	}
-	return func(r ghapp.Repository) ghapp.Permissions {
+	return func(r ghapp.RepositoryName) ghapp.Permissions {
 		among := request.AllRepositories && strings.EqualFold(r.Owner, owner)
 		for _, name := range token.Repositories {
 			among = among || strings.EqualFold(name, r.String())

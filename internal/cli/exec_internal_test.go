@@ -57,24 +57,24 @@ func TestTokenIsInTheVariablesOfItsHost(t *testing.T) {
 
 func TestGitMayWhatTheFlagOrElseTheConfigurationSays(t *testing.T) {
 	write, config := ghapp.Permissions{"contents": "write"}, ghapp.Permissions{"contents": "read", "workflows": "write"}
-	configured := func(ghapp.Repository) ghapp.Permissions { return config }
+	configured := func(ghapp.RepositoryName) ghapp.Permissions { return config }
 	granted := ghapp.Permissions{"contents": "write", "issues": "read"}
 	one := &ghapp.Token{Repositories: []string{"Acme/Site"}, Permissions: granted}
 	for _, test := range []struct {
 		name    string
 		request ghapp.TokenRequest
 		token   *ghapp.Token
-		asked   ghapp.Repository
+		asked   ghapp.RepositoryName
 		want    ghapp.Permissions
 	}{
-		{"named", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "acme", Name: "site"}, write},
-		{"not named", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "acme", Name: "web"}, config},
-		{"another owner's", ghapp.TokenRequest{Permissions: write}, one, ghapp.Repository{Owner: "octo", Name: "site"}, config},
-		{"no flag", ghapp.TokenRequest{Permissions: ghapp.Permissions{}}, one, ghapp.Repository{Owner: "acme", Name: "site"}, config},
-		{"no contents", ghapp.TokenRequest{Permissions: ghapp.Permissions{"issues": "write"}}, one, ghapp.Repository{Owner: "acme", Name: "site"}, config},
-		{"all permissions", ghapp.TokenRequest{AllPermissions: true}, one, ghapp.Repository{Owner: "acme", Name: "site"}, granted},
-		{"all repositories", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.Repository{Owner: "ACME", Name: "any"}, write},
-		{"all repositories, another owner's", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.Repository{Owner: "octo", Name: "any"}, config},
+		{"named", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, write},
+		{"not named", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "acme", Name: "web"}, config},
+		{"another owner's", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "octo", Name: "site"}, config},
+		{"no flag", ghapp.TokenRequest{Permissions: ghapp.Permissions{}}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
+		{"no contents", ghapp.TokenRequest{Permissions: ghapp.Permissions{"issues": "write"}}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
+		{"all permissions", ghapp.TokenRequest{AllPermissions: true}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, granted},
+		{"all repositories", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.RepositoryName{Owner: "ACME", Name: "any"}, write},
+		{"all repositories, another owner's", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.RepositoryName{Owner: "octo", Name: "any"}, config},
 	} {
 		got := gitMay(configured, "acme", test.request, test.token)(test.asked)
 		if diff := cmp.Diff(test.want, got); diff != "" {

@@ -15,11 +15,11 @@ func (c *command) installations() *cobra.Command {
 		Short: "List where the App is installed, and what it may do there",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
-			var found []*ghapp.Installation
+			var found []*ghapp.InstallationInfo
 			for installation, err := range session.app.Installations(cmd.Context()) {
 				if err != nil {
 					return err
@@ -38,7 +38,7 @@ func (c *command) installations() *cobra.Command {
 	}
 }
 
-func installationRows(found []*ghapp.Installation) [][]string {
+func installationRows(found []*ghapp.InstallationInfo) [][]string {
 	rows := [][]string{{"INSTALLATION", "ACCOUNT", "TYPE", "REPOSITORIES", "PERMISSIONS", "STATE"}}
 	for _, i := range found {
 		state := "active"
@@ -52,7 +52,7 @@ func installationRows(found []*ghapp.Installation) [][]string {
 	return rows
 }
 
-func selection(i *ghapp.Installation) string {
+func selection(i *ghapp.InstallationInfo) string {
 	if i.AllRepositories {
 		return "all"
 	}
@@ -69,7 +69,7 @@ type installationJSON struct {
 	SuspendedAt *time.Time        `json:"suspended_at"`
 }
 
-func installationsJSON(found []*ghapp.Installation) []installationJSON {
+func installationsJSON(found []*ghapp.InstallationInfo) []installationJSON {
 	list := make([]installationJSON, 0, len(found))
 	for _, i := range found {
 		entry := installationJSON{i.ID, i.Account, i.AccountType, selection(i), i.Permissions, i.URL, nil}

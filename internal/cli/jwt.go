@@ -17,7 +17,7 @@ App itself (GET /app and the like), not repositories. It lives five minutes.`,
 		Example: `  curl -H "Authorization: Bearer $(ghapp jwt)" https://api.github.com/app`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.Repository{})
+			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}

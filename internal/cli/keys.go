@@ -83,7 +83,7 @@ A file whose name looks like a fingerprint is named ./NAME.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if len(args) == 0 {
-				session, err := c.open(ctx, ghapp.Repository{})
+				session, err := c.open(ctx, ghapp.RepositoryName{})
 				if err != nil {
 					return err
 				}

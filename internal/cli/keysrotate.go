@@ -98,10 +98,10 @@ func (c *command) openRotation(hint string) (*rotation, error) {
 // triedKey is a key, and what GitHub says to it.
 type triedKey struct {
 	key         config.Value
-	fingerprint string      // "" where the key cannot be opened
-	origin      string      // of the App's pages
-	info        *ghapp.Info // nil: GitHub does not take it
-	err         error       // why not
+	fingerprint string         // "" where the key cannot be opened
+	origin      string         // of the App's pages
+	info        *ghapp.AppInfo // nil: GitHub does not take it
+	err         error          // why not
 }
 
 // try asks GitHub who the App is, with one key alone: what is remembered of a key that

@@ -17,7 +17,7 @@ func (c *command) repos() *cobra.Command {
 installed on. It asks for a token that may read metadata and nothing else.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var owner ghapp.Repository
+			var owner ghapp.RepositoryName
 			if len(args) == 1 {
 				owner.Owner = args[0]
 			}

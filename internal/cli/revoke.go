@@ -44,7 +44,7 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 			if err != nil {
 				return &diag.UsageError{Err: err}
 			}
-			reach, err := c.reach(ghapp.Repository{})
+			reach, err := c.reach(ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}

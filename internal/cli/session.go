@@ -53,7 +53,7 @@ func (c *command) load() (*config.Config, error) {
 
 // settings chooses the App for a repository; of the zero Repository, the App in
 // general.
-func (c *command) settings(r ghapp.Repository) (config.AppSettings, error) {
+func (c *command) settings(r ghapp.RepositoryName) (config.AppSettings, error) {
 	loaded, err := c.load()
 	if err != nil {
 		return config.AppSettings{}, err
@@ -62,7 +62,7 @@ func (c *command) settings(r ghapp.Repository) (config.AppSettings, error) {
 }
 
 // open makes the App for a repository.
-func (c *command) open(ctx context.Context, r ghapp.Repository) (*session, error) {
+func (c *command) open(ctx context.Context, r ghapp.RepositoryName) (*session, error) {
 	settings, err := c.settings(r)
 	if err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func (c *command) connect(ctx context.Context, settings config.AppSettings) (*se
 	if err != nil {
 		return nil, err
 	}
-	reach.Issuer, reach.Signer, reach.Store, reach.OwnTokens = settings.App.Text, key, store, c.ownTokens
-	reach.PreviousSigner = c.previousKey(settings, store)
+	reach.Issuer, reach.Signer, reach.Store, reach.Unshared = settings.App.Text, key, store, c.ownTokens
+	reach.FallbackSigner = c.previousKey(settings, store)
 	reach.RefusalLife = c.refusalLife
 	app, err := ghapp.New(reach)
 	if err != nil {
@@ -163,7 +163,7 @@ func (c *command) warnOfKeyFile(ctx context.Context, path string) {
 }
 
 // reach is how to reach a repository's host, where no App is needed for it.
-func (c *command) reach(r ghapp.Repository) (ghapp.Config, error) {
+func (c *command) reach(r ghapp.RepositoryName) (ghapp.Config, error) {
 	loaded, err := c.load()
 	if err != nil {
 		return ghapp.Config{}, err

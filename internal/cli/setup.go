@@ -213,7 +213,7 @@ type newcomer struct {
 	place   *place
 	org     string // that must own it; may be ""
 	reach   ghapp.Config
-	info    *ghapp.Info
+	info    *ghapp.AppInfo
 	session *session // once its key is kept
 }
 
@@ -242,15 +242,15 @@ func (n *newcomer) register(ctx context.Context, code ghapp.Secret) (*setup.App,
 	if _, err := signer.FromText("GitHub's answer", made.PEM.Reveal()); err != nil {
 		return nil, err
 	}
-	settings, err := n.place.keep(ctx, &made.Info, made.PEM, []string{made.Owner})
+	settings, err := n.place.keep(ctx, &made.AppInfo, made.PEM, []string{made.Owner})
 	if err != nil {
 		return nil, err
 	}
-	return n.begin(context.WithoutCancel(ctx), settings, &made.Info)
+	return n.begin(context.WithoutCancel(ctx), settings, &made.AppInfo)
 }
 
 // begin opens the session of an App that is in the configuration.
-func (n *newcomer) begin(ctx context.Context, settings config.AppSettings, info *ghapp.Info) (*setup.App, error) {
+func (n *newcomer) begin(ctx context.Context, settings config.AppSettings, info *ghapp.AppInfo) (*setup.App, error) {
 	session, err := n.start(ctx, settings)
 	if err != nil {
 		return nil, err
@@ -303,7 +303,7 @@ func (n *newcomer) told(app *setup.App) {
 }
 
 // installation asks for the installation on the App's owner.
-func (n *newcomer) installation(ctx context.Context) (*ghapp.Installation, error) {
+func (n *newcomer) installation(ctx context.Context) (*ghapp.InstallationInfo, error) {
 	for i, err := range n.session.app.Installations(ctx) {
 		switch {
 		case err != nil:
@@ -316,7 +316,7 @@ func (n *newcomer) installation(ctx context.Context) (*ghapp.Installation, error
 }
 
 // finish says what there is now, and what comes next.
-func (n *newcomer) finish(i *ghapp.Installation, proof *setup.Proof) error {
+func (n *newcomer) finish(i *ghapp.InstallationInfo, proof *setup.Proof) error {
 	path := n.place.path
 	for _, name := range []string{"GHAPP_APP", "GHAPP_KEY", "GHAPP_PRIVATE_KEY", "GHAPP_INSTALLATION"} {
 		if text, _ := n.lookup(name); text != "" {
@@ -326,7 +326,7 @@ func (n *newcomer) finish(i *ghapp.Installation, proof *setup.Proof) error {
 	if n.json {
 		return printJSON(n.Stdout, map[string]any{
 			"app": n.session.settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
-			"key": n.session.settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.Installation{i})[0], "repository": proof.Repository,
+			"key": n.session.settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
 		})
 	}
 	n.progress("It is installed on %s, for %s repositories. The config file is %s.", i.Account, selection(i), path)
@@ -335,7 +335,7 @@ func (n *newcomer) finish(i *ghapp.Installation, proof *setup.Proof) error {
 }
 
 // conclude tells of the proof, and of the next commands.
-func (n *newcomer) conclude(i *ghapp.Installation, proof *setup.Proof) {
+func (n *newcomer) conclude(i *ghapp.InstallationInfo, proof *setup.Proof) {
 	switch {
 	case proof.Repository == "":
 		n.progress("It reaches no repository yet; select some on %s", i.URL)

@@ -75,7 +75,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, place.path, app.Name), Hint: "take it out there first, or change its key: there"}
 		}
 	}
-	var installations []*ghapp.Installation
+	var installations []*ghapp.InstallationInfo
 	for i, err := range session.app.Installations(ctx) {
 		if err != nil {
 			return err
@@ -156,7 +156,7 @@ func (c *command) mayMove(ctx context.Context, settings config.AppSettings, plac
 
 // adopt writes the App into the configuration, with the key where it is, or with a copy
 // of it beside the config file or in the keyring.
-func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.Info, installations []*ghapp.Installation, move bool) (config.AppSettings, error) {
+func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.AppInfo, installations []*ghapp.InstallationInfo, move bool) (config.AppSettings, error) {
 	var owners []string
 	for _, i := range installations {
 		if i.AccountType != "Enterprise" {
@@ -213,7 +213,7 @@ func (c *command) removeKey(old, kept string) {
 }
 
 // imported tells of the App, and proves that it works.
-func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.Installation) error {
+func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.InstallationInfo) error {
 	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.settings.Name)
 	if c.json {
 		return printJSON(c.Stdout, map[string]any{

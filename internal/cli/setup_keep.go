@@ -26,7 +26,7 @@ const maxNamesakes = 99
 // config file, under a name that none has yet. The key comes first: there is no other
 // copy of it, and it stays where the config file cannot be written. Whoever interrupts
 // this ends the wait for the keyring, and loses no key.
-func (p *place) keep(ctx context.Context, info *ghapp.Info, pem ghapp.Secret, owners []string) (config.AppSettings, error) {
+func (p *place) keep(ctx context.Context, info *ghapp.AppInfo, pem ghapp.Secret, owners []string) (config.AppSettings, error) {
 	written := ""
 	settings, err := p.enter(info, owners, func(name string) (string, error) {
 		if written != "" {
@@ -103,7 +103,7 @@ func (c *command) keptInFile(path string, why error) {
 type keptError struct {
 	err  error
 	path string // of the key, or its key URI
-	info *ghapp.Info
+	info *ghapp.AppInfo
 }
 
 func (e *keptError) Error() string {
@@ -122,7 +122,7 @@ var errTaken = errors.New("the name is taken")
 // enter writes an App into the config file under a name that is free, with the key that
 // keyFor gives for it, and returns its settings. An owner that another App has stays
 // with that.
-func (p *place) enter(info *ghapp.Info, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
+func (p *place) enter(info *ghapp.AppInfo, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
 	var settings config.AppSettings
 	err := config.Edit(p.path, p.options, func(d *config.Draft) error {
 		name, key, err := p.free(d, config.AppName(info.Slug), keyFor)
@@ -181,7 +181,7 @@ func (p *place) free(d *config.Draft, base string, keyFor func(string) (string, 
 }
 
 // issuer is what names the App: the client ID, which old servers have none of.
-func issuer(info *ghapp.Info) string {
+func issuer(info *ghapp.AppInfo) string {
 	if info.ClientID != "" {
 		return info.ClientID
 	}

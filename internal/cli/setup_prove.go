@@ -17,7 +17,7 @@ import (
 const maxCandidates = 100
 
 // prove shows with a real token and with git that an installation works.
-func (n *newcomer) prove(ctx context.Context, i *ghapp.Installation) (*setup.Proof, error) {
+func (n *newcomer) prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup.Proof, error) {
 	repository, err := candidate(ctx, n.session.app, i)
 	if err != nil || repository == "" {
 		return &setup.Proof{}, err
@@ -36,7 +36,7 @@ func (n *newcomer) prove(ctx context.Context, i *ghapp.Installation) (*setup.Pro
 
 // candidate is the repository of an installation that was pushed to last, of the first
 // hundred; "" where there is none.
-func candidate(ctx context.Context, app *ghapp.App, i *ghapp.Installation) (string, error) {
+func candidate(ctx context.Context, app *ghapp.App, i *ghapp.InstallationInfo) (string, error) {
 	token, err := app.Token(ctx, ghapp.TokenRequest{
 		Installation: i.Account, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
 	})

@@ -59,7 +59,7 @@ type kept struct {
 	unapplied []string
 
 	mu      sync.Mutex
-	present ghapp.Repository // its name as the host last had it
+	present ghapp.RepositoryName // its name as the host last had it
 }
 
 // manyAtOnce is from how many repositories of one owner on one question asks for all.
@@ -229,17 +229,17 @@ func (k *keeper) together() {
 }
 
 // presently is the repository's name as the host last had it.
-func (t *kept) presently() ghapp.Repository {
+func (t *kept) presently() ghapp.RepositoryName {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.present
 }
 
-func (t *kept) token(ctx context.Context, r ghapp.Repository) (*ghapp.Token, error) {
+func (t *kept) token(ctx context.Context, r ghapp.RepositoryName) (*ghapp.Token, error) {
 	return t.session.token(ctx, r.String())
 }
 
-func (t *kept) drop(ctx context.Context, r ghapp.Repository, refused *ghapp.Token) error {
+func (t *kept) drop(ctx context.Context, r ghapp.RepositoryName, refused *ghapp.Token) error {
 	return t.session.drop(ctx, refused, r.String())
 }
 
@@ -319,7 +319,7 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 // alone reports whether it is this directory's git that was refused a credential.
 func (t *kept) alone() bool { return len(t.keeper.kept) == 1 }
 
-func (t *kept) publishFrom(ctx context.Context, r ghapp.Repository, wanted watch.Wanted) (*deploy.Outcome, error) {
+func (t *kept) publishFrom(ctx context.Context, r ghapp.RepositoryName, wanted watch.Wanted) (*deploy.Outcome, error) {
 	found, _ := wanted.Value.(refs.Found)
 	return t.deploy.Publish(ctx, deploy.Want{
 		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
@@ -340,7 +340,7 @@ func stayAway(err error) time.Duration {
 }
 
 // askGit finds out with git which commit is wanted, where a server speaks to git alone.
-func (t *kept) askGit(ctx context.Context, r ghapp.Repository) (refs.Found, error) {
+func (t *kept) askGit(ctx context.Context, r ghapp.RepositoryName) (refs.Found, error) {
 	address := t.asker.Origin + "/" + r.String() + ".git"
 	scope := t.deploy.Scope
 	scope.URLs, scope.Stays = []string{address}, true

@@ -17,7 +17,7 @@ import (
 // has by now.
 type appSession struct {
 	keeper     *keeper
-	repository ghapp.Repository // for which the App was chosen
+	repository ghapp.RepositoryName // for which the App was chosen
 
 	mu      sync.Mutex
 	now     *session
@@ -61,7 +61,7 @@ func (a *appSession) drop(ctx context.Context, refused *ghapp.Token, repositorie
 	a.mu.Lock()
 	app, request := a.now.app, a.request(repositories)
 	a.mu.Unlock()
-	return app.Drop(ctx, request, refused.Secret)
+	return app.Invalidate(ctx, request, refused.Secret)
 }
 
 // renewed takes the key that the configuration has by now, and reports whether that is
@@ -91,7 +91,7 @@ func (t tokensFor) Token(ctx context.Context) (*ghapp.Token, error) {
 	return t.token(ctx, t.repositories...)
 }
 
-// Drop is told of a token that GitHub refused.
-func (t tokensFor) Drop(ctx context.Context, refused *ghapp.Token) error {
+// Invalidate is told of a token that GitHub refused.
+func (t tokensFor) Invalidate(ctx context.Context, refused *ghapp.Token) error {
 	return t.drop(ctx, refused, t.repositories...)
 }

@@ -66,7 +66,7 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	if request.Permissions, request.AllPermissions, err = parsePermissions(o.permissions); err != nil {
 		return err
 	}
-	var owner ghapp.Repository
+	var owner ghapp.RepositoryName
 	if o.all {
 		if len(args) != 1 {
 			return &diag.UsageError{Err: errors.New("--all-repositories takes one owner")}

@@ -34,7 +34,7 @@ var repositoryPattern = lazily(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/(\*|[A-Za-z0-9._
 // does not tell a credential helper whether it is about to fetch or to push, so
 // nothing but the file allows to write. Nil, where the file says nothing, is to read
 // the contents.
-func (a AppSettings) GitPermissions(r ghapp.Repository) ghapp.Permissions {
+func (a AppSettings) GitPermissions(r ghapp.RepositoryName) ghapp.Permissions {
 	for _, of := range []string{r.String(), r.Owner + "/*", ""} {
 		for _, known := range a.rights {
 			if strings.EqualFold(known.of, of) {

@@ -51,7 +51,7 @@ func TestGitMayWriteWhereTheFileSaysSoOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := a.GitPermissions(ghapp.Repository{Owner: test.owner, Name: test.name})
+		got := a.GitPermissions(ghapp.RepositoryName{Owner: test.owner, Name: test.name})
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s/%s (-want +got):\n%s", test.owner, test.name, diff)
 		}
@@ -68,7 +68,7 @@ func TestGitReadsOnlyForAnAppThatIsNotTheFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := a.GitPermissions(ghapp.Repository{Owner: "acme", Name: "site"}); got != nil {
+	if got := a.GitPermissions(ghapp.RepositoryName{Owner: "acme", Name: "site"}); got != nil {
 		t.Errorf("git may %s", got)
 	}
 }

@@ -153,7 +153,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 				return err
 			}
 			a := &gitauth.Answerer{Origin: app.Origin(), Transport: s.config.Transport}
-			return a.Trial(s.t.Context(), token, ghapp.Repository{Owner: "acme", Name: "site"})
+			return a.Trial(s.t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
 		},
 		ghapp.ErrUnreachable: func(s *stage) error {
 			s.fault(githubtest.HTML502("/**"))

@@ -18,15 +18,15 @@ type appChain struct {
 	x          *examination
 	settings   config.AppSettings
 	host       *hostChain
-	repository ghapp.Repository // the zero one: none
-	atOrigin   bool             // nobody named it: it is that of the current directory
+	repository ghapp.RepositoryName // the zero one: none
+	atOrigin   bool                 // nobody named it: it is that of the current directory
 
 	key          signer.Signer
 	before       ghapp.Signer // the key before it, if there is one that can be used
 	signs        ghapp.Signer // key, or the one before it while GitHub refuses that
 	app          *ghapp.App   // whose tokens are the doctor's own
-	info         *ghapp.Info
-	installation *ghapp.Installation
+	info         *ghapp.AppInfo
+	installation *ghapp.InstallationInfo
 	lent         []lent
 	unknown      bool // GitHub's git service does not know the token yet
 }
@@ -97,7 +97,7 @@ func (a *appChain) checkApp(ctx context.Context) Finding {
 }
 
 // keyBefore takes the key before the newest one, as the commands do, if GitHub takes it.
-func (a *appChain) keyBefore(ctx context.Context) *ghapp.Info {
+func (a *appChain) keyBefore(ctx context.Context) *ghapp.AppInfo {
 	if a.before == nil {
 		return nil // the newest one is the one to tell of
 	}

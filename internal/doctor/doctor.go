@@ -32,12 +32,12 @@ type Options struct {
 	// Own are secrets in Environ that no program gets which is started.
 	Own childenv.Own
 	// Repository is examined; the zero one: what can be told without.
-	Repository ghapp.Repository
+	Repository ghapp.RepositoryName
 	// Wiki says that the wiki of Repository is meant, which is tried as well.
 	Wiki bool
 	// Origin is that of the current directory's remote. It is examined where there is no
 	// Repository and the configuration has an App for its host. It may be zero.
-	Origin ghapp.Repository
+	Origin ghapp.RepositoryName
 
 	// Load reads the configuration, Key the private key of an App, and Reach says how
 	// to reach its host.
@@ -98,7 +98,7 @@ func Examine(ctx context.Context, o Options) (exitCode int, err error) {
 		o.Tell(f)
 	}
 	x.names.home(x.variable("HOME"))
-	for _, r := range []ghapp.Repository{o.Repository, o.Origin} {
+	for _, r := range []ghapp.RepositoryName{o.Repository, o.Origin} {
 		x.names.repository(r.String())
 		x.names.address(r.Host)
 	}

@@ -88,7 +88,7 @@ func (a *appChain) elsewhere(ctx context.Context) string {
 
 // unusable is why an installation gives no token for repositories, as the commands say
 // it, or nil.
-func unusable(i *ghapp.Installation) error {
+func unusable(i *ghapp.InstallationInfo) error {
 	op := "use the installation of " + i.Account
 	switch {
 	case i.AccountType == "Enterprise":
@@ -100,7 +100,7 @@ func unusable(i *ghapp.Installation) error {
 }
 
 // described is an installation in a few words.
-func described(i *ghapp.Installation) string {
+func described(i *ghapp.InstallationInfo) string {
 	reach := "selected repositories"
 	if i.AllRepositories {
 		reach = "all repositories"

@@ -95,13 +95,13 @@ func (n *Names) repository(full string) {
 	n.add(name{kind: aRepository, text: repository, after: "/"})
 }
 
-func (n *Names) installation(i *ghapp.Installation) {
+func (n *Names) installation(i *ghapp.InstallationInfo) {
 	n.learn(anOwner, i.Account)
 	n.learn(anIdentifier, strconv.FormatInt(i.ID, 10))
 	n.learn(anApp, i.AppSlug)
 }
 
-func (n *Names) app(i *ghapp.Info) {
+func (n *Names) app(i *ghapp.AppInfo) {
 	n.learn(anOwner, i.Owner)
 	n.learn(anApp, i.Name, i.Slug)
 	n.learn(anAppID, i.ClientID, strconv.FormatInt(i.ID, 10))

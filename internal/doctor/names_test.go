@@ -16,8 +16,8 @@ func TestNamesArePlaceholders(t *testing.T) {
 	n.owner("acme-labs")
 	n.address("ghe.acme.example:8443")
 	n.address("github.com")
-	n.app(&ghapp.Info{ID: 1234, ClientID: "Iv23liABCDEFGHIJKLMN", Slug: "acme-deployer", Name: "Acme Deployer", Owner: "acme"})
-	n.installation(&ghapp.Installation{ID: 30000001, Account: "Acme", AppSlug: "acme-deployer"})
+	n.app(&ghapp.AppInfo{ID: 1234, ClientID: "Iv23liABCDEFGHIJKLMN", Slug: "acme-deployer", Name: "Acme Deployer", Owner: "acme"})
+	n.installation(&ghapp.InstallationInfo{ID: 30000001, Account: "Acme", AppSlug: "acme-deployer"})
 	for _, test := range []struct{ text, want string }{
 		{"acme/site is reached", "OWNER-1/REPO-1 is reached"},
 		{"ACME/SITE", "OWNER-1/REPO-1"},

@@ -152,7 +152,7 @@ func (a *appChain) checkCached(ctx context.Context) Finding {
 		return note("%s; %v", text, err) // what is wrong is not the token, or it is too new to say
 	}
 	stale := &diag.TroubleError{Trouble: diag.TokenStale, Text: err.Error()}
-	if err := app.Drop(ctx, a.request(), token.Secret); err != nil {
+	if err := app.Invalidate(ctx, a.request(), token.Secret); err != nil {
 		stale.Cure = "the cache does not let go of it (" + err.Error() + "); --no-cache does without the cache"
 	}
 	return warn(stale, "%s, and refused", text)

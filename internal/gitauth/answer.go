@@ -34,7 +34,7 @@ type Answerer struct {
 	// one was named: it may be that of another owner. Empty: it is looked for.
 	App func(ctx context.Context, owner string) (app *ghapp.App, installation string, err error)
 	// Permissions says what git may do in a repository. Nil: read its contents.
-	Permissions func(ghapp.Repository) ghapp.Permissions
+	Permissions func(ghapp.RepositoryName) ghapp.Permissions
 	// Transport asks GitHub's git service whether it knows a new token. Nil:
 	// net/http's.
 	Transport http.RoundTripper
@@ -108,13 +108,13 @@ func (a *Answerer) Erased() bool {
 // Untried has git given a new token for one repository without a trial at GitHub's git
 // service, which costs a request more than git makes. It is for a caller who has git begin
 // anew when it fails, after Untried of the zero Repository.
-func (a *Answerer) Untried(r ghapp.Repository) {
+func (a *Answerer) Untried(r ghapp.RepositoryName) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.untried = strings.ToLower(r.String())
 }
 
-func (a *Answerer) isUntried(r ghapp.Repository) bool {
+func (a *Answerer) isUntried(r ghapp.RepositoryName) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.untried == strings.ToLower(r.String())
@@ -178,7 +178,7 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 
 // token returns a token that GitHub's git service knows, and the request that it was
 // granted for. One from the cache that turns out to be dead is replaced, once.
-func (a *Answerer) token(ctx context.Context, app *ghapp.App, request ghapp.TokenRequest, r ghapp.Repository) (ghapp.TokenRequest, *ghapp.Token, error) {
+func (a *Answerer) token(ctx context.Context, app *ghapp.App, request ghapp.TokenRequest, r ghapp.RepositoryName) (ghapp.TokenRequest, *ghapp.Token, error) {
 	token, err := app.Token(ctx, request)
 	if request.Installation != "" && ofAnother(err) {
 		request.Installation = ""
@@ -226,18 +226,18 @@ func (a *Answerer) erase(ctx context.Context, asked *credential.Credential) erro
 	a.mu.Lock()
 	a.erased = true
 	a.mu.Unlock()
-	err = app.Drop(ctx, request, password)
+	err = app.Invalidate(ctx, request, password)
 	if request.Installation != "" {
 		request.Installation = ""
-		err = errors.Join(err, app.Drop(ctx, request, password))
+		err = errors.Join(err, app.Invalidate(ctx, request, password))
 	}
 	return err
 }
 
-func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*ghapp.App, ghapp.TokenRequest, ghapp.Repository, error) {
+func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*ghapp.App, ghapp.TokenRequest, ghapp.RepositoryName, error) {
 	none := ghapp.TokenRequest{}
 	if asked.Path == "" {
-		return nil, none, ghapp.Repository{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token",
+		return nil, none, ghapp.RepositoryName{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token",
 			Err: fmt.Errorf("git did not say which repository it is about; run `git config --global credential.%s.useHttpPath true`", a.Origin)}
 	}
 	repository, err := repositoryOf(asked.Path)

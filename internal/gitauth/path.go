@@ -10,14 +10,14 @@ import (
 // repositoryOf reads the repository from the path that git or git-lfs asks a
 // credential for: owner/name, owner/name.git, owner/name.wiki.git, and below any
 // of them /info/lfs and what follows.
-func repositoryOf(path string) (ghapp.Repository, error) {
+func repositoryOf(path string) (ghapp.RepositoryName, error) {
 	for strings.Contains(path, "//") { // whether it serves them is for the server to say
 		path = strings.ReplaceAll(path, "//", "/")
 	}
 	owner, rest, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	name, below, deeper := strings.Cut(strings.TrimSuffix(rest, "/"), "/")
 	if deeper && below != "info/lfs" && !strings.HasPrefix(below, "info/lfs/") {
-		return ghapp.Repository{}, fmt.Errorf("the path %q is not that of a repository", path)
+		return ghapp.RepositoryName{}, fmt.Errorf("the path %q is not that of a repository", path)
 	}
 	name = strings.TrimSuffix(name, ".git")
 	// A wiki is a repository of its own to git and a part of its repository to

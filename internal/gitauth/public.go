@@ -55,7 +55,7 @@ func excusable(refusal ghapp.Kind) (slog.Level, bool) {
 // App does not reach the repository, and GitHub's git service serves it to everybody.
 // It says so in the log. For some minutes from then on git is answered that way where
 // it asks by itself, and not because the server wants a credential.
-func (a *Answerer) Public(ctx context.Context, r ghapp.Repository, refusal error) bool {
+func (a *Answerer) Public(ctx context.Context, r ghapp.RepositoryName, refusal error) bool {
 	return a.public(ctx, r.String(), refusal)
 }
 

@@ -370,7 +370,7 @@ func TestMovedRepositoryIsFoundOnItsHostAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newOpenWorld(t)
 		w.service.moved = map[string]string{"acme/site.git": "https://github.com/octo/portal.git"}
-		site := ghapp.Repository{Owner: "acme", Name: "site"}
+		site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
 		moved, err := w.answerer.Moved(t.Context(), site)
 		if err != nil || moved.String() != "octo/portal" {
 			t.Errorf("%s, %v", moved, err)

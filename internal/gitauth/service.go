@@ -79,7 +79,7 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 // which is another after a renaming or a transfer. The Kinds of its errors are
 // those of [ghapp.App.Token], and [ghapp.ErrWrongHost] where a redirect leads to another
 // host, which is not followed.
-func (a *Answerer) Moved(ctx context.Context, r ghapp.Repository) (ghapp.Repository, error) {
+func (a *Answerer) Moved(ctx context.Context, r ghapp.RepositoryName) (ghapp.RepositoryName, error) {
 	var token *ghapp.Token
 	if !a.known(ctx, r.String()) {
 		app, request, _, err := a.request(ctx, &credential.Credential{Path: r.String()})

@@ -28,7 +28,7 @@ const longPause = 3 * time.Second
 // A token from the cache may be dead, and not late: revoked by somebody who has not told us. After the second refusal the REST API is asked as well,
 // and where that does not know the token either, the error has the Kind
 // [ghapp.ErrTokenRefused].
-func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.Repository) error {
+func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.RepositoryName) error {
 	return app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
 		refusals := 0
 		dead := false
@@ -59,7 +59,7 @@ func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r
 // the token yet. try returns the status of a refusal and its message, or 0. The error
 // is nil where the last answer was no such refusal, a [*ghapp.Error] where it is one
 // that waiting does not cure, and the cause of ctx's end.
-func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repository, try func() (status int, message string)) error {
+func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.RepositoryName, try func() (status int, message string)) error {
 	op := fmt.Sprintf("use the new token for %s", r)
 	for pause := time.Second; ; pause += time.Second {
 		status, message := try()
@@ -92,7 +92,7 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 }
 
 // try asks the git service for a repository as git would, with a token.
-func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.Repository) (status int, message string, err error) {
+func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.RepositoryName) (status int, message string, err error) {
 	d, err := a.discover(ctx, r.String()+".git", t)
 	return d.status, d.message, err
 }

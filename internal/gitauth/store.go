@@ -44,7 +44,7 @@ func Stored(asked *credential.Credential, addresses []string) {
 const mostStores = 2
 
 // storesOf are those that were noted, of the owner.
-func storesOf(asked *credential.Credential, own ghapp.Repository) []string {
+func storesOf(asked *credential.Credential, own ghapp.RepositoryName) []string {
 	var list []string
 	for _, state := range asked.State {
 		name, ok := strings.CutPrefix(state, storeState)

@@ -14,7 +14,7 @@ import (
 // own first request. A refusal of a new token is waited out, as for git. The error is
 // nil where git would get on, an [*api.NetworkError] where there was no answer, and else
 // a [*ghapp.Error].
-func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository) error {
+func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.RepositoryName) error {
 	status, message, err := a.try(ctx, t, r)
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -24,7 +24,7 @@ func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository
 		return &api.NetworkError{Host: host, Err: err}
 	case status < 400:
 		return nil
-	case t.Young() && status < 500 && status != http.StatusTooManyRequests:
+	case t.Propagating() && status < 500 && status != http.StatusTooManyRequests:
 		return Settle(ctx, a.log(), t, r, func() (int, string) {
 			status, message, _ := a.try(ctx, t, r)
 			return status, message

@@ -43,7 +43,7 @@ type body struct{ *strings.Reader }
 func (body) Close() error { return nil }
 
 func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
-	site := ghapp.Repository{Owner: "acme", Name: "site"}
+	site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
 	for name, test := range map[string]struct {
 		answer *answering
 		young  bool
@@ -86,13 +86,13 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 func TestTrialWithoutAnAnswer(t *testing.T) {
 	token := &ghapp.Token{Secret: ghapp.NewSecret("ghs_canary"), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	a := &gitauth.Answerer{Origin: "https://github.com", Transport: &answering{err: errors.New("no route")}}
-	err := a.Trial(t.Context(), token, ghapp.Repository{Owner: "acme", Name: "site"})
+	err := a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
 	if silent, ok := errors.AsType[*api.NetworkError](err); !ok || silent.Host != "github.com" {
 		t.Errorf("%v", err)
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
-	if err := a.Trial(ended, token, ghapp.Repository{Owner: "acme", Name: "site"}); !errors.Is(err, context.Canceled) {
+	if err := a.Trial(ended, token, ghapp.RepositoryName{Owner: "acme", Name: "site"}); !errors.Is(err, context.Canceled) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -124,7 +124,7 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		}
 		begun := time.Now()
 		a := &gitauth.Answerer{Origin: "https://github.com", Transport: github.RoundTripper()}
-		if err := a.Trial(t.Context(), token, ghapp.Repository{Owner: "acme", Name: "site"}); err != nil {
+		if err := a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"}); err != nil {
 			t.Error(err)
 		}
 		if waited := time.Since(begun); waited != 6*time.Second {
@@ -139,7 +139,7 @@ func TestPageOfAnotherServerIsNoRefusalOfAToken(t *testing.T) {
 		a := &gitauth.Answerer{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/html"}}, Body: http.NoBody, Request: r}, nil
 		})}
-		err := a.Trial(t.Context(), &ghapp.Token{MintedAt: time.Now().Add(-time.Hour)}, ghapp.Repository{Owner: "acme", Name: "site"})
+		err := a.Trial(t.Context(), &ghapp.Token{MintedAt: time.Now().Add(-time.Hour)}, ghapp.RepositoryName{Owner: "acme", Name: "site"})
 		if foreign, ok := errors.AsType[*api.ForeignError](err); !ok || foreign.Status != status || ghapp.KindOf(err) != "" {
 			t.Errorf("%d: %v", status, err)
 		}

@@ -62,7 +62,7 @@ func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 		first := last()
 		want(first, http.StatusAccepted, "taken")
 		expected := Push{
-			Repository: ghapp.Repository{Host: "127.0.0.1:8000", Owner: "acme", Name: "site"}, RepositoryID: site.ID,
+			Repository: ghapp.RepositoryName{Host: "127.0.0.1:8000", Owner: "acme", Name: "site"}, RepositoryID: site.ID,
 			Ref: ref, Before: none, After: head, Delivery: first.GUID,
 		}
 		if w.count() != 1 || w.pushes[0] != expected {

@@ -57,10 +57,10 @@ func (a answer) outcome() string {
 // Push is what GitHub tells of a push to one ref. A ref that was deleted is never told.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads#push
 type Push struct {
-	Repository    ghapp.Repository // with its host
-	RepositoryID  int64            // stays when the repository is renamed
-	Ref           string           // in full: refs/heads/main, refs/tags/v1
-	Before, After string           // object IDs; Before is all zeros for a new ref
+	Repository    ghapp.RepositoryName // with its host
+	RepositoryID  int64                // stays when the repository is renamed
+	Ref           string               // in full: refs/heads/main, refs/tags/v1
+	Before, After string               // object IDs; Before is all zeros for a new ref
 	Forced        bool
 	Delivery      string // GitHub's GUID, in lower case; the same when it delivers again
 }

@@ -166,7 +166,7 @@ func TestAPushIsTold(t *testing.T) {
 		}
 		wantAnswer(t, w.handler(), delivered("push", body, header("Content-Type", kind)), 202, "taken: "+ref+" of acme/site is at "+second)
 		want := Push{
-			Repository:   ghapp.Repository{Host: "github.com", Owner: "acme", Name: "site"},
+			Repository:   ghapp.RepositoryName{Host: "github.com", Owner: "acme", Name: "site"},
 			RepositoryID: 400000001, Ref: ref, Before: first, After: second, Forced: true, Delivery: guid,
 		}
 		if len(w.pushes) != 1 || w.pushes[0] != want {

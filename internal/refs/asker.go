@@ -45,10 +45,10 @@ type Asker struct {
 	Transport http.RoundTripper
 	// Token returns the token to ask for a repository with; a nil one asks without a
 	// credential. Nil: that always.
-	Token func(context.Context, ghapp.Repository) (*ghapp.Token, error)
+	Token func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error)
 	// Drop is told of a token that the service refused, before the next is asked for.
 	// Nil: the refusal stands.
-	Drop func(context.Context, ghapp.Repository, *ghapp.Token) error
+	Drop func(context.Context, ghapp.RepositoryName, *ghapp.Token) error
 	// Log is told of waiting, and of a service that wants to be asked in another way.
 	// Nil: nothing is logged.
 	Log *slog.Logger
@@ -78,7 +78,7 @@ type form struct {
 // The error is a [*RefError] where the repository has not got what is wanted, wraps
 // [ErrUnsupported] where git may get further, and is else a [*ghapp.Error] of a Kind that
 // [ghapp.App.Token] has too, or that of ctx.
-func (a *Asker) Ask(ctx context.Context, r ghapp.Repository, w Want) (Found, error) {
+func (a *Asker) Ask(ctx context.Context, r ghapp.RepositoryName, w Want) (Found, error) {
 	if err := w.Validate(); err != nil {
 		return Found{}, err
 	}
@@ -97,7 +97,7 @@ func (a *Asker) Ask(ctx context.Context, r ghapp.Repository, w Want) (Found, err
 		return Found{}, err
 	}
 	found, err := q.ask(ctx)
-	if ghapp.KindOf(err) != ghapp.ErrTokenRefused || q.token == nil || q.token.Young() || a.Drop == nil {
+	if ghapp.KindOf(err) != ghapp.ErrTokenRefused || q.token == nil || q.token.Propagating() || a.Drop == nil {
 		return found, err
 	}
 	refused := q.token
@@ -117,7 +117,7 @@ func (a *Asker) Ask(ctx context.Context, r ghapp.Repository, w Want) (Found, err
 
 // Discover has the next question about a repository begin as git's own do: under a name
 // that has changed, a host may answer ls-refs as ever, and tell the new one only there.
-func (a *Asker) Discover(r ghapp.Repository) {
+func (a *Asker) Discover(r ghapp.RepositoryName) {
 	a.forms.Store(strings.ToLower(r.String()), form{discover: true})
 }
 
@@ -132,7 +132,7 @@ func (a *Asker) log() *slog.Logger {
 type question struct {
 	*Asker
 	exchanged
-	repository ghapp.Repository
+	repository ghapp.RepositoryName
 	want       Want
 }
 
@@ -158,7 +158,7 @@ func (q *question) ask(ctx context.Context) (found Found, err error) {
 		}
 		return 0, ""
 	}
-	if q.token == nil || !q.token.Young() {
+	if q.token == nil || !q.token.Propagating() {
 		try()
 	} else if late := gitauth.Settle(ctx, q.log(), q.token, q.repository, try); late != nil {
 		return Found{}, late

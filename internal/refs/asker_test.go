@@ -399,8 +399,8 @@ func TestARefusalOfANewTokenIsWaitedOut(t *testing.T) {
 			token := tokenOf("ghs_new", 0)
 			a := &refs.Asker{
 				Origin: "https://github.com",
-				Token:  func(context.Context, ghapp.Repository) (*ghapp.Token, error) { return token, nil },
-				Drop:   func(context.Context, ghapp.Repository, *ghapp.Token) error { drops++; return nil },
+				Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
+				Drop:   func(context.Context, ghapp.RepositoryName, *ghapp.Token) error { drops++; return nil },
 				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 					_, password, _ := r.BasicAuth()
 					asked = append(asked, password)
@@ -427,7 +427,7 @@ func TestALimitIsNotWaitedOutAsANewToken(t *testing.T) {
 		asked := 0
 		a := &refs.Asker{
 			Origin: "https://github.com",
-			Token:  func(context.Context, ghapp.Repository) (*ghapp.Token, error) { return tokenOf("ghs_new", 0), nil },
+			Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return tokenOf("ghs_new", 0), nil },
 			Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 				asked++
 				return answer(403, "secondary rate limit", "Retry-After", "60"), nil
@@ -457,8 +457,8 @@ func TestARevokedTokenIsDroppedOnce(t *testing.T) {
 			dropped, asked := 0, 0
 			a := &refs.Asker{
 				Origin: "https://github.com",
-				Token:  func(context.Context, ghapp.Repository) (*ghapp.Token, error) { return tokens[min(dropped, 1)], nil },
-				Drop: func(_ context.Context, _ ghapp.Repository, t *ghapp.Token) error {
+				Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return tokens[min(dropped, 1)], nil },
+				Drop: func(_ context.Context, _ ghapp.RepositoryName, t *ghapp.Token) error {
 					if t.Secret.Reveal() == "ghs_one" {
 						dropped++
 					}
@@ -523,10 +523,10 @@ func TestARedirectOnTheHostIsFollowedWithTheRequestAsItWas(t *testing.T) {
 			}
 			service.ServeHTTP(w, r)
 		}))
-		a.Token = func(context.Context, ghapp.Repository) (*ghapp.Token, error) {
+		a.Token = func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 			return tokenOf("ghs_one", time.Minute), nil
 		}
-		found, err := a.Ask(t.Context(), ghapp.Repository{Owner: "former", Name: "name"}, refs.Want{Branch: "main"})
+		found, err := a.Ask(t.Context(), ghapp.RepositoryName{Owner: "former", Name: "name"}, refs.Want{Branch: "main"})
 		if err != nil || found.Repository != site || found.Commit != commit || requests.requests.Load() != 2 {
 			t.Errorf("%d: %+v, %v after %d requests", status, found, err, requests.requests.Load())
 		}
@@ -553,7 +553,7 @@ func TestNoCredentialFollowsARedirectToAnotherHost(t *testing.T) {
 	lure := githubtest.NewRecorder()
 	lure.RedirectTo(elsewhere.URL)
 	a, requests := serve(t, lure)
-	a.Token = func(context.Context, ghapp.Repository) (*ghapp.Token, error) {
+	a.Token = func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 		return tokenOf(canary, time.Minute), nil
 	}
 	_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
@@ -588,7 +588,7 @@ func TestHostileTextIsMadeHarmless(t *testing.T) {
 		"size": func(*http.Request) (*http.Response, error) { return answer(200, evil), nil },
 	} {
 		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(respond),
-			Token: func(context.Context, ghapp.Repository) (*ghapp.Token, error) {
+			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 				return tokenOf(canary, time.Minute), nil
 			}}
 		_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
@@ -606,7 +606,7 @@ func TestOnlyItsOwnHostIsAsked(t *testing.T) {
 	a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 		return answer(200, lines(oid1+" HEAD")), nil
 	})}
-	for _, r := range []ghapp.Repository{
+	for _, r := range []ghapp.RepositoryName{
 		{Host: "ghes.example", Owner: "acme", Name: "site"}, {Owner: "acme", Name: ".."}, {Owner: "..", Name: "x"},
 		{Owner: "acme/x", Name: "site"}, {Owner: "acme", Name: "site?x"}, {Name: "site"},
 	} {
@@ -614,7 +614,7 @@ func TestOnlyItsOwnHostIsAsked(t *testing.T) {
 			t.Errorf("%+v: %+v, %v", r, found, err)
 		}
 	}
-	hosted := ghapp.Repository{Host: "github.com", Owner: "acme", Name: "site"}
+	hosted := ghapp.RepositoryName{Host: "github.com", Owner: "acme", Name: "site"}
 	if found, err := a.Ask(t.Context(), hosted, refs.Want{}); err != nil || found.Repository != hosted {
 		t.Errorf("%+v, %v", found, err)
 	}

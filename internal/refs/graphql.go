@@ -19,7 +19,7 @@ import (
 
 // Question is one of many that are asked together.
 type Question struct {
-	Repository ghapp.Repository
+	Repository ghapp.RepositoryName
 	Want       Want
 }
 

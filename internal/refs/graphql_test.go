@@ -28,13 +28,13 @@ func TestBothWaysOfAskingAgree(t *testing.T) {
 	w.git(t, "update-ref", "refs/tags/light", first)
 	w.git(t, "tag", "-a", "-m", "x", "annotated", first)
 	w.git(t, "tag", "-a", "-m", "x", "nested", "annotated")
-	empty := ghapp.Repository{Owner: "acme", Name: "empty"}
+	empty := ghapp.RepositoryName{Owner: "acme", Name: "empty"}
 	questions := []refs.Question{
 		{site, refs.Want{}}, {site, refs.Want{Branch: "main"}}, {site, refs.Want{Branch: "deploy/eu"}}, {site, refs.Want{Tag: "light"}},
 		{site, refs.Want{Tag: "annotated"}}, {site, refs.Want{Tag: "nested"}}, {site, refs.Want{Branch: "none"}}, {site, refs.Want{Tag: "main"}},
 		{empty, refs.Want{}}, {empty, refs.Want{Branch: "main"}}, {site, refs.Want{Commit: strings.ToUpper(first)}},
-		{ghapp.Repository{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"}, refs.Want{}},
-		{site, refs.Want{Branch: "-x"}}, {ghapp.Repository{Owner: "acme", Name: `"){x}`}, refs.Want{}},
+		{ghapp.RepositoryName{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"}, refs.Want{}},
+		{site, refs.Want{Branch: "-x"}}, {ghapp.RepositoryName{Owner: "acme", Name: `"){x}`}, refs.Want{}},
 	}
 	g := w.graphQL("acme/site", "acme/empty")
 	if _, err := g.Ask(t.Context(), questions); err != nil { // with a token already
@@ -72,7 +72,7 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	ask := func(owner, name string, want refs.Want) refs.Question {
-		return refs.Question{Repository: ghapp.Repository{Owner: owner, Name: name}, Want: want}
+		return refs.Question{Repository: ghapp.RepositoryName{Owner: owner, Name: name}, Want: want}
 	}
 	answers, err := g.Ask(t.Context(), []refs.Question{
 		ask("other", "hidden", refs.Want{}), ask("acme", "nowhere", refs.Want{}), ask("acme", "former", refs.Want{}),
@@ -113,7 +113,7 @@ func TestWhatMayNotBeReadIsNotMissing(t *testing.T) {
 func TestAHundredRepositoriesAreOneRequest(t *testing.T) {
 	var questions []refs.Question
 	for n := range 101 {
-		questions = append(questions, refs.Question{Repository: ghapp.Repository{Owner: "acme", Name: fmt.Sprintf("r%d", n)}})
+		questions = append(questions, refs.Question{Repository: ghapp.RepositoryName{Owner: "acme", Name: fmt.Sprintf("r%d", n)}})
 	}
 	// What is not asked for by GraphQL does not count.
 	questions = append(questions, refs.Question{Repository: site, Want: refs.Want{Commit: oid1}})

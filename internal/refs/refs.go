@@ -36,7 +36,7 @@ type Want struct {
 type Found struct {
 	// Repository is the one that answered: another name than was asked for after a
 	// renaming or a transfer.
-	Repository ghapp.Repository
+	Repository ghapp.RepositoryName
 	// Ref is the full name of the ref, HEAD where that is on no branch, and empty for
 	// a commit.
 	Ref string
@@ -125,7 +125,7 @@ func (w Want) prefixes() []string {
 
 // RefError is a repository that has not got what is wanted.
 type RefError struct {
-	Repository ghapp.Repository
+	Repository ghapp.RepositoryName
 	Want       Want
 	Empty      bool // it has no commit at all
 }

@@ -33,7 +33,7 @@ var testKey = sync.OnceValue(func() *rsa.PrivateKey {
 	return key
 })
 
-var site = ghapp.Repository{Owner: "acme", Name: "site"}
+var site = ghapp.RepositoryName{Owner: "acme", Name: "site"}
 
 // world is a GitHub behind a real server, with git http-backend in it, and an Asker
 // before it.
@@ -75,16 +75,16 @@ func newWorld(t testing.TB) *world {
 func (w *world) newAsker(origin string) *refs.Asker {
 	return &refs.Asker{
 		Origin: origin,
-		Token: func(ctx context.Context, r ghapp.Repository) (*ghapp.Token, error) {
+		Token: func(ctx context.Context, r ghapp.RepositoryName) (*ghapp.Token, error) {
 			return w.app.Token(ctx, request(r))
 		},
-		Drop: func(ctx context.Context, r ghapp.Repository, t *ghapp.Token) error {
-			return w.app.Drop(ctx, request(r), t.Secret)
+		Drop: func(ctx context.Context, r ghapp.RepositoryName, t *ghapp.Token) error {
+			return w.app.Invalidate(ctx, request(r), t.Secret)
 		},
 	}
 }
 
-func request(r ghapp.Repository) ghapp.TokenRequest {
+func request(r ghapp.RepositoryName) ghapp.TokenRequest {
 	return ghapp.TokenRequest{Repositories: []string{r.String()}}
 }
 

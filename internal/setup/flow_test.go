@@ -252,7 +252,7 @@ func TestWaitingOutlastsWhatMayPass(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				steps, began := newSide().steps(), time.Now()
-				steps.Installation = func(context.Context) (*ghapp.Installation, error) {
+				steps.Installation = func(context.Context) (*ghapp.InstallationInfo, error) {
 					if time.Since(began) < test.for_ {
 						return nil, test.err
 					}

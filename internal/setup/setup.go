@@ -112,9 +112,9 @@ type Steps struct {
 	Register func(ctx context.Context, code ghapp.Secret) (*App, error)
 	// Installation returns the installation on the App's owner, or nil where there is
 	// none yet.
-	Installation func(ctx context.Context) (*ghapp.Installation, error)
+	Installation func(ctx context.Context) (*ghapp.InstallationInfo, error)
 	// Prove uses the installation.
-	Prove func(ctx context.Context, i *ghapp.Installation) (*Proof, error)
+	Prove func(ctx context.Context, i *ghapp.InstallationInfo) (*Proof, error)
 	// Explain says what an error means, and what to do, for people. It holds no secret.
 	Explain func(err error) (message, hint string)
 }
@@ -146,7 +146,7 @@ type Flow struct {
 	until        time.Time
 	turns        map[string]*turn // by cookie
 	app          *App
-	installation *ghapp.Installation
+	installation *ghapp.InstallationInfo
 	proof        *Proof
 	err          error
 	away         bool          // a browser was sent to GitHub, and is to come back
@@ -172,7 +172,7 @@ func New(plan Plan, steps Steps, app *App, log *slog.Logger) *Flow {
 
 // Run goes all the way, as the person does on the pages, and tells of the App before
 // its installation is waited for. Its error is ctx's, that of a step, or [ErrLate].
-func (f *Flow) Run(ctx context.Context, tell func(*App)) (*ghapp.Installation, *Proof, error) {
+func (f *Flow) Run(ctx context.Context, tell func(*App)) (*ghapp.InstallationInfo, *Proof, error) {
 	installation, proof, err := f.run(ctx, tell)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,7 +185,7 @@ func (f *Flow) Run(ctx context.Context, tell func(*App)) (*ghapp.Installation, *
 	return installation, proof, err
 }
 
-func (f *Flow) run(ctx context.Context, tell func(*App)) (*ghapp.Installation, *Proof, error) {
+func (f *Flow) run(ctx context.Context, tell func(*App)) (*ghapp.InstallationInfo, *Proof, error) {
 	if f.app == nil {
 		app, err := f.register(ctx)
 		if err != nil {

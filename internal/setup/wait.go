@@ -23,7 +23,7 @@ const (
 )
 
 // await asks GitHub until the App is installed.
-func (f *Flow) await(ctx context.Context) (*ghapp.Installation, error) {
+func (f *Flow) await(ctx context.Context) (*ghapp.InstallationInfo, error) {
 	began := time.Now()
 	pause := firstPause
 	for {

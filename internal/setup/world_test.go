@@ -33,8 +33,8 @@ func theApp() *App {
 	return &App{Name: "ghapp build1", Slug: "ghapp-build1", Owner: "acme", Page: origin + "/apps/ghapp-build1"}
 }
 
-func theInstallation() *ghapp.Installation {
-	return &ghapp.Installation{ID: 7, Account: "acme", AllRepositories: true, URL: origin + "/organizations/acme/settings/installations/7"}
+func theInstallation() *ghapp.InstallationInfo {
+	return &ghapp.InstallationInfo{ID: 7, Account: "acme", AllRepositories: true, URL: origin + "/organizations/acme/settings/installations/7"}
 }
 
 // side is what is done between the pages of a test's flow.
@@ -62,14 +62,14 @@ func (s *side) steps() Steps {
 				return nil, ctx.Err()
 			}
 		},
-		Installation: func(context.Context) (*ghapp.Installation, error) {
+		Installation: func(context.Context) (*ghapp.InstallationInfo, error) {
 			s.asked.Add(1)
 			if !s.installed.Load() {
 				return nil, nil
 			}
 			return theInstallation(), nil
 		},
-		Prove:   func(context.Context, *ghapp.Installation) (*Proof, error) { return &s.proved, s.failure },
+		Prove:   func(context.Context, *ghapp.InstallationInfo) (*Proof, error) { return &s.proved, s.failure },
 		Explain: func(err error) (string, string) { return err.Error(), "do <this>\nand that" },
 	}
 }
@@ -106,7 +106,7 @@ func serve(t *testing.T, app *App, edit ...func(*Flow)) *served {
 }
 
 type outcome struct {
-	installation *ghapp.Installation
+	installation *ghapp.InstallationInfo
 	proof        *Proof
 	err          error
 }

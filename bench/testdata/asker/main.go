@@ -27,11 +27,11 @@ func main() {
 	token := &ghapp.Token{Secret: ghapp.NewSecret(string(secret)), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
 	asker := &refs.Asker{
 		Origin: os.Args[1],
-		Token:  func(context.Context, ghapp.Repository) (*ghapp.Token, error) { return token, nil },
+		Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
 	}
 	var found refs.Found
 	for range times {
-		found, err = asker.Ask(context.Background(), ghapp.Repository{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
+		found, err = asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
 		if err != nil {
 			log.Fatal(err)
 		}
