@@ -61,7 +61,9 @@ Exit codes:
 		c.demo(), c.setup(), c.clone(), c.sync(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
 		c.doctor(), c.keys(), c.app(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
-	c.completes(root)
+	if c.completing() {
+		c.completes(root)
+	}
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" {
