@@ -75,6 +75,11 @@ test: ## format, vet, cross-compile, and all tests with the race detector
 	@scripts/check
 	@scripts/gotest
 
+.PHONY: lint
+lint: ## golangci-lint over every module; what it looks for is in .golangci.yml
+	@scripts/need go git gcc
+	@scripts/lint
+
 .PHONY: gits
 gits: ## the tests that start git once more, with the git of two other Debian releases
 	@scripts/need $(STARTED)

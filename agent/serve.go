@@ -114,7 +114,7 @@ func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 		conn.SetReadDeadline(time.Time{})
 		watch.Go(func() {
 			// The client says no more: what comes is its end.
-			input.ReadByte()
+			_, _ = input.ReadByte()
 			hangUp()
 		})
 		answer = answerTo(ctx, question, b)
@@ -127,7 +127,7 @@ func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 		return
 	}
 	conn.SetWriteDeadline(time.Now().Add(answerTimeout))
-	answer.Write(conn)
+	_ = answer.Write(conn) // a client that has gone hears nothing
 }
 
 func answerTo(ctx context.Context, question wire.Frame, b bounded) wire.Frame {

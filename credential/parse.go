@@ -68,9 +68,9 @@ func readLine(input *bufio.Reader) (string, error) {
 			return "", fmt.Errorf("longer than %d bytes", MaxLine)
 		}
 		switch {
-		case err == nil, err == io.EOF:
+		case err == nil, errors.Is(err, io.EOF):
 			return string(text), nil
-		case err != bufio.ErrBufferFull:
+		case !errors.Is(err, bufio.ErrBufferFull):
 			return "", err
 		}
 	}

@@ -50,11 +50,11 @@ func (h *helper) run(args []string) int {
 	case credential.Get, credential.Erase:
 		return h.answer(flags, operation)
 	case credential.Capability:
-		h.stdout.WriteString(credential.Announcement)
+		_, _ = h.stdout.WriteString(credential.Announcement)
 	case credential.Store:
 		// Tokens are kept where they are made. Who reads nothing may end the
 		// one who writes.
-		io.Copy(io.Discard, io.LimitReader(h.stdin, credential.MaxSize))
+		_, _ = io.Copy(io.Discard, io.LimitReader(h.stdin, credential.MaxSize))
 	}
 	return exitDone
 }

@@ -16,9 +16,9 @@ import (
 type Limit int
 
 const (
-	NoLimit        Limit = iota
-	PrimaryLimit         // the hourly budget is used up; it is refilled at [Error.Until]
-	SecondaryLimit       // too much at once; wait and go on more slowly
+	NoLimit        Limit = iota // the answer is about something else
+	PrimaryLimit                // the hourly budget is used up; it is refilled at [Error.Until]
+	SecondaryLimit              // too much at once; wait and go on more slowly
 )
 
 // Error is an answer of GitHub with a status of 300 or more.

@@ -111,7 +111,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 			continue
 		}
 		var value any
-		if err := json.Unmarshal([]byte(out.stdout.String()), &value); err != nil {
+		if err := json.Unmarshal(out.stdout.Bytes(), &value); err != nil {
 			t.Errorf("%s prints no JSON (%v):\n%s", name, err, out.stdout.String())
 		}
 	}

@@ -115,8 +115,8 @@ func (a *appChain) keyBefore(ctx context.Context) *ghapp.AppInfo {
 
 // ownerOfKey looks for the App of the configuration that the key belongs to.
 func (a *appChain) ownerOfKey(ctx context.Context) string {
-	for other := range a.x.loaded.Each() {
-		if other.App.Text == a.settings.App.Text || other.Host.Text != a.settings.Host.Text {
+	for other, err := range a.x.loaded.Each() {
+		if err != nil || other.App.Text == a.settings.App.Text || other.Host.Text != a.settings.Host.Text {
 			continue
 		}
 		app, err := a.open(func(c *ghapp.Config) { c.Issuer = other.App.Text })

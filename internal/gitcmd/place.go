@@ -120,7 +120,7 @@ func (p *place) settle(err error) error {
 		return err
 	}
 	if failed := p.clear(); failed != nil {
-		return fmt.Errorf("%w; %s is left half made: %v", err, p.path, failed)
+		return fmt.Errorf("%w; %s is left half made: %w", err, p.path, failed)
 	}
 	return err
 }
