@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/cli"},
-	{"internal/doctor", "internal/hook", "internal/notify"},
+	{"internal/apps", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
 	{"internal/deploy", "internal/setup"},
 	{"internal/config", "internal/gitcmd", "internal/refs"},

@@ -72,7 +72,7 @@ func (c *command) runAgent(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	h := &holder{command: c, since: time.Now(), stop: stop}
-	if path, err := config.Path(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup}); err == nil {
+	if path, err := config.Path(c.apps().ConfigOptions()); err == nil {
 		h.path = path.Text // else the configuration cannot be read either
 	}
 	if err := h.configure(ctx); err != nil {

@@ -15,18 +15,19 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
-// apps are the Apps of one reading of the configuration, each opened once.
-type apps struct {
-	command *command // with that configuration
-	store   ghapp.Store
-	since   time.Time
-	minted  *atomic.Int64
-	tokens  *tokens
+// appSet are the Apps of one reading of the configuration, each opened once.
+type appSet struct {
+	opener *apps.Opener // with that configuration
+	store  ghapp.Store
+	since  time.Time
+	minted *atomic.Int64
+	tokens *tokens
 
 	opening singleflight.Group
 	mu      sync.Mutex
@@ -35,13 +36,13 @@ type apps struct {
 
 // openApps reads the configuration and opens the Apps in it. It fails if none can be
 // opened; one of several that cannot be is told, and tried again when it is needed.
-func openApps(ctx context.Context, c *command, minted *atomic.Int64) (*apps, error) {
-	loaded, err := c.load()
+func openApps(ctx context.Context, opener *apps.Opener, minted *atomic.Int64) (*appSet, error) {
+	loaded, err := opener.Load()
 	if err != nil {
 		return nil, err
 	}
-	a := &apps{command: c, store: c.store(), since: time.Now(), minted: minted, open: map[string]*identity{}}
-	a.tokens = newTokens(c.log(), a.renew)
+	a := &appSet{opener: opener, store: opener.Store(), since: time.Now(), minted: minted, open: map[string]*identity{}}
+	a.tokens = newTokens(opener.Log, a.renew)
 	// At once: whoever holds a key may take long to answer.
 	list := selectors(loaded)
 	failures := make([]error, len(list))
@@ -61,7 +62,7 @@ func openApps(ctx context.Context, c *command, minted *atomic.Int64) (*apps, err
 		return nil, failures[0]
 	}
 	for _, err := range failures {
-		c.log().Warn("an App cannot be used as yet", "error", err)
+		opener.Log.Warn("an App cannot be used as yet", "error", err)
 	}
 	return a, nil
 }
@@ -85,7 +86,7 @@ func selectors(loaded *config.Config) []config.Selector {
 
 // identity returns the App of these settings. While one is opened, which may take its
 // time, the others answer.
-func (a *apps) identity(ctx context.Context, settings config.AppSettings) (*identity, error) {
+func (a *appSet) identity(ctx context.Context, settings config.AppSettings) (*identity, error) {
 	var parts []string
 	for _, v := range []config.Value{settings.App, settings.Key, settings.PreviousKey, settings.KeyTimeout, settings.Host, settings.APIURL, settings.APIVersion, settings.CAFile, settings.Installation} {
 		parts = append(parts, v.Reveal())
@@ -118,48 +119,48 @@ func (a *apps) identity(ctx context.Context, settings config.AppSettings) (*iden
 	}
 }
 
-func (a *apps) opened(name string) *identity {
+func (a *appSet) opened(name string) *identity {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.open[name]
 }
 
 // openIdentity opens the App of these settings. ctx is not cancelled.
-func (a *apps) openIdentity(ctx context.Context, settings config.AppSettings) (*identity, error) {
-	c := a.command
+func (a *appSet) openIdentity(ctx context.Context, settings config.AppSettings) (*identity, error) {
+	opener := a.opener
 	i := &identity{
-		name: settings.Name, path: signer.FilePath(settings.Key.Text), log: c.log(), tell: c.progress, turn: make(chan struct{}, 1),
-		load: func() (signer.Signer, error) { return c.key(ctx, settings, a.store) },
+		name: settings.Name, path: signer.FilePath(settings.Key.Text), log: opener.Log, tell: opener.Tell, turn: make(chan struct{}, 1),
+		load: func() (signer.Signer, error) { return opener.Key(ctx, settings, a.store) },
 	}
 	i.with = func(key signer.Signer) (*keyed, error) { return a.withKey(i, settings, key) }
 	if err := i.begin(); err != nil {
 		return nil, err
 	}
-	c.warnOfKey(ctx, settings)
+	opener.WarnOfKey(ctx, settings)
 	return i, nil
 }
 
 // withKey makes the App of these settings with a key. It belongs to an identity.
-func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Signer) (*keyed, error) {
-	c := a.command
-	reach, err := c.reachFor(settings)
+func (a *appSet) withKey(i *identity, settings config.AppSettings, key signer.Signer) (*keyed, error) {
+	opener := a.opener
+	reach, err := opener.ReachFor(settings)
 	if err != nil {
 		return nil, err
 	}
 	connections := &http.Client{Transport: reach.Transport}
 	reach.Transport = mintCounter{reach.Transport, a.minted}
 	reach.Issuer, reach.Signer, reach.Store = settings.App.Text, key, a.store
-	reach.FallbackSigner = c.previousKey(settings, a.store)
-	reach.RefusalLife = askedAgain
+	reach.FallbackSigner = opener.PreviousKey(settings, a.store)
+	reach.RefusalLife = apps.GitRefusalLife
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &diag.SettingError{Err: err}
 	}
-	own := &session{app: app, settings: settings, transport: reach.Transport, store: a.store}
-	k := &keyed{app: app, answerer: c.answererFor(own), hangUp: connections.CloseIdleConnections}
+	own := &apps.Session{App: app, Settings: settings, Transport: reach.Transport, Store: a.store}
+	k := &keyed{app: app, answerer: opener.Answerer(own), hangUp: connections.CloseIdleConnections}
 	k.answerer.Granted = a.tokens.granted
 	k.answerer.App = func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-		settings, err := c.settings(ghapp.RepositoryName{Host: app.Host(), Owner: owner})
+		settings, err := opener.Settings(ghapp.RepositoryName{Host: app.Host(), Owner: owner})
 		if err != nil {
 			return nil, "", err
 		}
@@ -168,7 +169,7 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Sign
 		case err != nil:
 			return nil, "", err
 		case other == i:
-			return app, own.installation(), nil
+			return app, own.Installation(), nil
 		}
 		return other.newest(ctx).app, settings.Installation.Text, nil
 	}
@@ -176,13 +177,13 @@ func (a *apps) withKey(i *identity, settings config.AppSettings, key signer.Sign
 }
 
 // answer answers one operation of git's.
-func (a *apps) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (a *appSet) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
 	defer func() {
 		if a.tokens.ended() { // meanwhile, so nobody uses this connection again
 			a.hangUp()
 		}
 	}()
-	settings, err := a.command.settingsAsked(asked)
+	settings, err := a.opener.SettingsAsked(asked)
 	if err != nil {
 		return nil, err
 	}
@@ -198,9 +199,9 @@ func (a *apps) answer(ctx context.Context, op credential.Operation, asked *crede
 }
 
 // renew gets a token anew for a repository that it was handed out for.
-func (a *apps) renew(ctx context.Context, host string, request ghapp.TokenRequest) (*ghapp.Token, error) {
+func (a *appSet) renew(ctx context.Context, host string, request ghapp.TokenRequest) (*ghapp.Token, error) {
 	owner, _, _ := strings.Cut(request.Repositories[0], "/")
-	settings, err := a.command.settings(ghapp.RepositoryName{Host: host, Owner: owner})
+	settings, err := a.opener.Settings(ghapp.RepositoryName{Host: host, Owner: owner})
 	if err != nil {
 		return nil, err
 	}
@@ -211,7 +212,7 @@ func (a *apps) renew(ctx context.Context, host string, request ghapp.TokenReques
 	return i.newest(ctx).app.Token(ctx, request)
 }
 
-func (a *apps) list() []appStatus {
+func (a *appSet) list() []appStatus {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var list []appStatus
@@ -222,7 +223,7 @@ func (a *apps) list() []appStatus {
 }
 
 // forget drops a token that somebody revokes.
-func (a *apps) forget(ctx context.Context, token ghapp.Secret) error {
+func (a *appSet) forget(ctx context.Context, token ghapp.Secret) error {
 	a.tokens.forgotten(token)
 	a.mu.Lock()
 	open := slices.Collect(maps.Values(a.open))
@@ -237,13 +238,13 @@ func (a *apps) forget(ctx context.Context, token ghapp.Secret) error {
 }
 
 // close ends what goes on by itself. Who is being answered is answered on.
-func (a *apps) close() {
+func (a *appSet) close() {
 	a.tokens.close()
 	a.hangUp()
 }
 
 // hangUp closes the connections that are not in use.
-func (a *apps) hangUp() {
+func (a *appSet) hangUp() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, i := range a.open {

@@ -22,7 +22,7 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 	}
 	defer func() { _ = os.WriteFile(filepath.Join(dir, "release"), nil, 0o600) }()
 	apps := s.holder.apps.Load()
-	loaded, err := apps.command.load()
+	loaded, err := apps.opener.Load()
 	if err != nil {
 		t.Fatal(err)
 	}

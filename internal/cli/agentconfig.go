@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
 )
 
 // configWait is how long git waits for a configuration that is being read anew. Whoever
@@ -17,10 +19,8 @@ const configWait = 5 * time.Second
 func (h *holder) configure(ctx context.Context) error {
 	h.configuring.Lock()
 	defer h.configuring.Unlock()
-	again := *h.command
-	again.loaded = nil
 	file := h.configFile() // before it is read: what changes in between is read again
-	next, err := openApps(ctx, &again, &h.minted)
+	next, err := openApps(ctx, h.command.apps().Fresh(), &h.minted)
 	h.file.Store(&file)
 	if err != nil {
 		return err
@@ -84,7 +84,7 @@ func (h *holder) follow(ctx context.Context) {
 
 func (h *holder) reread(ctx context.Context) {
 	if err := h.configure(ctx); err != nil {
-		h.command.log().Warn("the configuration has changed and cannot be used; it is used on as it was", "error", refusalOf(err))
+		h.command.log().Warn("the configuration has changed and cannot be used; it is used on as it was", "error", diag.OneLine(err))
 		return
 	}
 	h.command.progress("The configuration has changed, and was read anew.")

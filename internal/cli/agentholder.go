@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,6 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
 // holder is the agent itself: it answers, counts, and changes its configuration.
@@ -24,7 +22,7 @@ type holder struct {
 	stop     func() // ends the process, in its time
 
 	path        string                      // of the config file; empty: there is no place for one
-	apps        atomic.Pointer[apps]        // of the configuration in use
+	apps        atomic.Pointer[appSet]      // of the configuration in use
 	file        atomic.Pointer[fs.FileInfo] // as it was when it was read last, with or without success
 	configuring sync.Mutex
 	mu          sync.Mutex
@@ -47,25 +45,13 @@ func (h *holder) Credential(ctx context.Context, op credential.Operation, asked 
 		return nil, err
 	case err != nil:
 		h.refused.Add(1)
-		return nil, refusalOf(err)
+		return nil, diag.OneLine(err)
 	case op == credential.Erase:
 		h.erased.Add(1)
 	case answer != nil:
 		h.answered.Add(1)
 	}
 	return answer, nil
-}
-
-// refusalOf is an error with its cure, in the one line that the helper shows. A
-// server can repeat a credential in whatever it answers.
-func refusalOf(err error) error {
-	report := diag.Explain(err)
-	text := report.Message
-	if report.Hint != "" {
-		text += " (" + report.Hint + ")"
-	}
-	var secrets scrub.Scrubber
-	return errors.New(strings.ReplaceAll(secrets.String(text), "\n", "; "))
 }
 
 // Stop implements [agent.Controller].

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
 )
@@ -150,20 +149,5 @@ func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
 	}
 	if s.refused.Load() != 1 || s.answered.Load() != 20 {
 		t.Errorf("%d refused, %d answered", s.refused.Load(), s.answered.Load())
-	}
-}
-
-// The helper shows one line, and a server may repeat what it was sent.
-func TestRefusalIsOneLineWithItsCureAndNoToken(t *testing.T) {
-	const token = "ghs_0123456789abcdefghijABCDEFGHIJ012345"
-	refusal := refusalOf(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "mint", Err: errors.New("you sent " + token)}).Error()
-	if !strings.HasPrefix(refusal, "cannot mint: you sent ") || !strings.Contains(refusal, "(wanted nothing, granted unknown: add the permission") {
-		t.Errorf("refusal %q", refusal)
-	}
-	if strings.Contains(refusal, token) || strings.Contains(refusal, "\n") {
-		t.Errorf("refusal %q", refusal)
-	}
-	if lines := refusalOf(errors.New("one\ntwo")).Error(); lines != "one; two" {
-		t.Errorf("refusal %q", lines)
 	}
 }

@@ -40,20 +40,20 @@ Exits with 0 where no installation lags behind, and with 1 where one does.`,
   ghapp app update-permissions --json`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
+			session, err := c.apps().Open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
-			info, err := session.app.Info(cmd.Context())
+			info, err := session.App.Info(cmd.Context())
 			if err != nil {
 				return err
 			}
 			var all, lagging []grant
-			for i, err := range session.app.Installations(cmd.Context()) {
+			for i, err := range session.App.Installations(cmd.Context()) {
 				if err != nil {
 					return err
 				}
-				g := grantOf(i, info.Permissions, session.app.Origin())
+				g := grantOf(i, info.Permissions, session.App.Origin())
 				if all = append(all, g); len(g.Missing) > 0 {
 					lagging = append(lagging, g)
 				}

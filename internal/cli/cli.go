@@ -8,17 +8,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
@@ -40,16 +39,8 @@ func Process(version string) Env {
 	return Env{os.Stdin, os.Stdout, os.Stderr, os.Environ(), version}
 }
 
-// lookup is os.LookupEnv on the Env's environment; of a name given twice the last
-// one counts, as in a child's.
-func (e Env) lookup(name string) (string, bool) {
-	for i := len(e.Environ) - 1; i >= 0; i-- {
-		if key, value, _ := strings.Cut(e.Environ[i], "="); key == name {
-			return value, true
-		}
-	}
-	return "", false
-}
+// lookup is os.LookupEnv on the Env's environment.
+func (e Env) lookup(name string) (string, bool) { return childenv.Lookup(e.Environ)(name) }
 
 // Main runs one command and returns its exit code; see [diag.ExitCodes].
 func Main(env Env, args []string) int {
@@ -135,17 +126,13 @@ func (c *command) scrub(r *diag.Report) {
 // command holds what the flags on every command say.
 type command struct {
 	Env
-	args        []string       // the command line
-	global      *pflag.FlagSet // the flags on every command
-	loaded      *config.Config // once it has been read
-	json        bool
-	quiet       bool
-	verbose     bool
-	noCache     bool
-	refusalLife time.Duration                             // a key that GitHub refuses is not asked with again for so long; 0: it is
-	ownTokens   bool                                      // they are revoked in the end, so they are not shared
-	observe     func(http.RoundTripper) http.RoundTripper // nil: nobody looks at the answers of GitHub
-	byGit       bool                                      // git has started it, for a credential
+	args    []string       // the command line
+	global  *pflag.FlagSet // the flags on every command
+	opener  *apps.Opener   // once it was needed
+	json    bool
+	quiet   bool
+	verbose bool
+	noCache bool
 }
 
 // givenFlags are those flags on every command that were given, by name.
@@ -162,6 +149,28 @@ func (c *command) givenFlags() map[string]string {
 // anyGiven reports whether one of them was.
 func (c *command) anyGiven() bool {
 	return len(c.givenFlags()) > 0
+}
+
+// apps opens Apps as flags, environment and config file say.
+func (c *command) apps() *apps.Opener {
+	if c.opener == nil {
+		options := apps.Options{
+			Environ: c.Environ, Flags: c.givenFlags(), UserAgent: "ghapp-cli/" + c.release(),
+			Log: c.log(), Tell: c.progress, NoCache: c.noCache,
+		}
+		if !c.quiet && !c.json {
+			options.Notice = func(line string) { fmt.Fprintf(c.Stderr, "ghapp: key: %s\n", text.OneLine(line)) }
+		}
+		c.opener = apps.New(options)
+	}
+	return c.opener
+}
+
+// with is the command with another Opener.
+func (c *command) with(o *apps.Opener) *command {
+	other := *c
+	other.opener = o
+	return &other
 }
 
 func (c *command) log() *slog.Logger {

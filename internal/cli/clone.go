@@ -75,7 +75,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if err != nil {
 		return err
 	}
-	settings, err := c.settings(repository)
+	settings, err := c.apps().Settings(repository)
 	if err != nil {
 		return err
 	}
@@ -107,15 +107,15 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if err != nil {
 		return err
 	}
-	session, err := c.start(ctx, settings)
+	session, err := c.apps().Start(ctx, settings)
 	if err != nil {
 		return err
 	}
-	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.installation()}
-	token, refused := session.app.Token(ctx, request)
+	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.Installation()}
+	token, refused := session.App.Token(ctx, request)
 	asked := &askedFor{origin: host.Origin}
 	clone.Asked = asked.watch
-	answering := c.hosts(session, func(a *gitauth.Answerer) {
+	answering := c.apps().Router(session, func(a *gitauth.Answerer) {
 		a.Permissions = nil // a clone reads
 		a.HandedOut = tokens.Add
 		a.Granted = asked.granted
@@ -125,18 +125,18 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	case refused == nil:
 		present = presentName(token, repository)
 		c.follow(&clone, dir, repository, present)
-	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.first.Public(ctx, repository, refused):
+	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.First().Public(ctx, repository, refused):
 		return refused
 	}
 	present.Wiki = false // git asks for the token of the repository
 	err = serving(ctx, listener, answering, func() error {
-		err := c.firstClone(ctx, git, &clone, attempt{session.app, token, present, answering})
+		err := c.firstClone(ctx, git, &clone, attempt{session.App, token, present, answering})
 		if err != nil {
-			if err = c.mend(ctx, err, answering.first, repository, &clone, dir); err == nil {
+			if err = c.mend(ctx, err, answering.First(), repository, &clone, dir); err == nil {
 				err = git.Clone(ctx, clone)
 			}
 		}
-		return answering.told(err)
+		return answering.Explained(err)
 	})
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 
 // printClone tells a program what it got.
 func (c *command) printClone(ctx context.Context, r ghapp.RepositoryName, dir string) error {
-	git := gitcmd.Runner{Dir: dir, Environ: c.Environ, Own: c.own()}
+	git := gitcmd.Runner{Dir: dir, Environ: c.Environ, Own: c.apps().Own()}
 	head, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "HEAD")
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func (c *command) printClone(ctx context.Context, r ghapp.RepositoryName, dir st
 func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
 	runner := &gitcmd.Runner{
 		Environ: append(c.Environ[:len(c.Environ):len(c.Environ)], "GHAPP_AGENT_SOCK="+socket),
-		Own:     c.own(),
+		Own:     c.apps().Own(),
 		Stdout:  c.Stdout,
 		Stderr:  c.Stderr,
 		Filter:  func(w io.Writer) io.Writer { return tokens.Writer(w) },
@@ -182,38 +182,6 @@ func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
 		runner.Progress = true
 	}
 	return runner
-}
-
-// answererFor answers for the host of a session, with other Apps of the
-// configuration where a submodule's owner has one of its own.
-func (c *command) answererFor(s *session) *gitauth.Answerer {
-	return &gitauth.Answerer{
-		Origin:    s.app.Origin(),
-		Transport: s.transport,
-		Store:     s.store,
-		Log:       c.log(),
-		Permissions: func(r ghapp.RepositoryName) ghapp.Permissions {
-			settings, err := c.settings(ghapp.RepositoryName{Host: s.app.Host(), Owner: r.Owner})
-			if err != nil {
-				return nil // and App has said so before
-			}
-			return settings.GitPermissions(r)
-		},
-		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-			settings, err := c.settings(ghapp.RepositoryName{Host: s.app.Host(), Owner: owner})
-			if err != nil {
-				return nil, "", err
-			}
-			if settings.Name == s.settings.Name {
-				return s.app, s.installation(), nil
-			}
-			other, err := c.start(ctx, settings)
-			if err != nil {
-				return nil, "", err
-			}
-			return other.app, other.installation(), nil
-		},
-	}
 }
 
 // runtimeDir is where sockets of this user belong.

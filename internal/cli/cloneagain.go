@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -48,7 +49,7 @@ type attempt struct {
 	app        *ghapp.App
 	token      *ghapp.Token // nil: without a credential
 	repository ghapp.RepositoryName
-	answering  *hosts
+	answering  *apps.Router
 }
 
 // firstClone clones. A token in its first seconds, of which nobody knows whether GitHub's
@@ -58,7 +59,7 @@ func (c *command) firstClone(ctx context.Context, git *gitcmd.Runner, clone *git
 	if a.token == nil || a.token.Settled(a.repository.String()) {
 		return git.Clone(ctx, *clone)
 	}
-	answerer := a.answering.first
+	answerer := a.answering.First()
 	shown := &withheld{to: git.Stderr}
 	first := *git
 	if git.Stderr != nil {
@@ -77,7 +78,7 @@ func (c *command) firstClone(ctx context.Context, git *gitcmd.Runner, clone *git
 		(e.Reason == gitcmd.Unauthorized || e.Reason == gitcmd.Forbidden || e.Reason == gitcmd.RepositoryNotFound) &&
 		!strings.Contains(e.Remote, "IP allow list"):
 		c.log().Debug("git was refused with a new token; cloning once more", "error", err)
-		a.answering.forget()
+		a.answering.Forget()
 		return git.Clone(ctx, *clone)
 	}
 	shown.flush()

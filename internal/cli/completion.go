@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -137,7 +136,7 @@ func permissionWords() []string {
 }
 
 func (c *command) knownApps() []string {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil
 	}
@@ -202,7 +201,7 @@ func filesFrom(begun string) []string {
 // knownRepositories are those that the configuration names, and those for which there
 // have been tokens of late.
 func (c *command) knownRepositories() []string {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil
 	}
@@ -224,7 +223,7 @@ func (c *command) knownRepositories() []string {
 // cachedRepositories are those for which the cache has tokens, of the hosts that their
 // bare names lead to. A cache that is not safe, or not there, has none.
 func (c *command) cachedRepositories(loaded *config.Config) []string {
-	dir, err := c.cacheDir()
+	dir, err := c.apps().CacheDir()
 	if err != nil || c.noCache {
 		return nil
 	}
@@ -232,7 +231,7 @@ func (c *command) cachedRepositories(loaded *config.Config) []string {
 	defer stop()
 	var list []string
 	apis := map[string]string{} // by owner
-	_ = cache.Look(ctx, filepath.Join(dir, "ghapp"), completionMost, func(entry []byte) {
+	_ = cache.Look(ctx, dir, completionMost, func(entry []byte) {
 		of, names := ghapp.KeptFor(entry)
 		for _, name := range names {
 			r, err := ghapp.ParseRepository(name)
@@ -264,7 +263,7 @@ func apiFor(loaded *config.Config, owner string) string {
 }
 
 func (c *command) knownTargets() []string {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ func (c *command) config() *cobra.Command {
 }
 
 func (c *command) configShow() error {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (c *command) configShow() error {
 }
 
 func (c *command) configPath() error {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return err
 	}

@@ -452,7 +452,7 @@ func (c *command) edit(ctx context.Context, path string) error {
 	if c.json {
 		run.Stdout = c.Stderr
 	}
-	run.Env = childenv.Apart(c.Environ, c.own())
+	run.Env = childenv.Apart(c.Environ, c.apps().Own())
 	err := run.Run()
 	if ctx.Err() != nil {
 		return ctx.Err()

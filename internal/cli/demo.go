@@ -317,7 +317,7 @@ func (s *story) search(name string) {
 		return
 	}
 	s.say("%d files of the clone were searched for the token: it is in none.\nThe clone knows only the helper's name, so that git pull works tomorrow:", files)
-	git := gitcmd.Runner{Dir: dir, Environ: s.Environ, Own: s.own()}
+	git := gitcmd.Runner{Dir: dir, Environ: s.Environ, Own: s.apps().Own()}
 	settings, err := git.Output(s.ctx, gitcmd.Scope{}, "config", "--local", "--get-regexp", "credential")
 	if s.err = err; err == nil {
 		s.say("\n  $ git config --get-regexp credential")

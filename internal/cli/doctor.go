@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
-	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -133,22 +131,30 @@ func (e *examinedExit) Error() string { return fmt.Sprintf("a broken link (exit 
 
 // examined is this machine, as the commands come by it.
 func (c *command) examined(ctx context.Context) (doctor.Options, error) {
-	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own(), NoBare: true}
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), NoBare: true}
 	o := doctor.Options{
-		Version: c.release(), Environ: c.Environ, Own: c.own(),
+		Version: c.release(), Environ: c.Environ, Own: c.apps().Own(),
 		Load: func() (*config.Config, error) {
-			return config.Load(config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup})
+			return config.Load(c.apps().ConfigOptions())
 		},
 		Key: func(ctx context.Context, s config.AppSettings) (signer.Signer, error) {
-			return c.key(ctx, s, nil) // asked of whoever holds it, and not remembered
+			return c.apps().Key(ctx, s, nil) // asked of whoever holds it, and not remembered
 		},
-		KeyBefore: func(s config.AppSettings) func(context.Context) (ghapp.Signer, error) { return c.previousKey(s, nil) },
+		KeyBefore: func(s config.AppSettings) func(context.Context) (ghapp.Signer, error) {
+			return c.apps().PreviousKey(s, nil)
+		},
 		Reach: func(s config.AppSettings) (ghapp.Config, error) {
-			reach, err := c.reachFor(s)
+			reach, err := c.apps().ReachFor(s)
 			reach.Log = c.doctorLog()
 			return reach, err
 		},
-		Cache:   c.openCache,
+		Cache: func() (ghapp.Store, string, error) {
+			files, dir, err := c.apps().Cache()
+			if err != nil || files == nil {
+				return nil, dir, err
+			}
+			return files, dir, nil
+		},
 		Entries: func(ctx context.Context) ([]gitsetup.Entry, error) { return gitEntries(ctx, git) },
 		Netrc:   c.netrcConflicts,
 		Agent:   c.examineAgent,
@@ -169,23 +175,6 @@ func (c *command) doctorLog() *slog.Logger {
 		return c.log()
 	}
 	return newLogger(io.Discard, slog.LevelError)
-}
-
-// openCache opens the cache that this user's processes share.
-func (c *command) openCache() (ghapp.Store, string, error) {
-	if c.noCache {
-		return nil, "", nil
-	}
-	dir, err := c.cacheDir()
-	if err != nil {
-		return nil, "", err
-	}
-	dir = filepath.Join(dir, "ghapp")
-	files, err := cache.Open(dir)
-	if err != nil {
-		return nil, dir, err
-	}
-	return files, dir, nil
 }
 
 // examineAgent asks the user's agent who it is.

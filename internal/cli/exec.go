@@ -17,6 +17,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -107,7 +109,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		request.Repositories = named
 		repository, err = ghapp.ParseRepository(named[0])
 	default:
-		repository, err = c.originRemote(ctx, &gitcmd.Runner{Environ: c.Environ, Own: c.own()})
+		repository, err = c.originRemote(ctx, &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()})
 		request.Repositories = []string{repository.String()}
 	}
 	if err != nil {
@@ -115,12 +117,12 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	}
 
 	// Its tokens are its own, since it revokes them: others use those of the cache.
-	c.ownTokens = true
-	session, err := c.open(ctx, repository)
+	opener := c.apps().With(func(o *apps.Options) { o.Unshared = true })
+	session, err := opener.Open(ctx, repository)
 	if err != nil {
 		return err
 	}
-	if id := session.installation(); id != "" {
+	if id := session.Installation(); id != "" {
 		request.Installation = id
 	}
 	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
@@ -130,36 +132,36 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	defer listener.Close()
 	tokens := &lentTokens{}
 	defer c.endTokens(tokens)
-	token, err := session.app.Token(ctx, request)
+	token, err := session.App.Token(ctx, request)
 	if err != nil {
 		return err
 	}
-	tokens.add(session.app, token)
+	tokens.add(session.App, token)
 
 	git := gitcmd.Runner{
 		Environ: append(slices.Clone(c.Environ), "GHAPP_AGENT_SOCK="+listener.Path()),
-		Own:     c.own(),
+		Own:     c.apps().Own(),
 	}
 	environ, err := git.Environment(ctx, c.execScope(session, request))
 	if err != nil {
 		return err
 	}
-	answering := c.hosts(session, func(a *gitauth.Answerer) {
+	answering := opener.Router(session, func(a *gitauth.Answerer) {
 		a.App = once(a.App)
 		a.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { tokens.add(app, t) }
 	})
-	answering.first.Permissions = gitMay(answering.first.Permissions, repository.Owner, request, token)
+	answering.First().Permissions = gitMay(answering.First().Permissions, repository.Owner, request, token)
 
-	identity, err := identityOf(ctx, o.identity, session.app, token)
+	identity, err := identityOf(ctx, o.identity, session.App, token)
 	if err != nil {
 		return err
 	}
 	if identity != nil {
-		environ = append(environ, identityVariables(identity, environLookup(environ))...)
+		environ = append(environ, identityVariables(identity, childenv.Lookup(environ))...)
 	}
 
 	child := &exec.Cmd{
-		Path: path, Args: argv, Env: append(environ, tokenVariables(session.app, token)...),
+		Path: path, Args: argv, Env: append(environ, tokenVariables(session.App, token)...),
 		Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr,
 	}
 	// From here on a signal is the command's, and we end with it.
@@ -189,8 +191,8 @@ func (c *command) originRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.R
 
 // execScope is the whole host: the command may name whatever repository it needs. Of
 // those that are known git is given a credential before it is asked for one.
-func (c *command) execScope(s *session, request ghapp.TokenRequest) gitcmd.Scope {
-	scope := gitcmd.Scope{Origin: s.app.Origin(), Submodules: true, Helper: c.helperCommand(), CAFile: s.settings.CAFile.Text}
+func (c *command) execScope(s *apps.Session, request ghapp.TokenRequest) gitcmd.Scope {
+	scope := gitcmd.Scope{Origin: s.App.Origin(), Submodules: true, Helper: c.helperCommand(), CAFile: s.Settings.CAFile.Text}
 	for _, text := range request.Repositories {
 		if r, err := ghapp.ParseRepository(text); err == nil { // or else the token was refused
 			address := scope.Origin + "/" + r.String()

@@ -5,7 +5,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
@@ -96,7 +95,7 @@ func shellPath(path string) string {
 func (c *command) helperLine(s config.AppSettings, scope gitsetup.Scope, owner string) string {
 	line := c.helperCommand()
 	write := func(flag, value string) { line += " --" + flag + " " + text.ShellWord(value) }
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return line // and who asked for settings before has been told
 	}
@@ -105,7 +104,7 @@ func (c *command) helperLine(s config.AppSettings, scope gitsetup.Scope, owner s
 		write("config", path.Text)
 	}
 	inFile, named := fileApp(loaded, s, owner)
-	if inFile.Name != "" && (named || s.Name != "" && c.chosen("app")) { // not where its ID was said
+	if inFile.Name != "" && (named || s.Name != "" && c.apps().Chosen("app")) { // not where its ID was said
 		write("app", inFile.Name)
 	}
 	add := func(flag string, v, followed config.Value) {
@@ -162,21 +161,10 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 	return found[0], true
 }
 
-// chosen reports whether a flag or its variable says something.
-func (c *command) chosen(flag string) bool {
-	if _, given := c.givenFlags()[flag]; given {
-		return true
-	}
-	return slices.ContainsFunc(config.Settings(), func(s config.Setting) bool {
-		text, _ := c.lookup(s.Env)
-		return s.Flag == flag && text != ""
-	})
-}
-
 // onlyInEnvironment is the variable that git's configuration must not repeat: it holds
 // the key, or a PIN. It is "" where there is none, or where the config file has a key.
 func (c *command) onlyInEnvironment(s config.AppSettings, owner string) string {
-	if loaded, err := c.load(); err == nil {
+	if loaded, err := c.apps().Load(); err == nil {
 		inFile, _ := fileApp(loaded, s, owner)
 		path := signer.FilePath(inFile.Key.Text)
 		if _, err := os.Stat(path); inFile.Key.Text != "" && (path == "" || err == nil) {

@@ -99,7 +99,7 @@ type gitSetupReport struct {
 }
 
 func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
-	git := &gitcmd.Runner{Environ: c.Environ, Own: c.own()}
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
 	file, err := c.gitConfigFile(ctx, git, o.scope())
 	if err != nil {
 		return err
@@ -111,7 +111,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	if o.undo {
 		return c.undoGitSetup(ctx, git, files, o)
 	}
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return err
 	}

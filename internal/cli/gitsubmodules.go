@@ -94,7 +94,7 @@ func (c *command) tellOfSubmodules(ctx context.Context, dir, origin string) {
 		return
 	}
 	root := filepath.VolumeName(dir) + string(filepath.Separator)
-	git := gitcmd.Runner{Dir: root, Environ: c.Environ, Own: c.own()}
+	git := gitcmd.Runner{Dir: root, Environ: c.Environ, Own: c.apps().Own()}
 	helpers, err := git.Output(ctx, gitcmd.Scope{}, "config", "--get-all", "credential."+origin+".helper")
 	if err == nil && strings.Contains(string(helpers), "ghapp") {
 		return

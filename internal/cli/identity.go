@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -57,19 +56,19 @@ func (c *command) identitySection(ctx context.Context, loaded *config.Config, en
 	if err != nil {
 		return none, err
 	}
-	session, err := c.start(ctx, settings)
+	session, err := c.apps().Start(ctx, settings)
 	if err != nil {
 		return none, err
 	}
-	token, err := session.anyToken(ctx)
+	token, err := anyToken(ctx, session.App)
 	if err != nil {
 		return none, err
 	}
-	identity, err := session.app.Identity(ctx, token)
+	identity, err := session.App.Identity(ctx, token)
 	if err != nil {
 		return none, err
 	}
-	return gitsetup.Section{Name: "user", Origin: session.app.Origin(), Settings: []gitsetup.Setting{
+	return gitsetup.Section{Name: "user", Origin: session.App.Origin(), Settings: []gitsetup.Setting{
 		{Name: "name", Value: identity.Name}, {Name: "email", Value: identity.Email},
 	}}, nil
 }
@@ -86,15 +85,15 @@ func leadsTo(a, b string) bool {
 
 // anyToken is one of the first installation that can be used, good for what everybody may
 // know; nil where there is none.
-func (s *session) anyToken(ctx context.Context) (*ghapp.Token, error) {
-	for i, err := range s.app.Installations(ctx) {
+func anyToken(ctx context.Context, app *ghapp.App) (*ghapp.Token, error) {
+	for i, err := range app.Installations(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		if i.AccountType == "Enterprise" || !i.SuspendedAt.IsZero() {
 			continue
 		}
-		return s.app.Token(ctx, ghapp.TokenRequest{
+		return app.Token(ctx, ghapp.TokenRequest{
 			AllRepositories: true, Installation: i.Account, Permissions: ghapp.Permissions{"metadata": "read"},
 		})
 	}
@@ -107,16 +106,4 @@ func identityOf(ctx context.Context, wanted bool, app *ghapp.App, token *ghapp.T
 		return nil, nil
 	}
 	return app.Identity(ctx, token)
-}
-
-// environLookup is os.LookupEnv on a list of variables, the last of which counts.
-func environLookup(environ []string) func(string) (string, bool) {
-	return func(name string) (string, bool) {
-		for i := len(environ) - 1; i >= 0; i-- {
-			if key, value, _ := strings.Cut(environ[i], "="); key == name {
-				return value, true
-			}
-		}
-		return "", false
-	}
 }

@@ -15,12 +15,12 @@ func (c *command) installations() *cobra.Command {
 		Short: "List where the App is installed, and what it may do there",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
+			session, err := c.apps().Open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
 			var found []*ghapp.InstallationInfo
-			for installation, err := range session.app.Installations(cmd.Context()) {
+			for installation, err := range session.App.Installations(cmd.Context()) {
 				if err != nil {
 					return err
 				}
@@ -30,7 +30,7 @@ func (c *command) installations() *cobra.Command {
 				return printJSON(c.Stdout, installationsJSON(found))
 			}
 			if len(found) == 0 {
-				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.app.Host())
+				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.App.Host())
 				return nil
 			}
 			return table(c.Stdout, installationRows(found))

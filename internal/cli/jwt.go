@@ -17,11 +17,11 @@ App itself (GET /app and the like), not repositories. It lives five minutes.`,
 		Example: `  curl -H "Authorization: Bearer $(ghapp jwt)" https://api.github.com/app`,
 		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			session, err := c.open(cmd.Context(), ghapp.RepositoryName{})
+			session, err := c.apps().Open(cmd.Context(), ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
-			token, err := session.app.JWT(cmd.Context())
+			token, err := session.App.JWT(cmd.Context())
 			if err != nil {
 				return err
 			}

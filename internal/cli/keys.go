@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -83,7 +84,7 @@ A file whose name looks like a fingerprint is named ./NAME.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			if len(args) == 0 {
-				session, err := c.open(ctx, ghapp.RepositoryName{})
+				session, err := c.apps().Open(ctx, ghapp.RepositoryName{})
 				if err != nil {
 					return err
 				}
@@ -115,7 +116,7 @@ func fingerprintOf(text string) (fingerprint string, ok bool) {
 
 // openWithKey makes the App in general with a key in the place of its own, of which
 // nothing is believed that is remembered.
-func (c *command) openWithKey(ctx context.Context, name string) (*session, error) {
+func (c *command) openWithKey(ctx context.Context, name string) (*apps.Session, error) {
 	key, err := c.namedKey(name)
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (c *command) openWithKey(ctx context.Context, name string) (*session, error
 	if _, err := c.keyOf(ctx, []string{name}); err != nil {
 		return nil, err
 	}
-	options := config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup}
+	options := c.apps().ConfigOptions()
 	options.Flags["key"] = key.Text
 	loaded, err := config.Load(options)
 	if err != nil {
@@ -135,23 +136,23 @@ func (c *command) openWithKey(ctx context.Context, name string) (*session, error
 	if err != nil {
 		return nil, err
 	}
-	settings.Key, settings.PreviousKey, c.noCache = key, config.Value{}, true
-	return c.start(ctx, settings)
+	settings.Key, settings.PreviousKey = key, config.Value{}
+	return c.apps().With(func(o *apps.Options) { o.NoCache = true }).Start(ctx, settings)
 }
 
 // checkKey has the key sign, and tells whose it is.
-func (c *command) checkKey(ctx context.Context, session *session) error {
-	info, err := session.app.Info(ctx)
+func (c *command) checkKey(ctx context.Context, session *apps.Session) error {
+	info, err := session.App.Info(ctx)
 	if err != nil {
 		return err
 	}
 	if c.json {
 		return printJSON(c.Stdout, map[string]any{
-			"fingerprint": session.app.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
+			"fingerprint": session.App.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
 			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
 		})
 	}
-	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.app.Fingerprint(), text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
+	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.App.Fingerprint(), text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
 	return err
 }
 
@@ -182,12 +183,12 @@ func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, erro
 			return nil, err
 		}
 		var settings config.AppSettings
-		if loaded, err := c.load(); err == nil { // else the key is all that is needed
+		if loaded, err := c.apps().Load(); err == nil { // else the key is all that is needed
 			settings, _ = loaded.App(config.Selector{HostOnly: true})
 		}
-		return c.openKey(ctx, key, settings, nil)
+		return c.apps().OpenKey(ctx, key, settings, nil)
 	}
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +196,7 @@ func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, erro
 	if err != nil {
 		return nil, err
 	}
-	return c.key(ctx, settings, nil)
+	return c.apps().Key(ctx, settings, nil)
 }
 
 // namedKey is a key that was named on the command line, good for every directory.

@@ -114,7 +114,7 @@ func (i *keyImport) prepare(ctx context.Context, args []string) error {
 	if i.place, err = i.namedKey(i.to); err != nil {
 		return err
 	}
-	loaded, err := i.load()
+	loaded, err := i.apps().Load()
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (i *keyImport) prepare(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	i.options.Options = i.keyOptions(settings)
+	i.options.Options = i.apps().KeyOptions(settings)
 	if settings.KeyTimeout.Source.Kind < config.FromFile {
 		i.options.Timeout = 0 // nobody has said how long
 	}
@@ -159,7 +159,7 @@ func (i *keyImport) read(ctx context.Context, settings config.AppSettings, args 
 		i.options.Environ = slices.DeleteFunc(slices.Clone(i.Environ), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 	}
 	settings.Key = key
-	held, err := i.command.key(ctx, settings, nil)
+	held, err := i.apps().Key(ctx, settings, nil)
 	if err != nil {
 		return err
 	}
@@ -185,7 +185,7 @@ func (i *keyImport) findUse(ctx context.Context) error {
 		if key.Text == "" {
 			continue
 		}
-		if held, err := i.openKey(ctx, key, settings, nil); err == nil && held.Fingerprint() == i.key.Fingerprint() {
+		if held, err := i.apps().OpenKey(ctx, key, settings, nil); err == nil && held.Fingerprint() == i.key.Fingerprint() {
 			i.replaced = key
 			return nil
 		}
@@ -262,7 +262,7 @@ func (i *keyImport) removeFile(ctx context.Context) (shredded bool, err error) {
 
 // mayShredAsked asks a person, where one is there.
 func (i *keyImport) mayShredAsked(ctx context.Context) (bool, error) {
-	loaded, err := i.load()
+	loaded, err := i.apps().Load()
 	if err != nil || i.mayRemove(loaded.Apps()) != nil {
 		return false, err
 	}

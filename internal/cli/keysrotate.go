@@ -71,7 +71,7 @@ type rotation struct {
 
 // openRotation finds the App. hint is for one whose key is not in the config file.
 func (c *command) openRotation(hint string) (*rotation, error) {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (c *command) openRotation(hint string) (*rotation, error) {
 	}
 	path, _ := loaded.Path()
 	return &rotation{command: c, settings: settings, place: &place{
-		path: path.Text, apps: loaded.Apps(), options: config.Options{Flags: c.givenFlags(), LookupEnv: c.lookup},
+		path: path.Text, apps: loaded.Apps(), options: c.apps().ConfigOptions(),
 	}}, nil
 }
 
@@ -110,10 +110,10 @@ func (r *rotation) try(ctx context.Context, key config.Value) (*triedKey, error)
 	settings := r.settings
 	settings.Key, settings.PreviousKey = key, config.Value{}
 	tried := &triedKey{key: key}
-	session, err := r.connect(ctx, settings)
+	session, err := r.apps().Connect(ctx, settings)
 	if err == nil {
-		tried.info, err = session.app.Info(ctx)
-		tried.fingerprint, tried.origin = session.app.Fingerprint(), session.app.Origin()
+		tried.info, err = session.App.Info(ctx)
+		tried.fingerprint, tried.origin = session.App.Fingerprint(), session.App.Origin()
 	}
 	unusable, ok := errors.AsType[*signer.KeyError](err)
 	if err == nil || errors.Is(err, ghapp.ErrKeyMismatch) || ok && !unusable.Problem.Temporary() {
@@ -247,7 +247,7 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 		return fmt.Errorf("both keys stay in %s: %w", r.place.path, err)
 	}
 	fingerprint := ""
-	if key, err := r.openKey(ctx, previous, r.settings, nil); err == nil {
+	if key, err := r.apps().OpenKey(ctx, previous, r.settings, nil); err == nil {
 		fingerprint = key.Fingerprint()
 	}
 	if fingerprint == newest.fingerprint && fingerprint != "" {
@@ -342,7 +342,7 @@ func (r *rotation) keepNew(ctx context.Context, newest *triedKey) (text, made st
 	if path == "" {
 		return newest.key.Text, "", nil
 	}
-	r.warnOfKeyFile(ctx, path)
+	r.apps().WarnOfKeyFile(ctx, path)
 	exposure, err := signer.Exposed(path)
 	if err != nil {
 		return "", "", err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 )
 
 func (c *command) repos() *cobra.Command {
@@ -21,7 +22,7 @@ installed on. It asks for a token that may read metadata and nothing else.`,
 			if len(args) == 1 {
 				owner.Owner = args[0]
 			}
-			session, err := c.open(cmd.Context(), owner)
+			session, err := c.apps().Open(cmd.Context(), owner)
 			if err != nil {
 				return err
 			}
@@ -33,7 +34,7 @@ installed on. It asks for a token that may read metadata and nothing else.`,
 			}
 			var found []*ghapp.RepositoryInfo
 			for _, installation := range installations {
-				if found, err = appendRepositories(cmd.Context(), found, session.app, installation); err != nil {
+				if found, err = appendRepositories(cmd.Context(), found, session.App, installation); err != nil {
 					return err
 				}
 			}
@@ -63,12 +64,12 @@ installed on. It asks for a token that may read metadata and nothing else.`,
 
 // repositoryOwners are the installations that can have repositories. One that is
 // suspended is left out and named, since it would end the listing.
-func (c *command) repositoryOwners(ctx context.Context, s *session) ([]string, error) {
-	if id := s.installation(); id != "" {
+func (c *command) repositoryOwners(ctx context.Context, s *apps.Session) ([]string, error) {
+	if id := s.Installation(); id != "" {
 		return []string{id}, nil
 	}
 	var owners []string
-	for i, err := range s.app.Installations(ctx) {
+	for i, err := range s.App.Installations(ctx) {
 		switch {
 		case err != nil:
 			return nil, err

@@ -44,11 +44,11 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 			if err != nil {
 				return &diag.UsageError{Err: err}
 			}
-			reach, err := c.reach(ghapp.RepositoryName{})
+			reach, err := c.apps().Reach(ghapp.RepositoryName{})
 			if err != nil {
 				return err
 			}
-			reach.Store = c.store()
+			reach.Store = c.apps().Store()
 			c.tellAgents(cmd.Context(), token)
 			if err := ghapp.RevokeToken(cmd.Context(), reach, token); err != nil {
 				return err

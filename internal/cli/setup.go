@@ -14,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/private"
@@ -141,7 +142,7 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 		return err
 	}
 	if o.keyring {
-		place.keyring = &keyring{options: c.keyOptions(place.given), instead: c.keptInFile}
+		place.keyring = &keyring{options: c.apps().KeyOptions(place.given), instead: c.keptInFile}
 		plan.KeyPlace = "its keyring"
 		if err := place.keyring.ready(ctx); err != nil {
 			return err
@@ -149,7 +150,7 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 	}
 	place.given.Installation = config.Value{} // a variable's is another App's
 	newcomer := &newcomer{command: c, place: place, org: o.org}
-	if newcomer.reach, err = c.reachFor(place.given); err != nil {
+	if newcomer.reach, err = c.apps().ReachFor(place.given); err != nil {
 		return err
 	}
 	app, err := newcomer.resume(ctx, o.name)
@@ -214,7 +215,7 @@ type newcomer struct {
 	org     string // that must own it; may be ""
 	reach   ghapp.Config
 	info    *ghapp.AppInfo
-	session *session // once its key is kept
+	session *apps.Session // once its key is kept
 }
 
 func (n *newcomer) steps() setup.Steps {
@@ -251,7 +252,7 @@ func (n *newcomer) register(ctx context.Context, code ghapp.Secret) (*setup.App,
 
 // begin opens the session of an App that is in the configuration.
 func (n *newcomer) begin(ctx context.Context, settings config.AppSettings, info *ghapp.AppInfo) (*setup.App, error) {
-	session, err := n.start(ctx, settings)
+	session, err := n.apps().Start(ctx, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -263,15 +264,15 @@ func (n *newcomer) begin(ctx context.Context, settings config.AppSettings, info 
 // returns nil.
 func (n *newcomer) resume(ctx context.Context, name string) (*setup.App, error) {
 	for _, settings := range n.place.apps {
-		session, err := n.start(ctx, settings)
+		session, err := n.apps().Start(ctx, settings)
 		if err != nil {
 			n.log().Warn("an App of the config file was passed over", "app", settings.Name, "error", err)
 			continue
 		}
-		info, err := session.app.Info(ctx)
+		info, err := session.App.Info(ctx)
 		if err == nil {
 			var installed bool
-			if installed, err = isInstalled(ctx, session.app); err == nil && installed {
+			if installed, err = isInstalled(ctx, session.App); err == nil && installed {
 				continue
 			}
 		}
@@ -299,12 +300,12 @@ func isInstalled(ctx context.Context, app *ghapp.App) (bool, error) {
 // told tells of the App, before its installation is waited for.
 func (n *newcomer) told(app *setup.App) {
 	n.progress("The App %s of %s has its key in %s.\nWaiting until it is installed: %s", app.Name, app.Owner,
-		n.session.settings.Key.Text, setup.InstallURL(n.session.app.Origin(), app))
+		n.session.Settings.Key.Text, setup.InstallURL(n.session.App.Origin(), app))
 }
 
 // installation asks for the installation on the App's owner.
 func (n *newcomer) installation(ctx context.Context) (*ghapp.InstallationInfo, error) {
-	for i, err := range n.session.app.Installations(ctx) {
+	for i, err := range n.session.App.Installations(ctx) {
 		switch {
 		case err != nil:
 			return nil, err
@@ -325,8 +326,8 @@ func (n *newcomer) finish(i *ghapp.InstallationInfo, proof *setup.Proof) error {
 	}
 	if n.json {
 		return printJSON(n.Stdout, map[string]any{
-			"app": n.session.settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
-			"key": n.session.settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
+			"app": n.session.Settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
+			"key": n.session.Settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
 		})
 	}
 	n.progress("It is installed on %s, for %s repositories. The config file is %s.", i.Account, selection(i), path)
@@ -345,7 +346,7 @@ func (n *newcomer) conclude(i *ghapp.InstallationInfo, proof *setup.Proof) {
 		n.progress("git ls-remote of %s works: %d references.\n\nNext:\n  ghapp clone %s\n  ghapp git-setup", proof.Repository, proof.Refs, proof.Repository)
 	}
 	if n.info.Permissions["contents"] == "write" && !n.quiet {
-		n.progress("\nThe App may write, and git asks for reading until the config file says\n  permissions: {contents: write}\nunder apps.%s.", n.session.settings.Name)
+		n.progress("\nThe App may write, and git asks for reading until the config file says\n  permissions: {contents: write}\nunder apps.%s.", n.session.Settings.Name)
 	}
 }
 
@@ -368,7 +369,7 @@ func (c *command) openPlace() (*place, error) {
 	for _, warning := range loaded.Warnings() {
 		c.log().Warn(warning.String())
 	}
-	c.loaded = loaded
+	c.opener = c.apps().Of(loaded)
 	path, _ := loaded.Path()
 	if path.Text == "" {
 		return nil, noConfigPlace()

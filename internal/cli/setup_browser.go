@@ -40,7 +40,7 @@ func (c *command) openBrowser(ctx context.Context, address string) bool {
 		return false
 	}
 	opener := exec.Command(path, argv[1:]...) // without ctx: the browser may be the program itself, and stays
-	opener.Env = childenv.Apart(c.Environ, c.own())
+	opener.Env = childenv.Apart(c.Environ, c.apps().Own())
 	detach(opener)
 	if err := opener.Start(); err != nil {
 		return false

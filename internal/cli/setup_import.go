@@ -49,7 +49,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	}
 	settings := place.given
 	if o.keyring {
-		place.keyring = &keyring{options: c.keyOptions(settings)}
+		place.keyring = &keyring{options: c.apps().KeyOptions(settings)}
 	}
 	switch {
 	case settings.App.Text == "":
@@ -62,11 +62,11 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
 		return err
 	}
-	session, err := c.connect(ctx, settings)
+	session, err := c.apps().Connect(ctx, settings)
 	if err != nil {
 		return err
 	}
-	info, err := session.app.Info(ctx)
+	info, err := session.App.Info(ctx)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 		}
 	}
 	var installations []*ghapp.InstallationInfo
-	for i, err := range session.app.Installations(ctx) {
+	for i, err := range session.App.Installations(ctx) {
 		if err != nil {
 			return err
 		}
@@ -89,13 +89,13 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	if settings, err = place.adopt(ctx, settings, info, installations, move); err != nil {
 		return err
 	}
-	switch file := signer.FilePath(session.settings.Key.Text); {
+	switch file := signer.FilePath(session.Settings.Key.Text); {
 	case move:
 		c.removeKey(file, settings.Key.Text)
 	case o.keyring && file != "":
 		c.progress("A copy of the key is in %s; %s is not needed any more.", settings.Key.Text, file)
 	}
-	session.settings = settings
+	session.Settings = settings
 	return c.imported(ctx, &newcomer{command: c, place: place, info: info, session: session}, installations)
 }
 
@@ -106,7 +106,7 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 		return settings.App.Text, nil
 	}
 	slug, _, _ := strings.Cut(page, "/")
-	reach, err := c.reachFor(settings)
+	reach, err := c.apps().ReachFor(settings)
 	if err != nil {
 		return "", err
 	}
@@ -214,15 +214,15 @@ func (c *command) removeKey(old, kept string) {
 
 // imported tells of the App, and proves that it works.
 func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.InstallationInfo) error {
-	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.settings.Name)
+	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.Settings.Name)
 	if c.json {
 		return printJSON(c.Stdout, map[string]any{
-			"app": n.session.settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
-			"key": n.session.settings.Key.Text, "config": n.place.path, "installations": installationsJSON(installations),
+			"app": n.session.Settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
+			"key": n.session.Settings.Key.Text, "config": n.place.path, "installations": installationsJSON(installations),
 		})
 	}
 	if len(installations) == 0 {
-		page := setup.InstallURL(n.session.app.Origin(), &setup.App{Slug: n.info.Slug, Page: n.info.URL})
+		page := setup.InstallURL(n.session.App.Origin(), &setup.App{Slug: n.info.Slug, Page: n.info.URL})
 		c.progress("It is installed nowhere yet: %s", page)
 		return nil
 	}

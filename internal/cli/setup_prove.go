@@ -7,6 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
@@ -18,7 +19,7 @@ const maxCandidates = 100
 
 // prove shows with a real token and with git that an installation works.
 func (n *newcomer) prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup.Proof, error) {
-	repository, err := candidate(ctx, n.session.app, i)
+	repository, err := candidate(ctx, n.session.App, i)
 	if err != nil || repository == "" {
 		return &setup.Proof{}, err
 	}
@@ -27,7 +28,7 @@ func (n *newcomer) prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup
 	if proof.WithoutGit {
 		request.Permissions = ghapp.Permissions{"metadata": "read"}
 	}
-	if _, err := n.session.app.Token(ctx, request); err != nil || proof.WithoutGit {
+	if _, err := n.session.App.Token(ctx, request); err != nil || proof.WithoutGit {
 		return proof, err
 	}
 	proof.Refs, err = n.countRefs(ctx, n.session, repository)
@@ -63,26 +64,26 @@ func candidate(ctx context.Context, app *ghapp.App, i *ghapp.InstallationInfo) (
 }
 
 // countRefs asks git for the references of a repository, with the credential helper.
-func (c *command) countRefs(ctx context.Context, s *session, repository string) (int, error) {
+func (c *command) countRefs(ctx context.Context, s *apps.Session, repository string) (int, error) {
 	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
 	if err != nil {
 		return 0, err
 	}
 	defer listener.Close()
-	address := s.app.Origin() + "/" + repository + ".git"
-	scope := gitcmd.Scope{Origin: s.app.Origin(), URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.settings.CAFile.Text}
+	address := s.App.Origin() + "/" + repository + ".git"
+	scope := gitcmd.Scope{Origin: s.App.Origin(), URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.Settings.CAFile.Text}
 	tokens := scrub.New()
-	answering := c.hosts(s, func(a *gitauth.Answerer) {
+	answering := c.apps().Router(s, func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read
 		a.HandedOut = tokens.Add
 	})
 	// The configuration may choose another App for this owner.
-	answering.first.App = func(context.Context, string) (*ghapp.App, string, error) { return s.app, "", nil }
+	answering.First().App = func(context.Context, string) (*ghapp.App, string, error) { return s.App, "", nil }
 	var refs []byte
 	err = serving(ctx, listener, answering, func() error {
 		var err error
 		refs, err = c.git(listener.Path(), tokens).Output(ctx, scope, "ls-remote", "--", address)
-		return answering.told(err)
+		return answering.Explained(err)
 	})
 	return bytes.Count(refs, []byte("\n")), err
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -215,7 +216,7 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 
 // entriesOfFile are directories that the config file names.
 func (c *command) entriesOfFile(all bool, names []string) ([]config.Sync, error) {
-	loaded, err := c.load()
+	loaded, err := c.apps().Load()
 	if err != nil {
 		return nil, err
 	}
@@ -301,7 +302,7 @@ func (c *command) runSync(ctx context.Context, entries entries, o config.SyncPro
 	}
 	limits := &rateLimits{}
 	if o.Watch {
-		c.observe = limits.observe
+		c = c.with(c.apps().With(func(o *apps.Options) { o.Observe = limits.observe }))
 	}
 	kept, err := c.keep(ctx, list, log, o.Again)
 	if err != nil {
@@ -416,7 +417,7 @@ func shortly(commit string) string { return commit[:min(12, len(commit))] }
 // that of what lies there.
 func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 	if !strings.Contains(name, "/") && name != "." && name != ".." {
-		loaded, err := c.load()
+		loaded, err := c.apps().Load()
 		if err != nil {
 			return nil, "", err
 		}
@@ -434,7 +435,7 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 		return nil, "", err
 	}
 	// A rollback must not fail because the file has a mistake in it.
-	if loaded, err := c.load(); err == nil {
+	if loaded, err := c.apps().Load(); err == nil {
 		for _, s := range loaded.Syncs() {
 			if s.To == path {
 				return deployed(s), s.Name, nil

@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -34,7 +35,7 @@ type keeper struct {
 	log      *slog.Logger
 	listener *agent.Listener
 	tokens   *scrub.Scrubber
-	hosts    *hosts
+	hosts    *apps.Router
 	sessions map[string]*appSession // by the name of an App, and a host
 	kept     []*kept
 	of       map[*watch.Target]*kept
@@ -118,7 +119,7 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	if err := want.Validate(); err != nil {
 		return err
 	}
-	settings, err := c.settings(repository)
+	settings, err := c.apps().Settings(repository)
 	if err != nil {
 		return err
 	}
@@ -136,7 +137,7 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	name := settings.Name + "\x00" + host.Origin
 	if t.session = k.sessions[name]; t.session == nil {
-		opened, err := c.start(ctx, settings)
+		opened, err := c.apps().Start(ctx, settings)
 		if err != nil {
 			return err
 		}
@@ -144,12 +145,12 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 		k.sessions[name] = t.session
 	}
 	if k.hosts == nil {
-		k.hosts = c.hosts(t.session.now, func(a *gitauth.Answerer) {
+		k.hosts = c.apps().Router(t.session.now, func(a *gitauth.Answerer) {
 			a.Permissions = nil // this reads
 			a.HandedOut = k.handedOut
 		})
 	}
-	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.transport, Token: t.token, Drop: t.drop, Log: k.log}
+	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.Transport, Token: t.token, Drop: t.drop, Log: k.log}
 	git := c.git(k.listener.Path(), k.tokens)
 	if !git.Progress {
 		// What git says stands in the error, and its lines in the midst of a log help nobody.
@@ -205,7 +206,7 @@ func (k *keeper) together() {
 	list := map[string][]*kept{}
 	for _, t := range k.kept {
 		if t.want.Commit == "" && t.want.Version == "" {
-			key := strings.ToLower(t.session.now.settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
+			key := strings.ToLower(t.session.now.Settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
 			list[key] = append(list[key], t)
 		}
 	}
@@ -222,7 +223,7 @@ func (k *keeper) together() {
 			}
 			first := some[0]
 			k.groups[name] = &group{asker: refs.GraphQL{
-				Source: tokensFor{first.session, repositories}, Transport: first.session.now.transport,
+				Source: tokensFor{first.session, repositories}, Transport: first.session.now.Transport,
 			}}
 		}
 	}
@@ -292,7 +293,7 @@ func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.An
 func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, error) {
 	r := t.presently()
 	if t.alone() {
-		t.keeper.hosts.forget()
+		t.keeper.hosts.Forget()
 	}
 	outcome, err := t.publishFrom(ctx, r, wanted)
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Redirected {
@@ -311,7 +312,7 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 		return watch.Done{Held: true}, nil
 	}
 	if _, ok := errors.AsType[*gitcmd.Error](err); ok && t.alone() {
-		err = t.keeper.hosts.told(err)
+		err = t.keeper.hosts.Explained(err)
 	}
 	return done, err
 }

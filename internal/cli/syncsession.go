@@ -4,11 +4,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"sync"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 )
 
@@ -20,7 +20,7 @@ type appSession struct {
 	repository ghapp.RepositoryName // for which the App was chosen
 
 	mu      sync.Mutex
-	now     *session
+	now     *apps.Session
 	sources map[string]ghapp.TokenSource // by the repositories
 }
 
@@ -28,7 +28,7 @@ type appSession struct {
 func (a *appSession) token(ctx context.Context, repositories ...string) (*ghapp.Token, error) {
 	source, with := a.source(repositories)
 	token, err := source.Token(ctx)
-	if (errors.Is(err, ghapp.ErrKeyMismatch) || errors.Is(err, ghapp.ErrKey)) && a.renewed(ctx, with) {
+	if apps.KeyFailed(err) && a.renewed(ctx, with) {
 		source, _ = a.source(repositories)
 		token, err = source.Token(ctx)
 	}
@@ -39,13 +39,13 @@ func (a *appSession) token(ctx context.Context, repositories ...string) (*ghapp.
 }
 
 // source is where tokens come from, and the session that it belongs to.
-func (a *appSession) source(repositories []string) (ghapp.TokenSource, *session) {
+func (a *appSession) source(repositories []string) (ghapp.TokenSource, *apps.Session) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	name := strings.Join(repositories, "\n")
 	source := a.sources[name]
 	if source == nil {
-		source = a.now.app.TokenSource(a.request(repositories))
+		source = a.now.App.TokenSource(a.request(repositories))
 		a.sources[name] = source
 	}
 	return source, a.now
@@ -53,26 +53,26 @@ func (a *appSession) source(repositories []string) (ghapp.TokenSource, *session)
 
 // request is for just these repositories. The lock is held.
 func (a *appSession) request(repositories []string) ghapp.TokenRequest {
-	return ghapp.TokenRequest{Repositories: repositories, Installation: a.now.installation()}
+	return ghapp.TokenRequest{Repositories: repositories, Installation: a.now.Installation()}
 }
 
 // drop tells of a token that was refused.
 func (a *appSession) drop(ctx context.Context, refused *ghapp.Token, repositories ...string) error {
 	a.mu.Lock()
-	app, request := a.now.app, a.request(repositories)
+	app, request := a.now.App, a.request(repositories)
 	a.mu.Unlock()
 	return app.Invalidate(ctx, request, refused.Secret)
 }
 
 // renewed takes the key that the configuration has by now, and reports whether that is
 // another than the one that failed.
-func (a *appSession) renewed(ctx context.Context, failed *session) bool {
+func (a *appSession) renewed(ctx context.Context, failed *apps.Session) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.now != failed {
 		return true // somebody else has done so
 	}
-	_, newer := a.keeper.command.rekeyed(ctx, failed, func(c *command) (config.AppSettings, error) { return c.settings(a.repository) })
+	_, newer := a.keeper.command.apps().Rekeyed(ctx, failed, func(o *apps.Opener) (config.AppSettings, error) { return o.Settings(a.repository) })
 	if newer == nil {
 		return false
 	}

@@ -47,7 +47,7 @@ again.`,
 		Args: usage(cobra.ArbitraryArgs),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				loaded, err := c.load()
+				loaded, err := c.apps().Load()
 				if err != nil {
 					return err
 				}
@@ -231,7 +231,7 @@ as the config file does.`,
 }
 
 func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, damaged deploy.Damaged) error {
-	git := gitcmd.Runner{Environ: c.Environ, Own: c.own()}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
 	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
 	var seen printed
 	t.Printed = seen.by(c, t.Log, func() bool { return false })

@@ -168,9 +168,8 @@ func (w *watching) reload(ctx context.Context) {
 // place of what they said before, or nothing of it. Passes that are under way end as they
 // would have, with the App and the key with which they have begun.
 func (w *watching) reconfigure(ctx context.Context) error {
-	again := *w.command
-	again.loaded = nil
-	list, err := w.entries(&again)
+	again := w.command.with(w.command.apps().Fresh())
+	list, err := w.entries(again)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
@@ -78,22 +79,22 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 			return ownerAlone(args, err)
 		}
 	}
-	session, err := c.open(cmd.Context(), owner)
+	session, err := c.apps().Open(cmd.Context(), owner)
 	if err != nil {
 		return err
 	}
-	if id := session.installation(); id != "" {
+	if id := session.Installation(); id != "" {
 		request.Installation = id
 	}
-	token, err := session.app.Token(cmd.Context(), request)
+	token, err := session.App.Token(cmd.Context(), request)
 	if err != nil {
 		return err
 	}
-	identity, err := identityOf(cmd.Context(), o.identity, session.app, token)
+	identity, err := identityOf(cmd.Context(), o.identity, session.App, token)
 	if err != nil {
 		return err
 	}
-	print := func(w io.Writer) error { return printToken(w, session.app, token, identity, o.format) }
+	print := func(w io.Writer) error { return printToken(w, session.App, token, identity, o.format) }
 	if o.output == "" {
 		return print(c.Stdout)
 	}
@@ -174,7 +175,7 @@ func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, identity *ghapp.Ide
 		// For a shell to read, with eval or source.
 		variables := tokenVariables(app, t)
 		if identity != nil {
-			variables = append(variables, identityVariables(identity, environLookup(nil))...)
+			variables = append(variables, identityVariables(identity, childenv.Lookup(nil))...)
 		}
 		for _, variable := range variables {
 			name, value, _ := strings.Cut(variable, "=")

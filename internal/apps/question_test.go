@@ -1,4 +1,4 @@
-package cli
+package apps_test
 
 import (
 	"testing"

@@ -1,0 +1,167 @@
+package apps
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// GitRefusalLife is after how long GitHub is asked again whether it takes a key that it has
+// refused, by git's questions: a build has hundreds, and a person who has just registered
+// the key waits no longer. Other commands ask at once.
+const GitRefusalLife = 10 * time.Second
+
+// SettingsAsked chooses the App for a question of git's. The error is
+// [gitauth.ErrNotOurs] for a host that the configuration does not know.
+func (o *Opener) SettingsAsked(asked *credential.Credential) (config.AppSettings, error) {
+	host := asked.Host
+	if asked.Protocol != "https" {
+		host = asked.Protocol + "://" + host
+	}
+	if _, err := api.ParseHost(host, ""); err != nil {
+		return config.AppSettings{}, gitauth.ErrNotOurs
+	}
+	owner, _, _ := strings.Cut(asked.Path, "/")
+	settings, err := o.Settings(ghapp.RepositoryName{Host: host, Owner: owner})
+	if gone := o.fileGone(); err != nil && gone != nil {
+		return settings, gone
+	}
+	if errors.Is(err, config.ErrOtherHost) {
+		return config.AppSettings{}, gitauth.ErrNotOurs
+	}
+	return settings, err
+}
+
+// fileGone is the failure of a helper line that leads to an App by a config file alone,
+// which is not there. It is nil where that is not so.
+func (o *Opener) fileGone() error {
+	loaded, err := o.Load()
+	if err != nil || o.Chosen("app") {
+		return nil
+	}
+	path, found := loaded.Path()
+	if found || path.Source.Kind != config.FromFlag {
+		return nil
+	}
+	return &diag.SettingError{
+		Err: fmt.Errorf("the config file %s, which the helper's line in git's configuration names, is not there", path.Text),
+		Hint: "bring it back; or, where it has moved or another takes its place, `ghapp git-setup --local` in the clone " +
+			"points git to the one that is in use",
+	}
+}
+
+// Answer answers one question of git's, for the App that the configuration has for the
+// owner and the host in it. flags are those of the helper's line that started this process:
+// for the same line and the same question git-credential-ghapp finds the answer by itself
+// while it lives. Nil: the answer is not kept.
+func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *credential.Credential, flags []string) (*credential.Credential, error) {
+	settings, err := o.SettingsAsked(asked)
+	if err != nil {
+		return nil, err
+	}
+	// Looked at before they are read: what changes from now on ends the answer.
+	files, lasting := o.dependencies(settings)
+	session, err := o.Start(ctx, settings)
+	if err != nil {
+		return nil, err
+	}
+	answerer := o.Answerer(session)
+	var issued issuedToken
+	answerer.Granted = func(_ *ghapp.App, r ghapp.TokenRequest, t *ghapp.Token) {
+		issued = issuedToken{t, r.Repositories[0]}
+	}
+	found, err := answerer.Credential(ctx, op, asked)
+	switch {
+	case err != nil:
+	case op == credential.Erase:
+		o.dropAnswers(session)
+	case issued.token != nil && lasting && flags != nil:
+		if question, ok := answer.Ask(flags, o.Environ, asked); ok {
+			o.keepAnswer(ctx, session, issued, answer.Answer{Question: question, Files: files, Credential: found})
+		}
+	}
+	return found, err
+}
+
+// dependencies are the files that an answer for these settings rests on, as they are now.
+// It is false where a change could go unnoticed: of a key that is in no file, or of a file
+// that has just changed.
+func (o *Opener) dependencies(settings config.AppSettings) ([]answer.File, bool) {
+	loaded, err := o.Load()
+	if err != nil {
+		return nil, false
+	}
+	var files []answer.File
+	if path, _ := loaded.Path(); path.Text != "" {
+		file, ok := answer.FileOf(path.Text, loaded.Info())
+		if !ok {
+			return nil, false
+		}
+		files = append(files, file)
+	}
+	paths := []string{signer.FilePath(settings.Key.Text)}
+	if previous := settings.PreviousKey.Text; previous != "" {
+		paths = append(paths, signer.FilePath(previous))
+	}
+	if authorities := settings.CAFile.Text; authorities != "" {
+		paths = append(paths, authorities)
+	}
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err != nil {
+			return nil, false
+		}
+		file, ok := answer.FileOf(path, info)
+		if !ok {
+			return nil, false
+		}
+		files = append(files, file)
+	}
+	return files, true
+}
+
+// issuedToken is a token that git was answered with, and the repository that it is for.
+type issuedToken struct {
+	token      *ghapp.Token
+	repository string
+}
+
+// keepAnswer leaves what git is told for git-credential-ghapp, which then need not start
+// this program for the same question. Where that cannot be, nobody misses it.
+func (o *Opener) keepAnswer(ctx context.Context, s *Session, issued issuedToken, a answer.Answer) {
+	store, ok := s.Store.(*cache.Files)
+	if !ok {
+		return
+	}
+	var key string
+	key, a.From, a.Until = issued.token.Kept(issued.repository)
+	holds := func(entry []byte) bool { return bytes.Contains(entry, []byte(issued.token.Secret.Reveal())) }
+	if err := store.KeepAnswer(ctx, key, holds, a); err != nil {
+		o.Log.Debug("the answer is not kept for the next question", "error", err)
+	}
+}
+
+// dropAnswers ends all answers that were kept, since git says of one that it was refused.
+func (o *Opener) dropAnswers(s *Session) {
+	store, ok := s.Store.(*cache.Files)
+	if !ok {
+		return
+	}
+	if err := store.DropAnswers(); err != nil {
+		o.Log.Warn("a refused answer stays in the cache", "error", err)
+	}
+}
