@@ -3,7 +3,6 @@ package credential_test
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // sameSecrets lets cmp look into secrets, and keeps them out of its reports.
@@ -21,9 +21,7 @@ var sameSecrets = cmp.Comparer(func(a, b credential.Secret) bool { return a.Reve
 func encode(t *testing.T, c *credential.Credential) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := c.Encode(&out); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, c.Encode(&out))
 	return out.String()
 }
 
@@ -45,9 +43,7 @@ func TestAnswer(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := credential.Answer(tt.request, "x-access-token", token, tt.expiry)
-			if diff := cmp.Diff(tt.want, encode(t, got)); diff != "" {
-				t.Errorf("answer (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, encode(t, got), tt.want)
 			username, password := got.Login()
 			if username != "x-access-token" || password.Reveal() != "ghs_example" {
 				t.Errorf("Login() = %q, %q", username, password.Reveal())
@@ -69,10 +65,7 @@ func TestProactiveIsGitsOwnQuestionAlone(t *testing.T) {
 		"protocol=https\nhost=github.com\npath=acme/site\nwwwauth[]=Basic\n": false,
 		"": false,
 	} {
-		c, err := credential.Parse(strings.NewReader(in))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.Must(credential.Parse(strings.NewReader(in)))(t)
 		if got := c.Proactive(); got != want {
 			t.Errorf("Proactive() = %t of\n%s", got, in)
 		}
@@ -81,9 +74,7 @@ func TestProactiveIsGitsOwnQuestionAlone(t *testing.T) {
 
 func TestAnswerAnonymousHoldsNoCredential(t *testing.T) {
 	answer := credential.AnswerAnonymous()
-	if diff := cmp.Diff("capability[]=authtype\nauthtype= \ncredential= \nephemeral=1\n", encode(t, answer)); diff != "" {
-		t.Errorf("answer (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, encode(t, answer), "capability[]=authtype\nauthtype= \ncredential= \nephemeral=1\n")
 	if username, password := answer.Login(); username != "" || !password.IsZero() {
 		t.Errorf("Login() = %q, %q", username, password.Reveal())
 	}
@@ -109,10 +100,7 @@ func TestLogin(t *testing.T) {
 		{"not base64", "username=u\npassword=p\nauthtype=Basic\ncredential=%", "u", "p"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := credential.Parse(strings.NewReader(tt.in))
-			if err != nil {
-				t.Fatal(err)
-			}
+			c := testkit.Must(credential.Parse(strings.NewReader(tt.in)))(t)
 			if username, password := c.Login(); username != tt.username || password.Reveal() != tt.password {
 				t.Errorf("Login() = %q, %q", username, password.Reveal())
 			}
@@ -121,9 +109,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestAnnouncementNamesWhatAnswerUses(t *testing.T) {
-	if credential.Announcement != "version 0\ncapability authtype\n" {
-		t.Errorf("Announcement = %q", credential.Announcement)
-	}
+	testkit.Equal(t, credential.Announcement, "version 0\ncapability authtype\n", "Announcement")
 }
 
 func TestCheckOrigin(t *testing.T) {
@@ -168,9 +154,7 @@ func TestCheckOrigin(t *testing.T) {
 	} {
 		t.Run(tt.protocol+"://"+tt.host, func(t *testing.T) {
 			c := credential.Credential{Protocol: tt.protocol, Host: tt.host}
-			if err := c.CheckOrigin(); !errors.Is(err, tt.want) {
-				t.Errorf("CheckOrigin() = %v, want %v", err, tt.want)
-			}
+			testkit.ErrorIs(t, c.CheckOrigin(), tt.want, "CheckOrigin()")
 		})
 	}
 }
@@ -184,10 +168,7 @@ func TestNoWayOfPrintingShowsASecret(t *testing.T) {
 	}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("", "credential", c)
-	text, err := json.Marshal(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(json.Marshal(c))(t)
 	for name, printed := range map[string]string{
 		"%v": fmt.Sprintf("%v", c), "%+v": fmt.Sprintf("%+v", c), "%#v": fmt.Sprintf("%#v", c),
 		"%v of the value": fmt.Sprintf("%v", *c), "%+v of the value": fmt.Sprintf("%+v", *c),
@@ -197,7 +178,5 @@ func TestNoWayOfPrintingShowsASecret(t *testing.T) {
 			t.Errorf("%s shows a secret: %s", name, printed)
 		}
 	}
-	if got := encode(t, c); strings.Count(got, canary) != 3 {
-		t.Errorf("Encode left a secret out: %q", got)
-	}
+	testkit.Equal(t, strings.Count(encode(t, c), canary), 3, "Encode left a secret out")
 }

@@ -10,9 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // helperDirectory makes the test binary a credential helper: it copies what git
@@ -61,10 +60,7 @@ func newGit(t *testing.T) *git { return &git{t, t.TempDir(), t.TempDir()} }
 // credential runs "git credential action" and returns its standard output.
 func (g *git) credential(action, stdin string) (string, error) {
 	g.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		g.t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(g.t)
 	cmd := exec.Command("git", "-c", "credential.helper=", "-c", "credential.helper=!'"+self+"'", "-c", "credential.helper=store",
 		"-c", "credential.useHttpPath=true", "credential", action)
 	cmd.Env = []string{
@@ -144,9 +140,7 @@ func TestParseReadsAsGitDoes(t *testing.T) {
 			}
 			// Capabilities belong to who speaks: git announces its own.
 			ours.Capabilities = nil
-			if diff := cmp.Diff(said, encode(t, ours)); diff != "" {
-				t.Errorf("(-git +ours):\n%s", diff)
-			}
+			testkit.Diff(t, encode(t, ours), said)
 		})
 	}
 }
@@ -163,14 +157,8 @@ func TestGitTakesTheAnswer(t *testing.T) {
 			if capable {
 				in, ephemeral = "capability[]=authtype\ncapability[]=state\n"+in, g.knowsAuthType()
 			}
-			out, err := g.credential("fill", in)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := credential.Parse(strings.NewReader(out))
-			if err != nil {
-				t.Fatal(err)
-			}
+			out := testkit.Must(g.credential("fill", in))(t)
+			got := testkit.Must(credential.Parse(strings.NewReader(out)))(t)
 			if username, password := got.Login(); username != "x-access-token" || password.Reveal() != "ghs_example" {
 				t.Errorf("git has the login %q, %q", username, password.Reveal())
 			}
@@ -179,21 +167,14 @@ func TestGitTakesTheAnswer(t *testing.T) {
 			}
 
 			for action, operation := range map[string]credential.Operation{"approve": credential.Store, "reject": credential.Erase} {
-				if _, err := g.credential(action, out); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(g.credential(action, out))(t)
 				said, _ := g.said(operation)
-				about, err := credential.Parse(strings.NewReader(said))
-				if err != nil {
-					t.Fatal(err)
-				}
+				about := testkit.Must(credential.Parse(strings.NewReader(said)))(t)
 				if _, password := about.Login(); password.Reveal() != "ghs_example" {
 					t.Errorf("%s is about the password %q", operation, password.Reveal())
 				}
 			}
-			if _, err := g.credential("approve", out); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(g.credential("approve", out))(t)
 			if _, err := os.Stat(filepath.Join(g.home, ".git-credentials")); os.IsNotExist(err) != ephemeral {
 				t.Errorf("git-credential-store, ephemeral %t: %v", ephemeral, err)
 			}

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestParse(t *testing.T) {
@@ -62,9 +63,7 @@ func TestParse(t *testing.T) {
 				"byte by byte": iotest.OneByteReader(strings.NewReader(tt.in)),
 			} {
 				got, err := credential.Parse(r)
-				if err != nil {
-					t.Fatalf("%s: %v", mode, err)
-				}
+				testkit.OK(t, err, "%s", mode)
 				if diff := cmp.Diff(&tt.want, got, sameSecrets); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", mode, diff)
 				}
@@ -103,12 +102,8 @@ func TestParseRefuses(t *testing.T) {
 			if err == nil {
 				t.Fatalf("Parse() = %+v, want an error", got)
 			}
-			if !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %q does not say %q", err, tt.want)
-			}
-			if strings.Contains(err.Error(), canary) {
-				t.Errorf("error %q shows a value", err)
-			}
+			testkit.ErrorContains(t, err, tt.want)
+			testkit.Lacks(t, err.Error(), canary)
 		})
 	}
 }
@@ -123,9 +118,7 @@ func TestParseReportsAFailedRead(t *testing.T) {
 
 func TestParseLeavesTheRestToTheReader(t *testing.T) {
 	in := bufio.NewReader(strings.NewReader("host=a\n\nrest"))
-	if _, err := credential.Parse(in); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(credential.Parse(in))(t)
 	if rest, _ := io.ReadAll(in); string(rest) != "rest" {
 		t.Errorf("left %q", rest)
 	}
@@ -154,17 +147,11 @@ func TestEncodeRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("Encode() = %v, want %q", err, tt.want)
 			}
-			if strings.Contains(err.Error(), canary) {
-				t.Errorf("error %q shows a value", err)
-			}
-			if out.Len() != 0 {
-				t.Errorf("wrote %q before it refused", &out)
-			}
+			testkit.Lacks(t, err.Error(), canary)
+			testkit.Equal(t, out.Len(), 0, "wrote %q before it refused", &out)
 		})
 	}
-	if got := encode(t, &credential.Credential{Path: long}); len(got) != credential.MaxLine {
-		t.Errorf("longest line has %d bytes, want %d", len(got), credential.MaxLine)
-	}
+	testkit.Equal(t, len(encode(t, &credential.Credential{Path: long})), credential.MaxLine, "longest line")
 }
 
 func TestEncodeNeverTurnsAPastExpiryIntoNever(t *testing.T) {
@@ -185,10 +172,7 @@ func fromGit(t testing.TB) map[string][]byte {
 	}
 	captured := make(map[string][]byte, len(names))
 	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := testkit.Must(os.ReadFile(name))(t)
 		captured[filepath.Base(name)] = data
 	}
 	return captured
@@ -198,16 +182,9 @@ func fromGit(t testing.TB) map[string][]byte {
 func TestGitsOwnBytesComeOutUnchanged(t *testing.T) {
 	for name, data := range fromGit(t) {
 		t.Run(name, func(t *testing.T) {
-			c, err := credential.Parse(bytes.NewReader(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if c.CheckOrigin() != nil {
-				t.Errorf("CheckOrigin() = %v", c.CheckOrigin())
-			}
-			if diff := cmp.Diff(string(data), encode(t, c)); diff != "" {
-				t.Errorf("(-git +ours):\n%s", diff)
-			}
+			c := testkit.Must(credential.Parse(bytes.NewReader(data)))(t)
+			testkit.OK(t, c.CheckOrigin(), "CheckOrigin()")
+			testkit.Diff(t, encode(t, c), string(data))
 			username, password := c.Login()
 			switch _, operation, _ := strings.Cut(name, "-"); {
 			case strings.Contains(operation, "-get-"):
@@ -238,14 +215,10 @@ func FuzzParseEncodeParse(f *testing.F) {
 		}
 		text := encode(t, first)
 		second, err := credential.Parse(strings.NewReader(text))
-		if err != nil {
-			t.Fatalf("%q was printed as %q, which does not parse: %v", data, text, err)
-		}
+		testkit.OK(t, err, "%q was printed as %q, which does not parse", data, text)
 		if diff := cmp.Diff(first, second, sameSecrets); diff != "" {
 			t.Errorf("%q was printed as %q (-first +second):\n%s", data, text, diff)
 		}
-		if again := encode(t, second); again != text {
-			t.Errorf("printed as %q, then as %q", text, again)
-		}
+		testkit.Equal(t, encode(t, second), text, "printed as")
 	})
 }

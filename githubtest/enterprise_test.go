@@ -5,14 +5,12 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A GitHub Enterprise Server says which release it is with each answer, refusals too.
 func TestEnterpriseServerTellsItsRelease(t *testing.T) {
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	defer gh.Close()
 	for url, want := range map[string]string{
 		"https://ghe.test/api/v3/meta":       "enterprise-server@3.19.0",
@@ -20,17 +18,9 @@ func TestEnterpriseServerTellsItsRelease(t *testing.T) {
 		"https://api.github.test/meta":       "",
 		"https://api.github.test/rate_limit": "",
 	} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := gh.RoundTripper().RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))(t)
+		answer := testkit.Must(gh.RoundTripper().RoundTrip(req))(t)
 		_ = answer.Body.Close()
-		if got := answer.Header.Get("X-GitHub-Enterprise-Version"); got != want {
-			t.Errorf("%s: %q, want %q", url, got, want)
-		}
+		testkit.Equal(t, answer.Header.Get("X-GitHub-Enterprise-Version"), want, "%s", url)
 	}
 }

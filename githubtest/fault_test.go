@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestFaultMatch(t *testing.T) {
@@ -44,9 +45,7 @@ func TestFaultMatch(t *testing.T) {
 		{"GET /acme/site/info/refs", "GET", "/acme/site2/info/refs", false},
 	} {
 		gh := newGitHub(t)
-		if err := gh.Fault(githubtest.Fault{Match: test.match, Status: 599}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, gh.Fault(githubtest.Fault{Match: test.match, Status: 599}))
 		ask(t, gh, test.method, test.path, "", "")
 		if r := gh.Requests()[0]; r.Faulted != test.hit || (r.Status == 599) != test.hit {
 			t.Errorf("%q and %s %s: hit %v, want %v", test.match, test.method, test.path, r.Faulted, test.hit)
@@ -56,9 +55,7 @@ func TestFaultMatch(t *testing.T) {
 	for _, f := range []githubtest.Fault{
 		{Match: "GET meta", Status: 500}, {Match: "meta", Status: 500}, {Match: "GET /a b", Status: 500}, {Match: "GET /[", Status: 500}, {Match: "GET /meta"},
 	} {
-		if gh.Fault(f) == nil {
-			t.Errorf("%+v was accepted", f)
-		}
+		testkit.Fails(t, gh.Fault(f), "%+v was accepted", f)
 	}
 }
 
@@ -70,26 +67,18 @@ func TestFaultCounts(t *testing.T) {
 		got = append(got, ask(t, gh, "GET", "/meta", "", "").status)
 	}
 	// The first goes free of the older fault, and so is hit by the younger.
-	if diff := cmp.Diff([]int{503, 500, 500, 200, 200}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, got, []int{503, 500, 500, 200, 200})
 	must(t, gh.Fault(githubtest.Fault{Status: 500}))
 	for range 3 {
-		if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 500 {
-			t.Errorf("a fault without Times: %d", r.status)
-		}
+		testkit.Equal(t, ask(t, gh, "GET", "/meta", "", "").status, 500, "a fault without Times")
 	}
 	gh.ClearFaults()
-	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 200 {
-		t.Errorf("after ClearFaults: %d", r.status)
-	}
+	testkit.Equal(t, ask(t, gh, "GET", "/meta", "", "").status, 200, "after ClearFaults")
 }
 
 func must(t testing.TB, errs ...error) {
 	t.Helper()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(errs...))
 }
 
 func TestFaultAnswers(t *testing.T) {
@@ -126,9 +115,7 @@ func TestFaultAnswers(t *testing.T) {
 				t.Errorf("got %d %q, want %d %q", r.status, r.text, test.status, test.contains)
 			}
 			for name, want := range test.header {
-				if got := r.header.Get(name); got != want {
-					t.Errorf("%s is %q, want %q", name, got, want)
-				}
+				testkit.Equal(t, r.header.Get(name), want, "%s", name)
 			}
 		})
 	}
@@ -149,9 +136,7 @@ func TestFaultsOfTheMint(t *testing.T) {
 	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1, Overgrant: &githubtest.Overgrant{Permissions: map[string]string{"contents": "write", "administration": "write"}}}))
 	r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
 	want := map[string]any{"contents": "write", "administration": "write", "metadata": "read"}
-	if diff := cmp.Diff(any(want), r.field("permissions")); diff != "" {
-		t.Errorf("more permissions (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, r.field("permissions"), any(want))
 	if r := ask(t, gh, "GET", "/acme/site/info/refs?service=git-receive-pack", "Basic "+basicAuth(r.field("token").(string)), ""); r.status != 200 {
 		t.Errorf("the permission granted beyond is not real: %d %s", r.status, r.text)
 	}
@@ -176,20 +161,14 @@ func TestBrokenConnections(t *testing.T) {
 	defer server.Close()
 	for name, transport := range map[string]http.RoundTripper{"socket": &http.Transport{DisableKeepAlives: true}, "in process": gh.RoundTripper()} {
 		get := func() (*http.Response, error) {
-			req, err := http.NewRequest("GET", server.URL+"/meta", nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			req := testkit.Must(http.NewRequest("GET", server.URL+"/meta", nil))(t)
 			return transport.RoundTrip(req)
 		}
 		must(t, gh.Fault(githubtest.Fault{Reset: true, Times: 1}), gh.Fault(githubtest.Fault{CutAfter: 10, Times: 1}))
 		if res, err := get(); !errors.Is(err, io.EOF) {
 			t.Errorf("%s: Reset gave %v, %v, want EOF", name, res, err)
 		}
-		res, err := get()
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := testkit.Must(get())(t)
 		text, err := io.ReadAll(res.Body)
 		res.Body.Close()
 		if len(text) != 10 || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -241,20 +220,12 @@ func TestDelayInABubble(t *testing.T) {
 		client := &http.Client{Transport: gh.RoundTripper()}
 		must(t, gh.Fault(githubtest.Fault{Match: "/meta", Delay: time.Minute}))
 		begun := time.Now()
-		res, err := client.Get("https://api.github.com/meta")
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := testkit.Must(client.Get("https://api.github.com/meta"))(t)
 		read(t, res)
-		if took := time.Since(begun); took != time.Minute {
-			t.Errorf("took %v, want a minute", took)
-		}
+		testkit.Equal(t, time.Since(begun), time.Minute, "took")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil))(t)
 		begun = time.Now()
 		if _, err := client.Do(req); !errors.Is(err, context.DeadlineExceeded) || time.Since(begun) != time.Second {
 			t.Errorf("a request of one second gave %v after %v", err, time.Since(begun))
@@ -274,9 +245,7 @@ func TestDelayInABubble(t *testing.T) {
 			got = append(got, ask(t, gh, "GET", "/installation/repositories", "Bearer "+secret, "").status)
 			time.Sleep(time.Second)
 		}
-		if diff := cmp.Diff([]int{401, 401, 200}, got); diff != "" {
-			t.Errorf("a lag of two seconds (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, got, []int{401, 401, 200})
 	})
 }
 
@@ -285,16 +254,9 @@ func TestRoundTripperObeysTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("no longer wanted")
 	cancel(why)
-	req, err := http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := gh.RoundTripper().RoundTrip(req); !errors.Is(err, why) {
-		t.Errorf("got %v, want the cause", err)
-	}
-	if n := len(gh.Requests()); n != 0 {
-		t.Errorf("%d requests arrived", n)
-	}
+	req := testkit.Must(http.NewRequestWithContext(ctx, "GET", "https://api.github.com/meta", nil))(t)
+	testkit.ErrorIs(t, testkit.ErrorOf(gh.RoundTripper().RoundTrip(req)), why)
+	testkit.Equal(t, len(gh.Requests()), 0, "requests arrived")
 }
 
 func TestRequestsAreRecorded(t *testing.T) {
@@ -334,17 +296,11 @@ func TestRequestsAreRecorded(t *testing.T) {
 		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.OtherCredential}},
 		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.JWTCredential, Token: "eyJ.a.b"}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, got, want)
 	if gh.Requests()[0].UserAgent != "me" || gh.Requests()[0].Header.Get("Authorization") != jwt {
 		t.Errorf("%+v", gh.Requests()[0])
 	}
-	if gh.Mints() != 2 {
-		t.Errorf("%d mints, want 2", gh.Mints())
-	}
+	testkit.Equal(t, gh.Mints(), 2, "mints")
 	gh.Requests()[0].Header.Set("Authorization", "changed")
-	if gh.Requests()[0].Header.Get("Authorization") != jwt {
-		t.Error("a caller can change the record")
-	}
+	testkit.Equal(t, gh.Requests()[0].Header.Get("Authorization"), jwt, "a caller can change the record")
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitWorld is a private repository acme/site with two commits, an App on acme, and a server.
@@ -46,10 +47,7 @@ func newGitWorld(t *testing.T) *gitWorld {
 
 func commit(t *testing.T, r *githubtest.Repository, branch string, files map[string]string) string {
 	t.Helper()
-	oid, err := r.Commit(branch, "change", files)
-	if err != nil {
-		t.Fatal(err)
-	}
+	oid := testkit.Must(r.Commit(branch, "change", files))(t)
 	return oid
 }
 
@@ -63,12 +61,8 @@ func TestClone(t *testing.T) {
 		for i, path := range []string{"/acme/site.git", "/acme/site", "/ACME/Site"} {
 			dir := filepath.Join(t.TempDir(), fmt.Sprint(i))
 			mustGit(t, ".", "clone", "-q", remote(w.server, secret, path), dir)
-			if head := mustGit(t, dir, "rev-parse", "HEAD"); head != w.heads[1] {
-				t.Errorf("%s: HEAD is %s, want %s", path, head, w.heads[1])
-			}
-			if branch := mustGit(t, dir, "symbolic-ref", "--short", "HEAD"); branch != "main" {
-				t.Errorf("%s: on branch %s", path, branch)
-			}
+			testkit.Equal(t, mustGit(t, dir, "rev-parse", "HEAD"), w.heads[1], "%s: HEAD", path)
+			testkit.Equal(t, mustGit(t, dir, "symbolic-ref", "--short", "HEAD"), "main", "%s: on branch", path)
 		}
 	}
 	requests := w.gh.Requests()
@@ -81,9 +75,8 @@ func TestClone(t *testing.T) {
 	}
 	// A v2 server answers the discovery with its capabilities and no refs.
 	r := basic(t, w, w.mint(t, ""), "GET", "/acme/site.git/info/refs?service=git-upload-pack", "Git-Protocol", "version=2")
-	if !strings.Contains(r.text, "version 2") || strings.Contains(r.text, "refs/heads") {
-		t.Errorf("a protocol v2 client is answered with %q", r.text)
-	}
+	testkit.Contains(t, r.text, "version 2")
+	testkit.Lacks(t, r.text, "refs/heads")
 }
 
 // basic sends a request to the server with a token as git sends it.
@@ -101,37 +94,25 @@ func TestShallowPartialAndExactFetches(t *testing.T) {
 	url := remote(w.server, w.mint(t, ""), "/acme/site.git")
 	shallow := filepath.Join(t.TempDir(), "shallow")
 	mustGit(t, ".", "clone", "-q", "--depth", "1", url, shallow)
-	if n := mustGit(t, shallow, "rev-list", "--count", "HEAD"); n != "1" {
-		t.Errorf("a clone of depth 1 has %s commits", n)
-	}
+	testkit.Equal(t, mustGit(t, shallow, "rev-list", "--count", "HEAD"), "1", "a clone of depth 1")
 	mustGit(t, shallow, "fetch", "-q", "--deepen", "1")
-	if n := mustGit(t, shallow, "rev-list", "--count", "HEAD"); n != "2" {
-		t.Errorf("deepened it has %s commits", n)
-	}
+	testkit.Equal(t, mustGit(t, shallow, "rev-list", "--count", "HEAD"), "2", "deepened it")
 	partial := filepath.Join(t.TempDir(), "partial")
 	mustGit(t, ".", "clone", "-q", "--no-checkout", "--filter=blob:none", url, partial)
-	if missing := mustGit(t, partial, "rev-list", "--objects", "--missing=print", "HEAD"); !strings.Contains(missing, "\n?") {
-		t.Error("a clone without blobs has them")
-	}
+	testkit.Contains(t, mustGit(t, partial, "rev-list", "--objects", "--missing=print", "HEAD"), "\n?")
 	mustGit(t, partial, "checkout", "-q", "main")
 	if text, err := os.ReadFile(filepath.Join(partial, "index.html")); err != nil || string(text) != "two\n" {
 		t.Errorf("the lazy fetch brought %q, %v", text, err)
 	}
 	// A commit that no ref points to any more.
 	orphan, err := w.repo.CommitEntries("main", githubtest.CommitOptions{Message: "anew", Orphan: true, Entries: []githubtest.Entry{{Path: "a", Content: "a"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	exact := t.TempDir()
 	mustGit(t, exact, "init", "-q")
 	mustGit(t, exact, "fetch", "-q", url, w.heads[0])
-	if head := mustGit(t, exact, "rev-parse", "FETCH_HEAD"); head != w.heads[0] {
-		t.Errorf("an exact fetch brought %s", head)
-	}
+	testkit.Equal(t, mustGit(t, exact, "rev-parse", "FETCH_HEAD"), w.heads[0], "an exact fetch brought")
 	mustGit(t, exact, "fetch", "-q", url, "main")
-	if head := mustGit(t, exact, "rev-parse", "FETCH_HEAD"); head != orphan {
-		t.Errorf("after the forced move main is %s, want %s", head, orphan)
-	}
+	testkit.Equal(t, mustGit(t, exact, "rev-parse", "FETCH_HEAD"), orphan, "after the forced move main")
 }
 
 func TestPush(t *testing.T) {
@@ -143,9 +124,7 @@ func TestPush(t *testing.T) {
 	noise := make([]byte, 3<<20)
 	source := rand.NewChaCha8([32]byte{})
 	source.Read(noise)
-	if err := os.WriteFile(filepath.Join(dir, "big"), noise, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "big"), noise, 0o600))
 	mustGit(t, dir, "add", "big")
 	mustGit(t, dir, "commit", "-q", "-m", "big")
 	w.gh.SetClockOffset(30 * time.Minute)
@@ -156,9 +135,7 @@ func TestPush(t *testing.T) {
 	}
 	head := mustGit(t, dir, "rev-parse", "HEAD")
 	for _, branch := range []string{"main", "other"} {
-		if at, err := w.repo.Head(branch); err != nil || at != head {
-			t.Errorf("%s is at %s, %v, want %s", branch, at, err, head)
-		}
+		testkit.Equal(t, testkit.Must(w.repo.Head(branch))(t), head, "%s is", branch)
 	}
 	r := ask(t, w.gh, "GET", "/repos/acme/site", "Bearer "+w.mintLater(t), "")
 	pushed, err := time.Parse(time.RFC3339, fmt.Sprint(r.field("pushed_at")))
@@ -288,9 +265,7 @@ func TestGitShowsTheRefusal(t *testing.T) {
 			[]string{"remote: Write access to repository not granted.", "error: 403"}},
 	} {
 		out, err := git(t, ".", "ls-remote", remote(w.server, test.secret, "/acme/site"))
-		if err == nil {
-			t.Errorf("%s: no error", name)
-		}
+		testkit.Fails(t, err, "%s", name)
 		for _, want := range test.want {
 			if !strings.Contains(out, want) {
 				t.Errorf("%s: git says %q, want %q", name, out, want)
@@ -309,14 +284,10 @@ func TestGitShowsTheRefusal(t *testing.T) {
 func TestCloneOfARenamedRepository(t *testing.T) {
 	w := newGitWorld(t)
 	url := remote(w.server, w.mint(t, ""), "/acme/site.git")
-	if err := w.gh.Rename("acme/site", "web"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.gh.Rename("acme/site", "web"))
 	dir := filepath.Join(t.TempDir(), "clone")
 	out := mustGit(t, ".", "clone", url, dir)
-	if !strings.Contains(out, "warning: redirecting to") || !strings.Contains(out, "/acme/web.git") {
-		t.Errorf("git says nothing of the redirect: %q", out)
-	}
+	testkit.Contains(t, out, "warning: redirecting to", "/acme/web.git")
 	if r := basic(t, w, "", "GET", "/acme/site.git/info/refs?service=git-upload-pack"); r.status != 401 {
 		t.Errorf("who may not see it is told of a move: %d", r.status)
 	}
@@ -330,17 +301,13 @@ func TestSubmodules(t *testing.T) {
 	w := newGitWorld(t)
 	lib := w.gh.AddRepository("acme/lib", githubtest.RepositoryOptions{})
 	at := commit(t, lib, "main", map[string]string{"lib.c": "int x;\n"})
-	if _, err := w.repo.CommitEntries("main", githubtest.CommitOptions{Message: "with lib", Entries: []githubtest.Entry{
+	testkit.Must(w.repo.CommitEntries("main", githubtest.CommitOptions{Message: "with lib", Entries: []githubtest.Entry{
 		{Path: ".gitmodules", Content: "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n"},
 		{Path: "lib", Mode: githubtest.Submodule, Content: at},
-	}}); err != nil {
-		t.Fatal(err)
-	}
+	}}))(t)
 	dir := filepath.Join(t.TempDir(), "clone")
 	mustGit(t, ".", "clone", "-q", "--recurse-submodules", remote(w.server, w.mint(t, ""), "/acme/site.git"), dir)
-	if head := mustGit(t, filepath.Join(dir, "lib"), "rev-parse", "HEAD"); head != at {
-		t.Errorf("the submodule is at %s, want %s", head, at)
-	}
+	testkit.Equal(t, mustGit(t, filepath.Join(dir, "lib"), "rev-parse", "HEAD"), at, "the submodule is")
 }
 
 func TestCommitEntries(t *testing.T) {
@@ -348,10 +315,7 @@ func TestCommitEntries(t *testing.T) {
 	add := func(branch string, o githubtest.CommitOptions) string {
 		t.Helper()
 		o.Message = "m"
-		oid, err := w.repo.CommitEntries(branch, o)
-		if err != nil {
-			t.Fatal(err)
-		}
+		oid := testkit.Must(w.repo.CommitEntries(branch, o))(t)
 		return oid
 	}
 	odd := "a \"b\"\\\nc\r"
@@ -364,9 +328,7 @@ func TestCommitEntries(t *testing.T) {
 	replaced := add("odd", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{{Path: "only", Content: ""}}})
 	back := add("main", githubtest.CommitOptions{Parent: w.heads[0], Entries: []githubtest.Entry{{Path: "z", Content: "z"}}})
 	orphan := add("alone", githubtest.CommitOptions{Orphan: true})
-	if err := w.repo.Tag("v1", w.heads[0]); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.repo.Tag("v1", w.heads[0]))
 	dir := filepath.Join(t.TempDir(), "clone")
 	mustGit(t, ".", "clone", "-q", "--mirror", remote(w.server, w.mint(t, ""), "/acme/site.git"), dir)
 	for rev, want := range map[string]map[string]string{
@@ -386,19 +348,11 @@ func TestCommitEntries(t *testing.T) {
 		}
 	}
 	for rev, want := range map[string]string{replaced + "~2": w.heads[1], "refs/heads/main": back, back + "^": w.heads[0], "refs/tags/v1": w.heads[0]} {
-		if got := mustGit(t, dir, "rev-parse", rev); got != want {
-			t.Errorf("%s is %s, want %s", rev, got, want)
-		}
+		testkit.Equal(t, mustGit(t, dir, "rev-parse", rev), want, "%s", rev)
 	}
-	if n := mustGit(t, dir, "rev-list", "--count", orphan); n != "1" {
-		t.Errorf("an orphan has %s commits", n)
-	}
-	if err := w.repo.DeleteBranch("odd"); err != nil {
-		t.Fatal(err)
-	}
-	if at, err := w.repo.Head("odd"); at != "" || err != nil {
-		t.Errorf("a deleted branch is at %q, %v", at, err)
-	}
+	testkit.Equal(t, mustGit(t, dir, "rev-list", "--count", orphan), "1", "an orphan")
+	testkit.OK(t, w.repo.DeleteBranch("odd"))
+	testkit.Equal(t, testkit.Must(w.repo.Head("odd"))(t), "", "a deleted branch is")
 	if _, err := w.repo.CommitEntries("main", githubtest.CommitOptions{Parent: "nonsense"}); err == nil {
 		t.Error("a commit on nonsense was made")
 	}
@@ -406,14 +360,10 @@ func TestCommitEntries(t *testing.T) {
 
 func TestCommitsAreTheSameInEveryRun(t *testing.T) {
 	one, two := newGitWorld(t), newGitWorld(t)
-	if diff := cmp.Diff(one.heads, two.heads); diff != "" {
-		t.Errorf("object IDs differ:\n%s", diff)
-	}
+	testkit.Diff(t, two.heads, one.heads)
 	dir := filepath.Join(t.TempDir(), "clone")
 	mustGit(t, ".", "clone", "-q", remote(one.server, one.mint(t, ""), "/acme/site"), dir)
-	if dates := mustGit(t, dir, "log", "--format=%ct"); dates != "1112912053\n1112911993" {
-		t.Errorf("the commits were made at %q", dates)
-	}
+	testkit.Equal(t, mustGit(t, dir, "log", "--format=%ct"), "1112912053\n1112911993", "the commits were made")
 }
 
 func TestDefaultBranchCanBeChanged(t *testing.T) {
@@ -431,18 +381,12 @@ func TestGzippedRequestBody(t *testing.T) {
 	z := gzip.NewWriter(&body)
 	io.WriteString(z, "0014command=ls-refs\n00010009peel\n0000")
 	z.Close()
-	req, err := http.NewRequest("POST", w.server.URL+"/acme/site.git/git-upload-pack", &body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequest("POST", w.server.URL+"/acme/site.git/git-upload-pack", &body))(t)
 	req.SetBasicAuth("x-access-token", w.mint(t, ""))
 	req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
 	req.Header.Set("Content-Encoding", "gzip")
 	req.Header.Set("Git-Protocol", "version=2")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := testkit.Must(http.DefaultClient.Do(req))(t)
 	if r := read(t, res); r.status != 200 || !strings.Contains(r.text, w.heads[1]+" refs/heads/main") {
 		t.Errorf("got %d %q", r.status, r.text)
 	}
@@ -459,17 +403,11 @@ func TestCallersGitConfigurationHasNoSay(t *testing.T) {
 	hostile := "[http]\n\tuploadpack = false\n[init]\n\tdefaultObjectFormat = sha256\n\ttemplateDir = /nonexistent\n[transfer]\n\thideRefs = refs\n"
 	for _, name := range []string{".gitconfig", "git/config"} {
 		file := filepath.Join(home, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(hostile), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		testkit.OK(t, os.WriteFile(file, []byte(hostile), 0o600))
 	}
 	w := newGitWorld(t)
-	if out := mustGit(t, ".", "ls-remote", remote(w.server, w.mint(t, ""), "/acme/site")); !strings.Contains(out, w.heads[1]) {
-		t.Errorf("ls-remote: %q", out)
-	}
+	testkit.Contains(t, mustGit(t, ".", "ls-remote", remote(w.server, w.mint(t, ""), "/acme/site")), w.heads[1])
 }
 
 // The token must not be in the environment of the processes that serve git: other users' tools may show it.
@@ -477,13 +415,8 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 	dir := t.TempDir()
 	spy := filepath.Join(dir, "git")
 	script := "#!/bin/sh\nenv >>" + dir + "/env; printf '%s\\n' \"$@\" >>" + dir + "/args\nexec git \"$@\"\n"
-	if err := os.WriteFile(spy, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	gh, err := githubtest.New(githubtest.Options{Git: spy})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(spy, []byte(script), 0o700))
+	gh := testkit.Must(githubtest.New(githubtest.Options{Git: spy}))(t)
 	defer gh.Close()
 	server := httptest.NewServer(gh)
 	defer server.Close()
@@ -491,14 +424,8 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 	commit(t, gh.AddRepository("acme/site", githubtest.RepositoryOptions{}), "main", nil)
 	secret := mint(t, gh, app, app.Install("acme", githubtest.InstallOptions{All: true}), "")
 	mustGit(t, ".", "ls-remote", remote(server, secret, "/acme/site"))
-	seen, err := os.ReadFile(filepath.Join(dir, "env"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	args, err := os.ReadFile(filepath.Join(dir, "args"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	seen := testkit.Must(os.ReadFile(filepath.Join(dir, "env")))(t)
+	args := testkit.Must(os.ReadFile(filepath.Join(dir, "args")))(t)
 	if !bytes.Contains(args, []byte("http-backend")) || !bytes.Contains(seen, []byte("\nGIT_PROTOCOL=version=2\n")) {
 		t.Fatalf("the spy did not see the backend asked in protocol version 2: %s\n%s", args, seen)
 	}
@@ -518,13 +445,8 @@ func TestCloseWaitsForGit(t *testing.T) {
 	dir := t.TempDir()
 	slow := filepath.Join(dir, "git")
 	script := "#!/bin/sh\nif [ \"$1\" = http-backend ]; then : >" + dir + "/begun; sleep 0.2; : >" + dir + "/done; fi\nexec git \"$@\"\n"
-	if err := os.WriteFile(slow, []byte(script), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	gh, err := githubtest.New(githubtest.Options{Git: slow})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(slow, []byte(script), 0o700))
+	gh := testkit.Must(githubtest.New(githubtest.Options{Git: slow}))(t)
 	commit(t, gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true}), "main", nil)
 	server := httptest.NewServer(gh)
 	defer server.Close()
@@ -536,9 +458,7 @@ func TestCloseWaitsForGit(t *testing.T) {
 	for !there("begun") {
 		time.Sleep(time.Millisecond)
 	}
-	if err := gh.Close(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, gh.Close())
 	if !there("done") {
 		t.Error("Close came back while git was running")
 	}
@@ -573,17 +493,10 @@ func TestBackendEndsWithTheRequest(t *testing.T) {
 func fetch(t *testing.T, w *gitWorld, secret, body string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequest("POST", w.server.URL+"/acme/site.git/git-upload-pack", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	req.SetBasicAuth("x-access-token", secret)
 	req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.ReadFull(res.Body, make([]byte, 100)); err != nil {
-		t.Fatal(err)
-	}
+	res := testkit.Must(http.DefaultClient.Do(req))(t)
+	testkit.Must(io.ReadFull(res.Body, make([]byte, 100)))(t)
 	return res
 }

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 var keys = sync.OnceValue(func() []*rsa.PrivateKey {
@@ -44,14 +45,9 @@ var keys = sync.OnceValue(func() []*rsa.PrivateKey {
 
 func newGitHub(t testing.TB) *githubtest.GitHub {
 	t.Helper()
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	t.Cleanup(func() {
-		if err := gh.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, gh.Close())
 	})
 	return gh
 }
@@ -80,20 +76,11 @@ func with(m map[string]any, name string, value any) map[string]any {
 
 func sign(t testing.TB, key *rsa.PrivateKey, alg string, claims map[string]any) string {
 	t.Helper()
-	header, err := json.Marshal(map[string]string{"alg": alg, "typ": "JWT"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	payload, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
+	header := testkit.Must(json.Marshal(map[string]string{"alg": alg, "typ": "JWT"}))(t)
+	payload := testkit.Must(json.Marshal(claims))(t)
 	text := base64.RawURLEncoding.EncodeToString(header) + "." + base64.RawURLEncoding.EncodeToString(payload)
 	digest := sha256.Sum256([]byte(text))
-	signature, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
-	if err != nil {
-		t.Fatal(err)
-	}
+	signature := testkit.Must(rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:]))(t)
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
@@ -126,35 +113,24 @@ func ask(t testing.TB, gh *githubtest.GitHub, method, url, authorization, body s
 	if strings.HasPrefix(url, "/") {
 		url = "https://github.test" + url
 	}
-	req, err := http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequestWithContext(context.Background(), method, url, strings.NewReader(body)))(t)
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
 	for i := 0; i < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := gh.RoundTripper().RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := testkit.Must(gh.RoundTripper().RoundTrip(req))(t)
 	return read(t, res)
 }
 
 func read(t testing.TB, res *http.Response) reply {
 	t.Helper()
 	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(io.ReadAll(res.Body))(t)
 	r := reply{status: res.StatusCode, header: res.Header, text: string(text)}
 	if strings.Contains(res.Header.Get("Content-Type"), "json") {
-		if err := json.Unmarshal(text, &r.json); err != nil {
-			t.Fatalf("%s is no JSON: %v", text, err)
-		}
+		testkit.OK(t, json.Unmarshal(text, &r.json), "%s is no JSON", text)
 	}
 	return r
 }
@@ -193,9 +169,7 @@ func git(t testing.TB, dir string, args ...string) (out string, err error) {
 func mustGit(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	out, err := git(t, dir, args...)
-	if err != nil {
-		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
+	testkit.OK(t, err, "git %s, %s", strings.Join(args, " "), out)
 	return strings.TrimSpace(out)
 }
 
@@ -206,19 +180,13 @@ func remote(server *httptest.Server, token, path string) string {
 }
 
 func TestStandardLibraryOnly(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := testkit.Must(filepath.Glob("*.go"))(t)
 	checked := 0
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := testkit.Must(parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly))(t)
 		for _, spec := range f.Imports {
 			if first, _, _ := strings.Cut(spec.Path.Value, "/"); strings.Contains(first, ".") {
 				t.Errorf("%s imports %s", file, spec.Path.Value)
@@ -233,16 +201,9 @@ func TestStandardLibraryOnly(t *testing.T) {
 
 func TestDirIsKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "repositories")
-	gh, err := githubtest.New(githubtest.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := gh.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "first", nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := gh.Close(); err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{Dir: dir}))(t)
+	testkit.Must(gh.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "first", nil))(t)
+	testkit.OK(t, gh.Close())
 	if found, _ := filepath.Glob(filepath.Join(dir, "*.git")); len(found) != 1 {
 		t.Errorf("after Close the given directory holds %v, want one repository", found)
 	}
@@ -253,50 +214,28 @@ func TestDirIsKept(t *testing.T) {
 
 func TestTemporaryDirIsRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	count := func() int {
 		found, _ := os.ReadDir(os.TempDir())
 		return len(found)
 	}
-	if count() != 0 {
-		t.Error("a directory was made before a repository needed it")
-	}
+	testkit.Equal(t, count(), 0, "a directory was made before a repository needed it")
 	repo := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
-	if _, err := repo.Commit("main", "first", nil); err != nil {
-		t.Fatal(err)
-	}
-	if count() != 1 {
-		t.Error("the first commit did not make the directory where it was looked for")
-	}
-	if err := gh.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if count() != 0 {
-		t.Error("Close left the directory behind")
-	}
-	if _, err := repo.Commit("main", "second", nil); err == nil {
-		t.Error("a commit after Close was made")
-	}
-	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != http.StatusServiceUnavailable {
-		t.Errorf("after Close the answer is %d, want 503", r.status)
-	}
+	testkit.Must(repo.Commit("main", "first", nil))(t)
+	testkit.Equal(t, count(), 1, "the first commit did not make the directory where it was looked for")
+	testkit.OK(t, gh.Close())
+	testkit.Equal(t, count(), 0, "Close left the directory behind")
+	testkit.Fails(t, testkit.ErrorOf(repo.Commit("main", "second", nil)), "a commit after Close was made")
+	testkit.Equal(t, ask(t, gh, "GET", "/meta", "", "").status, http.StatusServiceUnavailable, "after Close the answer")
 }
 
 func TestNoGit(t *testing.T) {
-	gh, err := githubtest.New(githubtest.Options{Git: "no-such-git"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{Git: "no-such-git"}))(t)
 	defer gh.Close()
 	if _, err := gh.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "first", nil); err == nil {
 		t.Error("a commit without git was made")
 	}
-	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != http.StatusOK {
-		t.Errorf("the REST half answers %d without git", r.status)
-	}
+	testkit.Equal(t, ask(t, gh, "GET", "/meta", "", "").status, http.StatusOK, "the REST half answers")
 }
 
 // Everything at once; the race detector is the judge.
@@ -324,9 +263,7 @@ func TestConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if gh.Mints() != 8 {
-		t.Errorf("%d mints, want 8", gh.Mints())
-	}
+	testkit.Equal(t, gh.Mints(), 8, "mints")
 }
 
 // basicAuth is the credential git sends for a token.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestGraphQL(t *testing.T) {
@@ -16,9 +17,7 @@ func TestGraphQL(t *testing.T) {
 	site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	gh.AddRepository("other/open", githubtest.RepositoryOptions{Public: true})
-	if _, err := site.Commit("main", "Begin", map[string]string{"a": "b"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(site.Commit("main", "Begin", map[string]string{"a": "b"}))(t)
 	inst := app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 	full := "token " + mint(t, gh, app, inst, "")
 	contents := "token " + mint(t, gh, app, inst, `{"permissions":{"contents":"read"}}`)
@@ -45,10 +44,7 @@ func TestGraphQL(t *testing.T) {
 		{"no query", full, `mutation {x}`, `{}`, `{"errors":[{"locations":[{"column":1,"line":1}],"message":"Parse error: \"mutation\" where \"fragment\" was expected"}]}`},
 		{"nothing", full, ``, `{}`, `{"errors":[{"message":"No operation named \"\""}]}`},
 	} {
-		query, err := json.Marshal(test.query)
-		if err != nil {
-			t.Fatal(err)
-		}
+		query := testkit.Must(json.Marshal(test.query))(t)
 		for _, path := range []string{"/graphql", "/api/graphql"} {
 			r := ask(t, gh, "POST", path, test.authorization, `{"query":`+string(query)+`,"variables":`+test.variables+`}`)
 			if diff := cmp.Diff(test.want+"\n", r.text); r.status != 200 || diff != "" {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestJWT(t *testing.T) {
@@ -80,13 +81,8 @@ func TestKeyRotation(t *testing.T) {
 	if status(0) != 401 || status(1) != 200 {
 		t.Error("removing a key did not remove that one")
 	}
-	key, err := app.RotateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if status(1) != 401 {
-		t.Error("a rotated key is still accepted")
-	}
+	key := testkit.Must(app.RotateKey())(t)
+	testkit.Equal(t, status(1), 401, "a rotated key is still accepted")
 	if r := ask(t, gh, "GET", "/app", "Bearer "+sign(t, key, "RS256", claims(app)), ""); r.status != 200 {
 		t.Errorf("the new key is refused: %s", r.text)
 	}
@@ -103,10 +99,7 @@ func TestClockOffsetMovesTheJWTChecksAndTheDate(t *testing.T) {
 		if !strings.Contains(r.message(), message) || (message == "") != (r.status == 200) {
 			t.Errorf("offset %v: got %d %q, want %q", offset, r.status, r.message(), message)
 		}
-		date, err := time.Parse(time.RFC1123, r.header.Get("Date"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		date := testkit.Must(time.Parse(time.RFC1123, r.header.Get("Date")))(t)
 		if off := time.Until(date) - offset; off.Abs() > 30*time.Second {
 			t.Errorf("offset %v: the Date header is off by %v", offset, off)
 		}

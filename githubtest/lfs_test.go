@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // action is a link of a batch answer.
@@ -29,16 +31,11 @@ func TestLFS(t *testing.T) {
 		if strings.HasPrefix(path, "/") {
 			req, err = http.NewRequest(method, w.server.URL+path, strings.NewReader(body))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		if secret != "" {
 			req.SetBasicAuth("x-access-token", secret)
 		}
-		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := testkit.Must(http.DefaultClient.Do(req))(t)
 		return read(t, res)
 	}
 	const batch, locks = "/acme/site.git/info/lfs/objects/batch", "/acme/site.git/info/lfs/locks/verify"
@@ -84,9 +81,7 @@ func TestLFS(t *testing.T) {
 	}
 
 	r := lfs(readOnly, "POST", batch, ask("download", stored, 6))
-	if r.header.Get("Content-Type") != "application/vnd.git-lfs+json" {
-		t.Errorf("Content-Type %s", r.header.Get("Content-Type"))
-	}
+	testkit.Equal(t, r.header.Get("Content-Type"), "application/vnd.git-lfs+json", "Content-Type")
 	href := action(t, r, "download")
 	if !strings.HasPrefix(href, w.server.URL+"/acme/site.git/info/lfs/objects/"+stored) {
 		t.Errorf("the link is %s", href)
@@ -94,29 +89,17 @@ func TestLFS(t *testing.T) {
 	if r := lfs("", "GET", href, ""); r.status != 200 || r.text != "stored" {
 		t.Errorf("download: %d %q", r.status, r.text)
 	}
-	if r := lfs(readOnly, "GET", href, ""); r.status != 400 {
-		t.Errorf("download with a token besides the signature: %d", r.status)
-	}
+	testkit.Equal(t, lfs(readOnly, "GET", href, "").status, 400, "download with a token besides the signature")
 	unsigned, _, _ := strings.Cut(href, "?")
-	if r := lfs("", "GET", unsigned, ""); r.status != 403 {
-		t.Errorf("download without a signature: %d", r.status)
-	}
-	if r := lfs("", "PUT", href, "stored"); r.status != 403 {
-		t.Errorf("upload to a link for downloads: %d", r.status)
-	}
-	if r := lfs(full, "POST", batch, ask("download", fresh, 3)); !strings.Contains(r.text, "Object does not exist on the server") {
-		t.Errorf("batch for what is not there: %s", r.text)
-	}
+	testkit.Equal(t, lfs("", "GET", unsigned, "").status, 403, "download without a signature")
+	testkit.Equal(t, lfs("", "PUT", href, "stored").status, 403, "upload to a link for downloads")
+	testkit.Contains(t, lfs(full, "POST", batch, ask("download", fresh, 3)).text, "Object does not exist on the server")
 
 	r = lfs(full, "POST", batch, ask("upload", fresh, 3))
 	up, verify := action(t, r, "upload"), action(t, r, "verify")
 	item := fmt.Sprintf(`{"oid":%q,"size":3}`, fresh)
-	if r := lfs("", "POST", verify, item); r.status != 404 {
-		t.Errorf("verify before the upload: %d", r.status)
-	}
-	if r := lfs("", "PUT", up, "old"); r.status != 422 {
-		t.Errorf("upload of something else: %d", r.status)
-	}
+	testkit.Equal(t, lfs("", "POST", verify, item).status, 404, "verify before the upload")
+	testkit.Equal(t, lfs("", "PUT", up, "old").status, 422, "upload of something else")
 	if r := lfs("", "PUT", up, "new"); r.status != 200 {
 		t.Errorf("upload: %d %s", r.status, r.text)
 	}
@@ -139,9 +122,7 @@ func TestLFS(t *testing.T) {
 	}
 
 	w.gh.SetClockOffset(time.Hour)
-	if r := lfs("", "GET", href, ""); r.status != 403 {
-		t.Errorf("an hour later the link answers %d", r.status)
-	}
+	testkit.Equal(t, lfs("", "GET", href, "").status, 403, "an hour later the link answers")
 }
 
 func TestLFSStorageOnAnotherHost(t *testing.T) {
@@ -157,10 +138,7 @@ func TestLFSStorageOnAnotherHost(t *testing.T) {
 	if !strings.HasPrefix(href, store.URL+"/") {
 		t.Fatalf("the link is %s", href)
 	}
-	res, err := http.Get(href)
-	if err != nil {
-		t.Fatal(err)
-	}
+	res := testkit.Must(http.Get(href))(t)
 	if r := read(t, res); r.text != "stored" {
 		t.Errorf("download: %d %q", r.status, r.text)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // visitor is a person with a browser that follows no redirect.
@@ -27,10 +28,7 @@ type visitor struct {
 
 func newVisitor(t *testing.T) *visitor {
 	t.Helper()
-	gh, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	server := httptest.NewServer(gh)
 	t.Cleanup(func() { server.Close(); _ = gh.Close() })
 	for _, name := range []string{"acme/site", "acme/web", "octo/lib", "octocat/notes"} {
@@ -51,21 +49,12 @@ type webAnswer struct {
 
 func (v *visitor) do(method, path string, form url.Values) webAnswer {
 	v.t.Helper()
-	r, err := http.NewRequest(method, v.server.URL+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequest(method, v.server.URL+path, strings.NewReader(form.Encode())))(v.t)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("User-Agent", "test")
-	answer, err := http.DefaultTransport.RoundTrip(r)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	answer := testkit.Must(http.DefaultTransport.RoundTrip(r))(v.t)
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		v.t.Fatal(err)
-	}
+	text := testkit.Must(io.ReadAll(answer.Body))(v.t)
 	location, _ := answer.Location()
 	return webAnswer{answer.StatusCode, string(text), location}
 }
@@ -119,9 +108,7 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 	if back.status != 302 || back.location.Host+back.location.Path != "127.0.0.1:9/back" || back.location.Query().Get("state") != "st&te" || back.location.Query().Get("x") != "1" {
 		t.Fatalf("status %d to %s\n%s", back.status, back.location, back.text)
 	}
-	if again := v.create(token, "Another App"); again.status != 404 {
-		t.Errorf("the form once more: status %d", again.status)
-	}
+	testkit.Equal(t, v.create(token, "Another App").status, 404, "the form once more: status")
 	code := back.location.Query().Get("code")
 	made := v.do("POST", "/app-manifests/"+code+"/conversions", nil)
 	var app struct {
@@ -142,17 +129,12 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 		app.ExternalURL != "https://site.example" || app.HTMLURL != v.server.URL+"/apps/our-renamed-app" || app.Permissions["contents"] != "read" || app.Permissions["metadata"] != "read" {
 		t.Errorf("%+v", app)
 	}
-	if twice := v.do("POST", "/app-manifests/"+code+"/conversions", nil); twice.status != 404 {
-		t.Errorf("the code once more: status %d", twice.status)
-	}
+	testkit.Equal(t, v.do("POST", "/app-manifests/"+code+"/conversions", nil).status, 404, "the code once more: status")
 	block, _ := pem.Decode([]byte(app.PEM))
 	if block == nil || block.Type != "RSA PRIVATE KEY" {
 		t.Fatalf("PEM:\n%s", app.PEM)
 	}
-	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(x509.ParsePKCS1PrivateKey(block.Bytes))(t)
 	r := httptest.NewRequest("GET", "/app", nil)
 	r.Header.Set("User-Agent", "test")
 	r.Header.Set("Authorization", "Bearer "+sign(t, key, "RS256", map[string]any{"iss": app.ClientID, "iat": time.Now().Unix() - 60, "exp": time.Now().Unix() + 300}))
@@ -192,9 +174,7 @@ func TestAManifestIsRefusedAsGitHubDoes(t *testing.T) {
 		})
 	}
 	v.t = t
-	if got := v.do("GET", "/settings/apps/new", nil); got.status != 404 {
-		t.Errorf("GET: status %d", got.status)
-	}
+	testkit.Equal(t, v.do("GET", "/settings/apps/new", nil).status, 404, "GET: status")
 	// The name is asked for until it is right.
 	_, token := v.propose("", goodManifest)
 	for _, name := range []string{"", "Taken Name", "taken-name", strings.Repeat("long", 9)} {
@@ -211,9 +191,7 @@ func TestTheManifestFlowTakesAnHour(t *testing.T) {
 	v := newVisitor(t)
 	_, token := v.propose("", goodManifest)
 	v.gh.SetClockOffset(61 * time.Minute)
-	if got := v.create(token, "Late App"); got.status != 404 {
-		t.Errorf("the form after an hour: status %d", got.status)
-	}
+	testkit.Equal(t, v.create(token, "Late App").status, 404, "the form after an hour: status")
 	v.gh.SetClockOffset(0)
 	_, token = v.propose("", goodManifest)
 	back := v.create(token, "Late App")
@@ -282,9 +260,7 @@ func TestAPrivateAppIsForItsOwner(t *testing.T) {
 		"/apps/" + public.Slug + "/installations/new/":                 404,
 		"/apps/" + public.Slug + "/installations/new" + "?target_id=x": 404,
 	} {
-		if got := v.do("GET", path, nil); got.status != want {
-			t.Errorf("%s: status %d, want %d", path, got.status, want)
-		}
+		testkit.Equal(t, v.do("GET", path, nil).status, want, "%s: status", path)
 	}
 	// An App that says nothing of where to go leaves the person on its settings.
 	if got := v.do("POST", "/apps/public/installations/new", url.Values{"install_target": {"all"}, "target_id": {jsonNumber(octo.ID)}}); got.location == nil || !strings.HasPrefix(got.location.Path, "/organizations/octo/settings/installations/") {
@@ -307,9 +283,7 @@ func TestThePersonOwnsWhatIsMadeOnTheirOwnPage(t *testing.T) {
 		t.Errorf("it belongs to %v", owner)
 	}
 	// octocat's own account is not hubot's to install on.
-	if got := v.do("GET", "/apps/mine/installations/new", nil); got.status != 404 {
-		t.Errorf("status %d", got.status)
-	}
+	testkit.Equal(t, v.do("GET", "/apps/mine/installations/new", nil).status, 404, "status")
 	names := []string{}
 	for _, r := range v.gh.Requests() {
 		names = append(names, r.Path)

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestRecorderAnswers(t *testing.T) {
@@ -19,16 +20,11 @@ func TestRecorderAnswers(t *testing.T) {
 	defer server.Close()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	get := func() *http.Response {
-		res, err := client.Get(server.URL + "/a/b?c=d")
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := testkit.Must(client.Get(server.URL + "/a/b?c=d"))(t)
 		res.Body.Close()
 		return res
 	}
-	if res := get(); res.StatusCode != 200 {
-		t.Errorf("at first: %d", res.StatusCode)
-	}
+	testkit.Equal(t, get().StatusCode, 200, "at first")
 	rec.AskPassword()
 	if res := get(); res.StatusCode != 401 || res.Header.Get("WWW-Authenticate") != `Basic realm="GitHub"` {
 		t.Errorf("AskPassword: %d %v", res.StatusCode, res.Header)

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestInstallationEndpoints(t *testing.T) {
@@ -167,9 +168,7 @@ func TestRepositories(t *testing.T) {
 		{fmt.Sprintf("/repositories/%d", repo.ID), secret, 200},
 		{fmt.Sprintf("/repositories/%d", repo.ID), "", 404},
 	} {
-		if got := status(test.path, test.authorization); got != test.status {
-			t.Errorf("%s: got %d, want %d", test.path, got, test.status)
-		}
+		testkit.Equal(t, status(test.path, test.authorization), test.status, "%s", test.path)
 	}
 	r := ask(t, gh, "GET", "https://api.github.com/repos/acme/site", secret, "")
 	want := map[string]any{
@@ -178,9 +177,7 @@ func TestRepositories(t *testing.T) {
 		"clone_url": "https://github.com/acme/Site.git", "ssh_url": "git@github.com:acme/Site.git",
 	}
 	for name, value := range want {
-		if r.field(name) != value {
-			t.Errorf("%s is %v, want %v", name, r.field(name), value)
-		}
+		testkit.Equal(t, r.field(name), value, "%s", name)
 	}
 	if r := ask(t, gh, "GET", "http://ghes.test:8080/api/v3/repos/acme/site", secret, ""); r.field("url") != "http://ghes.test:8080/api/v3/repos/acme/Site" ||
 		r.field("clone_url") != "http://ghes.test:8080/acme/Site.git" {
@@ -212,9 +209,7 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 	repo := gh.AddRepository("acme/old", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{Repositories: []string{"old"}})
 	secret := "Bearer " + mint(t, gh, app, inst, "")
-	if err := gh.Rename("acme/old", "new"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, gh.Rename("acme/old", "new"))
 	base := "https://github.test/api/v3"
 	for path, want := range map[string]string{
 		"/repos/acme/old":              fmt.Sprintf("%s/repositories/%d", base, repo.ID),
@@ -228,38 +223,26 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 		if r.status != 301 || r.header.Get("Location") != want || r.field("url") != want {
 			t.Errorf("%s: %d to %s, want 301 to %s", path, r.status, r.header.Get("Location"), want)
 		}
-		if r := ask(t, gh, "GET", want, authorization, ""); r.status != 200 {
-			t.Errorf("%s: %d", want, r.status)
-		}
+		testkit.Equal(t, ask(t, gh, "GET", want, authorization, "").status, 200, "%s", want)
 	}
-	if r := ask(t, gh, "GET", "/repos/acme/old", "", ""); r.status != 404 {
-		t.Errorf("who may not see it is told of a move: %d", r.status)
-	}
-	if repo.FullName() != "acme/new" {
-		t.Errorf("FullName is %s", repo.FullName())
-	}
+	testkit.Equal(t, ask(t, gh, "GET", "/repos/acme/old", "", "").status, 404, "who may not see it is told of a move")
+	testkit.Equal(t, repo.FullName(), "acme/new", "FullName")
 	gh.AddRepository("acme/old", githubtest.RepositoryOptions{})
 	if r := ask(t, gh, "GET", "/repos/acme/old", secret, ""); r.status != 404 {
 		t.Errorf("the redirect outlives a new repository of the old name: %d", r.status)
 	}
-	if err := gh.DeleteRepository("acme/old"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, gh.DeleteRepository("acme/old"))
 	if r := ask(t, gh, "GET", "/repos/acme/old", secret, ""); r.status != 404 {
 		t.Errorf("the redirect is back when the repository that ended it is deleted: %d", r.status)
 	}
-	if err := gh.Transfer("acme/new", "octo"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, gh.Transfer("acme/new", "octo"))
 	if r := ask(t, gh, "GET", "/repos/acme/new/installation", bearer(t, app), ""); r.status != 404 {
 		t.Errorf("after a transfer the old installation answers %d", r.status)
 	}
 	there := app.Install("octo", githubtest.InstallOptions{All: true})
 	defer func() {
 		// Back where it came from it is as if it were new there.
-		if err := gh.Transfer("octo/new", "acme"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, gh.Transfer("octo/new", "acme"))
 		if r := ask(t, gh, "GET", "/repos/acme/new/installation", bearer(t, app), ""); r.status != 404 {
 			t.Errorf("transferred back it is selected: %d", r.status)
 		}
@@ -271,9 +254,7 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 		gh.Rename("acme/nothing", "x"), gh.Rename("octo/new", "a/b"), gh.Rename("octo/new", ""), gh.Transfer("acme/nothing", "octo"),
 		gh.DeleteRepository("acme/nothing"),
 	} {
-		if err == nil {
-			t.Error("a move or deletion that cannot be done gave no error")
-		}
+		testkit.Fails(t, err, "a move or deletion that cannot be done gave no error")
 	}
 }
 
@@ -294,15 +275,11 @@ func TestStrictAboutTheRequest(t *testing.T) {
 	if r.status != 400 || r.message() != "Bad Request" || r.field("errors") != `The version you specified in the "X-GitHub-API-Version" request header, "1999-01-01", is not a supported version. The following versions are currently supported: "2026-03-10" (most recent) and "2022-11-28".` {
 		t.Errorf("unknown version: %d %s", r.status, r.text)
 	}
-	if err := gh.SetKnownVersions("2022-11-28"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, gh.SetKnownVersions("2022-11-28"))
 	if r := ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", "2026-03-10"); r.status != 400 || !strings.Contains(r.text, `supported: \"2022-11-28\" (most recent).`) {
 		t.Errorf("an older server knows 2026-03-10: %d %s", r.status, r.text)
 	}
-	if gh.SetKnownVersions() == nil {
-		t.Error("a server without any version was accepted")
-	}
+	testkit.Fails(t, gh.SetKnownVersions(), "a server without any version was accepted")
 }
 
 func TestVersion2026(t *testing.T) {
@@ -323,16 +300,12 @@ func TestHeaders(t *testing.T) {
 	defer server.Close()
 	gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true})
 	res, err := http.Get(server.URL + "/repos/acme/open")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	r := read(t, res)
 	for name, want := range map[string]string{
 		"Content-Type": "application/json; charset=utf-8", "X-GitHub-Media-Type": "github.v3; format=json", "X-RateLimit-Limit": "60", "X-RateLimit-Resource": "core",
 	} {
-		if got := r.header.Get(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
-		}
+		testkit.Equal(t, r.header.Get(name), want, "%s", name)
 	}
 	if r.header.Get("X-GitHub-Request-Id") == "" || r.header.Get("Date") == "" {
 		t.Errorf("headers: %v", r.header)
@@ -340,10 +313,7 @@ func TestHeaders(t *testing.T) {
 	if r.field("clone_url") != server.URL+"/acme/open.git" {
 		t.Errorf("clone_url is %v", r.field("clone_url"))
 	}
-	res, err = http.Head(server.URL + "/repos/acme/open")
-	if err != nil {
-		t.Fatal(err)
-	}
+	res = testkit.Must(http.Head(server.URL + "/repos/acme/open"))(t)
 	if res.Body.Close(); res.StatusCode != 200 || res.ContentLength < 1000 {
 		t.Errorf("HEAD: %d, %d bytes", res.StatusCode, res.ContentLength)
 	}
@@ -380,9 +350,7 @@ func TestRateLimit(t *testing.T) {
 	gh.SetTokenLife(3 * time.Hour)
 	secret = "Bearer " + mint(t, gh, app, inst, "")
 	gh.SetClockOffset(time.Hour)
-	if r := list(secret); r.status != 200 {
-		t.Errorf("an hour later: %d", r.status)
-	}
+	testkit.Equal(t, list(secret).status, 200, "an hour later")
 	gh.SetRateLimit(-1)
 	if r := list(secret); r.status != 200 || r.header.Get("X-RateLimit-Limit") != "" {
 		t.Errorf("without a limit: %d %v", r.status, r.header)
@@ -404,10 +372,7 @@ func FuzzRequest(f *testing.F) {
 	f.Add("GET", "/acme/site.git/info/refs?service=git-upload-pack", "Basic eDp5", "")
 	f.Add("POST", "/api/v3/acme%2Fsite/info/lfs/objects/batch", "Negotiate", `{"operation":"download"}`)
 	f.Fuzz(func(t *testing.T, method, path, authorization, body string) {
-		gh, err := githubtest.New(githubtest.Options{Git: "no-such-git"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		gh := testkit.Must(githubtest.New(githubtest.Options{Git: "no-such-git"}))(t)
 		defer gh.Close()
 		app := newApp(gh, githubtest.AppOptions{})
 		gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
@@ -417,10 +382,7 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		req.Header.Set("Authorization", authorization)
-		res, err := gh.RoundTripper().RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		res := testkit.Must(gh.RoundTripper().RoundTrip(req))(t)
 		defer res.Body.Close()
 		if res.StatusCode >= 500 || gh.Mints() > 0 {
 			t.Errorf("%s %s: %d, %d mints", method, path, res.StatusCode, gh.Mints())

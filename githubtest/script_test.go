@@ -15,9 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // scriptWorld is what the commands work on; probe reads what they changed.
@@ -177,18 +176,13 @@ func TestScript(t *testing.T) {
 			for line := range strings.SplitSeq(strings.ReplaceAll(test.lines, "DIR", w.dir), "\n") {
 				must(t, w.gh.Script(line))
 			}
-			if err := test.check(w); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, test.check(w))
 		})
 	}
 }
 
 func (w *scriptWorld) fails(path string) bool {
-	req, err := http.NewRequest("GET", "https://github.test"+path, nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequest("GET", "https://github.test"+path, nil))(w.t)
 	res, err := w.gh.RoundTripper().RoundTrip(req)
 	if err != nil {
 		return true
@@ -205,9 +199,7 @@ func TestScriptRevoke(t *testing.T) {
 	w := newScriptWorld(t)
 	secret := "Bearer " + w.mint("").field("token").(string)
 	must(t, w.gh.Script("revoke"))
-	if r := ask(t, w.gh, "GET", "/repos/acme/site", secret, ""); r.status != 401 {
-		t.Errorf("after revoke: %d", r.status)
-	}
+	testkit.Equal(t, ask(t, w.gh, "GET", "/repos/acme/site", secret, "").status, 401, "after revoke")
 }
 
 func TestScriptCommitOrphan(t *testing.T) {
@@ -219,9 +211,7 @@ func TestScriptCommitOrphan(t *testing.T) {
 	// The second commit of another repository, made as a first one, differs by its date alone.
 	other := w.gh.AddRepository("acme/other", githubtest.RepositoryOptions{})
 	must(t, w.gh.Script("commit acme/other x"), w.gh.Script("commit acme/other main orphan a=1"))
-	if same, err := other.Head("main"); err != nil || same != head {
-		t.Errorf("an orphan has %s, want %s, %v", head, same, err)
-	}
+	testkit.Equal(t, testkit.Must(other.Head("main"))(t), head, "an orphan")
 }
 
 func TestScriptErrors(t *testing.T) {
@@ -245,10 +235,7 @@ func TestScriptErrors(t *testing.T) {
 }
 
 func TestScriptDocNamesEveryWord(t *testing.T) {
-	f, err := parser.ParseFile(token.NewFileSet(), "script.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := testkit.Must(parser.ParseFile(token.NewFileSet(), "script.go", nil, parser.ParseComments))(t)
 	var doc string
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Name.Name == "Script" {
@@ -269,12 +256,8 @@ func TestScriptDocNamesEveryWord(t *testing.T) {
 	}
 	slices.Sort(commands)
 	slices.Sort(faults)
-	if diff := cmp.Diff(githubtest.ScriptCommands(), commands); diff != "" {
-		t.Errorf("commands (-known +documented):\n%s", diff)
-	}
-	if diff := cmp.Diff(githubtest.ScriptFaults(), slices.Compact(faults)); diff != "" {
-		t.Errorf("faults (-known +documented):\n%s", diff)
-	}
+	testkit.Diff(t, commands, githubtest.ScriptCommands())
+	testkit.Diff(t, slices.Compact(faults), githubtest.ScriptFaults())
 }
 
 func FuzzScript(f *testing.F) {
@@ -285,10 +268,7 @@ func FuzzScript(f *testing.F) {
 		if strings.Contains(line, "commit") || strings.Contains(line, "rotate-key") {
 			return // these start processes or make files
 		}
-		gh, err := githubtest.New(githubtest.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 		defer gh.Close()
 		gh.AddApp(githubtest.AppOptions{}).Install("acme", githubtest.InstallOptions{All: true})
 		gh.AddRepository("acme/site", githubtest.RepositoryOptions{})

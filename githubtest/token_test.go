@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestMint(t *testing.T) {
@@ -62,9 +63,7 @@ func TestMint(t *testing.T) {
 			if r.status != 201 {
 				return
 			}
-			if diff := cmp.Diff(any(test.permissions), r.field("permissions")); diff != "" {
-				t.Errorf("permissions (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, r.field("permissions"), any(test.permissions))
 			list, narrowed := r.field("repositories").([]any)
 			if narrowed != (test.repositories >= 0) || narrowed && len(list) != test.repositories {
 				t.Errorf("repositories: %v", r.field("repositories"))
@@ -265,9 +264,7 @@ func TestTokenLife(t *testing.T) {
 	var body struct {
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	if err := json.Unmarshal([]byte(r.text), &body); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal([]byte(r.text), &body))
 	if left := time.Until(body.ExpiresAt); left > 5*time.Second || left < 0 {
 		t.Errorf("expires in %v, want at most 5 s", left)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // hookWorld is a [gitWorld] whose App is told of pushes.
@@ -65,9 +66,7 @@ func TestPushOverHTTPIsTold(t *testing.T) {
 		cmd.Env = append(cmd.Environ(), "GIT_CONFIG_GLOBAL=/dev/null", "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
 			"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
 		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %v: %v\n%s", args, err, out)
-		}
+		testkit.OK(t, err, "git %v, %s", args, out)
 		return strings.TrimSpace(string(out))
 	}
 	address := strings.Replace(w.server.URL, "://", "://x-access-token:"+token+"@", 1) + "/acme/site"
@@ -98,9 +97,7 @@ func TestRedeliveryKeepsTheGUID(t *testing.T) {
 	if err != nil || !again.Redelivery || !again.OK() {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	if _, err := app.Redeliver("none"); err == nil {
-		t.Error("what was never delivered is delivered again")
-	}
+	testkit.Fails(t, testkit.ErrorOf(app.Redeliver("none")), "what was never delivered is delivered again")
 	requests := w.receiver.Requests()
 	if len(requests) != 2 {
 		t.Fatalf("%d requests", len(requests))
@@ -110,9 +107,7 @@ func TestRedeliveryKeepsTheGUID(t *testing.T) {
 			"X-Github-Delivery": first.GUID, "X-Github-Event": "push", "User-Agent": "GitHub-Hookshot/44a2f5c", "Content-Type": "application/json",
 			"X-Hub-Signature-256": first.Header.Get("X-Hub-Signature-256"),
 		} {
-			if r.Header.Get(name) != want {
-				t.Errorf("%s: %q, want %q", name, r.Header.Get(name), want)
-			}
+			testkit.Equal(t, r.Header.Get(name), want, "%s", name)
 		}
 		if r.Body != string(first.Payload) || r.Method != "POST" || r.Path != "/hook" {
 			t.Errorf("%s %s %s", r.Method, r.Path, r.Body)
@@ -122,10 +117,7 @@ func TestRedeliveryKeepsTheGUID(t *testing.T) {
 
 func TestWhatIsNotAnsweredIsNotDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gh, err := githubtest.New(githubtest.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 		defer gh.Close()
 		app := gh.AddApp(githubtest.AppOptions{})
 		for _, test := range []struct {
@@ -145,9 +137,7 @@ func TestWhatIsNotAnsweredIsNotDelivered(t *testing.T) {
 				t.Errorf("%+v", d)
 			}
 		}
-		if n := len(app.Deliveries()); n != 3 {
-			t.Errorf("%d deliveries", n)
-		}
+		testkit.Equal(t, len(app.Deliveries()), 3, "deliveries")
 	})
 }
 

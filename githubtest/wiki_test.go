@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestWikiIsARepositoryToGitAndAPartOfItsRepositoryToATOken(t *testing.T) {
@@ -18,22 +19,14 @@ func TestWikiIsARepositoryToGitAndAPartOfItsRepositoryToATOken(t *testing.T) {
 	for _, path := range []string{"/acme/site.wiki.git", "/acme/site.wiki", "/ACME/Site.Wiki.git"} {
 		dir := filepath.Join(t.TempDir(), "wiki")
 		mustGit(t, ".", "clone", "-q", remote(w.server, secret, path), dir)
-		if got := mustGit(t, dir, "rev-parse", "master"); got != head {
-			t.Errorf("%s: master is %s, want %s", path, got, head)
-		}
+		testkit.Equal(t, mustGit(t, dir, "rev-parse", "master"), head, "%s: master", path)
 	}
 	w.gh.AddRepository("acme/other", githubtest.RepositoryOptions{}).Wiki()
 	if out, err := git(t, ".", "ls-remote", remote(w.server, secret, "/acme/other.wiki.git")); err == nil {
 		t.Errorf("the wiki of another repository: %s", out)
 	}
 	// It is moved with its repository, and the REST API knows nothing of it.
-	if err := w.gh.Rename("acme/site", "home"); err != nil {
-		t.Fatal(err)
-	}
-	if out := mustGit(t, ".", "ls-remote", remote(w.server, secret, "/acme/site.wiki.git"), "HEAD"); !strings.Contains(out, head) {
-		t.Errorf("after a renaming: %s", out)
-	}
-	if w.gh.Repository("acme/home.wiki") != nil {
-		t.Error("the wiki is listed as a repository")
-	}
+	testkit.OK(t, w.gh.Rename("acme/site", "home"))
+	testkit.Contains(t, mustGit(t, ".", "ls-remote", remote(w.server, secret, "/acme/site.wiki.git"), "HEAD"), head)
+	testkit.Equal(t, w.gh.Repository("acme/home.wiki"), nil, "the wiki is listed as a repository")
 }

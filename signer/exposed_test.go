@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -21,18 +22,14 @@ func TestExposed(t *testing.T) {
 	} {
 		path := write(t, "my app.pem", "", mode)
 		link := filepath.Join(t.TempDir(), "link")
-		if err := os.Symlink(path, link); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(path, link))
 		for _, path := range []string{path, link} {
 			exposure, err := Exposed(path)
 			switch {
 			case err != nil:
 				t.Fatal(err)
 			case want == "":
-				if exposure != nil {
-					t.Errorf("mode %04o: %v", mode, exposure)
-				}
+				testkit.Equal(t, exposure, nil, "mode %04o", mode)
 			case exposure == nil:
 				t.Errorf("mode %04o is not exposed", mode)
 			default:
@@ -45,9 +42,7 @@ func TestExposed(t *testing.T) {
 			}
 		}
 	}
-	if exposure, err := Exposed(t.TempDir()); exposure != nil || err != nil {
-		t.Errorf("Exposed of a directory = %v, %v", exposure, err)
-	}
+	testkit.Equal(t, testkit.Must(Exposed(t.TempDir()))(t), nil, "Exposed of a directory")
 	if _, err := Exposed(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrMissing) {
 		t.Errorf("Exposed of a missing file: %v", err)
 	}
@@ -86,8 +81,6 @@ func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 		if e := exposure("k", test.mode, b, test.mounted); e != nil {
 			cure = e.Cure()
 		}
-		if cure != test.want {
-			t.Errorf("%s: cure %q, want %q", name, cure, test.want)
-		}
+		testkit.Equal(t, cure, test.want, "%s: cure", name)
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func write(t testing.TB, name, text string, mode fs.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(text), mode); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), mode))
 	if err := os.Chmod(path, mode); err != nil { // whatever the umask
 		t.Fatal(err)
 	}
@@ -31,14 +31,9 @@ func write(t testing.TB, name, text string, mode fs.FileMode) string {
 func TestFile(t *testing.T) {
 	path := write(t, "my app.pem", pemPKCS1(rsaKey()), 0o600)
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(path, link))
 	for _, path := range []string{path, link} {
-		key, err := File(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := testkit.Must(File(path))(t)
 		if want := Fingerprint(&rsaKey().PublicKey); key.Fingerprint() != want {
 			t.Errorf("fingerprint %s, want %s", key.Fingerprint(), want)
 		}
@@ -53,27 +48,16 @@ type fileMistake struct {
 func fileMistakes(t testing.TB) []fileMistake {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, syscall.Mkfifo(pipe, 0o600))
 	socket := filepath.Join(dir, "socket")
-	listener, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("unix", socket))(t)
 	t.Cleanup(func() { listener.Close() })
 	loop := filepath.Join(dir, "loop")
-	if err := os.Symlink(loop, loop); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(loop, loop))
 	dangling := filepath.Join(dir, "dangling")
-	if err := os.Symlink(filepath.Join(dir, "absent"), dangling); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(filepath.Join(dir, "absent"), dangling))
 	deep := filepath.Join(dir, strings.Repeat("Production2026", 6))
-	if err := os.Mkdir(deep, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(deep, 0o700))
 	text := pemPKCS1(rsaKey())
 	oneLine := strings.ReplaceAll(strings.TrimSpace(text), "\n", " ")
 	body := strings.Split(text, "\n")[3]

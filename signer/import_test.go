@@ -14,14 +14,13 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func keyFrom(t testing.TB, text string) *Key {
 	t.Helper()
-	key, err := FromText("the test", text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(FromText("the test", text))(t)
 	return key
 }
 
@@ -37,9 +36,7 @@ func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
 		if err != nil || put != (attempt == 0) {
 			t.Fatalf("%v, %v", put, err)
 		}
-		if got := asked(t, o.Options); got != want {
-			t.Errorf("the program was asked for %s, want %s", got, want)
-		}
+		testkit.Equal(t, asked(t, o.Options), want, "the program was asked for")
 		proves(t, held, rsaKey())
 		asked(t, o.Options)
 	}
@@ -47,10 +44,7 @@ func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
 		t.Error("what was remembered is believed")
 	}
 	// Another key does not take its place.
-	before, err := os.ReadFile(o.variable("SIGNER_TEST_SAFE"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := testkit.Must(os.ReadFile(o.variable("SIGNER_TEST_SAFE")))(t)
 	_, put, err := Import(t.Context(), keyFrom(t, pemPKCS1(otherKey())), programURI(), o)
 	if put || !errors.Is(err, ErrExists) || !strings.Contains(err.Error(), key.Fingerprint()) {
 		t.Errorf("%v, %v", put, err)
@@ -58,9 +52,7 @@ func TestImportPutsAKeyBehindAProgramOnce(t *testing.T) {
 	if after, err := os.ReadFile(o.variable("SIGNER_TEST_SAFE")); err != nil || !bytes.Equal(before, after) {
 		t.Error("the key that was there is gone")
 	}
-	if got := asked(t, o.Options); got != "public-key" {
-		t.Errorf("the program was asked for %s", got)
-	}
+	testkit.Equal(t, asked(t, o.Options), "public-key", "the program was asked for")
 }
 
 // importMistakes are safes that do not keep a key, and what is said of them.
@@ -112,10 +104,7 @@ func TestKeyThatAProgramRepeatsIsNotShown(t *testing.T) {
 	var notices []string
 	o.Notice = func(line string) { notices = append(notices, line) }
 	_, _, err := Import(t.Context(), keyFrom(t, pemPKCS1(rsaKey())), programURI(), o)
-	der, marshalled := x509.MarshalPKCS8PrivateKey(rsaKey())
-	if marshalled != nil {
-		t.Fatal(marshalled)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(rsaKey()))(t)
 	middle := base64.StdEncoding.EncodeToString(der)[600:640]
 	told := fmt.Sprint(notices, err)
 	if !errors.Is(err, ErrNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) || strings.Contains(told, "MII") {
@@ -191,9 +180,7 @@ func TestAgentIsGivenTheKey(t *testing.T) {
 		for i, want := range []*big.Int{k.N, big.NewInt(int64(k.E)), k.D, qinv, k.Primes[0], k.Primes[1]} {
 			var number []byte
 			number, rest, _ = cutString(rest)
-			if new(big.Int).SetBytes(number).Cmp(want) != 0 {
-				t.Errorf("number %d is another", i)
-			}
+			testkit.Equal(t, new(big.Int).SetBytes(number).Cmp(want), 0, "number %d is another", i)
 		}
 		comment, rest, ok := cutString(rest)
 		if !ok || string(comment) != "my app" || !bytes.Equal(rest, test.tail) {

@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // What reaches key services is in programs of its own: this package, which each start
@@ -11,17 +13,12 @@ import (
 func TestPackageLinksNoOtherModule(t *testing.T) {
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{with .Module}}{{.Path}}{{end}}{{end}}", ".")
 	list.Env = append(list.Environ(), "GOOS=linux", "GOARCH=amd64")
-	output, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	output := testkit.Must(list.Output())(t)
 	modules := strings.Fields(string(output))
 	if len(modules) == 0 {
 		t.Fatal("no package is listed")
 	}
 	for _, module := range modules {
-		if module != "github.com/ghapp-dev/ghapp" {
-			t.Errorf("it links %s", module)
-		}
+		testkit.Equal(t, module, "github.com/ghapp-dev/ghapp", "it links")
 	}
 }

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -48,29 +49,20 @@ func pemPKCS1(key *rsa.PrivateKey) string {
 
 func pemPKCS8(t testing.TB, key any) string {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(key))(t)
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 func mustParse(t testing.TB, text string) *Key {
 	t.Helper()
-	key, err := Parse([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(Parse([]byte(text)))(t)
 	return key
 }
 
 func TestSignIsRS256OfTheMessage(t *testing.T) {
 	key := mustParse(t, pemPKCS1(rsaKey()))
 	for _, message := range []string{"", "header.payload", strings.Repeat("a", 1<<16)} {
-		signature, err := key.Sign(t.Context(), []byte(message))
-		if err != nil {
-			t.Fatal(err)
-		}
+		signature := testkit.Must(key.Sign(t.Context(), []byte(message)))(t)
 		digest := sha256.Sum256([]byte(message))
 		if err := rsa.VerifyPKCS1v15(key.Public().(*rsa.PublicKey), crypto.SHA256, digest[:], signature); err != nil {
 			t.Errorf("a signature of %d bytes does not verify: %v", len(message), err)
@@ -103,9 +95,7 @@ func TestSignConcurrently(t *testing.T) {
 
 func TestZeroKey(t *testing.T) {
 	var key Key
-	if _, err := key.Sign(t.Context(), nil); err == nil {
-		t.Error("the zero Key signs")
-	}
+	testkit.Fails(t, testkit.ErrorOf(key.Sign(t.Context(), nil)), "the zero Key signs")
 	if key.Public() != nil || key.Fingerprint() != "" || key.String() != "" {
 		t.Errorf("the zero Key has a public key %v, a fingerprint %q", key.Public(), key.Fingerprint())
 	}
@@ -117,20 +107,14 @@ func TestFingerprintIsWhatOpensslComputes(t *testing.T) {
 	want := "SHA256:" + strings.TrimSpace(string(testdata(t)["rsa.fingerprint"]))
 	for _, name := range []string{"rsa.pkcs1", "rsa.pkcs8", "bundle"} {
 		key := mustParse(t, string(testdata(t)[name]))
-		if got := key.Fingerprint(); got != want {
-			t.Errorf("fingerprint of %s = %s, want %s", name, got, want)
-		}
-		if got := Fingerprint(key.Public().(*rsa.PublicKey)); got != want {
-			t.Errorf("Fingerprint of the public key of %s = %s, want %s", name, got, want)
-		}
+		testkit.Equal(t, key.Fingerprint(), want, "fingerprint of %s", name)
+		testkit.Equal(t, Fingerprint(key.Public().(*rsa.PublicKey)), want, "Fingerprint of the public key of %s", name)
 	}
 }
 
 func TestFingerprintOfNothing(t *testing.T) {
 	for _, public := range []*rsa.PublicKey{nil, {}} {
-		if got := Fingerprint(public); got != "" {
-			t.Errorf("Fingerprint(%v) = %q", public, got)
-		}
+		testkit.Equal(t, Fingerprint(public), "", "Fingerprint(%v)", public)
 	}
 }
 
@@ -167,10 +151,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 		}
 	}
 	for name, value := range map[string]any{"pointer": key, "value": *key, "holder": holder} {
-		text, err := json.Marshal(value)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(json.Marshal(value))(t)
 		outputs["json "+name] = string(text)
 
 		var log bytes.Buffer
@@ -183,10 +164,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 		outputs["gob "+name] = encoded.String()
 	}
 	type document struct{ Key *Key }
-	text, err := xml.Marshal(document{key})
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(xml.Marshal(document{key}))(t)
 	outputs["xml"] = string(text)
 	// Fails at the unexported fields, after a look at all of them.
 	func() {
@@ -208,9 +186,7 @@ func TestNothingPrintsAKey(t *testing.T) {
 		"%#v":  "signer.Key(" + key.Fingerprint() + ")",
 		"%60s": fmt.Sprintf("%60s", key.Fingerprint()),
 	} {
-		if got := fmt.Sprintf(format, key); got != want {
-			t.Errorf("%s = %q, want %q", format, got, want)
-		}
+		testkit.Equal(t, fmt.Sprintf(format, key), want, "%s", format)
 	}
 	if got, want := outputs["json pointer"], `"`+key.Fingerprint()+`"`; got != want {
 		t.Errorf("JSON = %s, want %s", got, want)

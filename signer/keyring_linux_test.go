@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // secretTool puts a secret-tool of this text on PATH, and nothing else but the shell's
@@ -15,9 +17,7 @@ func secretTool(t *testing.T, text string) {
 	t.Helper()
 	dir := t.TempDir()
 	if text != "" {
-		if err := os.WriteFile(filepath.Join(dir, "secret-tool"), []byte("#!/bin/sh\n"+text), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, "secret-tool"), []byte("#!/bin/sh\n"+text), 0o700))
 		dir += ":/usr/bin:/bin"
 	}
 	t.Setenv("PATH", dir)
@@ -28,10 +28,7 @@ func TestKeyringAsksForServiceAndName(t *testing.T) {
 	secretTool(t, `test "$*" = "lookup service $WANT username deploy" && exec cat `+path)
 	for uri, service := range map[string]string{"keyring:deploy": "ghapp", "keyring:my%20service/deploy": "my service"} {
 		t.Setenv("WANT", service)
-		key, err := Open(t.Context(), uri, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := testkit.Must(Open(t.Context(), uri, Options{}))(t)
 		proves(t, key, rsaKey())
 	}
 }
@@ -73,9 +70,7 @@ func TestKeyringMistakes(t *testing.T) {
 			if !strings.Contains(e.Cure(), test.cure) || strings.Contains(e.Cure()+err.Error(), "canary") {
 				t.Errorf("cure %q", e.Cure())
 			}
-			if e.Source != test.uri {
-				t.Errorf("source %s", e.Source)
-			}
+			testkit.Equal(t, e.Source, test.uri, "source")
 		})
 	}
 }

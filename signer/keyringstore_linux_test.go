@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // shelf is a secret-tool that keeps one item in a file, and the words it was called with
@@ -30,10 +31,7 @@ func newShelf(t *testing.T, script string) (path string, calls func() string) {
 	path = filepath.Join(t.TempDir(), "item")
 	t.Setenv("SHELF", path)
 	return path, func() string {
-		text, err := os.ReadFile(path + ".calls")
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(path + ".calls"))(t)
 		return string(text)
 	}
 }
@@ -41,19 +39,13 @@ func newShelf(t *testing.T, script string) (path string, calls func() string) {
 func TestKeyringStoresByAPipe(t *testing.T) {
 	item, calls := newShelf(t, shelf)
 	text := pemPKCS1(rsaKey())
-	if err := StoreInKeyring(t.Context(), "keyring:my%20service/deploy", redact.NewSecret(text), Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if stored, err := os.ReadFile(item); err != nil || string(stored) != text {
-		t.Errorf("%v: what is stored is another text", err)
-	}
+	testkit.OK(t, StoreInKeyring(t.Context(), "keyring:my%20service/deploy", redact.NewSecret(text), Options{}))
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), text, "what is stored is another text")
 	want := "lookup service my service username deploy\n" +
 		"search service my service username deploy\n" + // it might be locked
 		"store --label=GitHub App deploy service my service username deploy\n" +
 		"lookup service my service username deploy\n"
-	if got := calls(); got != want {
-		t.Errorf("calls:\n%swant:\n%s", got, want)
-	}
+	testkit.Equal(t, calls(), want, "calls")
 }
 
 func TestKeyringStoresOverNoOtherKey(t *testing.T) {
@@ -64,23 +56,15 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 		pemPKCS1(otherKey()): ErrExists,
 		"canary, a password": ErrExists,
 	} {
-		if err := os.WriteFile(item, []byte(there), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(item, []byte(there), 0o600))
 		err := StoreInKeyring(t.Context(), "keyring:deploy", ours, Options{})
-		if !errors.Is(err, want) {
-			t.Errorf("error %v, want %v", err, want)
-		}
+		testkit.ErrorIs(t, err, want)
 		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Cure(), "secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
 			t.Errorf("%v; cure: %s", e, e.Cure())
 		}
-		if stays, err := os.ReadFile(item); err != nil || string(stays) != there {
-			t.Errorf("%v: it was replaced", err)
-		}
+		testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), there, "it was replaced")
 	}
-	if strings.Contains(calls(), "store") {
-		t.Errorf("calls:\n%s", calls())
-	}
+	testkit.Lacks(t, calls(), "store")
 }
 
 func TestKeyringThatStoresNothing(t *testing.T) {
@@ -123,21 +107,15 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 
 func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
 	item, calls := newShelf(t, shelf)
-	if err := CheckKeyring(t.Context(), Options{}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(item); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v: the trial is left there", err)
-	}
+	testkit.OK(t, CheckKeyring(t.Context(), Options{}))
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(item)), os.ErrNotExist, "the trial is left there")
 	for i, verb := range []string{"store --label=GitHub App trial-", "lookup service ghapp username trial-", "clear service ghapp username trial-"} {
 		if lines := strings.Split(calls(), "\n"); len(lines) != 4 || !strings.HasPrefix(lines[i], verb) {
 			t.Errorf("calls:\n%s", calls())
 		}
 	}
 	newShelf(t, `test "$1" = lookup && exec echo another; exit 0`)
-	if err := CheckKeyring(t.Context(), Options{}); !errors.Is(err, ErrFailed) {
-		t.Errorf("error %v", err)
-	}
+	testkit.ErrorIs(t, CheckKeyring(t.Context(), Options{}), ErrFailed)
 }
 
 // In GNOME's keyring a key is stored and found, and where that is locked, and nobody can
@@ -163,14 +141,9 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 	if err := errors.Join(CheckKeyring(t.Context(), Options{}), StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
 		t.Fatal(err)
 	}
-	read, err := Open(t.Context(), "keyring:deploy", Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	read := testkit.Must(Open(t.Context(), "keyring:deploy", Options{}))(t)
 	proves(t, read, rsaKey())
-	if err := StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}); !errors.Is(err, ErrExists) {
-		t.Errorf("error %v", err)
-	}
+	testkit.ErrorIs(t, StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}), ErrExists)
 	list, err := exec.CommandContext(t.Context(), "secret-tool", "search", "--all", "service", "ghapp").CombinedOutput()
 	if err != nil || strings.Contains(string(list), "trial-") || !strings.Contains(string(list), "deploy") {
 		t.Errorf("%v: a trial is left, or the key is not there", err)
@@ -194,9 +167,7 @@ func background(t *testing.T, input, name string, args ...string) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Stdin, cmd.SysProcAttr = strings.NewReader(input), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

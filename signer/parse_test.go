@@ -20,25 +20,19 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // testdata returns what testdata/make.sh made, by name.
 func testdata(t testing.TB) map[string][]byte {
 	t.Helper()
-	paths, err := filepath.Glob("testdata/*.b64")
-	if err != nil {
-		t.Fatal(err)
-	}
+	paths := testkit.Must(filepath.Glob("testdata/*.b64"))(t)
 	files := map[string][]byte{}
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(path))(t)
 		data, err := base64.StdEncoding.DecodeString(string(text))
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
-		}
+		testkit.OK(t, err, "%s", path)
 		files[strings.TrimSuffix(filepath.Base(path), ".b64")] = data
 	}
 	if len(files) == 0 {
@@ -128,13 +122,8 @@ func TestParseMends(t *testing.T) {
 	for form, text := range forms {
 		for name, mangle := range mendable {
 			t.Run(form+"/"+name, func(t *testing.T) {
-				key, err := Parse([]byte(mangle(text)))
-				if err != nil {
-					t.Fatal(err)
-				}
-				if key.Fingerprint() != want {
-					t.Errorf("fingerprint %s, want %s", key.Fingerprint(), want)
-				}
+				key := testkit.Must(Parse([]byte(mangle(text))))(t)
+				testkit.Equal(t, key.Fingerprint(), want, "fingerprint")
 			})
 		}
 	}
@@ -183,9 +172,7 @@ func TestParseUsesThePrivateKeyAmongSeveralBlocks(t *testing.T) {
 func TestParseReadsWhatOpensslWrites(t *testing.T) {
 	for _, name := range []string{"rsa.pkcs1", "rsa.pkcs8", "rsa.3primes", "bundle"} {
 		key := mustParse(t, string(testdata(t)[name]))
-		if _, err := key.Sign(t.Context(), []byte("message")); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+		testkit.OK(t, testkit.ErrorOf(key.Sign(t.Context(), []byte("message"))), "%s", name)
 	}
 }
 
@@ -202,9 +189,7 @@ func textMistakes(t testing.TB) []mistake {
 	first, last, body := lines[0], lines[len(lines)-1], strings.Join(lines[1:len(lines)-1], "")
 	armoured := func(body string) string { return first + body + last }
 	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey()), []byte("example"), x509.PEMCipherAES256) //nolint:staticcheck // what openssl writes
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	rows := []mistake{
 		{"nothing", "", ErrEmpty},
 		{"blanks", " \r\n\t", ErrEmpty},
@@ -353,17 +338,10 @@ func threePrimes(t testing.TB, text []byte) []byte {
 		N, E, D, P, Q, Dp, Dq, Qinv *big.Int
 		More                        []struct{ Prime, Exponent, Coefficient *big.Int }
 	}
-	if _, err := asn1.Unmarshal(block.Bytes, &numbers); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(asn1.Unmarshal(block.Bytes, &numbers))(t)
 	numbers.D.Sub(numbers.D, big.NewInt(2))
-	der, err := asn1.Marshal(numbers)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := x509.ParsePKCS1PrivateKey(der); err != nil {
-		t.Fatalf("package x509 finds this itself: %v", err)
-	}
+	der := testkit.Must(asn1.Marshal(numbers))(t)
+	testkit.OK(t, testkit.ErrorOf(x509.ParsePKCS1PrivateKey(der)), "package x509 finds this itself")
 	return der
 }
 
@@ -386,10 +364,7 @@ func derRSA(t testing.TB, bits int, change func(*pkcs1)) []byte {
 	} else {
 		change(&numbers)
 	}
-	der, err := asn1.Marshal(numbers)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := testkit.Must(asn1.Marshal(numbers))(t)
 	return der
 }
 
@@ -412,9 +387,7 @@ func TestParseNamesTheMistake(t *testing.T) {
 func TestNamesTheMistakeInsideBase64(t *testing.T) {
 	for name, want := range map[string]Problem{"encrypted.pkcs8": ErrEncrypted, "openssh.rsa": ErrOpenSSH, "certificate": ErrCertificate, "public.openssh": ErrPublicKey} {
 		text := base64.StdEncoding.EncodeToString(testdata(t)[name])
-		if _, err := Parse([]byte(text)); !errors.Is(err, want) {
-			t.Errorf("base64 of %s: %v, want %q", name, err, want)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(Parse([]byte(text))), want, "base64 of %s", name)
 	}
 }
 
@@ -426,9 +399,7 @@ func TestTooShortSaysHowLong(t *testing.T) {
 }
 
 func TestFromTextNamesItsSource(t *testing.T) {
-	if _, err := FromText("GHAPP_PRIVATE_KEY", pemPKCS1(rsaKey())); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(FromText("GHAPP_PRIVATE_KEY", pemPKCS1(rsaKey())))(t)
 	_, err := FromText("GHAPP_PRIVATE_KEY", "")
 	if want := "cannot use the private key in GHAPP_PRIVATE_KEY: empty"; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)
@@ -494,10 +465,7 @@ func FuzzParse(f *testing.F) {
 		if keyErr != nil {
 			t.Fatal(keyErr)
 		}
-		again, err := Parse([]byte(pemPKCS1(private)))
-		if err != nil {
-			t.Fatalf("the key does not parse again: %v", err)
-		}
+		again := testkit.Must(Parse([]byte(pemPKCS1(private))))(t)
 		if again.Fingerprint() != key.Fingerprint() {
 			t.Fatalf("fingerprint %s, then %s", key.Fingerprint(), again.Fingerprint())
 		}
@@ -507,9 +475,7 @@ func FuzzParse(f *testing.F) {
 func TestParseLeavesItsInputAlone(t *testing.T) {
 	text := []byte(lineBreaks.Replace(pemPKCS1(rsaKey())))
 	before := bytes.Clone(text)
-	if _, err := Parse(text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Parse(text))(t)
 	if !bytes.Equal(text, before) {
 		t.Error("Parse changed what it was given")
 	}

@@ -11,15 +11,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // problems returns every Problem that problem.go declares.
 func problems(t testing.TB) []Problem {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := testkit.Must(parser.ParseFile(token.NewFileSet(), "problem.go", nil, 0))(t)
 	var found []Problem
 	ast.Inspect(file, func(node ast.Node) bool {
 		spec, ok := node.(*ast.ValueSpec)
@@ -60,9 +59,7 @@ func TestCureNamesTheFile(t *testing.T) {
 		"/etc/app.pem":     "openssl pkey -in /etc/app.pem -out /etc/app.pem.new   # asks for the passphrase",
 		"/my keys/a'b.pem": `openssl pkey -in '/my keys/a'\''b.pem' -out '/my keys/a'\''b.pem.new'   # asks for the passphrase`,
 	} {
-		if got := (&KeyError{Problem: ErrEncrypted, path: path}).Cure(); got != want {
-			t.Errorf("cure for %q = %s, want %s", path, got, want)
-		}
+		testkit.Equal(t, (&KeyError{Problem: ErrEncrypted, path: path}).Cure(), want, "cure for %q", path)
 	}
 }
 

@@ -3,6 +3,8 @@ package signer
 import (
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A session of its own has no terminal (setsid(2)), where a program could wait for a PIN
@@ -12,9 +14,7 @@ func TestProgramHasASessionOfItsOwn(t *testing.T) {
 	o := playing(t, "session")
 	var line string
 	o.Notice = func(text string) { line = text }
-	if _, err := Open(t.Context(), programURI(), o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), programURI(), o))(t)
 	if pid, session, _ := strings.Cut(line, " "); pid == "" || pid != session {
 		t.Errorf("process and session: %s", line)
 	}

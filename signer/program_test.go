@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // programURI is this binary, with a secret in the URI.
@@ -55,14 +55,9 @@ func asked(t testing.TB, o Options) string {
 func proves(t testing.TB, key Signer, private *rsa.PrivateKey) {
 	t.Helper()
 	message := []byte("header.payload")
-	signature, err := key.Sign(t.Context(), message)
-	if err != nil {
-		t.Fatal(err)
-	}
+	signature := testkit.Must(key.Sign(t.Context(), message))(t)
 	digest := sha256.Sum256(message)
-	if err := rsa.VerifyPKCS1v15(&private.PublicKey, crypto.SHA256, digest[:], signature); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, rsa.VerifyPKCS1v15(&private.PublicKey, crypto.SHA256, digest[:], signature))
 	if !private.PublicKey.Equal(key.Public()) || key.Fingerprint() != Fingerprint(&private.PublicKey) {
 		t.Errorf("the public key is that of %s", key.Fingerprint())
 	}
@@ -73,22 +68,13 @@ func TestProgramSigns(t *testing.T) {
 	o := playing(t, "good")
 	var notices []string
 	o.Notice = func(line string) { notices = append(notices, line) }
-	key, err := Open(t.Context(), programURI(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(Open(t.Context(), programURI(), o))(t)
 	proves(t, key, rsaKey())
-	if got := asked(t, o); got != "public-key sign" {
-		t.Errorf("the program was asked for %s", got)
-	}
+	testkit.Equal(t, asked(t, o), "public-key sign", "the program was asked for")
 	opened := "opened exec:" + os.Args[0] + "?slot=7&pin-value=[redacted]"
-	if diff := cmp.Diff([]string{"touch the key", opened, "touch the key", opened}, notices); diff != "" {
-		t.Errorf("notices (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, notices, []string{"touch the key", opened, "touch the key", opened})
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		if text := fmt.Sprintf(verb, key); text != key.Fingerprint() {
-			t.Errorf("%s prints %s", verb, text)
-		}
+		testkit.Equal(t, fmt.Sprintf(verb, key), key.Fingerprint(), "%s prints", verb)
 	}
 }
 
@@ -97,13 +83,8 @@ func TestRequestOfAProgram(t *testing.T) {
 	o := playing(t, "request")
 	var lines []string
 	o.Notice = func(line string) { lines = append(lines, line) }
-	key, err := Open(t.Context(), "exec:"+os.Args[0]+"?slot=7", o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := key.Sign(t.Context(), []byte("header.payload")); err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(Open(t.Context(), "exec:"+os.Args[0]+"?slot=7", o))(t)
+	testkit.Must(key.Sign(t.Context(), []byte("header.payload")))(t)
 	want := []string{
 		`{"version":1,"operation":"public-key","key":"exec:` + os.Args[0] + `?slot=7","seconds":30}`,
 		`{"version":1,"operation":"sign","key":"exec:` + os.Args[0] + `?slot=7","seconds":30,"algorithm":"RS256",` +
@@ -112,9 +93,7 @@ func TestRequestOfAProgram(t *testing.T) {
 	digest := sha256.Sum256([]byte("header.payload"))
 	encoded, _ := json.Marshal(digest[:])
 	want[1] = strings.Replace(want[1], `"PqGKxv4tyTaNFjMMRgX4sJZ4iBZRJAtGXTRFLlNBqHA="`, string(encoded), 1)
-	if diff := cmp.Diff(want, lines); diff != "" {
-		t.Errorf("requests (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, lines, want)
 }
 
 // A program gets the environment, and with it what reaches its service, but not a key
@@ -124,13 +103,10 @@ func TestProgramGetsNoPrivateKey(t *testing.T) {
 	o := playing(t, "environment")
 	var lines []string
 	o.Notice = func(line string) { lines = append(lines, line) }
-	if _, err := Open(t.Context(), programURI(), o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), programURI(), o))(t)
 	all := strings.Join(lines, "\n")
-	if !strings.Contains(all, role+"=environment") || strings.Contains(all, "GHAPP_PRIVATE_KEY") {
-		t.Errorf("the environment is\n%s", all)
-	}
+	testkit.Contains(t, all, role+"=environment")
+	testkit.Lacks(t, all, "GHAPP_PRIVATE_KEY")
 }
 
 // misbehaving are parts of a program, and what is said of them.
@@ -209,13 +185,8 @@ func TestEveryKindOfFailureIsAProblem(t *testing.T) {
 				t.Error(err)
 			}
 			o := playing(t, "sign and fail "+kind)
-			key, err := Open(t.Context(), programURI(), o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := key.Sign(t.Context(), nil); !errors.Is(err, want) {
-				t.Error(err)
-			}
+			key := testkit.Must(Open(t.Context(), programURI(), o))(t)
+			testkit.ErrorIs(t, testkit.ErrorOf(key.Sign(t.Context(), nil)), want)
 			// A wrong PIN counts each time: nobody is asked again, but where a key is gone.
 			if got := asked(t, o); got != "public-key sign" && kind != "not-found" {
 				t.Errorf("the program was asked for %s", got)
@@ -235,9 +206,7 @@ func TestProgramEndsWithAllItStarted(t *testing.T) {
 		pid, _ = strconv.Atoi(strings.TrimPrefix(line, "pid "))
 		cancel()
 	}
-	if _, err := Open(ctx, programURI(), o); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Open(ctx, programURI(), o)), context.Canceled)
 	if pid == 0 {
 		t.Fatal("the program started nothing")
 	}
@@ -256,9 +225,7 @@ func TestNoticesAreBounded(t *testing.T) {
 	o := playing(t, "flood of notices")
 	var lines []string
 	o.Notice = func(line string) { lines = append(lines, line) }
-	if _, err := Open(t.Context(), programURI(), o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), programURI(), o))(t)
 	if len(lines) != mostLines || len(lines[0]) > mostLine+3 {
 		t.Errorf("%d lines of %d bytes", len(lines), len(lines[0]))
 	}
@@ -329,41 +296,25 @@ func TestRememberedKeyIsAskedForNothingBeforeItSigns(t *testing.T) {
 	t.Parallel()
 	o := playing(t, "good")
 	o.Memory = new(memory)
-	if _, err := Open(t.Context(), programURI(), o); err != nil {
-		t.Fatal(err)
-	}
-	if got := asked(t, o); got != "public-key" {
-		t.Errorf("the program was asked for %s", got)
-	}
+	testkit.Must(Open(t.Context(), programURI(), o))(t)
+	testkit.Equal(t, asked(t, o), "public-key", "the program was asked for")
 	key, err := Open(t.Context(), programURI(), o)
 	if err != nil || key.Fingerprint() != Fingerprint(&rsaKey().PublicKey) {
 		t.Fatal(err)
 	}
-	if got := asked(t, o); got != "" {
-		t.Errorf("the program was asked for %s", got)
-	}
+	testkit.Equal(t, asked(t, o), "", "the program was asked for")
 	proves(t, key, rsaKey())
-	if got := asked(t, o); got != "sign" {
-		t.Errorf("the program was asked for %s", got)
-	}
+	testkit.Equal(t, asked(t, o), "sign", "the program was asked for")
 	for name, entry := range o.Memory.(*memory).entries {
 		if len(name) != 64 || strings.Contains(name+string(entry), "canary") {
 			t.Errorf("%s: %s", name, entry)
 		}
 	}
 	// Another URI is another key, and another PIN is not.
-	if _, err := Open(t.Context(), strings.Replace(programURI(), "slot=7", "slot=8", 1), o); err != nil {
-		t.Fatal(err)
-	}
-	if got := asked(t, o); got != "public-key" {
-		t.Errorf("for another slot the program was asked for %s", got)
-	}
-	if _, err := Open(t.Context(), strings.Replace(programURI(), testPIN, "0815", 1), o); err != nil {
-		t.Fatal(err)
-	}
-	if got := asked(t, o); got != "" {
-		t.Errorf("with another PIN the program was asked for %s", got)
-	}
+	testkit.Must(Open(t.Context(), strings.Replace(programURI(), "slot=7", "slot=8", 1), o))(t)
+	testkit.Equal(t, asked(t, o), "public-key", "for another slot the program was asked for")
+	testkit.Must(Open(t.Context(), strings.Replace(programURI(), testPIN, "0815", 1), o))(t)
+	testkit.Equal(t, asked(t, o), "", "with another PIN the program was asked for")
 }
 
 // Behind a name another key may stand than the one that is remembered.
@@ -371,12 +322,8 @@ func TestRememberedKeyThatIsAnotherByNow(t *testing.T) {
 	t.Parallel()
 	o := playing(t, "good")
 	o.Memory = new(memory)
-	if _, err := Open(t.Context(), programURI(), o); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(o.variable("SIGNER_TEST_KEY"), []byte(pemPKCS1(otherKey())), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), programURI(), o))(t)
+	testkit.OK(t, os.WriteFile(o.variable("SIGNER_TEST_KEY"), []byte(pemPKCS1(otherKey())), 0o600))
 	key, err := Open(t.Context(), programURI(), o)
 	if err != nil || !rsaKey().PublicKey.Equal(key.Public()) {
 		t.Fatal(err)
@@ -421,19 +368,11 @@ func TestKMSProgramIsMissing(t *testing.T) {
 
 func TestKMSProgramIsFoundOnPATH(t *testing.T) {
 	dir := t.TempDir()
-	self, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, filepath.Join(dir, KMSProgram)); err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(filepath.Abs(os.Args[0]))(t)
+	testkit.OK(t, os.Symlink(self, filepath.Join(dir, KMSProgram)))
 	t.Setenv("PATH", dir)
 	for _, scheme := range []string{kmsSchemes[0], kmsSchemes[len(kmsSchemes)-1]} {
-		key, err := Open(t.Context(), scheme+":name=app", playing(t, "good"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := testkit.Must(Open(t.Context(), scheme+":name=app", playing(t, "good")))(t)
 		proves(t, key, rsaKey())
 	}
 }
@@ -448,10 +387,7 @@ var openMistakes = map[string]Problem{
 func TestOpenOfVariables(t *testing.T) {
 	t.Parallel()
 	o := Options{Environ: []string{"APP_KEY=x", "APP_KEY=" + pemPKCS1(rsaKey()), "EMPTY=", "WRONG=canary"}}
-	key, err := Open(t.Context(), "env:APP_KEY", o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(Open(t.Context(), "env:APP_KEY", o))(t)
 	proves(t, key, rsaKey())
 	for uri, want := range openMistakes {
 		key, err := Open(t.Context(), uri, o)
@@ -465,10 +401,7 @@ func TestOpenOfFiles(t *testing.T) {
 	t.Parallel()
 	path := write(t, "my app.pem", pemPKCS1(rsaKey()), 0o600)
 	for _, uri := range []string{path, "file:" + path, "file://" + strings.ReplaceAll(path, " ", "%20")} {
-		key, err := Open(t.Context(), uri, Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := testkit.Must(Open(t.Context(), uri, Options{}))(t)
 		proves(t, key, rsaKey())
 	}
 	if key, err := Open(t.Context(), path+".no", Options{}); key != nil || !errors.Is(err, ErrMissing) {
@@ -484,9 +417,7 @@ func FuzzParseResponse(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, operation string) {
 		value, err := parseResponse(text, operation)
-		if (err == nil) != (len(value) > 0) {
-			t.Errorf("%q: %q, %v", text, value, err)
-		}
+		testkit.Equal(t, (err == nil), (len(value) > 0), "%q: %q, %v", text, value, err)
 		if _, ok := errors.AsType[*KeyError](err); err != nil && !ok {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // vault is an [Importer] that has one place.
@@ -30,9 +32,7 @@ func (v *vault) Import(_ context.Context, _ string, privateKey []byte) ([]byte, 
 func answered(t testing.TB, h Holder, request string) Response {
 	t.Helper()
 	var out bytes.Buffer
-	if err := Answer(t.Context(), strings.NewReader(request), &out, h); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Answer(t.Context(), strings.NewReader(request), &out, h))
 	var response Response
 	if err := json.Unmarshal(out.Bytes(), &response); err != nil || response.Version != ProtocolVersion {
 		t.Fatalf("%v: %s", err, out.Bytes())
@@ -43,14 +43,9 @@ func answered(t testing.TB, h Holder, request string) Response {
 // importOf is a request to take in the key of these tests.
 func importOf(t testing.TB, uri string) (request string, der []byte) {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(rsaKey())
-	if err != nil {
-		t.Fatal(err)
-	}
+	der = testkit.Must(x509.MarshalPKCS8PrivateKey(rsaKey()))(t)
 	text, err := json.Marshal(question{Request{Version: ProtocolVersion, Operation: OperationImport, Key: uri, Seconds: 9}, der})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return string(text), der
 }
 
@@ -94,10 +89,7 @@ func TestRequestHoldsNoPrivateKey(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &request); err != nil || request.Operation != OperationImport {
 		t.Fatal(err)
 	}
-	again, err := json.Marshal(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := testkit.Must(json.Marshal(request))(t)
 	for _, printed := range []string{string(again), fmt.Sprintf("%v", request), fmt.Sprintf("%#v", request)} {
 		if len(printed) > 200 || strings.Contains(printed, "MII") {
 			t.Errorf("a request prints as %s", printed)

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // fakeAgent answers with what respond returns for a message, whole with its length;
@@ -25,14 +27,9 @@ import (
 func fakeAgent(t testing.TB, respond func(message []byte) []byte) (socket string) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ghapp-agent-") // names of sockets are bounded
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	listener, err := net.Listen("unix", filepath.Join(dir, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("unix", filepath.Join(dir, "s")))(t)
 	t.Cleanup(func() { listener.Close() })
 	go func() {
 		for {
@@ -115,9 +112,7 @@ func TestAgentKeyByCommentAndFingerprint(t *testing.T) {
 		"my app", "my%20app", Fingerprint(&rsaKey().PublicKey), "SHA256:" + base64.RawStdEncoding.EncodeToString(sum[:]),
 	} {
 		key, err := Open(t.Context(), "ssh-agent:"+name, Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		proves(t, key, rsaKey())
 		if key, err = Open(t.Context(), "ssh-agent:"+name+"?socket="+socket, Options{Environ: []string{"SSH_AUTH_SOCK=/nowhere"}}); err != nil {
 			t.Fatal(err)
@@ -228,9 +223,7 @@ func TestSilentAgentIsATimeout(t *testing.T) {
 func TestAgentURIs(t *testing.T) {
 	t.Parallel()
 	for _, uri := range []string{"ssh-agent:", "ssh-agent:%20", "ssh-agent:%zz", "ssh-agent:a%0ab", "ssh-agent:app?socket=relative", "ssh-agent:app?socket=%z"} {
-		if _, err := Open(t.Context(), uri, Options{}); !errors.Is(err, ErrURI) {
-			t.Errorf("%s: %v", uri, err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(Open(t.Context(), uri, Options{})), ErrURI, "%s", uri)
 	}
 }
 
@@ -248,14 +241,9 @@ func TestAgentKeyThatIsAnotherByNow(t *testing.T) {
 		return signed(t, current, message)
 	})
 	o := Options{Memory: new(memory), Environ: []string{"SSH_AUTH_SOCK=" + socket}}
-	if _, err := Open(t.Context(), "ssh-agent:app", o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), "ssh-agent:app", o))(t)
 	current = otherKey()
-	key, err := Open(t.Context(), "ssh-agent:app", o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(Open(t.Context(), "ssh-agent:app", o))(t)
 	if _, err := key.Sign(t.Context(), []byte("header.payload")); !errors.Is(err, ErrChanged) {
 		t.Fatal(err)
 	}
@@ -267,17 +255,13 @@ func TestRememberedAgentKeyNeedsNoAgentToBeOpened(t *testing.T) {
 	t.Parallel()
 	socket := fakeAgent(t, func([]byte) []byte { return identities(agentKey{sshRSA(&rsaKey().PublicKey), "app"}) })
 	o := Options{Memory: new(memory), Environ: []string{"SSH_AUTH_SOCK=" + socket}}
-	if _, err := Open(t.Context(), "ssh-agent:app", o); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(Open(t.Context(), "ssh-agent:app", o))(t)
 	o.Environ = []string{}
 	key, err := Open(t.Context(), "ssh-agent:app", o)
 	if err != nil || key.Fingerprint() != Fingerprint(&rsaKey().PublicKey) {
 		t.Fatal(err)
 	}
-	if _, err := key.Sign(t.Context(), nil); !errors.Is(err, ErrNoAgent) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(key.Sign(t.Context(), nil)), ErrNoAgent)
 }
 
 // RFC 8332 has the signature as a string, and some agents leave leading zeros out.
@@ -287,10 +271,7 @@ func TestSignatureWithoutItsLeadingZerosIsTaken(t *testing.T) {
 	for i := 0; ; i++ {
 		message = binary.BigEndian.AppendUint32(nil, uint32(i))
 		digest := sha256.Sum256(message)
-		value, err := rsa.SignPKCS1v15(nil, rsaKey(), crypto.SHA256, digest[:])
-		if err != nil {
-			t.Fatal(err)
-		}
+		value := testkit.Must(rsa.SignPKCS1v15(nil, rsaKey(), crypto.SHA256, digest[:]))(t)
 		if value[0] == 0 {
 			break
 		}
@@ -303,13 +284,8 @@ func TestSignatureWithoutItsLeadingZerosIsTaken(t *testing.T) {
 		value, _ := rsa.SignPKCS1v15(nil, rsaKey(), crypto.SHA256, digest[:])
 		return signature("rsa-sha2-256", bytes.TrimLeft(value, "\x00"))
 	})
-	key, err := Open(t.Context(), "ssh-agent:app?socket="+socket, Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if value, err := key.Sign(t.Context(), message); err != nil || len(value) != 256 {
-		t.Errorf("%d bytes, %v", len(value), err)
-	}
+	key := testkit.Must(Open(t.Context(), "ssh-agent:app?socket="+socket, Options{}))(t)
+	testkit.Equal(t, len(testkit.Must(key.Sign(t.Context(), message))(t)), 256, "bytes")
 }
 
 func FuzzAgentMessages(f *testing.F) {

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestScheme(t *testing.T) {
@@ -11,9 +13,7 @@ func TestScheme(t *testing.T) {
 		"env:KEY": "env", "SSH-AGENT:x": "ssh-agent", "awskms:///alias/x": "awskms", "pkcs11:object=a": "pkcs11",
 		"app.pem": "", "/a:b": "", "./a:b": "", `C:\app.pem`: "", "c:app.pem": "", "1a:b": "", "": "", ":": "", "a b:c": "",
 	} {
-		if got := Scheme(text); got != want {
-			t.Errorf("%q has the scheme %q, want %q", text, got, want)
-		}
+		testkit.Equal(t, Scheme(text), want, "%q has the scheme", text)
 	}
 }
 
@@ -24,9 +24,7 @@ func TestFilePath(t *testing.T) {
 		"file:env:KEY":          "./env:KEY", // not a key URI again
 		"file://server/app.pem": "", "file:%zz": "", "env:KEY": "",
 	} {
-		if got := FilePath(text); got != want {
-			t.Errorf("%q has the path %q, want %q", text, got, want)
-		}
+		testkit.Equal(t, FilePath(text), want, "%q has the path", text)
 	}
 }
 
@@ -43,12 +41,8 @@ func TestSecretsOfAURIAreNotShown(t *testing.T) {
 		"pkcs11:object=a?pin-value=":                                                      "pkcs11:object=a?pin-value=",
 		"/etc/a?pin-value=b":                                                              "/etc/a?pin-value=b", // a path
 	} {
-		if got := Redacted(uri); got != want {
-			t.Errorf("%s is shown as\n%s, want\n%s", uri, got, want)
-		}
-		if HasSecret(uri) != strings.Contains(uri, "canary") {
-			t.Errorf("%s has a secret: %v", uri, HasSecret(uri))
-		}
+		testkit.Equal(t, Redacted(uri), want, "%s is shown as", uri)
+		testkit.Equal(t, HasSecret(uri), strings.Contains(uri, "canary"), "%s has a secret", uri)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // wire is a network of one handler that answers every host, without a socket, so
@@ -70,18 +71,12 @@ const enterprise = "ghes.example"
 // root has a path.
 func newClient(t testing.TB, transport http.RoundTripper, edit ...func(*Options)) *Client {
 	t.Helper()
-	host, err := ParseHost(enterprise, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := testkit.Must(ParseHost(enterprise, ""))(t)
 	o := Options{Host: host, Transport: transport, UserAgent: "test"}
 	for _, f := range edit {
 		f(&o)
 	}
-	c, err := New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Must(New(o))(t)
 	return c
 }
 

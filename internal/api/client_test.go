@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestHeadersOfARequest(t *testing.T) {
@@ -40,19 +41,13 @@ func TestHeadersOfARequest(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := &wire{handler: says(200, theApp)}
 			c := newClient(t, w, func(o *Options) { o.Version, o.UserAgent = test.version, "mine/1 ghapp" })
-			if _, err := c.App(t.Context(), asCanary); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(c.App(t.Context(), asCanary))(t)
 			h := w.messages()[0].Header
-			if diff := cmp.Diff(test.want, h.Values("X-GitHub-Api-Version")); diff != "" {
-				t.Errorf("X-GitHub-Api-Version (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, h.Values("X-GitHub-Api-Version"), test.want)
 			for name, want := range map[string]string{
 				"Accept": "application/vnd.github+json", "User-Agent": "mine/1 ghapp", "Authorization": "Bearer " + canary, "Content-Type": "",
 			} {
-				if got := h.Values(name); strings.Join(got, "|") != want {
-					t.Errorf("%s: %q, want %q once", name, got, want)
-				}
+				testkit.Equal(t, strings.Join(h.Values(name), "|"), want, "%s", name)
 			}
 		})
 	}
@@ -158,9 +153,7 @@ func TestRetryAfterIsObeyedAndSpread(t *testing.T) {
 							value = time.Now().Add(time.Duration(seconds) * time.Second).UTC().Format(http.TimeFormat)
 						}
 						w := &wire{handler: answers(says(status, `{"message":"slow down"}`, "Retry-After", value), says(200, theApp))}
-						if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-							t.Fatal(err)
-						}
+						testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 						told := time.Duration(seconds) * time.Second
 						if got := w.pauses(); len(got) != 1 || got[0] < told || got[0] > told+2*time.Second {
 							t.Errorf("pauses %v, want one of %s and up to two seconds more", got, told)
@@ -177,9 +170,7 @@ func TestThoseWhoWereToldTheSameSecondComeBackSpread(t *testing.T) {
 	for range 5 {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{handler: answers(says(403, "", "Retry-After", "10"), says(200, theApp))}
-			if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 			pauses[w.pauses()[0]] = true
 		})
 	}
@@ -194,9 +185,7 @@ func TestRetryAfterOfAMinuteFitsTheDefaultEvenWhenTheAnswerWasSlow(t *testing.T)
 			time.Sleep(5 * time.Second)
 			says(403, `{"message":"You have exceeded a secondary rate limit."}`, "Retry-After", "60")(w, r)
 		}, says(200, theApp))}
-		if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 	})
 }
 
@@ -239,9 +228,7 @@ func TestPrimaryLimit(t *testing.T) {
 	t.Run("within the ceiling is waited for", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{handler: answers(limited(30*time.Second), says(200, theApp))}
-			if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 			if p := w.pauses()[0]; p < 30*time.Second || p > 32*time.Second {
 				t.Errorf("waited %s, want 30 seconds and up to two more", p)
 			}
@@ -264,9 +251,7 @@ func TestPrimaryLimit(t *testing.T) {
 				limit := says(403, "", "X-RateLimit-Remaining", "0", "Date", server.UTC().Format(http.TimeFormat),
 					"X-RateLimit-Reset", strconv.FormatInt(server.Add(30*time.Second).Unix(), 10))
 				w := &wire{handler: answers(limit, says(200, theApp))}
-				if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 				if p := w.pauses()[0]; p < 29*time.Second || p > 33*time.Second {
 					t.Errorf("waited %s for a reset that is 30 seconds away on the server's clock", p)
 				}
@@ -279,9 +264,7 @@ func TestSecondaryLimitWithoutRetryAfterWaitsAMinute(t *testing.T) {
 	for _, status := range []int{403, 429} {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{handler: answers(says(status, `{"message":"You have exceeded a secondary rate limit. Please wait."}`), says(200, theApp))}
-			if _, err := newClient(t, w).App(t.Context(), asCanary); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 			if p := w.pauses()[0]; p < time.Minute {
 				t.Errorf("%d: waited %s, want a minute at least", status, p)
 			}
@@ -397,13 +380,10 @@ func TestAuthorizationIsMadeAnewForEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{handler: answers(says(502, ""), says(200, theApp))}
 		n := 0
-		_, err := newClient(t, w).App(t.Context(), func(context.Context) (string, redact.Secret, error) {
+		testkit.Must(newClient(t, w).App(t.Context(), func(context.Context) (string, redact.Secret, error) {
 			n++
 			return "Bearer", redact.NewSecret(strconv.Itoa(n)), nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))(t)
 		sent := w.messages()
 		if sent[0].Authorization != "Bearer 1" || sent[1].Authorization != "Bearer 2" {
 			t.Errorf("sent %q, then %q", sent[0].Authorization, sent[1].Authorization)
@@ -422,9 +402,7 @@ func TestSlowAuthorizationIsNotTimedAsARequest(t *testing.T) {
 				return "", redact.Secret{}, ctx.Err()
 			}
 		})
-		if err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, err)
 	})
 }
 
@@ -467,9 +445,7 @@ func TestRedirectToAnotherHostIsNeverFollowed(t *testing.T) {
 						t.Errorf("%s %d to %s was followed: %s with %q", method, status, target, m.URL, m.Authorization)
 					}
 				}
-				if strings.Contains(err.Error(), canary) {
-					t.Errorf("error %q holds the credential", err)
-				}
+				testkit.Lacks(t, err.Error(), canary)
 			}
 		}
 	}
@@ -584,9 +560,7 @@ func TestAnswerThatIsNotWhatGitHubDocuments(t *testing.T) {
 			if !ok || answer.Method != "GET" || answer.Path != "/api/v3/app" || len(w.messages()) != 1 {
 				t.Errorf("error %#v, want a BodyError after one attempt", err)
 			}
-			if strings.Contains(err.Error(), canary) {
-				t.Errorf("error %q quotes the body, which may hold a token", err)
-			}
+			testkit.Lacks(t, err.Error(), canary)
 			if _, err := newClient(t, w).Installation(t.Context(), nil, 1); err == nil {
 				t.Error("an installation was found in it")
 			}
@@ -609,9 +583,7 @@ func TestProxyThatShowsTheRequestShowsNoCredential(t *testing.T) {
 	if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), canary) {
 		t.Errorf("error %q holds the credential", err)
 	}
-	if !strings.Contains(err.Error(), "denied: Authorization: Bearer [redacted]") {
-		t.Errorf("error %q lost the message", err)
-	}
+	testkit.ErrorContains(t, err, "denied: Authorization: Bearer [redacted]")
 }
 
 func TestNetworkErrorIsOneHarmlessLine(t *testing.T) {
@@ -655,9 +627,7 @@ func TestLogTellsOfRetriesWithoutTheCredential(t *testing.T) {
 		c := newClient(t, w, func(o *Options) {
 			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
-		if _, err := c.App(t.Context(), asCanary); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(c.App(t.Context(), asCanary))(t)
 		for _, want := range []string{"waiting to try again", "502", "Server Error", "AB:CD", "/api/v3/app"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log lacks %q:\n%s", want, &log)
@@ -706,9 +676,7 @@ func TestLongWaitIsToldOnce(t *testing.T) {
 					time.Sleep(test.signs)
 					return asCanary(ctx)
 				}
-				if _, err := c.App(t.Context(), signed); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(c.App(t.Context(), signed))(t)
 				want := min(len(test.want), 1)
 				if lines := strings.Count(log.String(), "\n"); lines != want {
 					t.Errorf("%d lines, want %d:\n%s", lines, want, &log)
@@ -750,9 +718,7 @@ func TestLongWaitIsToldAgainAfterAnAnswer(t *testing.T) {
 				}
 			}
 			away = false
-			if _, err := c.App(t.Context(), asCanary); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(c.App(t.Context(), asCanary))(t)
 		}
 	})
 }
@@ -791,10 +757,7 @@ func tlsServer(t *testing.T) (*httptest.Server, *x509.CertPool) {
 
 func TestCertificateAuthorityOfOnesOwn(t *testing.T) {
 	server, roots := tlsServer(t)
-	host, err := ParseHost(server.URL, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := testkit.Must(ParseHost(server.URL, ""))(t)
 	for _, trusted := range []bool{true, false} {
 		pool := roots
 		if !trusted {
@@ -803,9 +766,7 @@ func TestCertificateAuthorityOfOnesOwn(t *testing.T) {
 		transport := NewTransport(pool)
 		defer transport.CloseIdleConnections()
 		c, err := New(Options{Host: host, Transport: transport, UserAgent: "test"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		_, err = c.App(t.Context(), asCanary)
 		network, refused := errors.AsType[*NetworkError](err)
 		switch {
@@ -824,13 +785,8 @@ const proxyChild = "GHAPP_TEST_PROXY_CHILD"
 func TestProxyOfTheEnvironment(t *testing.T) {
 	if os.Getenv(proxyChild) != "" {
 		host, err := ParseHost("ghes.test", "") // which no name server knows (RFC 6761 section 6.2)
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := New(Options{Host: host, UserAgent: "test", MaxWait: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		c := testkit.Must(New(Options{Host: host, UserAgent: "test", MaxWait: -1}))(t)
 		_, err = c.App(t.Context(), asCanary)
 		t.Logf("error: %v", err)
 		return
@@ -844,17 +800,12 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		http.Error(w, "no way out", http.StatusForbidden)
 	}))
 	defer proxy.Close()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestProxyOfTheEnvironment$", "-test.v")
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.Contains(strings.ToUpper(e), "_PROXY=") }),
 		proxyChild+"=1", "HTTPS_PROXY="+proxy.URL)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	testkit.OK(t, err, "%s", out)
 	mu.Lock()
 	defer mu.Unlock()
 	if diff := cmp.Diff([]string{"CONNECT ghes.test:443 "}, asked); diff != "" {
@@ -881,8 +832,6 @@ func TestClientIsSafeForConcurrentUse(t *testing.T) {
 
 func TestUnusableAPIURL(t *testing.T) {
 	for _, root := range []string{"", "://", "/api/v3"} {
-		if _, err := New(Options{Host: Host{API: root}}); err == nil {
-			t.Errorf("API URL %q was taken", root)
-		}
+		testkit.Fails(t, testkit.ErrorOf(New(Options{Host: Host{API: root}})), "API URL %q was taken", root)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestOffsetIsMeasuredFromDate(t *testing.T) {
@@ -62,9 +64,7 @@ func TestClockThatIsFarOffIsNotBelieved(t *testing.T) {
 	}
 	var c Clock
 	c.Assume(16 * time.Hour)
-	if c.Offset() != 0 {
-		t.Errorf("an assumed offset of %s is believed", c.Offset())
-	}
+	testkit.Equal(t, c.Offset(), 0, "an assumed offset")
 }
 
 func TestAnswerFromBeforeItsRequestMeasuresNothing(t *testing.T) {
@@ -89,9 +89,7 @@ func TestAssumedOffsetGivesWayToAMeasuredOne(t *testing.T) {
 	now := time.Now()
 	c.observe(http.Header{"Date": {now.UTC().Format(http.TimeFormat)}}, now, now)
 	c.Assume(time.Hour)
-	if c.Offset() != 0 {
-		t.Errorf("offset %s: what was assumed overrides what was measured", c.Offset())
-	}
+	testkit.Equal(t, c.Offset(), 0, "offset")
 }
 
 func TestClockIsSafeForConcurrentUse(t *testing.T) {

@@ -12,9 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // calls are the methods and URLs of what was sent, without the API root.
@@ -53,15 +52,9 @@ func TestEndpoints(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := &wire{handler: says(200, test.body)}
-			if err := test.call(t.Context(), newClient(t, w)); err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff([]string{test.want}, w.calls()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
-			if m := w.messages()[0]; m.Authorization != "Bearer "+canary {
-				t.Errorf("Authorization %q", m.Authorization)
-			}
+			testkit.OK(t, test.call(t.Context(), newClient(t, w)))
+			testkit.Diff(t, w.calls(), []string{test.want})
+			testkit.Equal(t, w.messages()[0].Authorization, "Bearer "+canary, "Authorization")
 		})
 	}
 }
@@ -81,9 +74,7 @@ func TestAccountInstallationServesUsersAndOrganizations(t *testing.T) {
 	if err != nil || found.ID != 5 || found.Account.Login != "acme" || !found.SuspendedAt.Equal(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("%+v, %v", found, err)
 	}
-	if diff := cmp.Diff([]string{"GET /users/acme/installation", "GET /orgs/acme/installation"}, w.calls()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, w.calls(), []string{"GET /users/acme/installation", "GET /orgs/acme/installation"})
 	// Only 404 leads on: a refusal is a refusal.
 	refusing := &wire{handler: says(401, `{"message":"A JSON web token could not be decoded"}`)}
 	if _, err := newClient(t, refusing).AccountInstallation(t.Context(), asCanary, "acme"); !IsStatus(err, 401) || len(refusing.messages()) != 1 {
@@ -110,34 +101,25 @@ func TestScopeOfAMintIsSentAsItIs(t *testing.T) {
 		`{}`:                     {},
 	} {
 		w := &wire{handler: says(201, `{"token":"t","expires_at":"2026-11-22T11:00:00Z","permissions":{"contents":"read"},"repository_selection":"selected","repositories":[{"id":7,"full_name":"acme/site"}]}`)}
-		grant, err := newClient(t, w).CreateToken(t.Context(), asCanary, 5, scope)
-		if err != nil {
-			t.Fatal(err)
-		}
+		grant := testkit.Must(newClient(t, w).CreateToken(t.Context(), asCanary, 5, scope))(t)
 		if got := w.messages()[0]; got.Body != want || got.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("body %s, want %s", got.Body, want)
 		}
 		wantGrant := &Grant{Token: "t", ExpiresAt: time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC), Permissions: map[string]string{"contents": "read"},
 			RepositorySelection: "selected", Repositories: []Repository{{ID: 7, FullName: "acme/site"}}}
-		if diff := cmp.Diff(wantGrant, grant); diff != "" {
-			t.Errorf("grant (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, grant, wantGrant)
 	}
 }
 
 func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 	w := &wire{handler: says(204, "")}
-	if err := newClient(t, w).RevokeToken(t.Context(), redact.NewSecret(canary)); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, newClient(t, w).RevokeToken(t.Context(), redact.NewSecret(canary)))
 	if m := w.messages()[0]; m.Authorization != "token "+canary || m.Method != "DELETE" || m.URL != "https://ghes.example/api/v3/installation/token" {
 		t.Errorf("sent %s %s with %q", m.Method, m.URL, m.Authorization)
 	}
 	for status, body := range map[int]string{200: "<html>Please log in to the network", 202: "{}", 401: `{"message":"Bad credentials"}`} {
 		err := newClient(t, &wire{handler: says(status, body)}).RevokeToken(t.Context(), redact.NewSecret(canary))
-		if err == nil {
-			t.Errorf("%d counts as revoked", status)
-		}
+		testkit.Fails(t, err, "%d counts as revoked", status)
 		if status == 401 && !IsStatus(err, 401) {
 			t.Errorf("error %v, want GitHub's 401", err)
 		}
@@ -179,10 +161,7 @@ func drain[T any](seq iter.Seq2[*T, error]) (list []*T, err error) {
 
 func TestAllPagesAreReadOnce(t *testing.T) {
 	w := &wire{handler: paged(250, absolute)}
-	list, err := drain(newClient(t, w).Installations(t.Context(), asCanary))
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := testkit.Must(drain(newClient(t, w).Installations(t.Context(), asCanary)))(t)
 	for i, found := range list {
 		if found.ID != int64(i+1) {
 			t.Fatalf("installation %d is number %d", found.ID, i+1)
@@ -198,9 +177,7 @@ func TestReaderMayStopEarly(t *testing.T) {
 	for range newClient(t, w).Installations(t.Context(), asCanary) {
 		break
 	}
-	if n := len(w.messages()); n != 1 {
-		t.Errorf("%d requests, want one", n)
-	}
+	testkit.Equal(t, len(w.messages()), 1, "requests")
 }
 
 func TestPagesThatGoInCirclesEndInAnError(t *testing.T) {
@@ -232,9 +209,7 @@ func TestTwoSlashesDoNotNameAHost(t *testing.T) {
 			says(200, `[{"id":1}]`)(w, r)
 		}}
 		c := newClient(t, w, func(o *Options) { o.Host.API = root })
-		if _, err := drain(c.Installations(t.Context(), asCanary)); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(drain(c.Installations(t.Context(), asCanary)))(t)
 		for _, m := range w.messages() {
 			if u, err := url.Parse(m.URL); err != nil || !strings.HasPrefix(root, "https://"+u.Host) {
 				t.Errorf("%q went to %s", m.Authorization, m.URL)

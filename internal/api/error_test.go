@@ -8,7 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // answerOf is an error made of an answer, as of noon on a right clock.
@@ -52,9 +52,7 @@ func TestErrorIsMadeHarmless(t *testing.T) {
 	evil := "\x1b]0;title\x07\x1b[31mred\x1b[0m\r\nsecond line\x00\u009b1m\u202egnp.exe\xff"
 	e := answerOf(404, `{"message":"\u001b[31mred\u001b[0m\r\nsecond\tline\u009b1m\u202egnp.exe\u0000","documentation_url":"\u001bx","errors":["\u001b[2J"]}`,
 		"X-GitHub-Request-Id", evil, "X-Accepted-GitHub-Permissions", evil)
-	if e.Message != `\x1b[31mred\x1b[0m second line\u009b1m\u202egnp.exe\x00; \x1b[2J` {
-		t.Errorf("message %q", e.Message)
-	}
+	testkit.Equal(t, e.Message, `\x1b[31mred\x1b[0m second line\u009b1m\u202egnp.exe\x00; \x1b[2J`, "message")
 	for _, text := range []string{e.Message, e.DocumentationURL, e.RequestID, e.AcceptedPermissions, e.Error()} {
 		for _, r := range text {
 			if !unicode.IsPrint(r) {
@@ -151,7 +149,5 @@ func TestRedirectErrorSaysWhy(t *testing.T) {
 		"https://a redirects (302) to https://b: not followed, since the credential is for the first host only",
 		"https://a redirects (302) within itself: not followed, since it goes in circles or would lose the request's body",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, got, want)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Pages of servers that are not GitHub's API.
@@ -51,9 +52,7 @@ func TestAnswerThatIsNotGitHubsIsNoRefusalOfGitHub(t *testing.T) {
 					t.Errorf("error %q, want one that says %q", text, test.says)
 				}
 			}
-			if n := len(w.messages()); n != 3 {
-				t.Errorf("%d requests for three questions", n)
-			}
+			testkit.Equal(t, len(w.messages()), 3, "requests for three questions")
 		})
 	}
 }
@@ -76,15 +75,9 @@ func TestPortOfTLSThatIsAskedWithoutIsNamed(t *testing.T) {
 	server.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	server.StartTLS()
 	defer server.Close()
-	host, err := ParseHost(strings.Replace(server.URL, "https://", "http://", 1), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := New(Options{Host: host, UserAgent: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = c.App(t.Context(), nil)
+	host := testkit.Must(ParseHost(strings.Replace(server.URL, "https://", "http://", 1), ""))(t)
+	c := testkit.Must(New(Options{Host: host, UserAgent: "test"}))(t)
+	_, err := c.App(t.Context(), nil)
 	if foreign, ok := errors.AsType[*ForeignError](err); !ok || !foreign.Plain || !strings.Contains(err.Error(), "speaks TLS") {
 		t.Errorf("%#v", err)
 	}

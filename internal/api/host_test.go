@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -81,9 +82,7 @@ func TestIsLoopback(t *testing.T) {
 		"localhost": true, "LocalHost": true, "127.0.0.1": true, "127.9.8.7": true, "::1": true, "::ffff:127.0.0.1": true,
 		"": false, "localhost.evil.example": false, "127.0.0.1.evil.example": false, "0.0.0.0": false, "10.0.0.1": false, "::": false, "127.1": false,
 	} {
-		if got := IsLoopback(name); got != want {
-			t.Errorf("IsLoopback(%q) = %t", name, got)
-		}
+		testkit.Equal(t, IsLoopback(name), want, "IsLoopback(%q)", name)
 	}
 }
 
@@ -99,9 +98,7 @@ func FuzzParseHost(f *testing.F) {
 		}
 		for _, text := range []string{h.Origin, h.API} {
 			u, err := url.Parse(text)
-			if err != nil {
-				t.Fatalf("ParseHost(%q, %q): %q is no URL: %v", name, apiURL, text, err)
-			}
+			testkit.OK(t, err, "ParseHost(%q, %q): %q is no URL", name, apiURL, text)
 			if u.User != nil || u.RawQuery != "" || u.Fragment != "" || strings.HasSuffix(text, "/") ||
 				u.Scheme != "https" && (u.Scheme != "http" || !IsLoopback(u.Hostname())) {
 				t.Errorf("ParseHost(%q, %q) gives %q", name, apiURL, text)

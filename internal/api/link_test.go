@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestNextLink(t *testing.T) {
@@ -37,9 +38,7 @@ func TestNextLink(t *testing.T) {
 		{"unclosed", []string{`<https://h/3; rel="next"`}, ""}, {"garbage", []string{`rel="next"`, ">;<", "<", ",,;"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			if got := link(http.Header{"Link": test.lines}, "next"); got != test.want {
-				t.Errorf("%q, want %q", got, test.want)
-			}
+			testkit.Equal(t, link(http.Header{"Link": test.lines}, "next"), test.want)
 		})
 	}
 }
@@ -74,10 +73,7 @@ func TestNextPageStaysOnTheAPI(t *testing.T) {
 
 func page(t testing.TB, c *Client, target string) (string, error) {
 	t.Helper()
-	here, err := url.Parse("https://ghes.example/api/v3/app/installations?per_page=100")
-	if err != nil {
-		t.Fatal(err)
-	}
+	here := testkit.Must(url.Parse("https://ghes.example/api/v3/app/installations?per_page=100"))(t)
 	return c.nextPage(&response{here, http.Header{"Link": {"<" + target + `>; rel="next"`}}})
 }
 

@@ -12,23 +12,20 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestProxyThatDoesNotLeadOnIsNamed(t *testing.T) {
 	for status, temporary := range map[int]bool{http.StatusProxyAuthRequired: false, http.StatusForbidden: false, http.StatusBadGateway: true} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(status) }))
 		defer proxy.Close()
-		address, err := url.Parse(proxy.URL)
-		if err != nil {
-			t.Fatal(err)
-		}
+		address := testkit.Must(url.Parse(proxy.URL))(t)
 		address.User = url.UserPassword("corp", "s3cret")
 		transport := NewTransport(nil)
 		transport.Proxy = http.ProxyURL(address)
 		client, err := New(Options{Host: Host{API: "https://api.github.test"}, Transport: transport, UserAgent: "test", MaxWait: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		_, err = client.App(t.Context(), nil)
 		refused, ok := errors.AsType[*ProxyError](err)
 		if !ok || refused.Status != status || refused.Proxy != address.Host {
@@ -38,9 +35,7 @@ func TestProxyThatDoesNotLeadOnIsNamed(t *testing.T) {
 			t.Errorf("%d: %s", status, text)
 		}
 		network, _ := errors.AsType[*NetworkError](err)
-		if network.Temporary() != temporary {
-			t.Errorf("%d: a second attempt makes sense: %t", status, network.Temporary())
-		}
+		testkit.Equal(t, network.Temporary(), temporary, "%d: a second attempt makes sense", status)
 	}
 }
 
@@ -94,9 +89,7 @@ func TestProxyThatRefusesIsNotAskedAgain(t *testing.T) {
 			asked.Add(1)
 			return nil, &ProxyError{Proxy: "proxy.test:3128", Status: http.StatusProxyAuthRequired}
 		})})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		begun := time.Now()
 		if _, err := client.App(context.WithoutCancel(t.Context()), nil); err == nil || asked.Load() != 1 || time.Since(begun) != 0 {
 			t.Errorf("%v after %d attempts in %s", err, asked.Load(), time.Since(begun))

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func write(target string, o atomicfile.Options, text string) error {
@@ -25,10 +26,7 @@ func write(target string, o atomicfile.Options, text string) error {
 
 func names(t *testing.T, dir string) string {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := testkit.Must(os.ReadDir(dir))(t)
 	var list []string
 	for _, e := range entries {
 		list = append(list, e.Name())
@@ -45,17 +43,13 @@ func TestCommitReplacesAFileOrNothing(t *testing.T) {
 			dir := t.TempDir()
 			target := filepath.Join(dir, "f")
 			for _, text := range []string{"one", "two"} {
-				if err := write(target, options(dir), text); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, write(target, options(dir), text))
 				got, err := os.ReadFile(target)
 				if err != nil || string(got) != text {
 					t.Errorf("it holds %q, %v; want %q", got, err, text)
 				}
 			}
-			if got := names(t, dir); got != "f" {
-				t.Errorf("the directory holds %s", got)
-			}
+			testkit.Equal(t, names(t, dir), "f", "the directory")
 		})
 	}
 }
@@ -71,20 +65,12 @@ func TestCommitReplacesNothingButAFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			target := filepath.Join(dir, "f")
-			if err := os.WriteFile(filepath.Join(dir, "other"), []byte("untouched"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(filepath.Join(dir, "other"), []byte("untouched"), 0o600))
 			if err := make(target); err != nil {
 				t.Skip(err)
 			}
-			before, err := os.Lstat(target)
-			if err != nil {
-				t.Fatal(err)
-			}
-			root, err := os.OpenRoot(dir)
-			if err != nil {
-				t.Fatal(err)
-			}
+			before := testkit.Must(os.Lstat(target))(t)
+			root := testkit.Must(os.OpenRoot(dir))(t)
 			defer root.Close()
 			for _, o := range []struct {
 				target string
@@ -100,9 +86,7 @@ func TestCommitReplacesNothingButAFile(t *testing.T) {
 			if err != nil || !os.SameFile(before, after) {
 				t.Errorf("it is another one now: %v, %v", after, err)
 			}
-			if got := names(t, dir); got != "f other" {
-				t.Errorf("the directory holds %s", got)
-			}
+			testkit.Equal(t, names(t, dir), "f other", "the directory")
 			if got, _ := os.ReadFile(filepath.Join(dir, "other")); string(got) != "untouched" {
 				t.Errorf("the other file holds %q", got)
 			}
@@ -114,26 +98,15 @@ func TestAFixedNameLetsOneWrite(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "f")
 	o := atomicfile.Options{Temp: target + ".lock"}
-	first, err := atomicfile.Begin(target, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := atomicfile.Begin(target, o); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("the second one: %v, want %v", err, fs.ErrExist)
-	}
+	first := testkit.Must(atomicfile.Begin(target, o))(t)
+	testkit.ErrorIs(t, testkit.ErrorOf(atomicfile.Begin(target, o)), fs.ErrExist, "the second one")
 	first.Discard()
-	if got := names(t, dir); got != "" {
-		t.Errorf("the directory holds %s", got)
-	}
+	testkit.Equal(t, names(t, dir), "", "the directory")
 	// What a killed one has left, a link among it, is no place to write to.
 	if err := os.Symlink("other", o.Temp); err != nil {
 		t.Skip(err)
 	}
 	o.Leftover = true
-	if err := write(target, o, "new"); err != nil {
-		t.Fatal(err)
-	}
-	if got := names(t, dir); got != "f" {
-		t.Errorf("the directory holds %s", got)
-	}
+	testkit.OK(t, write(target, o, "new"))
+	testkit.Equal(t, names(t, dir), "f", "the directory")
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const token = "ghs_canary_of_no_value"
@@ -47,9 +48,7 @@ func holdsToken(entry []byte) bool { return bytes.Contains(entry, []byte(token))
 
 func keepAnswer(t *testing.T, f *Files, key string, a answer.Answer) {
 	t.Helper()
-	if err := f.KeepAnswer(t.Context(), key, holdsToken, a); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, f.KeepAnswer(t.Context(), key, holdsToken, a))
 }
 
 // answered reports whether the answer is found.
@@ -101,9 +100,7 @@ func TestAnswerEndsWithItsEntry(t *testing.T) {
 			a, other := answerFor("acme/site"), answerFor("acme/web")
 			keepAnswer(t, f, keyOf("token"), a)
 			keepAnswer(t, f, keyOf("other"), other)
-			if err := end(f, keyOf("token")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, end(f, keyOf("token")))
 			if answered(f, a) {
 				t.Error("it is found still")
 			}
@@ -133,16 +130,10 @@ func TestAnswerIsNotKept(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := openForAnswers(t)
 			put(t, f, keyOf("token"), token)
-			if err := tt.harm(f); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, tt.harm(f))
 			a := answerFor("acme/site")
-			if err := f.KeepAnswer(t.Context(), tt.key, holdsToken, a); err == nil {
-				t.Error("it was kept")
-			}
-			if _, err := os.Lstat(filepath.Join(f.Dir(), a.Question.Name())); err == nil {
-				t.Error("there is a file")
-			}
+			testkit.Fails(t, f.KeepAnswer(t.Context(), tt.key, holdsToken, a), "it was kept")
+			testkit.Fails(t, testkit.ErrorOf(os.Lstat(filepath.Join(f.Dir(), a.Question.Name()))), "there is a file")
 			if left, _ := filepath.Glob(filepath.Join(f.Dir(), tempPrefix+"*")); len(left) > 0 {
 				t.Errorf("unfinished files: %v", left)
 			}
@@ -166,16 +157,12 @@ func TestAnswerReplacesWhatIsInItsPlace(t *testing.T) {
 	a := answerFor("acme/site")
 	outside := filepath.Join(t.TempDir(), "outside")
 	path := filepath.Join(f.Dir(), a.Question.Name())
-	if err := errors.Join(os.WriteFile(outside, []byte("kept"), 0o644), os.Symlink(outside, path)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.WriteFile(outside, []byte("kept"), 0o644), os.Symlink(outside, path)))
 	keepAnswer(t, f, keyOf("token"), a)
 	if !answered(f, a) {
 		t.Error("it is not found")
 	}
-	if text, err := os.ReadFile(outside); err != nil || string(text) != "kept" {
-		t.Errorf("the file outside holds %q, %v", text, err)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(outside))(t)), "kept", "the file outside")
 }
 
 func TestRefusedAnswersAreDropped(t *testing.T) {
@@ -185,9 +172,7 @@ func TestRefusedAnswersAreDropped(t *testing.T) {
 	for _, a := range answers {
 		keepAnswer(t, f, keyOf("token"), a)
 	}
-	if err := f.DropAnswers(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, f.DropAnswers())
 	for _, a := range answers {
 		if answered(f, a) {
 			t.Error("one is there still")
@@ -199,15 +184,9 @@ func TestRefusedAnswersAreDropped(t *testing.T) {
 	if get(t, f, keyOf("token")) == nil {
 		t.Error("so is an entry")
 	}
-	if err := os.RemoveAll(f.Dir()); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.DropAnswers(); err != nil {
-		t.Errorf("without a directory: %v", err)
-	}
-	if err := errors.Join(os.Mkdir(f.Dir(), 0o700), os.Chmod(f.Dir(), 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.RemoveAll(f.Dir()))
+	testkit.OK(t, f.DropAnswers(), "without a directory")
+	testkit.OK(t, errors.Join(os.Mkdir(f.Dir(), 0o700), os.Chmod(f.Dir(), 0o755)))
 	if _, ok := errors.AsType[*DirError](f.DropAnswers()); !ok {
 		t.Error("a directory that others can enter was used")
 	}
@@ -222,9 +201,7 @@ func TestOldAnswersArePruned(t *testing.T) {
 	age := func(name string, by time.Duration) {
 		t.Helper()
 		at := time.Now().Add(-by)
-		if err := os.Chtimes(filepath.Join(f.Dir(), name), at, at); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chtimes(filepath.Join(f.Dir(), name), at, at))
 	}
 	age(old.Question.Name(), answerLife)
 	age(young.Question.Name(), answerLife-time.Minute)

@@ -17,7 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func keyOf(text string) string {
@@ -35,27 +35,19 @@ func newDir(t *testing.T) string { return filepath.Join(t.TempDir(), "cache") }
 
 func open(t *testing.T, dir string) *Files {
 	t.Helper()
-	f, err := Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := testkit.Must(Open(dir))(t)
 	return f
 }
 
 func put(t *testing.T, f *Files, key, text string) {
 	t.Helper()
 	err := f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return []byte(text), nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 }
 
 func get(t *testing.T, f *Files, key string) []byte {
 	t.Helper()
-	entry, err := f.Get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entry := testkit.Must(f.Get(t.Context(), key))(t)
 	return entry
 }
 
@@ -65,13 +57,10 @@ func TestRoundTrip(t *testing.T) {
 	var olds []string
 	update := func(entry []byte) {
 		t.Helper()
-		err := f.Update(t.Context(), key, func(_ context.Context, old []byte) ([]byte, error) {
+		testkit.OK(t, f.Update(t.Context(), key, func(_ context.Context, old []byte) ([]byte, error) {
 			olds = append(olds, fmt.Sprintf("%q %v", old, old == nil))
 			return entry, nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 		if got := get(t, f, key); !bytes.Equal(got, entry) || (got == nil) != (entry == nil) {
 			t.Errorf("after storing %d bytes (nil: %v) Get returned %d (nil: %v)", len(entry), entry == nil, len(got), got == nil)
 		}
@@ -83,9 +72,7 @@ func TestRoundTrip(t *testing.T) {
 	update(nil)
 	update(bytes.Repeat([]byte("x"), MaxEntry))
 	want := []string{`"" true`, `"one" false`, `"two" false`, `"" false`, `"" true`, `"" true`}
-	if diff := cmp.Diff(want, olds); diff != "" {
-		t.Errorf("what fn was given (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, olds, want)
 	if entry := get(t, f, other); entry != nil {
 		t.Errorf("an entry of another key holds %d bytes", len(entry))
 	}
@@ -94,30 +81,19 @@ func TestRoundTrip(t *testing.T) {
 func TestChangeInPlaceIsStored(t *testing.T) {
 	f := open(t, newDir(t))
 	put(t, f, keyOf("k"), "one")
-	err := f.Update(t.Context(), keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) {
+	testkit.OK(t, f.Update(t.Context(), keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) {
 		copy(old, "two")
 		return old, nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got := string(get(t, f, keyOf("k"))); got != "two" {
-		t.Errorf("the entry is %q", got)
-	}
+	}))
+	testkit.Equal(t, string(get(t, f, keyOf("k"))), "two", "the entry")
 }
 
 func TestUnchangedEntryIsNotWritten(t *testing.T) {
 	f := open(t, newDir(t))
 	put(t, f, keyOf("k"), "same")
-	before, err := os.Stat(filepath.Join(f.Dir(), keyOf("k")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	before := testkit.Must(os.Stat(filepath.Join(f.Dir(), keyOf("k"))))(t)
 	put(t, f, keyOf("k"), "same")
-	after, err := os.Stat(filepath.Join(f.Dir(), keyOf("k")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	after := testkit.Must(os.Stat(filepath.Join(f.Dir(), keyOf("k"))))(t)
 	if !os.SameFile(before, after) {
 		t.Error("the same bytes were written again")
 	}
@@ -128,12 +104,8 @@ func TestErrorOfFnChangesNothing(t *testing.T) {
 	put(t, f, keyOf("k"), "kept")
 	mine := errors.New("mine")
 	err := f.Update(t.Context(), keyOf("k"), func(context.Context, []byte) ([]byte, error) { return []byte("lost"), mine })
-	if err != mine {
-		t.Errorf("Update returned %v, want the function's own error", err)
-	}
-	if got := string(get(t, f, keyOf("k"))); got != "kept" {
-		t.Errorf("the entry is %q", got)
-	}
+	testkit.Equal(t, err, mine, "Update")
+	testkit.Equal(t, string(get(t, f, keyOf("k"))), "kept", "the entry")
 }
 
 func TestPanicOfFnReleasesTheLock(t *testing.T) {
@@ -153,24 +125,15 @@ func TestKeyIsNeverAPath(t *testing.T) {
 		"", "a", "../" + hex64[3:], "../../" + hex64[6:], "/" + hex64[1:], hex64[:63], hex64 + "0", hex64 + "/",
 		strings.ToUpper(hex64), hex64[:63] + "g", hex64[:63] + "\x00", hex64[:62] + "é", "lock-00", pruneMark,
 	} {
-		if _, err := f.Get(t.Context(), key); err == nil {
-			t.Errorf("Get accepts the key %q", key)
-		}
+		testkit.Fails(t, testkit.ErrorOf(f.Get(t.Context(), key)), "Get accepts the key %q", key)
 		err := f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) {
 			t.Errorf("Update accepts the key %q", key)
 			return []byte("x"), nil
 		})
-		if err == nil {
-			t.Errorf("Update gives no error for the key %q", key)
-		}
+		testkit.Fails(t, err, "Update gives no error for the key %q", key)
 	}
-	names, err := os.ReadDir(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(names) != 1 {
-		t.Errorf("files outside of the directory: %v", names)
-	}
+	names := testkit.Must(os.ReadDir(parent))(t)
+	testkit.Equal(t, len(names), 1, "files outside of the directory: %v", names)
 }
 
 func TestEntryTooLarge(t *testing.T) {
@@ -182,16 +145,12 @@ func TestEntryTooLarge(t *testing.T) {
 		t.Fatalf("Update returned %v, want a StoreError with Ran", err)
 	}
 	want := "cannot write to the cache in " + f.Dir() + ": the entry has 1048577 bytes, the most is 1048576"
-	if err.Error() != want {
-		t.Errorf("got  %s\nwant %s", err, want)
-	}
+	testkit.Equal(t, err.Error(), want, "got  %s", err)
 	if got := string(get(t, f, keyOf("k"))); got != "small" {
 		t.Errorf("the entry is %d bytes now", len(got))
 	}
 	// One that somebody else made so large is not read either.
-	if err := os.WriteFile(filepath.Join(f.Dir(), keyOf("large")), make([]byte, MaxEntry+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(f.Dir(), keyOf("large")), make([]byte, MaxEntry+1), 0o600))
 	if entry := get(t, f, keyOf("large")); entry != nil {
 		t.Errorf("an entry of %d bytes was read", len(entry))
 	}
@@ -201,9 +160,7 @@ func TestEndedContext(t *testing.T) {
 	f := open(t, newDir(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := f.Get(ctx, keyOf("k")); !errors.Is(err, context.Canceled) {
-		t.Errorf("Get: %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(f.Get(ctx, keyOf("k"))), context.Canceled, "Get")
 	err := f.Update(ctx, keyOf("k"), func(context.Context, []byte) ([]byte, error) {
 		t.Error("fn was called")
 		return nil, nil
@@ -216,16 +173,12 @@ func TestEndedContext(t *testing.T) {
 func TestRemovedDirectoryIsMadeAgain(t *testing.T) {
 	f := open(t, filepath.Join(t.TempDir(), "cache"))
 	put(t, f, keyOf("k"), "one")
-	if err := os.RemoveAll(f.Dir()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.RemoveAll(f.Dir()))
 	if entry := get(t, f, keyOf("k")); entry != nil {
 		t.Errorf("Get returned %q", entry)
 	}
 	put(t, f, keyOf("k"), "two")
-	if got := string(get(t, f, keyOf("k"))); got != "two" {
-		t.Errorf("the entry is %q", got)
-	}
+	testkit.Equal(t, string(get(t, f, keyOf("k"))), "two", "the entry")
 }
 
 func TestRelativeDirectoryStaysWhereItWas(t *testing.T) {
@@ -234,9 +187,7 @@ func TestRelativeDirectoryStaysWhereItWas(t *testing.T) {
 	f := open(t, "cache")
 	t.Chdir(t.TempDir())
 	put(t, f, keyOf("k"), "one")
-	if _, err := os.Stat(filepath.Join(start, "cache", keyOf("k"))); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(os.Stat(filepath.Join(start, "cache", keyOf("k"))))(t)
 }
 
 func TestUpdatesOfOneEntryExcludeEachOther(t *testing.T) {
@@ -267,9 +218,7 @@ func TestUpdatesOfOneEntryExcludeEachOther(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if got := len(get(t, stores[0], keyOf("counter"))); got != each*len(stores) {
-		t.Errorf("%d updates are left of %d", got, each*len(stores))
-	}
+	testkit.Equal(t, len(get(t, stores[0], keyOf("counter"))), each*len(stores), "updates are left of")
 }
 
 func TestUpdatesOfOneShardDoNotMixEntries(t *testing.T) {
@@ -281,9 +230,7 @@ func TestUpdatesOfOneShardDoNotMixEntries(t *testing.T) {
 	}
 	wg.Wait()
 	for _, key := range []string{one, two} {
-		if got := string(get(t, f, key)); got != key {
-			t.Errorf("the entry of %s is %q", key, got)
-		}
+		testkit.Equal(t, string(get(t, f, key)), key, "the entry")
 	}
 }
 
@@ -294,9 +241,7 @@ func TestUpdatesOfOtherShardsDoNotWait(t *testing.T) {
 		put(t, f, strings.Repeat("b", 64), "done")
 		return []byte("done"), nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 }
 
 func TestUpdateInsideUpdateIsRefused(t *testing.T) {
@@ -321,9 +266,7 @@ func TestUpdateInsideUpdateIsRefused(t *testing.T) {
 		}
 		return []byte("outer"), nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 }
 
 // TestWaiterObeysItsContext has one waiter in the process that holds the entry,
@@ -366,9 +309,7 @@ func TestWaiterObeysItsContext(t *testing.T) {
 		time.Sleep(4 * time.Second)
 		close(release)
 		wg.Wait()
-		if got := string(get(t, theirs, keyOf("k"))); got != "kept" {
-			t.Errorf("the entry is %q", got)
-		}
+		testkit.Equal(t, string(get(t, theirs, keyOf("k"))), "kept", "the entry")
 	})
 }
 
@@ -411,12 +352,8 @@ func TestPruning(t *testing.T) {
 		stray := filepath.Join(dir, "notes.txt")
 		age := func(path string) {
 			t.Helper()
-			if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Chtimes(path, time.Now(), time.Now()); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(path, []byte("x"), 0o600))
+			testkit.OK(t, os.Chtimes(path, time.Now(), time.Now()))
 		}
 		exists := func(path string) bool {
 			_, err := os.Lstat(path)
@@ -444,9 +381,7 @@ func TestPruning(t *testing.T) {
 		age(leftover)
 		put(t, f, keyOf("next day"), "next day")
 		for key, want := range map[string]bool{"old": false, "soon": true, "later": true, "next day": true} {
-			if got := get(t, f, keyOf(key)) != nil; got != want {
-				t.Errorf("after a day, entry %q is there: %v, want %v", key, got, want)
-			}
+			testkit.Equal(t, get(t, f, keyOf(key)) != nil, want, "after a day, entry %q is there", key)
 		}
 		if !exists(leftover) {
 			t.Error("a file that is being written was removed")
@@ -466,9 +401,7 @@ func TestPruning(t *testing.T) {
 		// A mark and an entry from the future, of a clock that was wrong.
 		future := time.Now().Add(1000 * time.Hour)
 		for _, name := range []string{pruneMark, keyOf("next day")} {
-			if err := os.Chtimes(filepath.Join(dir, name), future, future); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chtimes(filepath.Join(dir, name), future, future))
 		}
 		put(t, f, keyOf("now"), "now")
 		if get(t, f, keyOf("next day")) != nil || get(t, f, keyOf("soon")) != nil {
@@ -483,16 +416,13 @@ func TestPruningLeavesAnEntryInUse(t *testing.T) {
 		f, theirs := open(t, dir), open(t, dir)
 		put(t, f, keyOf("old"), "old")
 		time.Sleep(2 * entryLife)
-		err := theirs.Update(t.Context(), keyOf("old"), func(_ context.Context, old []byte) ([]byte, error) {
+		testkit.OK(t, theirs.Update(t.Context(), keyOf("old"), func(_ context.Context, old []byte) ([]byte, error) {
 			put(t, f, keyOf("new"), "new")
 			if _, err := os.Lstat(filepath.Join(dir, keyOf("old"))); errors.Is(err, fs.ErrNotExist) {
 				t.Error("an entry was removed while it was being updated")
 			}
 			return old, nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		}))
 	})
 }
 
@@ -501,10 +431,7 @@ func TestPruningLeavesAnEntryInUse(t *testing.T) {
 func TestPruningLooksAgain(t *testing.T) {
 	f := open(t, newDir(t))
 	put(t, f, keyOf("k"), "fresh")
-	root, err := f.open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testkit.Must(f.open())(t)
 	defer root.Close()
 	f.pruneEntry(root, keyOf("k"))
 	if get(t, f, keyOf("k")) == nil {
@@ -519,21 +446,13 @@ func TestPruningIsBounded(t *testing.T) {
 		const most, more = 50, 20
 		// The disk's clock is years ahead of the bubble's, so all of these are old.
 		for i := range most + more {
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s%d", tempPrefix, i)), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(filepath.Join(dir, fmt.Sprintf("%s%d", tempPrefix, i)), nil, 0o600))
 		}
 		for _, want := range []int{more, 0} {
-			root, err := f.open()
-			if err != nil {
-				t.Fatal(err)
-			}
+			root := testkit.Must(f.open())(t)
 			f.prune(root, most)
 			root.Close()
-			names, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			names := testkit.Must(filepath.Glob(filepath.Join(dir, tempPrefix+"*")))(t)
 			// The mark is a name like the others.
 			if len(names) != want && len(names) != want+1 {
 				t.Errorf("%d old files are left after a round, want %d", len(names), want)

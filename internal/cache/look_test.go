@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"slices"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestALookIsBoundedAndChangesNothing(t *testing.T) {
@@ -24,21 +26,14 @@ func TestALookIsBoundedAndChangesNothing(t *testing.T) {
 	if _, err := os.Lstat(dir); !os.IsNotExist(err) {
 		t.Errorf("it was made: %v", err)
 	}
-	f, err := Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := testkit.Must(Open(dir))(t)
 	if list, err := seen(t.Context(), 10); list != nil || err != nil {
 		t.Errorf("of an empty directory: %q, %v", list, err)
 	}
 	for i := range 20 {
-		if err := f.Put(t.Context(), keyOf(fmt.Sprint(i)), fmt.Append(nil, i)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, f.Put(t.Context(), keyOf(fmt.Sprint(i)), fmt.Append(nil, i)))
 	}
-	if err := os.WriteFile(filepath.Join(dir, "other"), []byte("no entry"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "other"), []byte("no entry"), 0o600))
 	if list, err := seen(t.Context(), 100); len(list) != 20 || err != nil || slices.Contains(list, "no entry") {
 		t.Errorf("%q, %v", list, err)
 	}
@@ -53,9 +48,7 @@ func TestALookIsBoundedAndChangesNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		return
 	}
-	if err := os.Chmod(dir, fs.FileMode(0o777)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(dir, fs.FileMode(0o777)))
 	if list, err := seen(t.Context(), 100); list != nil || err == nil {
 		t.Errorf("of a directory of everybody: %q, %v", list, err)
 	}

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The tests of this file run the test binary again, as other processes of the
@@ -189,17 +191,9 @@ func start(t *testing.T, binary, role string, args ...string) *process {
 	if binary != os.Args[0] && os.Geteuid() == 0 {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in := testkit.Must(cmd.StdinPipe())(t)
+	out := testkit.Must(cmd.StdoutPipe())(t)
+	testkit.OK(t, cmd.Start())
 	return &process{t, cmd, in, bufio.NewScanner(out)}
 }
 
@@ -214,9 +208,7 @@ func (p *process) line() string {
 
 func (p *process) kill() {
 	p.t.Helper()
-	if err := p.cmd.Process.Kill(); err != nil {
-		p.t.Error(err)
-	}
+	testkit.OK(p.t, p.cmd.Process.Kill())
 	_ = p.cmd.Wait() // "signal: killed"
 }
 
@@ -225,12 +217,8 @@ func (p *process) outcome() outcome {
 	p.t.Helper()
 	_ = p.in.Close()
 	var o outcome
-	if err := json.Unmarshal([]byte(p.line()), &o); err != nil {
-		p.t.Error(err)
-	}
-	if err := p.cmd.Wait(); err != nil {
-		p.t.Error(err)
-	}
+	testkit.OK(p.t, json.Unmarshal([]byte(p.line()), &o))
+	testkit.OK(p.t, p.cmd.Wait())
 	return o
 }
 
@@ -240,16 +228,10 @@ func (p *process) outcome() outcome {
 func forAnotherUser(t *testing.T) (binary, dir string) {
 	t.Helper()
 	parent := t.TempDir()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
+	text := testkit.Must(os.ReadFile(self))(t)
 	binary, dir = filepath.Join(parent, "binary"), filepath.Join(parent, "home")
-	err = errors.Join(
+	err := errors.Join(
 		os.Chmod(filepath.Dir(parent), 0o755), os.Chmod(parent, 0o755),
 		os.WriteFile(binary, text, 0o755), os.Chmod(binary, 0o755),
 		os.Mkdir(dir, 0o700),
@@ -257,9 +239,7 @@ func forAnotherUser(t *testing.T) (binary, dir string) {
 	if err == nil && os.Geteuid() == 0 {
 		err = os.Chown(dir, nobody, nobody)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return binary, dir
 }
 
@@ -277,9 +257,7 @@ func TestFiftyProcessesMintOnce(t *testing.T) {
 	}
 	begin := time.Now()
 	for _, p := range processes {
-		if err := p.in.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, p.in.Close())
 	}
 	mints := 0
 	for _, p := range processes {
@@ -291,9 +269,7 @@ func TestFiftyProcessesMintOnce(t *testing.T) {
 		}
 	}
 	t.Logf("fifty processes were through %s after the mint could end", time.Since(begin))
-	if mints != 1 {
-		t.Errorf("%d mints, want 1", mints)
-	}
+	testkit.Equal(t, mints, 1, "mints")
 }
 
 // TestKilledProcess kills a process after each step of an update: what it had
@@ -309,9 +285,7 @@ func TestKilledProcess(t *testing.T) {
 				t.Fatalf("got %q", line)
 			}
 			root, err := f.open()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			defer root.Close()
 			if unlock, ok := f.tryLock(root, shardOf(keyOf("k"))); ok {
 				unlock()
@@ -323,20 +297,14 @@ func TestKilledProcess(t *testing.T) {
 			if !ok {
 				expected = "old"
 			}
-			if got := string(get(t, f, keyOf("k"))); got != expected {
-				t.Errorf("the entry is %q, want %q", got, expected)
-			}
+			testkit.Equal(t, string(get(t, f, keyOf("k"))), expected, "the entry")
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			defer cancel()
 			err = f.Update(ctx, keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) {
-				if string(old) != expected {
-					t.Errorf("Update was given %q, want %q", old, expected)
-				}
+				testkit.Equal(t, string(old), expected, "Update was given %q", old)
 				return []byte("next"), nil
 			})
-			if err != nil {
-				t.Errorf("the update after it: %v", err)
-			}
+			testkit.OK(t, err, "the update after it")
 		})
 	}
 }
@@ -360,14 +328,9 @@ func TestProcessKilledAnywhere(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		err := f.Update(ctx, keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) { return old, nil })
 		cancel()
-		if err != nil {
-			t.Fatalf("the update after it: %v", err)
-		}
+		testkit.OK(t, err, "the update after it")
 	}
-	left, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	left := testkit.Must(filepath.Glob(filepath.Join(dir, tempPrefix+"*")))(t)
 	if len(left) > kills {
 		t.Errorf("%d unfinished files after %d kills", len(left), kills)
 	}
@@ -379,12 +342,8 @@ func TestFullDisk(t *testing.T) {
 	put(t, f, keyOf("k"), "old")
 	got := start(t, os.Args[0], "update, on a full disk", dir, keyOf("k")).outcome()
 	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError", Error: "cannot write to the cache in " + dir + ": " + syscall.EFBIG.Error()}
-	if got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-	if entry := string(get(t, f, keyOf("k"))); entry != "old" {
-		t.Errorf("the entry is %q", entry)
-	}
+	testkit.Equal(t, got, want)
+	testkit.Equal(t, string(get(t, f, keyOf("k"))), "old", "the entry")
 	if left, _ := filepath.Glob(filepath.Join(dir, tempPrefix+"*")); len(left) != 0 {
 		t.Errorf("unfinished files: %v", left)
 	}
@@ -401,9 +360,7 @@ func TestReadOnlyDirectory(t *testing.T) {
 	if got, want := do("update", known), (outcome{Called: true}); got != want {
 		t.Fatalf("got %+v, want %+v", got, want)
 	}
-	if err := os.Chmod(dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(dir, 0o500))
 	defer os.Chmod(dir, 0o700)
 	if got, want := do("get", known), (outcome{Entry: "text"}); got != want {
 		t.Errorf("get: got %+v, want %+v", got, want)
@@ -415,14 +372,10 @@ func TestReadOnlyDirectory(t *testing.T) {
 	// A lock that is there can be taken; the failure comes after fn.
 	got := start(t, binary, "update", dir, known, "other text").outcome()
 	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError", Error: "cannot write to the cache in " + dir + ": " + syscall.EACCES.Error()}
-	if got != want {
-		t.Errorf("with a lock file\ngot  %+v\nwant %+v", got, want)
-	}
+	testkit.Equal(t, got, want, "with a lock file")
 	// Without one the failure comes before.
 	want = outcome{Kind: "*cache.StoreError", Error: "cannot lock the cache in " + dir + ": " + syscall.EACCES.Error()}
-	if got := do("update", unknown); got != want {
-		t.Errorf("without a lock file\ngot  %+v\nwant %+v", got, want)
-	}
+	testkit.Equal(t, do("update", unknown), want, "without a lock file")
 }
 
 // TestTwoUsers has two users share one path, whoever comes first. Where the tests
@@ -436,9 +389,7 @@ func TestTwoUsers(t *testing.T) {
 	mine := newDir(t)
 	f := open(t, mine)
 	put(t, f, keyOf("k"), "mine")
-	if err := errors.Join(os.Chmod(filepath.Dir(filepath.Dir(mine)), 0o755), os.Chmod(filepath.Dir(mine), 0o755)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.Chmod(filepath.Dir(filepath.Dir(mine)), 0o755), os.Chmod(filepath.Dir(mine), 0o755)))
 	_, err := Open(theirs)
 	got := start(t, binary, "get", mine, keyOf("k")).outcome()
 	if os.Geteuid() != 0 {
@@ -449,9 +400,7 @@ func TestTwoUsers(t *testing.T) {
 	}
 	checkRefused(t, err, "", theirs, fmt.Sprintf("it belongs to user %d, not 0; run ghapp as its owner, or name a directory of your own", nobody))
 	want := outcome{Kind: "*cache.DirError", Error: "the cache directory " + mine + " is not used: it belongs to user 0, not " + strconv.Itoa(nobody) + "; run ghapp as its owner, or name a directory of your own"}
-	if got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
+	testkit.Equal(t, got, want)
 }
 
 // TestLocksAreFew counts the files that locks leave behind, after updates of
@@ -470,10 +419,7 @@ func TestLocksAreFew(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	names, err := os.ReadDir(f.Dir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	names := testkit.Must(os.ReadDir(f.Dir()))(t)
 	if len(names) > shards+1 {
 		t.Errorf("%d files are left, want %d at most", len(names), shards+1)
 	}

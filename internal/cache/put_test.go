@@ -7,18 +7,17 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A key's public half is found out while a token is being minted, under a lock.
 func TestPutWaitsForNoUpdate(t *testing.T) {
 	f := open(t, newDir(t))
 	one, other := twoInOneShard()
-	err := f.Update(t.Context(), one, func(ctx context.Context, _ []byte) ([]byte, error) {
+	testkit.OK(t, f.Update(t.Context(), one, func(ctx context.Context, _ []byte) ([]byte, error) {
 		return []byte("updated"), f.Put(ctx, other, []byte("put"))
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	if string(get(t, f, one)) != "updated" || string(get(t, f, other)) != "put" {
 		t.Errorf("the entries are %q and %q", get(t, f, one), get(t, f, other))
 	}
@@ -31,24 +30,18 @@ func TestPutWaitsForNoUpdate(t *testing.T) {
 func TestPutRefusesWhatUpdateRefuses(t *testing.T) {
 	f := open(t, newDir(t))
 	for _, key := range []string{"../escape", "name", ""} {
-		if err := f.Put(t.Context(), key, []byte("x")); err == nil {
-			t.Errorf("%q is taken for a key", key)
-		}
+		testkit.Fails(t, f.Put(t.Context(), key, []byte("x")), "%q is taken for a key", key)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := f.Put(ctx, keyOf("a"), nil); !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, f.Put(ctx, keyOf("a"), nil), context.Canceled)
 	if e, ok := errors.AsType[*StoreError](f.Put(t.Context(), keyOf("a"), make([]byte, MaxEntry+1))); !ok || !e.Ran {
 		t.Error("an entry that is too large is stored")
 	}
 	if runtime.GOOS == "windows" {
 		return
 	}
-	if err := os.Chmod(f.Dir(), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(f.Dir(), 0o777))
 	if _, ok := errors.AsType[*DirError](f.Put(t.Context(), keyOf("a"), []byte("x"))); !ok {
 		t.Error("a directory that others can write to is used")
 	}

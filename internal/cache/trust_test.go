@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"testing/cryptotest"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // nobody is a user that is neither root nor the one who runs the tests.
@@ -26,42 +28,25 @@ func TestDirectoryIsMadePrivate(t *testing.T) {
 	f := open(t, filepath.Join(parent, "cache"))
 	put(t, f, keyOf("k"), "secret")
 	for _, dir := range []string{parent, f.Dir()} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm() != 0o700 {
-			t.Errorf("%s has the mode %04o", dir, info.Mode().Perm())
-		}
+		info := testkit.Must(os.Stat(dir))(t)
+		testkit.Equal(t, info.Mode().Perm(), 0o700, "%s has the mode", dir)
 	}
-	files, err := os.ReadDir(f.Dir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := testkit.Must(os.ReadDir(f.Dir()))(t)
 	if len(files) != 3 { // the entry, its lock, the mark
 		t.Errorf("files: %v", files)
 	}
 	for _, file := range files {
-		info, err := file.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode() != 0o600 {
-			t.Errorf("%s has the mode %s", file.Name(), info.Mode())
-		}
+		info := testkit.Must(file.Info())(t)
+		testkit.Equal(t, info.Mode(), 0o600, "%s has the mode", file.Name())
 	}
 }
 
 func TestDirectoryOfOthersIsRefused(t *testing.T) {
 	private := filepath.Join(t.TempDir(), "private")
-	if err := os.Mkdir(private, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(private, 0o700))
 	withMode := func(mode fs.FileMode) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
-			if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)))
 		}
 	}
 	for _, test := range []struct {
@@ -76,19 +61,13 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 		{"sticky and writable by all, as /tmp", "cache", withMode(0o777 | fs.ModeSticky), "it lets other users in (mode 0777); run: chmod 700 DIR"},
 		{"blank and quote in its name", "my user's cache", withMode(0o755), `it lets other users in (mode 0755); run: chmod 700 'PARENT/my user'\''s cache'`},
 		{"symbolic link", "cache", func(t *testing.T, dir string) {
-			if err := os.Symlink(private, dir); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink(private, dir))
 		}, "it is a symbolic link; name the directory it leads to"},
 		{"dangling symbolic link", "cache", func(t *testing.T, dir string) {
-			if err := os.Symlink("nowhere", dir); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink("nowhere", dir))
 		}, "it is a symbolic link; name the directory it leads to"},
 		{"file", "cache", func(t *testing.T, dir string) {
-			if err := os.WriteFile(dir, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(dir, nil, 0o600))
 		}, "it is not a directory; remove it, or name another"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -112,9 +91,7 @@ func checkRefused(t *testing.T, err error, parent, dir, want string) {
 	}
 	want = string(bytes.ReplaceAll(bytes.ReplaceAll([]byte(want), []byte("DIR"), []byte(dir)), []byte("PARENT"), []byte(parent)))
 	want = "the cache directory " + dir + " is not used: " + want
-	if refused.Error() != want {
-		t.Errorf("got  %s\nwant %s", refused, want)
-	}
+	testkit.Equal(t, refused.Error(), want, "got  %s", refused)
 }
 
 // TestDirectoryOfAnotherUserIsRefused has root meet nobody's directory, or another
@@ -123,9 +100,7 @@ func TestDirectoryOfAnotherUserIsRefused(t *testing.T) {
 	dir := "/"
 	if os.Geteuid() == 0 {
 		dir = t.TempDir()
-		if err := errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, nobody, nobody)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, errors.Join(os.Chmod(dir, 0o700), os.Chown(dir, nobody, nobody)))
 	}
 	owner := map[bool]int{true: nobody, false: 0}[os.Geteuid() == 0]
 	_, err := Open(dir)
@@ -135,9 +110,7 @@ func TestDirectoryOfAnotherUserIsRefused(t *testing.T) {
 func TestDirectoryOpenedLaterIsRefused(t *testing.T) {
 	f := open(t, newDir(t))
 	put(t, f, keyOf("k"), "one")
-	if err := os.Chmod(f.Dir(), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(f.Dir(), 0o777))
 	want := "it lets other users in (mode 0777); run: chmod 700 DIR"
 	_, err := f.Get(t.Context(), keyOf("k"))
 	checkRefused(t, err, "", f.Dir(), want)
@@ -158,9 +131,7 @@ func TestEntryOthersCouldHaveMadeIsNotBelieved(t *testing.T) {
 		}
 	}
 	outside := filepath.Join(t.TempDir(), "outside")
-	if err := os.WriteFile(outside, []byte(planted), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(outside, []byte(planted), 0o600))
 	inside := filepath.Join(t.TempDir(), "inside")
 	tests := map[string]func(path string) error{
 		"readable by all":       withMode(0o604),
@@ -183,33 +154,20 @@ func TestEntryOthersCouldHaveMadeIsNotBelieved(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, newDir(t))
 			path := filepath.Join(f.Dir(), keyOf("k"))
-			if err := plant(path); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, plant(path))
 			if entry := get(t, f, keyOf("k")); entry != nil {
 				t.Errorf("Get returned %q", entry)
 			}
-			err := f.Update(t.Context(), keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) {
+			testkit.OK(t, f.Update(t.Context(), keyOf("k"), func(_ context.Context, old []byte) ([]byte, error) {
 				if old != nil {
 					t.Errorf("Update was given %q", old)
 				}
 				return []byte("mine"), nil
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := string(get(t, f, keyOf("k"))); got != "mine" {
-				t.Errorf("the entry is %q", got)
-			}
-			if info, err := os.Lstat(path); err != nil || info.Mode() != 0o600 {
-				t.Errorf("the entry is now %v, %v", info, err)
-			}
-			if text, err := os.ReadFile(outside); err != nil || string(text) != planted {
-				t.Errorf("the file outside holds %q, %v", text, err)
-			}
-			if _, err := os.Lstat(inside); err == nil {
-				t.Error("a file was made where the dangling link led")
-			}
+			}))
+			testkit.Equal(t, string(get(t, f, keyOf("k"))), "mine", "the entry")
+			testkit.Equal(t, testkit.Must(os.Lstat(path))(t).Mode(), 0o600, "the entry is now")
+			testkit.Equal(t, string(testkit.Must(os.ReadFile(outside))(t)), planted, "the file outside")
+			testkit.Fails(t, testkit.ErrorOf(os.Lstat(inside)), "a file was made where the dangling link led")
 		})
 	}
 }
@@ -222,23 +180,17 @@ func TestUnfinishedFileIsNewlyMade(t *testing.T) {
 	cryptotest.SetGlobalRandom(t, 1)
 	name := tempPrefix + rand.Text()
 	cryptotest.SetGlobalRandom(t, 1)
-	if err := os.Symlink(keyOf("victim"), filepath.Join(f.Dir(), name)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(keyOf("victim"), filepath.Join(f.Dir(), name)))
 	err := f.Update(t.Context(), keyOf("k"), func(context.Context, []byte) ([]byte, error) { return []byte("new"), nil })
 	if stored, ok := errors.AsType[*StoreError](err); !ok || !stored.Ran || !errors.Is(err, fs.ErrExist) {
 		t.Errorf("Update returned %v", err)
 	}
-	if got := string(get(t, f, keyOf("victim"))); got != "kept" {
-		t.Errorf("the entry behind the link is %q", got)
-	}
+	testkit.Equal(t, string(get(t, f, keyOf("victim"))), "kept", "the entry behind the link")
 }
 
 func TestEntryThatIsADirectory(t *testing.T) {
 	f := open(t, newDir(t))
-	if err := os.Mkdir(filepath.Join(f.Dir(), keyOf("k")), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(filepath.Join(f.Dir(), keyOf("k")), 0o700))
 	if entry := get(t, f, keyOf("k")); entry != nil {
 		t.Errorf("Get returned %q", entry)
 	}
@@ -259,13 +211,9 @@ func TestEntryThatIsADirectory(t *testing.T) {
 func TestLockThatIsALinkIsRefused(t *testing.T) {
 	f := open(t, newDir(t))
 	outside := filepath.Join(t.TempDir(), "outside")
-	if err := os.WriteFile(outside, []byte("text"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(outside, []byte("text"), 0o600))
 	lock := lockName(shardOf(keyOf("k")))
-	if err := os.Symlink(outside, filepath.Join(f.Dir(), lock)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(outside, filepath.Join(f.Dir(), lock)))
 	err := f.Update(t.Context(), keyOf("k"), func(context.Context, []byte) ([]byte, error) {
 		t.Error("fn was called")
 		return nil, nil
@@ -274,34 +222,21 @@ func TestLockThatIsALinkIsRefused(t *testing.T) {
 	if stored, ok := errors.AsType[*StoreError](err); !ok || stored.Ran || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	if text, err := os.ReadFile(outside); err != nil || string(text) != "text" {
-		t.Errorf("the file outside holds %q, %v", text, err)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(outside))(t)), "text", "the file outside")
 }
 
 // TestLockOfARemovedDirectoryIsNoLock removes the directory after it was opened:
 // the lock taken by its path is then in another one, where nobody else looks.
 func TestLockOfARemovedDirectoryIsNoLock(t *testing.T) {
 	f := open(t, newDir(t))
-	root, err := f.open()
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testkit.Must(f.open())(t)
 	defer root.Close()
-	unlock, err := f.lock(t.Context(), root, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	unlock := testkit.Must(f.lock(t.Context(), root, 1))(t)
 	unlock()
-	if err := os.Rename(f.Dir(), f.Dir()+".old"); err != nil {
-		t.Fatal(err)
-	}
-	again, err := f.ensure()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(f.Dir(), f.Dir()+".old"))
+	again := testkit.Must(f.ensure())(t)
 	defer again.Close()
-	unlock, err = f.lock(t.Context(), root, 1)
+	unlock, err := f.lock(t.Context(), root, 1)
 	if _, ok := errors.AsType[*StoreError](err); !ok {
 		t.Fatalf("lock returned %v", err)
 	}
@@ -315,9 +250,7 @@ func TestLockOfARemovedDirectoryIsNoLock(t *testing.T) {
 
 func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, nil, 0o600))
 	for dir, want := range map[string]string{
 		"":                           "cannot open the cache: no directory was named",
 		filepath.Join(file, "cache"): "cannot open the cache in " + filepath.Join(file, "cache") + ": " + syscall.ENOTDIR.Error(),

@@ -5,10 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestNoSecretOfOursReachesAChild(t *testing.T) {
@@ -35,17 +34,11 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 	}
 	emptied := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0="} // git counts them
 	want := join(plain, settings, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, emptied)
-	if diff := cmp.Diff(want, childenv.For(environ, own)); diff != "" {
-		t.Errorf("For (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, childenv.For(environ, own), want)
 	want = join(plain, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, emptied)
-	if diff := cmp.Diff(want, childenv.Apart(environ, own)); diff != "" {
-		t.Errorf("Apart (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, childenv.Apart(environ, own), want)
 	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:17], environ[17:19], []string{"GODEBUG=a=1,b=2"}, git)
-	if diff := cmp.Diff(want, childenv.Again(environ)); diff != "" {
-		t.Errorf("Again (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, childenv.Again(environ), want)
 }
 
 // A key is read in all of these forms, so none of them is for a child.

@@ -14,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -62,9 +63,7 @@ func TestEveryErrorHasAKind(t *testing.T) {
 		"key-encrypted":           &diag.ExitError{Code: 3, Err: &signer.KeyError{Problem: signer.ErrEncrypted}},
 		"refused":                 &diag.ExitError{Code: diag.Refused, Err: errors.New("of another owner")},
 	} {
-		if got := diag.Explain(err).Kind; got != want {
-			t.Errorf("%v is of the kind %q, want %q", err, got, want)
-		}
+		testkit.Equal(t, diag.Explain(err).Kind, want, "%v is of the kind", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestEveryProblemOfADirectoryHasACure(t *testing.T) {
@@ -17,9 +18,7 @@ func TestEveryProblemOfADirectoryHasACure(t *testing.T) {
 			t.Errorf("%s: %+v", problem, report)
 		}
 	}
-	if len(deployMeanings()) != len(deploy.Problems()) {
-		t.Error("there is a cure for a problem that there is not")
-	}
+	testkit.Equal(t, len(deployMeanings()), len(deploy.Problems()), "there is a cure for a problem that there is not")
 }
 
 func TestFullDiskIsTold(t *testing.T) {
@@ -30,7 +29,5 @@ func TestFullDiskIsTold(t *testing.T) {
 }
 
 func TestHeldCommitSaysHowToGoOn(t *testing.T) {
-	if report := Explain(&deploy.HeldError{Dir: "/srv/site", Commit: "abc"}); !strings.Contains(report.Hint, "ghapp sync resume /srv/site") {
-		t.Errorf("%+v", report)
-	}
+	testkit.Contains(t, Explain(&deploy.HeldError{Dir: "/srv/site", Commit: "abc"}).Hint, "ghapp sync resume /srv/site")
 }

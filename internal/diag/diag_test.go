@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -88,9 +89,7 @@ func TestExitCodes(t *testing.T) {
 		{&gitcmd.Error{Reason: gitcmd.BranchNotFound}, diag.GitFailed},
 		{&diag.ExitError{Code: 42, Err: errors.New("the program's own")}, 42},
 	} {
-		if got := diag.Explain(test.err).ExitCode; got != test.want {
-			t.Errorf("%v: exit code %d, want %d", test.err, got, test.want)
-		}
+		testkit.Equal(t, diag.Explain(test.err).ExitCode, test.want, "%v: exit code", test.err)
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 var testKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
@@ -33,15 +34,9 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	t.Cleanup(func() { _ = github.Close() })
-	key, err := testKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(testKey())(t)
 	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
 	s.app.AddKey(&key.PublicKey)
 	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
@@ -51,18 +46,13 @@ func newStage(t *testing.T) *stage {
 
 func (s *stage) open() *ghapp.App {
 	s.t.Helper()
-	app, err := ghapp.New(s.config)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(s.config))(s.t)
 	return app
 }
 
 func (s *stage) fault(f githubtest.Fault) {
 	s.t.Helper()
-	if err := s.github.Fault(f); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.OK(s.t, s.github.Fault(f))
 }
 
 // token asks for one for acme/site, or for what else is given.
@@ -168,9 +158,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 
 func (s *stage) script(line string) {
 	s.t.Helper()
-	if err := s.github.Script(line); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.OK(s.t, s.github.Script(line))
 }
 
 // untrusted needs a connection, which the others do without.

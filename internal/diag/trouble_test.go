@@ -9,15 +9,13 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // constants reads the texts of the constants of a type from a file of Go.
 func constants(t *testing.T, path, name string, least int) []string {
 	t.Helper()
-	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := testkit.Must(parser.ParseFile(token.NewFileSet(), path, nil, 0))(t)
 	var list []string
 	ast.Inspect(file, func(n ast.Node) bool {
 		spec, ok := n.(*ast.ValueSpec)

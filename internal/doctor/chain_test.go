@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestBrokenLinkStopsThoseThatNeedItAndNoOthers(t *testing.T) {
@@ -31,9 +31,7 @@ func TestBrokenLinkStopsThoseThatNeedItAndNoOthers(t *testing.T) {
 		"key ok fine", "App skipped not checked: it needs host", "installation skipped not checked: it needs host",
 		"hooks skipped not checked: it needs git", "agent ok fine",
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, got, want)
 }
 
 func TestNothingIsBlamedOnTheEndOfTheContext(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestNamesArePlaceholders(t *testing.T) {
@@ -43,9 +44,7 @@ func TestNamesArePlaceholders(t *testing.T) {
 		{"SHA256:YUVv/28Ba3wP/0Cvtvewl+WNFX5YTrg4ELGt7vOg61I=", "SHA256:YUVv/28Ba3wP/0Cvtvewl+WNFX5YTrg4ELGt7vOg61I="},
 		{"request C0DE:00001B:000001B:000001B:6B02F666", "request C0DE:00001B:000001B:000001B:6B02F666"},
 	} {
-		if got := n.Hide(test.text); got != test.want {
-			t.Errorf("%q became %q, want %q", test.text, got, test.want)
-		}
+		testkit.Equal(t, n.Hide(test.text), test.want, "%q became", test.text)
 	}
 }
 
@@ -67,15 +66,11 @@ func TestPlaceholdersStay(t *testing.T) {
 	n := &Names{}
 	first := n.Hide("ssh://git@one.example/x and ssh://git@two.example/y")
 	n.owner("acme")
-	if again := n.Hide("ssh://git@one.example/x and ssh://git@two.example/y"); again != first {
-		t.Errorf("%q, and then %q", first, again)
-	}
+	testkit.Equal(t, n.Hide("ssh://git@one.example/x and ssh://git@two.example/y"), first, "and then")
 	// What is a placeholder is not replaced in its turn.
 	n.owner("OWNER")
 	n.owner("HOST")
-	if got := n.Hide("acme of OWNER on HOST"); got != "OWNER-1 of OWNER-2 on OWNER-3" {
-		t.Errorf("%q", got)
-	}
+	testkit.Equal(t, n.Hide("acme of OWNER on HOST"), "OWNER-1 of OWNER-2 on OWNER-3")
 }
 
 func TestFindingKeepsWhatIsNoName(t *testing.T) {
@@ -83,7 +78,5 @@ func TestFindingKeepsWhatIsNoName(t *testing.T) {
 	n.repository("token/token")
 	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token", Cure: "ask token", Kind: "token-refused", ExitCode: 4})
 	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1", Cure: "ask OWNER-1", Kind: "token-refused", ExitCode: 4}
-	if f != want {
-		t.Errorf("%+v", f)
-	}
+	testkit.Equal(t, f, want)
 }

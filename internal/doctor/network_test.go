@@ -11,6 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // lateWriter is net/http's transport over HTTP/2 on a bad day: that the request was written
@@ -40,18 +41,13 @@ func (c withoutTrace) Value(key any) any {
 func ofServer(t *testing.T, ahead time.Duration, wrap func(http.RoundTripper) http.RoundTripper) *hostChain {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ProtoMajor != 2 {
-			t.Errorf("asked over %s", r.Proto)
-		}
+		testkit.Equal(t, r.ProtoMajor, 2, "asked over %s", r.Proto)
 		w.Header().Set("Date", time.Now().Add(ahead).UTC().Format(http.TimeFormat))
 	}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	host, err := api.ParseHost(server.URL, "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	host := testkit.Must(api.ParseHost(server.URL, ""))(t)
 	reach := ghapp.Config{Transport: wrap(server.Client().Transport)}
 	return &hostChain{host: host, reach: reach, probe: newProbe(t.Context(), reach, host)}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A machine that is set up in the worst way for us. Its own credentials must not
@@ -81,12 +82,8 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 
 			r := m.runner()
 			r.Own = childenv.Own{Values: []redact.Secret{redact.NewSecret(token)}}
-			if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-				t.Fatalf("%v\n%s", err, m.stderr.String())
-			}
-			if text := read(t, filepath.Join(m.dir, "site", "index.html")); text != "the real one\n" {
-				t.Errorf("cloned %q", text)
-			}
+			testkit.OK(t, r.Clone(t.Context(), m.options(o, "acme/site")), "%s", m.stderr.String())
+			testkit.Equal(t, read(t, filepath.Join(m.dir, "site", "index.html")), "the real one\n", "cloned")
 			ours := 0
 			for _, request := range o.seen() {
 				switch request.Login {

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func asError(t *testing.T, err error) *Error {
@@ -23,14 +23,11 @@ func asError(t *testing.T, err error) *Error {
 func tree(t *testing.T, dir string) []string {
 	t.Helper()
 	var list []string
-	err := filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
+	testkit.OK(t, filepath.WalkDir(dir, func(path string, entry os.DirEntry, err error) error {
 		name, _ := filepath.Rel(dir, path)
 		list = append(list, name)
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return list[1:]
 }
 
@@ -76,9 +73,7 @@ func TestDestination(t *testing.T) {
 			dir := t.TempDir()
 			for _, path := range test.before {
 				if path[len(path)-1] == '/' {
-					if err := os.MkdirAll(filepath.Join(dir, path), 0o777); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, os.MkdirAll(filepath.Join(dir, path), 0o777))
 					continue
 				}
 				write(t, filepath.Join(dir, path), "")
@@ -90,15 +85,11 @@ func TestDestination(t *testing.T) {
 			}
 			got, err := (&Runner{Dir: dir}).Destination(o)
 			if test.reason != "" {
-				if e := asError(t, err); e.Reason != test.reason {
-					t.Errorf("reason %q: %v", e.Reason, err)
-				}
+				testkit.Equal(t, asError(t, err).Reason, test.reason, "reason, %v", err)
 			} else if err != nil || got != filepath.Join(dir, test.want) {
 				t.Errorf("%q, %v", got, err)
 			}
-			if diff := cmp.Diff(before, tree(t, dir)); diff != "" {
-				t.Errorf("the question changed something:\n%s", diff)
-			}
+			testkit.Diff(t, tree(t, dir), before)
 		})
 	}
 }
@@ -106,14 +97,10 @@ func TestDestination(t *testing.T) {
 func TestDestinationThatIsADanglingLinkIsTaken(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.Symlink("nowhere", filepath.Join(dir, "www")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink("nowhere", filepath.Join(dir, "www")))
 	o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: "https://github.com/acme/site", Dir: "www"}
 	_, err := (&Runner{Dir: dir}).Destination(o)
-	if e := asError(t, err); e.Reason != DestinationExists {
-		t.Errorf("reason %q", e.Reason)
-	}
+	testkit.Equal(t, asError(t, err).Reason, DestinationExists, "reason")
 }
 
 // Whatever was not there before goes after a failure; what was there stays.
@@ -160,17 +147,13 @@ func TestFailedCloneLeavesNothing(t *testing.T) {
 					}
 				}
 				for _, path := range test.before {
-					if err := os.MkdirAll(filepath.Join(m.dir, path), 0o777); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, os.MkdirAll(filepath.Join(m.dir, path), 0o777))
 				}
 				before := tree(t, m.dir)
 				if err := m.runner().Clone(t.Context(), options); err == nil {
 					t.Fatal("the clone did not fail")
 				}
-				if diff := cmp.Diff(before, tree(t, m.dir)); diff != "" {
-					t.Errorf("left behind (-before +after):\n%s", diff)
-				}
+				testkit.Diff(t, tree(t, m.dir), before)
 			})
 		}
 	}
@@ -187,12 +170,8 @@ test "$2" = clone && echo precious >site/theirs
 exec git "$@"
 `)
 	err := r.Clone(t.Context(), m.options(o, "acme/site"))
-	if e := asError(t, err); e.Reason != DestinationExists {
-		t.Errorf("reason %q: %v", e.Reason, err)
-	}
-	if diff := cmp.Diff([]string{"site", "site/theirs"}, tree(t, m.dir)); diff != "" {
-		t.Errorf("%s", diff)
-	}
+	testkit.Equal(t, asError(t, err).Reason, DestinationExists, "reason, %v", err)
+	testkit.Diff(t, tree(t, m.dir), []string{"site", "site/theirs"})
 }
 
 func TestCloneIntoAnExistingEmptyDirectory(t *testing.T) {
@@ -201,10 +180,6 @@ func TestCloneIntoAnExistingEmptyDirectory(t *testing.T) {
 	m := newMachine(t)
 	options := m.options(o, "acme/site")
 	options.Dir = "."
-	if err := m.runner().Clone(t.Context(), options); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
-	if text := read(t, filepath.Join(m.dir, "index.html")); text != "the real one\n" {
-		t.Errorf("cloned %q", text)
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
+	testkit.Equal(t, read(t, filepath.Join(m.dir, "index.html")), "the real one\n", "cloned")
 }

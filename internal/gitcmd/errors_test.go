@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -73,10 +74,7 @@ func TestReasonsOfRealGit(t *testing.T) {
 			m.config(t, "filter.lfs.required", "true")
 		}
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	closed := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	refused := closed.Addr().String()
 	_ = closed.Close()
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -263,12 +261,8 @@ func brokenLFS(t *testing.T, m *machine, o, evil *origin) {
 func logOfHEAD(device string) func(t *testing.T, m *machine, o, evil *origin) {
 	return func(t *testing.T, m *machine, o, evil *origin) {
 		logs := filepath.Join(m.home, "template", "logs")
-		if err := os.MkdirAll(logs, 0o777); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Symlink(device, filepath.Join(logs, "HEAD")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(logs, 0o777))
+		testkit.OK(t, os.Symlink(device, filepath.Join(logs, "HEAD")))
 		m.extra = []string{"--template", filepath.Join(m.home, "template")}
 	}
 }
@@ -348,13 +342,9 @@ func TestCloneWithACAFile(t *testing.T) {
 		t.Errorf("without the file: reason %q\n%s", e.Reason, e.Stderr)
 	}
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.Certificate().Raw})
-	if _, err := x509.ParseCertificate(o.Certificate().Raw); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(x509.ParseCertificate(o.Certificate().Raw))(t)
 	options.CAFile = write(t, filepath.Join(m.home, "ca.pem"), string(certificate))
-	if err := m.runner().Clone(t.Context(), options); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
 	mustNotBeUnder(t, m.home, token)
 }
 
@@ -400,9 +390,7 @@ func TestErrorIsOneLine(t *testing.T) {
 		"git clone: stopped: context canceled":                             {Op: "clone", Reason: Stopped, ExitCode: -1, Err: errors.New("context canceled")},
 	}
 	for want, e := range tests {
-		if e.Error() != want {
-			t.Errorf("%q, want %q", e, want)
-		}
+		testkit.Equal(t, e.Error(), want, "%q", e)
 	}
 }
 
@@ -431,18 +419,10 @@ func TestReasonsWhyGitDoesNotTellARemote(t *testing.T) {
 		}
 		return failed.Reason
 	}
-	if got := ask("GIT_CEILING_DIRECTORIES=" + filepath.Dir(dir)); got != NoRepository {
-		t.Errorf("outside of a repository: %q", got)
-	}
+	testkit.Equal(t, ask("GIT_CEILING_DIRECTORIES="+filepath.Dir(dir)), NoRepository, "outside of a repository")
 	r := m.runner()
 	r.Dir = dir
-	if err := r.Run(t.Context(), Scope{}, "init", "-q"); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask(); got != NoRemote {
-		t.Errorf("without the remote: %q", got)
-	}
-	if got := ask("GIT_TEST_ASSUME_DIFFERENT_OWNER=1"); got != OwnedByAnother {
-		t.Errorf("of another user: %q", got)
-	}
+	testkit.OK(t, r.Run(t.Context(), Scope{}, "init", "-q"))
+	testkit.Equal(t, ask(), NoRemote, "without the remote")
+	testkit.Equal(t, ask("GIT_TEST_ASSUME_DIFFERENT_OWNER=1"), OwnedByAnother, "of another user")
 }

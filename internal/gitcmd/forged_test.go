@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestGitsLinesDoNotPassForOurs(t *testing.T) {
@@ -19,13 +21,9 @@ func TestGitsLinesDoNotPassForOurs(t *testing.T) {
 		for name, reader := range map[string]io.Reader{"whole": strings.NewReader(in), "bytewise": iotest.OneByteReader(strings.NewReader(in))} {
 			var out bytes.Buffer
 			m := &marked{w: &out}
-			if _, err := io.Copy(m, reader); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(io.Copy(m, reader))(t)
 			m.flush()
-			if out.String() != want {
-				t.Errorf("%s %q became %q, want %q", name, in, &out, want)
-			}
+			testkit.Equal(t, out.String(), want, "%s %q became %q", name, in, &out)
 		}
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The secrets that must be seen in one place only, or nowhere. The token is new in
@@ -59,10 +61,7 @@ func unstarted(t *testing.T, change ...func(*origin)) *origin {
 	for _, f := range change {
 		f(o)
 	}
-	git, err := exec.LookPath("git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	git := testkit.Must(exec.LookPath("git"))(t)
 	o.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		user, password, _ := r.BasicAuth()
 		o.mu.Lock()
@@ -159,33 +158,24 @@ func gitIn(dir string, args ...string) (string, error) {
 func plainGit(t *testing.T, dir string, args ...string) string {
 	t.Helper()
 	out, err := gitIn(dir, args...)
-	if err != nil {
-		t.Fatalf("git %q: %v\n%s", args, err, out)
-	}
+	testkit.OK(t, err, "git %q, %s", args, out)
 	return out
 }
 
 func write(t *testing.T, path, text string) string {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o777))
 	// A program that is started meanwhile would have the file open for writing, and
 	// a file that is written to cannot be run.
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
-	if err := os.WriteFile(path, []byte(text), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o777))
 	return path
 }
 
 func read(t *testing.T, path string) string {
 	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(path))(t)
 	return string(text)
 }
 
@@ -248,9 +238,7 @@ func (m *machine) config(t *testing.T, key, value string) {
 		name = "[" + section + " " + strconv.Quote(rest[:dot]) + "]"
 	}
 	file, err := os.OpenFile(filepath.Join(m.home, ".gitconfig"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o666)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	defer file.Close()
 	fmt.Fprintf(file, "%s\n\t%s = %s\n", name, rest[dot+1:], strconv.Quote(value))
 }

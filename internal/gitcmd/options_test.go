@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -39,9 +40,7 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 	}
 	for _, test := range tests {
 		got, err := parseOptions(test.words)
-		if err != nil {
-			t.Errorf("%q: %v", test.words, err)
-		}
+		testkit.OK(t, err, "%q", test.words)
 		if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(flags{}, readFrom{})); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", test.words, diff)
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // git itself says what a key is: each spelling that is let through makes the setting that
@@ -20,9 +22,7 @@ func TestClonesConfigurationIsReadAsGitReadsIt(t *testing.T) {
 		out, err := cmd.Output()
 		return string(out), err
 	}
-	if _, err := git("init", "--bare", origin); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(git("init", "--bare", origin))(t)
 	lets, made := 0, 0
 	for _, key := range []string{"credential.helper", "url.x.insteadOf", "http.https://h/.extraHeader", "include.path", "core.eol", "user.name",
 		"credential.https://h.helper", "url.y.pushInsteadOf", "http.https://h/.sslVerify"} {

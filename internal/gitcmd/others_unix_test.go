@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestCloneTakesNothingFromDirectoriesOfOthers(t *testing.T) {
@@ -16,16 +18,10 @@ func TestCloneTakesNothingFromDirectoriesOfOthers(t *testing.T) {
 	below := filepath.Join(open, "below")
 	link := filepath.Join(dir, "link")
 	for path, mode := range map[string]os.FileMode{open: 0o777, mine: 0o755, below: 0o755} {
-		if err := os.MkdirAll(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(path, 0o755))
+		testkit.OK(t, os.Chmod(path, mode))
 	}
-	if err := os.Symlink(below, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(below, link))
 	r := &Runner{Dir: dir, Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}}
 	refused := func(words ...string) string {
 		_, err := r.Destination(CloneOptions{URL: "https://github.com/a/b", Scope: Scope{Origin: "https://github.com", Helper: "h"}, Extra: words})
@@ -42,17 +38,11 @@ func TestCloneTakesNothingFromDirectoriesOfOthers(t *testing.T) {
 		}
 	}
 	for _, words := range [][]string{{"--reference", mine}, {"--template=" + mine}, {"--template="}, {"--reference", filepath.Join(dir, "absent")}} {
-		if got := refused(words...); got != "" {
-			t.Errorf("%q: %q", words, got)
-		}
+		testkit.Equal(t, refused(words...), "", "%q", words)
 	}
 	if os.Geteuid() == 0 {
-		if err := os.Chown(mine, 12345, -1); err != nil {
-			t.Fatal(err)
-		}
-		if got := refused("--reference", mine); !strings.Contains(got, "belongs to user 12345") {
-			t.Errorf("%q", got)
-		}
+		testkit.OK(t, os.Chown(mine, 12345, -1))
+		testkit.Contains(t, refused("--reference", mine), "belongs to user 12345")
 	}
 }
 
@@ -73,20 +63,14 @@ func TestCloneTakesNoTemplateThatOthersMayAddTo(t *testing.T) {
 		"nobody but us": func(string) error { return nil },
 	} {
 		template := filepath.Join(t.TempDir(), "template")
-		if err := os.MkdirAll(filepath.Join(template, "hooks"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := prepare(template); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Join(template, "hooks"), 0o755))
+		testkit.OK(t, prepare(template))
 		r := &Runner{Dir: t.TempDir(), Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}}
 		for _, option := range []string{"--template=", "--templ="} {
 			_, err := r.Destination(CloneOptions{
 				URL: "https://github.com/a/b", Scope: Scope{Origin: "https://github.com", Helper: "h"}, Extra: []string{option + template},
 			})
-			if refused := err != nil; refused != (name != "nobody but us") {
-				t.Errorf("%s, %s: %v", name, option, err)
-			}
+			testkit.Equal(t, err != nil, (name != "nobody but us"), "%s, %s: %v", name, option, err)
 		}
 	}
 }

@@ -17,15 +17,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // inGroup returns the processes of a group.
 func inGroup(t *testing.T, group int) []int {
 	t.Helper()
-	entries, err := os.ReadDir("/proc")
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := testkit.Must(os.ReadDir("/proc"))(t)
 	var pids []int
 	for _, entry := range entries {
 		pid, err := strconv.Atoi(entry.Name())
@@ -103,9 +102,7 @@ func TestStoppedCloneLeavesNoProcessAndNoFile(t *testing.T) {
 	go func() { ended <- r.Clone(ctx, options) }()
 	<-s.reached
 	group, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	if pids := inGroup(t, group); len(pids) < 2 {
 		t.Errorf("git's group has the processes %d", pids)
 	}
@@ -131,14 +128,9 @@ func TestStubbornGitIsKilledWithAllItStarted(t *testing.T) {
 	ended := make(chan error)
 	go func() { ended <- r.Run(ctx, Scope{}, "fetch") }()
 	until(t, "git has started", func() bool { return exists(filepath.Join(m.home, "pid")) })
-	group, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	group := testkit.Must(strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid")))))(t)
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
+	testkit.ErrorIs(t, <-ended, context.Canceled)
 	until(t, "the processes end", func() bool { return len(inGroup(t, group)) == 0 })
 }
 
@@ -149,13 +141,8 @@ func TestBackgroundProcessDoesNotHoldGitUp(t *testing.T) {
 	r := m.runner()
 	r.Grace = 50 * time.Millisecond
 	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\necho $$ >'"+m.home+"/pid'\nsleep 60 &\nexit 0\n")
-	if err := r.Run(t.Context(), Scope{}, "fetch"); err != nil {
-		t.Errorf("%v", err)
-	}
-	group, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, r.Run(t.Context(), Scope{}, "fetch"))
+	group := testkit.Must(strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid")))))(t)
 	left := inGroup(t, group)
 	if len(left) != 1 {
 		t.Fatalf("left: %d", left)
@@ -175,10 +162,7 @@ func TestGitHasAGroupOfItsOwn(t *testing.T) {
 		if ssh {
 			scope = Scope{}
 		}
-		out, err := r.Output(t.Context(), scope, "x")
-		if err != nil {
-			t.Fatal(err)
-		}
+		out := testkit.Must(r.Output(t.Context(), scope, "x"))(t)
 		fields := strings.Fields(string(out))
 		if len(fields) != 4 || fields[1] != fields[0] || ssh != (fields[2] == fields[0]) || ssh && fields[3] != "0" {
 			t.Errorf("ssh %v: process, group, session, terminal: %q", ssh, fields)
@@ -192,25 +176,15 @@ func TestGitEndsWhenItsParentIsKilled(t *testing.T) {
 	s, o := stalled(t)
 	m := newMachine(t)
 	bin := t.TempDir()
-	git, err := exec.LookPath("git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	git := testkit.Must(exec.LookPath("git"))(t)
 	write(t, filepath.Join(bin, "git"), "#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+"/pid'\nexec '"+git+"' \"$@\"\n")
 	parent := exec.Command(os.Args[0], o.URL, m.helper)
 	parent.Dir = m.dir
 	parent.Env = append(m.environ, role+"=clone", "PATH="+bin+":"+os.Getenv("PATH"))
-	if err := parent.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, parent.Start())
 	<-s.reached
-	group, err := strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid"))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := parent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	group := testkit.Must(strconv.Atoi(strings.TrimSpace(read(t, filepath.Join(m.home, "pid")))))(t)
+	testkit.OK(t, parent.Process.Kill())
 	_ = parent.Wait()
 	until(t, "git ends", func() bool { return !slices.Contains(inGroup(t, group), group) })
 	// Its git-remote-https notices when it has something to write.
@@ -248,9 +222,7 @@ func TestNoTokenInArgvOrEnvironment(t *testing.T) {
 		}
 	})
 	m := newMachine(t)
-	if err := m.runner().Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), m.options(o, "acme/site")), "%s", m.stderr.String())
 	if searched == 0 || found != nil {
 		t.Errorf("searched %d processes of git, found %q", searched, found)
 	}
@@ -260,9 +232,7 @@ func TestDestinationInADirectoryThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Dir(dir)} { // both are the test's
-		if err := os.Chmod(path, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chmod(path, 0o755))
 	}
 	cmd := exec.Command(os.Args[0], filepath.Join(dir, "made", "site"))
 	cmd.Env = append(os.Environ(), role+"=destination")

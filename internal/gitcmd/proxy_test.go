@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestNoPartOfAProxysAddressIsShown(t *testing.T) {
@@ -17,9 +18,7 @@ func TestNoPartOfAProxysAddressIsShown(t *testing.T) {
 		var out bytes.Buffer
 		w := &unnamedProxy{w: &out}
 		for rest := []byte(text); len(rest) > 0; rest = rest[min(size, len(rest)):] {
-			if _, err := w.Write(rest[:min(size, len(rest))]); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(w.Write(rest[:min(size, len(rest))]))(t)
 		}
 		if err := w.Close(); err != nil || out.String() != want {
 			t.Fatalf("written by %d: %q, %v", size, out.String(), err)
@@ -37,11 +36,7 @@ func TestGitDoesNotStartWithAProxyThatCannotBeRead(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		r.Environ = append(r.Environ, "no_proxy=other.test, .github.test")
-		if _, err := r.own(s); err != nil {
-			t.Errorf("%s: refused where it is not used: %v", name, err)
-		}
-		if _, err := r.own(Scope{}); err != nil {
-			t.Errorf("%s: refused where nothing is asked: %v", name, err)
-		}
+		testkit.OK(t, testkit.ErrorOf(r.own(s)), "%s: refused where it is not used", name)
+		testkit.OK(t, testkit.ErrorOf(r.own(Scope{})), "%s: refused where nothing is asked", name)
 	}
 }

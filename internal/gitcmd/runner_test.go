@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // masking is a filter that replaces the token, and counts its ends.
@@ -47,9 +48,7 @@ func TestOutputIsFiltered(t *testing.T) {
 		t.Errorf("remote %q\nkept %q\nshown %q", e.Remote, e.Stderr, m.stderr.String())
 	}
 	mustNotHold(t, "the output", fmt.Sprintf("%#v", e)+m.stderr.String(), token)
-	if closed != 2 {
-		t.Errorf("%d filters were closed", closed)
-	}
+	testkit.Equal(t, closed, 2, "filters were closed")
 }
 
 func TestProgressIsShownWhenAsked(t *testing.T) {
@@ -59,9 +58,7 @@ func TestProgressIsShownWhenAsked(t *testing.T) {
 		m := newMachine(t)
 		r := m.runner()
 		r.Progress = progress
-		if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, r.Clone(t.Context(), m.options(o, "acme/site")))
 		if got := strings.Contains(m.stderr.String(), "Receiving objects: 100%"); got != progress {
 			t.Errorf("%v:\n%s", progress, m.stderr.String())
 		}
@@ -76,12 +73,8 @@ func TestFiltersOfTheUserGoOnWorking(t *testing.T) {
 	m.config(t, "core.attributesFile", filepath.Join(m.home, "attributes"))
 	m.config(t, "filter.loud.smudge", "tr a-z A-Z")
 	m.config(t, "filter.loud.required", "true")
-	if err := m.runner().Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
-	if text := read(t, filepath.Join(m.dir, "site", "index.html")); text != "THE REAL ONE\n" {
-		t.Errorf("%q", text)
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), m.options(o, "acme/site")), "%s", m.stderr.String())
+	testkit.Equal(t, read(t, filepath.Join(m.dir, "site", "index.html")), "THE REAL ONE\n")
 }
 
 // asking is what makes git ask a helper for an origin.
@@ -100,9 +93,7 @@ func TestCloneOptionsReachGit(t *testing.T) {
 	const helper = "!'/opt/my ghapp' credential"
 	options.Persist = asking(o.URL, helper)
 	options.Extra = []string{"--origin", "upstream", "-c", "core.autocrlf=input", "--no-tags"}
-	if err := m.runner().Clone(t.Context(), options); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
 	dir := filepath.Join(m.dir, "www")
 	for question, want := range map[string]string{
 		"branch --show-current":                                    "deployment",
@@ -114,9 +105,7 @@ func TestCloneOptionsReachGit(t *testing.T) {
 		"config --local --get-all credential." + o.URL + ".helper": "\n" + helper,
 		"config --local credential." + o.URL + ".useHttpPath":      "true",
 	} {
-		if got := strings.TrimSuffix(plainGit(t, dir, strings.Fields(question)...), "\n"); got != want {
-			t.Errorf("%s: %q, want %q", question, got, want)
-		}
+		testkit.Equal(t, strings.TrimSuffix(plainGit(t, dir, strings.Fields(question)...), "\n"), want, "%s", question)
 	}
 }
 
@@ -124,9 +113,7 @@ func TestCloneWithoutPersistLeavesNoHelper(t *testing.T) {
 	t.Parallel()
 	o := newOrigin(t)
 	m := newMachine(t)
-	if err := m.runner().Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), m.options(o, "acme/site")), "%s", m.stderr.String())
 	for line := range strings.Lines(plainGit(t, filepath.Join(m.dir, "site"), "config", "--local", "--list")) {
 		for _, section := range []string{"credential.", "http.", "url.", "hook.", "core.hookspath", "core.fsmonitor"} {
 			if strings.HasPrefix(line, section) {
@@ -142,16 +129,12 @@ func TestMirrorClone(t *testing.T) {
 	m := newMachine(t)
 	options := m.options(o, "acme/site")
 	options.Extra, options.Persist = []string{"--mirror"}, asking(o.URL, "ghapp")
-	if err := m.runner().Clone(t.Context(), options); err != nil {
-		t.Fatalf("%v\n%s", err, m.stderr.String())
-	}
+	testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
 	dir := filepath.Join(m.dir, "site.git")
 	if got := plainGit(t, dir, "for-each-ref", "--format=%(refname)"); got != "refs/heads/deployment\nrefs/heads/main\n" {
 		t.Errorf("%q", got)
 	}
-	if got := plainGit(t, dir, "config", "--get-all", "credential."+o.URL+".helper"); got != "\nghapp\n" {
-		t.Errorf("%q", got)
-	}
+	testkit.Equal(t, plainGit(t, dir, "config", "--get-all", "credential."+o.URL+".helper"), "\nghapp\n")
 }
 
 // Where git can send the credential with the first request, it does.
@@ -160,20 +143,13 @@ func TestFirstRequestCarriesTheToken(t *testing.T) {
 	o := newOrigin(t)
 	m := newMachine(t)
 	r := m.runner()
-	version, err := r.Version(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Clone(t.Context(), m.options(o, "acme/site")); err != nil {
-		t.Fatal(err)
-	}
+	version := testkit.Must(r.Version(t.Context()))(t)
+	testkit.OK(t, r.Clone(t.Context(), m.options(o, "acme/site")))
 	want := 4 // the first is refused
 	if version.AtLeast(2, 46) {
 		want = 3
 	}
-	if seen := o.seen(); len(seen) != want {
-		t.Errorf("git %s made %d requests, want %d", version, len(seen), want)
-	}
+	testkit.Equal(t, len(o.seen()), want, "git %s made", version)
 }
 
 // From git 2.54 on a short wait is git's own.
@@ -193,14 +169,10 @@ func TestShortRateLimitIsWaitedOut(t *testing.T) {
 	m := newMachine(t)
 	r := m.runner()
 	version, err := r.Version(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	err = r.Clone(t.Context(), m.options(o, "acme/site"))
 	if version.AtLeast(2, 54) {
-		if err != nil {
-			t.Errorf("%v\n%s", err, m.stderr.String())
-		}
+		testkit.OK(t, err, "%s", m.stderr.String())
 	} else if e := asError(t, err); e.Reason != RateLimited {
 		t.Errorf("%v", err)
 	}

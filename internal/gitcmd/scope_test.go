@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestScopeRefusesOtherHosts(t *testing.T) {
@@ -52,9 +53,7 @@ func TestScopeRefusesOtherHosts(t *testing.T) {
 	}
 	for address, want := range tests {
 		err := Scope{Origin: "https://github.com", URLs: []string{address}}.validate()
-		if (err == nil) != want {
-			t.Errorf("%q: %v", address, err)
-		}
+		testkit.Equal(t, (err == nil), want, "%q: %v", address, err)
 		o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: address}
 		if _, err := (&Runner{Dir: t.TempDir()}).Destination(o); (err == nil) != want {
 			t.Errorf("clone of %q: %v", address, err)
@@ -86,9 +85,7 @@ func TestScopeRefusesPlainHTTPButOnLoopback(t *testing.T) {
 		"https://github.com.helper=x": true, // an odd name, but a name
 	}
 	for origin, want := range tests {
-		if err := (Scope{Origin: origin}).validate(); (err == nil) != want {
-			t.Errorf("%q: %v", origin, err)
-		}
+		testkit.Equal(t, ((Scope{Origin: origin}).validate() == nil), want, "%q", origin)
 	}
 }
 
@@ -115,9 +112,7 @@ func TestEnvironmentKeepsWhatTheUserNeeds(t *testing.T) {
 	}
 	r := &Runner{Environ: slices.Clone(keep)}
 	env, err := r.environ(t.Context(), Scope{Origin: "https://github.com", Helper: "h", URLs: []string{"https://github.com/a/b"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	for _, entry := range keep {
 		if !slices.Contains(env, entry) {
 			t.Errorf("%s is lost", entry)
@@ -135,10 +130,7 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=x.y", "GIT_CONFIG_VALUE_0=" + token},
 		Own: childenv.Own{Values: []redact.Secret{redact.NewSecret(token), {}}},
 	}
-	env, err := r.own(Scope{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	env := testkit.Must(r.own(Scope{}))(t)
 	var names []string
 	for _, entry := range env {
 		name, _, _ := strings.Cut(entry, "=")
@@ -146,9 +138,7 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 	}
 	slices.Sort(names)
 	want := []string{"EMPTY", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_TERMINAL_PROMPT", "GIT_TRACE_REDACT"}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, names, want)
 }
 
 func TestEnvironmentAppendsToTheCallersConfiguration(t *testing.T) {
@@ -188,9 +178,7 @@ func TestQuoteIsGits(t *testing.T) {
 	t.Parallel()
 	const value = `it's "all"; \ here! $HOME = é` + "\tx"
 	env := environ{"PATH=" + os.Getenv("PATH"), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_PARAMETERS='a.b'='c'"}
-	if err := env.configure([]setting{{"url.https://h/x=y.insteadof", value}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, env.configure([]setting{{"url.https://h/x=y.insteadof", value}}))
 	env.set("GIT_CONFIG_COUNT", "0")
 	out, err := (&Runner{}).output(t.Context(), env, []string{"config", "--null", "--get", "url.https://h/x=y.insteadof"})
 	if err != nil || string(out) != value+"\x00" {
@@ -204,9 +192,7 @@ func TestCAFileIsForTheOriginAlone(t *testing.T) {
 	r := &Runner{Environ: []string{"PATH=" + os.Getenv("PATH"), "GIT_SSL_CAINFO=/theirs.pem", "GIT_SSL_NO_VERIFY=1", "HOME=" + t.TempDir()}}
 	scope := Scope{Origin: "https://github.com", Helper: "h", CAFile: "/ours.pem", URLs: []string{"https://github.com/acme/site"}}
 	env, err := r.environ(t.Context(), scope)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	for _, name := range []string{"GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY"} {
 		if _, ok := env.lookup(name); ok {
 			t.Errorf("%s goes before the settings", name)
@@ -296,16 +282,11 @@ func TestNetrcNames(t *testing.T) {
 		"machine api.github.com login a":                           false,
 	}
 	for text, want := range tests {
-		if netrcNames(text, "github.com") != want {
-			t.Errorf("%q: %v", text, !want)
-		}
+		testkit.Equal(t, netrcNames(text, "github.com"), want, "%q: %v", text, !want)
 		home := t.TempDir()
 		write(t, filepath.Join(home, ".netrc"), text)
 		r := &Runner{Environ: []string{"HOME=" + home}}
-		env, err := r.own(Scope{Origin: "https://github.com", Helper: "h"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		env := testkit.Must(r.own(Scope{Origin: "https://github.com", Helper: "h"}))(t)
 		if _, set := own(t, env)["http.https://github.com/.emptyAuth"]; set != want {
 			t.Errorf("%q: emptyAuth %v", text, set)
 		}
@@ -345,9 +326,7 @@ func TestHeadersAreClearedForGitLFS(t *testing.T) {
 	for _, ending := range []string{"", ".git", ".git/"} {
 		address := "https://github.com/acme/site" + ending
 		env, err := (&Runner{}).own(Scope{Origin: "https://github.com", Helper: "h", URLs: []string{address}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		key := "http.https://github.com/acme/site.git/info/lfs.extraHeader"
 		if diff := cmp.Diff([]string{""}, own(t, env)[key]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", address, diff)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -17,22 +18,16 @@ import (
 // Each of them leads to the contents of acme/lib.
 func superproject(t *testing.T, root string, addresses map[string]string) {
 	t.Helper()
-	if err := repository(root, "acme/lib", map[string]string{"lib.txt": "library\n"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, repository(root, "acme/lib", map[string]string{"lib.txt": "library\n"}))
 	plainGit(t, root, "clone", "--quiet", "--bare", filepath.Join(root, "acme/lib.git"), filepath.Join(root, "other/lib.git"))
 	commit := strings.TrimSpace(plainGit(t, filepath.Join(root, "acme/lib.git"), "rev-parse", "main"))
 	modules, more := "", [][]string(nil)
 	for path, address := range addresses {
 		modules += fmt.Sprintf("[submodule %q]\n\tpath = %s\n\turl = %s\n", path, path, address)
 		more = append(more, []string{"update-index", "--add", "--cacheinfo", "160000," + commit + "," + path})
-		if err := os.MkdirAll(filepath.Join(root, "work/acme/super", path), 0o777); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Join(root, "work/acme/super", path), 0o777))
 	}
-	if err := repository(root, "acme/super", map[string]string{".gitmodules": modules}, more...); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, repository(root, "acme/super", map[string]string{".gitmodules": modules}, more...))
 }
 
 // Where git goes for a submodule, and with which headers, whatever the machine says.
@@ -85,27 +80,18 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 					t.Errorf("%s leads to %s", address, got)
 				}
 			}
-			if got := ask("config", "--get-urlmatch", "http.extraHeader", want); strings.TrimSpace(got) != "" {
-				t.Errorf("header %q", got)
-			}
-			if got := ask("config", "--get-urlmatch", "http.sslVerify", want); got != "true\n" {
-				t.Errorf("sslVerify %q", got)
-			}
+			testkit.Equal(t, strings.TrimSpace(ask("config", "--get-urlmatch", "http.extraHeader", want)), "", "header")
+			testkit.Equal(t, ask("config", "--get-urlmatch", "http.sslVerify", want), "true\n", "sslVerify")
 			if got := ask("config", "--get-urlmatch", "http.extraHeader", "https://other.example.com/x"); got != "X-Other: 1\n" {
 				t.Errorf("another host's header is %q", got)
 			}
-			env, err := r.Environment(t.Context(), scope)
-			if err != nil {
-				t.Fatal(err)
-			}
+			env := testkit.Must(r.Environment(t.Context(), scope))(t)
 			repository := t.TempDir()
 			plainGit(t, repository, "init", "--quiet")
 			plainGit(t, repository, "remote", "add", "origin", want)
 			push := exec.Command("git", "remote", "get-url", "--push", "origin")
 			push.Dir, push.Env = repository, env
-			if out, err := push.Output(); err != nil || strings.TrimSpace(string(out)) != want {
-				t.Errorf("a push goes to %s: %v", out, err)
-			}
+			testkit.Equal(t, strings.TrimSpace(string(testkit.Must(push.Output())(t))), want, "a push goes to")
 		})
 	}
 }
@@ -141,9 +127,7 @@ func TestSubmodulesOnAHostileMachine(t *testing.T) {
 			}
 			options := m.options(o, "acme/super")
 			options.Extra = []string{"--recurse-submodules", "-j", "2"}
-			if err := m.runner().Clone(t.Context(), options); err != nil {
-				t.Fatalf("%v\n%s", err, m.stderr.String())
-			}
+			testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
 			for path := range addresses {
 				if text := read(t, filepath.Join(m.dir, "super", path, "lib.txt")); text != "library\n" {
 					t.Errorf("%s: cloned %q", path, text)
@@ -154,12 +138,8 @@ func TestSubmodulesOnAHostileMachine(t *testing.T) {
 					t.Errorf("%s %s came with another login", request.Method, request.Path)
 				}
 			}
-			if seen := evil.seen(); len(seen) != 0 {
-				t.Errorf("evil was asked: %v", seen)
-			}
-			if _, err := os.Stat(filepath.Join(m.home, "ran")); err == nil {
-				t.Error("a hook was run")
-			}
+			testkit.Equal(t, len(evil.seen()), 0, "evil was asked")
+			testkit.Fails(t, testkit.ErrorOf(os.Stat(filepath.Join(m.home, "ran"))), "a hook was run")
 			mustNotHold(t, "stderr", m.stderr.String()+m.stdout.String(), token, theirs)
 			mustNotBeUnder(t, m.dir, token, theirs)
 		})
@@ -185,9 +165,7 @@ func TestSubmoduleElsewhereGetsNoToken(t *testing.T) {
 		t.Error("the submodule was not asked for")
 	}
 	for _, request := range evil.seen() {
-		if request.Login != "" {
-			t.Errorf("it was sent a login: %.12s…", request.Login)
-		}
+		testkit.Equal(t, request.Login, "", "it was sent a login")
 	}
 	mustBeEmpty(t, m.dir)
 }
@@ -207,9 +185,7 @@ func TestCloneNamesTheHelperInSubmodules(t *testing.T) {
 			options := m.options(o, "acme/super")
 			const helper = "!'/opt/my ghapp' credential"
 			options.Extra, options.Persist = extra, asking(o.URL, helper)
-			if err := m.runner().Clone(t.Context(), options); err != nil {
-				t.Fatalf("%v\n%s", err, m.stderr.String())
-			}
+			testkit.OK(t, m.runner().Clone(t.Context(), options), "%s", m.stderr.String())
 			key := "credential." + o.URL + "."
 			want := "\n" + helper + "\n"
 			for _, dir := range []string{"super", "super/deep/one", "super/two"} {

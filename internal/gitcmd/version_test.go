@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -40,9 +41,7 @@ func TestVersionAtLeast(t *testing.T) {
 		major, minor int
 		want         bool
 	}{{2, 46, true}, {2, 31, true}, {1, 99, true}, {2, 47, false}, {3, 0, false}} {
-		if v.AtLeast(test.major, test.minor) != test.want {
-			t.Errorf("%d.%d: %v", test.major, test.minor, !test.want)
-		}
+		testkit.Equal(t, v.AtLeast(test.major, test.minor), test.want, "%d.%d: %v", test.major, test.minor, !test.want)
 	}
 }
 
@@ -82,9 +81,7 @@ func TestMissingGit(t *testing.T) {
 	r := m.runner()
 	r.Git = filepath.Join(m.dir, "nosuch")
 	_, err := r.Version(t.Context())
-	if e := asError(t, err); e.Reason != NotInstalled {
-		t.Errorf("reason %q", e.Reason)
-	}
+	testkit.Equal(t, asError(t, err).Reason, NotInstalled, "reason")
 	err = r.Clone(t.Context(), CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "h"}, URL: "https://github.com/a/b"})
 	if e := asError(t, err); e.Reason != NotInstalled || err.Error() != "git clone: git is not installed, or not on PATH" {
 		t.Errorf("reason %q: %v", e.Reason, err)
@@ -135,9 +132,7 @@ func TestUnignored(t *testing.T) {
 		"../app.key":                   false,
 		"sub/../app.pem":               false,
 	} {
-		if got, err := r.Unignored(t.Context(), path); err != nil || got != want {
-			t.Errorf("%s: %v, %v", path, got, err)
-		}
+		testkit.Equal(t, testkit.Must(r.Unignored(t.Context(), path))(t), want, "%s", path)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -192,14 +193,10 @@ func TestCuresCanBeRun(t *testing.T) {
 			continue
 		}
 		got[0].Text = ""
-		if diff := cmp.Diff(test.want, got[0]); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, got[0], test.want)
 	}
 	for want, c := range map[string]Conflict{"/f:3": {File: "/f", Line: 3}, "/f": {File: "/f"}, "the environment, or git -c": {}} {
-		if got := c.Place(); got != want {
-			t.Errorf("place %q, want %q", got, want)
-		}
+		testkit.Equal(t, c.Place(), want, "place")
 	}
 }
 
@@ -244,9 +241,7 @@ func TestNetrc(t *testing.T) {
 		{"# machine github.com\n", 0},
 		{"machine default login a\n", 0},
 	} {
-		if got := Netrc([]byte(test.text), "github.com"); got != test.want {
-			t.Errorf("%q: line %d, want %d", test.text, got, test.want)
-		}
+		testkit.Equal(t, Netrc([]byte(test.text), "github.com"), test.want, "%q: line", test.text)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func fine(string) error { return nil }
@@ -18,18 +20,13 @@ func to(text string) func([]byte) []byte { return func([]byte) []byte { return [
 
 func write(t *testing.T, path, text string, mode os.FileMode) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)))
 }
 
 // holds fails unless a directory has just these files, with these texts.
 func holds(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entries := testkit.Must(os.ReadDir(dir))(t)
 	for _, entry := range entries {
 		text, _ := os.ReadFile(filepath.Join(dir, entry.Name()))
 		if wanted, ok := want[entry.Name()]; !ok || wanted != string(text) {
@@ -50,18 +47,13 @@ func TestEditKeepsTheModeAndLinks(t *testing.T) {
 		os.Symlink(dir, filepath.Join(home, "dots")),
 		os.Symlink("dots/second", filepath.Join(home, ".gitconfig")),
 	} {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 	}
 	changed, err := Edit(filepath.Join(home, ".gitconfig"), to("new"), fine)
 	if err != nil || !changed {
 		t.Fatal(changed, err)
 	}
-	info, err := os.Stat(filepath.Join(dir, "real"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := testkit.Must(os.Stat(filepath.Join(dir, "real")))(t)
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o640 {
 		t.Errorf("mode %o", info.Mode().Perm())
 	}
@@ -73,32 +65,22 @@ func TestEditKeepsTheModeAndLinks(t *testing.T) {
 
 func TestEditThroughALinkToNothing(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Symlink("real", filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Edit(filepath.Join(dir, "link"), to("new"), fine); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink("real", filepath.Join(dir, "link")))
+	testkit.Must(Edit(filepath.Join(dir, "link"), to("new"), fine))(t)
 	holds(t, dir, map[string]string{"real": "new", "link": "new"})
 }
 
 func TestLinksInACircleAreRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink("link", path); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Edit(path, to("new"), fine); err == nil {
-		t.Error("no error")
-	}
+	testkit.OK(t, os.Symlink("link", path))
+	testkit.Fails(t, testkit.ErrorOf(Edit(path, to("new"), fine)))
 }
 
 func TestEditOfALockedFileLeavesLockAndFile(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "config"), "old", 0o600)
 	write(t, filepath.Join(dir, "config.lock"), "half", 0o600)
-	if _, err := Edit(filepath.Join(dir, "config"), to("new"), fine); !errors.Is(err, ErrLocked) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Edit(filepath.Join(dir, "config"), to("new"), fine)), ErrLocked)
 	holds(t, dir, map[string]string{"config": "old", "config.lock": "half"})
 }
 
@@ -114,9 +96,7 @@ func TestEditThatIsRefusedLeavesTheFile(t *testing.T) {
 		}
 		return no
 	})
-	if !errors.Is(err, no) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, err, no)
 	holds(t, dir, map[string]string{"config": "old"})
 }
 
@@ -125,9 +105,7 @@ func TestEditThatChangesNothingTouchesNothing(t *testing.T) {
 	path := filepath.Join(dir, "config")
 	write(t, path, "old", 0o600)
 	past := time.Now().Add(-time.Hour).Truncate(time.Second)
-	if err := os.Chtimes(path, past, past); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chtimes(path, past, past))
 	if changed, err := Edit(path, to("old"), fine); changed || err != nil {
 		t.Error(changed, err)
 	}
@@ -167,15 +145,9 @@ func TestEditTellsAnEmptyFileFromNone(t *testing.T) {
 
 func TestEditOfWhatIsNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, "config"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Edit(filepath.Join(dir, "config"), to("new"), fine); err == nil || !strings.Contains(err.Error(), "no regular file") {
-		t.Error(err)
-	}
-	if _, err := Edit(filepath.Join(dir, "nowhere", "config"), to("new"), fine); !errors.Is(err, os.ErrNotExist) {
-		t.Error(err)
-	}
+	testkit.OK(t, os.Mkdir(filepath.Join(dir, "config"), 0o700))
+	testkit.ErrorContains(t, testkit.ErrorOf(Edit(filepath.Join(dir, "config"), to("new"), fine)), "no regular file")
+	testkit.ErrorIs(t, testkit.ErrorOf(Edit(filepath.Join(dir, "nowhere", "config"), to("new"), fine)), os.ErrNotExist)
 	holds(t, dir, map[string]string{"config": ""})
 }
 
@@ -200,11 +172,6 @@ func TestEditsAtTheSameTimeLoseNothing(t *testing.T) {
 		})
 	}
 	running.Wait()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := strings.Count(string(text), "[credential "); n != writers {
-		t.Errorf("%d of %d sections are there", n, writers)
-	}
+	text := testkit.Must(os.ReadFile(path))(t)
+	testkit.Equal(t, strings.Count(string(text), "[credential "), writers, "sections")
 }

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const origin = "https://github.com"
@@ -63,9 +63,7 @@ func TestUndoRestoresByteForByte(t *testing.T) {
 			if got := Remove(Remove(both, []string{origin}), []string{other}); string(got) != text {
 				t.Errorf("one after the other: %q, was %q", got, text)
 			}
-			if got := Remove(both, nil); string(got) != text {
-				t.Errorf("both at once: %q, was %q", got, text)
-			}
+			testkit.Equal(t, string(Remove(both, nil)), text, "both at once")
 		})
 	}
 }
@@ -123,17 +121,13 @@ func git(t *testing.T, file string, args ...string) string {
 	cmd := exec.CommandContext(t.Context(), "git", append([]string{"config", "--file", file}, args...)...)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "HOME="+t.TempDir())
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %q: %v\n%s", cmd.Args, err, out)
-	}
+	testkit.OK(t, err, "git %q, %s", cmd.Args, out)
 	return string(out)
 }
 
 func TestGitReadsWhatIsWritten(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config")
-	if err := os.WriteFile(file, Apply([]byte("[user]\n\tname = Octo"), []string{origin}, sections(origin)), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, Apply([]byte("[user]\n\tname = Octo"), []string{origin}, sections(origin)), 0o600))
 	want := "user.name\nOcto\x00"
 	for _, s := range sections(origin) {
 		for _, setting := range s.Settings {
@@ -144,9 +138,7 @@ func TestGitReadsWhatIsWritten(t *testing.T) {
 			want += key + strings.ToLower(setting.Name) + "\n" + setting.Value + "\x00"
 		}
 	}
-	if diff := cmp.Diff(want, git(t, file, "--null", "--list")); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, git(t, file, "--null", "--list"), want)
 }
 
 // What others do with git config between setup and undo stays.
@@ -175,23 +167,14 @@ func TestUndoKeepsWhatOthersHaveChanged(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "config")
-			if err := os.WriteFile(file, Apply([]byte(before), []string{origin}, sections(origin)), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(file, Apply([]byte(before), []string{origin}, sections(origin)), 0o600))
 			for _, args := range test.do {
 				git(t, file, args...)
 			}
-			text, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(test.want, string(Remove(text, nil))); diff != "" {
-				t.Errorf("left (-want +got):\n%s", diff)
-			}
+			text := testkit.Must(os.ReadFile(file))(t)
+			testkit.Diff(t, string(Remove(text, nil)), test.want)
 			// And set up anew, it is ours again.
-			if err := os.WriteFile(file, Apply(text, []string{origin}, sections(origin)), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(file, Apply(text, []string{origin}, sections(origin)), 0o600))
 			helpers := strings.Split(git(t, file, "--null", "--get-all", "credential.https://github.com.helper"), "\x00")
 			if n := len(helpers); n < 3 || helpers[n-3] != "" || !strings.Contains(helpers[n-2], "ghapp") {
 				t.Errorf("helpers %q", helpers)

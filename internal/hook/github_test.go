@@ -8,27 +8,20 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // From a push at GitHub to the watcher, over real connections: pushed, delivered again, and pushed by force.
 func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 	for _, form := range []bool{false, true} {
 		w := new(watcher)
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 		server := NewServer(w.handler(), nil)
 		go server.Serve(l)
-		gh, err := githubtest.New(githubtest.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 		t.Cleanup(func() {
 			server.Close()
-			if err := gh.Close(); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, gh.Close())
 		})
 		app := gh.AddApp(githubtest.AppOptions{})
 		site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
@@ -48,17 +41,11 @@ func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 		}
 		again := func(d githubtest.Delivery) githubtest.Delivery {
 			t.Helper()
-			d, err := app.Redeliver(d.GUID)
-			if err != nil {
-				t.Fatal(err)
-			}
+			d = testkit.Must(app.Redeliver(d.GUID))(t)
 			return d
 		}
 		want(app.Ping(), http.StatusOK, "pushes will be taken")
-		head, err := site.Commit("deployment", "first", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		head := testkit.Must(site.Commit("deployment", "first", nil))(t)
 		first := last()
 		want(first, http.StatusAccepted, "taken")
 		expected := Push{
@@ -75,27 +62,19 @@ func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 		want(again(first), http.StatusOK, "already done")
 
 		forced, err := site.CommitEntries("deployment", githubtest.CommitOptions{Message: "other", Orphan: true})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		want(last(), http.StatusAccepted, "taken")
 		if p := w.pushes[2]; !p.Forced || p.Before != head || p.After != forced {
 			t.Errorf("%+v", p)
 		}
-		if _, err := site.Commit("main", "elsewhere", nil); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(site.Commit("main", "elsewhere", nil))(t)
 		want(last(), http.StatusOK, "ignored: no target follows refs/heads/main of acme/site")
-		if err := site.DeleteBranch("deployment"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, site.DeleteBranch("deployment"))
 		want(last(), http.StatusOK, "was deleted")
 		want(app.Deliver("installation", map[string]any{"action": "suspend", "installation": map[string]any{"account": map[string]any{"login": "acme"}}}), http.StatusOK, "suspended on acme")
 		hook.Secret = "another"
 		app.SetWebhook(hook, "push")
 		want(again(first), http.StatusUnauthorized, "compare the webhook's secret")
-		if w.count() != 3 {
-			t.Errorf("there was work %d times, want 3", w.count())
-		}
+		testkit.Equal(t, w.count(), 3, "there was work")
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -190,7 +191,5 @@ func TestOutcomeDecidesOverRedelivery(t *testing.T) {
 	wantAnswer(t, h, again(), 200, "already done")
 	w.end(errFailed) // says it twice
 	wantAnswer(t, h, again(), 200, "already done")
-	if w.count() != 2 {
-		t.Errorf("there was work %d times, want 2", w.count())
-	}
+	testkit.Equal(t, w.count(), 2, "there was work")
 }

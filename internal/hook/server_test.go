@@ -2,7 +2,6 @@ package hook
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // pipes is a listener in memory, which works inside a synctest bubble.
@@ -53,9 +54,7 @@ func serving(t *testing.T, h http.Handler) *pipes {
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
 		server.Close()
-		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
+		testkit.ErrorIs(t, <-served, http.ErrServerClosed)
 	})
 	return l
 }
@@ -105,9 +104,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 				if took, text := until(c); took > test.within {
 					t.Errorf("it was held for %s\n%s", took, text)
 				}
-				if w.count() != 0 {
-					t.Error("the watcher was told")
-				}
+				testkit.Equal(t, w.count(), 0, "the watcher was told")
 			})
 		})
 	}
@@ -151,10 +148,7 @@ func TestServerLetsAWishWait(t *testing.T) {
 			time.Sleep(55 * time.Second)
 			w.end(nil)
 		}()
-		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := testkit.Must(http.ReadResponse(bufio.NewReader(c), nil))(t)
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(answer.Body)
 		if answer.StatusCode != 200 || string(text) != "{\"status\":\"done\"}\n" {

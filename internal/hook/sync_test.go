@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestWishIsTaken(t *testing.T) {
@@ -72,9 +73,7 @@ func TestWishIsRefused(t *testing.T) {
 			if status != test.status || !strings.Contains(text, test.text) {
 				t.Errorf("%d %s, want %d and %q", status, text, test.status, test.text)
 			}
-			if len(w.wishes) != 0 {
-				t.Errorf("the watcher was told %q", w.wishes)
-			}
+			testkit.Equal(t, len(w.wishes), 0, "the watcher was told %q", w.wishes)
 		})
 	}
 }
@@ -107,12 +106,8 @@ func TestWishWaitsForItsOutcome(t *testing.T) {
 				}()
 				begun := time.Now()
 				wantAnswer(t, h, wished(body), test.status, test.text)
-				if took := time.Since(begun); took != test.took {
-					t.Errorf("it took %s, want %s", took, test.took)
-				}
-				if strings.Contains(w.told(), "refused") {
-					t.Errorf("an outcome is told for a refusal: %s", w.told())
-				}
+				testkit.Equal(t, time.Since(begun), test.took, "it took")
+				testkit.Lacks(t, w.told(), "refused")
 				time.Sleep(2 * time.Minute)
 			})
 		})
@@ -127,9 +122,7 @@ func TestWhoeverWaitsMayLeave(t *testing.T) {
 		defer cancel()
 		begun := time.Now()
 		ask(h, wished(`{"all":true,"wait":true}`).WithContext(ctx))
-		if took := time.Since(begun); took != 3*time.Second {
-			t.Errorf("it took %s", took)
-		}
+		testkit.Equal(t, time.Since(begun), 3*time.Second, "it took")
 		w.end(nil) // and this does not hang
 	})
 }

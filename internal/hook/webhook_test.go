@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // GitHub's own example: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
@@ -73,19 +74,13 @@ func TestOnlyASignatureOfTheSecretCounts(t *testing.T) {
 	var answers []string
 	for name, change := range changes {
 		status, text := ask(h, delivered("push", body, change))
-		if status != http.StatusUnauthorized {
-			t.Errorf("%s: %d %s", name, status, text)
-		}
+		testkit.Equal(t, status, http.StatusUnauthorized, "%s, %s", name, text)
 		answers = append(answers, text)
 	}
 	for _, text := range answers {
-		if text != answers[0] {
-			t.Errorf("answers differ: %q, %q", answers[0], text)
-		}
+		testkit.Equal(t, text, answers[0], "answers differ")
 	}
-	if w.count() != 0 {
-		t.Errorf("the watcher was told %d times", w.count())
-	}
+	testkit.Equal(t, w.count(), 0, "the watcher was told")
 	wantAnswer(t, h, delivered("push", body, header(signatureHeader, "sha256="+strings.ToUpper(right[7:]))), 202, "taken")
 }
 
@@ -172,9 +167,7 @@ func TestDeliveriesAreToldInPlainWords(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := new(watcher)
 			wantAnswer(t, w.handler(), test.r, test.status, test.text)
-			if w.count() != 0 {
-				t.Error("the watcher was told")
-			}
+			testkit.Equal(t, w.count(), 0, "the watcher was told")
 			if noted, told := strings.HasPrefix(test.text, "noted"), strings.Contains(w.told(), strings.TrimPrefix(test.text, "noted: ")); noted && !told {
 				t.Errorf("the log does not tell: %s", w.told())
 			}
@@ -192,9 +185,7 @@ func TestDeliveryUnderAnotherGUIDIsWorkOfItsOwn(t *testing.T) {
 	wantAnswer(t, h, delivered("push", body, header("X-GitHub-Delivery", "00000000-cc78-11e3-81ab-4c9367dc0958")), 202, "taken")
 	// And the GUID of one delivery does not cover another body.
 	wantAnswer(t, h, delivered("push", pushed("acme/site", ref, second, first)), 202, "taken")
-	if w.count() != 3 {
-		t.Errorf("there was work %d times, want 3", w.count())
-	}
+	testkit.Equal(t, w.count(), 3, "there was work")
 }
 
 func TestIgnoredDeliveryIsNotRemembered(t *testing.T) {
@@ -204,9 +195,7 @@ func TestIgnoredDeliveryIsNotRemembered(t *testing.T) {
 	for range 2 {
 		wantAnswer(t, h, delivered("push", body), 200, "ignored: no target follows")
 	}
-	if n := len(h.deliveries.known) + h.deliveries.order.Len(); n != 0 {
-		t.Errorf("%d deliveries are remembered", n)
-	}
+	testkit.Equal(t, len(h.deliveries.known)+h.deliveries.order.Len(), 0, "deliveries are remembered")
 }
 
 func TestDeliveriesAreForgottenAfterThreeDays(t *testing.T) {
@@ -278,9 +267,7 @@ func TestAnswerComesThoughTheWatcherHangs(t *testing.T) {
 		}
 		all.Wait()
 		mu.Lock()
-		if calls != maxCalls {
-			t.Errorf("%d calls at once, want %d", calls, maxCalls)
-		}
+		testkit.Equal(t, calls, maxCalls, "calls at once")
 		mu.Unlock()
 		if n := len(h.deliveries.known); n != maxCalls {
 			t.Errorf("%d deliveries are remembered, want %d: those that were sent away have to come again", n, maxCalls)
@@ -300,9 +287,7 @@ func TestTwentyFiveMegabytesAndNoMore(t *testing.T) {
 	}
 	wantAnswer(t, h, over(-1, strings.NewReader(strings.Repeat("x", maxBody+1))), 413, "25 MB at most")
 	wantAnswer(t, h, over(maxBody+1, endless{}), 413, "25 MB at most") // and what says so itself is not even read
-	if len(h.large) != 0 {
-		t.Errorf("%d places are held", len(h.large))
-	}
+	testkit.Equal(t, len(h.large), 0, "places are held")
 }
 
 // endless is a body that does not end before it is told to.
@@ -339,9 +324,7 @@ func TestLargeBodiesAreFewAtOnce(t *testing.T) {
 		large := pushed("acme/site", ref, first, second) + strings.Repeat(" ", maxSmall)
 		begun := time.Now()
 		wantAnswer(t, h, delivered("push", large), 503, "too many large deliveries")
-		if took := time.Since(begun); took != patience {
-			t.Errorf("it took %s, want %s", took, patience)
-		}
+		testkit.Equal(t, time.Since(begun), patience, "it took")
 		wantAnswer(t, h, delivered("push", pushed("acme/site", ref, first, second)), 202, "taken")
 		close(end)
 		all.Wait()
@@ -361,9 +344,7 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		}
 		time.Sleep(refusalPeriod)
 		ask(h, delivered("push", "{}", header(signatureHeader, "")))
-		if !strings.Contains(w.told(), "untold_before=999") {
-			t.Errorf("what was not told is not counted: %s", w.told())
-		}
+		testkit.Contains(t, w.told(), "untold_before=999")
 	})
 }
 
@@ -389,9 +370,7 @@ func TestNoSecretIsToldByAnswerOrLog(t *testing.T) {
 	fmt.Fprintf(&answers, "%+v %#v", h, h.Secrets)
 	for _, text := range []string{answers.String(), w.told()} {
 		for _, canary := range []string{secret, older, syncSecret, right, right[7:]} {
-			if strings.Contains(text, canary) {
-				t.Errorf("%q is told: %s", canary, text)
-			}
+			testkit.Lacks(t, text, canary)
 		}
 	}
 	if strings.Count(w.told(), "\n") < 8 {

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Each layout is that of a package manager: files, and links with what they lead to.
@@ -32,18 +34,11 @@ func TestLastingIsTheNameThatOutlastsAnUpgrade(t *testing.T) {
 		"a relative PATH":         {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "../opt/ghapp-1.0/bin/ghapp"}, path: []string{"!bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			root, err := filepath.EvalSymlinks(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
+			root := testkit.Must(filepath.EvalSymlinks(t.TempDir()))(t)
 			make := func(path string, put func(path string) error) {
 				path = filepath.Join(root, path)
-				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-					t.Fatal(err)
-				}
-				if err := put(path); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+				testkit.OK(t, put(path))
 			}
 			make(layout.file, func(path string) error { return os.WriteFile(path, nil, 0o755) })
 			for link, to := range layout.links {
@@ -63,16 +58,12 @@ func TestLastingIsTheNameThatOutlastsAnUpgrade(t *testing.T) {
 			if layout.invoked != "" {
 				p.Invoked = filepath.Join(root, layout.invoked)
 			}
-			if got := p.Lasting("ghapp"); got != filepath.Join(root, layout.want) {
-				t.Errorf("%s, want %s", got, layout.want)
-			}
+			testkit.Equal(t, p.Lasting("ghapp"), filepath.Join(root, layout.want), "want %s", layout.want)
 		})
 	}
 }
 
 func TestLastingIsNothingForWhatIsNotThere(t *testing.T) {
 	p := Program{File: filepath.Join(t.TempDir(), "ghapp")}
-	if got := p.Lasting("git-credential-ghapp"); got != "" {
-		t.Error(got)
-	}
+	testkit.Equal(t, p.Lasting("git-credential-ghapp"), "")
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/jwt"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // testKey is the one key of this test binary.
@@ -55,10 +56,7 @@ func (waiting) Sign(ctx context.Context, _ []byte) ([]byte, error) {
 // signed is a JWT made at now.
 func signed(t *testing.T, issuer string, now time.Time) (text string, expires time.Time) {
 	t.Helper()
-	secret, expires, err := jwt.Sign(t.Context(), local{}, issuer, now)
-	if err != nil {
-		t.Fatal(err)
-	}
+	secret, expires := testkit.Must2(jwt.Sign(t.Context(), local{}, issuer, now))(t)
 	return secret.Reveal(), expires
 }
 
@@ -69,14 +67,9 @@ func part(t *testing.T, text string, n int) map[string]json.RawMessage {
 	if len(parts) != 3 {
 		t.Fatalf("a JWT has three parts, this has %d", len(parts))
 	}
-	decoded, err := base64.RawURLEncoding.DecodeString(parts[n])
-	if err != nil {
-		t.Fatal(err)
-	}
+	decoded := testkit.Must(base64.RawURLEncoding.DecodeString(parts[n]))(t)
 	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(decoded, &fields); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(decoded, &fields))
 	return fields
 }
 
@@ -97,9 +90,7 @@ func TestClaimsAreWholeSecondsBackdatedAndWellInsideTenMinutes(t *testing.T) {
 			t.Errorf("expiry %v, want %v: the same second as exp", expires, want)
 		}
 		header := map[string]json.RawMessage{"alg": json.RawMessage(`"RS256"`), "typ": json.RawMessage(`"JWT"`)}
-		if diff := cmp.Diff(header, part(t, text, 0)); diff != "" {
-			t.Errorf("header (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, part(t, text, 0), header)
 	}
 }
 
@@ -119,9 +110,7 @@ func TestGolangJWTAcceptsIt(t *testing.T) {
 	key := func(*gojwt.Token) (any, error) { return &testKey().PublicKey, nil }
 	parser := gojwt.NewParser(gojwt.WithValidMethods([]string{"RS256"}), gojwt.WithIssuedAt(), gojwt.WithExpirationRequired(),
 		gojwt.WithIssuer("Iv23liABCDEFGHIJ1234"), gojwt.WithTimeFunc(func() time.Time { return now }))
-	if _, err := parser.Parse(text, key); err != nil {
-		t.Errorf("golang-jwt: %v", err)
-	}
+	testkit.OK(t, testkit.ErrorOf(parser.Parse(text, key)), "golang-jwt")
 	head, rest, _ := strings.Cut(text, ".")
 	if _, err := parser.Parse(head+"."+strings.Replace(rest, rest[:4], "AAAA", 1), key); err == nil {
 		t.Error("golang-jwt accepts a JWT that was tampered with: this test proves nothing")
@@ -131,25 +120,16 @@ func TestGolangJWTAcceptsIt(t *testing.T) {
 func TestGoJoseAcceptsIt(t *testing.T) {
 	now := time.Now()
 	text, _ := signed(t, "12345", now)
-	parsed, err := josejwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil {
-		t.Fatal(err)
-	}
+	parsed := testkit.Must(josejwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.RS256}))(t)
 	var claims josejwt.Claims
-	if err := parsed.Claims(&testKey().PublicKey, &claims); err != nil {
-		t.Fatalf("go-jose: %v", err)
-	}
-	if err := claims.ValidateWithLeeway(josejwt.Expected{Issuer: "12345", Time: now}, 0); err != nil {
-		t.Errorf("go-jose: %v", err)
-	}
+	testkit.OK(t, parsed.Claims(&testKey().PublicKey, &claims), "go-jose")
+	testkit.OK(t, claims.ValidateWithLeeway(josejwt.Expected{Issuer: "12345", Time: now}, 0), "go-jose")
 }
 
 func TestSignersErrorIsWrappedAndNoJWTComes(t *testing.T) {
 	cause := errors.New("the token was pulled out")
 	secret, _, err := jwt.Sign(t.Context(), failing{cause}, "12345", time.Now())
-	if !errors.Is(err, cause) {
-		t.Errorf("error %v does not wrap the signer's", err)
-	}
+	testkit.ErrorIs(t, err, cause)
 	if !secret.IsZero() {
 		t.Error("a JWT came with the error")
 	}

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestFileIsFoundWhereGitWorksAndNowhereElse(t *testing.T) {
@@ -12,12 +14,8 @@ func TestFileIsFoundWhereGitWorksAndNowhereElse(t *testing.T) {
 	write := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o644))
 	}
 	const names = "[lfs]\n\tURL = https://github.com/acme/store\n"
 	write(".lfsconfig", names) // above all repositories
@@ -30,9 +28,7 @@ func TestFileIsFoundWhereGitWorksAndNowhereElse(t *testing.T) {
 	write("repo/large/.git/HEAD", "")
 	write("repo/large/.lfsconfig", names+strings.Repeat("#", most))
 	write("repo/link/.git/HEAD", "")
-	if err := os.Symlink("../.lfsconfig", filepath.Join(root, "repo/link/.lfsconfig")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink("../.lfsconfig", filepath.Join(root, "repo/link/.lfsconfig")))
 	write("bare/HEAD", "")
 	write("tree/.lfsconfig", names)
 	for _, test := range []struct {
@@ -59,8 +55,6 @@ func TestFileIsFoundWhereGitWorksAndNowhereElse(t *testing.T) {
 			value, ok := test.environ[name]
 			return value, ok
 		})
-		if got != want {
-			t.Errorf("in %s with %v: %q, want %q", test.dir, test.environ, got, want)
-		}
+		testkit.Equal(t, got, want, "in %s with %v", test.dir, test.environ)
 	}
 }

@@ -19,12 +19,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -50,18 +49,14 @@ func TestReceiverGetsTheDocumentedJSON(t *testing.T) {
 	server := httptest.NewTLSServer(receiver)
 	defer server.Close()
 	n := &Notifier{URL: ghapp.NewSecret(server.URL + canaryPath), Secret: ghapp.NewSecret(secretCanary), Transport: server.Client().Transport, Version: "v1.2.3"}
-	if err := n.Send(t.Context(), failed()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, n.Send(t.Context(), failed()))
 	requests := receiver.Requests()
 	if len(requests) != 1 {
 		t.Fatalf("%d requests", len(requests))
 	}
 	r := requests[0]
 	var got, want any
-	if err := json.Unmarshal([]byte(r.Body), &got); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal([]byte(r.Body), &got))
 	json.Unmarshal([]byte(`{
 		"text": "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111): cannot fetch acme/site: GitHub answered 403 \"suspended\"",
 		"event": "failed", "target": "site", "repository": "acme/site", "ref": "deployment",
@@ -69,18 +64,14 @@ func TestReceiverGetsTheDocumentedJSON(t *testing.T) {
 		"directory": "/srv/site", "at": "2026-11-28T17:00:00Z", "ghapp_version": "v1.2.3",
 		"error": {"message": "cannot fetch acme/site: GitHub answered 403 \"suspended\"\nmore", "hint": "lift it", "kind": "suspended", "exit_code": 4}
 	}`), &want)
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
+	testkit.Diff(t, got, want)
 	mac := hmac.New(sha256.New, []byte(secretCanary))
 	io.WriteString(mac, r.Body)
 	for name, value := range map[string]string{
 		"X-Hub-Signature-256": "sha256=" + hex.EncodeToString(mac.Sum(nil)), "Content-Type": "application/json",
 		"User-Agent": "ghapp/v1.2.3", "X-Ghapp-Event": "failed",
 	} {
-		if r.Header.Get(name) != value {
-			t.Errorf("%s: %q, want %q", name, r.Header.Get(name), value)
-		}
+		testkit.Equal(t, r.Header.Get(name), value, "%s", name)
 	}
 	if r.Path+"?"+r.Query != canaryPath || r.Method != "POST" || len(r.Header.Get("X-Ghapp-Delivery")) < 20 {
 		t.Errorf("%s %s?%s, delivery %q", r.Method, r.Path, r.Query, r.Header.Get("X-Ghapp-Delivery"))
@@ -97,9 +88,7 @@ func TestEveryEventIsALineForPeople(t *testing.T) {
 		Failed:     "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111)",
 	} {
 		e.What = what
-		if got := e.String(); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+		testkit.Equal(t, e.String(), want)
 	}
 	if got, want := (Event{What: Failed, Repository: "acme/site", Ref: "v1", Directory: "/d"}).String(), "acme/site: acme/site v1 failed; /d stays as it was"; got != want {
 		t.Errorf("%q, want %q", got, want)
@@ -181,9 +170,7 @@ func TestTriesAndWaits(t *testing.T) {
 				if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.HasPrefix(err.Error(), test.err)) {
 					t.Errorf("error %v, want %q", err, test.err)
 				}
-				if len(a.times) != test.tries {
-					t.Errorf("%d requests, want %d", len(a.times), test.tries)
-				}
+				testkit.Equal(t, len(a.times), test.tries, "requests")
 				for _, delivery := range a.deliveries {
 					if delivery != a.deliveries[0] || delivery == "" {
 						t.Errorf("deliveries %q are not one", a.deliveries)
@@ -209,9 +196,7 @@ func TestCallerMayLeave(t *testing.T) {
 
 func TestURLHasToBeSafe(t *testing.T) {
 	for _, good := range []string{"https://hooks.example/x", "http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]:8080/", "https://user:password@hooks.example/"} {
-		if err := (&Notifier{URL: ghapp.NewSecret(good)}).Check(); err != nil {
-			t.Errorf("%s: %v", good, err)
-		}
+		testkit.OK(t, (&Notifier{URL: ghapp.NewSecret(good)}).Check(), "%s", good)
 	}
 	for bad, want := range map[string]string{
 		"":                                     "is not a URL",
@@ -234,10 +219,7 @@ func TestURLHasToBeSafe(t *testing.T) {
 // parrot is a receiver that tells all it was sent back, in the place of %s.
 func parrot(t *testing.T, form string) (host string) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
@@ -264,9 +246,7 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 	other := httptest.NewServer(elsewhere)
 	t.Cleanup(func() {
 		other.Close()
-		if got := elsewhere.Requests(); len(got) != 0 {
-			t.Errorf("a redirect was followed: %+v", got)
-		}
+		testkit.Equal(t, len(elsewhere.Requests()), 0, "a redirect was followed")
 	})
 	for name, form := range map[string]string{
 		"answer":   "%s\r\n\r\n",
@@ -295,9 +275,7 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 			}
 			for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, err), fmt.Sprintf("%+v %#v", n, *n), log.String()} {
 				for _, canary := range []string{pathCanary, queryCanary, secretCanary, userCanary, "B0-aabbccddeeff"} {
-					if strings.Contains(text, canary) {
-						t.Errorf("%s is told: %s", canary, text)
-					}
+					testkit.Lacks(t, text, canary)
 				}
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"golang.org/x/sys/unix"
 )
 
@@ -36,21 +37,12 @@ func TestAccessListThatNamesOthersIsSeen(t *testing.T) {
 		if err := unix.Setxattr(dir, "system.posix_acl_access", list, 0); err != nil {
 			t.Skipf("no access lists here: %v", err)
 		}
-		if got := listsOthers(dir, os.Geteuid()); got != test.others {
-			t.Errorf("%s: %t", name, got)
-		}
-		info, err := os.Lstat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode().Perm() != 0o775 {
-			t.Errorf("%s: the mode is %04o", name, info.Mode().Perm())
-		}
+		testkit.Equal(t, listsOthers(dir, os.Geteuid()), test.others, "%s", name)
+		info := testkit.Must(os.Lstat(dir))(t)
+		testkit.Equal(t, info.Mode().Perm(), 0o775, "%s: the mode", name)
 		if test.others {
 			for what, err := range map[string]error{"Way": Way(dir), "Closed": Closed(dir, info)} {
-				if err == nil {
-					t.Errorf("%s: %s lets it pass", name, what)
-				}
+				testkit.Fails(t, err, "%s: %s lets it pass", name, what)
 			}
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // why is what an [*Error] says; "" for none.
@@ -30,9 +32,7 @@ func why(t *testing.T, err error) string {
 func TestOnlyADirectoryOfOurOwnIsOurs(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "above", "dir")
-	if err := Make(dir, 0o700, Alone); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Make(dir, 0o700, Alone))
 	for _, test := range []struct {
 		mode       fs.FileMode
 		alone, own string
@@ -40,55 +40,33 @@ func TestOnlyADirectoryOfOurOwnIsOurs(t *testing.T) {
 		{0o700, "", ""}, {0o500, "", ""}, {0o755, "lets other users in (mode 0755)", ""}, {0o710, "lets other users in (mode 0710)", ""},
 		{0o770, "lets other users in (mode 0770)", "lets other users in (mode 0770)"}, {0o777 | fs.ModeSticky, "lets other users in (mode 0777)", "lets other users in (mode 0777)"},
 	} {
-		if err := os.Chmod(dir, test.mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chmod(dir, test.mode))
 		for access, want := range map[Access]string{Alone: test.alone, Ours: test.own} {
-			if got := why(t, Check(dir, os.Geteuid(), access)); got != want {
-				t.Errorf("%v, %d: %q", test.mode, access, got)
-			}
+			testkit.Equal(t, why(t, Check(dir, os.Geteuid(), access)), want, "%v, %d", test.mode, access)
 			root, err := Open(dir, access)
-			if got := why(t, err); got != want {
-				t.Errorf("%v, %d: opened: %q", test.mode, access, got)
-			}
+			testkit.Equal(t, why(t, err), want, "%v, %d: opened", test.mode, access)
 			if root != nil {
 				root.Close()
 			}
-			if got := why(t, Make(dir, 0o700, access)); got != want {
-				t.Errorf("%v, %d: made: %q", test.mode, access, got)
-			}
+			testkit.Equal(t, why(t, Make(dir, 0o700, access)), want, "%v, %d: made", test.mode, access)
 		}
 	}
-	if got := why(t, Check(dir, os.Geteuid()+1, Ours)); !strings.Contains(got, "belongs to user") {
-		t.Errorf("that of another user: %q", got)
-	}
+	testkit.Contains(t, why(t, Check(dir, os.Geteuid()+1, Ours)), "belongs to user")
 	link, file := dir+".link", dir+".file"
-	if err := errors.Join(os.Chmod(dir, 0o700), os.Symlink(dir, link), os.WriteFile(file, nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if got := why(t, Check(link, os.Geteuid(), Ours)); got != "is a symbolic link" {
-		t.Errorf("a link: %q", got)
-	}
-	if got := why(t, Check(file, os.Geteuid(), Ours)); got != "is not a directory" {
-		t.Errorf("a file: %q", got)
-	}
-	if _, err := Open(dir+".none", Ours); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("none: %v", err)
-	}
+	testkit.OK(t, errors.Join(os.Chmod(dir, 0o700), os.Symlink(dir, link), os.WriteFile(file, nil, 0o600)))
+	testkit.Equal(t, why(t, Check(link, os.Geteuid(), Ours)), "is a symbolic link", "a link")
+	testkit.Equal(t, why(t, Check(file, os.Geteuid(), Ours)), "is not a directory", "a file")
+	testkit.ErrorIs(t, testkit.ErrorOf(Open(dir+".none", Ours)), fs.ErrNotExist, "none")
 }
 
 // The directory is replaced between the look at it and the opening.
 func TestDirectoryThatIsReplacedIsNotOpened(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "dir")
-	if err := Make(dir, 0o700, Alone); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Make(dir, 0o700, Alone))
 	looked, err := os.Lstat(dir)
 	other := dir + ".other"
-	if err := errors.Join(err, os.Mkdir(other, 0o700), os.Rename(dir, dir+".away"), os.Symlink(other, dir)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(err, os.Mkdir(other, 0o700), os.Rename(dir, dir+".away"), os.Symlink(other, dir)))
 	if root, err := openSame(dir, looked, Alone); err == nil {
 		t.Errorf("another directory was opened: %s", root.Name())
 	}
@@ -120,29 +98,17 @@ func TestNobodyElseCanPutADirectoryInThePlaceOfOnOurWay(t *testing.T) {
 		}
 		// By itself, from above, and by a link of ours that leads through it.
 		link := filepath.Join(top, "link")
-		if err := os.Symlink("above/dir", link); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink("above/dir", link))
 		for _, way := range []string{above, dir, filepath.Join(dir, "not", "there"), link} {
-			if got := why(t, Way(way)); got != test.want {
-				t.Errorf("%s, %s: %q", name, strings.TrimPrefix(way, top), got)
-			}
+			testkit.Equal(t, why(t, Way(way)), test.want, "%s, %s", name, strings.TrimPrefix(way, top))
 		}
 		// Another user's link leads where that user wants.
-		if err := os.Lchown(link, other, other); err != nil {
-			t.Fatal(err)
-		}
-		if got := why(t, Way(link)); got != "is a symbolic link of user 65534" {
-			t.Errorf("%s, by another's link: %q", name, got)
-		}
+		testkit.OK(t, os.Lchown(link, other, other))
+		testkit.Equal(t, why(t, Way(link)), "is a symbolic link of user 65534", "%s, by another's link", name)
 	}
 	loop := filepath.Join(t.TempDir(), "loop")
-	if err := os.Symlink("loop", loop); err != nil {
-		t.Fatal(err)
-	}
-	if err := Way(loop); err == nil || !strings.Contains(err.Error(), "too many") {
-		t.Error(err)
-	}
+	testkit.OK(t, os.Symlink("loop", loop))
+	testkit.ErrorContains(t, Way(loop), "too many")
 }
 
 func TestGroupOfAUserAloneIsNobodyElse(t *testing.T) {
@@ -157,8 +123,6 @@ func TestGroupOfAUserAloneIsNobodyElse(t *testing.T) {
 	}
 	// Of 1003 dave is a member by his own entry; 4711 may be a group of users from elsewhere.
 	for gid, want := range map[int]bool{1000: true, 1001: true, 1002: false, 1003: false, 4711: false} {
-		if got := alone(file, users, gid); got != want {
-			t.Errorf("%d: %t", gid, got)
-		}
+		testkit.Equal(t, alone(file, users, gid), want, "%d", gid)
 	}
 }

@@ -10,14 +10,14 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const canary = "canary-a1b2c3d4e5f6a7b8c9d0"
 
 func TestRevealIsTheText(t *testing.T) {
-	if got := NewSecret(canary).Reveal(); got != canary {
-		t.Errorf("Reveal = %q", got)
-	}
+	testkit.Equal(t, NewSecret(canary).Reveal(), canary, "Reveal")
 	for _, zero := range []Secret{{}, NewSecret("")} {
 		if zero.Reveal() != "" || !zero.IsZero() || zero.String() != "" {
 			t.Errorf("the zero Secret holds %q and prints %q", zero.Reveal(), zero)
@@ -53,9 +53,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 		panic(secret)
 	}()
 	text, err := json.Marshal(value)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	outputs["json"] = string(text)
 	type document struct{ Secret Secret }
 	if text, err = xml.Marshal(document{secret}); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
@@ -41,9 +42,7 @@ func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
 	if len(requests) != 1 || requests[0].Method != http.MethodPost || requests[0].Path != "/acme/site.git/git-upload-pack" {
 		t.Errorf("requests: %+v", requests)
 	}
-	if reused != 1 {
-		t.Errorf("%d of 1 requests went over a kept connection", reused)
-	}
+	testkit.Equal(t, reused, 1, "of 1 requests went over a kept connection")
 }
 
 func TestEveryKindOfWantIsFoundInARealRepository(t *testing.T) {
@@ -90,9 +89,7 @@ func TestACommitIsNotAskedFor(t *testing.T) {
 		t.Error("asked")
 		return nil, errors.New("no")
 	})}
-	if found, err := a.Ask(t.Context(), site, refs.Want{Commit: oid1}); err != nil || found.Commit != oid1 {
-		t.Errorf("%+v, %v", found, err)
-	}
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Commit: oid1}))(t).Commit, oid1)
 }
 
 func TestWhatIsMissingIsAnError(t *testing.T) {
@@ -106,9 +103,7 @@ func TestWhatIsMissingIsAnError(t *testing.T) {
 			t.Errorf("%s: %+v, %v", want, found, err)
 		}
 		// That of the token beside.
-		if got := len(gitRequests(w.github)); got != requests {
-			t.Errorf("%s: %d requests, want %d", want, got, requests)
-		}
+		testkit.Equal(t, len(gitRequests(w.github)), requests, "%s", want)
 	}
 	wants := []refs.Want{{Branch: "deploy"}, {Tag: "v1"}, {Version: "*"}, {}}
 	for _, want := range wants {
@@ -122,9 +117,7 @@ func TestWhatIsMissingIsAnError(t *testing.T) {
 	for _, want := range wants[:3] {
 		missing(want, false, 1)
 	}
-	if err := w.repository.DeleteBranch("deploy-2"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.repository.DeleteBranch("deploy-2"))
 	missing(refs.Want{Branch: "deploy-2"}, false, 1)
 }
 
@@ -143,9 +136,7 @@ func place(t testing.TB, options ...string) (dir, commit string) {
 	t.Helper()
 	dir = t.TempDir()
 	at := filepath.Join(dir, "acme", "site.git")
-	if err := os.MkdirAll(at, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(at, 0o700))
 	git(t, at, append([]string{"init", "--quiet", "--bare", "--initial-branch=main"}, options...)...)
 	tree := git(t, at, "hash-object", "-w", "-t", "tree", os.DevNull)
 	commit = git(t, at, "commit-tree", "-m", "x", tree)
@@ -200,9 +191,7 @@ func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
 					if err != nil || found.Commit != commit {
 						t.Fatalf("%s: %+v, %v; want %s", want, found, err, commit)
 					}
-					if got := requests.requests.Swap(0); got != most {
-						t.Errorf("%s: %d requests, want %d", want, got, most)
-					}
+					testkit.Equal(t, requests.requests.Swap(0), most, "%s", want)
 					most = test.warm
 				}
 			}
@@ -289,9 +278,7 @@ func TestAnOddButSoundAnswerIsTaken(t *testing.T) {
 		"a branch that is a tag":  lines(oid2 + " refs/heads/main peeled:" + oid1),
 	} {
 		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
-		if found, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"}); err != nil || found.Commit != oid1 {
-			t.Errorf("%s: %+v, %v", name, found, err)
-		}
+		testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Branch: "main"}))(t).Commit, oid1, "%s", name)
 	}
 }
 
@@ -299,9 +286,7 @@ func TestOfEqualVersionsItIsAlwaysTheSameTag(t *testing.T) {
 	for _, text := range []string{
 		lines(oid2+" refs/tags/1.0.0", oid1+" refs/tags/v1.0.0"), lines(oid1+" refs/tags/v1.0.0", oid2+" refs/tags/1.0.0"),
 	} {
-		if found, err := refs.ReadListing([]byte(text), refs.Want{Version: "*"}); err != nil || found.Commit != oid1 {
-			t.Errorf("%+v, %v", found, err)
-		}
+		testkit.Equal(t, testkit.Must(refs.ReadListing([]byte(text), refs.Want{Version: "*"}))(t).Commit, oid1)
 	}
 }
 
@@ -337,9 +322,7 @@ func TestACutAnswerIsNotTakenForAnother(t *testing.T) {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
 	cut.Store(false)
-	if found, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"}); err != nil || found.Commit != commit {
-		t.Errorf("%+v, %v", found, err)
-	}
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Branch: "main"}))(t).Commit, commit)
 }
 
 func TestRefusalsHaveTheirKind(t *testing.T) {
@@ -415,9 +398,7 @@ func TestARefusalOfANewTokenIsWaitedOut(t *testing.T) {
 			if err != nil || found.Commit != oid1 || strings.Join(asked, " ") != "ghs_new ghs_new ghs_new ghs_new" || drops != 0 {
 				t.Errorf("%d: %+v, %v; asked with %v, dropped %d", status, found, err, asked, drops)
 			}
-			if waited := time.Since(began); waited != 6*time.Second {
-				t.Errorf("waited %s", waited)
-			}
+			testkit.Equal(t, time.Since(began), 6*time.Second, "waited")
 		})
 	}
 }
@@ -486,22 +467,14 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 		w := newWorld(t)
 		oid := w.commit(t, "main")
 		config := ghapp.Config{Issuer: w.issuer, Signer: ghapp.FromCryptoSigner(testKey()), Transport: w.github.RoundTripper()}
-		app, err := ghapp.New(config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()
 		w.ask(t, refs.Want{})
-		token, err := app.Token(t.Context(), request(site))
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := testkit.Must(app.Token(t.Context(), request(site)))(t)
 		w.server.Close()        // which is not asked, and would keep time from passing
 		time.Sleep(time.Minute) // so that it is not young any more
-		if err := ghapp.RevokeToken(t.Context(), config, token.Secret); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, ghapp.RevokeToken(t.Context(), config, token.Secret))
 		w.github.ResetRequests()
 		if found := w.ask(t, refs.Want{}); found.Commit != oid || len(gitRequests(w.github)) != 2 {
 			t.Errorf("%+v after %d requests", found, len(gitRequests(w.github)))
@@ -530,9 +503,7 @@ func TestARedirectOnTheHostIsFollowedWithTheRequestAsItWas(t *testing.T) {
 		if err != nil || found.Repository != site || found.Commit != commit || requests.requests.Load() != 2 {
 			t.Errorf("%d: %+v, %v after %d requests", status, found, err, requests.requests.Load())
 		}
-		if got := strings.Join(passwords, ", "); got != "POST ghs_one, POST ghs_one" {
-			t.Errorf("%d: %s", status, got)
-		}
+		testkit.Equal(t, strings.Join(passwords, ", "), "POST ghs_one, POST ghs_one", "%d", status)
 	}
 }
 
@@ -560,9 +531,7 @@ func TestNoCredentialFollowsARedirectToAnotherHost(t *testing.T) {
 	if ghapp.KindOf(err) != ghapp.ErrWrongHost || requests.requests.Load() != 1 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
-	if got := hostile.Requests(); len(got) != 0 {
-		t.Errorf("the other host was asked: %+v", got)
-	}
+	testkit.Equal(t, len(hostile.Requests()), 0, "the other host was asked")
 	if len(lure.Leaks(canary)) == 0 {
 		t.Error("its own host did not get the token: this test proves nothing")
 	}
@@ -615,9 +584,7 @@ func TestOnlyItsOwnHostIsAsked(t *testing.T) {
 		}
 	}
 	hosted := ghapp.RepositoryName{Host: "github.com", Owner: "acme", Name: "site"}
-	if found, err := a.Ask(t.Context(), hosted, refs.Want{}); err != nil || found.Repository != hosted {
-		t.Errorf("%+v, %v", found, err)
-	}
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), hosted, refs.Want{}))(t).Repository, hosted)
 }
 
 func TestAHangEnds(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // real are answers of git's own server.
@@ -36,9 +37,7 @@ func real(f *testing.F, version0 bool) [][]byte {
 			return answer, err
 		})
 		for _, want := range []refs.Want{{}, {Branch: "main"}, {Version: "*"}} {
-			if _, err := a.Ask(f.Context(), site, want); err != nil {
-				f.Fatal(err)
-			}
+			testkit.Must(a.Ask(f.Context(), site, want))(f)
 		}
 	}
 	return answers

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func (w *world) graphQL(names ...string) *refs.GraphQL {
@@ -41,10 +42,7 @@ func TestBothWaysOfAskingAgree(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.github.ResetRequests()
-	answers, err := g.Ask(t.Context(), questions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answers := testkit.Must(g.Ask(t.Context(), questions))(t)
 	if got := w.github.Requests(); len(got) != 1 || got[0].Path != "/api/graphql" {
 		t.Errorf("%d requests: %+v", len(got), got)
 	}
@@ -65,22 +63,15 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 	if _, err := g.Ask(t.Context(), []refs.Question{{Repository: site}}); err != nil { // for the token, by the old name
 		t.Fatal(err)
 	}
-	if err := w.github.Rename("acme/former", "today"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.github.Repository("acme/today").Commit("main", "x", map[string]string{"a": "b"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.github.Rename("acme/former", "today"))
+	testkit.Must(w.github.Repository("acme/today").Commit("main", "x", map[string]string{"a": "b"}))(t)
 	ask := func(owner, name string, want refs.Want) refs.Question {
 		return refs.Question{Repository: ghapp.RepositoryName{Owner: owner, Name: name}, Want: want}
 	}
-	answers, err := g.Ask(t.Context(), []refs.Question{
+	answers := testkit.Must(g.Ask(t.Context(), []refs.Question{
 		ask("other", "hidden", refs.Want{}), ask("acme", "nowhere", refs.Want{}), ask("acme", "former", refs.Want{}),
 		ask("acme", "site", refs.Want{Version: "*"}), ask("acme", "site", refs.Want{}),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	for i := range 2 {
 		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected || len(e.Repositories) != 1 {
 			t.Errorf("%d: %+v", i, answers[i])
@@ -89,9 +80,7 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 	if answers[2].Err != nil || answers[2].Found.Repository.Name != "today" {
 		t.Errorf("renamed: %+v", answers[2])
 	}
-	if !errors.Is(answers[3].Err, refs.ErrUnsupported) {
-		t.Errorf("a version: %+v", answers[3])
-	}
+	testkit.ErrorIs(t, answers[3].Err, refs.ErrUnsupported, "a version: %+v", answers[3])
 	if answers[4].Found != (refs.Found{Repository: site, Ref: "refs/heads/main", Commit: oid}) {
 		t.Errorf("the last: %+v", answers[4])
 	}
@@ -134,9 +123,7 @@ func TestAHundredRepositoriesAreOneRequest(t *testing.T) {
 func TestALimitOfGraphQLIsALimit(t *testing.T) {
 	w := newWorld(t)
 	g := w.graphQL("acme/site")
-	if _, err := g.Ask(t.Context(), []refs.Question{{Repository: site}}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(g.Ask(t.Context(), []refs.Question{{Repository: site}}))(t)
 	w.github.SetRateLimit(0)
 	_, err := g.Ask(t.Context(), []refs.Question{{Repository: site}})
 	e, ok := errors.AsType[*ghapp.Error](err)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -57,9 +58,7 @@ func TestWantsThatCannotBeMeantAreRefused(t *testing.T) {
 		}
 	}
 	for _, w := range []refs.Want{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"}, {Version: ">=2, <3 || ^1.4"}} {
-		if err := w.Validate(); err != nil {
-			t.Errorf("%+v: %v", w, err)
-		}
+		testkit.OK(t, w.Validate(), "%+v", w)
 	}
 }
 
@@ -85,9 +84,7 @@ func TestMatchesThePushesThatMayChangeTheAnswer(t *testing.T) {
 		{refs.Want{}, "refs/heads/any", true},
 		{refs.Want{}, "refs/tags/any", false},
 	} {
-		if got := test.want.Matches(test.ref); got != test.ok {
-			t.Errorf("%s, %s: %v", test.want, test.ref, got)
-		}
+		testkit.Equal(t, test.want.Matches(test.ref), test.ok, "%s, %s", test.want, test.ref)
 	}
 }
 
@@ -101,8 +98,6 @@ func TestErrorsSayWhatIsMissing(t *testing.T) {
 		"acme/site is empty: it has no commit yet, and so no default branch": {Empty: true},
 	} {
 		e.Repository = site
-		if e.Error() != text {
-			t.Errorf("%q, want %q", e, text)
-		}
+		testkit.Equal(t, e.Error(), text, "%q", e)
 	}
 }

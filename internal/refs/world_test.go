@@ -23,6 +23,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -51,9 +52,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	github, err := githubtest.New(githubtest.Options{Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { _ = github.Close() })
 	w := &world{dir: dir, github: github, server: httptest.NewServer(github)}
 	t.Cleanup(w.server.Close)
@@ -63,9 +62,7 @@ func newWorld(t testing.TB) *world {
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	w.app, err = ghapp.New(ghapp.Config{Host: w.server.URL, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(testKey())})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	w.asker = w.newAsker(w.server.URL)
 	w.asker.Transport = &http.Transport{}
 	t.Cleanup(w.asker.Transport.(*http.Transport).CloseIdleConnections)
@@ -91,19 +88,13 @@ func request(r ghapp.RepositoryName) ghapp.TokenRequest {
 // commit adds a commit to a branch.
 func (w *world) commit(t testing.TB, branch string) string {
 	t.Helper()
-	oid, err := w.repository.Commit(branch, "change", map[string]string{"file": rand.Text()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	oid := testkit.Must(w.repository.Commit(branch, "change", map[string]string{"file": rand.Text()}))(t)
 	return oid
 }
 
 func (w *world) ask(t testing.TB, want refs.Want) refs.Found {
 	t.Helper()
-	found, err := w.asker.Ask(t.Context(), site, want)
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := testkit.Must(w.asker.Ask(t.Context(), site, want))(t)
 	return found
 }
 
@@ -120,9 +111,7 @@ func git(t testing.TB, dir string, args ...string) string {
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com")
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %v: %v: %s", args, err, out)
-	}
+	testkit.OK(t, err, "git %v, %s", args, out)
 	return strings.TrimSpace(string(out))
 }
 
@@ -130,10 +119,7 @@ func git(t testing.TB, dir string, args ...string) string {
 // on, without any credential.
 func backend(t testing.TB, dir string) http.Handler {
 	t.Helper()
-	program, err := exec.LookPath("git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	program := testkit.Must(exec.LookPath("git"))(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: dir, Stderr: io.Discard, Logger: log.New(io.Discard, "", 0),
 			Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1",

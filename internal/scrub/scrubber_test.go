@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Of the shapes that GitHub hands out.
@@ -31,16 +32,11 @@ func TestScrubsByValue(t *testing.T) {
 		shortToken, dottedToken, canary, pattern,
 		`wéb"höok\secret/<&>+= 100%`, "line\nline\ttab", "bell\a\x01\x7f", "a:b@c;d,e&f g", "é<\x01>", "four", "日本語の秘密",
 	} {
-		html, err := json.Marshal(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
+		html := testkit.Must(json.Marshal(secret))(t)
 		var plain strings.Builder
 		encoder := json.NewEncoder(&plain)
 		encoder.SetEscapeHTML(false)
-		if err := encoder.Encode(secret); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, encoder.Encode(secret))
 		request := &http.Request{Header: http.Header{}}
 		request.SetBasicAuth("x-access-token", secret)
 		texts := map[string]string{
@@ -70,9 +66,7 @@ func TestScrubsByValue(t *testing.T) {
 					t.Fatalf("%s becomes %s", text, got)
 				}
 				for _, form := range forms(secret) {
-					if strings.Contains(got, form) {
-						t.Errorf("%s is left in %s", form, got)
-					}
+					testkit.Lacks(t, got, form)
 				}
 			})
 		}
@@ -165,27 +159,19 @@ func TestScrubsSecretsThatOverlap(t *testing.T) {
 		"-abcdefghijk-": "-" + redact.Placeholder + "-",
 		"-abcde-":       "-abcde-",
 	} {
-		if got := scrubber.String(text); got != want {
-			t.Errorf("%s becomes %s, want %s", text, got, want)
-		}
-		if got := reversed.String(text); got != want {
-			t.Errorf("with the secrets reversed, %s becomes %s, want %s", text, got, want)
-		}
+		testkit.Equal(t, scrubber.String(text), want, "%s becomes", text)
+		testkit.Equal(t, reversed.String(text), want, "with the secrets reversed, %s becomes", text)
 	}
 }
 
 func TestShortSecretsAreLeftOut(t *testing.T) {
 	scrubber := New(redact.NewSecret(""), redact.NewSecret("a"), redact.NewSecret("abc"), redact.Secret{})
-	if got := scrubber.String("abcabc"); got != "abcabc" {
-		t.Errorf("becomes %s", got)
-	}
+	testkit.Equal(t, scrubber.String("abcabc"), "abcabc", "becomes")
 }
 
 func TestZeroScrubberKnowsShapes(t *testing.T) {
 	var scrubber Scrubber
-	if got := scrubber.String("a " + dottedToken); got != "a "+redact.Placeholder {
-		t.Errorf("becomes %s", got)
-	}
+	testkit.Equal(t, scrubber.String("a "+dottedToken), "a "+redact.Placeholder, "becomes")
 }
 
 func TestAddConcurrently(t *testing.T) {
@@ -197,25 +183,19 @@ func TestAddConcurrently(t *testing.T) {
 				secret := fmt.Sprintf("secret-%d-%d", i, j)
 				scrubber.Add(redact.NewSecret(secret))
 				scrubber.Add(redact.NewSecret(secret))
-				if got := scrubber.String(secret); got != redact.Placeholder {
-					t.Errorf("%s becomes %s as soon as it is known", secret, got)
-				}
+				testkit.Equal(t, scrubber.String(secret), redact.Placeholder, "%s becomes", secret)
 			}
 		})
 	}
 	group.Wait()
-	if n := len(scrubber.known.Load().secrets); n != 16*8 {
-		t.Errorf("%d secrets are known", n)
-	}
+	testkit.Equal(t, len(scrubber.known.Load().secrets), 16*8, "secrets are known")
 }
 
 func TestNothingPrintsAScrubber(t *testing.T) {
 	scrubber := New(redact.NewSecret(canary))
 	var out strings.Builder
 	writer := scrubber.Writer(&out)
-	if _, err := writer.Write([]byte(canary[:20])); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(writer.Write([]byte(canary[:20])))(t)
 	type holder struct {
 		scrubber *Scrubber
 		writer   *Writer
@@ -245,9 +225,7 @@ func TestForgetsWhatIsNoSecretAnyMore(t *testing.T) {
 			}
 			time.Sleep(31 * time.Minute)
 		}
-		if n := len(scrubber.known.Load().secrets); n != 2 {
-			t.Errorf("%d secrets are known after 100 hours", n)
-		}
+		testkit.Equal(t, len(scrubber.known.Load().secrets), 2, "secrets are known after 100 hours")
 		scrubber.Add(redact.NewSecret("token of hour 99")) // for ever, by now
 		time.Sleep(24 * time.Hour)
 		scrubber.AddUntil(redact.NewSecret("token of hour 99"), time.Now().Add(time.Hour))

@@ -9,6 +9,7 @@ import (
 	"testing/iotest"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // write returns what a Writer makes of parts.
@@ -21,9 +22,7 @@ func write(t testing.TB, scrubber *Scrubber, parts ...string) string {
 			t.Fatalf("Write of %d bytes = %d, %v", len(part), n, err)
 		}
 	}
-	if err := writer.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, writer.Close())
 	return out.String()
 }
 
@@ -36,15 +35,9 @@ func TestWriterScrubsWhatComesByteByByte(t *testing.T) {
 	}
 	var out strings.Builder
 	writer := scrubber.Writer(&out)
-	if _, err := io.Copy(writer, iotest.OneByteReader(strings.NewReader(text))); err != nil {
-		t.Fatal(err)
-	}
-	if err := writer.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != want {
-		t.Errorf("%s\nwant %s", out.String(), want)
-	}
+	testkit.Must(io.Copy(writer, iotest.OneByteReader(strings.NewReader(text))))(t)
+	testkit.OK(t, writer.Close())
+	testkit.Equal(t, out.String(), want)
 }
 
 func TestWriterPassesProgressOnAtOnce(t *testing.T) {
@@ -59,9 +52,7 @@ func TestWriterPassesProgressOnAtOnce(t *testing.T) {
 		"Receiving objects: 100% (5/5), 1.00 KiB | 1.00 MiB/s, done.\n",
 		"Username for 'https://github.com': ",
 	} {
-		if _, err := io.WriteString(writer, part); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(io.WriteString(writer, part))(t)
 		if all += part; out.String() != all {
 			t.Fatalf("after %q, %q is still held back", part, strings.TrimPrefix(all, out.String()))
 		}
@@ -76,9 +67,7 @@ func TestWriterHidesATokenAsSoonAsItIsOne(t *testing.T) {
 		{shortToken[39:], redact.Placeholder},
 		{"more of it", redact.Placeholder + " of it"},
 	} {
-		if _, err := io.WriteString(writer, row.part); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(io.WriteString(writer, row.part))(t)
 		if out.String() != row.want {
 			t.Fatalf("after %q: %q, want %q", row.part, out.String(), row.want)
 		}
@@ -91,9 +80,7 @@ func TestWriterHoldsBackNoMoreThanASecret(t *testing.T) {
 		var out strings.Builder
 		writer := New(redact.NewSecret(secret)).Writer(&out)
 		for range 20 {
-			if _, err := io.WriteString(writer, text); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(io.WriteString(writer, text))(t)
 			if n := len(writer.held); n > 2*len(secret) {
 				t.Fatalf("%.20s…: %d bytes are held back", text, n)
 			}
@@ -105,13 +92,9 @@ func TestWriterKnowsWhatWasAddedMeanwhile(t *testing.T) {
 	var out strings.Builder
 	scrubber := New()
 	writer := scrubber.Writer(&out)
-	if _, err := io.WriteString(writer, "a\n"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(io.WriteString(writer, "a\n"))(t)
 	scrubber.Add(redact.NewSecret(canary))
-	if _, err := io.WriteString(writer, canary+"\n"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(io.WriteString(writer, canary+"\n"))(t)
 	if want := "a\n" + redact.Placeholder + "\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
@@ -127,18 +110,10 @@ func TestWriterTellsErrors(t *testing.T) {
 	if n, err := writer.Write([]byte("text")); n != 0 || !errors.Is(err, want) {
 		t.Errorf("Write = %d, %v", n, err)
 	}
-	if _, err := writer.Write([]byte(canary[:4])); err != nil {
-		t.Errorf("Write of what is held back: %v", err)
-	}
-	if err := writer.Close(); !errors.Is(err, want) {
-		t.Errorf("Close = %v", err)
-	}
-	if _, err := writer.Write([]byte("text")); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("Write after Close: %v", err)
-	}
-	if err := writer.Close(); err != nil {
-		t.Errorf("Close again: %v", err)
-	}
+	testkit.OK(t, testkit.ErrorOf(writer.Write([]byte(canary[:4]))), "Write of what is held back")
+	testkit.ErrorIs(t, writer.Close(), want, "Close")
+	testkit.ErrorIs(t, testkit.ErrorOf(writer.Write([]byte("text"))), os.ErrClosed, "Write after Close")
+	testkit.OK(t, writer.Close(), "Close again")
 }
 
 // FuzzScrubber shows that a Writer makes of a text what String makes of it,

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestTheWholeWay(t *testing.T) {
@@ -29,9 +30,7 @@ func TestTheWholeWay(t *testing.T) {
 		t.Errorf("status %d, and the form goes to %s", start.status, got)
 	}
 	var m map[string]any
-	if err := json.Unmarshal([]byte(manifest), &m); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal([]byte(manifest), &m))
 	want := map[string]any{
 		"name": "ghapp build1", "url": homepage, "description": "Made by ghapp setup on build1", "public": false,
 		"redirect_url": f.address + "/created", "setup_url": f.address + "/installed",
@@ -46,9 +45,7 @@ func TestTheWholeWay(t *testing.T) {
 	if sent.status != http.StatusSeeOther || sent.header.Get("Location") != origin+"/apps/ghapp-build1/installations/new" {
 		t.Errorf("after the code: status %d, Location %q\n%s", sent.status, sent.header.Get("Location"), sent.text)
 	}
-	if got := <-f.traded; got != code {
-		t.Errorf("the code %q was traded", got)
-	}
+	testkit.Equal(t, <-f.traded, code, "the code")
 	// What the address says of the installation is not believed.
 	waiting := b.get(f.address+"/installed?installation_id=666&setup_action=install", fromGitHub...)
 	if waiting.status != 200 || !strings.Contains(waiting.text, "Waiting for GitHub") || strings.Contains(waiting.text, "666") {
@@ -67,13 +64,9 @@ func TestTheWholeWay(t *testing.T) {
 	}
 	last := b.get(f.address+"/", typed...)
 	for _, text := range []string{"ghapp build1 is ready", "ghapp clone acme/site", "git ls-remote of acme/site: 3 references", "for all repositories"} {
-		if !strings.Contains(last.text, text) {
-			t.Errorf("%q is not on the last page:\n%s", text, last.text)
-		}
+		testkit.Contains(t, last.text, text)
 	}
-	if strings.Contains(last.text, "http-equiv=\"refresh\"") {
-		t.Error("the last page asks on")
-	}
+	testkit.Lacks(t, last.text, "http-equiv=\"refresh\"")
 }
 
 func TestAPersonalAppIsPostedToThePersonsOwnPage(t *testing.T) {
@@ -81,38 +74,28 @@ func TestAPersonalAppIsPostedToThePersonsOwnPage(t *testing.T) {
 	p := plan()
 	p.Organization = ""
 	f := New(p, newSide().steps(), nil, nil)
-	if got := f.newAppURL("s&t"); got != origin+"/settings/apps/new?state=s%26t" {
-		t.Error(got)
-	}
+	testkit.Equal(t, f.newAppURL("s&t"), origin+"/settings/apps/new?state=s%26t")
 }
 
 func TestAWaitingPageIsAnsweredWhenItHasSomethingToSay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, _, _ := withoutNetwork(newSide().steps(), theApp())
 		first := ask(f, "/", "").Body.String()
-		if !strings.Contains(first, `content="1; url=/?after=`) || !strings.Contains(first, "Install ghapp build1") || !strings.Contains(first, `target="_blank"`) {
-			t.Errorf("the page of an App that is there:\n%s", first)
-		}
+		testkit.Contains(t, first, `content="1; url=/?after=`, "Install ghapp build1", `target="_blank"`)
 		held := func() time.Duration {
 			began := time.Now()
 			ask(f, fmt.Sprintf("/?after=%d", installing), "")
 			return time.Since(began)
 		}
-		if took := held(); took != holdFor {
-			t.Errorf("nothing happens, and it is answered after %v", took)
-		}
+		testkit.Equal(t, held(), holdFor, "nothing happens, and it is answered after")
 		go func() {
 			time.Sleep(3 * time.Second)
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.become(proving)
 		}()
-		if took := held(); took != 3*time.Second {
-			t.Errorf("something happens after 3s, and it is answered after %v", took)
-		}
-		if took := held(); took != 0 {
-			t.Errorf("something has happened, and it is answered after %v", took)
-		}
+		testkit.Equal(t, held(), 3*time.Second, "something happens after 3s, and it is answered after")
+		testkit.Equal(t, held(), 0, "something has happened, and it is answered after")
 	})
 }
 
@@ -136,9 +119,7 @@ func TestAFailureIsShownWithItsCure(t *testing.T) {
 				page = b.get(f.address+"/", typed...)
 			}
 			for _, text := range []string{"The setup has stopped", "GitHub said &lt;no&gt;.", "What to do", "Do &lt;this&gt;.", "And that.", `role="alert"`} {
-				if !strings.Contains(page.text, text) {
-					t.Errorf("%q is not on the page:\n%s", text, page.text)
-				}
+				testkit.Contains(t, page.text, text)
 			}
 		})
 	}
@@ -153,9 +134,7 @@ func TestTheLastPageSaysWhatWasProved(t *testing.T) {
 	} {
 		f := New(plan(), newSide().steps(), theApp(), nil)
 		f.installation, f.proof, f.phase = theInstallation(), &proof, done
-		if text := f.statusPage().render(); !strings.Contains(text, want) {
-			t.Errorf("%q is not on the page:\n%s", want, text)
-		}
+		testkit.Contains(t, f.statusPage().render(), want)
 	}
 }
 
@@ -187,9 +166,7 @@ func TestACodeThatComesLateIsRefused(t *testing.T) {
 			ended <- err
 		}()
 		time.Sleep(life + time.Second)
-		if err := <-ended; !errors.Is(err, ErrLate) {
-			t.Errorf("error %v", err)
-		}
+		testkit.ErrorIs(t, <-ended, ErrLate)
 		f.mu.Lock()
 		f.phase = asking // as for a page that is served while the end is being told
 		f.mu.Unlock()
@@ -231,9 +208,7 @@ func TestTheInstallationIsAskedForWithPatience(t *testing.T) {
 			t.Errorf("asked %d times within a second", n)
 		}
 		time.Sleep(installLife)
-		if err := <-ended; !errors.Is(err, ErrLate) {
-			t.Errorf("error %v", err)
-		}
+		testkit.ErrorIs(t, <-ended, ErrLate)
 	})
 }
 
@@ -297,23 +272,17 @@ func TestTheEndWaitsForTheLastPageToBeSeen(t *testing.T) {
 			f.linger(t.Context())
 			return time.Since(began)
 		}
-		if took := linger(); took != 0 {
-			t.Errorf("nobody takes part, and %v was waited", took)
-		}
+		testkit.Equal(t, linger(), 0, "nobody takes part, and")
 		ask(f, "/", "")
 		f.mu.Lock()
 		f.become(done)
 		f.mu.Unlock()
-		if took := linger(); took != lingerFor {
-			t.Errorf("%v was waited for a browser that does not come", took)
-		}
+		testkit.Equal(t, linger(), lingerFor, "was waited for a browser that does")
 		go func() {
 			time.Sleep(time.Second)
 			ask(f, "/", "")
 		}()
-		if took := linger(); took != time.Second {
-			t.Errorf("%v was waited for a browser that came after a second", took)
-		}
+		testkit.Equal(t, linger(), time.Second, "was waited for a browser that came after a second")
 	})
 }
 
@@ -326,9 +295,7 @@ func TestInstallURLStaysOnGitHub(t *testing.T) {
 		origin + ".evil.example/": origin + "/apps/a%2Fb/installations/new",
 		"":                        origin + "/apps/a%2Fb/installations/new",
 	} {
-		if got := InstallURL(origin, &App{Slug: "a/b", Page: page}); got != want {
-			t.Errorf("%q leads to %s, want %s", page, got, want)
-		}
+		testkit.Equal(t, InstallURL(origin, &App{Slug: "a/b", Page: page}), want, "%q leads to", page)
 	}
 }
 
@@ -349,13 +316,7 @@ func TestPaste(t *testing.T) {
 			t.Errorf("%q: error %v, want %q", text, err, want)
 		}
 	}
-	if err := f.Paste("  " + good + "\n"); err != nil {
-		t.Fatal(err)
-	}
-	if got := <-f.codes; got.Reveal() != code {
-		t.Errorf("the code %q was taken", got.Reveal())
-	}
-	if err := f.Paste(good); !errors.Is(err, errUsed) {
-		t.Errorf("a second time: %v", err)
-	}
+	testkit.OK(t, f.Paste("  "+good+"\n"))
+	testkit.Equal(t, (<-f.codes).Reveal(), code, "the code")
+	testkit.ErrorIs(t, f.Paste(good), errUsed, "a second time")
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // skeleton parses a page and returns its elements with the names of their attributes, and
@@ -94,12 +96,8 @@ func TestLinksLeadToPages(t *testing.T) {
 		"https://github.com/x": "https://github.com/x", "http://127.0.0.1:1/x": "http://127.0.0.1:1/x", "/": "/",
 		"javascript:alert(1)": "#", " javascript:alert(1)": "#", "JavaScript:alert(1)": "#", "data:text/html,x": "#", "": "#", "vbscript:x": "#",
 	} {
-		if got := address(url); got != want {
-			t.Errorf("%q leads to %q, want %q", url, got, want)
-		}
+		testkit.Equal(t, address(url), want, "%q leads to", url)
 	}
 	p := page{Title: "x", Notes: []note{{"x", "javascript:alert(1)", "y"}}, Link: "javascript:alert(2)", Action: "javascript:alert(3)"}
-	if text := p.render(); strings.Contains(text, "javascript:") {
-		t.Errorf("%s", text)
-	}
+	testkit.Lacks(t, p.render(), "javascript:")
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"golang.org/x/sys/unix"
 )
 
@@ -26,9 +27,7 @@ func TestWhoMayTakePart(t *testing.T) {
 		{1000, 1000, "", true}, {0, 1000, "", true}, {1001, 1000, "", false}, {1001, 1000, "1001", false},
 		{0, 0, "", true}, {1000, 0, "", false}, {1000, 0, "1000", true}, {1001, 0, "1000", false},
 	} {
-		if got := mayTakePart(test.owner, test.own, test.sudo); got != test.may {
-			t.Errorf("%+v: %t", test, got)
-		}
+		testkit.Equal(t, mayTakePart(test.owner, test.own, test.sudo), test.may, "%+v", test)
 	}
 }
 
@@ -68,12 +67,8 @@ func TestAnotherUserIsRefused(t *testing.T) {
 			if !strings.HasPrefix(answer, "HTTP/1.1 403 ") || !strings.Contains(answer, "is run by user 65534") || strings.Contains(answer, "manifest") {
 				t.Errorf("the answer to another user:\n%s", answer)
 			}
-			if len(f.turns) != 0 {
-				t.Error("another user has a turn")
-			}
-			if s := newBrowser(t).get(f.address+"/", typed...); s.status != 200 {
-				t.Errorf("the answer to this user: %d", s.status)
-			}
+			testkit.Equal(t, len(f.turns), 0, "another user has a turn")
+			testkit.Equal(t, newBrowser(t).get(f.address+"/", typed...).status, 200, "the answer to this user")
 		})
 	}
 	t.Run("who became root by sudo", func(t *testing.T) {
@@ -130,22 +125,16 @@ func TestNobodyIsLetInWhereNobodyTellsWhoAsks(t *testing.T) {
 	torn := filepath.Join(dir, "torn")
 	here := netip.MustParseAddrPort("127.0.0.1:8")
 	line := "0: " + inTable(here, false) + " " + inTable(here, false) + " 01 0:0 0:0 0 nobody\n"
-	if err := os.WriteFile(torn, []byte(line), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(torn, []byte(line), 0o600))
 	long := filepath.Join(dir, "long")
-	if err := os.WriteFile(long, bytes.Repeat([]byte("x"), bufio.MaxScanTokenSize+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(long, bytes.Repeat([]byte("x"), bufio.MaxScanTokenSize+1), 0o600))
 	missing := filepath.Join(dir, "missing")
 	for _, tables := range [][]string{{missing}, {dir}, {"/proc/net/tcp", dir}, {torn}, {long}} {
 		if who := ownerIn(tables, here, here, ""); !strings.Contains(who, "does not tell") {
 			t.Errorf("%q: %q", tables, who)
 		}
 	}
-	if who := ownerIn([]string{"/proc/net/tcp", missing}, here, here, ""); who != "" {
-		t.Errorf("a system without IPv6: %q", who)
-	}
+	testkit.Equal(t, ownerIn([]string{"/proc/net/tcp", missing}, here, here, ""), "", "a system without IPv6")
 }
 
 // A crowd of connections is closed, and this user's are not among them.
@@ -174,30 +163,19 @@ func TestStrangersConnectionsAreFew(t *testing.T) {
 	if ended < 2*maxStrangers {
 		t.Errorf("%d of %d connections were closed", ended, cap(crowd))
 	}
-	if s := newBrowser(t).get(f.address+"/", typed...); s.status != 200 {
-		t.Errorf("the answer to this user: %d", s.status)
-	}
+	testkit.Equal(t, newBrowser(t).get(f.address+"/", typed...).status, 200, "the answer to this user")
 }
 
 func TestAConnectionThatIsEndingIsNobodys(t *testing.T) {
 	t.Parallel()
 	// A socket that listens is in the table, and is not established.
-	l, err := Listen(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(0))(t)
 	defer l.Close()
 	nowhere := &net.TCPAddr{IP: net.IPv4zero}
-	if who := stranger(pipe{local: nowhere, remote: l.Addr()}, ""); who != "a connection that is ending" {
-		t.Errorf("%q", who)
-	}
+	testkit.Equal(t, stranger(pipe{local: nowhere, remote: l.Addr()}, ""), "a connection that is ending")
 	// One that is nowhere comes from outside of this system.
-	if who := stranger(pipe{local: l.Addr(), remote: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9}}, ""); who != "" {
-		t.Errorf("%q", who)
-	}
-	if who := stranger(pipe{local: &net.UnixAddr{}, remote: &net.UnixAddr{}}, ""); who != "" {
-		t.Errorf("%q", who)
-	}
+	testkit.Equal(t, stranger(pipe{local: l.Addr(), remote: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9}}, ""), "")
+	testkit.Equal(t, stranger(pipe{local: &net.UnixAddr{}, remote: &net.UnixAddr{}}, ""), "")
 }
 
 func TestAddressesAreWrittenAsTheKernelDoes(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // stillWorks fails unless the flow can be gone through as if nothing had happened.
@@ -17,9 +19,7 @@ func (f *served) stillWorks(b *browser, state string) {
 	if s := b.get(f.back(state), fromGitHub...); s.status != http.StatusSeeOther {
 		f.t.Errorf("afterwards the code is answered with %d:\n%s", s.status, s.text)
 	}
-	if got := <-f.traded; got != code {
-		f.t.Errorf("afterwards the code %q is traded", got)
-	}
+	testkit.Equal(f.t, <-f.traded, code, "afterwards the code")
 }
 
 // Each request here is one that a person on the way does not send. None is answered
@@ -78,9 +78,7 @@ func TestRefusals(t *testing.T) {
 			if s.status != test.status || !strings.Contains(s.text, test.says) {
 				t.Errorf("status %d, want %d, with %q:\n%s", s.status, test.status, test.says, s.text)
 			}
-			if strings.Contains(s.text, state) || strings.Contains(s.text, otherState) || strings.Contains(s.text, code) {
-				t.Errorf("what is told has the state or the code in it:\n%s", s.text)
-			}
+			testkit.Lacks(t, s.text, state, otherState, code)
 			if s.header.Get("Location") != "" || len(f.traded) != 0 {
 				t.Errorf("it leads to %q, and %d codes were traded", s.header.Get("Location"), len(f.traded))
 			}
@@ -104,13 +102,9 @@ func TestACodeIsTakenOnce(t *testing.T) {
 			t.Errorf("%s: status %d\n%s", name, s.status, s.text)
 		}
 	}
-	if len(f.traded) != 0 {
-		t.Errorf("%d codes more were traded", len(f.traded))
-	}
+	testkit.Equal(t, len(f.traded), 0, "codes more were traded")
 	// The first page has no form any more, for anybody.
-	if s := newBrowser(t).get(f.address+"/", typed...); strings.Contains(s.text, "<form") {
-		t.Errorf("there is a form in\n%s", s.text)
-	}
+	testkit.Lacks(t, newBrowser(t).get(f.address+"/", typed...).text, "<form")
 }
 
 func TestEveryBrowserHasAStateOfItsOwn(t *testing.T) {
@@ -124,9 +118,7 @@ func TestEveryBrowserHasAStateOfItsOwn(t *testing.T) {
 			t.Errorf("state %q", first)
 		}
 		states[first] = true
-		if again := f.begin(b); again != first {
-			t.Errorf("a browser that looks again has the state %q and not %q", again, first)
-		}
+		testkit.Equal(t, f.begin(b), first, "a browser that looks again has the state")
 	}
 	if s := newBrowser(t).get(f.address+"/", typed...); s.status != 503 || !strings.Contains(s.text, "start it again") {
 		t.Errorf("one browser more: status %d\n%s", s.status, s.text)
@@ -165,9 +157,7 @@ func TestEveryAnswerIsKeptToItself(t *testing.T) {
 	}
 	for name, s := range pages {
 		for header, value := range want {
-			if got := s.header.Get(header); got != value {
-				t.Errorf("%s: %s is %q", name, header, got)
-			}
+			testkit.Equal(t, s.header.Get(header), value, "%s: %s", name, header)
 		}
 		policy := s.header.Get("Content-Security-Policy")
 		for _, directive := range []string{"default-src 'none'", "form-action " + origin, "base-uri 'none'", "frame-ancestors 'none'", "img-src data:"} {
@@ -194,9 +184,7 @@ func TestTheFormSendsItselfOnce(t *testing.T) {
 	if !strings.Contains(first.text, scriptText) || strings.Contains(again.text, "<script") {
 		t.Errorf("first:\n%s\nagain, as when a person goes back:\n%s", first.text, again.text)
 	}
-	if !strings.Contains(again.text, `<button type="submit">Continue on github.example</button>`) {
-		t.Errorf("no button in\n%s", again.text)
-	}
+	testkit.Contains(t, again.text, `<button type="submit">Continue on github.example</button>`)
 }
 
 // The code opens the App's key, and the state stands for this person.
@@ -225,10 +213,6 @@ func TestWhatComesFromElsewhereIsText(t *testing.T) {
 	p.Name, p.KeyPlace, p.Organization = `<script>alert(1)</script>`, `"><b>`, "a b/../c?d"
 	f := New(p, newSide().steps(), nil, nil)
 	f.address = "http://127.0.0.1:8765"
-	if text := f.startPage("s", false).render(); strings.Contains(text, "<script>alert") || strings.Contains(text, `"><b>`) {
-		t.Errorf("%s", text)
-	}
-	if got := f.newAppURL("s"); got != origin+"/organizations/a%20b%2F..%2Fc%3Fd/settings/apps/new?state=s" {
-		t.Error(got)
-	}
+	testkit.Lacks(t, f.startPage("s", false).render(), "<script>alert", `"><b>`)
+	testkit.Equal(t, f.newAppURL("s"), origin+"/organizations/a%20b%2F..%2Fc%3Fd/settings/apps/new?state=s")
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -90,10 +91,7 @@ func serve(t *testing.T, app *App, edit ...func(*Flow)) *served {
 	for _, e := range edit {
 		e(f.Flow)
 	}
-	listener, err := Listen(0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(Listen(0))(t)
 	f.address, f.end = f.Serve(listener)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -133,10 +131,7 @@ type browser struct {
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	jar := testkit.Must(cookiejar.New(nil))(t)
 	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	t.Cleanup(client.CloseIdleConnections)
 	return &browser{t, client}
@@ -163,10 +158,7 @@ func (b *browser) get(address string, headers ...string) seen {
 
 func (b *browser) send(method, address string, headers ...string) seen {
 	b.t.Helper()
-	r, err := http.NewRequestWithContext(b.t.Context(), method, address, nil)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequestWithContext(b.t.Context(), method, address, nil))(b.t)
 	for _, header := range headers {
 		name, value, _ := strings.Cut(header, ": ")
 		if name == "Host" {
@@ -175,15 +167,9 @@ func (b *browser) send(method, address string, headers ...string) seen {
 		}
 		r.Header.Set(name, value)
 	}
-	answer, err := b.client.Do(r)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	answer := testkit.Must(b.client.Do(r))(b.t)
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
+	text := testkit.Must(io.ReadAll(answer.Body))(b.t)
 	return seen{answer.StatusCode, answer.Header, string(text)}
 }
 
@@ -200,10 +186,7 @@ func (s seen) form(t *testing.T) (action *url.URL, state, manifest string) {
 	if a == nil || m == nil {
 		t.Fatalf("status %d, and no form in\n%s", s.status, s.text)
 	}
-	action, err := url.Parse(html.UnescapeString(a[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	action = testkit.Must(url.Parse(html.UnescapeString(a[1])))(t)
 	return action, action.Query().Get("state"), html.UnescapeString(m[1])
 }
 

@@ -1,6 +1,10 @@
 package spelling
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
+)
 
 func TestNearest(t *testing.T) {
 	names := []string{"app", "key", "installation", "api_url"}
@@ -8,9 +12,7 @@ func TestNearest(t *testing.T) {
 		"App": "app", "ap": "app", "appp": "app", "keys": "key", "instalation": "installation", "installation-id": "installation",
 		"api_uri": "api_url", "apiurl": "api_url", "app_id": "app", "x": "", "colour": "", "": "", "abc": "",
 	} {
-		if got := Nearest(text, names); got != want {
-			t.Errorf("Nearest(%q) is %q, want %q", text, got, want)
-		}
+		testkit.Equal(t, Nearest(text, names), want, "Nearest(%q)", text)
 	}
 }
 
@@ -19,8 +21,6 @@ func TestDistance(t *testing.T) {
 		a, b string
 		want int
 	}{{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"flaw", "lawn", 2}, {"same", "same", 0}} {
-		if got := distance(test.a, test.b); got != test.want {
-			t.Errorf("distance(%q, %q) is %d, want %d", test.a, test.b, got, test.want)
-		}
+		testkit.Equal(t, distance(test.a, test.b), test.want, "distance(%q, %q)", test.a, test.b)
 	}
 }

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestLineTakesNothingThatComesAfterIt(t *testing.T) {
 	in := strings.NewReader(" first \r\nsecond\n\nlast")
 	for _, want := range []string{"first", "second", "", "last"} {
-		if got, err := Line(t.Context(), in); got != want || err != nil {
-			t.Errorf("got %q (%v), want %q", got, err, want)
-		}
+		testkit.Equal(t, testkit.Must(Line(t.Context(), in))(t), want)
 	}
 	if got, err := Line(t.Context(), in); got != "" || err != io.EOF {
 		t.Errorf("at the end: %q (%v)", got, err)
@@ -36,9 +36,7 @@ func TestReadEndsWithItsContext(t *testing.T) {
 		}()
 		synctest.Wait() // it reads
 		interrupt()
-		if err := <-read; !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v", err)
-		}
+		testkit.ErrorIs(t, <-read, context.Canceled)
 		go typed.Write([]byte("yes\n")) // after Ctrl-C
 		if text, err := Line(ctx, in); text != "" || !errors.Is(err, context.Canceled) {
 			t.Errorf("got %q, %v", text, err)
@@ -73,8 +71,6 @@ func TestColoursOfNoTerminal(t *testing.T) {
 		"forbidden by an empty word": {map[string]string{"CLICOLOR_FORCE": "1", "NO_COLOR": ""}, true},
 	} {
 		lookup := func(name string) (string, bool) { text, ok := test.environ[name]; return text, ok }
-		if got := Colour(&bytes.Buffer{}, lookup); got != test.want {
-			t.Errorf("%s: %t", name, got)
-		}
+		testkit.Equal(t, Colour(&bytes.Buffer{}, lookup), test.want, "%s", name)
 	}
 }

@@ -20,8 +20,8 @@ import (
 
 // OK ends the test if err is not nil.
 func OK(t testing.TB, err error, context ...any) {
-	t.Helper()
 	if err != nil {
+		t.Helper()
 		t.Fatalf("%s%v", before(context), err)
 	}
 }
@@ -50,8 +50,8 @@ func ErrorOf[T any](_ T, err error) error { return err }
 
 // Equal fails the test if got is not want, by the operator ==.
 func Equal[T comparable](t testing.TB, got, want T, context ...any) {
-	t.Helper()
 	if got != want {
+		t.Helper()
 		t.Errorf("%s%s", before(context), sides(got, want))
 	}
 }
@@ -59,17 +59,17 @@ func Equal[T comparable](t testing.TB, got, want T, context ...any) {
 // Diff fails the test if got is not what want is, by [cmp.Diff], and shows
 // where they differ.
 func Diff(t testing.TB, got, want any, options ...cmp.Option) {
-	t.Helper()
 	if diff := cmp.Diff(want, got, options...); diff != "" {
+		t.Helper()
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
 // Contains fails the test if text lacks one of the parts.
 func Contains(t testing.TB, text string, parts ...string) {
-	t.Helper()
 	for _, part := range parts {
 		if !strings.Contains(text, part) {
+			t.Helper()
 			t.Errorf("want %q in\n%s", part, text)
 		}
 	}
@@ -77,9 +77,9 @@ func Contains(t testing.TB, text string, parts ...string) {
 
 // Lacks fails the test if text contains one of the parts.
 func Lacks(t testing.TB, text string, parts ...string) {
-	t.Helper()
 	for _, part := range parts {
 		if strings.Contains(text, part) {
+			t.Helper()
 			t.Errorf("want no %q in\n%s", part, text)
 		}
 	}
@@ -87,25 +87,25 @@ func Lacks(t testing.TB, text string, parts ...string) {
 
 // Fails fails the test if err is nil.
 func Fails(t testing.TB, err error, context ...any) {
-	t.Helper()
 	if err == nil {
+		t.Helper()
 		t.Errorf("%sgot no error, want one", before(context))
 	}
 }
 
 // ErrorIs fails the test if [errors.Is] does not find target in err.
 func ErrorIs(t testing.TB, err, target error, context ...any) {
-	t.Helper()
 	if !errors.Is(err, target) {
+		t.Helper()
 		t.Errorf("%sgot the error %v, want %v", before(context), err, target)
 	}
 }
 
 // ErrorContains fails the test if err is nil or its text lacks one of the parts.
 func ErrorContains(t testing.TB, err error, parts ...string) {
-	t.Helper()
 	for _, part := range parts {
 		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Helper()
 			t.Errorf("got the error %v, want %q in it", err, part)
 		}
 	}

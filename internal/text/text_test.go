@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -30,16 +31,10 @@ func TestWhatATerminalObeysIsSpelledOut(t *testing.T) {
 		{"no\u00a0break \u2028line", `no break \u2028line`, "no break  line"},
 		{"replaced \ufffd", "replaced \ufffd", "replaced \ufffd"},
 	} {
-		if got := text.Printable(c.in); got != c.lines {
-			t.Errorf("Printable(%q) = %q, want %q", c.in, got, c.lines)
-		}
-		if got := text.OneLine(c.in); got != c.line {
-			t.Errorf("OneLine(%q) = %q, want %q", c.in, got, c.line)
-		}
+		testkit.Equal(t, text.Printable(c.in), c.lines, "Printable(%q)", c.in)
+		testkit.Equal(t, text.OneLine(c.in), c.line, "OneLine(%q)", c.in)
 	}
-	if got := text.FirstLine("\n\n first\x1b of\nsecond"); got != `first\x1b of` {
-		t.Errorf("FirstLine = %q", got)
-	}
+	testkit.Equal(t, text.FirstLine("\n\n first\x1b of\nsecond"), `first\x1b of`, "FirstLine")
 }
 
 func TestShortenCutsNoCharacterInTwo(t *testing.T) {
@@ -49,9 +44,7 @@ func TestShortenCutsNoCharacterInTwo(t *testing.T) {
 			t.Errorf("Shorten to %d = %q", limit, got)
 		}
 	}
-	if got := text.Shorten("short", 5); got != "short" {
-		t.Errorf("%q", got)
-	}
+	testkit.Equal(t, text.Shorten("short", 5), "short")
 }
 
 func FuzzPrintable(f *testing.F) {
@@ -92,9 +85,7 @@ func TestAShellReadsAWordAsItWas(t *testing.T) {
 		"$(id)`id`;\n": "'$(id)`id`;\n'",
 		"naïve\x1b":    "'naïve\x1b'",
 	} {
-		if got := text.ShellWord(word); got != want {
-			t.Errorf("ShellWord(%q) = %s, want %s", word, got, want)
-		}
+		testkit.Equal(t, text.ShellWord(word), want, "ShellWord(%q)", word)
 		if runtime.GOOS == "windows" {
 			continue
 		}
@@ -103,7 +94,5 @@ func TestAShellReadsAWordAsItWas(t *testing.T) {
 			t.Errorf("sh reads %q, %v", output, err)
 		}
 	}
-	if got := text.ShellWords("rm", "-rf", "a b"); got != "rm -rf 'a b'" {
-		t.Errorf("%s", got)
-	}
+	testkit.Equal(t, text.ShellWords("rm", "-rf", "a b"), "rm -rf 'a b'")
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -30,14 +31,10 @@ func TestControlCharactersAreEscaped(t *testing.T) {
 	for in, want := range tests {
 		var whole, bytewise bytes.Buffer
 		p := text.NewWriter(&whole)
-		if _, err := io.WriteString(p, in); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(io.WriteString(p, in))(t)
 		_ = p.Flush()
 		p = text.NewWriter(&bytewise)
-		if _, err := io.Copy(p, iotest.OneByteReader(strings.NewReader(in))); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(io.Copy(p, iotest.OneByteReader(strings.NewReader(in))))(t)
 		_ = p.Flush()
 		if diff := cmp.Diff(want, whole.String()); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", in, diff)

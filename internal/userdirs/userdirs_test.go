@@ -3,6 +3,8 @@ package userdirs
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestConfigFile(t *testing.T) {
@@ -25,9 +27,7 @@ func TestConfigFile(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := ConfigFile(test.goos, func(name string) (string, bool) { v, ok := test.env[name]; return v, ok })
-			if got != filepath.FromSlash(test.want) {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
+			testkit.Equal(t, got, filepath.FromSlash(test.want), "want %q", test.want)
 		})
 	}
 }

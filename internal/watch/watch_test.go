@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // world is a target whose commit, failures and speed a test decides.
@@ -127,13 +129,9 @@ func TestTriggerIsAnsweredByAPassThatBeganAfterIt(t *testing.T) {
 		time.Sleep(time.Second) // the pass is under way
 		watcher.Trigger(ctx, site, func(err error) { got <- err })
 		<-got
-		if took := time.Since(began); took != 10*time.Second {
-			t.Errorf("the first took %s", took)
-		}
+		testkit.Equal(t, time.Since(began), 10*time.Second, "the first took")
 		<-got
-		if took := time.Since(began); took != 20*time.Second {
-			t.Errorf("the second took %s: it was answered by a pass that did not know of it", took)
-		}
+		testkit.Equal(t, time.Since(began), 20*time.Second, "the second took")
 	})
 }
 
@@ -227,16 +225,12 @@ func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
 	run(t, watcher, w, func(context.Context) {
 		time.Sleep(39 * time.Minute)
 		w.set(func() {
-			if len(w.asked) != 1 {
-				t.Errorf("asked %d times", len(w.asked))
-			}
+			testkit.Equal(t, len(w.asked), 1, "asked")
 			w.askErr, w.commit = nil, "a"
 		})
 		time.Sleep(2 * time.Minute)
 		w.set(func() {
-			if len(w.published) != 1 {
-				t.Errorf("published %q", w.published)
-			}
+			testkit.Equal(t, len(w.published), 1, "published %q", w.published)
 		})
 	})
 }
@@ -329,15 +323,10 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 		time.Sleep(time.Second)
 		changed := &world{commit: "b"}
 		added := &world{commit: "n"}
-		ended, err := watcher.Replace(ctx, []*Target{changed.target("site"), added.target("added")}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		ended := testkit.Must(watcher.Replace(ctx, []*Target{changed.target("site"), added.target("added")}, nil))(t)
 		lost := make(chan error, 1)
 		watcher.Trigger(ctx, gone, func(err error) { lost <- err })
-		if err := <-lost; !errors.Is(err, ErrRemoved) {
-			t.Errorf("of a target that is gone: %v", err)
-		}
+		testkit.ErrorIs(t, <-lost, ErrRemoved, "of a target that is gone")
 		time.Sleep(time.Second)
 		select {
 		case <-ended:
@@ -345,14 +334,10 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 		default:
 		}
 		added.set(func() {
-			if len(added.asked) != 1 {
-				t.Errorf("the new target was asked about %d times", len(added.asked))
-			}
+			testkit.Equal(t, len(added.asked), 1, "the new target was asked about")
 		})
 		changed.set(func() {
-			if len(changed.asked) != 0 {
-				t.Error("two passes of one target at the same time")
-			}
+			testkit.Equal(t, len(changed.asked), 0, "two passes of one target at the same time")
 		})
 		<-ended
 		if err := <-waits; err != nil {
@@ -371,9 +356,7 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 		})
 		time.Sleep(10 * time.Minute)
 		other.set(func() {
-			if len(other.asked) != 1 {
-				t.Errorf("a target that is gone was asked about %d times", len(other.asked))
-			}
+			testkit.Equal(t, len(other.asked), 1, "a target that is gone was asked about")
 		})
 		if watcher.Find("gone") != nil || watcher.Find("added") == nil || len(watcher.All()) != 2 {
 			t.Errorf("%v", watcher.All())
@@ -393,9 +376,7 @@ func TestReplacedTargetIsTriedOnceThoughItsServerWantsToBeLeftAlone(t *testing.T
 			}
 		}
 		w.set(func() {
-			if len(w.asked) != 2 {
-				t.Errorf("asked %d times", len(w.asked))
-			}
+			testkit.Equal(t, len(w.asked), 2, "asked")
 		})
 	})
 }
@@ -429,9 +410,7 @@ func TestGroupIsAskedInOneQuestionAndStaysTogether(t *testing.T) {
 				t.Errorf("%d questions in ten minutes: %v", len(questions), questions)
 			}
 			for _, n := range questions {
-				if n != 20 {
-					t.Errorf("a question about %d of 20", n)
-				}
+				testkit.Equal(t, n, 20, "a question about")
 			}
 		})
 	})
@@ -452,9 +431,7 @@ func TestOnlySoManyArePublishedAtOnce(t *testing.T) {
 		targets = append(targets, target)
 	}
 	run(t, &Watcher{Targets: targets, Jobs: 3}, w, func(context.Context) { time.Sleep(10 * time.Second) })
-	if most != 3 {
-		t.Errorf("%d at once", most)
-	}
+	testkit.Equal(t, most, 3, "at once")
 }
 
 func TestEndWaitsForWhatIsUnderWayAndAnswersAll(t *testing.T) {
@@ -476,9 +453,7 @@ func TestEndWaitsForWhatIsUnderWayAndAnswersAll(t *testing.T) {
 	if !stopped {
 		t.Error("it did not wait")
 	}
-	if err := <-got; !errors.Is(err, errEnd) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, <-got, errEnd)
 }
 
 func TestAliveOnlyWhileTheLoopAnswers(t *testing.T) {
