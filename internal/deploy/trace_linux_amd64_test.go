@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -150,14 +149,7 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 	r := &tracer{
 		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{}, turns: map[string]int{}, seen: map[call]int{},
 	}
-	done := make(chan error)
-	go func() {
-		// All of ptrace(2) belongs to a thread, and so do the processes that it waits for:
-		// those of other threads stay theirs (__WNOTHREAD).
-		runtime.LockOSThread()
-		done <- r.run(self, environ, null, write)
-	}()
-	err = <-done
+	err = onThreadOfItsOwn(func() error { return r.run(self, environ, null, write) })
 	_ = write.Close()
 	r.result.output = <-printed
 	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
@@ -169,6 +161,29 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 	return r.result
 }
 
+// onThreadOfItsOwn runs f on a thread that has started no process before, and that ends
+// with it. All of ptrace(2) belongs to a thread, and so do the processes that it waits
+// for (__WNOTHREAD). On a thread that has started one for another test, the tracer
+// would be told of that one too, and that test could have it reaped meanwhile. The
+// first thread of this process will not do either: it inherits the children of those
+// that end.
+func onThreadOfItsOwn(f func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for good: what is still traced ends with the thread
+		err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, nil)
+		if unix.Gettid() != os.Getpid() && errors.Is(err, unix.ECHILD) {
+			done <- f()
+			return
+		}
+		done <- onThreadOfItsOwn(f) // while this one is held, so that it is another
+		runtime.UnlockOSThread()
+	}()
+	return <-done
+}
+
+// run starts the program, and returns when it and all that it has started have ended:
+// the kernel, and not the tasks that are known, says that nobody is left.
 func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 	pid, err := syscall.ForkExec(self, []string{"ghapp"}, &syscall.ProcAttr{
 		Env: environ, Files: []uintptr{in.Fd(), out.Fd(), out.Fd()}, Sys: &syscall.SysProcAttr{Ptrace: true, Setpgid: true},
@@ -179,25 +194,13 @@ func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 	r.tasks[pid] = &task{program: "ghapp", turn: 1}
 	first := true
 	for {
-		if len(r.tasks) == 0 {
-			return nil
-		}
 		var status unix.WaitStatus
-		tid, err := next()
-		if err == nil && r.tasks[tid] == nil && parentOf(tid) == os.Getpid() {
-			// This thread has started it earlier, for another test, which waits for it.
-			time.Sleep(time.Millisecond)
-			continue
-		}
-		if errors.Is(err, unix.ECHILD) {
-			return nil // nobody is left
-		}
-		if err == nil {
-			_, err = unix.Wait4(tid, &status, unix.WALL|unix.WNOTHREAD, nil)
-		}
+		tid, err := unix.Wait4(-1, &status, unix.WALL|unix.WNOTHREAD, nil)
 		switch {
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECHILD):
-			continue // another test has waited for this process of its own meanwhile; others are left
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.ECHILD):
+			return nil
 		case err != nil:
 			return err
 		case !status.Stopped():
@@ -207,7 +210,8 @@ func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 		signal := 0
 		switch stop := status.StopSignal(); {
 		case first:
-			const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_EXITKILL
+			const options = unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACECLONE |
+				unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_EXITKILL
 			if err := unix.PtraceSetOptions(tid, options); err != nil {
 				return err
 			}
@@ -227,13 +231,6 @@ func (r *tracer) run(self string, environ []string, in, out *os.File) error {
 	}
 }
 
-// next waits until there is something to be told of a process, and leaves it to be told.
-func next() (int, error) {
-	var info unix.Siginfo
-	err := unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WSTOPPED|unix.WNOWAIT|unix.WALL|unix.WNOTHREAD, nil)
-	return int(*(*int32)(unsafe.Add(unsafe.Pointer(&info), 16))), err // si_pid
-}
-
 // event is something that happens to a thread.
 func (r *tracer) event(tid, cause int) {
 	message, err := unix.PtraceGetEventMsg(tid)
@@ -249,6 +246,8 @@ func (r *tracer) event(tid, cause int) {
 			r.tasks[child] = r.tasks[tid]
 		}
 	case unix.PTRACE_EVENT_EXEC:
+		// The thread has the number of its process now; the one that it had may go to another.
+		delete(r.tasks, int(message))
 		program := programOf(tid)
 		r.turns[program]++
 		r.tasks[tid] = &task{program, r.turns[program]}
