@@ -18,13 +18,13 @@ var floors = [][]string{
 	{"internal/apps", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
 	{"internal/deploy", "internal/setup"},
-	{"internal/config", "internal/gitcmd", "internal/refs"},
+	{"internal/config", "internal/gitcmd", "internal/refs", "internal/term"},
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/answer", "internal/wire"},
 	{"credential", "internal/childenv", "internal/gitsetup", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
-	{"internal/atomicfile", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/redact", "internal/spelling", "internal/term", "internal/testkit", "internal/text", "internal/userdirs"},
+	{"internal/atomicfile", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/redact", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes
 }
 

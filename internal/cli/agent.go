@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 const (
@@ -220,7 +221,7 @@ func (c *command) agentStatus(ctx context.Context) error {
 		return err
 	}
 	if c.json {
-		return printJSON(c.Stdout, status)
+		return term.JSON(c.Stdout, status)
 	}
 	return status.print(c.Stdout)
 }
@@ -241,7 +242,7 @@ func (c *command) agentStop(ctx context.Context) error {
 	case err != nil && !none:
 		return err
 	case c.json:
-		return printJSON(c.Stdout, map[string]any{"socket": path, "ended": !none})
+		return term.JSON(c.Stdout, map[string]any{"socket": path, "ended": !none})
 	case none:
 		c.progress("No agent listens on %s.", path)
 	default:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 // maxListed is how many tokens a status lists: it has to fit into one answer of the
@@ -92,7 +93,7 @@ func (s *agentStatus) print(w io.Writer) error {
 		{"socket", s.Socket},
 		{"requests", fmt.Sprintf("%d answered, %d refused, %d for other hosts, %d tokens erased, %d minted", r.Answered, r.Refused, r.Others, r.Erased, r.Minted)},
 	}
-	if err := table(w, facts); err != nil {
+	if err := term.Table(w, facts); err != nil {
 		return err
 	}
 	apps := [][]string{{"\nAPP", "ID", "HOST", "KEY"}}
@@ -101,9 +102,9 @@ func (s *agentStatus) print(w io.Writer) error {
 		if a.Next != "" {
 			key += " (next: " + a.Next + ")"
 		}
-		apps = append(apps, []string{orDash(a.Name), a.App, a.Host, key})
+		apps = append(apps, []string{term.OrDash(a.Name), a.App, a.Host, key})
 	}
-	if err := table(w, apps); err != nil || len(s.Tokens) == 0 {
+	if err := term.Table(w, apps); err != nil || len(s.Tokens) == 0 {
 		return err
 	}
 	tokens := [][]string{{"\nREPOSITORY", "HOST", "PERMISSIONS", "LEFT", "LAST USED", "USES"}}
@@ -111,7 +112,7 @@ func (s *agentStatus) print(w io.Writer) error {
 		left := time.Duration(t.Left) * time.Second
 		tokens = append(tokens, []string{t.Repository, t.Host, t.Permissions.String(), left.String(), t.LastUsed.Local().Format(time.TimeOnly), strconv.FormatInt(t.Uses, 10)})
 	}
-	if err := table(w, tokens); err != nil {
+	if err := term.Table(w, tokens); err != nil {
 		return err
 	}
 	if more := s.TokensHeld - len(s.Tokens); more > 0 {

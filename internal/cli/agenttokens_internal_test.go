@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -255,7 +256,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			}
 			var log bytes.Buffer
 			h.app = app
-			h.tokens.log = newLogger(&log, slog.LevelWarn)
+			h.tokens.log = term.NewLogger(&log, slog.LevelWarn)
 			h.tokens.renew = func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
 				return app.Token(ctx, r)
 			}

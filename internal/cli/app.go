@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) app() *cobra.Command {
@@ -70,19 +71,19 @@ func (c *command) tellGrants(info *ghapp.AppInfo, all, lagging []grant) error {
 		if all == nil {
 			all = []grant{} // null is no list
 		}
-		err = printJSON(c.Stdout, map[string]any{"permissions": info.Permissions, "installations": all, "lagging": len(lagging)})
+		err = term.JSON(c.Stdout, map[string]any{"permissions": info.Permissions, "installations": all, "lagging": len(lagging)})
 	case len(all) == 0:
 		c.progress("%s is installed nowhere yet.", info.Name)
 	case len(lagging) == 0:
-		c.progress("Every installation of %s grants what the App asks for (%s): %d of %d.", info.Name, orDash(info.Permissions.String()), len(all), len(all))
+		c.progress("Every installation of %s grants what the App asks for (%s): %d of %d.", info.Name, term.OrDash(info.Permissions.String()), len(all), len(all))
 	default:
 		rows := [][]string{{"INSTALLATION", "ACCOUNT", "ASKED", "GRANTED", "MISSING", "REVIEW"}}
 		for _, g := range lagging {
 			rows = append(rows, []string{
-				strconv.FormatInt(g.ID, 10), orDash(g.Account), orDash(g.Asked.String()), orDash(g.Granted.String()), g.Missing.String(), orDash(g.Review),
+				strconv.FormatInt(g.ID, 10), term.OrDash(g.Account), term.OrDash(g.Asked.String()), term.OrDash(g.Granted.String()), g.Missing.String(), term.OrDash(g.Review),
 			})
 		}
-		if err = table(c.Stdout, rows); err == nil {
+		if err = term.Table(c.Stdout, rows); err == nil {
 			c.progress("\n%d of %d installations of %s lag behind. An owner of the account accepts the change on the page under REVIEW.", len(lagging), len(all), info.Name)
 		}
 	}

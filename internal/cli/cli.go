@@ -97,7 +97,7 @@ func run(ctx context.Context, env Env, args []string) int {
 func (c *command) report(r diag.Report) {
 	c.scrub(&r)
 	if c.json {
-		_ = printJSON(c.Stderr, map[string]any{"error": r})
+		_ = term.JSON(c.Stderr, map[string]any{"error": r})
 		return
 	}
 	parts := r.Errors
@@ -173,44 +173,11 @@ func (c *command) with(o *apps.Opener) *command {
 	return &other
 }
 
-func (c *command) log() *slog.Logger {
-	switch {
-	case c.quiet:
-		return newLogger(c.Stderr, slog.LevelError)
-	case c.verbose:
-		return newLogger(c.Stderr, slog.LevelDebug)
-	}
-	return newLogger(c.Stderr, slog.LevelWarn)
+// console is how the command talks to the person who runs it.
+func (c *command) console() term.Console {
+	return term.Console{In: c.Stdin, Err: c.Stderr, Quiet: c.quiet, Verbose: c.verbose, Unattended: c.json}
 }
 
-// progress tells a person what is being done, where one is there to read it. A line of the
-// format stays a line, whatever is put into it, unless that is a [paragraph].
-func (c *command) progress(format string, args ...any) {
-	if !c.quiet {
-		c.tell(format, args...)
-	}
-}
-
-// tell is progress that is needed even where little is told.
-func (c *command) tell(format string, args ...any) {
-	for i, arg := range args {
-		switch arg := arg.(type) {
-		case string:
-			args[i] = text.OneLine(arg)
-		case error:
-			args[i] = text.OneLine(arg.Error())
-		}
-	}
-	fmt.Fprintf(text.Lines(c.Stderr), format+"\n", args...)
-}
-
-// paragraph is text of our own, which has its line breaks.
-type paragraph string
-
-// person is who may be asked; nobody where a program reads what is printed.
-func (c *command) person() term.Person {
-	if c.json {
-		return term.Person{}
-	}
-	return term.Person{In: c.Stdin, Out: c.Stderr}
-}
+func (c *command) log() *slog.Logger                   { return c.console().Log() }
+func (c *command) progress(format string, args ...any) { c.console().Progress(format, args...) }
+func (c *command) person() term.Person                 { return c.console().Person() }

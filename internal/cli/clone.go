@@ -160,7 +160,7 @@ func (c *command) printClone(ctx context.Context, r ghapp.RepositoryName, dir st
 	if err != nil {
 		return err
 	}
-	return printJSON(c.Stdout, map[string]string{
+	return term.JSON(c.Stdout, map[string]string{
 		"repository": r.String(), "directory": dir, "commit": strings.TrimSpace(string(head)),
 	})
 }

@@ -43,13 +43,13 @@ func (c *command) configShow() error {
 	}
 	entries := loaded.List()
 	if c.json {
-		return printJSON(c.Stdout, entries)
+		return term.JSON(c.Stdout, entries)
 	}
 	rows := [][]string{{"APP", "KEY", "VALUE", "FROM"}}
 	for _, e := range entries {
-		rows = append(rows, []string{orDash(e.App), e.Key, orDash(e.Value), orDash(e.Source.String())})
+		rows = append(rows, []string{term.OrDash(e.App), e.Key, term.OrDash(e.Value), term.OrDash(e.Source.String())})
 	}
-	return table(c.Stdout, rows)
+	return term.Table(c.Stdout, rows)
 }
 
 func (c *command) configPath() error {
@@ -62,7 +62,7 @@ func (c *command) configPath() error {
 		return noConfigPlace()
 	}
 	if c.json {
-		return printJSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
+		return term.JSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
 	}
 	shown := path.Text // a program opens the file by it
 	if term.Is(c.Stdout) {

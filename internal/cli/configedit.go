@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -109,7 +110,7 @@ type changedFile struct {
 func (c *command) tellChange(path string, changed bool) error {
 	switch {
 	case c.json:
-		return printJSON(c.Stdout, changedFile{path, changed})
+		return term.JSON(c.Stdout, changedFile{path, changed})
 	case changed:
 		c.progress("written to %s", c.fromHome(path))
 	default:
@@ -377,7 +378,7 @@ func (c *command) editFile(ctx context.Context) error {
 			return err
 		}
 		_ = os.Chmod(copied, 0o600) // some editors make a new file
-		c.tell("nothing was written to %s; what was edited is kept in %s", file.path, copied)
+		c.console().Tell("nothing was written to %s; what was edited is kept in %s", file.path, copied)
 		return err
 	}
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) demo() *cobra.Command {
@@ -277,7 +278,7 @@ func (s *story) requests() {
 		rows = append(rows, []string{r.Method, r.Path, strconv.Itoa(r.Status), "credential: " + string(r.Credential.Kind)})
 	}
 	var aligned bytes.Buffer
-	if s.err = table(&aligned, rows); s.err == nil {
+	if s.err = term.Table(&aligned, rows); s.err == nil {
 		s.quote(aligned.String())
 		s.say("\n  %d of the API, the rest of git's own service.", api)
 	}

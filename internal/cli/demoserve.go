@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -24,7 +25,7 @@ func (c *command) serveDemo(ctx context.Context, s *stage) error {
 		for _, v := range variables {
 			environ[v[0]] = v[1]
 		}
-		err := printJSON(c.Stdout, map[string]any{"environment": environ, "repository": demoRepository, "program": program})
+		err := term.JSON(c.Stdout, map[string]any{"environment": environ, "repository": demoRepository, "program": program})
 		if err != nil {
 			return err
 		}

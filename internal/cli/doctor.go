@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -85,14 +86,14 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		c.Stderr = hiding{c.Stderr, names}
 	}
 	told := doctorJSON{Repository: doctorRepository(examined.Repository), Findings: []doctor.Finding{}}
-	page := newPage(c)
+	page := doctor.NewPage(c.Stdout, c.quiet, c.lookup)
 	examined.Tell = func(f doctor.Finding) {
 		if redactOwner {
 			f = names.HideIn(f)
 		}
 		told.Findings = append(told.Findings, f)
 		if !c.json {
-			err = errors.Join(err, page.write(f))
+			err = errors.Join(err, page.Write(f))
 		}
 	}
 	code, ended := doctor.Examine(ctx, examined)
@@ -107,9 +108,9 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		if redactOwner {
 			told.Repository = names.Hide(told.Repository)
 		}
-		err = printJSON(c.Stdout, told)
+		err = term.JSON(c.Stdout, told)
 	default:
-		err = page.end(told.Findings)
+		err = page.End(told.Findings)
 	}
 	if err == nil && code != 0 {
 		err = &examinedExit{code}
@@ -174,7 +175,7 @@ func (c *command) doctorLog() *slog.Logger {
 	if c.verbose {
 		return c.log()
 	}
-	return newLogger(io.Discard, slog.LevelError)
+	return term.NewLogger(io.Discard, slog.LevelError)
 }
 
 // examineAgent asks the user's agent who it is.

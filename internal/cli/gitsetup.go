@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 type gitSetupOptions struct {
@@ -151,7 +152,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	}
 	if o.print && c.json {
 		report.Text = string(gitsetup.Text(whole))
-		return printJSON(c.Stdout, report)
+		return term.JSON(c.Stdout, report)
 	}
 	if o.print {
 		_, err := c.Stdout.Write(gitsetup.Text(whole))
@@ -174,7 +175,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	}
 	switch {
 	case c.json:
-		return printJSON(c.Stdout, report)
+		return term.JSON(c.Stdout, report)
 	case report.Changed:
 		c.progress("git asks ghapp for %s: written to %s", strings.Join(report.Origins, " and "), file)
 	default:
@@ -284,7 +285,7 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []
 	}
 	switch {
 	case c.json:
-		return printJSON(c.Stdout, gitSetupReport{File: file, Origins: []string{}, Changed: changed, Conflicts: []gitsetup.Conflict{}})
+		return term.JSON(c.Stdout, gitSetupReport{File: file, Origins: []string{}, Changed: changed, Conflicts: []gitsetup.Conflict{}})
 	case changed:
 		c.progress("git does not ask ghapp any more: taken away from %s", file)
 	default:

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) installations() *cobra.Command {
@@ -27,13 +28,13 @@ func (c *command) installations() *cobra.Command {
 				found = append(found, installation)
 			}
 			if c.json {
-				return printJSON(c.Stdout, installationsJSON(found))
+				return term.JSON(c.Stdout, installationsJSON(found))
 			}
 			if len(found) == 0 {
 				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.App.Host())
 				return nil
 			}
-			return table(c.Stdout, installationRows(found))
+			return term.Table(c.Stdout, installationRows(found))
 		},
 	}
 }
@@ -46,7 +47,7 @@ func installationRows(found []*ghapp.InstallationInfo) [][]string {
 			state = "suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)
 		}
 		rows = append(rows, []string{
-			strconv.FormatInt(i.ID, 10), orDash(i.Account), i.AccountType, selection(i), orDash(i.Permissions.String()), state,
+			strconv.FormatInt(i.ID, 10), term.OrDash(i.Account), i.AccountType, selection(i), term.OrDash(i.Permissions.String()), state,
 		})
 	}
 	return rows

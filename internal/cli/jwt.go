@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) jwt() *cobra.Command {
@@ -26,7 +27,7 @@ App itself (GET /app and the like), not repositories. It lives five minutes.`,
 				return err
 			}
 			if c.json {
-				return printJSON(c.Stdout, map[string]any{"jwt": token.Secret.Reveal(), "expires_at": token.ExpiresAt})
+				return term.JSON(c.Stdout, map[string]any{"jwt": token.Secret.Reveal(), "expires_at": token.ExpiresAt})
 			}
 			_, err = fmt.Fprintln(c.Stdout, token.Secret.Reveal())
 			return err

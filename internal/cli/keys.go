@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -59,7 +60,7 @@ key in use is taken.`,
 				return err
 			}
 			if c.json {
-				return printJSON(c.Stdout, map[string]string{"fingerprint": key.Fingerprint()})
+				return term.JSON(c.Stdout, map[string]string{"fingerprint": key.Fingerprint()})
 			}
 			_, err = fmt.Fprintln(c.Stdout, key.Fingerprint())
 			return err
@@ -147,7 +148,7 @@ func (c *command) checkKey(ctx context.Context, session *apps.Session) error {
 		return err
 	}
 	if c.json {
-		return printJSON(c.Stdout, map[string]any{
+		return term.JSON(c.Stdout, map[string]any{
 			"fingerprint": session.App.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
 			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
 		})
@@ -168,7 +169,7 @@ func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
 		}
 	}
 	if c.json {
-		return printJSON(c.Stdout, map[string]any{"fingerprint": key.Fingerprint(), "matches": true})
+		return term.JSON(c.Stdout, map[string]any{"fingerprint": key.Fingerprint(), "matches": true})
 	}
 	_, err = fmt.Fprintln(c.Stdout, "The fingerprints are the same.")
 	return err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -97,7 +98,7 @@ func (i *keyImport) run(ctx context.Context, args []string) error {
 		return fmt.Errorf("the key is at %s, and its file %s is still there: %w", i.place.Text, i.file, err)
 	}
 	if i.json {
-		return printJSON(i.Stdout, map[string]any{"fingerprint": i.key.Fingerprint(), "key": i.place.Text, "imported": put, "used": i.use, "shredded": shredded})
+		return term.JSON(i.Stdout, map[string]any{"fingerprint": i.key.Fingerprint(), "key": i.place.Text, "imported": put, "used": i.use, "shredded": shredded})
 	}
 	if !i.use {
 		_, err = fmt.Fprintf(i.Stdout, "key: %s\n", yamlText(i.place.Text))
@@ -255,7 +256,7 @@ func (i *keyImport) removeFile(ctx context.Context) (shredded bool, err error) {
 	}
 	i.progress("Its file %s was overwritten and removed.", i.file)
 	if i.shred {
-		i.progress("%s", paragraph(shredLimits))
+		i.progress("%s", term.Paragraph(shredLimits))
 	}
 	return true, nil
 }

@@ -201,7 +201,7 @@ func (r *rotation) resume(ctx context.Context, args []string) error {
 // tellOf says what GitHub takes, and what comes next.
 func (r *rotation) tellOf(newest, old *triedKey) error {
 	if r.json {
-		return printJSON(r.Stdout, map[string]any{"app": r.settings.Name, "config": r.place.path, "new": newest.json(), "previous": old.json()})
+		return term.JSON(r.Stdout, map[string]any{"app": r.settings.Name, "config": r.place.path, "new": newest.json(), "previous": old.json()})
 	}
 	rows := [][]string{{"KEY", "FINGERPRINT", "GITHUB"}}
 	for _, k := range []struct {
@@ -215,9 +215,9 @@ func (r *rotation) tellOf(newest, old *triedKey) error {
 		case k.key.info == nil:
 			says = "was not asked: the key cannot be used"
 		}
-		rows = append(rows, []string{k.is, orDash(k.key.fingerprint), says})
+		rows = append(rows, []string{k.is, term.OrDash(k.key.fingerprint), says})
 	}
-	if err := table(r.Stdout, rows); err != nil {
+	if err := term.Table(r.Stdout, rows); err != nil {
 		return err
 	}
 	r.progress("\nThe App %s in %s has both keys.", r.settings.Name, r.place.path)
@@ -274,7 +274,7 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 		}
 	}
 	if r.json {
-		return printJSON(r.Stdout, map[string]any{
+		return term.JSON(r.Stdout, map[string]any{
 			"app": r.settings.Name, "config": r.place.path, "new": newest.json(),
 			"removed": map[string]any{"key": previous.Text, "fingerprint": fingerprint, "shredded": shred},
 		})
@@ -284,10 +284,10 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 	if which == "" {
 		which = "the one before it, which is not " + newest.fingerprint
 	}
-	r.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, paragraph(newest.settingsPages()))
+	r.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, term.Paragraph(newest.settingsPages()))
 	switch {
 	case shred:
-		r.progress("Its file %s was overwritten and removed. %s", file, paragraph(shredLimits))
+		r.progress("Its file %s was overwritten and removed. %s", file, term.Paragraph(shredLimits))
 	case file != "":
 		r.progress("Its file is still there: %s", file)
 	}
@@ -323,7 +323,7 @@ func (r *rotation) ask(ctx context.Context, old *triedKey) (string, error) {
 	if r.json {
 		return "", none
 	}
-	r.tell("Generate a private key %s\n\nPath of the file that was downloaded:", paragraph(where))
+	r.console().Tell("Generate a private key %s\n\nPath of the file that was downloaded:", term.Paragraph(where))
 	line, err := term.Line(ctx, r.Stdin)
 	switch {
 	case err == io.EOF, err == nil && line == "":

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 func (c *command) repos() *cobra.Command {
@@ -39,7 +40,7 @@ installed on. It asks for a token that may read metadata and nothing else.`,
 				}
 			}
 			if c.json {
-				return printJSON(c.Stdout, repositoriesJSON(found))
+				return term.JSON(c.Stdout, repositoriesJSON(found))
 			}
 			if len(found) == 0 {
 				c.progress("The App reaches no repository.")
@@ -57,7 +58,7 @@ installed on. It asks for a token that may read metadata and nothing else.`,
 				}
 				rows = append(rows, []string{name, r.Visibility, r.DefaultBranch, pushed})
 			}
-			return table(c.Stdout, rows)
+			return term.Table(c.Stdout, rows)
 		},
 	}
 }

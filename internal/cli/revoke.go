@@ -54,7 +54,7 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 				return err
 			}
 			if c.json {
-				return printJSON(c.Stdout, map[string]bool{"revoked": true})
+				return term.JSON(c.Stdout, map[string]bool{"revoked": true})
 			}
 			c.progress("The token is revoked.")
 			return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/setup"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -325,7 +326,7 @@ func (n *newcomer) finish(i *ghapp.InstallationInfo, proof *setup.Proof) error {
 		}
 	}
 	if n.json {
-		return printJSON(n.Stdout, map[string]any{
+		return term.JSON(n.Stdout, map[string]any{
 			"app": n.session.Settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
 			"key": n.session.Settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
 		})

@@ -23,8 +23,8 @@ func (c *command) showPages(ctx context.Context, noBrowser bool, address string)
 	if user != "" {
 		user += "@"
 	}
-	c.tell("Open this address in a browser on this machine:\n  %s/", address)
-	c.tell("For a browser on another machine, make a tunnel there first:\n  ssh -L %s:%s %s%s", u.Port(), u.Host, user, hostname())
+	c.console().Tell("Open this address in a browser on this machine:\n  %s/", address)
+	c.console().Tell("For a browser on another machine, make a tunnel there first:\n  ssh -L %s:%s %s%s", u.Port(), u.Host, user, hostname())
 }
 
 // openBrowser reports whether a program was started that opens browsers. It is given
@@ -47,7 +47,7 @@ func (c *command) openBrowser(ctx context.Context, address string) bool {
 	}
 	go func() {
 		if err := opener.Wait(); err != nil && ctx.Err() == nil {
-			c.tell("No browser could be opened; open %s/ in one yourself.", address)
+			c.console().Tell("No browser could be opened; open %s/ in one yourself.", address)
 		}
 	}()
 	return true

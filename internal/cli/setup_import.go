@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/setup"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -216,7 +217,7 @@ func (c *command) removeKey(old, kept string) {
 func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.InstallationInfo) error {
 	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.Settings.Name)
 	if c.json {
-		return printJSON(c.Stdout, map[string]any{
+		return term.JSON(c.Stdout, map[string]any{
 			"app": n.session.Settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
 			"key": n.session.Settings.Key.Text, "config": n.place.path, "installations": installationsJSON(installations),
 		})
@@ -226,7 +227,7 @@ func (c *command) imported(ctx context.Context, n *newcomer, installations []*gh
 		c.progress("It is installed nowhere yet: %s", page)
 		return nil
 	}
-	if err := table(c.Stdout, installationRows(installations)); err != nil {
+	if err := term.Table(c.Stdout, installationRows(installations)); err != nil {
 		return err
 	}
 	for _, i := range installations {

@@ -23,6 +23,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -376,7 +377,7 @@ func (k *keeper) once(ctx context.Context) error {
 		list = append(list, s)
 	}
 	if k.command.json {
-		if err := printJSON(k.command.Stdout, list); err != nil {
+		if err := term.JSON(k.command.Stdout, list); err != nil {
 			return err
 		}
 	}

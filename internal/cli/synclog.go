@@ -37,7 +37,7 @@ func (c *command) syncLog(o config.SyncProcess) (*slog.Logger, error) {
 	options := &slog.HandlerOptions{Level: level}
 	switch format {
 	case "":
-		return newLogger(c.Stderr, level), nil
+		return term.NewLogger(c.Stderr, level), nil
 	case "text":
 		return slog.New(slog.NewTextHandler(scrubbed{c.Stderr}, options)), nil
 	case "json":

@@ -17,6 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 // directoryStatus is what is known of a directory, for programs.
@@ -93,9 +94,9 @@ func (c *command) showStatus(names []string) error {
 	}
 	var err error
 	if c.json {
-		err = printJSON(c.Stdout, list)
+		err = term.JSON(c.Stdout, list)
 	} else {
-		err = table(c.Stdout, rows)
+		err = term.Table(c.Stdout, rows)
 	}
 	if err == nil && wrong {
 		err = &examinedExit{diag.Failed}
@@ -117,7 +118,7 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 		if !r.PublishedAt.IsZero() {
 			published = ago(time.Since(r.PublishedAt))
 		}
-		return []string{name, dir, r.ID, orDash(r.Repository), orDash(r.Ref), shortly(orDash(r.Commit)), published, state}
+		return []string{name, dir, r.ID, term.OrDash(r.Repository), term.OrDash(r.Ref), shortly(term.OrDash(r.Commit)), published, state}
 	}
 	state := "published"
 	switch {
@@ -240,7 +241,7 @@ func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, 
 		return seen.once(c, err)
 	}
 	if c.json {
-		return printJSON(c.Stdout, r)
+		return term.JSON(c.Stdout, r)
 	}
 	c.progress("%s is at %s again (release %s).", t.Dir, shortly(r.Commit), r.ID)
 	if len(r.Held) > 0 {
@@ -267,7 +268,7 @@ func (c *command) syncResume() *cobra.Command {
 			case err != nil:
 				return err
 			case c.json:
-				return printJSON(c.Stdout, map[string]any{"directory": t.Dir, "released_commits": append([]string{}, released...)})
+				return term.JSON(c.Stdout, map[string]any{"directory": t.Dir, "released_commits": append([]string{}, released...)})
 			case len(released) == 0:
 				c.progress("No commit is held in %s: it follows its branch as before.", t.Dir)
 			default:

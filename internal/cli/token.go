@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -98,10 +101,28 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	if o.output == "" {
 		return print(c.Stdout)
 	}
-	if err := c.writeOutput(cmd.Context(), o.output, print); err != nil {
+	if err := term.WriteSecret(cmd.Context(), o.output, []io.Writer{c.Stdout, c.Stderr}, print); err != nil {
 		return notOutput(o.output, err)
 	}
 	return nil
+}
+
+// notOutput is the failure of [term.WriteSecret], with what to do about the directory.
+func notOutput(path string, err error) error {
+	of, dir := err, filepath.Dir(path)
+	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == path {
+		of = e.Err // the path is named once
+	}
+	failed := fmt.Errorf("write %s: %w", path, of)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		hint := "its directory is not there: mkdir -p " + text.ShellWord(dir)
+		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+	case errors.Is(err, fs.ErrPermission):
+		hint := "this user may not write there: look at who owns " + dir + ", or name a file elsewhere"
+		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+	}
+	return failed
 }
 
 // ownerAlone adds what may be meant where an owner stands in the place of a repository.

@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 
+	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/spf13/cobra"
 )
 
@@ -20,7 +21,7 @@ func (c *command) version() *cobra.Command {
 func (c *command) printVersion() error {
 	version := c.release()
 	if c.json {
-		return printJSON(c.Stdout, map[string]string{
+		return term.JSON(c.Stdout, map[string]string{
 			"version": version, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH,
 		})
 	}

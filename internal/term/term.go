@@ -1,5 +1,6 @@
 // Package term is the terminal that a person may sit at: whether there is one, what it
-// can show, and the one way to ask a question.
+// can show, the one way to write to it (tables, JSON, the log, what is being done), and
+// the one way to ask a question.
 package term
 
 import (

@@ -1,26 +1,23 @@
-package cli
+package term
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
-	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// writeOutput writes a secret to the file that a flag names. A regular file is replaced,
+// WriteSecret writes a secret to the file that a flag names. A regular file is replaced,
 // whole or not at all, by one that only this user can read; a character device or a pipe
-// is written to, as a shell's > would. Anything else is refused, and stays as it was.
-func (c *command) writeOutput(ctx context.Context, path string, write func(io.Writer) error) error {
+// is written to, as a shell's > would. Anything else is refused, and stays as it was. One
+// of the streams that are open already is written to where path is another name of it.
+func WriteSecret(ctx context.Context, path string, open []io.Writer, write func(io.Writer) error) error {
 	err := atomicfile.Check(path)
 	if _, odd := errors.AsType[*atomicfile.NotRegularError](err); odd {
-		return c.writeThrough(ctx, path, write)
+		return writeThrough(ctx, path, open, write)
 	}
 	if err != nil {
 		return err
@@ -36,32 +33,14 @@ func (c *command) writeOutput(ctx context.Context, path string, write func(io.Wr
 	return file.Commit()
 }
 
-// notOutput is the failure of writeOutput, with what to do about the directory.
-func notOutput(path string, err error) error {
-	of, dir := err, filepath.Dir(path)
-	if e, ok := errors.AsType[*fs.PathError](err); ok && e.Path == path {
-		of = e.Err // the path is named once
-	}
-	failed := fmt.Errorf("write %s: %w", path, of)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		hint := "its directory is not there: mkdir -p " + text.ShellWord(dir)
-		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
-	case errors.Is(err, fs.ErrPermission):
-		hint := "this user may not write there: look at who owns " + dir + ", or name a file elsewhere"
-		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
-	}
-	return failed
-}
-
 // writeThrough writes to a device or a pipe, by its own name or that of a link, as
 // /dev/stdout is one.
-func (c *command) writeThrough(ctx context.Context, path string, write func(io.Writer) error) error {
+func writeThrough(ctx context.Context, path string, open []io.Writer, write func(io.Writer) error) error {
 	info, err := os.Stat(path)
 	if err != nil {
 		return err
 	}
-	for _, w := range []io.Writer{c.Stdout, c.Stderr} {
+	for _, w := range open {
 		// What we have open already may be a socket or a file, which cannot be opened again
 		// so that the text goes where it would go.
 		if file, ok := w.(*os.File); ok {

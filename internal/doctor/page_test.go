@@ -1,27 +1,25 @@
-package cli
+package doctor
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/ghapp-dev/ghapp/internal/doctor"
 )
 
-func TestPageOfADoctor(t *testing.T) {
-	findings := []doctor.Finding{
-		{Link: "key", State: doctor.OK, Text: "SHA256:abc"},
-		{Link: "hooks", About: "deploy", State: doctor.Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
-		{Link: "configuration", State: doctor.Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Cure: "do this", Kind: "k", ExitCode: 3},
-		{Link: "App", State: doctor.Skipped, Text: "not checked: it needs configuration"},
-		{Link: "clock", State: doctor.Warn, Text: "off", Cause: "late", Cure: "set it"},
+func TestPage(t *testing.T) {
+	findings := []Finding{
+		{Link: "key", State: OK, Text: "SHA256:abc"},
+		{Link: "hooks", About: "deploy", State: Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
+		{Link: "configuration", State: Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Cure: "do this", Kind: "k", ExitCode: 3},
+		{Link: "App", State: Skipped, Text: "not checked: it needs configuration"},
+		{Link: "clock", State: Warn, Text: "off", Cause: "late", Cure: "set it"},
 	}
 	for name, test := range map[string]struct {
-		page page
+		page Page
 		want string
 	}{
-		"no terminal": {page{}, `ok       key            SHA256:abc
+		"no terminal": {Page{}, `ok       key            SHA256:abc
 note     hooks          deploy: one two three four five six seven eight nine ten eleven twelve
 broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
@@ -34,7 +32,7 @@ warn     clock          off
 
 1 link broken, 1 warning.
 `},
-		"narrow, with colours": {page{width: 60, colour: true}, `{32}ok     {0}  key            SHA256:abc
+		"narrow, with colours": {Page{width: 60, colour: true}, `{32}ok     {0}  key            SHA256:abc
 {32}note   {0}  hooks          deploy: one two three four five six
                         seven eight nine ten eleven twelve
 {1;31}broken {0}  configuration  c.yaml
@@ -49,7 +47,7 @@ warn     clock          off
 
 1 link broken, 1 warning.
 `},
-		"quiet": {page{quiet: true}, `broken   configuration  c.yaml
+		"quiet": {Page{quiet: true}, `broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
          cause: second
          cure:  do this
@@ -64,11 +62,11 @@ warn     clock          off
 			var b strings.Builder
 			test.page.w = &b
 			for _, f := range findings {
-				if err := test.page.write(f); err != nil {
+				if err := test.page.Write(f); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := test.page.end(findings); err != nil {
+			if err := test.page.End(findings); err != nil {
 				t.Fatal(err)
 			}
 			got := strings.ReplaceAll(b.String(), "\x1b[", "{")

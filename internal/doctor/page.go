@@ -1,4 +1,4 @@
-package cli
+package doctor
 
 import (
 	"fmt"
@@ -6,7 +6,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -19,10 +18,10 @@ const (
 	leastWidth = 60
 )
 
-// page prints findings for people, a line each, with cause and cure below where there
+// Page prints findings for people, a line each, with cause and cure below where there
 // are any. On a terminal lines are broken at its width, and the states have colours where
 // [term.Colour] allows them; the words are the same without.
-type page struct {
+type Page struct {
 	w      io.Writer
 	width  int // of the terminal; 0: lines are not broken
 	colour bool
@@ -31,16 +30,19 @@ type page struct {
 	written bool
 }
 
-func newPage(c *command) *page {
-	p := &page{w: c.Stdout, quiet: c.quiet, colour: term.Colour(c.Stdout, c.lookup)}
-	if width := term.Width(c.Stdout); width >= leastWidth {
+// NewPage is a page on w. Of quiet it has only what is not as it should be; lookup is
+// os.LookupEnv, for the variables that say whether there are colours.
+func NewPage(w io.Writer, quiet bool, lookup func(string) (string, bool)) *Page {
+	p := &Page{w: w, quiet: quiet, colour: term.Colour(w, lookup)}
+	if width := term.Width(w); width >= leastWidth {
 		p.width = width
 	}
 	return p
 }
 
-func (p *page) write(f doctor.Finding) error {
-	if p.quiet && (f.State == doctor.OK || f.State == doctor.Note || f.State == doctor.Skipped) {
+// Write prints a finding.
+func (p *Page) Write(f Finding) error {
+	if p.quiet && (f.State == OK || f.State == Note || f.State == Skipped) {
 		return nil
 	}
 	p.written = true
@@ -70,7 +72,7 @@ func (p *page) write(f doctor.Finding) error {
 
 // fold writes a text that begins in a column, broken between words at the terminal's
 // width, with each further line indented.
-func (p *page) fold(b *strings.Builder, column int, indent, text string) {
+func (p *Page) fold(b *strings.Builder, column int, indent, text string) {
 	for i, word := range strings.Fields(text) {
 		length := utf8.RuneCountInString(word)
 		switch {
@@ -89,23 +91,23 @@ func (p *page) fold(b *strings.Builder, column int, indent, text string) {
 }
 
 // painted gives a state its colour: the 16 of every terminal (ECMA-48, SGR).
-func painted(s doctor.State, text string) string {
-	code := map[doctor.State]string{doctor.OK: "32", doctor.Note: "32", doctor.Warn: "33", doctor.Broken: "1;31", doctor.Skipped: "2"}[s]
+func painted(s State, text string) string {
+	code := map[State]string{OK: "32", Note: "32", Warn: "33", Broken: "1;31", Skipped: "2"}[s]
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-// end writes the sum.
-func (p *page) end(findings []doctor.Finding) error {
-	count := map[doctor.State]int{}
+// End prints the sum of what was found.
+func (p *Page) End(findings []Finding) error {
+	count := map[State]int{}
 	for _, f := range findings {
 		count[f.State]++
 	}
 	sum := "Everything is as it should be."
-	switch broken, warnings := count[doctor.Broken], count[doctor.Warn]; {
+	switch broken, warnings := count[Broken], count[Warn]; {
 	case broken > 0:
-		sum = fmt.Sprintf("%s broken, %s.", counted(broken, "link"), counted(warnings, "warning"))
+		sum = fmt.Sprintf("%s broken, %s.", plural(broken, "link"), plural(warnings, "warning"))
 	case warnings > 0:
-		sum = fmt.Sprintf("Nothing is broken; %s.", counted(warnings, "warning"))
+		sum = fmt.Sprintf("Nothing is broken; %s.", plural(warnings, "warning"))
 	}
 	if p.written {
 		sum = "\n" + sum
@@ -114,7 +116,7 @@ func (p *page) end(findings []doctor.Finding) error {
 	return err
 }
 
-func counted(n int, what string) string {
+func plural(n int, what string) string {
 	if n != 1 {
 		what += "s"
 	}

@@ -1,4 +1,4 @@
-package cli
+package term
 
 import (
 	"encoding/json"
@@ -10,8 +10,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// table prints rows in columns for people. The first row is the heading.
-func table(w io.Writer, rows [][]string) error {
+// Table prints rows in columns for people. The first row is the heading.
+func Table(w io.Writer, rows [][]string) error {
 	columns := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, row := range rows {
 		cells := make([]string, len(row))
@@ -25,8 +25,8 @@ func table(w io.Writer, rows [][]string) error {
 	return columns.Flush()
 }
 
-// printJSON prints a value for programs, indented, since people read it as well.
-func printJSON(w io.Writer, value any) error {
+// JSON prints a value for programs, indented, since people read it as well.
+func JSON(w io.Writer, value any) error {
 	var b strings.Builder
 	encoder := json.NewEncoder(&b)
 	encoder.SetIndent("", "  ")
@@ -38,8 +38,8 @@ func printJSON(w io.Writer, value any) error {
 	return err
 }
 
-// orDash stands for an empty cell.
-func orDash(cell string) string {
+// OrDash is a cell of a table, or a dash for an empty one.
+func OrDash(cell string) string {
 	if cell == "" {
 		return "-"
 	}

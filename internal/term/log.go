@@ -1,4 +1,4 @@
-package cli
+package term
 
 import (
 	"context"
@@ -22,7 +22,9 @@ type logHandler struct {
 	output io.Writer
 }
 
-func newLogger(output io.Writer, level slog.Level) *slog.Logger {
+// NewLogger writes the records of a level and above as lines for a person, without what
+// looks like a credential. Several goroutines may use it.
+func NewLogger(output io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(logHandler{level: level, mu: &sync.Mutex{}, output: output})
 }
 
