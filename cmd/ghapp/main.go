@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp/internal/cli"
+	"github.com/ghapp-dev/ghapp/internal/demo"
 	"github.com/ghapp-dev/ghapp/internal/process"
 )
 
@@ -15,5 +16,7 @@ func main() {
 	if code, ended := process.Init(); ended {
 		os.Exit(code)
 	}
-	os.Exit(cli.Main(cli.Process(version), os.Args[1:]))
+	env := cli.Process(version)
+	env.Demo = demo.Run
+	os.Exit(cli.Main(env, os.Args[1:]))
 }

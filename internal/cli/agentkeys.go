@@ -147,7 +147,7 @@ func (i *identity) prove(ctx context.Context, next *keyed) {
 		return
 	}
 	i.before, i.current, i.next = i.current, next, nil
-	i.console().Tell("App %s signs with its new key %s.", next.app.Issuer(), next.app.Fingerprint())
+	i.tell("App %s signs with its new key %s.", next.app.Issuer(), next.app.Fingerprint())
 }
 
 // fallBack returns to the key before k, which it returns; nil if there is none.

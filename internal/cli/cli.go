@@ -32,11 +32,13 @@ type Env struct {
 	Stderr  io.Writer
 	Environ []string // as os.Environ
 	Version string   // of this program; empty: from the build
+	// Demo is what the command demo does; nil: there is no such command.
+	Demo func(context.Context, Env, DemoOptions) error
 }
 
 // Process is the Env of this process.
 func Process(version string) Env {
-	return Env{os.Stdin, os.Stdout, os.Stderr, os.Environ(), version}
+	return Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Version: version}
 }
 
 // lookup is os.LookupEnv on the Env's environment.
@@ -47,7 +49,7 @@ func Main(env Env, args []string) int {
 	process.NoCore()
 	ctx, stop := untilSignal()
 	defer stop()
-	return run(ctx, env, args)
+	return Run(ctx, env, args)
 }
 
 // untilSignal is a context that ends with a signal to end. One that was ignored when
@@ -60,7 +62,9 @@ func untilSignal() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), signals...)
 }
 
-func run(ctx context.Context, env Env, args []string) int {
+// Run is [Main] until ctx ends, and not until a signal: for who runs several commands in a
+// process.
+func Run(ctx context.Context, env Env, args []string) int {
 	c := &command{Env: env, args: args}
 	root := c.root()
 	root.SetArgs(args)

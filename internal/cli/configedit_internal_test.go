@@ -20,7 +20,7 @@ func configTo(t *testing.T, path string, args ...string) (stderr string, code in
 	t.Helper()
 	var out, told bytes.Buffer
 	env := Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &told, Environ: []string{"HOME=" + filepath.Dir(path), "PATH=" + os.Getenv("PATH")}}
-	code = run(t.Context(), env, append([]string{"config", "--config", path}, args...))
+	code = Run(t.Context(), env, append([]string{"config", "--config", path}, args...))
 	return told.String(), code
 }
 
@@ -133,7 +133,7 @@ func TestConfigEditThatIsInterruptedKeepsTheText(t *testing.T) {
 	cancel()
 	var told bytes.Buffer
 	env := Env{Stdin: strings.NewReader(""), Stdout: &told, Stderr: &told, Environ: []string{"PATH=" + os.Getenv("PATH"), "EDITOR=echo '# mine' | tee -a"}}
-	code := run(ctx, env, []string{"config", "edit", "--config", path})
+	code := Run(ctx, env, []string{"config", "edit", "--config", path})
 	kept, err := filepath.Glob(filepath.Join(filepath.Dir(path), "config.edit-*.yaml"))
 	if code != 130 || err != nil || len(kept) != 1 || !strings.Contains(told.String(), "kept in "+kept[0]) {
 		t.Fatalf("exit code %d, kept %v (%v)\n%s", code, kept, err, told.String())
@@ -159,7 +159,7 @@ func TestConfigNowhere(t *testing.T) {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
 			var told bytes.Buffer
 			env := Env{Stdin: strings.NewReader(""), Stdout: &told, Stderr: &told}
-			if code := run(t.Context(), env, append([]string{"config"}, args...)); code != 3 || !strings.Contains(told.String(), "no place for a config file") {
+			if code := Run(t.Context(), env, append([]string{"config"}, args...)); code != 3 || !strings.Contains(told.String(), "no place for a config file") {
 				t.Errorf("exit code %d\n%s", code, told.String())
 			}
 		})

@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/cli"
+	"github.com/ghapp-dev/ghapp/internal/demo"
 )
 
 // binaries is where [build] puts ghapp and git-credential-ghapp, as users get them.
@@ -63,6 +64,7 @@ func moreParallel() error {
 // packages are read.
 var build = sync.OnceValue(func() error {
 	runtime.KeepAlive(cli.Main)
+	runtime.KeepAlive(demo.Run)
 	sources := []string{"../../cmd/ghapp", "../../cmd/git-credential-ghapp"}
 	for _, dir := range sources {
 		if _, err := os.ReadDir(dir); err != nil {

@@ -1,8 +1,9 @@
-package cli
+package demo
 
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,21 +12,21 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// serveDemo keeps the demo's GitHub running until ctx ends, and prints what is to be
-// pasted elsewhere to use it.
-func (c *command) serveDemo(ctx context.Context, s *stage) error {
+// serve keeps the GitHub running until ctx ends, and prints on w what is to be pasted
+// elsewhere to use it.
+func (s *stage) serve(ctx context.Context, w io.Writer, asJSON bool) error {
 	variables := [][2]string{
 		{"GHAPP_HOST", s.origin}, {"GHAPP_APP", s.app.ClientID}, {"GHAPP_KEY", filepath.Join(s.dir, "app.pem")},
 		// Of the tokens of this GitHub, nothing is left in the user's own cache.
 		{"XDG_CACHE_HOME", filepath.Join(s.dir, "cache")},
 	}
 	program := thisProgram()
-	if c.json {
+	if asJSON {
 		environ := map[string]string{}
 		for _, v := range variables {
 			environ[v[0]] = v[1]
 		}
-		err := term.JSON(c.Stdout, map[string]any{"environment": environ, "repository": demoRepository, "program": program})
+		err := term.JSON(w, map[string]any{"environment": environ, "repository": repositoryName, "program": program})
 		if err != nil {
 			return err
 		}
@@ -34,14 +35,14 @@ func (c *command) serveDemo(ctx context.Context, s *stage) error {
 		for _, v := range variables {
 			lines += " \\\n    " + v[0] + "=" + text.ShellWord(v[1])
 		}
-		_, err := fmt.Fprintf(c.Stdout, `A GitHub of our own runs at %s, with an App that is installed on acme.
+		_, err := fmt.Fprintf(w, `A GitHub of our own runs at %s, with an App that is installed on acme.
 Paste this in a second terminal, and see what ghapp does:
 
   %s
   %s clone %s
 
 Ctrl-C ends it here, and takes everything away but your clones.
-`, s.origin, lines, text.ShellWord(program), demoRepository)
+`, s.origin, lines, text.ShellWord(program), repositoryName)
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package cli
+package demo
 
 import (
 	"bytes"
@@ -15,10 +15,11 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/cli"
 )
 
-// demoPatience is how long a step of the demo may take that happens beside it.
-const demoPatience = 20 * time.Second
+// patience is how long a step of the demo may take that happens beside it.
+const patience = 20 * time.Second
 
 // watch shows a directory that follows a branch: pushes are published while it runs, one
 // that does not pass the check is not, and the last one is taken back.
@@ -35,14 +36,14 @@ func (s *story) watch() {
 	if s.err = os.WriteFile(filepath.Join(s.stage.dir, "webhook.secret"), []byte(secret), 0o600); s.err != nil {
 		return
 	}
-	s.title("A server that always shows the branch " + demoBranch)
-	args := []string{"sync", demoRepository, "--branch", demoBranch, "--to", "live", "--watch", "--webhook", address, "--webhook-secret-file", "webhook.secret", "--check", "grep -qx [0-9] VERSION"}
-	s.say("\n  $ ghapp sync %s --branch %s --to live --watch \\\n        --webhook %s --webhook-secret-file webhook.secret --check 'grep -qx [0-9] VERSION' &", demoRepository, demoBranch, address)
+	s.title("A server that always shows the branch " + branchName)
+	args := []string{"sync", repositoryName, "--branch", branchName, "--to", "live", "--watch", "--webhook", address, "--webhook-secret-file", "webhook.secret", "--check", "grep -qx [0-9] VERSION"}
+	s.say("\n  $ ghapp sync %s --branch %s --to live --watch \\\n        --webhook %s --webhook-secret-file webhook.secret --check 'grep -qx [0-9] VERSION' &", repositoryName, branchName, address)
 	ctx, end := context.WithCancel(s.ctx)
 	defer end()
 	output := &shared{}
 	ended := make(chan int, 1)
-	go func() { ended <- run(ctx, s.env(output), s.here(args)) }()
+	go func() { ended <- cli.Run(ctx, s.world(output), s.here(args)) }()
 	s.shows(ended, output, "1")
 	s.stage.app.SetWebhook(githubtest.Webhook{URL: "http://" + address + "/webhook", Secret: secret, Origin: s.stage.origin}, "push")
 	s.push("2", "Somebody pushes version 2. GitHub's webhook tells of it:")
@@ -95,7 +96,7 @@ func (s *story) push(version, text string) {
 		return
 	}
 	s.say("\n%s", text)
-	_, s.err = s.stage.github.Repository(demoRepository).Commit(demoBranch, "Deploy version "+version, map[string]string{"VERSION": version + "\n"})
+	_, s.err = s.stage.github.Repository(repositoryName).Commit(branchName, "Deploy version "+version, map[string]string{"VERSION": version + "\n"})
 }
 
 // shows waits until the directory shows a version, and tells how long that took.
@@ -112,7 +113,7 @@ func (s *story) version() string {
 }
 
 func (s *story) waits(ended chan int, output *shared, done func() bool) {
-	for late := time.Now().Add(demoPatience); s.err == nil && !done(); time.Sleep(5 * time.Millisecond) {
+	for late := time.Now().Add(patience); s.err == nil && !done(); time.Sleep(5 * time.Millisecond) {
 		select {
 		case code := <-ended:
 			ended <- code
