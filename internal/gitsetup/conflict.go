@@ -103,59 +103,132 @@ func (c Conflict) Place() string {
 func Conflicts(entries []Entry, origin string, scope Scope, read func(path string) ([]byte, error)) []Conflict {
 	var list []Conflict
 	for i, e := range entries {
-		section, rest, _ := strings.Cut(e.Key, ".")
-		subsection, variable := "", rest
-		if dot := strings.LastIndexByte(rest, '.'); dot >= 0 {
-			subsection, variable = rest[:dot], rest[dot+1:]
+		name, subsection := e.name()
+		rule, ok := rules[name]
+		if !ok {
+			continue
 		}
-		why, cure, beside := "", e.cure(), false
-		switch section + "." + variable {
-		case "remote.url", "remote.pushurl", "submodule.url":
-			if address, ok := withoutLogin(e.Value, origin); ok {
-				why = "git sends the login in this address instead of asking for a credential"
-				if e.File != "" {
-					cure = fmt.Sprintf("git config --file %s %s %s", text.ShellWord(e.File), text.ShellWord(e.Key), text.ShellWord(address))
-				}
-			}
-		case "http.sslverify":
-			if covers(subsection, origin) && isFalse(e.Value) && strings.HasPrefix(origin, "https:") && !repeated(entries[i+1:], e.Key) {
-				why, beside = "git takes any certificate, so that whoever stands in the way gets the token", true
-			}
-		case "http.extraheader":
-			if covers(subsection, origin) && isAuthorization(e.Value) && !emptied(entries[i+1:], e.Key) {
-				why = "git sends this header instead of asking for a credential"
-			}
-		case "url.insteadof":
-			if leadsAway(e.Value, subsection, origin) {
-				why = "addresses of " + origin + " are replaced by others, for which ghapp is not asked"
-			}
-		case "url.pushinsteadof":
-			if leadsAway(e.Value, subsection, origin) {
-				why = "a push to " + origin + " goes to another address, for which ghapp is not asked"
-			}
-		case "credential.helper":
-			switch {
-			case !covers(subsection, origin) || !e.Scope.after(scope) || strings.Contains(e.Value, "ghapp"):
-			case e.Value == "" && strings.Contains(next(entries[i+1:], e.Key), "ghapp"):
-			case e.Value == "":
-				why = "it makes git forget the helpers before it, ghapp among them"
-			default:
-				why, beside = "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them", true
-			}
-		case "credential.usehttppath":
-			if covers(subsection, origin) && e.Scope.after(scope) && isFalse(e.Value) {
-				why = "it keeps git from saying which repository a credential is for, and without that ghapp gives none"
-			}
+		found := rule(candidate{e, subsection, origin, scope, entries[i+1:]})
+		if found.text == "" {
+			continue
 		}
-		if why != "" {
-			c := Conflict{File: e.File, Key: Shown(e.Key), Text: why, Cure: cure, Beside: beside}
-			if file, err := read(e.File); e.File != "" && err == nil {
-				c.Line = LineOf(file, e)
-			}
-			list = append(list, c)
+		c := Conflict{File: e.File, Key: Shown(e.Key), Text: found.text, Cure: found.cure, Beside: found.beside}
+		if c.Cure == "" {
+			c.Cure = e.cure()
 		}
+		if file, err := read(e.File); e.File != "" && err == nil {
+			c.Line = LineOf(file, e)
+		}
+		list = append(list, c)
 	}
 	return list
+}
+
+// name splits a key into its section and variable, and the subsection between them.
+func (e Entry) name() (name, subsection string) {
+	section, variable, _ := strings.Cut(e.Key, ".")
+	if dot := strings.LastIndexByte(variable, '.'); dot >= 0 {
+		subsection, variable = variable[:dot], variable[dot+1:]
+	}
+	return section + "." + variable, subsection
+}
+
+// candidate is an entry that a rule looks at.
+type candidate struct {
+	Entry
+	subsection string
+	origin     string
+	ours       Scope   // where our helper is to stand
+	later      []Entry // what git reads after it
+}
+
+// covers reports whether the entry holds for our origin.
+func (c candidate) covers() bool { return covers(c.subsection, c.origin) }
+
+// finding is what a rule says of an entry. Without a text the entry is no conflict, and
+// without a cure it is to be taken away.
+type finding struct {
+	text, cure string
+	beside     bool // as [Conflict.Beside]
+}
+
+// rules are what may be wrong, by the entry's section and variable.
+var rules = map[string]func(candidate) finding{
+	"remote.url":             loginInAddress,
+	"remote.pushurl":         loginInAddress,
+	"submodule.url":          loginInAddress,
+	"http.sslverify":         anyCertificate,
+	"http.extraheader":       ownAuthorization,
+	"url.insteadof":          replacedAddress,
+	"url.pushinsteadof":      replacedForPush,
+	"credential.helper":      otherHelper,
+	"credential.usehttppath": hiddenPath,
+}
+
+const takesAnyCertificate = "git takes any certificate, so that whoever stands in the way gets the token"
+
+func loginInAddress(c candidate) finding {
+	address, ok := withoutLogin(c.Value, c.origin)
+	if !ok {
+		return finding{}
+	}
+	found := finding{text: "git sends the login in this address instead of asking for a credential"}
+	if c.File != "" {
+		found.cure = "git config --file " + text.ShellWords(c.File, c.Key, address)
+	}
+	return found
+}
+
+func anyCertificate(c candidate) finding {
+	if !c.covers() || !isFalse(c.Value) || !strings.HasPrefix(c.origin, "https:") || repeated(c.later, c.Key) {
+		return finding{}
+	}
+	return finding{text: takesAnyCertificate, beside: true}
+}
+
+func ownAuthorization(c candidate) finding {
+	if !c.covers() || !isAuthorization(c.Value) || emptied(c.later, c.Key) {
+		return finding{}
+	}
+	return finding{text: "git sends this header instead of asking for a credential"}
+}
+
+func replacedAddress(c candidate) finding {
+	if !leadsAway(c.Value, c.subsection, c.origin) {
+		return finding{}
+	}
+	return finding{text: "addresses of " + c.origin + " are replaced by others, for which ghapp is not asked"}
+}
+
+func replacedForPush(c candidate) finding {
+	if !leadsAway(c.Value, c.subsection, c.origin) {
+		return finding{}
+	}
+	return finding{text: "a push to " + c.origin + " goes to another address, for which ghapp is not asked"}
+}
+
+// otherHelper looks at helpers that git asks after ours, or instead of it. An empty
+// value that our helper follows is our own: it empties the list for our helper's sake.
+func otherHelper(c candidate) finding {
+	switch {
+	case !c.covers() || !c.Scope.after(c.ours) || strings.Contains(c.Value, "ghapp"):
+		return finding{}
+	case c.Value != "":
+		return finding{
+			text:   "this helper stands behind ghapp; git before 2.46 hands it every token, and it may save them",
+			beside: true,
+		}
+	case strings.Contains(next(c.later, c.Key), "ghapp"):
+		return finding{}
+	}
+	return finding{text: "it makes git forget the helpers before it, ghapp among them"}
+}
+
+func hiddenPath(c candidate) finding {
+	if !c.covers() || !c.Scope.after(c.ours) || !isFalse(c.Value) {
+		return finding{}
+	}
+	return finding{text: "it keeps git from saying which repository a credential is for, and without that ghapp gives none"}
 }
 
 // Variables returns the variables that make git, or git-lfs, show or hand over what the
@@ -168,11 +241,12 @@ func Variables(lookup func(name string) (string, bool)) []Conflict {
 	if value, set := lookup("GIT_TRACE_REDACT"); set && isFalse(value) {
 		add("GIT_TRACE_REDACT", "git shows every token where it is told to trace")
 	}
-	if value, _ := lookup("LFS_DEBUG_HTTP"); slices.Contains([]string{"1", "t", "true", "yes", "on"}, strings.ToLower(value)) {
+	debugged := []string{"1", "t", "true", "yes", "on"}
+	if value, _ := lookup("LFS_DEBUG_HTTP"); slices.Contains(debugged, strings.ToLower(value)) {
 		add("LFS_DEBUG_HTTP", "git-lfs shows every token where it is told to trace")
 	}
 	if _, set := lookup("GIT_SSL_NO_VERIFY"); set {
-		add("GIT_SSL_NO_VERIFY", "git takes any certificate, so that whoever stands in the way gets the token")
+		add("GIT_SSL_NO_VERIFY", takesAnyCertificate)
 	}
 	return list
 }
