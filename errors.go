@@ -133,14 +133,6 @@ func KindOf(err error) Kind {
 	return ""
 }
 
-// clockMessages are what GitHub says of a JWT whose times do not fit its clock.
-// The last two read as if a type were wrong.
-var clockMessages = []string{
-	"'Expiration time' claim ('exp') is too far in the future",
-	"'Expiration time' claim ('exp') must be a numeric value representing the future time",
-	"'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued",
-}
-
 // explain turns what came of a request into an [Error] of the right Kind. Errors
 // of a context stay as they are.
 func explain(op string, err error) error {
@@ -177,39 +169,36 @@ func explain(op string, err error) error {
 	return e
 }
 
-// kindOf reads GitHub's status and message. The texts are GitHub's own; one that
-// changes falls through to the status, never to a friendlier kind.
+// kindOf reads GitHub's status and message. A text that GitHub has changed falls through
+// to the status, never to a friendlier kind.
 func kindOf(answer *api.Error) Kind {
-	says := func(text string) bool { return strings.Contains(answer.Message, text) }
+	refusal := api.Classify(answer.Message)
 	switch {
 	case answer.Limit != api.NoLimit:
 		return ErrRateLimited
 	case answer.Status >= 500:
 		return ErrUnreachable
+	case refusal == api.AppUnknown:
+		return ErrAppUnknown
 	case answer.Status == http.StatusUnauthorized:
-		for _, text := range clockMessages {
-			if says(text) {
-				return ErrClockOff
-			}
-		}
-		switch {
-		case says("JSON web token could not be decoded"), says("must generate a public key"):
+		switch refusal {
+		case api.ClockOff:
+			return ErrClockOff
+		case api.KeyMismatch:
 			return ErrKeyMismatch
-		case says("'Issuer' claim"), says("'issuer' claim"), says("Integration not found"):
-			return ErrAppUnknown
 		}
 		return ErrTokenRefused
-	case says("'Issuer' claim"), says("'issuer' claim"), says("Integration not found"):
-		return ErrAppUnknown
-	case says("installation has been suspended"):
+	}
+	switch refusal {
+	case api.InstallationSuspended:
 		return ErrSuspended
-	case says("IP allow list"):
+	case api.IPAllowList:
 		return ErrIPAllowList
-	case says("SAML"):
+	case api.SAML:
 		return ErrSAML
-	case says("permissions requested are not granted"), says("Resource not accessible by integration"):
+	case api.NotPermitted:
 		return ErrPermission
-	case says("repository that does not exist or is not accessible"):
+	case api.RepositoryNotSelected:
 		return ErrRepositoryNotSelected
 	}
 	return ErrRefused

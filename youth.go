@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // Propagating reports whether the token is so new that some of GitHub's servers may not
@@ -64,12 +65,8 @@ func pauses() iter.Seq[time.Duration] {
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
+	if wait.Sleep(ctx, d) != nil {
 		return api.Ended(ctx)
 	}
+	return nil
 }

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/api/option"
 
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // gcpKey is a version of a key of Google Cloud KMS.
@@ -230,12 +231,10 @@ func (k *gcpKey) importJob(ctx context.Context, level string) (*cloudkms.ImportJ
 
 // pause waits between two looks at what a service is doing.
 func pause(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
+	if wait.Sleep(ctx, 500*time.Millisecond) != nil {
 		return ctx.Err()
-	case <-time.After(500 * time.Millisecond):
-		return nil
 	}
+	return nil
 }
 
 // explain tells what Google has said.

@@ -5,10 +5,9 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-)
 
-// patience is how long a person waits without being told what for.
-const patience = 3 * time.Second
+	"github.com/ghapp-dev/ghapp/internal/wait"
+)
 
 // keyHolder is who signs, in what is told of waiting.
 const keyHolder = "whoever holds the key to sign"
@@ -29,7 +28,7 @@ type waiting struct {
 // wait begins a call. It must be ended.
 func (c *Client) wait(ctx context.Context) *waiting {
 	w := &waiting{client: c, began: time.Now(), what: c.base.Host}
-	w.timer = time.AfterFunc(patience, func() {
+	w.timer = time.AfterFunc(wait.Patience, func() {
 		if ctx.Err() == nil {
 			w.tell()
 		}
@@ -46,7 +45,7 @@ func (w *waiting) forWhat(what string) {
 
 // pause is told of a wait before the next attempt.
 func (w *waiting) pause(next time.Duration, err error) {
-	left := max(patience-time.Since(w.began), 0)
+	left := max(wait.Patience-time.Since(w.began), 0)
 	if next > left {
 		w.timer.Stop() // it is told here
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/process"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // mostOutput is how much of what a command printed an error has, from its end, in bytes.
@@ -39,10 +40,8 @@ func (t *Target) run(ctx context.Context, name string, c Command, dir string, r 
 			return err
 		}
 		t.log().Warn("trying again", "command", name, "release", r.ID, "after", pause, "error", err)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return context.Cause(ctx)
+		if err := wait.Sleep(ctx, pause); err != nil {
+			return err
 		}
 		pause *= 2
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"maps"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // link is one check. It is skipped where one of the links that it needs is broken.
@@ -59,13 +61,10 @@ func (c *chain) walk(ctx context.Context, links ...link) {
 	}
 }
 
-// patience is how long a person waits without being told what for.
-const patience = 3 * time.Second
-
 // check checks a link, and says so where that takes long.
 func (c *chain) check(ctx context.Context, l link) Finding {
 	if c.waits != nil {
-		defer time.AfterFunc(patience, func() { c.waits(l.name) }).Stop()
+		defer time.AfterFunc(wait.Patience, func() { c.waits(l.name) }).Stop()
 	}
 	return l.check(ctx)
 }

@@ -3,9 +3,9 @@ package gitauth
 import (
 	"encoding/base64"
 	"net/http"
-	"strings"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
 // UserAgent is sent to the git service, which takes a client for git by its beginning.
@@ -19,17 +19,19 @@ func Authorize(req *http.Request, t *ghapp.Token) {
 
 // RefusedBy reads a refusal of the git service, whose texts are those that git shows.
 func RefusedBy(status int, message string) ghapp.Kind {
-	says := func(text string) bool { return strings.Contains(message, text) }
-	switch {
-	case says("IP allow list"):
+	refusal := api.Classify(message)
+	switch refusal {
+	case api.IPAllowList:
 		return ghapp.ErrIPAllowList
-	case says("SAML"):
+	case api.SAML:
 		return ghapp.ErrSAML
-	case says("suspended"):
+	case api.InstallationSuspended, api.AccountSuspended:
 		return ghapp.ErrSuspended
+	}
+	switch {
 	case status == http.StatusUnauthorized:
 		return ghapp.ErrTokenRefused
-	case status == http.StatusForbidden && says("not granted"):
+	case status == http.StatusForbidden && refusal == api.NotPermitted:
 		return ghapp.ErrPermission
 	case status == http.StatusNotFound:
 		return ghapp.ErrRepositoryNotSelected

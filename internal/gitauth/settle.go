@@ -5,19 +5,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // settleFor bounds the wait for GitHub's git servers to know a new token.
 // GitHub's support advises to try again after 3 and 10 seconds.
 const settleFor = 15 * time.Second
-
-// longPause is the pause between two attempts, each a second longer than the one before,
-// from which on the wait is a long one.
-const longPause = 3 * time.Second
 
 // settle asks GitHub's git service itself whether it takes a token that has just
 // been minted, and waits with that same token while it does not. git asks for a
@@ -25,9 +22,9 @@ const longPause = 3 * time.Second
 // not spread yet reads "Repository not found". Of all who have the token one asks, and
 // once.
 //
-// A token from the cache may be dead, and not late: revoked by somebody who has not told us. After the second refusal the REST API is asked as well,
-// and where that does not know the token either, the error has the Kind
-// [ghapp.ErrTokenRefused].
+// A token from the cache may be dead, and not late: revoked by somebody who has not told
+// us. After the second refusal the REST API is asked as well, and where that does not know
+// the token either, the error has the Kind [ghapp.ErrTokenRefused].
 func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.RepositoryName) error {
 	return app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
 		refusals := 0
@@ -63,30 +60,25 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 	op := fmt.Sprintf("use the new token for %s", r)
 	for pause := time.Second; ; pause += time.Second {
 		status, message := try()
+		refusal := api.Classify(message)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
 		case status != http.StatusUnauthorized && status != http.StatusForbidden && status != http.StatusNotFound:
 			return nil
-		case strings.Contains(message, "IP allow list"):
-			return &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: op, Status: status, Message: message}
-		case strings.Contains(message, "SAML"):
-			return &ghapp.Error{Kind: ghapp.ErrSAML, Op: op, Status: status, Message: message}
+		case refusal == api.IPAllowList, refusal == api.SAML:
+			return &ghapp.Error{Kind: RefusedBy(status, message), Op: op, Status: status, Message: message}
 		case t.Age()+pause > settleFor:
 			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
 				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", t.Age().Round(time.Second))}
 		}
 		level := slog.LevelInfo
-		if pause == longPause {
+		if pause == wait.Patience {
 			level = slog.LevelWarn // once: a person who waits is told what for
 		}
 		log.Log(ctx, level, "GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := wait.Sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

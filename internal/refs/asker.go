@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // ErrUnsupported is a git service that answers in no way that is understood here. git
@@ -56,9 +57,6 @@ type Asker struct {
 	forms sync.Map    // repository, in lower case -> form, where that is not the zero one
 	told  atomic.Bool // what is waited for, since the last answer
 }
-
-// patience is how long somebody waits without being told what for.
-const patience = 3 * time.Second
 
 // form is how the service wants to be asked for a repository.
 type form struct {
@@ -298,7 +296,7 @@ type request struct {
 func (q *question) exchange(ctx context.Context, r request, read func(*packets) error) (string, error) {
 	timed, cancel := context.WithTimeoutCause(ctx, requestTimeout, errors.New("no answer within "+requestTimeout.String()))
 	defer cancel()
-	defer time.AfterFunc(patience, func() {
+	defer time.AfterFunc(wait.Patience, func() {
 		if ctx.Err() == nil && !q.told.Swap(true) {
 			q.log().Warn("waiting for the git service of " + q.origin)
 		}
