@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/go-cmp/cmp"
 	github88 "github.com/google/go-github/v88/github"
 	"github.com/google/go-github/v92/github"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/fidelity/description"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // footprint is what of a request has to be the same whoever sends it.
@@ -39,9 +39,7 @@ func (w *world) footprint(t *testing.T, x *description.Exchange) footprint {
 		t.Errorf("%s is authorized by %q", x, scheme)
 	}
 	if len(x.RequestBody) > 0 {
-		if err := json.Unmarshal(x.RequestBody, &f.Body); err != nil {
-			t.Errorf("%s: %v", x, err)
-		}
+		testkit.OK(t, json.Unmarshal(x.RequestBody, &f.Body), "%s", x)
 	}
 	if x.RequestHeader.Get("User-Agent") == "" || !strings.Contains(x.RequestHeader.Get("Accept"), "application/vnd.github") {
 		t.Errorf("%s: headers %v", x, x.RequestHeader)
@@ -55,9 +53,7 @@ func (w *world) claimsOf(t *testing.T, x *description.Exchange, text string) []s
 	claims := jwt.MapClaims{}
 	_, err := jwt.NewParser(jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuedAt(), jwt.WithExpirationRequired()).
 		ParseWithClaims(text, claims, func(*jwt.Token) (any, error) { return &w.key.PublicKey, nil })
-	if err != nil {
-		t.Fatalf("%s: %v", x, err)
-	}
+	testkit.OK(t, err, "%s", x)
 	if expires, err := claims.GetExpirationTime(); err != nil || time.Until(expires.Time) > 10*time.Minute {
 		t.Errorf("%s: JWT until %s, %v", x, expires, err)
 	}
@@ -69,19 +65,13 @@ func (w *world) claimsOf(t *testing.T, x *description.Exchange, text string) []s
 var clients = map[string]func(*testing.T, *world){
 	"ghapp": func(t *testing.T, w *world) {
 		ctx, app := t.Context(), w.library(t, nil)
-		if _, err := app.FindInstallation(ctx, "acme/site"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(app.FindInstallation(ctx, "acme/site"))(t)
 		token, err := app.Token(ctx, ghapp.TokenRequest{
 			Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "read"}, Installation: w.fill("{id}"),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		collect(t, app.Repositories(ctx, token), fullName)
-		if err := app.Revoke(ctx, token); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, app.Revoke(ctx, token))
 	},
 	"octokit": func(t *testing.T, w *world) {
 		results, _ := w.octokit(t, nil,
@@ -101,9 +91,7 @@ var clients = map[string]func(*testing.T, *world){
 			Repositories: []string{"site"}, Permissions: &github88.InstallationPermissions{Contents: &read},
 		}))
 		must[*github.ListRepositories](t)(client.Apps.ListRepos(ctx, nil))
-		if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(client.Apps.RevokeInstallationToken(ctx))(t)
 	},
 	"go-github": func(t *testing.T, w *world) {
 		ctx, apps := t.Context(), w.gogithub(t, w.appsTransport()).Apps
@@ -113,9 +101,7 @@ var clients = map[string]func(*testing.T, *world){
 		}))
 		client := w.gogithub(t, nil, github.WithAuthToken(token.GetToken()))
 		must[*github.ListRepositories](t)(client.Apps.ListRepos(ctx, nil))
-		if _, err := client.Apps.RevokeInstallationToken(ctx); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(client.Apps.RevokeInstallationToken(ctx))(t)
 	},
 }
 
@@ -137,9 +123,7 @@ func TestClientsAskTheSame(t *testing.T) {
 				for _, x := range w.verify(t) {
 					got = append(got, w.footprint(t, x))
 				}
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Error(diff)
-				}
+				testkit.Diff(t, got, want)
 			})
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/fidelity/description"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // flavour is a GitHub as one of its descriptions has it.
@@ -74,10 +75,7 @@ type once struct{ made sync.Map }
 func (o *once) get(t *testing.T, key string, make func() (any, error)) any {
 	t.Helper()
 	made, _ := o.made.LoadOrStore(key, sync.OnceValues(make))
-	value, err := made.(func() (any, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
+	value := testkit.Must(made.(func() (any, error))())(t)
 	return value
 }
 

@@ -16,6 +16,7 @@ import (
 	github88 "github.com/google/go-github/v88/github"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // installationTransport is ghinstallation's, for the installation on acme.
@@ -76,9 +77,7 @@ func TestGHInstallationIsRefused(t *testing.T) {
 			if err != nil || !strings.Contains(string(text), `"message":"`+c.message+`"`) {
 				t.Errorf("%s, %v", text, err)
 			}
-			if err := refusal.Response.Body.Close(); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, refusal.Response.Body.Close())
 			var known []oddity
 			if c.options == nil {
 				known = append(known, nullBody)
@@ -95,9 +94,7 @@ func git(t *testing.T, dir, token string, arguments ...string) (string, error) {
 	home := t.TempDir()
 	helper := filepath.Join(home, "helper")
 	text := "#!/bin/sh\n[ \"$1\" = get ] && printf 'username=x-access-token\\npassword=%s\\n' \"$FIDELITY_TOKEN\"\n"
-	if err := os.WriteFile(helper, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(helper, []byte(text), 0o700))
 	command := exec.CommandContext(t.Context(), "git", append([]string{"-c", "credential.helper=" + helper}, arguments...)...)
 	command.Dir = dir
 	command.Env = append(slices.DeleteFunc(os.Environ(), func(setting string) bool { return strings.HasPrefix(setting, "GIT_") }),
@@ -124,9 +121,7 @@ func TestGitWithATokenOfGHInstallation(t *testing.T) {
 				text, err := w.installationTransport(&github88.InstallationTokenOptions{
 					Repositories: []string{"site"}, Permissions: &github88.InstallationPermissions{Contents: &contents},
 				}).Token(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				return text
 			}
 			read, write, none := token("read"), token("write"), "ghs_0123456789012345678901234567890123456789"
@@ -157,13 +152,8 @@ func TestGitWithATokenOfGHInstallation(t *testing.T) {
 			if text, err := os.ReadFile(filepath.Join(site, "index.html")); err != nil || string(text) != "acme/site\n" {
 				t.Errorf("cloned %q, %v", text, err)
 			}
-			head, err := w.Repository("acme/site").Head("main")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if output, err := git(t, site, "", "rev-parse", "HEAD"); err != nil || strings.TrimSpace(output) != head {
-				t.Errorf("pushed %s, the stand-in has %s (%v)", output, head, err)
-			}
+			head := testkit.Must(w.Repository("acme/site").Head("main"))(t)
+			testkit.Equal(t, strings.TrimSpace(testkit.Must(git(t, site, "", "rev-parse", "HEAD"))(t)), head, "pushed")
 			if status, text := w.ask(t, http.MethodDelete, "/installation/token", "token "+read, "", nil); status != http.StatusNoContent {
 				t.Errorf("revoke: %d %s", status, text)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-github/v92/github"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // versioned names the API version of the world, where the client lets none be set.
@@ -45,9 +46,7 @@ func (w *world) gogithub(t *testing.T, transport http.RoundTripper, options ...g
 	}
 	base := w.base() + "/"
 	client, err := github.NewClient(append(options, github.WithTransport(transport), github.WithURLs(&base, &base))...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return client
 }
 
@@ -56,9 +55,7 @@ func must[T any](t *testing.T) func(T, *github.Response, error) T {
 	t.Helper()
 	return func(value T, _ *github.Response, err error) T {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		return value
 	}
 }
@@ -91,9 +88,7 @@ func TestGoGitHubFindsInstallations(t *testing.T) {
 			}
 			var accounts, asleep []string
 			for installation, err := range apps.ListInstallationsIter(ctx, &github.ListOptions{PerPage: 1}) {
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				account := installation.GetAccount().GetLogin()
 				accounts = append(accounts, account+" "+installation.GetTargetType())
 				if installation.SuspendedAt != nil {
@@ -103,9 +98,7 @@ func TestGoGitHubFindsInstallations(t *testing.T) {
 			if diff := cmp.Diff([]string{"acme Organization", "octocat User", " Enterprise", "sleepy Organization"}, accounts); diff != "" {
 				t.Error(diff)
 			}
-			if diff := cmp.Diff([]string{"sleepy"}, asleep); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, asleep, []string{"sleepy"})
 			_, page, err := apps.ListInstallations(ctx, &github.ListOptions{PerPage: 3})
 			if err != nil || page.NextPage != 2 || page.LastPage != 2 || page.FirstPage != 0 || page.PrevPage != 0 {
 				t.Errorf("page %+v, %v", page, err)
@@ -155,18 +148,14 @@ func TestGoGitHubMints(t *testing.T) {
 			one := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID, &github.InstallationTokenOptions{
 				RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
 			}))
-			if diff := cmp.Diff([]string{"site"}, names(one.Repositories)); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, names(one.Repositories), []string{"site"})
 			if one.GetPermissions().GetContents() != "read" || one.GetPermissions().GetMetadata() != "read" {
 				t.Errorf("permissions %+v", one.GetPermissions())
 			}
 			both := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID, &github.InstallationTokenListRepoOptions{
 				RepositoryIDs: []int64{docs}, Repositories: []string{"site"},
 			}))
-			if diff := cmp.Diff([]string{"site", "docs"}, names(both.Repositories)); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, names(both.Repositories), []string{"site", "docs"})
 			// The variant that always sends the list, and an empty one, which narrows
 			// nothing.
 			none := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID, &github.InstallationTokenListRepoOptions{
@@ -176,13 +165,9 @@ func TestGoGitHubMints(t *testing.T) {
 				t.Errorf("an empty list narrowed the token to %v", names(none.Repositories))
 			}
 			reach := must[*github.ListRepositories](t)(w.gogithub(t, nil, github.WithAuthToken(none.GetToken())).Apps.ListRepos(ctx, nil))
-			if reach.GetTotalCount() != 2 {
-				t.Errorf("the token for an empty list reaches %d repositories", reach.GetTotalCount())
-			}
+			testkit.Equal(t, reach.GetTotalCount(), 2, "the token for an empty list reaches")
 			list := w.verify(t, nullBody)
-			if body := string(list[len(list)-2].RequestBody); body != "{\"repository_ids\":[]}\n" {
-				t.Errorf("go-github sent %q", body)
-			}
+			testkit.Equal(t, string(list[len(list)-2].RequestBody), "{\"repository_ids\":[]}\n", "go-github sent")
 		})
 	}
 }
@@ -196,18 +181,12 @@ func TestGoGitHubWorksWithAToken(t *testing.T) {
 
 			var reach []string
 			for repository, err := range client.Apps.ListReposIter(ctx, &github.ListOptions{PerPage: 3}) {
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				reach = append(reach, repository.GetFullName())
 			}
-			if diff := cmp.Diff([]string{"acme/site", "acme/docs", "acme/private", "acme/public"}, reach); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, reach, []string{"acme/site", "acme/docs", "acme/private", "acme/public"})
 			of := must[[]*github.Repository](t)(client.Repositories.ListByOrg(ctx, "acme", &github.RepositoryListByOrgOptions{Sort: "full_name"}))
-			if diff := cmp.Diff([]string{"docs", "private", "public", "site"}, names(of)); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, names(of), []string{"docs", "private", "public", "site"})
 			rename(t, w)
 			home := must[*github.Repository](t)(client.Repositories.Get(ctx, "acme", "site"))
 			if home.GetFullName() != "acme/home" || home.GetCloneURL() != w.server.URL+"/acme/home.git" || home.GetDefaultBranch() != "main" ||

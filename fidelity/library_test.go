@@ -2,7 +2,6 @@ package fidelity
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // library is our App. It makes no second attempt at a request.
@@ -27,10 +27,7 @@ func (w *world) library(t *testing.T, change func(*ghapp.Config)) *ghapp.App {
 	if change != nil {
 		change(&config)
 	}
-	app, err := ghapp.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(config))(t)
 	return app
 }
 
@@ -39,9 +36,7 @@ func collect[T any](t *testing.T, list iter.Seq2[T, error], name func(T) string)
 	t.Helper()
 	var names []string
 	for item, err := range list {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		names = append(names, name(item))
 	}
 	return names
@@ -76,24 +71,15 @@ func TestLibraryAsksAsGitHubDescribes(t *testing.T) {
 				{Repositories: []string{"acme/site", "acme/docs"}, Permissions: ghapp.Permissions{"contents": "write"}},
 				{AllRepositories: true, Installation: "acme", AllPermissions: true},
 			} {
-				token, err := app.Token(ctx, request)
-				if err != nil {
-					t.Fatal(err)
-				}
+				token := testkit.Must(app.Token(ctx, request))(t)
 				want := request.Repositories
 				if request.AllRepositories {
 					want = []string{"acme/site", "acme/docs"}
 				}
-				if diff := cmp.Diff(want, collect(t, app.Repositories(ctx, token), fullName)); diff != "" {
-					t.Error(diff)
-				}
-				if err := app.Revoke(ctx, token); err != nil {
-					t.Error(err)
-				}
+				testkit.Diff(t, collect(t, app.Repositories(ctx, token), fullName), want)
+				testkit.OK(t, app.Revoke(ctx, token))
 			}
-			if got := mints(w.verify(t)); got != 3 {
-				t.Errorf("%d mints", got)
-			}
+			testkit.Equal(t, mints(w.verify(t)), 3, "mints")
 		})
 	}
 }
@@ -109,13 +95,8 @@ func TestLibraryFollowsPages(t *testing.T) {
 	if found := collect(t, app.Installations(ctx), func(i *ghapp.InstallationInfo) string { return i.Account }); len(found) != 201 {
 		t.Errorf("%d installations", len(found))
 	}
-	token, err := app.Token(ctx, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if found := collect(t, app.Repositories(ctx, token), fullName); len(found) != 204 {
-		t.Errorf("%d repositories", len(found))
-	}
+	token := testkit.Must(app.Token(ctx, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"}))(t)
+	testkit.Equal(t, len(collect(t, app.Repositories(ctx, token), fullName)), 204, "repositories")
 	w.verify(t)
 }
 
@@ -125,16 +106,9 @@ func TestLibraryFollowsARename(t *testing.T) {
 			w := newWorld(t, f)
 			rename(t, w)
 			ctx, app := t.Context(), w.library(t, nil)
-			if found, err := app.FindInstallation(ctx, "acme/site"); err != nil || found.ID != w.installation.ID {
-				t.Errorf("%+v, %v", found, err)
-			}
-			token, err := app.Token(ctx, ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff([]string{"acme/home"}, token.Repositories); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Equal(t, testkit.Must(app.FindInstallation(ctx, "acme/site"))(t).ID, w.installation.ID)
+			token := testkit.Must(app.Token(ctx, ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
+			testkit.Diff(t, token.Repositories, []string{"acme/home"})
 			if !slices.ContainsFunc(w.verify(t), isMoved) {
 				t.Error("no redirect was followed")
 			}
@@ -149,16 +123,11 @@ func TestLibraryTransportWaitsForANewTokenAndFollowsARename(t *testing.T) {
 	client := &http.Client{Transport: &ghapp.Transport{Source: source, Base: w.transport()}}
 	for _, before := range []func(*testing.T, *world){func(*testing.T, *world) {}, rename} {
 		before(t, w)
-		answer, err := client.Get(w.base() + "/repos/acme/site")
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := testkit.Must(client.Get(w.base() + "/repos/acme/site"))(t)
 		if _, err := io.Copy(io.Discard, answer.Body); err != nil || answer.StatusCode != http.StatusOK {
 			t.Errorf("%s, %v", answer.Status, err)
 		}
-		if err := answer.Body.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, answer.Body.Close())
 	}
 	if list := w.verify(t); mints(list) != 1 || !slices.ContainsFunc(list, isMoved) {
 		t.Errorf("over the wire went %v", list)
@@ -171,9 +140,7 @@ func TestLibraryCorrectsItsClock(t *testing.T) {
 			w := newWorld(t, flavours[0])
 			w.SetClockOffset(offset)
 			app := w.library(t, nil)
-			if _, err := app.Info(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(app.Info(t.Context()))(t)
 			if off := app.ClockOffset() - offset; off.Abs() > 5*time.Second {
 				t.Errorf("measured %s, want %s", app.ClockOffset(), offset)
 			}
@@ -252,9 +219,7 @@ func TestLibraryIsRefused(t *testing.T) {
 					c.config(w, config)
 				}
 			})
-			if err := c.ask(t.Context(), app); !errors.Is(err, c.kind) {
-				t.Errorf("%v is not %q", err, c.kind)
-			}
+			testkit.ErrorIs(t, c.ask(t.Context(), app), c.kind)
 			w.verify(t)
 		})
 	}

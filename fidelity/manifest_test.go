@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func privateApp(_ *testing.T, w *world) {
@@ -25,15 +26,9 @@ func fromManifest(more string) func(*testing.T, *world) {
 		client := *w.server.Client()
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		post := func(path string, form url.Values) (*http.Response, []byte) {
-			answer, err := client.PostForm(w.server.URL+path, form)
-			if err != nil {
-				t.Fatal(err)
-			}
+			answer := testkit.Must(client.PostForm(w.server.URL+path, form))(t)
 			defer answer.Body.Close()
-			text, err := io.ReadAll(answer.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := testkit.Must(io.ReadAll(answer.Body))(t)
 			return answer, text
 		}
 		manifest := `{"name":"From a Manifest","url":"https://site.example","redirect_url":"https://site.example/back","default_permissions":{"contents":"read"}` + more + `}`

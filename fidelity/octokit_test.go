@@ -13,9 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // octokit is a run of octokit.mjs, which says what is what.
@@ -75,10 +74,7 @@ type outcome struct {
 // octokit runs Octokit as the App, on the installation on acme.
 func (w *world) octokit(t *testing.T, change func(*octokit), steps ...step) (results []outcome, warnings []string) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		t.Fatalf("node is not installed; on Debian: apt-get install nodejs npm: %v", err)
-	}
+	node := testkit.Must(exec.LookPath("node"))(t)
 	for _, name := range []string{"@octokit/auth-app", "@octokit/core"} {
 		nodePackage(t, name)
 	}
@@ -91,26 +87,19 @@ func (w *world) octokit(t *testing.T, change func(*octokit), steps ...step) (res
 	if change != nil {
 		change(o)
 	}
-	input, err := json.Marshal(o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	input := testkit.Must(json.Marshal(o))(t)
 	command := exec.CommandContext(t.Context(), node, "octokit.mjs")
 	command.Stdin = bytes.NewReader(input)
 	command.Env = slices.DeleteFunc(os.Environ(), func(setting string) bool { return strings.HasPrefix(setting, "NODE_") })
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	output, err := command.Output()
-	if err != nil {
-		t.Fatalf("node: %v\n%s", err, complaint.Bytes())
-	}
+	testkit.OK(t, err, "node, %s", complaint.Bytes())
 	var answer struct {
 		Results  []outcome
 		Warnings []string
 	}
-	if err := json.Unmarshal(output, &answer); err != nil {
-		t.Fatalf("%v in %s", err, output)
-	}
+	testkit.OK(t, json.Unmarshal(output, &answer), "in %s", output)
 	if len(answer.Results) != len(steps) {
 		t.Fatalf("%d results of %d steps", len(answer.Results), len(steps))
 	}
@@ -149,9 +138,7 @@ type thing struct {
 // unmarshal reads what Octokit was given.
 func unmarshal[T any](t *testing.T, text json.RawMessage) (value T) {
 	t.Helper()
-	if err := json.Unmarshal(text, &value); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(text, &value))
 	return value
 }
 
@@ -185,25 +172,17 @@ func TestOctokitAuthenticates(t *testing.T) {
 			if list := unmarshal[[]thing](t, results[2].Value.Data); len(list) != 1 || list[0].ID != w.installation.ID {
 				t.Errorf("%+v", list)
 			}
-			if found := unmarshal[thing](t, results[3].Value.Data); found.ID != w.installation.ID {
-				t.Errorf("%+v", found)
-			}
+			testkit.Equal(t, unmarshal[thing](t, results[3].Value.Data).ID, w.installation.ID)
 			v := results[4].Value
 			if v.InstallationID != w.installation.ID || v.RepositorySelection != "selected" || !strings.HasPrefix(v.Token, "ghs_") {
 				t.Errorf("%+v", v)
 			}
-			if diff := cmp.Diff([]string{"site"}, v.RepositoryNames); diff != "" {
-				t.Error(diff)
-			}
-			if diff := cmp.Diff(map[string]string{"contents": "read", "metadata": "read"}, v.Permissions); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, v.RepositoryNames, []string{"site"})
+			testkit.Diff(t, v.Permissions, map[string]string{"contents": "read", "metadata": "read"})
 			if expires, err := time.Parse(time.RFC3339, v.ExpiresAt); err != nil || time.Until(expires) < 58*time.Minute || time.Until(expires) > time.Hour {
 				t.Errorf("expires at %s (%v)", v.ExpiresAt, err)
 			}
-			if diff := cmp.Diff(docs, results[5].Value.RepositoryIDs); diff != "" {
-				t.Error(diff)
-			}
+			testkit.Diff(t, results[5].Value.RepositoryIDs, docs)
 			reach := unmarshal[struct {
 				TotalCount   int `json:"total_count"`
 				Repositories []thing
@@ -211,9 +190,7 @@ func TestOctokitAuthenticates(t *testing.T) {
 			if reach.TotalCount != 2 || len(reach.Repositories) != 2 || reach.Repositories[0].FullName != "acme/site" {
 				t.Errorf("%+v", reach)
 			}
-			if status := results[7].Value.Status; status != http.StatusNoContent {
-				t.Errorf("revoke: %d", status)
-			}
+			testkit.Equal(t, results[7].Value.Status, http.StatusNoContent, "revoke")
 		})
 	}
 }
@@ -242,9 +219,7 @@ func TestOctokitRecognisesClockMessages(t *testing.T) {
 			}
 			_, after, _ := strings.Cut(warnings[1], "are different by ")
 			var measured int
-			if _, err := fmt.Sscanf(after, "%d seconds.", &measured); err != nil {
-				t.Fatalf("%v in %q", err, warnings[1])
-			}
+			testkit.OK(t, testkit.ErrorOf(fmt.Sscanf(after, "%d seconds.", &measured)), "in %q", warnings[1])
 			if off := time.Duration(measured)*time.Second - c.offset; off.Abs() > 5*time.Second {
 				t.Errorf("Octokit measured %d seconds, want %s", measured, c.offset)
 			}
@@ -335,15 +310,11 @@ func TestOctokitFollowsARename(t *testing.T) {
 	results, _ := w.octokit(t, nil, request("GET /repos/{owner}/{repo}", site), request("GET /repos/{owner}/{repo}/installation", site))
 	w.verify(t)
 	worked(t, results)
-	if r := unmarshal[thing](t, results[0].Value.Data); r.FullName != "acme/home" {
-		t.Errorf("%+v", r)
-	}
+	testkit.Equal(t, unmarshal[thing](t, results[0].Value.Data).FullName, "acme/home")
 	if id := strconv.FormatInt(w.Repository("acme/home").ID, 10); !strings.HasSuffix(results[0].Value.URL, "/repositories/"+id) {
 		t.Errorf("Octokit ended at %s", results[0].Value.URL)
 	}
-	if found := unmarshal[thing](t, results[1].Value.Data); found.ID != w.installation.ID {
-		t.Errorf("%+v", found)
-	}
+	testkit.Equal(t, unmarshal[thing](t, results[1].Value.Data).ID, w.installation.ID)
 }
 
 func TestOctokitTakesAStatelessToken(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/fidelity/description"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestOperationsAnswerAsGitHubDescribes(t *testing.T) {
@@ -86,14 +87,10 @@ func (q question) put(t *testing.T, f flavour) (*world, *description.Exchange) {
 // check holds an exchange against the question and against the description.
 func (q question) check(t *testing.T, w *world, x *description.Exchange) {
 	t.Helper()
-	if x.Status != q.status {
-		t.Errorf("status %d, want %d\n%s", x.Status, q.status, x.Body)
-	}
+	testkit.Equal(t, x.Status, q.status, "status, %s", x.Body)
 	if q.message != "" {
 		var refusal struct{ Message, Status string }
-		if err := json.Unmarshal(x.Body, &refusal); err != nil {
-			t.Errorf("%v in %s", err, x.Body)
-		}
+		testkit.OK(t, json.Unmarshal(x.Body, &refusal), "in %s", x.Body)
 		if want := w.fill(q.message); refusal.Message != want {
 			t.Errorf("message %q, want %q", refusal.Message, want)
 		}
@@ -101,9 +98,7 @@ func (q question) check(t *testing.T, w *world, x *description.Exchange) {
 			t.Errorf("status %q in the body of a %d", refusal.Status, x.Status)
 		}
 	}
-	if got := w.description.Operation(described(x)); got != q.operation {
-		t.Errorf("this is operation %q", got)
-	}
+	testkit.Equal(t, w.description.Operation(described(x)), q.operation, "this is operation")
 	complains(t, "request", w.description.CheckRequest(described(x)), q.badRequest)
 	if q.badAnswer == "" {
 		w.checkResponse(t, x)
@@ -143,9 +138,7 @@ func TestNoOperationIsForgotten(t *testing.T) {
 				method, path, _ := strings.Cut(operation, " ")
 				for _, credential := range credentials {
 					status, _ := w.ask(t, method, parameter.ReplaceAllString(fill.Replace(path), "1"), credential, "", nil)
-					if status != http.StatusNotFound {
-						t.Errorf("%s is answered with %d and not looked at", operation, status)
-					}
+					testkit.Equal(t, status, http.StatusNotFound, "%s is answered", operation)
 				}
 			}
 		})

@@ -8,14 +8,13 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/permission"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The names that ghapp completes, and asks about where one is misspelled, are GitHub's.
 func TestPermissionNamesAreThoseOfTheDescription(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(nodePackage(t, "@octokit/openapi"), "generated", "api.github.com.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	var file struct {
 		Components struct {
 			Schemas map[string]struct {
@@ -23,9 +22,7 @@ func TestPermissionNamesAreThoseOfTheDescription(t *testing.T) {
 			}
 		}
 	}
-	if err := json.Unmarshal(text, &file); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, json.Unmarshal(text, &file))
 	described := file.Components.Schemas["app-permissions"].Properties
 	if len(described) < 50 {
 		t.Fatalf("only %d permissions are described", len(described))

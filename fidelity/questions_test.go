@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // question is one request to the stand-in, and what GitHub answers to it.
@@ -278,10 +279,7 @@ func signedWith(key func(*world) *rsa.PrivateKey, method jwt.SigningMethod) func
 		default:
 			secret = key(w)
 		}
-		text, err := jwt.NewWithClaims(method, w.claims()).SignedString(secret)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(jwt.NewWithClaims(method, w.claims()).SignedString(secret))(t)
 		return "Bearer " + text
 	}
 }
@@ -290,10 +288,7 @@ func signedWith(key func(*world) *rsa.PrivateKey, method jwt.SigningMethod) func
 func misnamed(t *testing.T, w *world) string {
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, w.claims())
 	token.Header["alg"] = "none"
-	text, err := token.SignedString(w.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(token.SignedString(w.key))(t)
 	return "Bearer " + text
 }
 
@@ -335,9 +330,7 @@ func repositoryOfAUser(_ *testing.T, w *world) {
 }
 
 func rename(t *testing.T, w *world) {
-	if err := w.Rename("acme/site", "home"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.Rename("acme/site", "home"))
 }
 
 func suspend(_ *testing.T, w *world) { w.installation.Suspend() }
@@ -359,18 +352,14 @@ func limited(perHour int) func(*testing.T, *world) {
 func lagging(status int) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		w.SetReplicationLag(time.Minute)
-		if err := w.SetReplicationLagStatus(status); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.SetReplicationLagStatus(status))
 	}
 }
 
 func fault(f githubtest.Fault) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		t.Helper()
-		if err := w.Fault(f); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.Fault(f))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/fidelity/description"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // What the stand-in delivers is what GitHub describes, and what go-github takes for
@@ -26,10 +27,7 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 				name += ", as a form"
 			}
 			t.Run(name, func(t *testing.T) {
-				d, err := f.openAPI(t).Describe(f.version, "", []string{"POST /push", "POST /ping"}, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				d := testkit.Must(f.openAPI(t).Describe(f.version, "", []string{"POST /push", "POST /ping"}, nil))(t)
 				var events []any
 				receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					body, err := io.ReadAll(r.Body)
@@ -63,28 +61,16 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 				}
 				site := w.Repository("acme/site")
 				first, err := site.Commit("main", "first\n\nwith a body", map[string]string{"a \"b\".txt": "1", "c": "2"})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				second, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "second", Entries: []githubtest.Entry{{Path: "c", Delete: true}, {Path: "a \"b\".txt", Content: "2"}}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				forced, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "other", Orphan: true, Entries: []githubtest.Entry{{Path: "d", Content: "3"}}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				for _, err := range []error{site.Tag("v1", second), site.Tag("v1", forced)} {
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, err)
 				}
-				if _, err := site.Commit("gone", "third", nil); err != nil {
-					t.Fatal(err)
-				}
-				if err := site.DeleteBranch("gone"); err != nil {
-					t.Fatal(err)
-				}
+				testkit.Must(site.Commit("gone", "third", nil))(t)
+				testkit.OK(t, site.DeleteBranch("gone"))
 
 				ping, ok := events[0].(*github.PingEvent)
 				if !ok || ping.GetHook().GetID() == 0 || ping.GetZen() == "" || len(ping.GetHook().Events) != 1 {

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/fidelity/description"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // keys are the App's, and one of nobody.
@@ -60,17 +61,12 @@ type world struct {
 
 func newWorld(t *testing.T, f flavour) *world {
 	t.Helper()
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	w := &world{GitHub: gh, flavour: f, description: f.describe(t), key: keys()[0], wrong: keys()[1]}
 	w.server = httptest.NewServer(w)
 	t.Cleanup(func() {
 		w.server.Close()
-		if err := gh.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, gh.Close())
 	})
 	w.app = gh.AddApp(githubtest.AppOptions{Permissions: map[string]string{"contents": "write"}})
 	w.app.AddKey(&w.key.PublicKey)
@@ -169,9 +165,7 @@ func (w *world) checkResponse(t *testing.T, x *description.Exchange) {
 	if errors.Is(err, description.ErrStatus) && isBeyond(w.description.Operation(x), x.Status) {
 		err = withoutStatus(err)
 	}
-	if err != nil {
-		t.Errorf("%v\n%s", err, x.Body)
-	}
+	testkit.OK(t, err, "%s", x.Body)
 }
 
 // withoutStatus is what is left of a joined error without ErrStatus.
@@ -240,10 +234,7 @@ func (w *world) claims() jwt.MapClaims {
 // sign signs claims with a library of other people.
 func sign(t *testing.T, key *rsa.PrivateKey, claims jwt.MapClaims) string {
 	t.Helper()
-	text, err := jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(jwt.NewWithClaims(jwt.SigningMethodRS256, claims).SignedString(key))(t)
 	return text
 }
 
@@ -267,10 +258,7 @@ func (w *world) fill(text string) string {
 // redirect, and reads the answer.
 func (w *world) ask(t *testing.T, method, path, authorization, body string, header http.Header) (int, []byte) {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, w.base()+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	request := testkit.Must(http.NewRequestWithContext(t.Context(), method, w.base()+path, strings.NewReader(body)))(t)
 	request.Header.Set("User-Agent", "fidelity")
 	request.Header.Set("Accept", "application/vnd.github+json")
 	request.Header.Set("X-GitHub-Api-Version", w.version)
@@ -285,14 +273,8 @@ func (w *world) ask(t *testing.T, method, path, authorization, body string, head
 	}
 	client := *w.server.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	answer, err := client.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answer := testkit.Must(client.Do(request))(t)
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(io.ReadAll(answer.Body))(t)
 	return answer.StatusCode, text
 }

@@ -18,6 +18,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -349,9 +351,7 @@ func TestAWS(t *testing.T) {
 	} {
 		k.asked = nil
 		w.holds(uri, appKey())
-		if got := strings.Join(k.asked, " "); got != "GetPublicKey Sign" {
-			t.Errorf("%s: the service was asked for %q", uri, got)
-		}
+		testkit.Equal(t, strings.Join(k.asked, " "), "GetPublicKey Sign", "%s: the service was asked for", uri)
 	}
 	if got := w.connections(); !slices.Equal(got, []string{awsHost}) {
 		t.Errorf("there were connections to %v", got)
@@ -468,9 +468,7 @@ func TestAWSImport(t *testing.T) {
 			if got := w.imported(uri, key); got.Error == nil || got.Error.Kind != kind || !strings.Contains(got.Error.Message, text) {
 				t.Errorf("the error is %v; want %s: …%s…", got.Error, kind, text)
 			}
-			if held.key != before {
-				t.Error("the key was replaced")
-			}
+			testkit.Equal(t, held.key, before, "the key was replaced")
 		})
 	}
 	bad("there already", "exists", "", appKey(), func() { held.key, held.state = otherKey(), "Enabled" })

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -236,9 +238,7 @@ func TestAzure(t *testing.T) {
 	for _, uri := range []string{azureURI, "azurekms:name=app;vault=apps", "azurekms:name=app;vault=apps;environment=public", azureURI + "/v1", "azurekms:name=app;vault=apps?version=v1"} {
 		a.asked = nil
 		w.holds(uri, appKey())
-		if len(a.asked) != 2 {
-			t.Errorf("%s: the vault was asked for %q", uri, a.asked)
-		}
+		testkit.Equal(t, len(a.asked), 2, "%s: the vault was asked for %q", uri, a.asked)
 	}
 	a.keys["app"] = append(a.keys["app"], &azureHeld{"RSA-HSM", []string{"sign"}, otherKey()})
 	w.holds(azureURI, otherKey())

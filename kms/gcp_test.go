@@ -20,6 +20,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const (
@@ -60,19 +62,14 @@ func newGCP(w *world) *gcpKMS {
 	g := &gcpKMS{w: w, account: otherKey(), token: w.secret("ya29.canary-access-token-canary"), jobs: map[string]string{}, versions: map[string]*gcpVersion{
 		gcpName: {appKey(), "RSA_SIGN_PKCS1_2048_SHA256", "ENABLED"},
 	}}
-	der, err := x509.MarshalPKCS8PrivateKey(g.account)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(g.account))(w.t)
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	w.secret(strings.Split(text, "\n")[20])
 	credentials, err := json.Marshal(map[string]string{
 		"type": "service_account", "project_id": "acme", "private_key_id": "kid-1", "private_key": text,
 		"client_email": "ci@acme.iam.gserviceaccount.com", "client_id": "1", "token_uri": "https://" + gcpTokenHost + "/token",
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, err)
 	w.environ["GOOGLE_APPLICATION_CREDENTIALS"] = w.write("gcp.json", string(credentials))
 	w.host(gcpTokenHost, http.HandlerFunc(g.serveToken))
 	w.host(gcpHost, g)
@@ -273,9 +270,7 @@ func TestGCP(t *testing.T) {
 	for _, uri := range []string{gcpURI, "cloudkms:" + gcpName, "gcpkms://" + gcpRing + "/cryptoKeys/app/versions/1"} {
 		g.asked = nil
 		w.holds(uri, appKey())
-		if len(g.asked) != 2 {
-			t.Errorf("%s: Cloud KMS was asked for %q", uri, g.asked)
-		}
+		testkit.Equal(t, len(g.asked), 2, "%s: Cloud KMS was asked for %q", uri, g.asked)
 	}
 	if got := w.connections(); !slices.Equal(got, []string{gcpHost, gcpTokenHost}) {
 		t.Errorf("there were connections to %v", got)
@@ -333,10 +328,7 @@ func TestGCPBadDays(t *testing.T) {
 			{name: "another account's key", kind: "denied", text: "Invalid JWT Signature", set: is(func() { g.account = bigKey() })},
 			{name: "revoked account", kind: "denied", text: "account not found", set: is(func() { g.refuse = "Invalid grant: account not found" })},
 			{name: "token endpoint without TLS", kind: "invalid-uri", text: "not https", set: is(func() {
-				text, err := os.ReadFile(w.environ["GOOGLE_APPLICATION_CREDENTIALS"])
-				if err != nil {
-					w.t.Fatal(err)
-				}
+				text := testkit.Must(os.ReadFile(w.environ["GOOGLE_APPLICATION_CREDENTIALS"]))(w.t)
 				w.write("gcp.json", strings.ReplaceAll(string(text), "https://"+gcpTokenHost, "http://"+gcpTokenHost))
 			})},
 			{name: "token endpoint down", kind: "unavailable", text: gcpTokenHost, set: is(func() { w.host(gcpTokenHost, nil) })},

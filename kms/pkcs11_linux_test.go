@@ -16,6 +16,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -35,9 +36,7 @@ func newSoftHSM(t *testing.T) *softHSM {
 	t.Helper()
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
-	if err := os.Mkdir(tokens, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(tokens, 0o700))
 	config := writeFile(t, "directories.tokendir = "+tokens+"\nobjectstore.backend = file\nlog.level = ERROR\n", dir, "softhsm2.conf")
 	h := &softHSM{t: t, dir: dir, module: softHSMPath, environ: []string{"SOFTHSM2_CONF=" + config}}
 	h.pinFile = writeFile(t, testPIN+"\n", dir, "pin")
@@ -59,10 +58,7 @@ func (h *softHSM) tool(args ...string) string {
 // add puts a key into the token, with another program than ours.
 func (h *softHSM) add(bits int, label, id string) (pemFile string) {
 	h.t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(testKey(h.t, bits))
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(testKey(h.t, bits)))(h.t)
 	path := writeFile(h.t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), h.dir, "key.pem")
 	run(h.t, h.environ, "softhsm2-util", "--import", path, "--token", "Card", "--label", label, "--id", id, "--pin", testPIN)
 	return path
@@ -119,10 +115,7 @@ func TestPKCS11KeyIsFoundByEachAttribute(t *testing.T) {
 	if serial == nil || slot == nil {
 		t.Fatalf("pkcs11-tool lists the slots in another form:\n%s", slots)
 	}
-	id, err := strconv.ParseUint(strings.TrimPrefix(serial[1][8:], "0x"), 16, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := testkit.Must(strconv.ParseUint(strings.TrimPrefix(serial[1][8:], "0x"), 16, 64))(t)
 	slotID := strconv.FormatUint(id&0x7fffffff, 10) // SoftHSM makes it of the serial number
 	for _, uri := range []string{
 		h.uri("token=Card"),
@@ -228,9 +221,7 @@ func TestPKCS11ModuleThatMisbehaves(t *testing.T) {
 			h := h.misbehave(t, part)
 			got := ask(t, h.environ, request{Request: signer.Request{Operation: signer.OperationSign, Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
 			wantFailure(t, got, test.kind, test.says)
-			if got := h.tries(); got != test.tries {
-				t.Errorf("logins: %q, and there are to be %q", got, test.tries)
-			}
+			testkit.Equal(t, h.tries(), test.tries, "logins")
 		})
 	}
 }
@@ -271,10 +262,7 @@ func (h *softHSM) addCertificate(label, id string) {
 	h.t.Helper()
 	key := testKey(h.t, 2048)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: label}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	der := testkit.Must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(h.t)
 	h.tool("--write-object", writeFile(h.t, string(der), h.dir, "certificate.der"), "--type", "cert", "--label", label, "--id", id)
 }
 
@@ -288,18 +276,12 @@ func TestPKCS11PINIsTriedOnce(t *testing.T) {
 	h = h.misbehave(t, "")
 	wrong := "pkcs11:token=Card;object=careful?module-path=" + h.module + "&pin-value=" + testPIN + "0"
 	wantFailure(t, signatureOf(t, h.environ, wrong), "pin", "the PIN is wrong; it was tried once")
-	if got := h.tries(); got != "login 1" {
-		t.Errorf("with a wrong PIN: %q", got)
-	}
-	if err := os.Remove(h.logins); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Equal(t, h.tries(), "login 1", "with a wrong PIN")
+	testkit.OK(t, os.Remove(h.logins))
 	if got := signatureOf(t, h.environ, h.uri("token=Card;object=careful")); got.Error != nil {
 		t.Fatal(got.Error)
 	}
-	if got := h.tries(); got != "login 1 login 2" {
-		t.Errorf("for a key that asks each time: %q", got)
-	}
+	testkit.Equal(t, h.tries(), "login 1 login 2", "for a key that asks each time")
 }
 
 func TestPKCS11Import(t *testing.T) {
@@ -317,9 +299,7 @@ func TestPKCS11Import(t *testing.T) {
 		!regexp.MustCompile(`Usage: +sign\n`).MatchString(listing) {
 		t.Errorf("others see another key than one that only signs and stays:\n%s", listing)
 	}
-	if public := h.tool("--list-objects", "--type", "pubkey"); !strings.Contains(public, "label:      app") {
-		t.Errorf("others see no public key:\n%s", public)
-	}
+	testkit.Contains(t, h.tool("--list-objects", "--type", "pubkey"), "label:      app")
 	for _, again := range []string{"token=Card;object=app", "token=Card;object=app;type=private"} {
 		wantFailure(t, imported(t, h.environ, h.uri(again), other), "exists", "the token has object=app already")
 	}
@@ -346,7 +326,5 @@ func TestPKCS11ImportThatFailsLeavesNothing(t *testing.T) {
 			t.Errorf("%s: %v", part, got.Error)
 		}
 	}
-	if after := h.tool("--list-objects"); after != before {
-		t.Errorf("something is left:\n%s", after)
-	}
+	testkit.Equal(t, h.tool("--list-objects"), before, "something is left")
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestPKCS11URI(t *testing.T) {
@@ -52,9 +54,7 @@ func TestPKCS11URI(t *testing.T) {
 	} {
 		u, err := parsePKCS11URI(uri)
 		if want == nil {
-			if err == nil {
-				t.Errorf("%s is read as %v %v", uri, u.path, u.query)
-			}
+			testkit.Fails(t, err, "%s is read as %v %v", uri, u.path, u.query)
 			continue
 		}
 		got := maps.Clone(u.path)
@@ -77,9 +77,7 @@ func FuzzPKCS11URI(f *testing.F) {
 		u, err := parsePKCS11URI(uri)
 		if err != nil {
 			for _, value := range []string{"47-canary", "%zz"} {
-				if strings.Contains(err.Error(), value) {
-					t.Errorf("the error tells %q: %v", value, err)
-				}
+				testkit.Lacks(t, err.Error(), value)
 			}
 			return
 		}
@@ -108,12 +106,8 @@ func TestModuleIsFoundByItsName(t *testing.T) {
 	root := t.TempDir()
 	write := func(text string, name ...string) string {
 		path := filepath.Join(append([]string{root}, name...)...)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 		return path
 	}
 	write("# a comment: module: /no\nmodule:  /opt/hsm/lib hsm.so \npriority: 1\n", "user", "hsm.module")
@@ -127,12 +121,8 @@ func TestModuleIsFoundByItsName(t *testing.T) {
 	for name, want := range map[string]string{
 		"hsm": "/opt/hsm/lib hsm.so", "Hsm": "/opt/hsm/lib hsm.so", "rel": relative, "card": card, "opensc-pkcs11": plain, "none": "", "libcard.so": "",
 	} {
-		if got := dirs.find(name); got != want {
-			t.Errorf("the module %s is %q, want %q", name, got, want)
-		}
+		testkit.Equal(t, dirs.find(name), want, "the module %s", name)
 	}
 	u := pkcs11URI{}
-	if got, err := u.module(dirs); err != nil || got != "p11-kit-proxy.so" {
-		t.Errorf("without a name: %q, %v", got, err)
-	}
+	testkit.Equal(t, testkit.Must(u.module(dirs))(t), "p11-kit-proxy.so", "without a name")
 }

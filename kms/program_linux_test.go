@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -42,20 +43,14 @@ type reply struct {
 // ask runs ghapp-signer-kms for one request.
 func ask(t *testing.T, environ []string, r request) reply {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	r.Version = signer.ProtocolVersion
 	if r.Seconds == 0 {
 		r.Seconds = 20
 	}
-	question, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	question := testkit.Must(json.Marshal(r))(t)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Args[0] = signer.KMSProgram // what TestMain goes by
 	cmd.Env = append(cmd.Environ(), environ...)
@@ -63,14 +58,12 @@ func ask(t *testing.T, environ []string, r request) reply {
 	cmd.Stdin = bytes.NewReader(append(question, '\n'))
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	err = cmd.Run()
+	err := cmd.Run()
 	got := reply{stderr: stderr.String()}
 	if unmarshal := json.Unmarshal(stdout.Bytes(), &got.Response); unmarshal != nil {
 		t.Fatalf("the program ended with %v, and standard output is no answer: %v\n%s\n%s", err, unmarshal, &stdout, &stderr)
 	}
-	if text := stdout.String() + stderr.String(); strings.Contains(text, testPIN) {
-		t.Errorf("the PIN is told:\n%s", text)
-	}
+	testkit.Lacks(t, stdout.String()+stderr.String(), testPIN)
 	if got.Error != nil && strings.Contains(got.Error.Message, "\n") {
 		t.Errorf("the message is not one line: %s", got.Error.Message)
 	}
@@ -92,10 +85,7 @@ func signatureOf(t *testing.T, environ []string, uri string) reply {
 
 func imported(t *testing.T, environ []string, uri string, private *rsa.PrivateKey) reply {
 	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(private))(t)
 	return ask(t, environ, request{Request: signer.Request{Operation: signer.OperationImport, Key: uri}, PrivateKey: der})
 }
 
@@ -106,10 +96,7 @@ func wantKey(t *testing.T, environ []string, uri string, want *rsa.PrivateKey) {
 	if got.Error != nil {
 		t.Fatalf("%s: %v", uri, got.Error)
 	}
-	public, err := x509.ParsePKIXPublicKey(got.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	public := testkit.Must(x509.ParsePKIXPublicKey(got.PublicKey))(t)
 	if !want.PublicKey.Equal(public) {
 		t.Fatalf("%s names another key", uri)
 	}
@@ -118,9 +105,7 @@ func wantKey(t *testing.T, environ []string, uri string, want *rsa.PrivateKey) {
 		t.Fatalf("%s: %v", uri, got.Error)
 	}
 	digest := sha256.Sum256(testMessage)
-	if err := rsa.VerifyPKCS1v15(&want.PublicKey, crypto.SHA256, digest[:], got.Signature); err != nil {
-		t.Fatalf("%s: %v", uri, err)
-	}
+	testkit.OK(t, rsa.VerifyPKCS1v15(&want.PublicKey, crypto.SHA256, digest[:], got.Signature), "%s", uri)
 }
 
 // wantFailure fails if the answer is no failure of a kind that says something.
@@ -137,27 +122,20 @@ func wantFailure(t *testing.T, got reply, kind, says string) {
 // run runs a program that has to succeed.
 func run(t *testing.T, environ []string, program string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Fatalf("%v; scripts/need brings it on Debian", err)
-	}
+	path := testkit.Must(exec.LookPath(program))(t)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Env = append(cmd.Environ(), environ...)
 	output, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%s %q: %v\n%s", program, args, err, output)
-	}
+	testkit.OK(t, err, "%s %q, %s", program, args, output)
 	return string(output)
 }
 
 func writeFile(t *testing.T, text string, name ...string) string {
 	t.Helper()
 	path := filepath.Join(name...)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -167,9 +145,6 @@ var keys sync.Map // of bits, to func() (*rsa.PrivateKey, error)
 func testKey(t testing.TB, bits int) *rsa.PrivateKey {
 	t.Helper()
 	made, _ := keys.LoadOrStore(bits, sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bits) }))
-	key, err := made.(func() (*rsa.PrivateKey, error))()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(made.(func() (*rsa.PrivateKey, error))())(t)
 	return key
 }

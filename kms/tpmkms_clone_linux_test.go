@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/kms/internal/clonetest"
 )
 
@@ -42,9 +43,7 @@ func (c badClone) wantExit(t *testing.T, m *clonetest.Machine) {
 	if strings.Contains(r.Stdout+r.Stderr, testPIN) {
 		t.Errorf("the PIN is told:\n%s", r.Stderr)
 	}
-	if _, err := os.Stat(filepath.Join(m.Work, "site")); err == nil {
-		t.Error("something is left of the clone")
-	}
+	testkit.Fails(t, testkit.ErrorOf(os.Stat(filepath.Join(m.Work, "site"))), "something is left of the clone")
 }
 
 func TestCloneWithAKeyInATPM(t *testing.T) {
@@ -60,10 +59,7 @@ func TestCloneWithAKeyInATPM(t *testing.T) {
 
 	bad := machine(t, nil)
 	nobody := filepath.Join(s.dir, "nobody")
-	listener, err := net.Listen("unix", nobody)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("unix", nobody))(t)
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	listener.Close()
 	key := "tpmkms:path=" + filepath.Join(s.dir, "app.pem") + ";device="

@@ -21,6 +21,7 @@ import (
 	"go.step.sm/crypto/tpm/tss2"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -34,17 +35,12 @@ type swTPM struct {
 
 func newTPM(t *testing.T) *swTPM {
 	t.Helper()
-	path, err := exec.LookPath("swtpm")
-	if err != nil {
-		t.Fatalf("%v; scripts/need brings it on Debian", err)
-	}
+	path := testkit.Must(exec.LookPath("swtpm"))(t)
 	state := t.TempDir()
 	s := &swTPM{t: t, dir: t.TempDir(), socket: filepath.Join(state, "tpm")}
 	s.cmd = exec.Command(path, "socket", "--tpm2", "--tpmstate", "dir="+state, "--server", "type=unixio,path="+s.socket, "--flags", "not-need-init,startup-clear")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, s.cmd.Start())
 	t.Cleanup(s.end)
 	for deadline := time.Now().Add(patience); ; {
 		conn, err := net.Dial("unix", s.socket)
@@ -67,9 +63,7 @@ func (s *swTPM) end() {
 // stop has the TPM answer no more.
 func (s *swTPM) stop() {
 	s.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.OK(s.t, s.cmd.Process.Signal(syscall.SIGSTOP))
 }
 
 // uri names a key with attributes, and with this TPM.
@@ -83,10 +77,7 @@ func (s *swTPM) uri(attributes string) string {
 // open opens the TPM for what the program under test does not do.
 func (s *swTPM) open() *tpm {
 	s.t.Helper()
-	device, err := linuxudstpm.Open(s.socket)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	device := testkit.Must(linuxudstpm.Open(s.socket))(s.t)
 	return &tpm{TPMCloser: device}
 }
 
@@ -136,9 +127,7 @@ func TestTPMKeySignsOnly(t *testing.T) {
 	device := s.open()
 	defer device.close()
 	object, err := device.load(&tpmKey{path: filepath.Join(s.dir, "app.pem")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	auth := tpm2.AuthHandle{Handle: object.handle, Name: object.name, Auth: tpm2.PasswordAuth(nil)}
 	if _, err := (tpm2.RSADecrypt{KeyHandle: auth, CipherText: tpm2.TPM2BPublicKeyRSA{Buffer: make([]byte, 256)}, InScheme: tpm2.TPMTRSADecrypt{Scheme: tpm2.TPMAlgNull}}).Execute(device); err == nil {
 		t.Error("it decrypts")
@@ -154,9 +143,7 @@ func TestTPMKeySignsOnly(t *testing.T) {
 		InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgRSAPSS, Details: tpm2.NewTPMUSigScheme(tpm2.TPMAlgRSAPSS, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
 		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
 	}.Execute(device)
-	if !errors.Is(err, tpm2.TPMRCScheme) {
-		t.Errorf("to sign in another way: %v", err)
-	}
+	testkit.ErrorIs(t, err, tpm2.TPMRCScheme, "to sign in another way")
 }
 
 func TestTPMPIN(t *testing.T) {
@@ -173,38 +160,24 @@ func TestTPMPIN(t *testing.T) {
 	failed := func() uint32 {
 		device := s.open()
 		defer device.close()
-		count, err := device.property(uint32(tpm2.TPMPTLockoutCounter))
-		if err != nil {
-			t.Fatal(err)
-		}
+		count := testkit.Must(device.property(uint32(tpm2.TPMPTLockoutCounter)))(t)
 		return count
 	}
 	wantFailure(t, signatureOf(t, nil, s.uri("name=app")), "pin", "?pin-source=file:PATH")
 	wantFailure(t, signatureOf(t, nil, s.uri("name=app")+"?pin-source=file:"+filepath.Join(s.dir, "absent")), "pin", "no such file")
-	if n := failed(); n != 0 {
-		t.Errorf("without a PIN %d tries were spent", n)
-	}
+	testkit.Equal(t, failed(), 0, "without a PIN")
 	wrong := s.uri("name=app") + "?pin-value=" + testPIN + "0"
 	for spent := range uint32(2) {
 		wantFailure(t, signatureOf(t, nil, wrong), "pin", "the PIN is wrong; it was tried once")
-		if n := failed(); n != spent+1 {
-			t.Errorf("after %d wrong PINs %d tries were spent", spent+1, n)
-		}
+		testkit.Equal(t, failed(), spent+1, "after")
 	}
 	// swtpm allows three.
 	wantFailure(t, signatureOf(t, nil, wrong), "pin", "one wrong PIN more would lock the TPM out, so the PIN was not tried")
-	if n := failed(); n != 2 {
-		t.Errorf("%d tries were spent", n)
-	}
+	testkit.Equal(t, failed(), 2, "tries were spent")
 	device := s.open()
-	object, err := device.load(&tpmKey{path: filepath.Join(s.dir, "open.pem")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	object := testkit.Must(device.load(&tpmKey{path: filepath.Join(s.dir, "open.pem")}))(t)
 	digest := make([]byte, 32)
-	if _, err := device.sign(object, digest); err != nil {
-		t.Errorf("a key without a PIN has nothing to do with it: %v", err)
-	}
+	testkit.OK(t, testkit.ErrorOf(device.sign(object, digest)), "a key without a PIN has nothing to do with it")
 	const lockReset, parameters = 0x139, 0x13a // TPM2_DictionaryAttackLockReset, …Parameters
 	lockout(t, device, lockReset)
 	device.close()
@@ -240,9 +213,7 @@ func TestTPMKeyUnderAStorageKeyThatIsKept(t *testing.T) {
 	device := s.open()
 	for handle, template := range map[tpm2.TPMHandle]tpm2.TPMTPublic{0x81000001: tpm2.RSASRKTemplate, 0x81000002: tpm2.ECCSRKTemplate} {
 		made, err := tpm2.CreatePrimary{PrimaryHandle: owner, InPublic: tpm2.New2B(template)}.Execute(device)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		device.loaded = append(device.loaded, made.ObjectHandle)
 		if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name}, PersistentHandle: tpm2.TPMIDHPersistent(handle)}).Execute(device); err != nil {
 			t.Fatal(err)
@@ -274,17 +245,12 @@ func TestTPMKeyThatIsKept(t *testing.T) {
 	}
 	device := s.open()
 	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
-	object, err := device.load(&tpmKey{path: filepath.Join(s.dir, "app.pem")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	object := testkit.Must(device.load(&tpmKey{path: filepath.Join(s.dir, "app.pem")}))(t)
 	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: object.handle, Name: object.name}, PersistentHandle: 0x81010001}).Execute(device); err != nil {
 		t.Fatal(err)
 	}
 	made, err := tpm2.CreatePrimary{PrimaryHandle: owner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(device)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	device.loaded = append(device.loaded, made.ObjectHandle)
 	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name}, PersistentHandle: 0x81010002}).Execute(device); err != nil {
 		t.Fatal(err)
@@ -304,28 +270,16 @@ func TestTPMNamesTheMistake(t *testing.T) {
 		t.Fatal(got.Error)
 	}
 	absent := filepath.Join(s.dir, "absent")
-	good, err := os.ReadFile(filepath.Join(s.dir, "app.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := testkit.Must(os.ReadFile(filepath.Join(s.dir, "app.pem")))(t)
 	block, _ := pem.Decode(good)
 	remade := func(name string, change func(*tss2.TPMKey)) string {
-		file, err := tss2.ParsePrivateKey(block.Bytes)
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := testkit.Must(tss2.ParsePrivateKey(block.Bytes))(t)
 		change(file)
-		der, err := tss2.MarshalPrivateKey(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		der := testkit.Must(tss2.MarshalPrivateKey(file))(t)
 		return "path=" + writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "TSS2 PRIVATE KEY", Bytes: der})), s.dir, name)
 	}
 	dead := filepath.Join(s.dir, "dead")
-	listener, err := net.Listen("unix", dead)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("unix", dead))(t)
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	listener.Close()
 	for name, test := range map[string]struct{ uri, kind, says string }{
@@ -356,9 +310,7 @@ func TestTPMNamesTheMistake(t *testing.T) {
 	}
 	wantFailure(t, imported(t, nil, s.uri("name=long"), testKey(t, 4096)), "key-type", "this TPM takes no RSA key of 4096 bits")
 	wantFailure(t, imported(t, nil, s.uri("path=/proc/app.pem"), key), "failed", `cannot write "/proc/app.pem"`)
-	if _, err := os.Stat(filepath.Join(s.dir, "long.pem")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("half an import: %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(filepath.Join(s.dir, "long.pem"))), fs.ErrNotExist, "half an import")
 }
 
 // A TPM that is stuck is not waited for longer than there is time.
@@ -385,27 +337,17 @@ func TestTPMKeyIsEncryptedOnItsWay(t *testing.T) {
 	sent.TPMCloser = s.open().TPMCloser
 	k := &tpmKey{parent: tpm2.TPMRHOwner}
 	k.pin, k.with = redact.NewSecret(testPIN), true
-	text, err := device.importKey(k, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(device.importKey(k, key))(t)
 	k.path = writeFile(t, string(text), s.dir, "app.pem")
-	object, err := device.load(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	object := testkit.Must(device.load(k))(t)
 	digest := make([]byte, 32)
 	_, _ = rand.Read(digest)
-	if _, err := device.sign(object, digest); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(device.sign(object, digest))(t)
 	if len(sent.text) < 1000 {
 		t.Fatalf("only %d octets were sent", len(sent.text))
 	}
 	for _, secret := range [][]byte{key.Primes[0].Bytes(), key.Primes[1].Bytes(), key.D.Bytes(), []byte(testPIN)} {
-		if strings.Contains(string(sent.text), string(secret)) {
-			t.Error("a part of the key, or the PIN, is in the clear")
-		}
+		testkit.Lacks(t, string(sent.text), string(secret))
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/tink-crypto/tink-go/v2/kwp/subtle"
 )
 
@@ -99,10 +100,7 @@ func vaultAnswer(out http.ResponseWriter, status int, answer any) {
 // do asks the engine for something, as its owner.
 func (v *vault) do(method, path string, data map[string]any) map[string]any {
 	v.w.t.Helper()
-	body, err := json.Marshal(data)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
+	body := testkit.Must(json.Marshal(data))(v.w.t)
 	recorder := httptest.NewRecorder()
 	v.engine.ServeHTTP(recorder, httptest.NewRequest(method, "/"+path, bytes.NewReader(body)))
 	var answer struct {
@@ -110,9 +108,7 @@ func (v *vault) do(method, path string, data map[string]any) map[string]any {
 		Errors []string
 	}
 	if text := recorder.Body.Bytes(); len(text) > 0 {
-		if err := json.Unmarshal(text, &answer); err != nil {
-			v.w.t.Fatalf("%s: %v", text, err)
-		}
+		testkit.OK(v.w.t, json.Unmarshal(text, &answer), "%s", text)
 	}
 	if recorder.Code >= 300 {
 		v.w.t.Fatalf("%s %s: %d %v", method, path, recorder.Code, answer.Errors)
@@ -124,28 +120,13 @@ func (v *vault) do(method, path string, data map[string]any) map[string]any {
 func (v *vault) put(name string, key *rsa.PrivateKey, version bool) {
 	v.w.t.Helper()
 	block, _ := pem.Decode([]byte(v.do("GET", "wrapping_key", nil)["public_key"].(string)))
-	wrapping, err := x509.ParsePKIXPublicKey(block.Bytes)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
+	wrapping := testkit.Must(x509.ParsePKIXPublicKey(block.Bytes))(v.w.t)
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(key))(v.w.t)
 	secret := make([]byte, 32)
 	rand.Read(secret)
-	kwp, err := subtle.NewKWP(secret)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
-	second, err := kwp.Wrap(der)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
-	first, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, wrapping.(*rsa.PublicKey), secret, nil)
-	if err != nil {
-		v.w.t.Fatal(err)
-	}
+	kwp := testkit.Must(subtle.NewKWP(secret))(v.w.t)
+	second := testkit.Must(kwp.Wrap(der))(v.w.t)
+	first := testkit.Must(rsa.EncryptOAEP(sha256.New(), rand.Reader, wrapping.(*rsa.PublicKey), secret, nil))(v.w.t)
 	operation := "/import"
 	if version {
 		operation = "/import_version"
@@ -159,10 +140,7 @@ func newTransit(w *world) http.Handler {
 	if os.Getenv("KMS_TEST_TRANSIT") == "" {
 		return &transit{keys: map[string]*transitKey{}}
 	}
-	engine, err := vaultsOwn()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	engine := testkit.Must(vaultsOwn())(w.t)
 	// The tests share the engine, of which the wrapping key takes long to make.
 	own := strings.ReplaceAll(filepath.Base(w.root), "-", "")
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
@@ -315,9 +293,7 @@ func TestVault(t *testing.T) {
 	for _, uri := range []string{"hashivault://app", "hashivault:app", "hashivault:name=app", "hashivault://transit/app", "hashivault://ci/transit/app", "hashivault:name=app;mount=ci/transit"} {
 		v.asked = nil
 		w.holds(uri, appKey())
-		if len(v.asked) != 2 {
-			t.Errorf("%s: Vault was asked for %q", uri, v.asked)
-		}
+		testkit.Equal(t, len(v.asked), 2, "%s: Vault was asked for %q", uri, v.asked)
 	}
 	// A rotated key is another one, unless the URI names the version.
 	v.put("app", otherKey(), true)

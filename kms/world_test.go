@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/kms"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -123,23 +124,17 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, hosts: map[string]http.Handler{}}
 	root, err := os.MkdirTemp("", "ghapp-kms-") // a short name, since those of sockets are bounded
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
 	w.root = root
 	for _, dir := range []string{"home", "bin", "cache", "run", "work"} {
-		if err := os.Mkdir(filepath.Join(root, dir), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Mkdir(filepath.Join(root, dir), 0o700))
 	}
 	self, err := os.Executable()
 	if err == nil {
 		err = os.Symlink(self, filepath.Join(root, "bin", signer.KMSProgram))
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	w.makeCA()
 	w.listen()
 	w.environ = map[string]string{
@@ -167,10 +162,7 @@ func (w *world) makeCA() {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ghapp's tests"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, w.ca, w.ca, &w.caKey.PublicKey, w.caKey)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	der := testkit.Must(x509.CreateCertificate(rand.Reader, w.ca, w.ca, &w.caKey.PublicKey, w.caKey))(w.t)
 	w.write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
 
@@ -189,10 +181,7 @@ func (w *world) certificate(host string) tls.Certificate {
 // listen starts the proxy.
 func (w *world) listen() {
 	w.t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	listener := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(w.t)
 	w.proxy = "http://" + listener.Addr().String()
 	server := &http.Server{Handler: http.HandlerFunc(w.connect)}
 	go func() { _ = server.Serve(listener) }()
@@ -264,12 +253,8 @@ func (w *world) connections() []string {
 func (w *world) write(name, text string) string {
 	w.t.Helper()
 	path := filepath.Join(w.root, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		w.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testkit.OK(w.t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
@@ -294,10 +279,7 @@ func (w *world) ask(q question) signer.Response {
 	if q.Seconds == 0 {
 		q.Seconds = int(patience / time.Second)
 	}
-	request, err := json.Marshal(q)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	request := testkit.Must(json.Marshal(q))(w.t)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(w.root, "bin", signer.KMSProgram))
@@ -305,14 +287,10 @@ func (w *world) ask(q question) signer.Response {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	answer, err := cmd.Output()
-	if err != nil {
-		w.t.Fatalf("ghapp-signer-kms: %v\n%s%s", err, answer, stderr.String())
-	}
+	testkit.OK(w.t, err, "ghapp-signer-kms, %s%s", answer, stderr.String())
 	w.says("ghapp-signer-kms", string(answer)+stderr.String())
 	var response signer.Response
-	if err := json.Unmarshal(answer, &response); err != nil {
-		w.t.Fatalf("%v: %s", err, answer)
-	}
+	testkit.OK(w.t, json.Unmarshal(answer, &response), "%s", answer)
 	if f := response.Error; f != nil && (f.Message == "" || strings.ContainsAny(f.Message, "\r\n\x00\x1b") || len(f.Message) > 310) {
 		w.t.Errorf("the message is not one short line: %q", f.Message)
 	}
@@ -352,20 +330,14 @@ func (w *world) signature(uri string) signer.Response {
 // imported has a key imported.
 func (w *world) imported(uri string, key any) signer.Response {
 	w.t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKCS8PrivateKey(key))(w.t)
 	return w.ask(question{Request: signer.Request{Operation: signer.OperationImport, Key: uri}, PrivateKey: der})
 }
 
 // holds fails unless a URI names a key, which signs.
 func (w *world) holds(uri string, key *rsa.PrivateKey) {
 	w.t.Helper()
-	want, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	want := testkit.Must(x509.MarshalPKIXPublicKey(&key.PublicKey))(w.t)
 	if got := w.publicKey(uri); got.Error != nil || !bytes.Equal(got.PublicKey, want) {
 		w.t.Fatalf("%s: the public key is not that of the service: %v", uri, got.Error)
 	}
@@ -373,9 +345,7 @@ func (w *world) holds(uri string, key *rsa.PrivateKey) {
 	if got.Error != nil {
 		w.t.Fatalf("%s: %v", uri, got.Error)
 	}
-	if err := verify(&key.PublicKey, got.Signature); err != nil {
-		w.t.Fatalf("%s: %v", uri, err)
-	}
+	testkit.OK(w.t, verify(&key.PublicKey, got.Signature), "%s", uri)
 }
 
 // badCase is something that goes wrong.

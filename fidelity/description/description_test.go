@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // api is a description of the form of GitHub's.
@@ -67,37 +67,26 @@ const post, remove = "POST /things/{id}", "DELETE /things/{id}"
 // file writes and reads a description.
 func file(t *testing.T, text string) *File {
 	t.Helper()
-	f, err := Read(write(t, text))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := testkit.Must(Read(write(t, text)))(t)
 	return f
 }
 
 func write(t *testing.T, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "api.json")
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(name, []byte(text), 0o600))
 	return name
 }
 
 func load(t *testing.T, version string) *Description {
 	t.Helper()
-	d, err := file(t, api).Describe(version, "/api/v3", []string{post, remove}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := testkit.Must(file(t, api).Describe(version, "/api/v3", []string{post, remove}, nil))(t)
 	return d
 }
 
 func exchange(t *testing.T, path, request string, status int, body string) *Exchange {
 	t.Helper()
-	u, err := url.Parse("http://127.0.0.1/api/v3" + path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testkit.Must(url.Parse("http://127.0.0.1/api/v3" + path))(t)
 	x := &Exchange{Method: "POST", URL: u, RequestHeader: http.Header{}, RequestBody: []byte(request), Status: status,
 		Header: http.Header{}, Body: []byte(body)}
 	if request != "" {
@@ -197,22 +186,14 @@ func TestVersionChangesWhatIsDescribed(t *testing.T) {
 	want(t, later.CheckResponse(young), "")
 	want(t, later.CheckResponse(old), "field /old")
 	want(t, later.CheckResponse(made), "field /made")
-	if diff := cmp.Diff([]int{204}, first.Statuses(remove)); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]int{202}, later.Statuses(remove)); diff != "" {
-		t.Error(diff)
-	}
+	testkit.Diff(t, first.Statuses(remove), []int{204})
+	testkit.Diff(t, later.Statuses(remove), []int{202})
 }
 
 func TestOperation(t *testing.T) {
 	d := load(t, firstVersion)
-	if got := d.Operation(exchange(t, "/things/1", "", 0, "")); got != post {
-		t.Errorf("operation %q", got)
-	}
-	if got := d.Operation(exchange(t, "/thing", "", 0, "")); got != "" {
-		t.Errorf("operation %q", got)
-	}
+	testkit.Equal(t, d.Operation(exchange(t, "/things/1", "", 0, "")), post, "operation")
+	testkit.Equal(t, d.Operation(exchange(t, "/thing", "", 0, "")), "", "operation")
 	if got := d.Statuses(post); !slices.Equal(got, []int{200, 204, 301}) {
 		t.Errorf("statuses %v", got)
 	}
@@ -225,14 +206,9 @@ func TestCorrection(t *testing.T) {
 	const mend = `[{"op":"test","path":"/required/1","value":"old"},{"op":"remove","path":"/required/1"}]`
 	young := exchange(t, "/things/1", "", 200, `{"id":1}`)
 	d, err := correct("schemas/thing", mend)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	want(t, d.CheckResponse(young), "")
-	d, err = correct(post, `[{"op":"remove","path":"/responses/204"}]`)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d = testkit.Must(correct(post, `[{"op":"remove","path":"/responses/204"}]`))(t)
 	if got := d.Statuses(post); !slices.Equal(got, []int{200, 301}) {
 		t.Errorf("statuses %v", got)
 	}
@@ -244,9 +220,7 @@ func TestCorrection(t *testing.T) {
 
 func TestOperations(t *testing.T) {
 	want := []string{"DELETE /things/{id}", "GET /broken", "GET /deep", "POST /things/{id}"}
-	if diff := cmp.Diff(want, file(t, api).Operations()); diff != "" {
-		t.Error(diff)
-	}
+	testkit.Diff(t, file(t, api).Operations(), want)
 }
 
 func TestReadFails(t *testing.T) {

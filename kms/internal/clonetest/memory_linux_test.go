@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -19,15 +20,10 @@ func TestMain(m *testing.M) {
 // A key that ghapp has in its memory is found there, and nowhere else: what finds none
 // elsewhere would find it.
 func TestAKeyInMemoryIsFound(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
 	m := New(t, key)
 	path := filepath.Join(t.TempDir(), "app.pem")
-	if err := os.WriteFile(path, m.PEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, m.PEM(), 0o600))
 	found := m.clone(path)
 	if !found.had["ghapp"] {
 		t.Errorf("the key was not found in the memory of ghapp: %v", found.had)
