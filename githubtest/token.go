@@ -1,10 +1,8 @@
 package githubtest
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"maps"
@@ -134,105 +132,6 @@ func (t *token) may(permission, value string) bool {
 		now = t.extra[permission]
 	}
 	return min(level(t.permissions[permission]), level(now)) >= level(value)
-}
-
-// tokenRequest is the body of a mint. https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
-type tokenRequest struct {
-	Repositories  []string          `json:"repositories"`
-	RepositoryIDs []int64           `json:"repository_ids"`
-	Permissions   map[string]string `json:"permissions"`
-}
-
-// mint answers POST /app/installations/{id}/access_tokens.
-func (c *call) mint() answer {
-	inst := c.installation()
-	if inst == nil {
-		return c.notFound()
-	}
-	if status, message := inst.barred(); status != 0 {
-		return c.fail(status, message)
-	}
-	var asked tokenRequest
-	if len(bytes.TrimSpace(c.body)) > 0 {
-		if !json.Valid(c.body) {
-			return c.fail(http.StatusBadRequest, bodyNotJSON)
-		}
-		if err := json.Unmarshal(c.body, &asked); err != nil {
-			return c.fail(http.StatusUnprocessableEntity, bodyInvalid+invalidPart(err))
-		}
-	}
-	if n := len(asked.Repositories) + len(asked.RepositoryIDs); n > maxRepositories {
-		return c.fail(http.StatusUnprocessableEntity, fmt.Sprintf("%sNo more than %d repositories can be listed.", bodyInvalid, maxRepositories))
-	}
-	t := &token{inst: inst, permissions: maps.Clone(inst.permissions), created: c.gh.now()}
-	if len(asked.Permissions) > 0 {
-		for name, value := range asked.Permissions {
-			if level(value) == 0 || level(inst.permissions[name]) < level(value) || name == "workflows" && value != "write" {
-				return c.fail(http.StatusUnprocessableEntity, permissionNotGiven)
-			}
-		}
-		t.permissions = grant(asked.Permissions)
-	}
-	// An empty list narrows nothing: the token is one for all repositories.
-	if len(asked.Repositories)+len(asked.RepositoryIDs) > 0 {
-		t.repos = map[int64]bool{}
-		for _, name := range asked.Repositories {
-			r := c.gh.names[fold(inst.account.Login+"/"+name)]
-			if r == nil || !inst.covers(r) {
-				return c.fail(http.StatusUnprocessableEntity, repositoryNotGiven)
-			}
-			t.repos[r.ID] = true
-		}
-		for _, id := range asked.RepositoryIDs {
-			if r := c.gh.repos[id]; r == nil || !inst.covers(r) {
-				return c.fail(http.StatusUnprocessableEntity, repositoryNotGiven)
-			}
-			t.repos[id] = true
-		}
-	}
-	if o := c.overgrant; o != nil {
-		t.extra = maps.Clone(o.Permissions)
-		maps.Copy(t.permissions, o.Permissions)
-		if o.AllRepositories {
-			t.repos = nil
-		}
-	}
-	t.expires = t.created.Add(c.gh.life).Truncate(time.Second)
-	t.value = newToken(c.tokenFormat(), inst, t.created, t.expires)
-	c.gh.tokens[t.value] = t
-	c.gh.minted = append(c.gh.minted, t)
-
-	body := map[string]any{
-		"token":                t.value,
-		"expires_at":           timestamp(t.expires),
-		"permissions":          maps.Clone(t.permissions),
-		"repository_selection": inst.selection(),
-	}
-	if t.repos != nil {
-		body["repository_selection"] = "selected"
-		body["repositories"] = c.repositories(c.gh.sorted(t.covers), t)
-	}
-	return answer{status: http.StatusCreated, body: body}
-}
-
-// invalidPart names what of a body has the wrong type.
-func invalidPart(err error) string {
-	part := "the body"
-	if wrong, ok := err.(*json.UnmarshalTypeError); ok {
-		part = "properties/" + strings.ReplaceAll(wrong.Field, ".", "/")
-	}
-	return fmt.Sprintf("For '%s', the value is not of the right type.", part)
-}
-
-// tokenFormat is what the override header asks for, if it asks in a way GitHub heeds.
-func (c *call) tokenFormat() TokenFormat {
-	switch c.r.Header.Get(statelessTokenAsked) {
-	case "enabled":
-		return Stateless
-	case "disabled":
-		return Classic
-	}
-	return c.gh.format
 }
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
