@@ -9,53 +9,6 @@ import (
 	"strings"
 )
 
-// The API versions GitHub has published. Of what is served here, 2026-03-10 took "rate" from /rate_limit and three
-// fields from repositories. https://docs.github.com/en/rest/about-the-rest-api/breaking-changes
-const (
-	version2022 = "2022-11-28"
-	version2026 = "2026-03-10"
-)
-
-// enterpriseVersion is the release of GitHub Enterprise Server that this is under /api/v3. The header that tells it:
-// https://docs.github.com/en/enterprise-server@3.19/rest/enterprise-admin
-const enterpriseVersion = "3.19.0"
-
-// The texts of a refusal before a request is looked at.
-const (
-	noUserAgent = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header " +
-		"(https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). " +
-		"Check https://developer.github.com for other possible causes.\n"
-	badVersion = `The version you specified in the "X-GitHub-API-Version" request header, %q, is not a supported version. ` +
-		`The following versions are currently supported: %s.`
-	authenticationNeeded = "Requires authentication"
-	installationNeeded   = "You must authenticate with an installation access token in order to list repositories for an installation."
-)
-
-// call is one REST request. Its methods are called with the GitHub's lock held.
-type call struct {
-	gh        *GitHub
-	r         *http.Request
-	body      []byte
-	api       string // base of API URLs in answers
-	web       string // base of web and git URLs in answers
-	version   string
-	docs      string            // documentation page of the endpoint
-	values    map[string]string // of the path's parameters
-	app       *App              // whose valid JWT the request carries
-	token     *token            // which the request carries
-	overgrant *Overgrant
-}
-
-// enterprise reports whether the request came the way of a GitHub Enterprise Server.
-func (c *call) enterprise() bool { return strings.HasSuffix(c.api, "/api/v3") }
-
-// answer is a response to be. A body that is a string is sent as it is, any other as JSON.
-type answer struct {
-	status int
-	header http.Header
-	body   any
-}
-
 // rest answers a request to the REST API.
 func (gh *GitHub) rest(r *http.Request, body []byte, o *Overgrant) answer {
 	gh.mu.Lock()
@@ -192,51 +145,6 @@ func match(pattern, path string) (map[string]string, bool) {
 	return values, true
 }
 
-func (c *call) fail(status int, message string) answer {
-	return answer{status: status, body: map[string]any{
-		"message": message, "documentation_url": c.docs, "status": strconv.Itoa(status),
-	}}
-}
-
-func (c *call) notFound() answer { return c.fail(http.StatusNotFound, "Not Found") }
-
-func (c *call) ok(body any) answer { return answer{status: http.StatusOK, body: body} }
-
-// moved sends a client to what stays when a repository is renamed or transferred.
-// https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
-func (c *call) moved(path string) answer {
-	return answer{status: http.StatusMovedPermanently, header: http.Header{"Location": {c.api + path}}, body: map[string]any{
-		"message": "Moved Permanently", "url": c.api + path, "documentation_url": "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects",
-	}}
-}
-
-// denied is what a permission lacking gives.
-// https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api#resource-not-accessible
-func (c *call) denied(accepted string) answer {
-	a := c.fail(http.StatusForbidden, notAccessible)
-	a.header = http.Header{"X-Accepted-Github-Permissions": {accepted}}
-	return a
-}
-
-func (c *call) query(name string) string { return c.r.URL.Query().Get(name) }
-
-func (gh *GitHub) requestID() string {
-	gh.requestCount++
-	return fmt.Sprintf("C0DE:%06X:%07X:%07X:%08X", gh.requestCount, gh.requestCount, gh.requestCount, gh.now().Unix())
-}
-
-// origin is the scheme and host a request was sent to.
-func origin(r *http.Request) string {
-	scheme := "http"
-	switch {
-	case r.URL.Scheme != "":
-		scheme = r.URL.Scheme
-	case r.TLS != nil:
-		scheme = "https"
-	}
-	return scheme + "://" + r.Host
-}
-
 // sentence lists versions as the refusal of an unknown one does, the most recent first.
 func sentence(versions []string) string {
 	quoted := []string{}
@@ -249,4 +157,37 @@ func sentence(versions []string) string {
 	}
 	last := len(quoted) - 1
 	return strings.Join(quoted[:last], ", ") + " and " + quoted[last]
+}
+
+// endpoint is one operation of the REST API.
+type endpoint struct {
+	method string
+	path   string // {name} stands for one segment
+	byApp  bool   // needs a JWT
+	docs   string // page under https://docs.github.com/rest
+	answer func(*call) answer
+}
+
+var endpoints = []endpoint{
+	{"GET", "/app", true, "/apps/apps#get-the-authenticated-app", (*call).getApp},
+	{"GET", "/apps/{slug}", false, "/apps/apps#get-an-app", (*call).getNamedApp},
+	{"POST", "/app-manifests/{code}/conversions", false, "/apps/apps#create-a-github-app-from-a-manifest", (*call).convertManifest},
+	{"GET", "/app/installations", true, "/apps/apps#list-installations-for-the-authenticated-app", (*call).listInstallations},
+	{"GET", "/app/installations/{id}", true, "/apps/apps#get-an-installation-for-the-authenticated-app", (*call).getInstallation},
+	{"POST", "/app/installations/{id}/access_tokens", true, "/reference/apps#create-an-installation-access-token-for-an-app", (*call).mint},
+	{"GET", "/orgs/{account}/installation", true, "/apps/apps#get-an-organization-installation-for-the-authenticated-app", (*call).getOrganizationInstallation},
+	{"GET", "/users/{account}", false, "/users/users#get-a-user", (*call).getUser},
+	{"GET", "/users/{account}/installation", true, "/apps/apps#get-a-user-installation-for-the-authenticated-app", (*call).getUserInstallation},
+	{"GET", "/enterprises/{account}/installation", true, "/apps/apps#get-an-enterprise-installation-for-the-authenticated-app", (*call).getEnterpriseInstallation},
+	{"GET", "/repos/{owner}/{repo}/installation", true, "/apps/apps#get-a-repository-installation-for-the-authenticated-app", (*call).getRepositoryInstallation},
+	{"GET", "/repositories/{id}/installation", true, "/apps/apps#get-a-repository-installation-for-the-authenticated-app", (*call).getRepositoryInstallation},
+	{"GET", "/installation/repositories", false, "/apps/installations#list-repositories-accessible-to-the-app-installation", (*call).listInstallationRepositories},
+	{"DELETE", "/installation/token", false, "/apps/installations#revoke-an-installation-access-token", (*call).revoke},
+	{"GET", "/repos/{owner}/{repo}", false, "/repos/repos#get-a-repository", (*call).getRepository},
+	{"GET", "/repositories/{id}", false, "/repos/repos#get-a-repository", (*call).getRepository},
+	{"GET", "/orgs/{account}/repos", false, "/repos/repos#list-organization-repositories", (*call).listOrganizationRepositories},
+	{"GET", "/rate_limit", false, "/rate-limit/rate-limit#get-rate-limit-status-for-the-authenticated-user", (*call).getRateLimit},
+	{"GET", "/meta", false, "/meta/meta#get-github-meta-information", (*call).getMeta},
+	{"POST", "/graphql", false, "", (*call).graphQL},
+	{"POST", "/api/graphql", false, "", (*call).graphQL},
 }

@@ -123,3 +123,23 @@ func seconds(claim any) (int64, bool) {
 func looksLikeJWT(credential string) bool {
 	return strings.HasPrefix(credential, "eyJ") && strings.Count(credential, ".") == 2
 }
+
+// authorization takes the Authorization header apart. The kind is "basic", "bearer", "token", "" for none, and "other".
+func authorization(r *http.Request) (kind string, c login) {
+	header := r.Header.Get("Authorization")
+	if header == "" {
+		return "", login{}
+	}
+	if user, password, ok := r.BasicAuth(); ok {
+		return "basic", login{user, password}
+	}
+	scheme, credential, _ := strings.Cut(header, " ")
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "bearer", "token":
+		return scheme, login{password: strings.TrimSpace(credential)}
+	}
+	return "other", login{}
+}
+
+// login is a name and a password. A token that is sent without a name is the password.
+type login struct{ user, password string }

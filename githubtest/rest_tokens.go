@@ -153,3 +153,14 @@ func (c *call) tokenFormat() TokenFormat {
 	}
 	return c.gh.format
 }
+
+func (c *call) revoke() answer {
+	switch {
+	case c.app != nil:
+		return c.fail(http.StatusForbidden, notAccessible)
+	case c.token == nil:
+		return c.fail(http.StatusUnauthorized, authenticationNeeded)
+	}
+	c.token.revoked = true
+	return answer{status: http.StatusNoContent}
+}

@@ -4,13 +4,10 @@ import (
 	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -144,42 +141,4 @@ func inventSecret() string {
 	text := make([]byte, 20)
 	rand.Read(text)
 	return hex.EncodeToString(text)
-}
-
-// convertManifest trades a code for the App with its secrets, once.
-func (c *call) convertManifest() answer {
-	code := c.values["code"]
-	made := c.gh.registrations[code]
-	delete(c.gh.registrations, code)
-	if made == nil || c.gh.now().After(made.until) {
-		return c.notFound()
-	}
-	c.app = made.app
-	body := c.appBody()
-	delete(body, "installations_count") // only for the App itself
-	body["client_secret"] = inventSecret()
-	body["webhook_secret"] = nil
-	if made.webhookSecret != "" {
-		body["webhook_secret"] = made.webhookSecret
-	}
-	block := &pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(made.key)}
-	body["pem"] = string(pem.EncodeToMemory(block))
-	c.app = nil
-	return answer{status: http.StatusCreated, body: body}
-}
-
-// getNamedApp tells of an App by its slug: of a public one everybody, of any other the App itself.
-func (c *call) getNamedApp() answer {
-	i := slices.IndexFunc(c.gh.apps, func(a *App) bool { return a.Slug == c.values["slug"] })
-	if i < 0 {
-		return c.notFound()
-	}
-	app := c.gh.apps[i]
-	if app.private && app != c.app && (c.token == nil || c.token.inst.app != app) {
-		return c.notFound()
-	}
-	c.app = app
-	body := c.appBody()
-	delete(body, "installations_count")
-	return c.ok(body)
 }
