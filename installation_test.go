@@ -326,7 +326,7 @@ func TestEnterpriseInstallationIsNamed(t *testing.T) {
 	_, err = app.Token(t.Context(), r)
 	e := wantKind(t, err, ghapp.ErrEnterprise)
 	if !strings.Contains(e.Error(), "organization") {
-		t.Errorf("error %q names no cure", e)
+		t.Errorf("error %q names no way out", e)
 	}
 }
 

@@ -29,12 +29,12 @@ func (e *OccupiedError) Error() string { return "agent: another agent has " + e.
 // DirError says that a directory cannot hold a socket, since other users could
 // reach what is in it.
 type DirError struct {
-	Dir string
-	Why string // what is wrong with it: "belongs to user 7, not 8"
-	Fix string // what to do about it; one line
+	Dir  string
+	Why  string // what is wrong with it: "belongs to user 7, not 8"
+	Hint string // what to do about it; one line
 }
 
-// Error is one line, without Fix.
+// Error is one line, without Hint.
 func (e *DirError) Error() string {
 	return "agent: the directory of the socket, " + e.Dir + ", " + e.Why
 }
@@ -144,7 +144,7 @@ func checkPrivate(dir string, uid int) error {
 // refused is an error of package private in words of this one.
 func refused(err error) error {
 	if e, ok := errors.AsType[*private.Error](err); ok {
-		return &DirError{Dir: e.Path, Why: e.Why, Fix: e.Hint}
+		return &DirError{Dir: e.Path, Why: e.Why, Hint: e.Hint}
 	}
 	return err
 }

@@ -15,7 +15,7 @@ type Exposure struct {
 	Mode fs.FileMode // of the file, links followed
 
 	owner string // who it belongs to, where that is neither this user nor root
-	cure  string
+	hint  string
 }
 
 // String is one line: the file, who may reach it, its mode.
@@ -33,10 +33,10 @@ func (e Exposure) String() string {
 	return fmt.Sprintf("private key in file %s is open to %s (mode %04o)", e.Path, who, e.Mode.Perm())
 }
 
-// Cure is one line: the command that ends it, and leaves the key to those who use it.
-func (e Exposure) Cure() string {
-	if e.cure != "" {
-		return e.cure
+// Hint is one line: the command that ends it, and leaves the key to those who use it.
+func (e Exposure) Hint() string {
+	if e.hint != "" {
+		return e.hint
 	}
 	return "chmod 600 " + text.ShellWord(e.Path)
 }
@@ -81,7 +81,7 @@ func (b belongings) byGroup() bool {
 	return false
 }
 
-// exposure decides by the mode. A cure must not take the key away from the user who is
+// exposure decides by the mode. A hint must not take the key away from the user who is
 // told of it, nor from a group that root has given it to.
 func exposure(path string, mode fs.FileMode, b belongings, mounted bool) *Exposure {
 	const (
@@ -101,17 +101,17 @@ func exposure(path string, mode fs.FileMode, b belongings, mounted bool) *Exposu
 	name := text.ShellWord(path)
 	switch {
 	case mounted:
-		e.cure = "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"
+		e.hint = "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"
 	case !b.known, b.user == b.owner && !ofRoot, b.user == 0 && !ofRoot:
 		// The owner goes on reading it.
 	case given && b.user == 0 && b.group != 0:
-		e.cure = "chmod g-w,o= " + name
+		e.hint = "chmod g-w,o= " + name
 	case b.user == 0:
 		// Nobody but root was meant.
 	case given && b.byGroup():
-		e.cure = "sudo chmod g-w,o= " + name
+		e.hint = "sudo chmod g-w,o= " + name
 	default:
-		e.cure = fmt.Sprintf("sudo chown %d %s && sudo chmod 600 %s", b.user, name, name)
+		e.hint = fmt.Sprintf("sudo chown %d %s && sudo chmod 600 %s", b.user, name, name)
 	}
 	return e
 }

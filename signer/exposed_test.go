@@ -36,8 +36,8 @@ func TestExposed(t *testing.T) {
 				if told := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != told {
 					t.Errorf("%q, want %q", exposure, told)
 				}
-				if cure := "chmod 600 " + text.ShellWord(path); exposure.Cure() != cure {
-					t.Errorf("cure %q, want %q", exposure.Cure(), cure)
+				if hint := "chmod 600 " + text.ShellWord(path); exposure.Hint() != hint {
+					t.Errorf("hint %q, want %q", exposure.Hint(), hint)
 				}
 			}
 		}
@@ -48,7 +48,7 @@ func TestExposed(t *testing.T) {
 	}
 }
 
-// What is safe, and what is a cure, depends on whose the file is: a command that leaves
+// What is safe, and what is a hint, depends on whose the file is: a command that leaves
 // the key to nobody who uses it is none.
 func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 	const me, mine, theirs = 1000, 1000, 2000
@@ -77,10 +77,10 @@ func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 		"root asks, of a user's":                  {0o644, me, mine, 0, false, "chmod 600 k"},
 	} {
 		b := belongings{known: true, owner: test.owner, group: test.group, user: test.user, userGroups: []int{test.user}}
-		cure := ""
+		hint := ""
 		if e := exposure("k", test.mode, b, test.mounted); e != nil {
-			cure = e.Cure()
+			hint = e.Hint()
 		}
-		testkit.Equal(t, cure, test.want, "%s: cure", name)
+		testkit.Equal(t, hint, test.want, "%s: hint", name)
 	}
 }

@@ -90,8 +90,8 @@ func TestImportThatFailsSaysWhetherSomethingIsLeft(t *testing.T) {
 				t.Fatalf("%v, %v, %v", held, put, err)
 			}
 			e, ok := errors.AsType[*KeyError](err)
-			if !ok || e.Cure() == "" || !strings.HasSuffix(err.Error(), test.says) || strings.Contains(err.Error()+e.Cure(), "canary") {
-				t.Errorf("%v, %s", err, e.Cure())
+			if !ok || e.Hint() == "" || !strings.HasSuffix(err.Error(), test.says) || strings.Contains(err.Error()+e.Hint(), "canary") {
+				t.Errorf("%v, %s", err, e.Hint())
 			}
 		})
 	}

@@ -53,10 +53,10 @@ func StoreInKeyring(ctx context.Context, uri string, text redact.Secret, o Optio
 	case err == nil && there.Fingerprint() == key.Fingerprint():
 		return nil
 	case err == nil:
-		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New(there.Fingerprint()), cure: item.takenCure()}
+		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
 	case errors.Is(err, ErrNoKey):
 	case isOfText(err):
-		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), cure: item.takenCure()}
+		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
 	default:
 		return err
 	}
@@ -158,7 +158,7 @@ func (o Options) asked(ctx context.Context, uri, verb string, question func(cont
 	case bounded.Err() != nil:
 		return &KeyError{
 			Problem: ErrTimeout, Source: shown(uri), Err: waited(o.timeout()),
-			cure: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
+			hint: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
 		}
 	case errors.Is(err, errTooMuch):
 		return &KeyError{Problem: ErrTooLarge, Source: shown(uri)}

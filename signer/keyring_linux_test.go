@@ -38,7 +38,7 @@ func TestKeyringMistakes(t *testing.T) {
 		tool, uri string
 		want      Problem
 		says      string
-		cure      string
+		hint      string
 	}{
 		"no tool":                 {"", "keyring:app", ErrNoProgram, "secret-tool is not on PATH", "apt-get install libsecret-tools"},
 		"no item":                 {"exit 1", "keyring:my%20app", ErrNoKey, "", "secret-tool store --label='GitHub App' service ghapp username 'my app' <app.pem"},
@@ -67,8 +67,8 @@ func TestKeyringMistakes(t *testing.T) {
 			if want := test.says; e.Err == nil && want != "" || e.Err != nil && e.Err.Error() != want {
 				t.Errorf("it says %v, want %s", e.Err, want)
 			}
-			if !strings.Contains(e.Cure(), test.cure) || strings.Contains(e.Cure()+err.Error(), "canary") {
-				t.Errorf("cure %q", e.Cure())
+			if !strings.Contains(e.Hint(), test.hint) || strings.Contains(e.Hint()+err.Error(), "canary") {
+				t.Errorf("hint %q", e.Hint())
 			}
 			testkit.Equal(t, e.Source, test.uri, "source")
 		})

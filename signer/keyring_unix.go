@@ -21,7 +21,7 @@ func (o Options) secretTool(ctx context.Context, input, verb string, words ...st
 	if err != nil {
 		return answer{}, &KeyError{
 			Problem: ErrNoProgram, Err: errors.New("secret-tool is not on PATH"),
-			cure: "install it: apt-get install libsecret-tools, dnf install libsecret",
+			hint: "install it: apt-get install libsecret-tools, dnf install libsecret",
 		}
 	}
 	found, err := o.keyringProgram(ctx, input, path, append([]string{verb}, words...)...)
@@ -35,7 +35,7 @@ func (o Options) secretTool(ctx context.Context, input, verb string, words ...st
 func closedKeyring(why string) error {
 	return &KeyError{
 		Problem: ErrUnavailable, Err: errors.New(why),
-		cure: "unlock the keyring, and run ghapp in the session that it belongs to (DBUS_SESSION_BUS_ADDRESS)",
+		hint: "unlock the keyring, and run ghapp in the session that it belongs to (DBUS_SESSION_BUS_ADDRESS)",
 	}
 }
 
@@ -64,7 +64,7 @@ func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
 	}
 	return "", &KeyError{
 		Problem: ErrNoKey,
-		cure:    "store it: ghapp keys import app.pem --to keyring:NAME, or secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
+		hint:    "store it: ghapp keys import app.pem --to keyring:NAME, or secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
 	}
 }
 
@@ -85,6 +85,6 @@ func (i item) words() string {
 	return "service " + text.ShellWord(i.service) + " username " + text.ShellWord(i.account)
 }
 
-func (i item) takenCure() string {
+func (i item) takenHint() string {
 	return "take another name, or take that key away first: secret-tool clear " + i.words()
 }

@@ -14,7 +14,7 @@ func (i item) target() string { return i.service + ":" + i.account }
 func (Options) fromKeyring(_ context.Context, item item) (string, error) {
 	found, err := wincred.GetGenericCredential(item.target())
 	if errors.Is(err, wincred.ErrElementNotFound) {
-		return "", &KeyError{Problem: ErrNoKey, cure: "store it as a generic credential with the target " + item.target()}
+		return "", &KeyError{Problem: ErrNoKey, hint: "store it as a generic credential with the target " + item.target()}
 	}
 	if err != nil {
 		return "", err
@@ -32,6 +32,6 @@ func (Options) outOfKeyring(_ context.Context, item item) error {
 	return (&wincred.GenericCredential{Credential: wincred.Credential{TargetName: item.target()}}).Delete()
 }
 
-func (i item) takenCure() string {
+func (i item) takenHint() string {
 	return "take another name, or take the generic credential " + i.target() + " away first"
 }

@@ -59,8 +59,8 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 		testkit.OK(t, os.WriteFile(item, []byte(there), 0o600))
 		err := StoreInKeyring(t.Context(), "keyring:deploy", ours, Options{})
 		testkit.ErrorIs(t, err, want)
-		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Cure(), "secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
-			t.Errorf("%v; cure: %s", e, e.Cure())
+		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Hint(), "secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
+			t.Errorf("%v; hint: %s", e, e.Hint())
 		}
 		testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), there, "it was replaced")
 	}
@@ -156,7 +156,7 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 		"store": StoreInKeyring(t.Context(), "keyring:second", other, Options{}),
 		"again": StoreInKeyring(t.Context(), "keyring:deploy", key, Options{}),
 	} {
-		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable || !strings.Contains(e.Error(), "locked") || !strings.Contains(e.Cure(), "unlock the keyring") {
+		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable || !strings.Contains(e.Error(), "locked") || !strings.Contains(e.Hint(), "unlock the keyring") {
 			t.Errorf("%s: error %v", what, err)
 		}
 	}

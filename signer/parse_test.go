@@ -409,7 +409,7 @@ func TestFromTextNamesItsSource(t *testing.T) {
 // base64Run is what may be a line of a key.
 var base64Run = regexp.MustCompile(`[A-Za-z0-9+/=_-]{16,}`)
 
-// wantSafe fails if err is no KeyError with a cure of one line, or holds eight
+// wantSafe fails if err is no KeyError with a hint of one line, or holds eight
 // characters of a key in text.
 func wantSafe(t testing.TB, text string, err error) {
 	t.Helper()
@@ -417,12 +417,12 @@ func wantSafe(t testing.TB, text string, err error) {
 	if !ok {
 		t.Fatalf("error of type %T", err)
 	}
-	for _, line := range []string{keyErr.Error(), keyErr.Cure()} {
+	for _, line := range []string{keyErr.Error(), keyErr.Hint()} {
 		if line == "" || strings.ContainsAny(line, "\r\n") {
 			t.Errorf("%q is not one line", line)
 		}
 	}
-	said := fmt.Sprintf("%v %+v %#v %s %v %#v", err, err, err, keyErr.Cure(), keyErr.Err, keyErr.Err)
+	said := fmt.Sprintf("%v %+v %#v %s %v %#v", err, err, err, keyErr.Hint(), keyErr.Err, keyErr.Err)
 	for _, run := range base64Run.FindAllString(text, -1) {
 		for i := range len(run) - 7 {
 			if strings.Contains(said, run[i:i+8]) {

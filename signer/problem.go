@@ -101,8 +101,8 @@ type KeyError struct {
 	// It may be nil.
 	Err error
 
-	path string // of the file, for Cure
-	cure string // where whoever found the problem knows better
+	path string // of the file, for Hint
+	hint string // where whoever found the problem knows better
 }
 
 // Error is one line: whose key cannot be used, and why.
@@ -134,15 +134,15 @@ const (
 	onlyRSA  = "GitHub Apps sign with RSA: " + download
 )
 
-// Cure is one line: what to do next, a command if there is one. Commands
+// Hint is one line: what to do next, a command if there is one. Commands
 // leave the file as it is and write a new one beside it.
-func (e *KeyError) Cure() string {
+func (e *KeyError) Hint() string {
 	file, made := "KEY", "KEY.new"
 	if e.path != "" {
 		file, made = text.ShellWord(e.path), text.ShellWord(e.path+".new")
 	}
-	if e.cure != "" {
-		return e.cure
+	if e.hint != "" {
+		return e.hint
 	}
 	switch e.Problem {
 	case ErrEmpty, ErrTruncated, ErrNoArmour:

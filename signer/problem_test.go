@@ -37,7 +37,7 @@ func problems(t testing.TB) []Problem {
 	return found
 }
 
-func TestEveryProblemHasACure(t *testing.T) {
+func TestEveryProblemHasAHint(t *testing.T) {
 	seen := map[Problem]bool{}
 	for _, p := range problems(t) {
 		if seen[p] {
@@ -46,8 +46,8 @@ func TestEveryProblemHasACure(t *testing.T) {
 		seen[p] = true
 		for _, path := range []string{"", "/etc/app.pem"} {
 			e := &KeyError{Problem: p, path: path}
-			if cure := e.Cure(); cure == "" || strings.ContainsAny(cure, "\r\n") {
-				t.Errorf("cure of %q is %q", p, cure)
+			if hint := e.Hint(); hint == "" || strings.ContainsAny(hint, "\r\n") {
+				t.Errorf("hint of %q is %q", p, hint)
 			}
 		}
 	}
@@ -59,7 +59,7 @@ func TestCureNamesTheFile(t *testing.T) {
 		"/etc/app.pem":     "openssl pkey -in /etc/app.pem -out /etc/app.pem.new   # asks for the passphrase",
 		"/my keys/a'b.pem": `openssl pkey -in '/my keys/a'\''b.pem' -out '/my keys/a'\''b.pem.new'   # asks for the passphrase`,
 	} {
-		testkit.Equal(t, (&KeyError{Problem: ErrEncrypted, path: path}).Cure(), want, "cure for %q", path)
+		testkit.Equal(t, (&KeyError{Problem: ErrEncrypted, path: path}).Hint(), want, "hint for %q", path)
 	}
 }
 

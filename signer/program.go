@@ -77,7 +77,7 @@ func (o Options) program(uri string) (*program, error) {
 		if err != nil {
 			return nil, &KeyError{
 				Problem: ErrNoProgram, Source: shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
-				cure: "make install-kms, in the source of ghapp, builds and installs it; docs/key-services.md says what it does",
+				hint: "make install-kms, in the source of ghapp, builds and installs it; docs/key-services.md says what it does",
 			}
 		}
 		p.path = path

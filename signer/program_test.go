@@ -166,8 +166,8 @@ func TestMisbehavingPrograms(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 			e, _ := errors.AsType[*KeyError](err)
-			if !errors.Is(err, test.want) || strings.Contains(fmt.Sprint(err, e.Cure()), "canary") {
-				t.Errorf("%v, %s", err, e.Cure())
+			if !errors.Is(err, test.want) || strings.Contains(fmt.Sprint(err, e.Hint()), "canary") {
+				t.Errorf("%v, %s", err, e.Hint())
 			}
 			if errors.Is(err, context.DeadlineExceeded) != (test.want == ErrTimeout) {
 				t.Errorf("%v is a deadline: %v", err, test.want != ErrTimeout)
@@ -243,7 +243,7 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 		"exec:a%00b": ErrURI,
 	} {
 		_, err := Open(t.Context(), uri, Options{})
-		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != want || e.Cure() == "" || want.Temporary() {
+		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != want || e.Hint() == "" || want.Temporary() {
 			t.Errorf("%s: %v", uri, err)
 		}
 	}
@@ -360,7 +360,7 @@ func TestKMSProgramIsMissing(t *testing.T) {
 	for _, scheme := range kmsSchemes {
 		_, err := Open(t.Context(), scheme+":name=app;pin-value="+testPIN, Options{})
 		e, ok := errors.AsType[*KeyError](err)
-		if !ok || e.Problem != ErrNoProgram || strings.Contains(e.Cure(), "\n") || !strings.Contains(e.Cure(), "make install-kms") || strings.Contains(err.Error(), "canary") {
+		if !ok || e.Problem != ErrNoProgram || strings.Contains(e.Hint(), "\n") || !strings.Contains(e.Hint(), "make install-kms") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}

@@ -114,7 +114,7 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 	comment := a.name
 	if strings.HasPrefix(comment, "SHA256:") {
 		if comment != sshFingerprint(blob) && comment != Fingerprint(&key.PublicKey) {
-			return &KeyError{Problem: ErrURI, Err: errors.New("it is the fingerprint of another key"), cure: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
+			return &KeyError{Problem: ErrURI, Err: errors.New("it is the fingerprint of another key"), hint: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
 		}
 		comment = "GitHub App"
 	}
@@ -126,7 +126,7 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 		if bytes.Equal(held.blob, blob) { // under another name: its comment would be replaced
 			return &KeyError{
 				Problem: ErrExists, Err: fmt.Errorf("the agent has this very key with the comment %q", held.comment),
-				cure: "name the key by its fingerprint, ssh-agent:" + Fingerprint(&key.PublicKey) + ", or take it out first: ssh-add -d",
+				hint: "name the key by its fingerprint, ssh-agent:" + Fingerprint(&key.PublicKey) + ", or take it out first: ssh-add -d",
 			}
 		}
 	}
@@ -148,7 +148,7 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 	case answer[0] != agentSuccess:
 		return &KeyError{
 			Problem: ErrDeclined, Err: errors.New("the agent gives no reason"),
-			cure: "unlock the agent, ssh-add -X; one that asks for a passphrase (gpg-agent) needs its window; and not every agent knows --confirm and --lifetime",
+			hint: "unlock the agent, ssh-add -X; one that asks for a passphrase (gpg-agent) needs its window; and not every agent knows --confirm and --lifetime",
 		}
 	}
 	return nil
@@ -165,11 +165,11 @@ func (a *sshAgent) whyNot(ctx context.Context, blob []byte) error {
 		if bytes.Equal(key.blob, blob) {
 			return &KeyError{
 				Problem: ErrDeclined, Err: errors.New("the agent has the key and does not sign with it"),
-				cure: "if the key asks for confirmation or for a touch, give it; `ssh-add -T PUBLIC_KEY_FILE` tries it without ghapp",
+				hint: "if the key asks for confirmation or for a touch, give it; `ssh-add -T PUBLIC_KEY_FILE` tries it without ghapp",
 			}
 		}
 	}
-	return &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has the key no more"), cure: agentCure}
+	return &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has the key no more"), hint: agentCure}
 }
 
 // agentKey is one that an agent holds.
@@ -186,7 +186,7 @@ func (a *sshAgent) list(ctx context.Context) ([]agentKey, error) {
 		return nil, err
 	}
 	if answer[0] == agentFailure {
-		return nil, &KeyError{Problem: ErrDenied, Err: errors.New("the agent does not tell which keys it has"), cure: agentCure}
+		return nil, &KeyError{Problem: ErrDenied, Err: errors.New("the agent does not tell which keys it has"), hint: agentCure}
 	}
 	keys, err := parseIdentities(answer)
 	if err != nil {
@@ -209,7 +209,7 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 		case public == nil:
 			other = kind
 		case found != nil && !found.Equal(public):
-			return nil, &KeyError{Problem: ErrSeveralKeys, cure: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
+			return nil, &KeyError{Problem: ErrSeveralKeys, hint: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
 		default:
 			found = public
 		}
@@ -220,9 +220,9 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 	case other != "":
 		return nil, &KeyError{Problem: other}
 	case len(keys) == 0:
-		return nil, &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has no keys, or is locked"), cure: agentCure}
+		return nil, &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has no keys, or is locked"), hint: agentCure}
 	}
-	return nil, &KeyError{Problem: ErrNoKey, Err: fmt.Errorf("none of the agent's %d keys has this fingerprint or comment", len(keys)), cure: agentCure}
+	return nil, &KeyError{Problem: ErrNoKey, Err: fmt.Errorf("none of the agent's %d keys has this fingerprint or comment", len(keys)), hint: agentCure}
 }
 
 // sshFingerprint is that of ssh-add -l.
@@ -242,7 +242,7 @@ func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 		}
 		return &KeyError{
 			Problem: ErrUnavailable, Err: fmt.Errorf("the ssh-agent at %s: %w", printablePath(a.socket), socketError(err)),
-			cure: "start the agent anew, or name its socket with SSH_AUTH_SOCK or ?socket=PATH; tokens that are in the cache serve on",
+			hint: "start the agent anew, or name its socket with SSH_AUTH_SOCK or ?socket=PATH; tokens that are in the cache serve on",
 		}
 	}
 	var dialer net.Dialer

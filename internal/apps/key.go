@@ -73,7 +73,7 @@ func (o *Opener) WarnOfKeyFile(ctx context.Context, path string) {
 		return
 	}
 	if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
-		log.Warn(exposure.String() + "; run: " + exposure.Cure())
+		log.Warn(exposure.String() + "; run: " + exposure.Hint())
 	}
 	git := gitcmd.Runner{Environ: o.Environ, Own: o.Own()}
 	if unignored, err := git.Unignored(ctx, path); err == nil && unignored {

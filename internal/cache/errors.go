@@ -41,12 +41,12 @@ func reason(err error) string {
 // DirError reports a directory that is not used because other users could read
 // or change what is in it.
 type DirError struct {
-	Dir string
-	Why string // "it lets other users in (mode 0755)"
-	Fix string // one line: what to do, with the command if there is one
+	Dir  string
+	Why  string // "it lets other users in (mode 0755)"
+	Hint string // one line: what to do, with the command if there is one
 }
 
 // Error is one line: which directory, why, and what to do.
 func (e *DirError) Error() string {
-	return "the cache directory " + e.Dir + " is not used: " + e.Why + "; " + e.Fix
+	return "the cache directory " + e.Dir + " is not used: " + e.Why + "; " + e.Hint
 }

@@ -175,7 +175,7 @@ func (c *command) listenAsAgent(ctx context.Context) (*agent.Listener, error) {
 		return nil, occupiedBy(ctx, path)
 	}
 	if e, ok := errors.AsType[*agent.DirError](err); ok {
-		return nil, &diag.SettingError{Err: err, Hint: e.Fix}
+		return nil, &diag.SettingError{Err: err, Hint: e.Hint}
 	}
 	return listener, err
 }

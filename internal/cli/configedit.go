@@ -289,7 +289,7 @@ func (c *command) warnOfSetting(file *configFile, key string, values []string) {
 }
 
 // change makes a change in the file, and reports whether there is one now. Its errors
-// have their cures.
+// have their hints.
 func (f *configFile) change(change func(*config.Draft) error) (changed bool, err error) {
 	err = config.Edit(f.path, f.options, func(d *config.Draft) error {
 		before := d.Bytes()
@@ -315,7 +315,7 @@ func (f *configFile) change(change func(*config.Draft) error) (changed bool, err
 	return false, notWritten(err)
 }
 
-// notWritten gives an error of the system its cure and its exit code.
+// notWritten gives an error of the system its hint and its exit code.
 func notWritten(err error) error {
 	for _, known := range []func(error) bool{
 		func(err error) bool { _, ok := errors.AsType[*config.Error](err); return ok },

@@ -34,7 +34,7 @@ the other commands use, and prints a line for each:
   ok       it is as it should be
   note     and there is something to know
   warn     it works, and should be mended
-  broken   it does not work, with one cause and one cure
+  broken   it does not work, with one cause and one hint
   skipped  it needs a link that is broken
 
 Without REPO it takes the repository of the current directory's remote origin, if an

@@ -53,7 +53,7 @@ func TestDoctorAsksTheAgent(t *testing.T) {
 		for _, f := range d.Findings {
 			switch {
 			case f.Link == "agent" && f.State == state:
-				text = f.Text + "\n" + f.Kind + "\n" + f.Cause + "\n" + f.Cure
+				text = f.Text + "\n" + f.Kind + "\n" + f.Cause + "\n" + f.Hint
 			case f.State != "ok" && f.State != "note":
 				m.t.Errorf("blamed: %+v", f)
 			}

@@ -23,7 +23,7 @@ import (
 type diagnosis struct {
 	Repository string `json:"repository"`
 	Findings   []struct {
-		Link, About, State, Text, Cause, Cure, Kind, Request string
+		Link, About, State, Text, Cause, Hint, Kind, Request string
 		ExitCode                                             int `json:"exit_code"`
 	} `json:"findings"`
 	ExitCode int `json:"exit_code"`
@@ -36,7 +36,7 @@ type ailment struct {
 	link    string   // the one that is not; "": all are
 	state   string   // warn or broken
 	kind    string   // of the cause
-	says    string   // in text, cause or cure
+	says    string   // in text, cause or hint
 	exit    int
 }
 
@@ -310,15 +310,15 @@ func TestDoctorNamesWhatIsWrongAndNothingElse(t *testing.T) {
 						t.Errorf("%s: %s", f.Link, f.Text)
 					}
 				case f.State == "ok" || f.State == "note":
-					if f.Cause+f.Cure+f.Kind != "" || f.ExitCode != 0 || f.Text == "" {
+					if f.Cause+f.Hint+f.Kind != "" || f.ExitCode != 0 || f.Text == "" {
 						t.Errorf("%s is %s, and has a cause: %+v", f.Link, f.State, f)
 					}
 				case f.Link == a.link && f.State == a.state && f.Kind == a.kind && !blamed:
 					blamed = true
-					if !strings.Contains(f.Text+"\n"+f.Cause+"\n"+f.Cure, a.says) {
+					if !strings.Contains(f.Text+"\n"+f.Cause+"\n"+f.Hint, a.says) {
 						t.Errorf("%q is not said: %+v", a.says, f)
 					}
-					if f.Text == "" || f.Cause == "" || f.Cure == "" {
+					if f.Text == "" || f.Cause == "" || f.Hint == "" {
 						t.Errorf("it is not told in full: %+v", f)
 					}
 				default:
@@ -357,10 +357,10 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 	// the command has no use for.
 	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp", "helpers forgotten", "helper with a key that is gone"}
 	onlyTried := []string{"key of another App", "own authority, which git knows"}
-	cure := ""
+	advice := ""
 	for _, f := range d.Findings {
 		if f.Link == a.link && f.State == broken {
-			cure = f.Cure
+			advice = f.Hint
 		}
 	}
 	cloned := m.ghapp("clone", a.args[0])
@@ -372,8 +372,8 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 		}
 	case cloned.code == 0 || len(hints) != 1:
 		m.t.Errorf("exit code %d\n%s", cloned.code, cloned.stderr)
-	case slices.Contains(onlyTried, name) == (untimed(hints[0][1]) == untimed(cure)):
-		m.t.Errorf("the hint of clone is\n  %s\nand that of the doctor\n  %s", hints[0][1], cure)
+	case slices.Contains(onlyTried, name) == (untimed(hints[0][1]) == untimed(advice)):
+		m.t.Errorf("the hint of clone is\n  %s\nand that of the doctor\n  %s", hints[0][1], advice)
 	}
 }
 

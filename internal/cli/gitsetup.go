@@ -36,7 +36,7 @@ func (c *command) gitSetup() *cobra.Command {
 		Long: `Names ghapp in git's configuration as the credential helper for the App's host, so
 that git clone, pull and push, submodules, git-lfs, and whatever else runs git over
 https, use the App. What else is configured stays as it is; what would get in the way
-is told, with its file, its line and the cure. No token is written anywhere.
+is told, with its file, its line and a hint. No token is written anywhere.
 
 For the owners that the config file names, git from 2.46 on sends the token with its
 first request, for public repositories too. One that the App does not reach, or whose
@@ -140,7 +140,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		}
 	}
 	for _, conflict := range report.Conflicts {
-		c.log().Warn(fmt.Sprintf("%s: %s: %s; the cure: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Cure))
+		c.log().Warn(fmt.Sprintf("%s: %s: %s; hint: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Hint))
 	}
 	whole := sections
 	if o.identity {
@@ -322,8 +322,8 @@ func (c *command) gitConfigFile(ctx context.Context, git *gitcmd.Runner, scope g
 		}
 		return filepath.Abs(strings.TrimSuffix(string(out), "\n"))
 	}
-	none := func(why, cure string) error {
-		return &diag.SettingError{Err: errors.New("git has no configuration of this user: " + why), Hint: cure + ", or use --system or --local"}
+	none := func(why, hint string) error {
+		return &diag.SettingError{Err: errors.New("git has no configuration of this user: " + why), Hint: hint + ", or use --system or --local"}
 	}
 	if path, set := c.lookup("GIT_CONFIG_GLOBAL"); path != "" {
 		return filepath.Abs(path)
@@ -420,7 +420,7 @@ func (c *command) netrcConflicts(origin string) []gitsetup.Conflict {
 		if line := gitsetup.Netrc(text, u.Hostname()); line > 0 {
 			list = append(list, gitsetup.Conflict{
 				File: path, Line: line, Key: "machine " + u.Hostname(),
-				Text: "this login is sent before git asks anybody for a credential", Cure: "delete the entry",
+				Text: "this login is sent before git asks anybody for a credential", Hint: "delete the entry",
 			})
 		}
 	}

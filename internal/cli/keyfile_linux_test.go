@@ -8,7 +8,7 @@ import (
 )
 
 // A key that root owns and our group may read is how a service is given one, by hand and
-// by Kubernetes (fsGroup). It is nothing to warn of; where there is something, the cure
+// by Kubernetes (fsGroup). It is nothing to warn of; where there is something, the hint
 // leaves the key to this user.
 func TestKeyOfRootThatOurGroupMayRead(t *testing.T) {
 	t.Parallel()
@@ -16,7 +16,7 @@ func TestKeyOfRootThatOurGroupMayRead(t *testing.T) {
 	for name, test := range map[string]struct {
 		group int
 		mode  fs.FileMode
-		cure  string
+		hint  string
 	}{
 		"given to the group":  {owner, 0o440, ""},
 		"open to all as well": {owner, 0o444, "sudo chmod g-w,o= "},
@@ -37,11 +37,11 @@ func TestKeyOfRootThatOurGroupMayRead(t *testing.T) {
 				if f.Link != "key file" {
 					continue
 				}
-				if warned := f.State == "warn"; warned != (test.cure != "") || !strings.HasPrefix(f.Cure, test.cure) {
+				if warned := f.State == "warn"; warned != (test.hint != "") || !strings.HasPrefix(f.Hint, test.hint) {
 					t.Errorf("doctor: %+v", f)
 				}
 			}
-			if warned := strings.Contains(r.stderr, "is open to"); warned != (test.cure != "") || !strings.Contains(r.stderr, test.cure) || strings.Contains(r.stderr, "run: chmod 600") {
+			if warned := strings.Contains(r.stderr, "is open to"); warned != (test.hint != "") || !strings.Contains(r.stderr, test.hint) || strings.Contains(r.stderr, "run: chmod 600") {
 				t.Errorf("%s", r.stderr)
 			}
 		})

@@ -240,7 +240,7 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 		found := map[string]string{}
 		d := m.diagnosis(m.ghapp("doctor", "--json"))
 		for _, f := range d.Findings {
-			found[f.Link] = f.State + ": " + f.Text + "\n" + f.Cause + "\n" + f.Cure
+			found[f.Link] = f.State + ": " + f.Text + "\n" + f.Cause + "\n" + f.Hint
 		}
 		if d.ExitCode != code {
 			t.Errorf("exit code %d, want %d: %q", d.ExitCode, code, found)
@@ -264,6 +264,6 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 	}
 	m.must("git-setup", "--local")
 	if found := look(0); !strings.HasPrefix(found["plain git"], "ok: ") {
-		t.Errorf("after the cure: %q", found["plain git"])
+		t.Errorf("after what the hint says: %q", found["plain git"])
 	}
 }

@@ -140,7 +140,7 @@ func (c *command) mayMove(ctx context.Context, settings config.AppSettings, plac
 	case link && exposure == nil:
 		return false, &diag.SettingError{Err: errors.New("--move: " + path + " is a link"), Hint: "name the file that it leads to"}
 	case link:
-		return false, &diag.SettingError{Err: errors.New(exposure.String() + ", and is a link"), Hint: "name the file that it leads to, or run: " + exposure.Cure()}
+		return false, &diag.SettingError{Err: errors.New(exposure.String() + ", and is a link"), Hint: "name the file that it leads to, or run: " + exposure.Hint()}
 	case allowed:
 		return true, nil
 	}
@@ -152,7 +152,7 @@ func (c *command) mayMove(ctx context.Context, settings config.AppSettings, plac
 	if agreed, err := c.person().Agrees(ctx, question, true); agreed || err != nil {
 		return agreed, err
 	}
-	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + to + ", or run: " + exposure.Cure()}
+	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + to + ", or run: " + exposure.Hint()}
 }
 
 // adopt writes the App into the configuration, with the key where it is, or with a copy

@@ -78,7 +78,7 @@ func (k *keyring) ready(ctx context.Context) error {
 	}
 	hint := "leave --keyring out to keep the key in a file that only you can read"
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		hint = e.Cure() + "\n" + hint
+		hint = e.Hint() + "\n" + hint
 	}
 	return &diag.ExitError{Code: diag.Explain(err).ExitCode, Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
 }
@@ -110,7 +110,7 @@ func (e *keptError) Error() string {
 	return fmt.Sprintf("%v; the key of %s is kept in %s", e.err, e.info.Name, e.path)
 }
 
-// Unwrap returns the error with the cure for it.
+// Unwrap returns the error with the hint for it.
 func (e *keptError) Unwrap() error {
 	return &diag.ExitError{Code: diag.Explain(e.err).ExitCode, Err: e.err,
 		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + text.ShellWord(e.path)}

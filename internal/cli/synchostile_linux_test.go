@@ -343,7 +343,7 @@ func TestWatchLogsJSONForThoseWhoWantIt(t *testing.T) {
 	}
 }
 
-// What stands in the way of the directory is told, with a cure, and nothing is left.
+// What stands in the way of the directory is told, with a hint, and nothing is left.
 func TestSyncSaysWhyADirectoryCannotBeKept(t *testing.T) {
 	t.Parallel()
 	needsTwoUsers(t)
@@ -383,7 +383,7 @@ func TestSyncSaysWhyADirectoryCannotBeKept(t *testing.T) {
 	}
 }
 
-// A mount point cannot be renamed; the cure is told, in the words of whoever has mounted a
+// A mount point cannot be renamed; the hint is told, in the words of whoever has mounted a
 // volume there.
 func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
 	t.Parallel()

@@ -341,7 +341,7 @@ func TestGitSetupTellsOfVariablesThatLayTheTokenOpen(t *testing.T) {
 	for name, value := range map[string]string{"GIT_TRACE_REDACT": "0", "LFS_DEBUG_HTTP": "1", "GIT_SSL_NO_VERIFY": "1"} {
 		m := newMachine(t)
 		m.environ[name] = value
-		if r := m.must("git-setup"); !strings.Contains(r.stderr, "warning: the environment") || !strings.Contains(r.stderr, "the cure: unset "+name) {
+		if r := m.must("git-setup"); !strings.Contains(r.stderr, "warning: the environment") || !strings.Contains(r.stderr, "hint: unset "+name) {
 			t.Errorf("%s: %s", name, r.stderr)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
-// deployMeaning is the cure of a [deploy.Problem] and its exit code.
+// deployMeaning is the hint of a [deploy.Problem] and its exit code.
 type deployMeaning struct {
 	exit int
 	hint string

@@ -10,7 +10,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-func TestEveryProblemOfADirectoryHasACure(t *testing.T) {
+func TestEveryProblemOfADirectoryHasAHint(t *testing.T) {
 	for _, problem := range deploy.Problems() {
 		err := fmt.Errorf("sync: %w", &deploy.Error{Problem: problem, Op: "publish in /srv/site", Output: "last words"})
 		report := Explain(err)
@@ -18,7 +18,7 @@ func TestEveryProblemOfADirectoryHasACure(t *testing.T) {
 			t.Errorf("%s: %+v", problem, report)
 		}
 	}
-	testkit.Equal(t, len(deployMeanings()), len(deploy.Problems()), "there is a cure for a problem that there is not")
+	testkit.Equal(t, len(deployMeanings()), len(deploy.Problems()), "there is a hint for a problem that there is not")
 }
 
 func TestFullDiskIsTold(t *testing.T) {

@@ -1,4 +1,4 @@
-// Package diag says what an error means to a person: one message, one cure, one
+// Package diag says what an error means to a person: one message, one hint, one
 // exit code.
 package diag
 
@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/refs"
@@ -22,29 +23,25 @@ import (
 
 // The exit codes of ghapp.
 const (
-	Done          = 0
-	Failed        = 1   // for a cause that none of the others names
-	Usage         = 2   // the command line is wrong
-	Configuration = 3   // so is the configuration, or the key
-	Refused       = 4   // by GitHub
-	Unreachable   = 5   // GitHub, or rate limited: try later
-	GitFailed     = 6   // git failed
-	Interrupted   = 130 // by Ctrl-C or SIGTERM, as a shell has it
+	Done          = fault.Done
+	Failed        = fault.Failed
+	Usage         = fault.Usage
+	Configuration = fault.Configuration
+	Refused       = fault.Refused
+	Unreachable   = fault.Unreachable
+	GitFailed     = fault.GitFailed
+	Interrupted   = fault.Interrupted
 )
 
-// ExitCodes says what each exit code means, for help and manual.
-func ExitCodes() []string {
-	return []string{
-		fmt.Sprintf("%d  done", Done),
-		fmt.Sprintf("%d  failed", Failed),
-		fmt.Sprintf("%d  wrong command line", Usage),
-		fmt.Sprintf("%d  wrong configuration or key", Configuration),
-		fmt.Sprintf("%d  refused by GitHub", Refused),
-		fmt.Sprintf("%d  GitHub unreachable or rate limited: try later", Unreachable),
-		fmt.Sprintf("%d  git failed", GitFailed),
-		fmt.Sprintf("%d  interrupted", Interrupted),
-	}
-}
+// ExitCodes is [fault.ExitCodes].
+func ExitCodes() []string { return fault.ExitCodes() }
+
+// UsageError, SettingError and ExitError are those of package fault.
+type (
+	UsageError   = fault.UsageError
+	SettingError = fault.SettingError
+	ExitError    = fault.ExitError
+)
 
 // Report is what a person, or a program with --json, is told of an error.
 type Report struct {
@@ -58,43 +55,8 @@ type Report struct {
 	Errors []Report `json:"errors,omitempty"`
 }
 
-// UsageError is a wrong command line.
-type UsageError struct {
-	Err  error
-	Hint string // may be empty
-}
-
-func (e *UsageError) Error() string { return e.Err.Error() }
-
-// Unwrap returns what is wrong.
-func (e *UsageError) Unwrap() error { return e.Err }
-
-// SettingError is a setting that cannot be used, or one that is missing.
-type SettingError struct {
-	Err  error
-	Hint string
-}
-
-func (e *SettingError) Error() string { return e.Err.Error() }
-
-// Unwrap returns what is wrong.
-func (e *SettingError) Unwrap() error { return e.Err }
-
-// ExitError has an exit code of its own, such as that of a program that ran inside
-// ours.
-type ExitError struct {
-	Code int
-	Err  error
-	Hint string // may be empty
-}
-
-func (e *ExitError) Error() string { return e.Err.Error() }
-
-// Unwrap returns the error.
-func (e *ExitError) Unwrap() error { return e.Err }
-
-// Explain returns the report of an error. The innermost error that knows its cure
-// decides. Of several that were joined, each keeps its own cure, and the first one that
+// Explain returns the report of an error. The innermost error that knows its hint
+// decides. Of several that were joined, each keeps its own hint, and the first one that
 // knows its exit code decides about that.
 func Explain(err error) Report {
 	parts := joined(err)
@@ -176,7 +138,7 @@ func explain(err error) Report {
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), e.Cure(), Configuration
+		report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), e.Hint(), Configuration
 		if e.Problem.Temporary() {
 			report.ExitCode = Unreachable
 		}
@@ -221,7 +183,7 @@ func isUsage(err error) bool {
 	return wrongLine || wrongOption
 }
 
-// meaning is the cure of a [ghapp.Kind] and its exit code.
+// meaning is the hint of a [ghapp.Kind] and its exit code.
 type meaning struct {
 	exit int
 	hint func(*ghapp.Error) string
@@ -307,10 +269,10 @@ func unlessNamed(hint string) func(*ghapp.Error) string {
 	}
 }
 
-// leaveOut is the cure for every installation that should not have been named.
+// leaveOut is the hint for every installation that should not have been named.
 const leaveOut = "leave the installation out (--installation, GHAPP_INSTALLATION, or installation in the config file): that of the repository's owner is found by itself"
 
-// notAccepted is the cure for what the App asks for and the account does not grant.
+// notAccepted is the hint for what the App asks for and the account does not grant.
 func notAccepted(page string) string {
 	return "the App asks for it already: an owner of the account accepts it on the installation's page, " + page
 }
@@ -346,11 +308,8 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 	}
 	if e.Kind == ghapp.ErrKey {
 		// The signer's own error may know better.
-		if cure, ok := errors.AsType[interface {
-			error
-			Cure() string
-		}](e.Err); ok {
-			report.Hint = cure.Cure()
+		if hint := fault.Hint(e.Err); hint != "" {
+			report.Hint = hint
 		}
 	}
 }

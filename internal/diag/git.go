@@ -5,7 +5,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/refs"
 )
 
-// gitMeaning is the cure of a failure of git's and its exit code.
+// gitMeaning is the hint of a failure of git's and its exit code.
 type gitMeaning struct {
 	exit int
 	hint string
@@ -78,6 +78,6 @@ func ofRef(report *Report, e *refs.RefError) {
 	}
 }
 
-// NoWiki is the cure where a repository is there and its wiki is not.
+// NoWiki is the hint where a repository is there and its wiki is not.
 const NoWiki = "a wiki is there once its first page was saved in the browser, " +
 	"and while Wikis are on in the repository's settings"

@@ -21,7 +21,7 @@ func ofNetwork(report *Report, e *api.NetworkError) {
 	ofGitHub(report, &ghapp.Error{Kind: kind, Err: e})
 }
 
-// anotherServer is the cure where what answers does not do so as GitHub does.
+// anotherServer is the hint where what answers does not do so as GitHub does.
 const anotherServer = "check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place"
 
 // Foreign is the trouble that an answer which is not GitHub's tells of.
@@ -29,9 +29,9 @@ func Foreign(e *api.ForeignError) *TroubleError {
 	trouble := &TroubleError{Trouble: NotGitHub, Text: e.Error()}
 	switch {
 	case e.Plain:
-		trouble.Cure = "write https:// before the host: --host, and --api-url if there is one"
+		trouble.Hint = "write https:// before the host: --host, and --api-url if there is one"
 	case e.Website:
-		trouble.Cure = "the API of a GitHub Enterprise Server is at https://HOST/api/v3: correct --api-url, or leave it out"
+		trouble.Hint = "the API of a GitHub Enterprise Server is at https://HOST/api/v3: correct --api-url, or leave it out"
 	}
 	return trouble
 }
@@ -39,7 +39,7 @@ func Foreign(e *api.ForeignError) *TroubleError {
 // encoded says how a login stands in the address of a proxy (RFC 3986 section 2.1).
 const encoded = "with % as %25, @ as %40, # as %23, / as %2F, ? as %3F, : as %3A and a blank as %20 in USER and PASSWORD"
 
-// writeProxy is the cure for a setting that names a proxy and cannot be read.
+// writeProxy is the hint for a setting that names a proxy and cannot be read.
 func writeProxy(setting string) string {
 	return "write " + setting + "=http://USER:PASSWORD@HOST:PORT, or without the login, " + encoded + "; or unset it"
 }

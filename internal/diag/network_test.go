@@ -52,7 +52,7 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 	}
 }
 
-func TestProxyThatCannotBeReadHasItsNameInTheCure(t *testing.T) {
+func TestProxyThatCannotBeReadHasItsNameInTheHint(t *testing.T) {
 	network := &api.NetworkError{Host: "github.com", Err: &api.ProxyError{Setting: "HTTPS_PROXY"}}
 	for _, err := range []error{&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "mint", Err: network}, network} {
 		report := diag.Explain(err)
@@ -62,7 +62,7 @@ func TestProxyThatCannotBeReadHasItsNameInTheCure(t *testing.T) {
 	}
 }
 
-func TestAnswerOfAnotherServerHasItsOwnCure(t *testing.T) {
+func TestAnswerOfAnotherServerHasItsOwnHint(t *testing.T) {
 	for want, foreign := range map[string]*api.ForeignError{
 		"sign-in page":   {Host: "h", Status: 404, Media: "text/html"},
 		"/api/v3":        {Host: "h", Status: 404, Media: "text/html", Website: true},

@@ -39,15 +39,15 @@ type TroubleError struct {
 	Trouble Trouble
 	// Text is what was found, one line.
 	Text string
-	// Subject is what the cure is about: a path, an address, a name.
+	// Subject is what the hint is about: a path, an address, a name.
 	Subject string
-	// Cure is the cure where what was found brings its own. Empty: the table's.
-	Cure string
+	// Hint is the hint where what was found brings its own. Empty: the table's.
+	Hint string
 }
 
 func (e *TroubleError) Error() string { return e.Text }
 
-// troubleMeaning is the cure of a trouble and the exit code where it is one that
+// troubleMeaning is the hint of a trouble and the exit code where it is one that
 // stops the work.
 type troubleMeaning struct {
 	exit int
@@ -101,7 +101,7 @@ func ofTrouble(report *Report, e *TroubleError) {
 	if !ok {
 		known = troubleMeaning{Failed, always("")}
 	}
-	report.Kind, report.ExitCode, report.Hint = string(e.Trouble), known.exit, e.Cure
+	report.Kind, report.ExitCode, report.Hint = string(e.Trouble), known.exit, e.Hint
 	if report.Hint == "" {
 		report.Hint = known.hint(e.Subject)
 	}

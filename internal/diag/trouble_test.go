@@ -34,7 +34,7 @@ func constants(t *testing.T, path, name string, least int) []string {
 	return list
 }
 
-func TestEveryTroubleHasACureAndAnExitCode(t *testing.T) {
+func TestEveryTroubleHasAHintAndAnExitCode(t *testing.T) {
 	all := constants(t, "trouble.go", "Trouble", 20)
 	for _, text := range all {
 		trouble := diag.Trouble(text)
@@ -42,9 +42,9 @@ func TestEveryTroubleHasACureAndAnExitCode(t *testing.T) {
 		if report.Kind != text || report.Hint == "" || report.ExitCode == diag.Done || report.Message != "wrapped: seen" {
 			t.Errorf("%s: %+v", trouble, report)
 		}
-		own := diag.Explain(&diag.TroubleError{Trouble: trouble, Text: "seen", Cure: "do this"})
+		own := diag.Explain(&diag.TroubleError{Trouble: trouble, Text: "seen", Hint: "do this"})
 		if own.Hint != "do this" || own.ExitCode != report.ExitCode {
-			t.Errorf("%s with a cure of its own: %+v", trouble, own)
+			t.Errorf("%s with a hint of its own: %+v", trouble, own)
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (x *examination) checkConfiguration(context.Context) Finding {
 		return warn(err, "%s", text)
 	}
 	for _, p := range loaded.Warnings() {
-		return warn(&diag.TroubleError{Trouble: diag.ConfigurationOpen, Text: p.Text, Cure: p.Hint}, "%s", text)
+		return warn(&diag.TroubleError{Trouble: diag.ConfigurationOpen, Text: p.Text, Hint: p.Hint}, "%s", text)
 	}
 	return ok("%s", text)
 }

@@ -1,6 +1,6 @@
 // Package doctor walks the way from a GitHub App's key to a clone link by link, with the
 // code that the commands use, and says of each link how it is: what was seen, and where
-// it is not as it should be, one cause and one cure. A link that is broken stops those
+// it is not as it should be, one cause and one hint. A link that is broken stops those
 // that need it, and no others.
 package doctor
 
@@ -92,7 +92,7 @@ func Examine(ctx context.Context, o Options) (exitCode int, err error) {
 			exitCode = f.ExitCode
 		}
 		// Names and messages come from servers, files and programs.
-		for _, told := range []*string{&f.Text, &f.Cause, &f.Cure, &f.Request} {
+		for _, told := range []*string{&f.Text, &f.Cause, &f.Hint, &f.Request} {
 			*told = text.Printable(secrets.String(*told))
 		}
 		o.Tell(f)

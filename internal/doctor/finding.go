@@ -27,10 +27,10 @@ type Finding struct {
 	State State  `json:"state"`
 	// Text is what was seen, in a few words.
 	Text string `json:"text"`
-	// Cause is why it is not as it should be, and Cure what to do about it. Both
+	// Cause is why it is not as it should be, and Hint what to do about it. Both
 	// are empty but for Warn and Broken, and have a line for each of several problems.
 	Cause string `json:"cause,omitempty"`
-	Cure  string `json:"cure,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 	// Kind is a stable name of the cause, as errors have it, and Request GitHub's id
 	// of the request that failed.
 	Kind    string `json:"kind,omitempty"`
@@ -47,7 +47,7 @@ func note(format string, args ...any) Finding {
 	return Finding{State: Note, Text: fmt.Sprintf(format, args...)}
 }
 
-// warn and broken take cause, cure and exit code from the table of errors.
+// warn and broken take cause, hint and exit code from the table of errors.
 func warn(err error, format string, args ...any) Finding {
 	f := explained(err, format, args...)
 	f.State, f.ExitCode = Warn, 0
@@ -63,7 +63,7 @@ func broken(err error, format string, args ...any) Finding {
 func explained(err error, format string, args ...any) Finding {
 	report := diag.Explain(err)
 	return Finding{
-		Text: fmt.Sprintf(format, args...), Cause: report.Message, Cure: report.Hint, Kind: report.Kind,
+		Text: fmt.Sprintf(format, args...), Cause: report.Message, Hint: report.Hint, Kind: report.Kind,
 		Request: report.Request, ExitCode: report.ExitCode,
 	}
 }

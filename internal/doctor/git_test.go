@@ -47,7 +47,7 @@ func TestFlawsAreOfTheReleasesThatHaveThem(t *testing.T) {
 		if named := got.State == Note; named != (test.want != "") || !strings.Contains(got.Text, test.want) || !strings.HasPrefix(got.Text, test.text) {
 			t.Errorf("%s: %+v, want %q", test.text, got, test.want)
 		}
-		if got.Cause+got.Cure != "" || got.State == Warn || got.State == Broken {
+		if got.Cause+got.Hint != "" || got.State == Warn || got.State == Broken {
 			t.Errorf("%s is blamed: a distribution may have mended it: %+v", test.text, got)
 		}
 	}

@@ -30,7 +30,7 @@ func (a *appChain) checkKeyFile(ctx context.Context) Finding {
 		return broken(err, "%s (%s)", path, a.settings.Key.Source)
 	}
 	if exposure != nil {
-		return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Cure: exposure.Cure()}, "%s (%s)", path, a.settings.Key.Source)
+		return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)", path, a.settings.Key.Source)
 	}
 	if unignored, err := a.x.git.Unignored(ctx, path); err == nil && unignored {
 		return warn(&diag.TroubleError{Trouble: diag.KeyUnignored, Subject: path, Text: "it lies in a git work tree that does not ignore it"}, "%s (%s)", path, a.settings.Key.Source)
@@ -72,7 +72,7 @@ func (a *appChain) checkKeyBefore(ctx context.Context) Finding {
 	}
 	if path := signer.FilePath(a.settings.PreviousKey.Text); path != "" {
 		if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
-			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Cure: exposure.Cure()}, "%s (%s)", path, a.settings.PreviousKey.Source)
+			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)", path, a.settings.PreviousKey.Source)
 		}
 	}
 	return note("%s serves while GitHub refuses the newest one; `ghapp keys rotate` tells how far the rotation is", fingerprint)

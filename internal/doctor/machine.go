@@ -110,7 +110,7 @@ func conflictLink(key string) string {
 // conflicting is an entry in the way. Where git is to ask ghapp it stops what the user
 // has set up; elsewhere it is another's, and concerns plain git alone.
 func conflicting(name string, c gitsetup.Conflict, asked bool) Finding {
-	trouble := &diag.TroubleError{Trouble: diag.GitConfigured, Text: c.Key + ": " + c.Text, Cure: c.Cure}
+	trouble := &diag.TroubleError{Trouble: diag.GitConfigured, Text: c.Key + ": " + c.Text, Hint: c.Hint}
 	switch name {
 	case linkNetrc:
 		trouble.Trouble = diag.LoginOfNetrc

@@ -271,7 +271,7 @@ func isWord(c byte) bool {
 
 // HideIn is [Names.Hide] for what a finding says.
 func (n *Names) HideIn(f Finding) Finding {
-	for _, text := range []*string{&f.About, &f.Text, &f.Cause, &f.Cure} {
+	for _, text := range []*string{&f.About, &f.Text, &f.Cause, &f.Hint} {
 		*text = n.Hide(*text)
 	}
 	return f

@@ -76,7 +76,7 @@ func TestPlaceholdersStay(t *testing.T) {
 func TestFindingKeepsWhatIsNoName(t *testing.T) {
 	n := &Names{}
 	n.repository("token/token")
-	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token", Cure: "ask token", Kind: "token-refused", ExitCode: 4})
-	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1", Cure: "ask OWNER-1", Kind: "token-refused", ExitCode: 4}
+	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token", Hint: "ask token", Kind: "token-refused", ExitCode: 4})
+	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1", Hint: "ask OWNER-1", Kind: "token-refused", ExitCode: 4}
 	testkit.Equal(t, f, want)
 }

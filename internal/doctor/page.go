@@ -18,7 +18,7 @@ const (
 	leastWidth = 60
 )
 
-// Page prints findings for people, a line each, with cause and cure below where there
+// Page prints findings for people, a line each, with cause and hint below where there
 // are any. On a terminal lines are broken at its width, and the states have colours where
 // [term.Colour] allows them; the words are the same without.
 type Page struct {
@@ -58,7 +58,7 @@ func (p *Page) Write(f Finding) error {
 	var b strings.Builder
 	b.WriteString(state + "  " + fmt.Sprintf("%-*s", linkWidth, f.Link) + "  ")
 	p.fold(&b, len(indent)+linkWidth+2, indent+strings.Repeat(" ", linkWidth+2), text)
-	for _, part := range []struct{ name, text string }{{"cause: ", f.Cause}, {"cure:  ", f.Cure}} {
+	for _, part := range []struct{ name, text string }{{"cause: ", f.Cause}, {"hint:  ", f.Hint}} {
 		for line := range strings.SplitSeq(part.text, "\n") {
 			if line != "" {
 				b.WriteString(indent + part.name)

@@ -11,9 +11,9 @@ func TestPage(t *testing.T) {
 	findings := []Finding{
 		{Link: "key", State: OK, Text: "SHA256:abc"},
 		{Link: "hooks", About: "deploy", State: Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
-		{Link: "configuration", State: Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Cure: "do this", Kind: "k", ExitCode: 3},
+		{Link: "configuration", State: Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Hint: "do this", Kind: "k", ExitCode: 3},
 		{Link: "App", State: Skipped, Text: "not checked: it needs configuration"},
-		{Link: "clock", State: Warn, Text: "off", Cause: "late", Cure: "set it"},
+		{Link: "clock", State: Warn, Text: "off", Cause: "late", Hint: "set it"},
 	}
 	for name, test := range map[string]struct {
 		page Page
@@ -24,11 +24,11 @@ note     hooks          deploy: one two three four five six seven eight nine ten
 broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
          cause: second
-         cure:  do this
+         hint:  do this
 skipped  App            not checked: it needs configuration
 warn     clock          off
          cause: late
-         cure:  set it
+         hint:  set it
 
 1 link broken, 1 warning.
 `},
@@ -39,21 +39,21 @@ warn     clock          off
          cause: first cause that is so long that it does not
                 stand in one line
          cause: second
-         cure:  do this
+         hint:  do this
 {2}skipped{0}  App            not checked: it needs configuration
 {33}warn   {0}  clock          off
          cause: late
-         cure:  set it
+         hint:  set it
 
 1 link broken, 1 warning.
 `},
 		"quiet": {Page{quiet: true}, `broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
          cause: second
-         cure:  do this
+         hint:  do this
 warn     clock          off
          cause: late
-         cure:  set it
+         hint:  set it
 
 1 link broken, 1 warning.
 `},

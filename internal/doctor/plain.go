@@ -165,13 +165,13 @@ func (p plainGit) check(ctx context.Context) Finding {
 		return note("not tried: it needs %s each time, which the doctor keeps from git", p.needsUs)
 	}
 	if err := p.reads(ctx, p.x.Environ); err != nil {
-		return broken(p.trouble(err, p.cure()), "git ls-remote %s does not read %s in this directory", p.remote, p.name)
+		return broken(p.trouble(err, p.hint()), "git ls-remote %s does not read %s in this directory", p.remote, p.name)
 	}
 	return ok("git ls-remote %s reads %s in this directory", p.remote, p.name)
 }
 
 // trouble is what went wrong, in the words of whoever knows most of it: the helper, or git.
-func (p plainGit) trouble(err error, cure string) error {
+func (p plainGit) trouble(err error, hint string) error {
 	text := err.Error()
 	if failed, ok := errors.AsType[*gitcmd.Error](err); ok {
 		for line := range strings.Lines(failed.Stderr) {
@@ -186,11 +186,11 @@ func (p plainGit) trouble(err error, cure string) error {
 			}
 		}
 	}
-	return &diag.TroubleError{Trouble: diag.PlainGitFails, Text: text, Cure: cure}
+	return &diag.TroubleError{Trouble: diag.PlainGitFails, Text: text, Hint: hint}
 }
 
-// cure has git's configuration written anew, where it stands now.
-func (p plainGit) cure() string {
+// hint has git's configuration written anew, where it stands now.
+func (p plainGit) hint() string {
 	switch p.asked.Scope {
 	case gitsetup.Local, gitsetup.Worktree:
 		return "`ghapp git-setup --local` in this directory points it anew"
@@ -230,12 +230,12 @@ func (p plainGit) checkCron(ctx context.Context) Finding {
 	if ctx.Err() != nil || len(needed) == 0 {
 		return note("whether it reads %s there is not known: %v", p.name, failed)
 	}
-	cure := "set " + strings.Join(needed, ", ") + " in the crontab"
+	hint := "set " + strings.Join(needed, ", ") + " in the crontab"
 	ours := func(name string) bool { return name == "PATH" || strings.HasPrefix(name, "GHAPP_") }
 	if slices.ContainsFunc(needed, ours) {
-		cure = p.cure() + ", so that it needs neither PATH nor variables; or " + cure
+		hint = p.hint() + ", so that it needs neither PATH nor variables; or " + hint
 	}
-	return warn(p.trouble(failed, cure), "it does not read %s there: what differs is %s", p.name, strings.Join(needed, ", "))
+	return warn(p.trouble(failed, hint), "it does not read %s there: what differs is %s", p.name, strings.Join(needed, ", "))
 }
 
 // needed are the names of the variables of the user's environment without which git does not

@@ -153,7 +153,7 @@ func (a *appChain) checkCached(ctx context.Context) Finding {
 	}
 	stale := &diag.TroubleError{Trouble: diag.TokenStale, Text: err.Error()}
 	if err := app.Invalidate(ctx, a.request(), token.Secret); err != nil {
-		stale.Cure = "the cache does not let go of it (" + err.Error() + "); --no-cache does without the cache"
+		stale.Hint = "the cache does not let go of it (" + err.Error() + "); --no-cache does without the cache"
 	}
 	return warn(stale, "%s, and refused", text)
 }

@@ -80,7 +80,7 @@ type Conflict struct {
 	Line int    `json:"line,omitempty"` // from 1; 0 where it is not known
 	Key  string `json:"key"`
 	Text string `json:"text"` // what it does
-	Cure string `json:"cure"` // one line
+	Hint string `json:"hint"` // one line
 	// Beside is an entry in spite of which git asks the helper and uses its answer.
 	Beside bool `json:"-"`
 }
@@ -112,9 +112,9 @@ func Conflicts(entries []Entry, origin string, scope Scope, read func(path strin
 		if found.text == "" {
 			continue
 		}
-		c := Conflict{File: e.File, Key: Shown(e.Key), Text: found.text, Cure: found.cure, Beside: found.beside}
-		if c.Cure == "" {
-			c.Cure = e.cure()
+		c := Conflict{File: e.File, Key: Shown(e.Key), Text: found.text, Hint: found.hint, Beside: found.beside}
+		if c.Hint == "" {
+			c.Hint = e.hint()
 		}
 		if file, err := read(e.File); e.File != "" && err == nil {
 			c.Line = LineOf(file, e)
@@ -146,9 +146,9 @@ type candidate struct {
 func (c candidate) covers() bool { return covers(c.subsection, c.origin) }
 
 // finding is what a rule says of an entry. Without a text the entry is no conflict, and
-// without a cure it is to be taken away.
+// without a hint it is to be taken away.
 type finding struct {
-	text, cure string
+	text, hint string
 	beside     bool // as [Conflict.Beside]
 }
 
@@ -174,7 +174,7 @@ func loginInAddress(c candidate) finding {
 	}
 	found := finding{text: "git sends the login in this address instead of asking for a credential"}
 	if c.File != "" {
-		found.cure = "git config --file " + text.ShellWords(c.File, c.Key, address)
+		found.hint = "git config --file " + text.ShellWords(c.File, c.Key, address)
 	}
 	return found
 }
@@ -236,7 +236,7 @@ func hiddenPath(c candidate) finding {
 func Variables(lookup func(name string) (string, bool)) []Conflict {
 	var list []Conflict
 	add := func(name, text string) {
-		list = append(list, Conflict{Key: name, Text: text, Cure: "unset " + name, Beside: true})
+		list = append(list, Conflict{Key: name, Text: text, Hint: "unset " + name, Beside: true})
 	}
 	if value, set := lookup("GIT_TRACE_REDACT"); set && isFalse(value) {
 		add("GIT_TRACE_REDACT", "git shows every token where it is told to trace")
@@ -251,8 +251,8 @@ func Variables(lookup func(name string) (string, bool)) []Conflict {
 	return list
 }
 
-// cure is a command that takes the entry away.
-func (e Entry) cure() string {
+// hint is a command that takes the entry away.
+func (e Entry) hint() string {
 	key := Shown(e.Key)
 	switch {
 	case e.File == "":

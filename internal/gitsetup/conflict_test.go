@@ -117,7 +117,7 @@ func TestConflicts(t *testing.T) {
 				t.Errorf("got %+v, want %s", got, test.want)
 			}
 			for _, c := range got {
-				if strings.Contains(c.Place()+c.Key+c.Text+c.Cure, "canary") {
+				if strings.Contains(c.Place()+c.Key+c.Text+c.Hint, "canary") {
 					t.Errorf("a secret is told: %+v", c)
 				}
 			}
@@ -153,7 +153,7 @@ func TestVariables(t *testing.T) {
 			return "", false
 		}
 		got := Variables(lookup)
-		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Cure == "unset "+test.name) || !test.want && got != nil {
+		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Hint == "unset "+test.name) || !test.want && got != nil {
 			t.Errorf("%s=%s: %+v", test.name, test.value, got)
 		}
 	}
@@ -179,13 +179,13 @@ func TestCuresCanBeRun(t *testing.T) {
 		want  Conflict
 	}{
 		{Entry{Scope: Local, File: "/it's/config", Key: "http.extraheader", Value: "Authorization: x"},
-			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader", Cure: `git config --file '/it'\''s/config' --unset-all http.extraheader`}},
+			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader", Hint: `git config --file '/it'\''s/config' --unset-all http.extraheader`}},
 		{Entry{Scope: Command, Key: "http.extraheader", Value: "Authorization: x"},
-			Conflict{Key: "http.extraheader", Cure: "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"}},
+			Conflict{Key: "http.extraheader", Hint: "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"}},
 		{Entry{Scope: Local, File: "/f", Key: "url.https://u:canary@x/.insteadof", Value: "https://github.com/"},
-			Conflict{File: "/f", Key: "url.https://…@x/.insteadof", Cure: "delete the line"}},
+			Conflict{File: "/f", Key: "url.https://…@x/.insteadof", Hint: "delete the line"}},
 		{Entry{Scope: Local, File: "/f", Key: "remote.origin.url", Value: "https://u:canary@github.com/acme/site.git"},
-			Conflict{File: "/f", Key: "remote.origin.url", Cure: `git config --file /f remote.origin.url https://github.com/acme/site.git`}},
+			Conflict{File: "/f", Key: "remote.origin.url", Hint: `git config --file /f remote.origin.url https://github.com/acme/site.git`}},
 	} {
 		got := Conflicts([]Entry{test.entry}, origin, Global, read)
 		if len(got) != 1 {

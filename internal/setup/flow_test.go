@@ -99,7 +99,7 @@ func TestAWaitingPageIsAnsweredWhenItHasSomethingToSay(t *testing.T) {
 	})
 }
 
-func TestAFailureIsShownWithItsCure(t *testing.T) {
+func TestAFailureIsShownWithItsHint(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ registered, proof error }{
 		"of the code": {registered: errors.New("GitHub said <no>")},

@@ -85,10 +85,10 @@ func (p page) render() string {
 		}
 		d.add("</pre>\n")
 	}
-	if len(p.Cures) > 0 {
+	if len(p.Hints) > 0 {
 		d.add("<h2>What to do</h2>\n")
-		for _, cure := range p.Cures {
-			d.add("<p>{}</p>\n", cure)
+		for _, hint := range p.Hints {
+			d.add("<p>{}</p>\n", hint)
 		}
 	}
 	for _, n := range p.Notes {

@@ -49,7 +49,7 @@ func full(text string) page {
 		Title: text, Lead: text, Steps: []step{{text, true, false}, {text, false, true}, {text, false, false}},
 		Facts: []fact{{text, []string{text, text}}}, Action: "https://x/" + text, Manifest: text, Send: true,
 		Link: "https://x/" + text, NewTab: true, Button: text, Busy: text, Refresh: text,
-		Notes: []note{{text, "https://x/" + text, text}, {Text: text}}, Commands: []string{text}, Cures: []string{text}, Back: text,
+		Notes: []note{{text, "https://x/" + text, text}, {Text: text}}, Commands: []string{text}, Hints: []string{text}, Back: text,
 	}
 }
 

@@ -44,8 +44,8 @@ type page struct {
 	Busy, Refresh string
 	Notes         []note
 	Commands      []string
-	// Cures are what to do about what went wrong.
-	Cures []string
+	// Hints are what to do about what went wrong.
+	Hints []string
 	// Back is the text of a link to the first page.
 	Back string
 	// Bad is a page about something that went wrong, Good the last one.
@@ -132,7 +132,7 @@ func (f *Flow) statusPage() page {
 		message, hint := f.steps.Explain(f.err)
 		p := page{Title: "The setup has stopped", Lead: sentence(message), Bad: true}
 		for line := range strings.Lines(hint) {
-			p.Cures = append(p.Cures, sentence(strings.TrimSpace(line)))
+			p.Hints = append(p.Hints, sentence(strings.TrimSpace(line)))
 		}
 		return p
 	}
