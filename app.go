@@ -2,8 +2,6 @@ package ghapp
 
 import (
 	"context"
-	"crypto"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -18,7 +16,6 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/jwt"
 )
 
 // DefaultAPIVersion is the REST API version asked for where [Config] names none
@@ -28,34 +25,6 @@ const DefaultAPIVersion = "2022-11-28"
 // NoAPIVersion in [Config] leaves the version header out, for a GitHub Enterprise
 // Server that knows no versions.
 const NoAPIVersion = "none"
-
-// Signer signs a message with the App's private key: RSASSA-PKCS1-v1_5 with
-// SHA-256 (RFC 7518 section 3.3). It is given the message, not its digest, since
-// ssh-agents and some hardware hash for themselves. A Signer that also has
-//
-//	Public() crypto.PublicKey
-//
-// as [crypto.Signer] has, lets errors name the key by its fingerprint and keeps
-// tokens of different keys apart in a [Store]. It is safe for concurrent use.
-type Signer interface {
-	Sign(ctx context.Context, message []byte) ([]byte, error)
-}
-
-// FromCryptoSigner returns a [Signer] over an RSA crypto.Signer, such as the
-// adapters of cloud key services. Its Sign cannot be cancelled while key signs.
-func FromCryptoSigner(key crypto.Signer) Signer { return cryptoSigner{key} }
-
-type cryptoSigner struct{ key crypto.Signer }
-
-func (s cryptoSigner) Public() crypto.PublicKey { return s.key.Public() }
-
-func (s cryptoSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	digest := sha256.Sum256(message)
-	return s.key.Sign(nil, digest[:], crypto.SHA256)
-}
 
 // Config says which App, on which GitHub, with which key.
 type Config struct {
@@ -102,26 +71,17 @@ type Config struct {
 // App is a GitHub App: the way from its key to tokens. It is safe for concurrent
 // use and not to be copied.
 type App struct {
-	host        api.Host
-	issuer      string
-	fingerprint func() string // of the public key, or empty
-	signer      Signer
-	api         *api.Client
-	store       Store // of tokens; may be nil
-	found       Store // of installations; may be nil
-	log         *slog.Logger
-	previous    *previous // nil: there is one key
+	host          api.Host
+	issuer        string
+	api           *api.Client
+	log           *slog.Logger
+	keys          atomic.Pointer[keyring]
+	sign          func(Signer) *signedClient
+	installations installations
+	tokens        tokenCache
 
-	start  time.Time // what monotonic readings are relative to
-	flight singleflight.Group
-	tokens sync.Map // cache key -> *entry
-	places sync.Map // cache key -> place
-	grants sync.Map // installation -> grant
-	signed atomic.Pointer[JWT]
-	warned atomic.Bool // of the clock
-
-	believe time.Duration             // a refusal of the key, for so long
-	refusal atomic.Pointer[refusalOf] // of the key; nil: none is known
+	settling singleflight.Group // by token and repository
+	rotating sync.Mutex
 }
 
 // validIssuer reports whether text is an App ID, or a client ID: Iv1.… of old, Iv23…
@@ -161,17 +121,33 @@ func New(c Config) (*App, error) {
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: err}
 	}
+	start := time.Now()
 	a := &App{
-		host: host, issuer: c.Issuer, fingerprint: fingerprinter(c.Signer), signer: c.Signer,
-		api: client, store: c.Store, found: c.Store, log: client.Log, start: time.Now(),
-		believe: c.RefusalLife,
+		host: host, issuer: c.Issuer, api: client, log: client.Log,
+		installations: installations{host: host, issuer: c.Issuer, shared: c.Store, log: client.Log, start: start},
+		tokens:        tokenCache{shared: c.Store, clock: client.Clock, log: client.Log, start: start},
 	}
 	if c.Unshared {
-		a.store = nil
+		a.tokens.shared = nil
 	}
+	warned := new(atomic.Bool)
+	a.sign = func(s Signer) *signedClient {
+		return &signedClient{
+			api: client, host: host, issuer: c.Issuer, signer: s, fingerprint: fingerprinter(s), log: client.Log, warned: warned,
+			store: c.Store, believe: c.RefusalLife,
+		}
+	}
+	keys := &keyring{newest: a.sign(c.Signer)}
 	if c.FallbackSigner != nil {
-		a.previous = &previous{open: c.FallbackSigner}
+		keys.previous = &previousKey{open: func(ctx context.Context) (*signedClient, error) {
+			s, err := c.FallbackSigner(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return a.sign(s), nil
+		}}
 	}
+	a.keys.Store(keys)
 	return a, nil
 }
 
@@ -196,113 +172,125 @@ func (c Config) client(host api.Host) (*api.Client, error) {
 // and host, and not as the state it holds, which others may be changing.
 func (a *App) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "App %s on %s", a.issuer, a.host.Name) }
 
-// Host is the host of the App's repositories, such as github.com.
-func (a *App) Host() string { return a.host.Name }
+// Status is who an App is here, and how it gets on. It holds no secret.
+type Status struct {
+	// Host is that of the App's repositories, such as github.com.
+	Host string
+	// Origin is scheme and host of the App's repositories, such as https://github.com.
+	Origin string
+	// Issuer is the client ID or App ID.
+	Issuer string
+	// Fingerprint is that of the key in use, as GitHub's settings page shows it; empty
+	// where its Signer does not tell its public key.
+	Fingerprint string
+	// RejectedKey is the fingerprint of the newest of two keys where GitHub has refused it
+	// within the last minute and takes the one before; else it is empty.
+	RejectedKey string
+	// ClockOffset is what has to be added to this machine's clock to get GitHub's, as
+	// measured from the last answer; 0 where they agree to the second. It is 15 hours at
+	// most, either way: an answer that is dated further off is not believed.
+	ClockOffset time.Duration
+}
 
-// Origin is scheme and host of the App's repositories, such as https://github.com.
-func (a *App) Origin() string { return a.host.Origin }
-
-// Issuer is the client ID or App ID.
-func (a *App) Issuer() string { return a.issuer }
-
-// Fingerprint is the fingerprint of the key in use as GitHub shows it, or "" where
-// its Signer does not tell its public key.
-func (a *App) Fingerprint() string {
-	if apps := a.ofEachKey(); a.RejectedKey() != "" {
-		a = apps[len(apps)-1]
+// Status tells what is known here; it asks nothing of GitHub.
+func (a *App) Status() Status {
+	c, rejected := a.keys.Load().inUse()
+	return Status{
+		Host: a.host.Name, Origin: a.host.Origin, Issuer: a.issuer,
+		Fingerprint: c.fingerprint(), RejectedKey: rejected, ClockOffset: a.api.Clock.Offset(),
 	}
-	return a.fingerprint()
 }
 
-// ClockOffset is what has to be added to this machine's clock to get GitHub's,
-// as measured from the last answer; 0 where they agree to the second. It is 15 hours at
-// most, either way: an answer that is dated further off is not believed.
-func (a *App) ClockOffset() time.Duration { return a.api.Clock.Offset() }
-
-// JWT is a signed JSON Web Token of the App. It opens the endpoints of the App
-// itself, not repositories.
-type JWT struct {
-	Secret    Secret
-	ExpiresAt time.Time // on GitHub's clock
+// Token returns an installation access token for what r asks: from memory, from
+// the store, or from GitHub. Concurrent calls for the same are merged into one
+// mint; each caller leaves when its own context ends, and none ends the mint for
+// the others. A token near its end is renewed while it is still valid.
+//
+// The Kinds of its errors: [ErrInvalid], [ErrNotInstalled], [ErrSuspended],
+// [ErrEnterprise], [ErrRepositoryNotSelected], [ErrPermission], [ErrTooBroad],
+// [ErrWrongHost], and those of [App.Info].
+func (a *App) Token(ctx context.Context, r TokenRequest) (*Token, error) {
+	spec, err := newTokenSpec(r, a.host)
+	if err != nil {
+		return nil, err
+	}
+	return a.token(ctx, spec)
 }
 
-// jwtReserve is the life a JWT must have left to be used once more.
-const jwtReserve = time.Minute
+func (a *App) token(ctx context.Context, spec tokenSpec) (*Token, error) {
+	keys := a.keys.Load()
+	return withKey(ctx, keys, func(c *signedClient) (*Token, error) {
+		t, err := a.tokenFrom(ctx, c, spec)
+		if err != nil {
+			c.noteRejection(ctx, err)
+		} else if keys.replaced && c == keys.newest {
+			a.keys.CompareAndSwap(keys, &keyring{newest: c}) // the key before is not needed any more
+		}
+		return t, err
+	})
+}
+
+// tokenFrom finds the installation and gets a token of it. A cached installation may be
+// wrong by now: then it is looked for again, once.
+func (a *App) tokenFrom(ctx context.Context, c *signedClient, spec tokenSpec) (*Token, error) {
+	at, err := a.installations.resolve(ctx, c, spec)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.tokenAt(ctx, c, spec, at)
+	if spec.target.id != 0 || !errors.Is(err, ErrNotInstalled) && !errors.Is(err, ErrRepositoryNotSelected) {
+		return t, err
+	}
+	if at.cached {
+		a.installations.evict(ctx, spec)
+		if at, err = a.installations.resolve(ctx, c, spec); err != nil {
+			return nil, err
+		}
+		if t, err = a.tokenAt(ctx, c, spec, at); !errors.Is(err, ErrRepositoryNotSelected) {
+			return t, err
+		}
+	}
+	if single, ok := spec.single(); ok && at.Repository == 0 {
+		if moved, findErr := a.installations.find(ctx, c, single); findErr == nil && moved.Repository != 0 {
+			return a.tokenAt(ctx, c, spec, moved)
+		}
+	}
+	return nil, err
+}
+
+// tokenAt gets a token of an installation. One with all permissions is compared with what
+// the installation has granted by now, where there is one already: else it is minted,
+// which tells.
+func (a *App) tokenAt(ctx context.Context, c *signedClient, spec tokenSpec, at installationRef) (*Token, error) {
+	q := newTokenQuery(c, spec, at)
+	if spec.permissions == nil && a.tokens.has(ctx, q.key) {
+		q.spec.granted = a.installations.granted(ctx, c, at.Installation)
+	}
+	return a.tokens.get(ctx, q)
+}
+
+// Rotate has the App sign with another key from now on. GitHub is asked first whether it
+// takes the key: where it does not, the App goes on as it was, and the error is that of
+// [App.Info]. The key before is used where GitHub rejects the new one all the same, which
+// it may do on some of its servers for a while, until a token has come by the new one.
+func (a *App) Rotate(ctx context.Context, s Signer) error {
+	a.rotating.Lock()
+	defer a.rotating.Unlock()
+	next := a.sign(s)
+	if _, err := next.info(ctx); err != nil {
+		return err
+	}
+	used, _ := a.keys.Load().inUse()
+	before := &previousKey{}
+	before.client.Store(used)
+	a.keys.Store(&keyring{newest: next, previous: before, replaced: true})
+	return nil
+}
 
 // JWT returns a JSON Web Token that is good for a minute at least, signed anew
 // where the last one is not. The error has the Kind [ErrKey].
 func (a *App) JWT(ctx context.Context) (*JWT, error) {
-	return withKey(ctx, a, func(a *App) (*JWT, error) { return a.jwt(ctx) })
-}
-
-func (a *App) jwt(ctx context.Context) (*JWT, error) {
-	if j := a.signed.Load(); j != nil && j.ExpiresAt.Sub(a.api.Clock.Now()) > jwtReserve {
-		return j, nil
-	}
-	signed, err := merge(ctx, &a.flight, "jwt", func(ctx context.Context) (*JWT, error) {
-		key := a.fingerprint()
-		secret, expires, err := jwt.Sign(ctx, a.signer, a.issuer, a.api.Clock.Now())
-		if err != nil && a.fingerprint() != key {
-			// The Signer has just found out that it signs with another key now.
-			secret, expires, err = jwt.Sign(ctx, a.signer, a.issuer, a.api.Clock.Now())
-		}
-		if err != nil {
-			return nil, &Error{Kind: ErrKey, Op: "sign as App " + a.issuer, Err: err}
-		}
-		j := &JWT{secret, expires}
-		a.signed.Store(j)
-		return j, nil
-	})
-	return signed, err
-}
-
-// authorization is the App's own, for [api.Client].
-func (a *App) authorization(ctx context.Context) (string, Secret, error) {
-	j, err := a.jwt(ctx)
-	if err != nil {
-		return "", Secret{}, err
-	}
-	return "Bearer", j.Secret, nil
-}
-
-// asApp makes a call with the App's JWT. Where GitHub finds its times wrong, that
-// very answer has set our clock: the call is made once more with a new JWT, unless the
-// clock of the answer is one that is not believed.
-func asApp[T any](a *App, op string, call func(api.Authorization) (T, error)) (T, error) {
-	value, err := call(a.authorization)
-	if !isClock(err) {
-		return value, explain(op, err)
-	}
-	if answer, ok := errors.AsType[*api.Error](err); ok && !api.Believable(answer.Offset) {
-		return value, wildClock(op, answer)
-	}
-	offset := a.api.Clock.Offset()
-	if offset != 0 && a.warned.CompareAndSwap(false, true) {
-		a.log.Warn("this machine's clock is off; GitHub's is used instead", "seconds", int(offset.Round(time.Second).Seconds()))
-	}
-	a.signed.Store(nil)
-	value, err = call(a.authorization)
-	err = explain(op, err)
-	if e, ok := errors.AsType[*Error](err); ok && e.Kind == ErrClockOff {
-		e.Offset = offset
-	}
-	return value, err
-}
-
-// wildClock is the error of an answer whose clock is not believed.
-func wildClock(op string, answer *api.Error) error {
-	err := explain(op, answer)
-	if e, ok := errors.AsType[*Error](err); ok {
-		e.Offset = answer.Offset
-		e.Err = fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's: no JSON Web Token is signed for then",
-			time.Now().Add(answer.Offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())
-	}
-	return err
-}
-
-func isClock(err error) bool {
-	answer, ok := errors.AsType[*api.Error](err)
-	return ok && kindOf(answer) == ErrClockOff
+	return withKey(ctx, a.keys.Load(), func(c *signedClient) (*JWT, error) { return c.jwt(ctx) })
 }
 
 // AppInfo is what GitHub knows of an App.
@@ -320,15 +308,7 @@ type AppInfo struct {
 // its Kinds, [ErrKeyMismatch], [ErrAppUnknown] and [ErrClockOff] are the telling
 // ones.
 func (a *App) Info(ctx context.Context) (*AppInfo, error) {
-	app, err := withKey(ctx, a, func(a *App) (*api.App, error) {
-		return asApp(a, "read App "+a.issuer, func(auth api.Authorization) (*api.App, error) {
-			return a.api.App(ctx, auth)
-		})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return newInfo(app), nil
+	return withKey(ctx, a.keys.Load(), func(c *signedClient) (*AppInfo, error) { return c.info(ctx) })
 }
 
 func newInfo(app *api.App) *AppInfo {
@@ -338,17 +318,33 @@ func newInfo(app *api.App) *AppInfo {
 	}
 }
 
+// FindInstallation returns the installation that covers an owner (organization or
+// user) or a repository (owner/name, or its URL), or that an ID or the address of
+// an installation's settings page names. It asks GitHub each time. A suspended
+// installation is returned with SuspendedAt set.
+//
+// The Kinds of its errors: [ErrNotInstalled] (for a repository that may also mean
+// that it is not selected or does not exist: GitHub does not tell), [ErrInvalid],
+// [ErrWrongHost], and those of [App.Info].
+func (a *App) FindInstallation(ctx context.Context, of string) (*InstallationInfo, error) {
+	t, err := parseTarget(of, a.host)
+	if err != nil {
+		return nil, err
+	}
+	return withKey(ctx, a.keys.Load(), func(c *signedClient) (*InstallationInfo, error) { return c.findInstallation(ctx, t) })
+}
+
 // Installations lists the App's installations, suspended ones included. It stops
 // at the first error.
 func (a *App) Installations(ctx context.Context) iter.Seq2[*InstallationInfo, error] {
 	return func(yield func(*InstallationInfo, error) bool) {
 		seen := 0
-		_, err := withKey(ctx, a, func(a *App) (struct{}, error) {
+		_, err := withKey(ctx, a.keys.Load(), func(c *signedClient) (struct{}, error) {
 			if seen > 0 {
 				return struct{}{}, ErrKeyMismatch // too late to begin again, with the other key
 			}
-			return asApp(a, "list the installations of App "+a.issuer, func(auth api.Authorization) (struct{}, error) {
-				for found, err := range a.api.Installations(ctx, auth) {
+			return withJWT(c, "list the installations of App "+a.issuer, func(auth api.Authorization) (struct{}, error) {
+				for found, err := range c.api.Installations(ctx, auth) {
 					if err != nil {
 						if seen > 0 {
 							err = explain("go on listing the installations of App "+a.issuer, err)
@@ -371,31 +367,3 @@ func (a *App) Installations(ctx context.Context) iter.Seq2[*InstallationInfo, er
 
 // errStopped ends a listing whose reader has had enough.
 var errStopped = errors.New("stopped")
-
-// merge runs fn once for all who ask under one key. fn outlives any one of them:
-// it runs detached from the caller's cancellation, with a ceiling of its own, and
-// a caller leaves when its own context ends.
-func merge[T any](ctx context.Context, group *singleflight.Group, key string, fn func(context.Context) (T, error)) (T, error) {
-	var none T
-	if ctx.Err() != nil {
-		return none, api.Ended(ctx)
-	}
-	result := group.DoChan(key, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), ceiling)
-		defer cancel()
-		return fn(ctx)
-	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return none, r.Err
-		}
-		return r.Val.(T), nil
-	case <-ctx.Done():
-		return none, api.Ended(ctx)
-	}
-}
-
-// ceiling bounds work that runs detached from its callers: a minute of waiting
-// for a limit, and the requests around it.
-const ceiling = 2 * time.Minute

@@ -80,8 +80,8 @@ func TestNewAsksNothingOfGitHub(t *testing.T) {
 	if calls := w.calls(); len(calls) != 0 {
 		t.Errorf("requests: %v", calls)
 	}
-	if app.Host() != "github.com" || app.Origin() != "https://github.com" || app.Issuer() != w.registration.ClientID || app.ClockOffset() != 0 {
-		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Host(), app.Origin(), app.Issuer(), app.ClockOffset())
+	if app.Status().Host != "github.com" || app.Status().Origin != "https://github.com" || app.Status().Issuer != w.registration.ClientID || app.Status().ClockOffset != 0 {
+		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Status().Host, app.Status().Origin, app.Status().Issuer, app.Status().ClockOffset)
 	}
 }
 
@@ -92,11 +92,11 @@ func TestFingerprintIsThatOfTheSubjectPublicKeyInfo(t *testing.T) {
 	}
 	sum := sha256.Sum256(der)
 	w := newWorld(t)
-	if got, want := w.app(t).Fingerprint(), "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
+	if got, want := w.app(t).Status().Fingerprint, "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
 		t.Errorf("fingerprint %s, want %s", got, want)
 	}
 	hidden := w.app(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testKey()} })
-	if got := hidden.Fingerprint(); got != "" {
+	if got := hidden.Status().Fingerprint; got != "" {
 		t.Errorf("fingerprint %s of a signer that tells no key", got)
 	}
 }
@@ -282,8 +282,8 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 						t.Fatal(err)
 					}
 					// The first answer measures the clock, whatever it says.
-					if off := (app.ClockOffset() - ahead).Abs(); off > time.Second {
-						t.Errorf("offset %s, want %s", app.ClockOffset(), ahead)
+					if off := (app.Status().ClockOffset - ahead).Abs(); off > time.Second {
+						t.Errorf("offset %s, want %s", app.Status().ClockOffset, ahead)
 					}
 					repairs := w.count("/app") - 1
 					if repairs > 1 {
@@ -314,7 +314,7 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 					}
 					// The token's times are judged by GitHub's clock.
 					if life := token.Life(); life < 59*time.Minute || life > time.Hour+time.Second || !token.Propagating() {
-						t.Errorf("life %s, age %s", life, token.Age())
+						t.Errorf("life %s, age %s", life, ageOf(token))
 					}
 				})
 			})
@@ -339,8 +339,8 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 						t.Errorf("offset %s, error %q; want %s, and the date %s", e.Offset, err, ahead, date)
 					}
 				}
-				if app.ClockOffset() != 0 {
-					t.Errorf("the offset %s is believed", app.ClockOffset())
+				if app.Status().ClockOffset != 0 {
+					t.Errorf("the offset %s is believed", app.Status().ClockOffset)
 				}
 				for _, r := range w.gh.Requests() {
 					parts := strings.Split(r.Credential.Token, ".")

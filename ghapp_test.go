@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
@@ -333,3 +334,6 @@ func mustURL(t testing.TB, text string) *url.URL {
 	}
 	return u
 }
+
+// ageOf is how long ago a token was minted, on GitHub's clock.
+func ageOf(t *ghapp.Token) time.Duration { return t.ExpiresAt.Sub(t.MintedAt) - t.Life() }

@@ -15,9 +15,9 @@ import (
 func (t *Token) Kept(repository string) (key string, from, until time.Time) {
 	from = t.MintedAt.Add(-t.offset)
 	if !t.settled.has(repository) {
-		from = from.Add(youth)
+		from = from.Add(propagationDelay)
 	}
-	return t.key, from, t.ExpiresAt.Add(-t.whole()/agingShare - t.offset)
+	return t.key, from, t.ExpiresAt.Add(-t.lifetime()/refreshShare - t.offset)
 }
 
 // KeptFor says of an entry of a [Store] which repositories the token in it is for, by their

@@ -16,48 +16,49 @@ import (
 )
 
 // mint asks GitHub for a token and checks what comes.
-func (a *App) mint(ctx context.Context, w want, p place) (*Token, error) {
-	op := "mint an installation access token for " + w.object()
-	scope := api.TokenScope{Permissions: w.permissions}
+func (c *signedClient) mint(ctx context.Context, spec tokenSpec, at installationRef) (*Token, error) {
+	op := "mint an installation access token for " + spec.object()
+	scope := api.TokenScope{Permissions: spec.permissions}
 	switch {
-	case w.all:
-	case p.Repository != 0:
-		scope.RepositoryIDs = []int64{p.Repository}
+	case spec.all:
+	case at.Repository != 0:
+		scope.RepositoryIDs = []int64{at.Repository}
 	default:
-		scope.Repositories = w.names
+		scope.Repositories = spec.names
 	}
-	grant, err := asKnown(ctx, a, op, func(auth api.Authorization) (*api.Grant, error) {
-		return a.api.CreateToken(ctx, auth, p.Installation, scope)
+	grant, err := withAcceptedKey(ctx, c, op, func(auth api.Authorization) (*api.Grant, error) {
+		return c.api.CreateToken(ctx, auth, at.Installation, scope)
 	})
 	if err != nil {
-		return nil, a.explainMint(ctx, err, w, p)
+		return nil, c.explainMint(ctx, err, spec, at)
 	}
 	if grant.Token != "" && !redact.IsToken(grant.Token) {
 		// Not to be revoked either: it is no header's value.
-		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("what came as a token is none of GitHub's: it has other characters than those, or thousands; " +
-			"is the API's address that of GitHub?")}
+		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("what came as a token is none of GitHub's: " +
+			"it has other characters than those, or thousands; is the API's address that of GitHub?")}
 	}
 	minted := time.Now() // and not before: the request may have waited for a limit
 	secret := redact.NewSecret(grant.Token)
-	offset := a.api.Clock.Offset()
-	if err := check(grant, w, p, minted.Add(offset)); err != nil {
+	offset := c.api.Clock.Offset()
+	if err := check(grant, spec, at, minted.Add(offset)); err != nil {
 		err.Op = op
 		if !secret.IsZero() {
-			if revoked := a.api.RevokeToken(ctx, secret); revoked != nil {
+			if revoked := c.api.RevokeToken(ctx, secret); revoked != nil {
 				err.Err = fmt.Errorf("%w; and it could not be revoked: %w", err.Err, explain("revoke it", revoked))
 			}
 		}
 		return nil, err
 	}
 	t := &Token{
-		Secret: secret, ExpiresAt: expiry(grant.ExpiresAt, minted.Add(offset)), MintedAt: minted.Add(offset), Permissions: grant.Permissions,
-		Installation: p.Installation, API: a.host.API, offset: offset, refused: new(atomic.Bool),
-		settled: newSettled(), listed: w.granted,
+		Secret: secret, ExpiresAt: expiry(grant.ExpiresAt, minted.Add(offset)), MintedAt: minted.Add(offset),
+		Permissions: grant.Permissions, Installation: at.Installation, API: c.host.API,
+		offset: offset, refused: new(atomic.Bool), settled: newSettled(), listed: spec.granted,
 	}
 	for _, r := range grant.Repositories {
 		t.Repositories = append(t.Repositories, r.FullName)
 	}
-	a.log.Debug("minted", "for", w.object(), "installation", p.Installation, "permissions", t.Permissions.String(), "expires", t.ExpiresAt)
+	c.log.Debug("minted", "for", spec.object(), "installation", at.Installation,
+		"permissions", t.Permissions.String(), "expires", t.ExpiresAt)
 	return t, nil
 }
 
@@ -77,41 +78,55 @@ func expiry(said, now time.Time) time.Time {
 
 // check compares what was granted with what was asked for. What GitHub leaves out
 // of its answer counts as unlimited. now is GitHub's time.
-func check(grant *api.Grant, w want, p place, now time.Time) *Error {
+func check(grant *api.Grant, spec tokenSpec, at installationRef, now time.Time) *Error {
 	if grant.Token == "" || grant.ExpiresAt.IsZero() {
 		return &Error{Kind: ErrUnreachable, Err: errors.New("GitHub's answer holds no token, or no time of expiry")}
 	}
 	if !grant.ExpiresAt.After(now) {
 		return &Error{Kind: ErrUnreachable, Err: errors.New("the token in GitHub's answer had run out when it came")}
 	}
-	if w.permissions != nil {
-		granted := Permissions(grant.Permissions)
-		allowed := maps.Clone(w.permissions)
-		if allowed["metadata"] == "" {
-			allowed["metadata"] = "read" // GitHub adds it to every token
-		}
-		switch {
-		case len(granted) == 0:
-			return &Error{Kind: ErrTooBroad, Wanted: w.permissions, Err: errors.New("GitHub's answer does not say which permissions were granted")}
-		case !allowed.Covers(granted):
-			return &Error{Kind: ErrTooBroad, Wanted: w.permissions, Granted: granted,
-				Err: fmt.Errorf("%s was asked for, %s was granted", w.permissions, granted)}
-		case !granted.Covers(w.permissions):
-			return &Error{Kind: ErrPermission, Wanted: w.permissions, Granted: granted,
-				Err: fmt.Errorf("%s was asked for, only %s was granted", w.permissions, granted)}
-		}
+	if err := checkPermissions(grant.Permissions, spec.permissions); err != nil {
+		return err
 	}
-	if w.all {
+	return checkRepositories(grant, spec, at)
+}
+
+// checkPermissions compares what a token may do with what was asked for; nil is all.
+func checkPermissions(granted, asked Permissions) *Error {
+	if asked == nil {
 		return nil
 	}
+	allowed := maps.Clone(asked)
+	if allowed["metadata"] == "" {
+		allowed["metadata"] = "read" // GitHub adds it to every token
+	}
+	switch {
+	case len(granted) == 0:
+		return &Error{Kind: ErrTooBroad, Wanted: asked, Err: errors.New("GitHub's answer does not say which permissions were granted")}
+	case !allowed.Covers(granted):
+		return &Error{Kind: ErrTooBroad, Wanted: asked, Granted: granted,
+			Err: fmt.Errorf("%s was asked for, %s was granted", asked, granted)}
+	case !granted.Covers(asked):
+		return &Error{Kind: ErrPermission, Wanted: asked, Granted: granted,
+			Err: fmt.Errorf("%s was asked for, only %s was granted", asked, granted)}
+	}
+	return nil
+}
+
+// checkRepositories compares what a token reaches with what was asked for.
+func checkRepositories(grant *api.Grant, spec tokenSpec, at installationRef) *Error {
+	if spec.all {
+		return nil
+	}
+	asked := spec.repositories()
 	if grant.RepositorySelection == "all" || len(grant.Repositories) == 0 {
-		return &Error{Kind: ErrTooBroad, Repositories: w.repositories(), Err: errors.New("the token is not limited to the repositories asked for")}
+		return &Error{Kind: ErrTooBroad, Repositories: asked, Err: errors.New("the token is not limited to the repositories asked for")}
 	}
 	for _, r := range grant.Repositories {
-		asked := slices.Contains(w.repositories(), strings.ToLower(r.FullName)) || p.Repository != 0 && r.ID == p.Repository
-		if !asked {
-			return &Error{Kind: ErrTooBroad, Repositories: w.repositories(), Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
+		if slices.Contains(asked, strings.ToLower(r.FullName)) || at.Repository != 0 && r.ID == at.Repository {
+			continue
 		}
+		return &Error{Kind: ErrTooBroad, Repositories: asked, Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
 	}
 	return nil
 }
@@ -122,16 +137,16 @@ const mostLookedUp = 20
 // missing are those of several repositories that the installation does not reach. GitHub
 // says only that there is one, so each is asked for by itself, until an answer fails for
 // another reason. It is nil where that is not found out.
-func (a *App) missing(ctx context.Context, w want, p place) []string {
-	if len(w.names) < 2 || len(w.names) > mostLookedUp {
+func (c *signedClient) missing(ctx context.Context, spec tokenSpec, at installationRef) []string {
+	if len(spec.names) < 2 || len(spec.names) > mostLookedUp {
 		return nil
 	}
 	var missing []string
-	for _, name := range w.repositories() {
-		found, err := a.FindInstallation(ctx, name)
+	for _, name := range spec.names {
+		found, err := c.findInstallation(ctx, target{owner: spec.owner, name: name})
 		switch {
-		case errors.Is(err, ErrNotInstalled), err == nil && found.ID != p.Installation:
-			missing = append(missing, name)
+		case errors.Is(err, ErrNotInstalled), err == nil && found.ID != at.Installation:
+			missing = append(missing, spec.owner+"/"+name)
 		case err != nil:
 			return nil
 		}
@@ -141,43 +156,41 @@ func (a *App) missing(ctx context.Context, w want, p place) []string {
 
 // explainMint finds the cause behind a refused mint, where GitHub's own text
 // leaves it open, by one more question, or two, or one for each repository.
-func (a *App) explainMint(ctx context.Context, err error, w want, p place) error {
+func (c *signedClient) explainMint(ctx context.Context, err error, spec tokenSpec, at installationRef) error {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		return err
 	}
 	switch {
 	case e.Status == http.StatusNotFound && e.Kind == ErrRefused:
-		e.Kind, e.InstallationNamed = ErrNotInstalled, w.target.id != 0
+		e.Kind, e.InstallationNamed = ErrNotInstalled, spec.target.id != 0
 		return e
 	case e.Kind == ErrPermission:
-		e.Wanted = w.permissions
+		e.Wanted = spec.permissions
 	case e.Kind == ErrRepositoryNotSelected:
-		e.Repositories = w.repositories()
+		e.Repositories = spec.repositories()
 	case e.Status != http.StatusUnprocessableEntity:
 		return e
 	}
-	found, lookErr := asApp(a, "", func(auth api.Authorization) (*api.Installation, error) {
-		return a.api.Installation(ctx, auth, p.Installation)
-	})
+	found, lookErr := c.installation(ctx, "", at.Installation)
 	if lookErr != nil {
 		return e // the first refusal is the one to tell
 	}
-	if unusable := usable(newInstallation(found), w.object()); unusable != nil {
+	if unusable := found.usable(spec.object()); unusable != nil {
 		return unusable
 	}
 	switch e.Kind {
 	case ErrPermission:
 		e.Granted = found.Permissions
-		if info, err := a.Info(ctx); err == nil {
-			e.Asked, e.Page = info.Permissions, found.HTMLURL
+		if info, err := c.info(ctx); err == nil {
+			e.Asked, e.Page = info.Permissions, found.URL
 		}
 	case ErrRepositoryNotSelected:
-		if missing := a.missing(ctx, w, p); len(missing) > 0 {
+		if missing := c.missing(ctx, spec, at); len(missing) > 0 {
 			e.Repositories = missing
 			e.Err = fmt.Errorf("the installation does not reach %s", strings.Join(missing, ", "))
 		}
-		e.InstallationNamed = w.target.id != 0 && w.owner != "" && !strings.EqualFold(accountName(found.Account), w.owner)
+		e.InstallationNamed = spec.target.id != 0 && spec.owner != "" && !strings.EqualFold(found.Account, spec.owner)
 	}
 	return e
 }

@@ -3,7 +3,6 @@ package ghapp
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
@@ -14,69 +13,22 @@ import (
 // [Token.Settled] for a repository of this request. A token other than the one held has
 // been dropped already. The error is the store's.
 func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused Secret) error {
-	w, err := a.want(r)
+	spec, err := newTokenSpec(r, a.host)
 	if err != nil {
 		return err
 	}
-	return a.drop(ctx, w, refused)
+	return a.invalidate(ctx, spec, refused)
 }
 
-func (a *App) drop(ctx context.Context, w want, refused Secret) error {
-	err := a.dropOfKey(ctx, w, refused)
-	if a.previous == nil {
-		return err
-	}
-	if before, noKey := a.before(ctx); noKey == nil { // else it never got a token
-		err = errors.Join(err, before.dropOfKey(ctx, w, refused))
-	}
-	return err
-}
-
-func (a *App) dropOfKey(ctx context.Context, w want, refused Secret) error {
-	places := make([]place, 0, 2)
-	if w.target.id != 0 {
-		places = append(places, place{Installation: w.target.id})
-	} else {
-		if p, ok := a.recall(ctx, a.placeKey(w.target)); ok && p.err == nil {
-			places = append(places, p)
-		}
-		if single, ok := w.single(); ok {
-			if p, ok := a.recall(ctx, a.placeKey(single)); ok && p.err == nil {
-				places = append(places, p)
-			}
+func (a *App) invalidate(ctx context.Context, spec tokenSpec, refused Secret) error {
+	var failed error
+	known := a.installations.known(ctx, spec)
+	for _, c := range a.keys.Load().all(ctx) {
+		for _, at := range known {
+			failed = errors.Join(failed, a.tokens.invalidate(ctx, spec.key(c, at), spec, refused))
 		}
 	}
-	var err error
-	for _, p := range places {
-		if dropErr := a.dropAt(ctx, a.key(w, p), w, refused); err == nil {
-			err = dropErr
-		}
-	}
-	return err
-}
-
-func (a *App) dropAt(ctx context.Context, key string, w want, refused Secret) error {
-	is := func(t *Token) bool {
-		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Propagating() || slices.ContainsFunc(w.repositories(), t.settled.has))
-	}
-	if held, ok := a.tokens.Load(key); ok {
-		if t := held.(*entry).token.Load(); is(t) {
-			t.refused.Store(true)
-		}
-	}
-	if a.store == nil {
-		return nil
-	}
-	return a.store.Update(ctx, key, func(_ context.Context, old []byte) ([]byte, error) {
-		t := decodeToken(old)
-		if t != nil && a.api.Clock.Measured() {
-			t.offset = a.api.Clock.Offset() // it may have been minted while the clock was wrong
-		}
-		if is(t) {
-			return nil, nil
-		}
-		return old, nil
-	})
+	return failed
 }
 
 // Purger is a [Store] that can be searched for what is in its entries. A token that is
@@ -91,28 +43,7 @@ type Purger interface {
 // Forget drops a token everywhere here, however new it is: no caller is given it any
 // more, by this App or by others with the same [Store], if that is a [Purger]. GitHub is
 // not told; see [App.Revoke]. The error is the store's.
-func (a *App) Forget(ctx context.Context, token Secret) error {
-	var failed error
-	for _, a := range a.ofEachKey() {
-		a.tokens.Range(func(key, held any) bool {
-			current := held.(*entry).token.Load()
-			if current == nil || current.Secret.Reveal() != token.Reveal() {
-				return true
-			}
-			current.refused.Store(true)
-			if a.store != nil {
-				failed = errors.Join(failed, a.store.Update(ctx, key.(string), func(_ context.Context, old []byte) ([]byte, error) {
-					if kept := decodeToken(old); kept != nil && kept.Secret.Reveal() != token.Reveal() {
-						return old, nil
-					}
-					return nil, nil
-				}))
-			}
-			return true
-		})
-	}
-	return errors.Join(failed, purge(ctx, a.store, token))
-}
+func (a *App) Forget(ctx context.Context, token Secret) error { return a.tokens.forget(ctx, token) }
 
 func purge(ctx context.Context, store Store, token Secret) error {
 	purger, ok := store.(Purger)

@@ -107,7 +107,7 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 	} {
 		wantNone(t, name, printed(t, value), secrets...)
 	}
-	for value, want := range map[any]string{app: "App " + app.Issuer() + " on github.com", source: "tokens for acme/site"} {
+	for value, want := range map[any]string{app: "App " + app.Status().Issuer + " on github.com", source: "tokens for acme/site"} {
 		if got := fmt.Sprintf("%v|%+v|%s", value, value, value); got != want+"|"+want+"|"+want {
 			t.Errorf("prints as %q", got)
 		}

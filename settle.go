@@ -76,9 +76,9 @@ func (a *App) Settle(ctx context.Context, t *Token, repository string, try func(
 	if t.Settled(repository) {
 		return nil
 	}
-	key := "settle " + cacheKey(t.Secret.Reveal(), strings.ToLower(repository))
-	taken, err := merge(ctx, &a.flight, key, func(ctx context.Context) (bool, error) {
-		return a.settle(ctx, t, repository, try)
+	key := cacheKey(t.Secret.Reveal(), strings.ToLower(repository))
+	taken, err := merge(ctx, &a.settling, key, func(ctx context.Context) (bool, error) {
+		return a.tokens.settle(ctx, t, repository, try)
 	})
 	if taken {
 		t.settled.add(repository)
@@ -86,13 +86,13 @@ func (a *App) Settle(ctx context.Context, t *Token, repository string, try func(
 	return err
 }
 
-func (a *App) settle(ctx context.Context, t *Token, repository string, try func(context.Context) (bool, error)) (taken bool, err error) {
-	if a.store == nil || t.key == "" {
+func (c *tokenCache) settle(ctx context.Context, t *Token, repository string, try func(context.Context) (bool, error)) (taken bool, err error) {
+	if c.shared == nil || t.key == "" {
 		return try(ctx)
 	}
 	ran := false
 	var found error // by trying
-	err = a.store.Update(ctx, t.key, func(ctx context.Context, old []byte) ([]byte, error) {
+	err = c.shared.Update(ctx, t.key, func(ctx context.Context, old []byte) ([]byte, error) {
 		ran = true
 		kept := decodeToken(old)
 		switch {
@@ -118,7 +118,7 @@ func (a *App) settle(ctx context.Context, t *Token, repository string, try func(
 	case !ran:
 		return try(ctx)
 	case err != nil:
-		a.log.Debug("other processes are not told that the token is known", "error", err)
+		c.log.Debug("other processes are not told that the token is known", "error", err)
 	}
 	return taken, found
 }

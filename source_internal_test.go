@@ -9,7 +9,7 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 )
 
-func TestLeaseAsksTheWallClockToo(t *testing.T) {
+func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	// Not in a synctest bubble, whose times have no monotonic reading.
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -32,27 +32,27 @@ func TestLeaseAsksTheWallClockToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := s.lease.Load()
-	if next := time.Duration(l.check.Load()) - time.Since(app.start); next > time.Second {
+	l := s.warm.Load()
+	if next := time.Duration(l.check.Load()) - time.Since(app.tokens.start); next > time.Second {
 		t.Errorf("the wall clock is asked after %s, want a second at most", next)
 	}
 
 	// The machine sleeps for two hours: the wall clock has gone on, the monotonic one
-	// has not, so by its own limit the lease is good. A second later by that clock:
+	// has not, so by its own limit the warm token is good. A second later by that clock:
 	first.MintedAt = wallMoved(t, first.MintedAt, -2*time.Hour)
 	first.ExpiresAt = first.ExpiresAt.Add(-2 * time.Hour)
 	l.check.Store(0)
-	if time.Since(app.start) >= l.until {
-		t.Fatal("the lease has run out by itself: this test proves nothing")
+	if time.Since(app.tokens.start) >= l.until {
+		t.Fatal("the warm token has run out by itself: this test proves nothing")
 	}
 	next, err := s.Token(t.Context())
 	if err != nil || next == first || next.Life() < 59*time.Minute {
 		t.Errorf("a token that expired while the machine slept was handed out (%v)", err)
 	}
-	// While all is well the lease is only put off by another second.
-	l = s.lease.Load()
+	// While all is well the warm token is only put off by another second.
+	l = s.warm.Load()
 	l.check.Store(0)
-	if again, err := s.Token(t.Context()); err != nil || again != next || s.lease.Load() != l || l.check.Load() == 0 {
-		t.Errorf("a good lease was not kept (%v)", err)
+	if again, err := s.Token(t.Context()); err != nil || again != next || s.warm.Load() != l || l.check.Load() == 0 {
+		t.Errorf("a good warm token was not kept (%v)", err)
 	}
 }

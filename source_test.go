@@ -40,7 +40,7 @@ func TestWarmSourceAsksNothing(t *testing.T) {
 		for range 500 {
 			token, err := source.Token(t.Context())
 			if err != nil || token != first {
-				t.Fatalf("another token after %s, %v", first.Age(), err)
+				t.Fatalf("another token after %s, %v", ageOf(first), err)
 			}
 			time.Sleep(6 * time.Second)
 		}

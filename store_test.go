@@ -141,8 +141,8 @@ func TestStoredTokenIsJudgedByGitHubsClock(t *testing.T) {
 			// A new process has measured nothing, and asks nothing.
 			app := w.app(t, share)
 			token := mustToken(t, app, site())
-			if len(w.calls()) != 0 || (token.Life()-time.Hour).Abs() > 2*time.Second || (app.ClockOffset()-ahead).Abs() > time.Second {
-				t.Errorf("%s: requests %v, life %s, offset %s", ahead, w.calls(), token.Life(), app.ClockOffset())
+			if len(w.calls()) != 0 || (token.Life()-time.Hour).Abs() > 2*time.Second || (app.Status().ClockOffset-ahead).Abs() > time.Second {
+				t.Errorf("%s: requests %v, life %s, offset %s", ahead, w.calls(), token.Life(), app.Status().ClockOffset)
 			}
 			time.Sleep(58 * time.Minute)
 			if token := mustToken(t, w.app(t, share), site()); token.Life() <= 0 {
@@ -169,8 +169,8 @@ func TestEntryStoredByAWrongClockIsNotBelieved(t *testing.T) {
 		})
 		time.Sleep(70 * time.Minute)
 		app := w.app(t, share)
-		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.gh.Mints() != 2 || app.ClockOffset() != 0 {
-			t.Errorf("life %s, %d mints, offset %s", token.Life(), w.gh.Mints(), app.ClockOffset())
+		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.gh.Mints() != 2 || app.Status().ClockOffset != 0 {
+			t.Errorf("life %s, %d mints, offset %s", token.Life(), w.gh.Mints(), app.Status().ClockOffset)
 		}
 	})
 }

@@ -37,21 +37,21 @@ func openApp(t testing.TB, c Config) *App {
 }
 
 // keyOf is the cache key of what a request wants, at an installation.
-func keyOf(t testing.TB, a *App, r TokenRequest, p place) string {
+func keyOf(t testing.TB, a *App, r TokenRequest, p installationRef) string {
 	t.Helper()
-	w, err := a.want(r)
+	spec, err := newTokenSpec(r, a.host)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return a.key(w, p)
+	return spec.key(a.keys.Load().newest, p)
 }
 
 func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 	base := TokenRequest{Repositories: []string{"acme/site"}}
-	here := place{Installation: 1}
+	here := installationRef{Installation: 1}
 	app := openApp(t, Config{})
 	keyed := openApp(t, Config{})
-	keyed.fingerprint = func() string { return "SHA256:x" }
+	keyed.keys.Load().newest.fingerprint = func() string { return "SHA256:x" }
 	keys := map[string]string{}
 	add := func(name, key string) {
 		if other, taken := keys[key]; taken {
@@ -64,8 +64,8 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 	add("another API", keyOf(t, openApp(t, Config{APIURL: "https://gateway.example"}), base, here))
 	add("another App", keyOf(t, openApp(t, Config{Issuer: "2"}), base, here))
 	add("another key", keyOf(t, keyed, base, here))
-	add("another installation", keyOf(t, app, base, place{Installation: 2}))
-	add("a repository that moved", keyOf(t, app, base, place{Installation: 1, Repository: 7}))
+	add("another installation", keyOf(t, app, base, installationRef{Installation: 2}))
+	add("a repository that moved", keyOf(t, app, base, installationRef{Installation: 1, Repository: 7}))
 	for name, r := range map[string]TokenRequest{
 		"another repository":    {Repositories: []string{"acme/docs"}},
 		"another owner":         {Repositories: []string{"globex/site"}},
@@ -88,13 +88,13 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 		add(name, keyOf(t, app, r, here))
 	}
 	// A lookup is not a token.
-	add("lookup", app.placeKey(target{owner: "acme", name: "site"}))
-	add("lookup of the owner", app.placeKey(target{owner: "acme"}))
+	add("lookup", app.installations.key(target{owner: "acme", name: "site"}))
+	add("lookup of the owner", app.installations.key(target{owner: "acme"}))
 }
 
 func TestEqualWishesShareAKey(t *testing.T) {
 	app := openApp(t, Config{})
-	here := place{Installation: 1}
+	here := installationRef{Installation: 1}
 	base := keyOf(t, app, TokenRequest{Repositories: []string{"acme/docs", "acme/site"}, Permissions: Permissions{"contents": "read", "issues": "read"}}, here)
 	for name, r := range map[string]TokenRequest{
 		"another order":        {Repositories: []string{"acme/site", "acme/docs"}},
@@ -152,7 +152,7 @@ func TestDifferentWishesNeverShareAKey(t *testing.T) {
 		installation := int64(1 + random.IntN(2))
 		// fmt prints maps sorted by key: this is the meaning, written down another way.
 		meaning := fmt.Sprintf("%d %t %q %t %q", installation, r.AllRepositories, slices.Compact(repositories), r.AllPermissions, permissions)
-		key := keyOf(t, app, r, place{Installation: installation})
+		key := keyOf(t, app, r, installationRef{Installation: installation})
 		if other, seen := meanings[key]; seen && other != meaning {
 			t.Fatalf("one key for %s and %s", meaning, other)
 		}
@@ -208,13 +208,13 @@ func TestAgesOfAToken(t *testing.T) {
 			{-10 * time.Second, 0, true, false, false}, // minted in the future: a wrong clock, not a new token
 		} {
 			token := aged(test.age)
-			if serves, aging, young := token.serves(test.minLife), token.aging(), token.Propagating(); serves != test.serves || aging != test.aging || young != test.young {
+			if serves, aging, young := token.validFor(test.minLife), token.needsRefresh(), token.Propagating(); serves != test.serves || aging != test.aging || young != test.young {
 				t.Errorf("age %s, needed for %s: serves %t, aging %t, young %t", test.age, test.minLife, serves, aging, young)
 			}
 		}
 		token := aged(0)
 		token.refused.Store(true)
-		if token.serves(0) || (*Token)(nil).serves(0) {
+		if token.validFor(0) || (*Token)(nil).validFor(0) {
 			t.Error("a refused token, or none, serves")
 		}
 	})
@@ -254,7 +254,7 @@ func TestSleepOfTheMachineShortensALife(t *testing.T) {
 	token := aged(5 * time.Minute)
 	token.MintedAt = wallMoved(t, token.MintedAt, -2*time.Hour)
 	token.ExpiresAt = token.ExpiresAt.Round(0).Add(-2 * time.Hour)
-	if life := token.Life(); life > -time.Hour || token.serves(0) {
+	if life := token.Life(); life > -time.Hour || token.validFor(0) {
 		t.Errorf("life %s, want it to have ended an hour ago", life)
 	}
 }
@@ -268,7 +268,7 @@ func TestStoredTokenComesBackWhole(t *testing.T) {
 	}
 	b := decodeToken(text)
 	if b == nil || b.Secret.Reveal() != "x" || !b.ExpiresAt.Equal(a.ExpiresAt) || !b.MintedAt.Equal(a.MintedAt) || b.offset != a.offset ||
-		b.Installation != 5 || b.API != a.API || b.Permissions.String() != "contents:read" || len(b.Repositories) != 1 || !b.serves(0) != !a.serves(0) {
+		b.Installation != 5 || b.API != a.API || b.Permissions.String() != "contents:read" || len(b.Repositories) != 1 || !b.validFor(0) != !a.validFor(0) {
 		t.Errorf("%+v, want %+v", b, a)
 	}
 }
@@ -290,7 +290,7 @@ func FuzzDecodeToken(f *testing.F) {
 		}
 		// Whatever stands there, it can be asked, and never serves longer than it says.
 		token.Propagating()
-		if token.serves(0) && token.Life() <= 0 {
+		if token.validFor(0) && token.Life() <= 0 {
 			t.Errorf("%q serves with a life of %s", text, token.Life())
 		}
 		if !json.Valid(text) || token.Secret.IsZero() {

@@ -148,12 +148,12 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 		if token.Installation != w.installation.ID || token.API != "https://api.github.com" || !token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
 			t.Errorf("token %+v", token)
 		}
-		if token.Life() != time.Hour || token.Age() != 0 || !token.Propagating() {
-			t.Errorf("life %s, age %s", token.Life(), token.Age())
+		if token.Life() != time.Hour || ageOf(token) != 0 || !token.Propagating() {
+			t.Errorf("life %s, age %s", token.Life(), ageOf(token))
 		}
 		time.Sleep(10 * time.Second)
-		if token.Life() != time.Hour-10*time.Second || token.Age() != 10*time.Second || token.Propagating() {
-			t.Errorf("life %s, age %s after ten seconds", token.Life(), token.Age())
+		if token.Life() != time.Hour-10*time.Second || ageOf(token) != 10*time.Second || token.Propagating() {
+			t.Errorf("life %s, age %s after ten seconds", token.Life(), ageOf(token))
 		}
 		all := mustToken(t, w.app(t), ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
 		if all.Repositories != nil {

@@ -39,7 +39,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		closeBody(req)
 		return nil, err
 	}
-	if !own(req.URL, token.API) {
+	if !isAPI(req.URL, token.API) {
 		return base.RoundTrip(req)
 	}
 	answer, err := send(base, req, token)
@@ -74,7 +74,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *Token, answer *http.Response) (*http.Response, error) {
 	for pause := range pauses() {
 		limited := answer.Header.Get("Retry-After") != "" || answer.Header.Get("X-RateLimit-Remaining") == "0"
-		if !token.Propagating() || !lagging(answer.StatusCode, limited) {
+		if !token.Propagating() || !mayPropagate(answer.StatusCode, limited) {
 			break
 		}
 		discard(answer)
@@ -92,8 +92,8 @@ func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *To
 	return answer, nil
 }
 
-// own reports whether u is on the host of the API.
-func own(u *url.URL, root string) bool {
+// isAPI reports whether u is on the host of the API.
+func isAPI(u *url.URL, root string) bool {
 	base, err := url.Parse(root)
 	return err == nil && u.Scheme == base.Scheme && u.Host == base.Host &&
 		(u.Scheme == "https" || api.IsLoopback(u.Hostname()))

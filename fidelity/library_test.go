@@ -141,8 +141,8 @@ func TestLibraryCorrectsItsClock(t *testing.T) {
 			w.SetClockOffset(offset)
 			app := w.library(t, nil)
 			testkit.Must(app.Info(t.Context()))(t)
-			if off := app.ClockOffset() - offset; off.Abs() > 5*time.Second {
-				t.Errorf("measured %s, want %s", app.ClockOffset(), offset)
+			if off := app.Status().ClockOffset - offset; off.Abs() > 5*time.Second {
+				t.Errorf("measured %s, want %s", app.Status().ClockOffset, offset)
 			}
 			w.verify(t)
 		})

@@ -18,19 +18,19 @@ import (
 // submodule's owner has one of its own.
 func (o *Opener) Answerer(s *Session) *gitauth.Answerer {
 	return &gitauth.Answerer{
-		Origin:    s.App.Origin(),
+		Origin:    s.App.Status().Origin,
 		Transport: s.Transport,
 		Store:     s.Store,
 		Log:       o.Log,
 		Permissions: func(r ghapp.RepositoryName) ghapp.Permissions {
-			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Host(), Owner: r.Owner})
+			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Status().Host, Owner: r.Owner})
 			if err != nil {
 				return nil // and App has said so before
 			}
 			return settings.GitPermissions(r)
 		},
 		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Host(), Owner: owner})
+			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Status().Host, Owner: owner})
 			if err != nil {
 				return nil, "", err
 			}
@@ -205,9 +205,9 @@ func (o *Opener) Rekeyed(ctx context.Context, failed *Session, choose func(*Open
 		o.Log.Warn("the key in the configuration has changed and cannot be used", "error", diag.OneLine(err))
 		return nil, nil
 	}
-	if session.App.Fingerprint() == failed.App.Fingerprint() && samePrevious {
+	if session.App.Status().Fingerprint == failed.App.Status().Fingerprint && samePrevious {
 		return nil, nil
 	}
-	o.Tell("App %s signs with its new key %s.", session.App.Issuer(), session.App.Fingerprint())
+	o.Tell("App %s signs with its new key %s.", session.App.Status().Issuer, session.App.Status().Fingerprint)
 	return again, session
 }

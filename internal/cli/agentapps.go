@@ -160,7 +160,7 @@ func (a *appSet) withKey(i *identity, settings config.AppSettings, key signer.Si
 	k := &keyed{app: app, answerer: opener.Answerer(own), hangUp: connections.CloseIdleConnections}
 	k.answerer.Granted = a.tokens.granted
 	k.answerer.App = func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-		settings, err := opener.Settings(ghapp.RepositoryName{Host: app.Host(), Owner: owner})
+		settings, err := opener.Settings(ghapp.RepositoryName{Host: app.Status().Host, Owner: owner})
 		if err != nil {
 			return nil, "", err
 		}

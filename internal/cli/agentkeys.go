@@ -106,7 +106,7 @@ func (i *identity) look() {
 	}
 	i.file = now
 	i.mu.Lock()
-	used := i.current.app.Fingerprint()
+	used := i.current.app.Status().Fingerprint
 	i.mu.Unlock()
 	key, err := i.load()
 	var next *keyed
@@ -143,11 +143,11 @@ func (i *identity) prove(ctx context.Context, next *keyed) {
 	defer i.mu.Unlock()
 	if err != nil {
 		i.nextTry = time.Now().Add(keyPause)
-		i.log.Warn("the new key in "+i.path+" is not taken; the key before is used on", "new", next.app.Fingerprint(), "error", err)
+		i.log.Warn("the new key in "+i.path+" is not taken; the key before is used on", "new", next.app.Status().Fingerprint, "error", err)
 		return
 	}
 	i.before, i.current, i.next = i.current, next, nil
-	i.tell("App %s signs with its new key %s.", next.app.Issuer(), next.app.Fingerprint())
+	i.tell("App %s signs with its new key %s.", next.app.Status().Issuer, next.app.Status().Fingerprint)
 }
 
 // fallBack returns to the key before k, which it returns; nil if there is none.
@@ -160,7 +160,7 @@ func (i *identity) fallBack(k *keyed) *keyed {
 	case i.before == nil:
 		return nil
 	}
-	i.log.Warn("GitHub refuses the new key; the key before is used on", "new", k.app.Fingerprint())
+	i.log.Warn("GitHub refuses the new key; the key before is used on", "new", k.app.Status().Fingerprint)
 	i.current, i.before, i.next, i.nextTry = i.before, nil, k, time.Now().Add(keyPause)
 	return i.current
 }
@@ -191,10 +191,10 @@ func (i *identity) status() appStatus {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	app := i.current.app
-	s := appStatus{Name: i.name, App: app.Issuer(), Host: app.Host(), Fingerprint: app.Fingerprint()}
-	s.Next = app.RejectedKey() // of two that are configured
+	s := appStatus{Name: i.name, App: app.Status().Issuer, Host: app.Status().Host, Fingerprint: app.Status().Fingerprint}
+	s.Next = app.Status().RejectedKey // of two that are configured
 	if i.next != nil {
-		s.Next = i.next.app.Fingerprint()
+		s.Next = i.next.app.Status().Fingerprint
 	}
 	return s
 }

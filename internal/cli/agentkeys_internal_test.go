@@ -68,7 +68,7 @@ func newChanging(t *testing.T) *changing {
 				return nil, err
 			}
 			return &keyed{app: app, answerer: &gitauth.Answerer{
-				Origin: app.Origin(), Transport: knowing{},
+				Origin: app.Status().Origin, Transport: knowing{},
 				App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
 			}}, nil
 		},

@@ -63,12 +63,12 @@ func (t *tokens) ended() bool { return t.ctx.Err() != nil }
 
 // granted takes note of a token that is handed out.
 func (t *tokens) granted(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
-	key := strings.Join([]string{app.Host(), app.Issuer(), strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
+	key := strings.Join([]string{app.Status().Host, app.Status().Issuer, strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h := t.held[key]
 	if h == nil {
-		h = &heldToken{host: app.Host(), issuer: app.Issuer(), request: request}
+		h = &heldToken{host: app.Status().Host, issuer: app.Status().Issuer, request: request}
 		t.held[key] = h
 		go t.tend(key, h)
 	}

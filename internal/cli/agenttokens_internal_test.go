@@ -250,7 +250,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			h := newHolding(t)
 			defer h.close()
 			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
-			app, err := ghapp.New(ghapp.Config{Issuer: h.app.Issuer(), Signer: key, Transport: h.github.RoundTripper()})
+			app, err := ghapp.New(ghapp.Config{Issuer: h.app.Status().Issuer, Signer: key, Transport: h.github.RoundTripper()})
 			if err != nil {
 				t.Fatal(err)
 			}

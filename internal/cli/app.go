@@ -54,7 +54,7 @@ Exits with 0 where no installation lags behind, and with 1 where one does.`,
 				if err != nil {
 					return err
 				}
-				g := grantOf(i, info.Permissions, session.App.Origin())
+				g := grantOf(i, info.Permissions, session.App.Status().Origin)
 				if all = append(all, g); len(g.Missing) > 0 {
 					lagging = append(lagging, g)
 				}

@@ -144,7 +144,7 @@ func (a *askedFor) watch(address string) <-chan struct{} {
 
 // granted is what an answerer tells of a token before git has it.
 func (a *askedFor) granted(app *ghapp.App, r ghapp.TokenRequest, _ *ghapp.Token) {
-	if app.Origin() != a.origin {
+	if app.Status().Origin != a.origin {
 		return
 	}
 	a.mu.Lock()

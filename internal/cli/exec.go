@@ -192,7 +192,7 @@ func (c *command) originRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.R
 // execScope is the whole host: the command may name whatever repository it needs. Of
 // those that are known git is given a credential before it is asked for one.
 func (c *command) execScope(s *apps.Session, request ghapp.TokenRequest) gitcmd.Scope {
-	scope := gitcmd.Scope{Origin: s.App.Origin(), Submodules: true, Helper: c.helperCommand(), CAFile: s.Settings.CAFile.Text}
+	scope := gitcmd.Scope{Origin: s.App.Status().Origin, Submodules: true, Helper: c.helperCommand(), CAFile: s.Settings.CAFile.Text}
 	for _, text := range request.Repositories {
 		if r, err := ghapp.ParseRepository(text); err == nil { // or else the token was refused
 			address := scope.Origin + "/" + r.String()
@@ -226,10 +226,10 @@ func gitMay(configured func(ghapp.RepositoryName) ghapp.Permissions, owner strin
 // a token (https://cli.github.com/manual/gh_help_environment).
 func tokenVariables(app *ghapp.App, token *ghapp.Token) []string {
 	names := []string{"GH_ENTERPRISE_TOKEN", "GITHUB_ENTERPRISE_TOKEN"}
-	if host := app.Host(); host == "github.com" || strings.HasSuffix(host, ".ghe.com") {
+	if host := app.Status().Host; host == "github.com" || strings.HasSuffix(host, ".ghe.com") {
 		names = []string{"GH_TOKEN", "GITHUB_TOKEN"}
 	}
-	list := []string{"GH_HOST=" + app.Host()}
+	list := []string{"GH_HOST=" + app.Status().Host}
 	for _, name := range names {
 		list = append(list, name+"="+token.Secret.Reveal())
 	}

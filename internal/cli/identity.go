@@ -68,7 +68,7 @@ func (c *command) identitySection(ctx context.Context, loaded *config.Config, en
 	if err != nil {
 		return none, err
 	}
-	return gitsetup.Section{Name: "user", Origin: session.App.Origin(), Settings: []gitsetup.Setting{
+	return gitsetup.Section{Name: "user", Origin: session.App.Status().Origin, Settings: []gitsetup.Setting{
 		{Name: "name", Value: identity.Name}, {Name: "email", Value: identity.Email},
 	}}, nil
 }

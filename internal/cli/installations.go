@@ -31,7 +31,7 @@ func (c *command) installations() *cobra.Command {
 				return term.JSON(c.Stdout, installationsJSON(found))
 			}
 			if len(found) == 0 {
-				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.App.Host())
+				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.App.Status().Host)
 				return nil
 			}
 			return term.Table(c.Stdout, installationRows(found))

@@ -149,11 +149,11 @@ func (c *command) checkKey(ctx context.Context, session *apps.Session) error {
 	}
 	if c.json {
 		return term.JSON(c.Stdout, map[string]any{
-			"fingerprint": session.App.Fingerprint(), "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
+			"fingerprint": session.App.Status().Fingerprint, "app_id": info.ID, "client_id": info.ClientID, "slug": info.Slug,
 			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
 		})
 	}
-	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.App.Fingerprint(), text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
+	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.App.Status().Fingerprint, text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
 	return err
 }
 

@@ -113,7 +113,7 @@ func (r *rotation) try(ctx context.Context, key config.Value) (*triedKey, error)
 	session, err := r.apps().Connect(ctx, settings)
 	if err == nil {
 		tried.info, err = session.App.Info(ctx)
-		tried.fingerprint, tried.origin = session.App.Fingerprint(), session.App.Origin()
+		tried.fingerprint, tried.origin = session.App.Status().Fingerprint, session.App.Status().Origin
 	}
 	unusable, ok := errors.AsType[*signer.KeyError](err)
 	if err == nil || errors.Is(err, ghapp.ErrKeyMismatch) || ok && !unusable.Problem.Temporary() {

@@ -301,7 +301,7 @@ func isInstalled(ctx context.Context, app *ghapp.App) (bool, error) {
 // told tells of the App, before its installation is waited for.
 func (n *newcomer) told(app *setup.App) {
 	n.progress("The App %s of %s has its key in %s.\nWaiting until it is installed: %s", app.Name, app.Owner,
-		n.session.Settings.Key.Text, setup.InstallURL(n.session.App.Origin(), app))
+		n.session.Settings.Key.Text, setup.InstallURL(n.session.App.Status().Origin, app))
 }
 
 // installation asks for the installation on the App's owner.

@@ -223,7 +223,7 @@ func (c *command) imported(ctx context.Context, n *newcomer, installations []*gh
 		})
 	}
 	if len(installations) == 0 {
-		page := setup.InstallURL(n.session.App.Origin(), &setup.App{Slug: n.info.Slug, Page: n.info.URL})
+		page := setup.InstallURL(n.session.App.Status().Origin, &setup.App{Slug: n.info.Slug, Page: n.info.URL})
 		c.progress("It is installed nowhere yet: %s", page)
 		return nil
 	}

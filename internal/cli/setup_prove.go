@@ -70,8 +70,8 @@ func (c *command) countRefs(ctx context.Context, s *apps.Session, repository str
 		return 0, err
 	}
 	defer listener.Close()
-	address := s.App.Origin() + "/" + repository + ".git"
-	scope := gitcmd.Scope{Origin: s.App.Origin(), URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.Settings.CAFile.Text}
+	address := s.App.Status().Origin + "/" + repository + ".git"
+	scope := gitcmd.Scope{Origin: s.App.Status().Origin, URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.Settings.CAFile.Text}
 	tokens := scrub.New()
 	answering := c.apps().Router(s, func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read

@@ -142,7 +142,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			if err != nil {
 				return err
 			}
-			a := &gitauth.Answerer{Origin: app.Origin(), Transport: s.config.Transport}
+			a := &gitauth.Answerer{Origin: app.Status().Origin, Transport: s.config.Transport}
 			return a.Trial(s.t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
 		},
 		ghapp.ErrUnreachable: func(s *stage) error {

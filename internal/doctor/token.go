@@ -83,7 +83,7 @@ func minutes(d time.Duration) string { return fmt.Sprintf("%.0f min", d.Minutes(
 
 // answerer tries tokens at the git service, and counts the attempts.
 func (a *appChain) answerer(attempts *atomic.Int32) *gitauth.Answerer {
-	return &gitauth.Answerer{Origin: a.app.Origin(), Transport: counted{a.host.reach.Transport, attempts}, Log: a.host.reach.Log}
+	return &gitauth.Answerer{Origin: a.app.Status().Origin, Transport: counted{a.host.reach.Transport, attempts}, Log: a.host.reach.Log}
 }
 
 // counted counts requests.
@@ -107,7 +107,7 @@ func (a *appChain) checkGitService(ctx context.Context) Finding {
 	begun := time.Now()
 	if err := a.answerer(&attempts).Trial(ctx, token, a.repository); err != nil {
 		a.unknown = errors.Is(err, ghapp.ErrTokenUnknown)
-		return broken(err, "%s does not take the token for %s", a.app.Origin(), a.repository)
+		return broken(err, "%s does not take the token for %s", a.app.Status().Origin, a.repository)
 	}
 	if wiki := a.repository; a.x.Wiki {
 		wiki.Wiki = true
@@ -115,10 +115,10 @@ func (a *appChain) checkGitService(ctx context.Context) Finding {
 			if e, ok := errors.AsType[*ghapp.Error](err); ok && e.Status == http.StatusNotFound {
 				err = &diag.ExitError{Code: diag.Refused, Err: err, Hint: diag.NoWiki}
 			}
-			return broken(err, "%s does not have %s", a.app.Origin(), wiki)
+			return broken(err, "%s does not have %s", a.app.Status().Origin, wiki)
 		}
 	}
-	text := fmt.Sprintf("%s takes the token for %s", a.app.Origin(), a.repository)
+	text := fmt.Sprintf("%s takes the token for %s", a.app.Status().Origin, a.repository)
 	if n := attempts.Load(); n > 2 { // a repository that was renamed takes two
 		return note("%s, once it knew it: after %s and %d attempts", text, time.Since(begun).Round(time.Second), n)
 	}
@@ -142,7 +142,7 @@ func (a *appChain) checkCached(ctx context.Context) Finding {
 	if err != nil {
 		return ok("none for %s", a.repository)
 	}
-	text := fmt.Sprintf("minted %s ago, good for %s", minutes(token.Age()), minutes(token.Life()))
+	text := fmt.Sprintf("minted %s ago, good for %s", minutes(token.ExpiresAt.Sub(token.MintedAt)-token.Life()), minutes(token.Life()))
 	var attempts atomic.Int32
 	err = a.answerer(&attempts).Trial(ctx, token, a.repository)
 	switch {
@@ -225,7 +225,7 @@ func (a *appChain) checkRateLimit(ctx context.Context) Finding {
 	if budget.Unlimited {
 		return ok("none")
 	}
-	reset := budget.Reset.Add(-a.app.ClockOffset())
+	reset := budget.Reset.Add(-a.app.Status().ClockOffset)
 	text := fmt.Sprintf("%d of %d requests left, refilled at %s", budget.Remaining, budget.Limit, reset.Local().Format(time.TimeOnly))
 	switch {
 	case budget.Remaining == 0:

@@ -248,9 +248,9 @@ func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*
 	if err != nil {
 		return nil, none, repository, err
 	}
-	if app.Origin() != a.Origin {
+	if app.Status().Origin != a.Origin {
 		return nil, none, repository, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: "choose a token",
-			Err: fmt.Errorf("the App for %s is on %s, but git asks for %s", repository.Owner, app.Origin(), a.Origin)}
+			Err: fmt.Errorf("the App for %s is on %s, but git asks for %s", repository.Owner, app.Status().Origin, a.Origin)}
 	}
 	repositories := append([]string{repository.String()}, storesOf(asked, repository)...)
 	request := ghapp.TokenRequest{Repositories: repositories, Installation: installation}

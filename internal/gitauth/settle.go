@@ -68,9 +68,9 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 			return nil
 		case refusal == api.IPAllowList, refusal == api.SAML:
 			return &ghapp.Error{Kind: RefusedBy(status, message), Op: op, Status: status, Message: message}
-		case t.Age()+pause > settleFor:
+		case ageOf(t)+pause > settleFor:
 			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
-				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", t.Age().Round(time.Second))}
+				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", ageOf(t).Round(time.Second))}
 		}
 		level := slog.LevelInfo
 		if pause == wait.Patience {
@@ -88,3 +88,6 @@ func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.RepositoryNa
 	d, err := a.discover(ctx, r.String()+".git", t)
 	return d.status, d.message, err
 }
+
+// ageOf is how long ago a token was minted.
+func ageOf(t *ghapp.Token) time.Duration { return t.ExpiresAt.Sub(t.MintedAt) - t.Life() }

@@ -260,7 +260,7 @@ func TestFailedRenewalServesOnWhileTheTokenLivesAndNotASecondLonger(t *testing.T
 			token, err := app.Token(t.Context(), site())
 			leased, leaseErr := source.Token(t.Context())
 			synctest.Wait()
-			age := first.Age()
+			age := ageOf(first)
 			if age >= 59*time.Minute {
 				wantKind(t, err, ghapp.ErrUnreachable)
 				wantKind(t, leaseErr, ghapp.ErrUnreachable)

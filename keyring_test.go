@@ -41,7 +41,7 @@ func withTwoKeys(opened *atomic.Int32) func(*ghapp.Config) {
 
 func fingerprintOf(t *testing.T, w *world, key *rsa.PrivateKey) string {
 	t.Helper()
-	return w.app(t, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(key) }).Fingerprint()
+	return w.app(t, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(key) }).Status().Fingerprint
 }
 
 func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
@@ -51,8 +51,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		var log logBuffer
 		app := w.app(t, withTwoKeys(&opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
 		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
-		if app.Fingerprint() != newest || app.RejectedKey() != "" || opened.Load() != 0 {
-			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Fingerprint(), app.RejectedKey(), opened.Load())
+		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || opened.Load() != 0 {
+			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Status().Fingerprint, app.Status().RejectedKey, opened.Load())
 		}
 		var group sync.WaitGroup
 		for range 20 {
@@ -64,8 +64,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if app.Fingerprint() != older || app.RejectedKey() != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
-			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Fingerprint(), app.RejectedKey(), opened.Load(), w.gh.Mints())
+		if app.Status().Fingerprint != older || app.Status().RejectedKey != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
+			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Status().Fingerprint, app.Status().RejectedKey, opened.Load(), w.gh.Mints())
 		}
 		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 || !strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
 			t.Errorf("the log: %s", log.String())
@@ -88,8 +88,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		w.registration.AddKey(&laterKey().PublicKey)
 		time.Sleep(2 * time.Minute)
 		mustToken(t, app, site())
-		if app.Fingerprint() != newest || app.RejectedKey() != "" || w.gh.Mints() != 2 {
-			t.Errorf("%s in use, %q refused, %d mints", app.Fingerprint(), app.RejectedKey(), w.gh.Mints())
+		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || w.gh.Mints() != 2 {
+			t.Errorf("%s in use, %q refused, %d mints", app.Status().Fingerprint, app.Status().RejectedKey, w.gh.Mints())
 		}
 	})
 }
@@ -137,7 +137,7 @@ func TestBothKeysRefused(t *testing.T) {
 	w.registration.RemoveKeys()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
-	if app.RejectedKey() != "" {
+	if app.Status().RejectedKey != "" {
 		t.Error("the newest key is said to be refused in favour of another")
 	}
 }
@@ -238,8 +238,8 @@ func TestSignerWhoseKeyBecomesAnother(t *testing.T) {
 	s := &alias{told: testKey(), real: laterKey()}
 	app := w.app(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
 	token := mustToken(t, app, site())
-	if got := fingerprintOf(t, w, laterKey()); app.Fingerprint() != got {
-		t.Errorf("fingerprint %s, want %s", app.Fingerprint(), got)
+	if got := fingerprintOf(t, w, laterKey()); app.Status().Fingerprint != got {
+		t.Errorf("fingerprint %s, want %s", app.Status().Fingerprint, got)
 	}
 	before := w.app(t, func(c *ghapp.Config) { c.Store = store }) // with testKey
 	if again := mustToken(t, before, site()); again.Secret.Reveal() == token.Secret.Reveal() {
@@ -295,4 +295,43 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		app := w.app(t)
+		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
+		first := mustToken(t, app, site())
+
+		err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey()))
+		if !errors.Is(err, ghapp.ErrKeyMismatch) || app.Status().Fingerprint != older {
+			t.Errorf("a key that GitHub does not know: error %v, %s in use, want %s", err, app.Status().Fingerprint, older)
+		}
+		w.registration.AddKey(&laterKey().PublicKey)
+		if err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey())); err != nil {
+			t.Fatal(err)
+		}
+		if app.Status().Fingerprint != newest {
+			t.Errorf("%s in use, want %s", app.Status().Fingerprint, newest)
+		}
+
+		// Some of GitHub's servers do not know the key yet: the one before is used, whose
+		// token is there.
+		w.registration.RemoveKey(&laterKey().PublicKey)
+		if token := mustToken(t, app, site()); token.Secret.Reveal() != first.Secret.Reveal() || app.Status().RejectedKey != newest {
+			t.Errorf("another token, %q is said to be rejected; want that of the key before", app.Status().RejectedKey)
+		}
+		w.registration.AddKey(&laterKey().PublicKey)
+		time.Sleep(2 * time.Minute)
+		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() || app.Status().RejectedKey != "" {
+			t.Errorf("the token of the key before, %q is said to be rejected", app.Status().RejectedKey)
+		}
+
+		// The new key has served: the one before is not asked for any more.
+		w.registration.RemoveKey(&laterKey().PublicKey)
+		if _, err := app.Info(t.Context()); !errors.Is(err, ghapp.ErrKeyMismatch) {
+			t.Errorf("error %v, want that of the one key there is", err)
+		}
+	})
 }

@@ -15,13 +15,13 @@ import (
 // know it yet: a refusal is to be waited out with the same token, since a new one
 // would start anew.
 func (t *Token) Propagating() bool {
-	age := t.Age()
-	return -youth < age && age < youth
+	age := t.age()
+	return -propagationDelay < age && age < propagationDelay
 }
 
-// youth bounds the time GitHub needs to spread a new token. Octokit waits five
+// propagationDelay bounds the time GitHub needs to spread a new token. Octokit waits five
 // seconds; partners of GitHub have found that short.
-const youth = 10 * time.Second
+const propagationDelay = 10 * time.Second
 
 // waitOut makes a call with the token, and again while it is refused because the
 // token is so new that GitHub does not know it everywhere.
@@ -29,7 +29,7 @@ func (t *Token) waitOut(ctx context.Context, call func() error) error {
 	err := call()
 	for pause := range pauses() {
 		answer, refused := errors.AsType[*api.Error](err)
-		if !refused || !t.Propagating() || !lagging(answer.Status, answer.Limit != api.NoLimit) {
+		if !refused || !t.Propagating() || !mayPropagate(answer.Status, answer.Limit != api.NoLimit) {
 			break
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -40,9 +40,9 @@ func (t *Token) waitOut(ctx context.Context, call func() error) error {
 	return err
 }
 
-// lagging reports whether an answer may come from a server that does not know the
+// mayPropagate reports whether an answer may come from a server that does not know the
 // token yet (401, 404) or not its permissions (403), and not from a limit.
-func lagging(status int, limited bool) bool {
+func mayPropagate(status int, limited bool) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusNotFound:
 		return true

@@ -1,0 +1,96 @@
+package ghapp
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// queryFor is a query of an App that cannot mint: its Signer fails.
+func queryFor(t *testing.T, a *App, r TokenRequest) tokenQuery {
+	t.Helper()
+	spec, err := newTokenSpec(r, a.host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return newTokenQuery(a.keys.Load().newest, spec, installationRef{Installation: 1})
+}
+
+func TestCallTakesWhatTheOneBeforeItHasBrought(t *testing.T) {
+	// A caller finds no token, the call of another brings one, and only then its own
+	// begins.
+	a := openApp(t, Config{})
+	q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}})
+	e := &cacheEntry{}
+	if _, err := a.tokens.loadOrMint(t.Context(), e, q); err == nil {
+		t.Fatal("minted without a signer: this test proves nothing")
+	}
+	landed := aged(0)
+	e.token.Store(landed)
+	if token, err := a.tokens.loadOrMint(t.Context(), e, q); token != landed || err != nil {
+		t.Errorf("token %v, error %v, want the token that has just come", token, err)
+	}
+}
+
+func TestEntryIsReadOnlyIfItIsWhatIsLookedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := openApp(t, Config{})
+		q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}, MinLife: 10 * time.Minute})
+		entry := func(age time.Duration) []byte {
+			text, err := aged(age).encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return text
+		}
+		refused := &cacheEntry{}
+		refused.token.Store(aged(0))
+		refused.token.Load().refused.Store(true)
+		for _, test := range []struct {
+			name  string
+			entry []byte
+			known *cacheEntry
+			want  bool
+		}{
+			{"good", entry(time.Minute), &cacheEntry{}, true},
+			{"none", nil, &cacheEntry{}, false},
+			{"damaged", entry(time.Minute)[1:], &cacheEntry{}, false},
+			{"too old for the life that is needed", entry(50 * time.Minute), &cacheEntry{}, false},
+			{"minted in the future", entry(-time.Minute), &cacheEntry{}, false},
+			{"refused here", entry(time.Minute), refused, false},
+		} {
+			got := a.tokens.decode(test.entry, test.known, q)
+			if (got != nil) != test.want {
+				t.Errorf("%s: token %v, want one: %t", test.name, got, test.want)
+			}
+			if got != nil && got.key != q.key {
+				t.Errorf("%s: the token stands under %q, want %q", test.name, got.key, q.key)
+			}
+		}
+	})
+}
+
+func TestEndingTokenOutlivesAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := openApp(t, Config{})
+		q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}})
+		old, err := aged(56 * time.Minute).encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, entry, err := a.tokens.replace(t.Context(), old, &cacheEntry{}, q)
+		if err != nil || token == nil || string(entry) != string(old) {
+			t.Errorf("token %v, error %v, want the ending one, since none can be minted", token, err)
+		}
+		if _, entry, err = a.tokens.replace(t.Context(), nil, &cacheEntry{}, q); !errors.Is(err, ErrKey) || entry != nil {
+			t.Errorf("entry %q, error %v, want that of the Signer", entry, err)
+		}
+		for err, want := range map[error]bool{ErrUnreachable: true, ErrRateLimited: true, context.DeadlineExceeded: true, ErrSuspended: false, ErrKeyMismatch: false} {
+			if isOutage(err) != want {
+				t.Errorf("%v is an outage: %t, want %t", err, isOutage(err), want)
+			}
+		}
+	})
+}
