@@ -33,46 +33,78 @@ type awsKey struct {
 	secrets *scrub.Scrubber
 }
 
-// openAWS reads awskms:key-id=ID;region=REGION;profile=NAME;credentials-file=PATH, as
+// awsURI is what a key URI of AWS KMS names.
+type awsURI struct {
+	id       string // as of awsKey
+	region   string // "": that of AWS's configuration
+	profile  string // of that configuration; "": its default
+	file     string // in place of its files; "": those
+	endpoint string // host in place of AWS's own; "": that
+}
+
+// parseAWS reads awskms:key-id=ID;region=REGION;profile=NAME;credentials-file=PATH, as
 // step-kms has it, and awskms://ENDPOINT/ID, as sigstore has it, where ENDPOINT may be
-// empty. Credentials and region are found as AWS's own programs find them.
-func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, error) {
+// empty.
+func parseAWS(text string) (awsURI, error) {
 	u, err := parseURI(text, "key-id", "region", "profile", "credentials-file")
 	if err != nil {
-		return nil, err
+		return awsURI{}, err
 	}
-	id, region := u.Get("key-id"), u.Get("region")
-	if id == "" {
-		id = strings.TrimPrefix(u.Path, "/")
+	named := awsURI{
+		id: u.Get("key-id"), region: u.Get("region"), profile: u.Get("profile"), file: u.Get("credentials-file"),
+		endpoint: u.Host,
 	}
-	if id == "" {
-		return nil, failure("invalid-uri", "it names no key: awskms:key-id=ID, or awskms:///ID, where ID is a key ID, alias/NAME or an ARN")
+	if named.id == "" {
+		named.id = strings.TrimPrefix(u.Path, "/")
 	}
-	if name, err := arn.Parse(id); err == nil {
-		if region != "" && region != name.Region {
-			return nil, failure("invalid-uri", "the region is %s, and that of the ARN is %s", region, name.Region)
+	if named.id == "" {
+		return awsURI{}, failure("invalid-uri",
+			"it names no key: awskms:key-id=ID, or awskms:///ID, where ID is a key ID, alias/NAME or an ARN")
+	}
+	if name, err := arn.Parse(named.id); err == nil {
+		if named.region != "" && named.region != name.Region {
+			return awsURI{}, failure("invalid-uri", "the region is %s, and that of the ARN is %s", named.region, name.Region)
 		}
-		region = name.Region
+		named.region = name.Region
 	}
+	return named, nil
+}
+
+// configuration is what AWS's own programs would find, with what the URI names in its place.
+func (u awsURI) configuration(ctx context.Context) (aws.Config, error) {
 	var options []func(*config.LoadOptions) error
-	if region != "" {
-		options = append(options, config.WithRegion(region))
+	if u.region != "" {
+		options = append(options, config.WithRegion(u.region))
 	}
-	if profile := u.Get("profile"); profile != "" {
-		options = append(options, config.WithSharedConfigProfile(profile))
+	if u.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(u.profile))
 	}
-	if path := u.Get("credentials-file"); path != "" {
-		options = append(options, config.WithSharedConfigFiles([]string{path}), config.WithSharedCredentialsFiles([]string{path}))
+	if u.file != "" {
+		files := []string{u.file}
+		options = append(options, config.WithSharedConfigFiles(files), config.WithSharedCredentialsFiles(files))
 	}
 	c, err := config.LoadDefaultConfig(ctx, options...)
 	if err != nil {
 		if e, ok := errors.AsType[config.SharedConfigProfileNotExistError](err); ok {
-			return nil, failure("denied", "%v", e)
+			return c, failure("denied", "%v", e)
 		}
-		return nil, failure("failed", "AWS's configuration cannot be read: %v", err)
+		return c, failure("failed", "AWS's configuration cannot be read: %v", err)
 	}
 	if c.Region == "" {
-		return nil, failure("invalid-uri", "no region is named: add ;region=REGION, or set AWS_REGION")
+		return c, failure("invalid-uri", "no region is named: add ;region=REGION, or set AWS_REGION")
+	}
+	return c, nil
+}
+
+// openAWS opens the key that a URI names, as parseAWS reads it.
+func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, error) {
+	u, err := parseAWS(text)
+	if err != nil {
+		return nil, err
+	}
+	c, err := u.configuration(ctx)
+	if err != nil {
+		return nil, err
 	}
 	credentials, err := awsCredentials(ctx, c)
 	if err != nil {
@@ -86,9 +118,9 @@ func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, er
 		if built, ok := c.HTTPClient.(*awshttp.BuildableClient); ok {
 			transport = built.GetTransport()
 		}
-		o.HTTPClient = (&wire{secrets: secrets}).client(transport)
-		if u.Host != "" {
-			o.BaseEndpoint = aws.String("https://" + u.Host)
+		o.HTTPClient = (&strictTransport{secrets: secrets}).client(transport)
+		if u.endpoint != "" {
+			o.BaseEndpoint = aws.String("https://" + u.endpoint)
 		}
 	})
 	if base := client.Options().BaseEndpoint; base != nil {
@@ -100,7 +132,7 @@ func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, er
 			return nil, err
 		}
 	}
-	return &awsKey{client, id, c.Region, secrets}, nil
+	return &awsKey{client, u.id, c.Region, secrets}, nil
 }
 
 // awsCredentials finds the credentials before anything is asked, so that what is
@@ -113,7 +145,8 @@ func awsCredentials(ctx context.Context, c aws.Config) (aws.Credentials, error) 
 	if e, ok := errors.AsType[smithy.APIError](err); ok {
 		return credentials, failure("denied", "AWS hands out no credentials (%s)", e.ErrorCode())
 	}
-	return credentials, failure("denied", "no AWS credentials that serve are found: not in the environment, not in the files of the AWS CLI, not from the machine; is `aws sts get-caller-identity` answered?")
+	return credentials, failure("denied", "no AWS credentials that serve are found: not in the environment, "+
+		"not in the files of the AWS CLI, not from the machine; is `aws sts get-caller-identity` answered?")
 }
 
 func (k *awsKey) close() {}

@@ -31,7 +31,7 @@ type azureKey struct {
 	name    string
 	version string // "": the newest
 	hsm     bool   // import into hardware
-	*wire
+	*strictTransport
 }
 
 // azureCloud is one of Azure's clouds: the domain of its vaults, and where tokens are.
@@ -61,54 +61,90 @@ var (
 // https://learn.microsoft.com/entra/identity-platform/reference-error-codes
 var entraCode = regexp.MustCompile(`AADSTS[0-9]+`)
 
-// openAzure reads azurekms:name=KEY;vault=VAULT?version=VERSION, as step-kms has it,
+// azureURI is what a key URI of Azure Key Vault names.
+type azureURI struct {
+	host, name, version string // of the vault, and of its key; without a version it is the newest
+	hsm                 bool   // it is kept in a device
+	cloud               azureCloud
+	tenant, client      string // as whom to ask; "": as Azure's own programs find it
+	secret              string // of that client; "" likewise
+}
+
+// parseAzure reads azurekms:name=KEY;vault=VAULT?version=VERSION, as step-kms has it,
 // and azurekms://VAULT.vault.azure.net/KEY/VERSION, as sigstore has it.
-func openAzure(_ context.Context, text string, secrets *scrub.Scrubber) (key, error) {
+func parseAzure(text string) (azureURI, error) {
 	u, err := parseURI(text, "name", "vault", "version", "environment", "hsm", "tenant-id", "client-id", "client-secret")
 	if err != nil {
-		return nil, err
+		return azureURI{}, err
 	}
 	in, known := azureClouds()[u.Get("environment")]
 	if !known {
-		return nil, failure("invalid-uri", "the environment is public, usgov or china")
+		return azureURI{}, failure("invalid-uri", "the environment is public, usgov or china")
 	}
-	k := &azureKey{name: u.Get("name"), version: u.Get("version"), hsm: u.GetBool("hsm"), wire: &wire{secrets: secrets}}
+	named := azureURI{
+		name: u.Get("name"), version: u.Get("version"), hsm: u.GetBool("hsm"), cloud: in,
+		tenant: u.Get("tenant-id"), client: u.Get("client-id"), secret: u.Get("client-secret"),
+	}
 	if u.Host != "" {
-		k.host = u.Host
+		named.host = u.Host
 		name, version, _ := strings.Cut(strings.Trim(u.Path, "/"), "/")
-		k.name = name
+		named.name = name
 		if version != "" {
-			k.version = version
+			named.version = version
 		}
 		for _, other := range azureClouds() {
-			if u.Get("environment") == "" && strings.HasSuffix(k.host, "."+other.domain) {
-				in = other
+			if u.Get("environment") == "" && strings.HasSuffix(named.host, "."+other.domain) {
+				named.cloud = other
 			}
 		}
 	} else if azureName.MatchString(u.Get("vault")) {
-		k.host = u.Get("vault") + "." + in.domain
+		named.host = u.Get("vault") + "." + in.domain
 	}
-	if !azureHost.MatchString(k.host) || !azureName.MatchString(k.name) || k.version != "" && !azureName.MatchString(k.version) {
-		return nil, failure("invalid-uri", "it names no key of a vault: azurekms:name=KEY;vault=VAULT, or azurekms://VAULT.vault.azure.net/KEY")
+	if !azureHost.MatchString(named.host) || !azureName.MatchString(named.name) ||
+		named.version != "" && !azureName.MatchString(named.version) {
+		return azureURI{}, failure("invalid-uri",
+			"it names no key of a vault: azurekms:name=KEY;vault=VAULT, or azurekms://VAULT.vault.azure.net/KEY")
 	}
-	options := policy.ClientOptions{
-		Cloud: in.authority, Transport: k.client(nil),
-		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 2 * time.Second},
-	}
-	var credential azcore.TokenCredential
-	if secret := u.Get("client-secret"); secret != "" {
-		k.secrets.Add(redact.NewSecret(secret))
-		credential, err = azidentity.NewClientSecretCredential(u.Get("tenant-id"), u.Get("client-id"), secret,
+	return named, nil
+}
+
+// credential is what the vault is asked with.
+func (u azureURI) credential(options policy.ClientOptions) (credential azcore.TokenCredential, err error) {
+	if u.secret != "" {
+		credential, err = azidentity.NewClientSecretCredential(u.tenant, u.client, u.secret,
 			&azidentity.ClientSecretCredentialOptions{ClientOptions: options})
 	} else {
 		credential, err = azidentity.NewDefaultAzureCredential(&azidentity.DefaultAzureCredentialOptions{
-			ClientOptions: options, TenantID: u.Get("tenant-id"),
+			ClientOptions: options, TenantID: u.tenant,
 		})
 	}
 	if err != nil {
-		return nil, failure("denied", "the credentials for Azure cannot be used: the tenant, or the client, is not named as it should be")
+		return nil, failure("denied",
+			"the credentials for Azure cannot be used: the tenant, or the client, is not named as it should be")
 	}
-	if k.keys, err = azkeys.NewClient("https://"+k.host, credential, &azkeys.ClientOptions{ClientOptions: options}); err != nil {
+	return credential, nil
+}
+
+// openAzure opens the key that a URI names, as parseAzure reads it.
+func openAzure(_ context.Context, text string, secrets *scrub.Scrubber) (key, error) {
+	u, err := parseAzure(text)
+	if err != nil {
+		return nil, err
+	}
+	if u.secret != "" {
+		secrets.Add(redact.NewSecret(u.secret))
+	}
+	k := &azureKey{host: u.host, name: u.name, version: u.version, hsm: u.hsm, strictTransport: &strictTransport{secrets: secrets}}
+	options := policy.ClientOptions{
+		Cloud: u.cloud.authority, Transport: k.client(nil),
+		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 2 * time.Second},
+	}
+	credential, err := u.credential(options)
+	if err != nil {
+		return nil, err
+	}
+	k.keys, err = azkeys.NewClient("https://"+k.host, credential, &azkeys.ClientOptions{ClientOptions: options})
+	if err != nil {
 		return nil, failure("failed", "Azure's client cannot be made: %v", err)
 	}
 	return k, nil

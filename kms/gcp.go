@@ -55,7 +55,7 @@ func openGCP(ctx context.Context, text string, secrets *scrub.Scrubber) (key, er
 	if parts == nil {
 		return nil, failure("invalid-uri", "it names no version of a key: projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/N")
 	}
-	base := (&wire{secrets: secrets}).client(nil)
+	base := (&strictTransport{secrets: secrets}).client(nil)
 	found, err := gcpCredentials(u.Get("credentials-file"), base)
 	if err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
 
-// wire is how a service is spoken to: every request and answer goes through it.
-type wire struct {
+// strictTransport is how a service is spoken to: every request and answer goes through it.
+type strictTransport struct {
 	secrets *scrub.Scrubber // learns the credentials that requests carry
 
 	mu   sync.Mutex
@@ -24,7 +24,7 @@ type wire struct {
 
 // client is an HTTP client on the wire. It follows no redirect, since a request carries
 // credentials: the answer is then the redirect itself. transport may be nil.
-func (w *wire) client(transport *http.Transport) *http.Client {
+func (w *strictTransport) client(transport *http.Transport) *http.Client {
 	if transport == nil {
 		transport = http.DefaultTransport.(*http.Transport).Clone()
 	}
@@ -45,7 +45,7 @@ func (w *wire) client(transport *http.Transport) *http.Client {
 
 // failed is the error of the last request, if that had no answer. Some libraries do
 // not tell.
-func (w *wire) failed() error {
+func (w *strictTransport) failed() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.last
@@ -54,7 +54,7 @@ func (w *wire) failed() error {
 // roundTrips is a transport that refuses to speak http: with other machines, and to
 // read without end.
 type roundTrips struct {
-	*wire
+	*strictTransport
 	next http.RoundTripper
 }
 

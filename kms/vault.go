@@ -113,7 +113,7 @@ func (k *vaultKey) connect() error {
 		}
 	}
 	transport, _ := c.HttpClient.Transport.(*http.Transport)
-	c.HttpClient = (&wire{secrets: k.secrets}).client(transport)
+	c.HttpClient = (&strictTransport{secrets: k.secrets}).client(transport)
 	if client.Token() == "" {
 		client.SetToken(storedToken())
 	}
