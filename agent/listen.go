@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/wire"
 )
@@ -38,9 +40,6 @@ type DirError struct {
 func (e *DirError) Error() string {
 	return "agent: the directory of the socket, " + e.Dir + ", " + e.Why
 }
-
-// errLocked is a lock that another process holds.
-var errLocked = errors.New("locked by another process")
 
 // Listener is a socket that only processes of this user can connect to. It
 // lives in a directory of its own.
@@ -105,8 +104,8 @@ func ListenAt(path string) (*Listener, error) {
 	if err := makePrivate(dir); err != nil {
 		return nil, err
 	}
-	held, err := lock(path + ".lock")
-	if errors.Is(err, errLocked) {
+	unlock, err := filelock.Take(context.Background(), path+".lock", 0)
+	if errors.Is(err, filelock.ErrHeld) {
 		return nil, &OccupiedError{path}
 	}
 	if err != nil {
@@ -114,11 +113,11 @@ func ListenAt(path string) (*Listener, error) {
 	}
 	socket, own, err := takeOver(path)
 	if err != nil {
-		held.Close()
+		unlock()
 		return nil, err
 	}
 	remove := sync.OnceValue(func() error {
-		defer held.Close()
+		defer unlock()
 		// A service manager may have put its own socket there meanwhile.
 		if now, err := os.Lstat(path); err != nil || !os.SameFile(own, now) {
 			return nil

@@ -9,11 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
@@ -85,32 +85,11 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 	if err := t.guard(); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(t.lockFile(), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
+	unlock, err = filelock.Take(ctx, t.lockFile(), wait)
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir}
 	}
-	deadline := time.Now().Add(wait)
-	for {
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
-			return func() { _ = file.Close() }, nil
-		case errors.Is(err, syscall.EINTR):
-			continue
-		case !errors.Is(err, syscall.EWOULDBLOCK):
-			_ = file.Close()
-			return nil, &os.PathError{Op: "lock", Path: t.lockFile(), Err: err}
-		case time.Now().After(deadline):
-			_ = file.Close()
-			return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir}
-		}
-		select {
-		case <-ctx.Done():
-			_ = file.Close()
-			return nil, context.Cause(ctx)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	return unlock, err
 }
 
 // mend takes away what a process that was killed has left behind, and returns what is
