@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/configedit"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
@@ -59,7 +58,7 @@ func (c *command) configPath() error {
 	}
 	path, found := loaded.Path()
 	if path.Text == "" {
-		return noConfigPlace()
+		return configedit.NoPlace()
 	}
 	if c.json {
 		return term.JSON(c.Stdout, map[string]any{"path": path.Text, "exists": found, "source": path.Source})
@@ -70,11 +69,4 @@ func (c *command) configPath() error {
 	}
 	_, err = fmt.Fprintln(c.Stdout, shown)
 	return err
-}
-
-func noConfigPlace() error {
-	return &diag.SettingError{
-		Err:  errors.New("there is no place for a config file: the environment has no home directory"),
-		Hint: "set HOME or XDG_CONFIG_HOME, or name a file with --config",
-	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 func (c *command) root() *cobra.Command {
@@ -89,7 +90,7 @@ func refuseSwallowedFlags(cmd *cobra.Command) error {
 		for _, value := range values {
 			if err == nil && flag.MatchString(value) {
 				err = &diag.UsageError{
-					Err:  fmt.Errorf("--%s has no value: what follows it, %s, is a flag", f.Name, shown(value)),
+					Err:  fmt.Errorf("--%s has no value: what follows it, %s, is a flag", f.Name, text.Quoted(value)),
 					Hint: "give it a value; a file or a directory of such a name is written with ./ before it: ./--json",
 				}
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/configedit"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/private"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
@@ -373,7 +374,7 @@ func (c *command) openPlace() (*place, error) {
 	c.opener = c.apps().Of(loaded)
 	path, _ := loaded.Path()
 	if path.Text == "" {
-		return nil, noConfigPlace()
+		return nil, configedit.NoPlace()
 	}
 	return &place{path: path.Text, given: loaded.Given(), apps: loaded.Apps(), options: options}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,8 +14,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -135,48 +134,13 @@ func ownerAlone(args []string, err error) error {
 	return &diag.ExitError{Code: diag.Usage, Err: err, Hint: hint}
 }
 
-// parsePermissions reads name:level pairs; "all" alone asks for everything the
-// installation was granted. A name that may be one of GitHub's is not looked for in a
-// list: GitHub adds to it. The error is a [*diag.UsageError].
+// parsePermissions reads --permissions. The error is a [*diag.UsageError].
 func parsePermissions(list []string) (ghapp.Permissions, bool, error) {
-	if len(list) == 1 && list[0] == "all" {
-		return nil, true, nil
+	permissions, all, err := config.ParsePermissions(list)
+	if e, ok := errors.AsType[*config.PermissionError](err); ok {
+		return nil, false, &diag.UsageError{Err: fmt.Errorf("--permissions: %w", e), Hint: spelling.DidYouMean(e.Meant)}
 	}
-	refuse := func(meant, format string, args ...any) (ghapp.Permissions, bool, error) {
-		return nil, false, &diag.UsageError{Err: fmt.Errorf("--permissions: "+format, args...), Hint: spelling.DidYouMean(meant)}
-	}
-	permissions := ghapp.Permissions{}
-	for _, entry := range list {
-		entry = strings.TrimSpace(entry)
-		name, value, ok := strings.Cut(entry, ":")
-		meant := func(name, value string) string { return name + ":" + value }
-		known := strings.ReplaceAll(strings.ToLower(name), "-", "_")
-		if !slices.Contains(permission.Names(), known) {
-			known = spelling.Nearest(known, permission.Names())
-		}
-		_, twice := permissions[name]
-		switch {
-		case !ok && slices.Contains(permission.Names(), known):
-			return refuse(meant(known, "read"), "%s is not NAME:read, NAME:write or NAME:admin", shown(entry))
-		case !ok || name == "" || value == "":
-			return refuse("", "%s is not NAME:read, NAME:write or NAME:admin", shown(entry))
-		case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "":
-			if known != "" {
-				known = meant(known, value)
-			}
-			return refuse(known, "%s is no permission of GitHub's: their names are of small letters and _", shown(name))
-		case !slices.Contains(permission.Levels(), value):
-			level := spelling.Nearest(value, permission.Levels())
-			if level != "" {
-				level = meant(name, level)
-			}
-			return refuse(level, "%s: a permission is read, write or admin", shown(entry))
-		case twice:
-			return refuse("", "%s is given twice", name)
-		}
-		permissions[name] = value
-	}
-	return permissions, false, nil
+	return permissions, all, err
 }
 
 // tokenJSON is a token for a program that asked for it.

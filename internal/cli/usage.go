@@ -41,7 +41,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	}
 	if !cmd.HasSubCommands() {
 		return &diag.UsageError{
-			Err:  fmt.Errorf("%s takes no arguments, and was given %s", cmd.CommandPath(), shown(args[0])),
+			Err:  fmt.Errorf("%s takes no arguments, and was given %s", cmd.CommandPath(), text.Quoted(args[0])),
 			Hint: "see `" + cmd.CommandPath() + " --help`",
 		}
 	}
@@ -51,7 +51,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 // unknownCommand refuses a word in the place of a command.
 func unknownCommand(parent *cobra.Command, word string) error {
 	e := &diag.UsageError{
-		Err:  fmt.Errorf("%s has no command %s", parent.CommandPath(), shown(word)),
+		Err:  fmt.Errorf("%s has no command %s", parent.CommandPath(), text.Quoted(word)),
 		Hint: "`" + parent.CommandPath() + " --help` lists those it has",
 	}
 	var names []string
@@ -71,17 +71,6 @@ func unknownCommand(parent *cobra.Command, word string) error {
 	return e
 }
 
-// maxShown is the length of the longest word of a command line that is repeated in a
-// message. Anything longer could be a token in the wrong place.
-const maxShown = 32
-
-func shown(word string) string {
-	if len(word) > maxShown {
-		return fmt.Sprintf("a word of %d characters", len([]rune(word)))
-	}
-	return fmt.Sprintf("%q", word)
-}
-
 // flagError says of a flag what is wrong with it in words of ours: those of the parsers
 // of Go's are for programmers.
 func flagError(cmd *cobra.Command, err error) error {
@@ -91,7 +80,7 @@ func flagError(cmd *cobra.Command, err error) error {
 	}
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		flag := wrong.GetFlag()
-		e.Err = fmt.Errorf("--%s takes %s, not %s", flag.Name, takes(flag, wrong.Unwrap()), shown(wrong.GetValue()))
+		e.Err = fmt.Errorf("--%s takes %s, not %s", flag.Name, takes(flag, wrong.Unwrap()), text.Quoted(wrong.GetValue()))
 		e.Hint = spelling.DidYouMean(spelling.Nearest(wrong.GetValue(), choices(flag)))
 	}
 	return e
@@ -118,7 +107,7 @@ func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) (error, strin
 	case "exec":
 		hints = append(hints, "the command and its options go after --: ghapp exec REPO -- COMMAND")
 	}
-	return fmt.Errorf("%s has no flag %s", cmd.CommandPath(), shown(name)), strings.Join(hints, "\n")
+	return fmt.Errorf("%s has no flag %s", cmd.CommandPath(), text.Quoted(name)), strings.Join(hints, "\n")
 }
 
 // takes says what values a flag takes, after "takes".

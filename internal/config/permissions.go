@@ -8,7 +8,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // rights are what git may do in repositories.
@@ -128,3 +130,59 @@ func (p *parser) checkRights(app fileApp) {
 
 // count is the number of problems so far.
 func (p *parser) count() int { return len(p.problems) + p.more }
+
+// PermissionError is a permission that [ParsePermissions] does not read.
+type PermissionError struct {
+	Text  string // what is wrong with it
+	Meant string // what may have been meant; empty: nothing comes to mind
+}
+
+func (e *PermissionError) Error() string { return e.Text }
+
+// ParsePermissions reads name:level pairs; "all" alone asks for everything the
+// installation was granted. A name that may be one of GitHub's is not looked for in a
+// list: GitHub adds to it. The error is a [*PermissionError].
+func ParsePermissions(list []string) (permissions ghapp.Permissions, all bool, err error) {
+	if len(list) == 1 && list[0] == "all" {
+		return nil, true, nil
+	}
+	permissions = ghapp.Permissions{}
+	for _, entry := range list {
+		name, level, err := parsePermission(strings.TrimSpace(entry))
+		if err != nil {
+			return nil, false, err
+		}
+		if _, twice := permissions[name]; twice {
+			return nil, false, &PermissionError{Text: name + " is given twice"}
+		}
+		permissions[name] = level
+	}
+	return permissions, false, nil
+}
+
+// parsePermission reads one name:level pair.
+func parsePermission(entry string) (name, level string, err error) {
+	name, level, ok := strings.Cut(entry, ":")
+	known := strings.ReplaceAll(strings.ToLower(name), "-", "_")
+	if !slices.Contains(permission.Names(), known) {
+		known = spelling.Nearest(known, permission.Names())
+	}
+	refuse := func(name, level, format string, args ...any) (string, string, error) {
+		e := &PermissionError{Text: fmt.Sprintf(format, args...)}
+		if name != "" && level != "" {
+			e.Meant = name + ":" + level
+		}
+		return "", "", e
+	}
+	switch {
+	case !ok && slices.Contains(permission.Names(), known):
+		return refuse(known, "read", "%s is not NAME:read, NAME:write or NAME:admin", text.Quoted(entry))
+	case !ok || name == "" || level == "":
+		return refuse("", "", "%s is not NAME:read, NAME:write or NAME:admin", text.Quoted(entry))
+	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "":
+		return refuse(known, level, "%s is no permission of GitHub's: their names are of small letters and _", text.Quoted(name))
+	case !slices.Contains(permission.Levels(), level):
+		return refuse(name, spelling.Nearest(level, permission.Levels()), "%s: a permission is read, write or admin", text.Quoted(entry))
+	}
+	return name, level, nil
+}
