@@ -379,18 +379,26 @@ func TestSyncDocsTellOfEveryOption(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rows := 0
 	for _, o := range settings.SyncOptions() {
-		flag, key := "`--"+o.Flag()+"`", "`"+o.Key+"`"
+		flag, key := "`--"+o.Flag()+"`", "`"+o.Key+"` "
 		if o.Key == "repository" {
 			flag = "the argument"
 		}
 		if o.Process {
 			key = ""
 		}
-		row := "| " + flag + " | `" + o.Variable() + "` | " + key
-		if !strings.Contains(string(text), strings.TrimRight(row, " ")) {
+		row := "| " + flag + " | `" + o.Variable() + "` | " + key + "| " + strings.ReplaceAll(o.Help, "`", "") + " |"
+		if !strings.Contains(string(text), row+"\n") {
 			t.Errorf("docs/sync.md has no row\n%s", row)
 		}
+		rows++
+	}
+	if there := len(regexp.MustCompile("(?m)^\\| [^|]+ \\| `GHAPP_[A-Z_]+` \\| ").FindAll(text, -1)); there != rows {
+		t.Errorf("docs/sync.md has %d rows of options, and there are %d options", there, rows)
+	}
+	if bounds := fmt.Sprintf("are from %s on, numbers from 1 on", settings.ShortestPeriod); !strings.Contains(string(text), bounds) {
+		t.Errorf("docs/sync.md does not say that durations and numbers %s", bounds)
 	}
 	help := newMachine(t).must("sync", "--help").stdout
 	for flag, value := range map[string]any{

@@ -166,8 +166,7 @@ func (s *Sync) read(p *parser, key, where string, node *yaml.Node) {
 			return
 		}
 	case node.Kind != yaml.ScalarNode || tag != "" && node.ShortTag() != tag:
-		want := map[OptionKind]string{NumberOption: "a number from 1 on", SwitchOption: "true or false", DurationOption: "a time such as 30s"}[o.Kind]
-		p.problem(node.Line, "", "%s: want %s", where, want)
+		p.problem(node.Line, "", "%s: %s", where, o.refusal())
 		return
 	}
 	if err := o.Assign(field, text); err != nil {

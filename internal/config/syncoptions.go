@@ -207,20 +207,35 @@ func (s *SyncProcess) Field(key string) any {
 	}[key]
 }
 
+// refusal is the error of a value that the option does not take, wherever it was given.
+func (o SyncOption) refusal() error {
+	switch {
+	case o.Values != nil:
+		return fmt.Errorf("want %s", strings.Join(o.Values, " or "))
+	case o.Kind == NumberOption:
+		return fmt.Errorf("want a number from %d on", o.Least)
+	case o.Kind == DurationOption:
+		return fmt.Errorf("want a time from %s on, such as 30s or 5m", time.Duration(o.Least))
+	case o.Kind == SwitchOption:
+		return errors.New("want true or false")
+	}
+	return errors.New("want a single value")
+}
+
 // Assign reads the text of a value into its field, as [Sync.Field] returns it. A list is
 // appended to. The error says what was wanted, and does not repeat the text.
 func (o SyncOption) Assign(field any, text string) error {
 	switch field := field.(type) {
 	case *string:
 		if o.Values != nil && !slices.Contains(o.Values, text) {
-			return fmt.Errorf("want %s", strings.Join(o.Values, " or "))
+			return o.refusal()
 		}
 		*field = text
 	case *int:
 		n, err := strconv.Atoi(text)
 		switch {
 		case err != nil || int64(n) < o.Least:
-			return fmt.Errorf("want a number from %d on", o.Least)
+			return o.refusal()
 		case int64(n) > o.Most:
 			return fmt.Errorf("want a number up to %d", o.Most)
 		}
@@ -229,7 +244,7 @@ func (o SyncOption) Assign(field any, text string) error {
 		d, err := time.ParseDuration(text)
 		switch {
 		case err != nil || int64(d) < o.Least:
-			return fmt.Errorf("want a time from %s on, such as 30s or 5m", time.Duration(o.Least))
+			return o.refusal()
 		case int64(d) > o.Most:
 			return fmt.Errorf("want a time up to %.0fh", time.Duration(o.Most).Hours())
 		}
@@ -237,7 +252,7 @@ func (o SyncOption) Assign(field any, text string) error {
 	case *bool:
 		yes, err := strconv.ParseBool(strings.ToLower(text))
 		if err != nil {
-			return errors.New("want true or false")
+			return o.refusal()
 		}
 		*field = yes
 	case *[]string:

@@ -34,31 +34,79 @@ func TestEveryOptionOfSyncHasAField(t *testing.T) {
 	}
 }
 
-// What one of flags, variables and file takes or refuses, all of them do.
-func TestFlagsVariablesAndFileOfSyncTakeTheSameValues(t *testing.T) {
-	values := map[OptionKind][]string{
-		TextOption:     {"link", "dir", "other"},
-		NumberOption:   {"0", "-1", "1", "7", "1000000", "1000001", "9999999999999999999", "1.5", "x"},
-		DurationOption: {"99ms", "100ms", "500ms", "1s", "8784h", "8785h", "-1s", "0", "5", "2562047h47m16.854775808s"},
-		SwitchOption:   {"true", "false", "maybe"},
-	}
-	for _, o := range SyncOptions() {
-		if o.Process || o.Own || o.Kind == TextOption && o.Values == nil {
-			continue
+// valuesToTry are texts of which a kind of option takes some and refuses the others.
+func valuesToTry(o SyncOption) []string {
+	switch o.Kind {
+	case NumberOption:
+		return []string{"0", "-1", "1", "7", "1000000", "1000001", "9999999999999999999", "1.5", "x"}
+	case DurationOption:
+		return []string{
+			"99ms", "100ms", "500ms", "1s", "8784h", "8785h", "-1s", "0", "5", "2562047h47m16.854775808s",
 		}
-		for _, value := range values[o.Kind] {
-			var s Sync
-			byFlag := o.Assign(s.Field(o.Key), value) == nil
-			_, err := o.FromVariable(func(name string) (string, bool) { return value, name == o.Variable() }, s.Field(o.Key))
-			byVariable := err == nil
-			text := "sync:\n  site: {repository: acme/site, to: /srv/site, " + o.Key + ": " + value + "}\n"
-			_, problems := parse("/config.yaml", []byte(text), "")
-			_, common := parse("/config.yaml", []byte("sync_defaults: {"+o.Key+": "+value+"}\n"), "")
-			if byFile := len(problems) == 0; byFlag != byVariable || byFlag != byFile || byFlag != (len(common) == 0) {
-				t.Errorf("%s=%s: flag %t, variable %t (%v), file %t (%v), defaults %v", o.Key, value, byFlag, byVariable, err, byFile, problems, common)
+	case SwitchOption:
+		return []string{"true", "false", "maybe", "1x"}
+	case TextOption:
+		if o.Values != nil {
+			return append([]string{"other"}, o.Values...)
+		}
+		return []string{"^1.4"}
+	default:
+		return []string{"/a"}
+	}
+}
+
+// What one of flag, variable, config file and sync_defaults takes, all of them take, and what
+// one refuses, all of them refuse in the same words.
+func TestEveryFrontOfSyncTakesAndRefusesTheSameValues(t *testing.T) {
+	for _, o := range SyncOptions() {
+		for _, value := range valuesToTry(o) {
+			said := map[string]string{}
+			field := func() any {
+				if o.Process {
+					return new(SyncProcess).Field(o.Key)
+				}
+				return new(Sync).Field(o.Key)
+			}
+			if err := o.Assign(field(), value); err != nil {
+				said["flag"] = err.Error()
+			} else {
+				said["flag"] = ""
+			}
+			said["variable"] = ""
+			lookup := func(name string) (string, bool) { return value, name == o.Variable() }
+			if _, err := o.FromVariable(lookup, field()); err != nil {
+				said["variable"] = strings.TrimPrefix(err.Error(), o.Variable()+": ")
+			}
+			written := value
+			if o.Kind == ListOption {
+				written = "[" + value + "]"
+			}
+			if !o.Process && !o.Own {
+				said["file"] = refusedByFile(t, "sync:\n  site: {repository: acme/site, to: /srv/site, "+o.Key+": "+written+"}\n")
+				said["sync_defaults"] = refusedByFile(t, "sync_defaults: {"+o.Key+": "+written+"}\n")
+			}
+			for front, text := range said {
+				if text != said["flag"] {
+					t.Errorf("%s=%s: the %s says %q, the flag %q", o.Key, value, front, text, said["flag"])
+				}
 			}
 		}
 	}
+}
+
+// refusedByFile is what a config file is refused for, without the name of the key; "" where it
+// is taken.
+func refusedByFile(t *testing.T, text string) string {
+	t.Helper()
+	_, problems := parse("/config.yaml", []byte(text), "")
+	if len(problems) == 0 {
+		return ""
+	}
+	_, why, found := strings.Cut(problems[0].Text, ": ")
+	if !found || len(problems) > 1 {
+		t.Errorf("%s is refused for %v", text, problems)
+	}
+	return why
 }
 
 func TestDirectoriesInheritTheDefaultsThatTheyDoNotReplace(t *testing.T) {
