@@ -100,7 +100,7 @@ func newAsking(tb testing.TB) *asking {
 }
 
 func (a *asking) ask() error {
-	found, err := a.asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
+	found, err := a.asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Revision{Branch: "main"})
 	if err == nil && found.Commit != a.commit {
 		err = fmt.Errorf("the branch is at %s, want %s", found.Commit, a.commit)
 	}

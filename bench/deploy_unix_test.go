@@ -166,7 +166,7 @@ func (d *deployer) publishing(tb testing.TB, target *deploy.Target, name string)
 			return 0, err
 		}
 		start := time.Now()
-		_, err = target.Publish(tb.Context(), deploy.Want{Repository: "acme/tree", URL: d.url + "/acme/tree.git", Ref: "refs/heads/deployment", Commit: commit})
+		_, err = target.Publish(tb.Context(), deploy.Request{Repository: "acme/tree", URL: d.url + "/acme/tree.git", Ref: "refs/heads/deployment", Commit: commit})
 		return time.Since(start), err
 	}
 }

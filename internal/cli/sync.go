@@ -155,10 +155,10 @@ func (f *syncFlag) Type() string {
 func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []string, err error) {
 	wanted := false // by a flag: a variable for another thing to be at is passed over
 	for _, option := range config.SyncOptions() {
-		wanted = wanted || option.Wants() && flags.Changed(option.Flag())
+		wanted = wanted || option.IsRevision() && flags.Changed(option.Flag())
 	}
 	for _, option := range config.SyncOptions() {
-		if flags.Changed(option.Flag()) || wanted && option.Wants() || option.Key == "notify" {
+		if flags.Changed(option.Flag()) || wanted && option.IsRevision() || option.Key == "notify" {
 			continue // of the receiver, see [command.notifier]
 		}
 		set, err := option.FromVariable(c.lookup, o.field(option))
@@ -198,8 +198,8 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		args = []string{o.one.Repository}
 	}
 	switch {
-	case o.Again && o.Watch:
-		return wrong("--again is for one pass, and --watch makes many")
+	case o.Force && o.Watch:
+		return wrong("--force is for one pass, and --watch makes many")
 	case o.Webhook == "" && (flags.Changed("webhook-secret-file") || flags.Changed("sync-secret-file")):
 		return wrong("there is a secret for the webhook, but no --webhook ADDRESS")
 	case o.All && len(args) > 0:
@@ -305,7 +305,7 @@ func (c *command) runSync(ctx context.Context, entries entries, o config.SyncPro
 	if o.Watch {
 		c = c.with(c.apps().With(func(o *apps.Options) { o.Observe = limits.observe }))
 	}
-	kept, err := c.keep(ctx, list, log, o.Again)
+	kept, err := c.keep(ctx, list, log, o.Force)
 	if err != nil {
 		return err
 	}
@@ -367,7 +367,7 @@ func (k *keeper) once(ctx context.Context) error {
 		default:
 			k.command.progress("%s is at %s of %s (%s); nothing is new.", t.entry.To, shortly(p.Commit), t.presently(), t.want)
 			if len(t.unapplied) > 0 {
-				k.command.progress("Not run for what is published already: %s. With --again it is built and published anew, with that.",
+				k.command.progress("Not run for what is published already: %s. With --force it is built and published anew, with that.",
 					strings.Join(t.unapplied, ", "))
 			}
 		}

@@ -67,7 +67,7 @@ func TestSyncSaysWhatIsWrongWithACommandLine(t *testing.T) {
 		{one("--check-timeout", "-5s"), 2, "--check-timeout takes a time"},
 		{one("--watch", "--period", "1ns"), 2, "--period takes a time"},
 		{one("--watch", "--jobs", "0"), 2, "--jobs takes a number"},
-		{one("--watch", "--again"), 2, "--again is for one pass"},
+		{one("--watch", "--force"), 2, "--force is for one pass"},
 		{one("--watch", "--log-format", "xml"), 2, "--log-format"},
 		{one("--webhook", ":1"), 2, "--webhook is for --watch"},
 		{one("--status", ":1"), 2, "--status is for --watch"},
@@ -262,7 +262,7 @@ func TestPassesSayThatTheCommandAfterAReleaseHasFailed(t *testing.T) {
 		if r.code != 1 || !strings.Contains(r.stderr, want) || strings.Count(r.stderr, "no\n") != 1-turn {
 			t.Errorf("exit code %d, want 1 and %q\n%s", r.code, want, r.stderr)
 		}
-		if turn == 1 && !strings.Contains(r.stderr, "at once with --again") {
+		if turn == 1 && !strings.Contains(r.stderr, "at once with --force") {
 			t.Errorf("it does not say what runs it at once:\n%s", r.stderr)
 		}
 	}
@@ -375,7 +375,7 @@ func TestSyncSaysWhyADirectoryCannotBeKept(t *testing.T) {
 		if !test.user {
 			m.user = nil
 		}
-		r := m.ghapp("sync", "acme/site", "--to", test.dir, "--again")
+		r := m.ghapp("sync", "acme/site", "--to", test.dir, "--force")
 		m.user = user
 		if r.code != test.code || !strings.Contains(r.stderr, test.says) {
 			t.Errorf("%s: exit code %d, want %d and %q\n%s", test.dir, r.code, test.code, test.says, r.stderr)

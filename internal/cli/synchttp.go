@@ -61,9 +61,9 @@ func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
 		}
 	}
 	return &hook.Handler{
-		Secrets: webhook, SyncSecrets: wishes, Log: w.log, Answered: w.metrics.answered,
-		Pushed: func(p hook.Push, done func(error)) bool { return w.now.Load().pushed(ctx, p, done) },
-		Sync: func(names []string, all bool, done func(error)) []string {
+		Secrets: webhook, SyncSecrets: wishes, Log: w.log, OnAnswer: w.metrics.answered,
+		OnPush: func(p hook.Push, done func(error)) bool { return w.now.Load().pushed(ctx, p, done) },
+		OnSync: func(names []string, all bool, done func(error)) []string {
 			return w.now.Load().wished(ctx, names, all, done)
 		},
 	}, nil

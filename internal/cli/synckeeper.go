@@ -49,7 +49,7 @@ type keeper struct {
 type kept struct {
 	keeper  *keeper
 	entry   config.Sync
-	want    refs.Want
+	want    refs.Revision
 	asker   *refs.Asker
 	session *appSession
 	deploy  *deploy.Target
@@ -70,7 +70,7 @@ const manyAtOnce = 10
 func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Logger, again bool) (_ *keeper, err error) {
 	k := &keeper{
 		command: c, log: log, tokens: scrub.New(), again: again,
-		sessions: map[string]*appSession{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{StayAway: stayAway},
+		sessions: map[string]*appSession{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{RetryAfter: stayAway},
 		over: make(chan struct{}),
 	}
 	if k.listener, err = agent.Listen(c.runtimeDir(), os.TempDir()); err != nil {
@@ -115,7 +115,7 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	if err != nil {
 		return err
 	}
-	want := refs.Want{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version}
+	want := refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version}
 	if err := want.Validate(); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (t *kept) drop(ctx context.Context, r ghapp.RepositoryName, refused *ghapp.
 }
 
 // ask finds out which commit is wanted.
-func (t *kept) ask(ctx context.Context) (watch.Wanted, error) {
+func (t *kept) ask(ctx context.Context) (watch.Desired, error) {
 	r := t.presently()
 	found, err := t.asker.Ask(ctx, r, t.want)
 	if errors.Is(err, refs.ErrUnsupported) {
@@ -253,23 +253,23 @@ func (t *kept) ask(ctx context.Context) (watch.Wanted, error) {
 		found, err = t.askGit(ctx, r)
 	}
 	if err != nil {
-		if owed := t.deploy.RunOwed(ctx); owed != nil {
+		if owed := t.deploy.RunPendingExec(ctx); owed != nil {
 			t.keeper.log.Warn("the command after the release has not succeeded either", "name", t.entry.Name, "error", owed)
 		}
-		return watch.Wanted{}, err
+		return watch.Desired{}, err
 	}
 	return t.found(found), nil
 }
 
 // found notes under which name the repository has answered.
-func (t *kept) found(found refs.Found) watch.Wanted {
+func (t *kept) found(found refs.Found) watch.Desired {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if found.Repository.Name != "" && !strings.EqualFold(found.Repository.String(), t.present.String()) {
 		t.keeper.log.Warn("the repository has another name now", "repository", t.present.String(), "now", found.Repository.String())
 		t.present = found.Repository
 	}
-	return watch.Wanted{Commit: found.Commit, Value: found}
+	return watch.Desired{Commit: found.Commit, Value: found}
 }
 
 // askAll asks about many repositories of one owner at once. What one question cannot
@@ -278,10 +278,10 @@ func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.An
 	answers := make([]watch.Answer, len(targets))
 	alone := k.askMany(ctx, targets, answers)
 	var asked errgroup.Group
-	asked.SetLimit(watch.MostAsked)
+	asked.SetLimit(watch.MaxQuestions)
 	for _, i := range alone {
 		asked.Go(func() error {
-			answers[i].Wanted, answers[i].Err = targets[i].Ask(ctx)
+			answers[i].Desired, answers[i].Err = targets[i].Ask(ctx)
 			return nil
 		})
 	}
@@ -290,7 +290,7 @@ func (k *keeper) askAll(ctx context.Context, targets []*watch.Target) []watch.An
 }
 
 // publish brings the directory to a commit.
-func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, error) {
+func (t *kept) publish(ctx context.Context, wanted watch.Desired) (watch.Done, error) {
 	r := t.presently()
 	if t.alone() {
 		t.keeper.hosts.Forget()
@@ -320,17 +320,17 @@ func (t *kept) publish(ctx context.Context, wanted watch.Wanted) (watch.Done, er
 // alone reports whether it is this directory's git that was refused a credential.
 func (t *kept) alone() bool { return len(t.keeper.kept) == 1 }
 
-func (t *kept) publishFrom(ctx context.Context, r ghapp.RepositoryName, wanted watch.Wanted) (*deploy.Outcome, error) {
+func (t *kept) publishFrom(ctx context.Context, r ghapp.RepositoryName, wanted watch.Desired) (*deploy.Outcome, error) {
 	found, _ := wanted.Value.(refs.Found)
-	return t.deploy.Publish(ctx, deploy.Want{
+	return t.deploy.Publish(ctx, deploy.Request{
 		Repository: r.String(), URL: t.asker.Origin + "/" + r.String() + ".git",
-		Ref: found.Ref, Commit: wanted.Commit, Again: t.keeper.again,
+		Ref: found.Ref, Commit: wanted.Commit, Force: t.keeper.again,
 		// Who watches has pauses of its own, and a wish ends them.
 		Patient: !t.keeper.watching(),
 	})
 }
 
-func (k *keeper) watching() bool { return k.watcher.Passed != nil }
+func (k *keeper) watching() bool { return k.watcher.OnPass != nil }
 
 // stayAway is how long GitHub wants to be left alone after an error.
 func stayAway(err error) time.Duration {
@@ -380,7 +380,7 @@ func (k *keeper) askMany(ctx context.Context, targets []*watch.Target, answers [
 		var questions []refs.Question
 		for _, target := range targets {
 			t := k.of[target]
-			questions = append(questions, refs.Question{Repository: t.presently(), Want: t.want})
+			questions = append(questions, refs.Question{Repository: t.presently(), Revision: t.want})
 		}
 		list, err := g.asker.Ask(ctx, questions)
 		if err != nil {
@@ -396,7 +396,7 @@ func (k *keeper) askMany(ctx context.Context, targets []*watch.Target, answers [
 	for i, a := range answered {
 		switch {
 		case a.Err == nil:
-			answers[i].Wanted = k.of[targets[i]].found(a.Found)
+			answers[i].Desired = k.of[targets[i]].found(a.Found)
 		default:
 			// The git service, which is asked next, has the last word.
 			alone = append(alone, i)

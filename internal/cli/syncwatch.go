@@ -66,7 +66,7 @@ func (c *command) watch(ctx context.Context, first *keeper, entries entries, o c
 	w.teller = &teller{watching: w, told: told, failing: map[string]bool{}, execTold: map[string]string{}}
 	w.manager = &manager{watching: w, failing: map[string]time.Time{}, shows: map[string]bool{}}
 	w.watcher.Jobs = o.Jobs
-	w.watcher.Passed = w.passed
+	w.watcher.OnPass = w.passed
 	var beside sync.WaitGroup
 	defer beside.Wait()
 	running, end := context.WithCancel(ctx)

@@ -65,7 +65,7 @@ func everyWay() map[string]way {
 			} else if rest[0] != "fetch" {
 				m.t.Fatalf("ghapp sync does not %s", rest)
 			}
-			return sync(m, repository, args[1], "--again")
+			return sync(m, repository, args[1], "--force")
 		},
 	}
 	return all

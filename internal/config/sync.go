@@ -76,16 +76,16 @@ func (p *parser) syncDefaults(value *yaml.Node) syncDefaults {
 		d.has[key] = true
 		d.read(p, key, "sync_defaults."+key, value)
 	})
-	p.checkWants(value.Line, "sync_defaults", value)
+	p.checkRevisions(value.Line, "sync_defaults", value)
 	return d
 }
 
 // inherit takes what the defaults say and the directory does not. What the directory
 // wants to be at takes the place of all that the defaults say of that.
 func (s *Sync) inherit(d syncDefaults, own func(key string) bool) {
-	wants := slices.ContainsFunc(wantKeys(), own)
+	wants := slices.ContainsFunc(revisionKeys(), own)
 	for _, o := range SyncOptions() {
-		if !d.has[o.Key] || own(o.Key) || wants && o.Wants() {
+		if !d.has[o.Key] || own(o.Key) || wants && o.IsRevision() {
 			continue
 		}
 		reflect.ValueOf(s.Field(o.Key)).Elem().Set(reflect.ValueOf(d.Field(o.Key)).Elem())
@@ -113,7 +113,7 @@ func (p *parser) sync(name string, at, value *yaml.Node, defaults syncDefaults) 
 			p.problem(at.Line, "", "%s has no %s", where, key)
 		}
 	}
-	p.checkWants(at.Line, where, value)
+	p.checkRevisions(at.Line, where, value)
 	for i := range s.given {
 		s.given[i].Key = where + "." + s.given[i].Key
 	}
@@ -122,10 +122,10 @@ func (p *parser) sync(name string, at, value *yaml.Node, defaults syncDefaults) 
 }
 
 // checkWants refuses a mapping that wants several things at once.
-func (p *parser) checkWants(line int, where string, mapping *yaml.Node) {
+func (p *parser) checkRevisions(line int, where string, mapping *yaml.Node) {
 	var wants []string
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if key := mapping.Content[i]; slices.Contains(wantKeys(), key.Value) {
+		if key := mapping.Content[i]; slices.Contains(revisionKeys(), key.Value) {
 			wants = append(wants, key.Value)
 		}
 	}

@@ -71,7 +71,7 @@ const (
 
 // SyncProcess is what can be said of the process, and not of one directory.
 type SyncProcess struct {
-	All, Again, Watch                   bool
+	All, Force, Watch                   bool
 	Webhook, Status                     string // addresses
 	StatusHosts                         []string
 	WebhookSecretFiles, SyncSecretFiles []string
@@ -134,7 +134,7 @@ func SyncOptions() []SyncOption {
 		number("exec_tries", "how often the command is run until it succeeds (default 1)"),
 
 		{Key: "all", Kind: SwitchOption, Process: true, Help: "all directories of the config file"},
-		{Key: "again", Kind: SwitchOption, Process: true, Help: "build and publish anew what is published already"},
+		{Key: "force", Kind: SwitchOption, Process: true, Help: "build and publish anew what is published already"},
 		{Key: "watch", Short: "w", Kind: SwitchOption, Process: true, Help: "go on until interrupted"},
 		{
 			Key: "webhook", Process: true, Watching: true,
@@ -180,11 +180,11 @@ func (o SyncOption) Variable() string {
 	return "GHAPP_SYNC_" + strings.ToUpper(o.Key)
 }
 
-// Wants reports whether the option says which commit is wanted. A directory has one of
+// IsRevision reports whether the option says which commit is wanted. A directory has one of
 // these at most.
-func (o SyncOption) Wants() bool { return slices.Contains(wantKeys(), o.Key) }
+func (o SyncOption) IsRevision() bool { return slices.Contains(revisionKeys(), o.Key) }
 
-func wantKeys() []string { return []string{"branch", "tag", "commit", "version"} }
+func revisionKeys() []string { return []string{"branch", "tag", "commit", "version"} }
 
 // Field returns where the value of an option of one directory is: a pointer to a string, an
 // int, a [time.Duration], a bool or a list of strings; nil for an unknown key.
@@ -201,7 +201,7 @@ func (s *Sync) Field(key string) any {
 // Field is that of [Sync] for the options of the process.
 func (s *SyncProcess) Field(key string) any {
 	return map[string]any{
-		"all": &s.All, "again": &s.Again, "watch": &s.Watch, "webhook": &s.Webhook,
+		"all": &s.All, "force": &s.Force, "watch": &s.Watch, "webhook": &s.Webhook,
 		"webhook_secret_file": &s.WebhookSecretFiles, "sync_secret_file": &s.SyncSecretFiles, "status": &s.Status, "status_host": &s.StatusHosts,
 		"notify": &s.Notify, "notify_secret_file": &s.NotifySecretFile, "jobs": &s.Jobs, "log_format": &s.LogFormat,
 	}[key]

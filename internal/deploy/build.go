@@ -25,12 +25,12 @@ type obtain func(s *store, ctx context.Context, commit, id string) error
 
 // build makes a release that is whole and on the disk, but has no record yet. After a
 // failure nothing of it is left.
-func (t *Target) build(ctx context.Context, w Want, published *Release, get obtain) (r *Release, err error) {
-	id, err := t.nextID(w.Commit)
+func (t *Target) build(ctx context.Context, q Request, published *Release, get obtain) (r *Release, err error) {
+	id, err := t.nextID(q.Commit)
 	if err != nil {
 		return nil, err
 	}
-	r = &Release{ID: id, Repository: w.Repository, Ref: w.Ref, Commit: w.Commit, Makeup: t.makeup()}
+	r = &Release{ID: id, Repository: q.Repository, Ref: q.Ref, Commit: q.Commit, BuildOptions: t.buildOptions()}
 	if published != nil {
 		r.Previous = published.Commit
 	}
@@ -50,8 +50,8 @@ func (t *Target) build(ctx context.Context, w Want, published *Release, get obta
 	}
 
 	b := &building{Target: t, release: r, published: published, get: get, known: map[string]string{}}
-	b.remember()
-	if err := b.part(ctx, Part{URL: w.URL, Commit: w.Commit}, 0); err != nil {
+	b.loadReusable()
+	if err := b.part(ctx, Part{URL: q.URL, Commit: q.Commit}, 0); err != nil {
 		return nil, err
 	}
 	if err := b.check(ctx); err != nil {
@@ -59,7 +59,7 @@ func (t *Target) build(ctx context.Context, w Want, published *Release, get obta
 	}
 	r.BuiltAt = time.Now().UTC()
 	if t.Exec.Line != "" {
-		r.owe()
+		r.setExecPending()
 	}
 	return r, flush(t.tree(id))
 }
@@ -93,7 +93,7 @@ func (t *Target) repair(ctx context.Context, failed error) bool {
 	if err != nil {
 		return false
 	}
-	stores := []*store{t.main("")}
+	stores := []*store{t.mainStore("")}
 	for _, name := range names {
 		stores = append(stores, &store{Target: t, dir: filepath.Join(t.stores(), name)})
 	}
@@ -111,9 +111,9 @@ func (t *Target) repair(ctx context.Context, failed error) bool {
 // storeOf is the store of a part.
 func (t *Target) storeOf(p Part) *store {
 	if p.Path == "" {
-		return t.main(p.URL)
+		return t.mainStore(p.URL)
 	}
-	return t.module(p.URL)
+	return t.moduleStore(p.URL)
 }
 
 // index is git's index of a part of a release, as it is and parsed.
@@ -131,14 +131,14 @@ type building struct {
 	*Target
 	release   *Release
 	published *Release        // its files are shared; nil: there is none
-	former    map[string]file // what it has, by path
+	reusable  map[string]file // what it has, by path
 	get       obtain
 	paths     []string          // the files of the new release, as git makes them
 	known     map[string]string // the digests of those that are shared
 }
 
-// remember reads what the published release has.
-func (b *building) remember() {
+// loadReusable reads which files the published release has.
+func (b *building) loadReusable() {
 	if b.published == nil || len(b.published.Parts) == 0 {
 		return
 	}
@@ -147,13 +147,13 @@ func (b *building) remember() {
 		b.log().Debug("nothing is shared with the release before", "release", b.published.ID, "error", err)
 		return
 	}
-	b.former = byPath(files)
+	b.reusable = byPath(files)
 }
 
 // check runs the check, and writes down what the release has then.
 func (b *building) check(ctx context.Context) error {
 	root, r := b.tree(b.release.ID), b.release
-	list, err := look(root, b.paths, b.known)
+	list, err := inspect(root, b.paths, b.known)
 	if err != nil {
 		return err
 	}
@@ -169,10 +169,10 @@ func (b *building) check(ctx context.Context) error {
 	}
 	if b.Check.Line != "" {
 		r.Check = b.Check.Line
-		if err := b.run(ctx, "check", b.Check, root, r, r.Previous); err != nil {
+		if err := b.runCommand(ctx, "check", b.Check, root, r, r.Previous); err != nil {
 			return err
 		}
-		if files, err = checked(root, files); err != nil {
+		if files, err = filesAfterCheck(root, files); err != nil {
 			return err
 		}
 	}
@@ -189,7 +189,7 @@ func (b *building) keepTimes(files []file) error {
 	}
 	defer w.close()
 	for i, f := range files {
-		old, ok := b.former[f.path]
+		old, ok := b.reusable[f.path]
 		if !ok || b.share() == HardLink || old.digest != f.digest || old.mode != f.mode || old.time == f.time {
 			continue
 		}
@@ -206,13 +206,13 @@ func (b *building) keepTimes(files []file) error {
 	return nil
 }
 
-// checked are the files of a tree after a check, which may have made some of them.
-func checked(root string, made []file) ([]file, error) {
-	paths, err := everything(root)
+// filesAfterCheck are the files of a tree after a check, which may have made some of them.
+func filesAfterCheck(root string, made []file) ([]file, error) {
+	paths, err := allPaths(root)
 	if err != nil {
 		return nil, err
 	}
-	list, err := look(root, paths, nil)
+	list, err := inspect(root, paths, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -237,28 +237,11 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 			return &Error{Problem: ErrSubmodule, Op: "check out " + p.Path, Err: err}
 		}
 	}
-	number, former := len(r.Parts), b.partBefore(p)
-	var shared, before []entry
+	number := len(r.Parts)
 	r.Parts = append(r.Parts, p)
-
-	// While git fetches, the files that are there already are shared: most of them are
-	// the same in the new commit.
-	group, fetching := errgroup.WithContext(ctx)
-	group.Go(func() error {
-		if err := s.prepare(fetching, p.Commit); err != nil {
-			return err
-		}
-		if former >= 0 && b.published.Parts[former].Commit == p.Commit && s.have(fetching, p.Commit, r.ID) == nil {
-			return nil // a submodule that is as it was
-		}
-		return b.get(s, fetching, p.Commit, r.ID)
-	})
-	group.Go(func() (err error) {
-		shared, before, err = b.reuse(former, number)
-		return err
-	})
-	if err := group.Wait(); err != nil {
-		_ = s.unlock() // a pack that git has refused would stay until the next one
+	shared, before, err := b.fetchAndShare(ctx, s, p, number)
+	if err != nil {
+		_ = s.removeStale() // a pack that git has refused would stay until the next one
 		return err
 	}
 	if p.Path == "" {
@@ -267,42 +250,88 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 			return err
 		}
 	}
-	if err := s.checkout(ctx, p.Commit, dir, b.indexFile(r.ID, number)); err != nil {
+	list, shared, err := b.checkOut(ctx, s, number, dir, shared, before)
+	if err != nil {
 		return err
 	}
-	_, list, err := b.index(r, number)
-	if err == nil {
-		if err := missing(s.sparse, list); err != nil {
-			return &Error{Problem: ErrSparse, Op: "build " + r.ID, Err: err}
-		}
-	}
-	left, looked := s.pointers(ctx, dir, b.indexFile(r.ID, number), list)
-	if err = errors.Join(err, looked); err == nil && len(shared) > 0 && (len(left) > 0 || !sameAttributes(before, list)) {
-		// git has left the files alone whose objects are as they were, but it may make
-		// others of them now.
-		shared = nil
-		if err := errors.Join(empty(dir), os.Remove(b.indexFile(r.ID, number))); err != nil {
-			return err
-		}
-		if err := s.checkout(ctx, p.Commit, dir, b.indexFile(r.ID, number)); err != nil {
-			return err
-		}
-		if _, list, err = b.index(r, number); err == nil {
-			left, err = s.pointers(ctx, dir, b.indexFile(r.ID, number), list)
-		}
-	}
-	if err == nil && len(left) > 0 {
-		return pointerError(r.ID, left)
-	}
-	if err == nil {
-		err = intact(b.tree(r.ID), p.Path, without(list, shared)) // the others were looked at
-	}
+	err = intact(b.tree(r.ID), p.Path, without(list, shared)) // the others were looked at
 	if err == nil {
 		err = gone(b.tree(r.ID), p.Path, shared, list)
 	}
 	if err != nil {
 		return &Error{Problem: ErrDamaged, Op: "build " + r.ID, Err: err}
 	}
+	b.notePaths(p, list, shared)
+	return b.submodules(ctx, p, list, depth)
+}
+
+// fetchAndShare has git fetch the commit of a part, and meanwhile takes over the files that the
+// published release has of it: most of them are the same in the new commit. It returns what
+// [building.reuse] does.
+func (b *building) fetchAndShare(
+	ctx context.Context, s *store, p Part, number int,
+) (shared, before []entry, err error) {
+	oldPart := b.partBefore(p)
+	group, fetching := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := s.prepare(fetching, p.Commit); err != nil {
+			return err
+		}
+		unchanged := oldPart >= 0 && b.published.Parts[oldPart].Commit == p.Commit
+		if unchanged && s.pin(fetching, p.Commit, b.release.ID) == nil {
+			return nil // a submodule that is as it was
+		}
+		return b.get(s, fetching, p.Commit, b.release.ID)
+	})
+	group.Go(func() (err error) {
+		shared, before, err = b.reuse(oldPart, number)
+		return err
+	})
+	err = group.Wait()
+	return shared, before, err
+}
+
+// checkOut has git make the files of a part that are not there yet. It returns git's list of all
+// that the part has, and those of the shared files that have stayed as they were.
+func (b *building) checkOut(
+	ctx context.Context, s *store, number int, dir string, shared, before []entry,
+) (list, stayed []entry, err error) {
+	id, commit, index := b.release.ID, b.release.Parts[number].Commit, b.indexFile(b.release.ID, number)
+	if err := s.checkout(ctx, commit, dir, index); err != nil {
+		return nil, nil, err
+	}
+	_, list, err = b.index(b.release, number)
+	if err == nil {
+		if err := missing(s.sparse, list); err != nil {
+			return nil, nil, &Error{Problem: ErrSparse, Op: "build " + id, Err: err}
+		}
+	}
+	left, looked := s.pointers(ctx, dir, index, list)
+	if err = errors.Join(err, looked); err == nil && len(shared) > 0 && (len(left) > 0 || !sameAttributes(before, list)) {
+		// git has left the files alone whose objects are as they were, but it may make
+		// others of them now.
+		shared = nil
+		if err := errors.Join(empty(dir), os.Remove(index)); err != nil {
+			return nil, nil, err
+		}
+		if err := s.checkout(ctx, commit, dir, index); err != nil {
+			return nil, nil, err
+		}
+		if _, list, err = b.index(b.release, number); err == nil {
+			left, err = s.pointers(ctx, dir, index, list)
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, nil, &Error{Problem: ErrDamaged, Op: "build " + id, Err: err}
+	case len(left) > 0:
+		return nil, nil, pointerError(id, left)
+	}
+	return list, shared, nil
+}
+
+// notePaths notes which files a part has, and the digests of those that are shared.
+func (b *building) notePaths(p Part, list, shared []entry) {
 	for _, e := range list {
 		if name := path.Join(p.Path, e.path); !e.absent && e.mode != modeSubmodule {
 			b.paths = append(b.paths, name)
@@ -310,12 +339,11 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 	}
 	for _, e := range shared {
 		name := path.Join(p.Path, e.path)
-		b.known[name] = b.former[name].digest
+		b.known[name] = b.reusable[name].digest
 	}
 	for _, e := range without(list, shared) {
 		delete(b.known, path.Join(p.Path, e.path)) // git has written it
 	}
-	return b.submodules(ctx, p, list, depth)
 }
 
 // empty takes away what is in a directory.
@@ -329,7 +357,7 @@ func empty(dir string) error {
 
 // partBefore is the number of a part among those of the published release, or -1.
 func (b *building) partBefore(p Part) int {
-	if b.published == nil || b.published.Makeup != b.release.Makeup {
+	if b.published == nil || b.published.BuildOptions != b.release.BuildOptions {
 		return -1
 	}
 	return slices.IndexFunc(b.published.Parts, func(old Part) bool {
@@ -340,17 +368,17 @@ func (b *building) partBefore(p Part) int {
 // reuse begins a part with the files that the published release has of it, which it
 // returns with git's list of all that it had. That not all of them can be had is no
 // failure: git makes what is missing.
-func (b *building) reuse(former, number int) (shared, before []entry, err error) {
-	if former < 0 || b.former == nil || b.share() == NoShare {
+func (b *building) reuse(oldPart, number int) (shared, before []entry, err error) {
+	if oldPart < 0 || b.reusable == nil || b.share() == NoShare {
 		return nil, nil, nil
 	}
-	data, list, err := b.index(b.published, former)
+	data, list, err := b.index(b.published, oldPart)
 	if err != nil {
 		b.log().Debug("nothing is shared with the release before", "release", b.published.ID, "error", err)
 		return nil, nil, nil
 	}
-	prefix := b.published.Parts[former].Path
-	shared, err = takeOver(b.share(), b.place(b.published), b.tree(b.release.ID), prefix, list, b.former)
+	prefix := b.published.Parts[oldPart].Path
+	shared, err = takeOver(b.share(), b.location(b.published), b.tree(b.release.ID), prefix, list, b.reusable)
 	if err != nil || len(shared) == 0 {
 		return nil, nil, err
 	}

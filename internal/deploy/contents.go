@@ -99,10 +99,10 @@ type found struct {
 	err error // there is nothing, or it cannot be looked at
 }
 
-// look reads the files of a tree, several at once. Directories are opened one by one and
+// inspect reads the files of a tree, several at once. Directories are opened one by one and
 // links are not followed, as others may write to a tree that is published. Files of the
 // digests that are known are not read.
-func look(root string, paths []string, known map[string]string) ([]found, error) {
+func inspect(root string, paths []string, known map[string]string) ([]found, error) {
 	list := make([]found, len(paths))
 	var group errgroup.Group
 	workers := runtime.GOMAXPROCS(0)
@@ -122,7 +122,7 @@ func look(root string, paths []string, known map[string]string) ([]found, error)
 				name := paths[at]
 				dirs, err := w.enter(path.Dir(name))
 				if err == nil {
-					list[at].file, err = lookAt(dirs[0], path.Base(name), known[name], buffer)
+					list[at].file, err = inspectFile(dirs[0], path.Base(name), known[name], buffer)
 				}
 				list[at].path, list[at].err = name, err
 			}
@@ -132,8 +132,8 @@ func look(root string, paths []string, known map[string]string) ([]found, error)
 	return list, group.Wait()
 }
 
-// lookAt reads one file of a directory. Its digest is not looked for where it is known.
-func lookAt(dir int, name, known string, buffer []byte) (f file, err error) {
+// inspectFile reads one file of a directory. Its digest is not looked for where it is known.
+func inspectFile(dir int, name, known string, buffer []byte) (f file, err error) {
 	var stat unix.Stat_t
 	if err := unix.Fstatat(dir, name, &stat, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 		return f, err
@@ -191,8 +191,8 @@ func digestLink(dir int, name string) (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-// everything are the paths of all that is in a tree but its directories.
-func everything(root string) ([]string, error) {
+// allPaths are the paths of all that is in a tree but its directories.
+func allPaths(root string) ([]string, error) {
 	var paths []string
 	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		switch {
@@ -215,7 +215,7 @@ func unchanged(root string, files []file) error {
 	for i, f := range files {
 		paths[i] = f.path
 	}
-	list, err := look(root, paths, nil)
+	list, err := inspect(root, paths, nil)
 	if err != nil {
 		return err
 	}
@@ -242,13 +242,13 @@ func (now found) differs(was file) error {
 	return nil
 }
 
-// alike is which share of a release's files is in a tree as it was, from 0 to 1.
-func alike(root string, files []file) float64 {
+// similarity is which share of a release's files is in a tree as it was, from 0 to 1.
+func similarity(root string, files []file) float64 {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = f.path
 	}
-	list, err := look(root, paths, nil)
+	list, err := inspect(root, paths, nil)
 	if err != nil || len(list) == 0 {
 		return 0
 	}

@@ -231,7 +231,7 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 		t.Fatal(said)
 	}
 	commit := w.commit(map[string]string{"a": "2"})
-	for _, dir := range []string{home, w.target.base(), w.target.releases(), w.target.records(), w.target.main("").dir} {
+	for _, dir := range []string{home, w.target.base(), w.target.releases(), w.target.records(), w.target.mainStore("").dir} {
 		info, err := os.Stat(dir)
 		if err != nil {
 			t.Fatal(err)

@@ -27,15 +27,15 @@ func flushFile(name string) error {
 	return errors.Join(err, file.Close())
 }
 
-// begun is the end of the name of what is being made, until it is whole. There is one
-// for each name, as one process at a time is at work: what a killed one has left is
-// overwritten, or found.
-const begun = ".new"
+// tempSuffix is the end of the name of a file until it is complete. There is one for each
+// name, as one process at a time is at work: what a killed one has left is overwritten, or
+// found.
+const tempSuffix = ".new"
 
 // replace puts a file in the place of another, so that a reader sees the one or the
 // other, whatever happens meanwhile.
 func replace(name string, data []byte) error {
-	file, err := atomicfile.Begin(name, atomicfile.Options{Temp: name + begun, Leftover: true})
+	file, err := atomicfile.Begin(name, atomicfile.Options{Temp: name + tempSuffix, Leftover: true})
 	if err != nil {
 		return err
 	}

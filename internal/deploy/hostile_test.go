@@ -180,7 +180,7 @@ func TestModesFollowTheUmask(t *testing.T) {
 				t.Errorf("umask %o: %q is %v %v", umask, name, info.Mode(), err)
 			}
 		}
-		for _, name := range []string{w.target.records(), w.target.main("").dir} {
+		for _, name := range []string{w.target.records(), w.target.mainStore("").dir} {
 			if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o700 {
 				t.Errorf("umask %o: %s is %v %v", umask, name, info.Mode(), err)
 			}
@@ -302,7 +302,7 @@ func TestCheckOfGitsIsLeftOutWhereTheUserSaysSo(t *testing.T) {
 		t.Error(got)
 	}
 	// It is no damage either, when something else fails.
-	if s := w.target.main(w.want(unsorted).URL); !s.sound(t.Context()) {
+	if s := w.target.mainStore(w.want(unsorted).URL); !s.sound(t.Context()) {
 		t.Error("the store is taken for damaged")
 	}
 	for _, name := range []string{"", "a b", "x\ny", "x]", "nulinheader"} {

@@ -32,8 +32,8 @@ func (t *Target) linkText(id string) string {
 }
 
 const (
-	newLink = "link-" // the name of a link begins with it until it is published
-	oldTree = "old-"  // and that of a tree that is no release any more
+	linkPrefix  = "link-" // the name of a link begins with it until it is published
+	trashPrefix = "old-"  // and that of a tree that is no release any more
 )
 
 // busyFor is how long another process may take until this one gives up.
@@ -48,7 +48,7 @@ func (t *Target) guard() error {
 			return t.unsafe(err)
 		}
 	}
-	for _, dir := range []string{t.base(), t.releases(), t.records(), t.stores(), t.main("").dir} {
+	for _, dir := range []string{t.base(), t.releases(), t.records(), t.stores(), t.mainStore("").dir} {
 		err := private.Check(dir, os.Geteuid(), private.Ours)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return t.unsafe(err)
@@ -92,75 +92,123 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 	return unlock, err
 }
 
-// mend takes away what a process that was killed has left behind, and returns what is
-// published. The lock is held. What cannot be taken away (a check may have run as root)
-// stays, and is in nobody's way.
-func (t *Target) mend() (*Release, error) {
+// recover finishes, or takes away, what a process that was killed has left behind, and returns
+// the published release. The lock is held. What cannot be taken away (a check may have run as
+// root) stays, and does no harm.
+func (t *Target) recover() (*Release, error) {
 	published, err := t.Published()
 	if err != nil {
 		return nil, err
 	}
-	leave := func(path string) {
-		t.log().Info("taking away what was left half made", "directory", t.Dir, "path", path)
-		if err := remove(path); err != nil {
-			t.log().Warn("it stays", "directory", t.Dir, "error", err)
-		}
-	}
-	names, err := entries(t.base())
-	if err != nil {
+	if err := t.removeUnusedLinks(); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if strings.HasPrefix(name, newLink) {
-			leave(filepath.Join(t.base(), name))
-		}
-	}
-	if err := t.rename(published); err != nil {
+	if err := t.finishExchange(published); err != nil {
 		return nil, err
 	}
 	known, err := t.list()
 	if err != nil {
 		return nil, err
 	}
-	whole := map[string]bool{}
+	complete := map[string]bool{}
 	if published != nil {
-		whole[published.ID] = true
+		complete[published.ID] = true
 	}
 	for _, r := range known {
-		shown, was := whole[r.ID], *r
-		if shown && r.PublishedAt.IsZero() {
-			r.PublishedAt = r.BuiltAt // the process was stopped before it could note that
-		}
-		if shown && t.mode() == Directory && r.Inode != inode(t.Dir) {
-			t.log().Info("the directory was moved or copied", "directory", t.Dir, "release", r.ID)
-			r.Inode = inode(t.Dir)
-		}
-		r.Exchange = ""
-		if !r.PublishedAt.IsZero() && (r.PublishedAt != was.PublishedAt || r.Inode != was.Inode || was.Exchange != "") {
-			if err := t.save(r); err != nil {
+		if published != nil && r.ID == published.ID {
+			if err := t.notePublished(r); err != nil {
 				return nil, err
 			}
+			if len(published.Parts) > 0 {
+				published = r
+			}
+		} else if err := t.noteReplaced(r); err != nil {
+			return nil, err
 		}
-		if shown && len(published.Parts) > 0 {
-			published = r
+		if file := filepath.Join(t.record(r.ID), recordFile+tempSuffix); exists(file) {
+			t.removeLeftover(file)
 		}
-		if file := filepath.Join(t.record(r.ID), recordFile+begun); exists(file) {
-			leave(file)
-		}
-		whole[r.ID] = !r.PublishedAt.IsZero()
+		complete[r.ID] = !r.PublishedAt.IsZero()
 	}
+	return published, t.removeHalfMade(complete)
+}
+
+// removeLeftover takes away what a killed process has left.
+func (t *Target) removeLeftover(path string) {
+	t.log().Info("taking away what was left half made", "directory", t.Dir, "path", path)
+	if err := remove(path); err != nil {
+		t.log().Warn("it stays", "directory", t.Dir, "error", err)
+	}
+}
+
+// removeUnusedLinks takes away the links that were made, and not renamed any more.
+func (t *Target) removeUnusedLinks() error {
+	names, err := entries(t.base())
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if strings.HasPrefix(name, linkPrefix) {
+			t.removeLeftover(filepath.Join(t.base(), name))
+		}
+	}
+	return nil
+}
+
+// finishExchange gives the tree that was published before its own name, after an exchange.
+func (t *Target) finishExchange(published *Release) error {
+	if t.mode() != Directory || published == nil || published.Exchange == "" {
+		return nil
+	}
+	now, own := t.tree(published.ID), t.tree(published.Exchange)
+	if published.Exchange == noRelease || !exists(now) || exists(own) {
+		return nil
+	}
+	return os.Rename(now, own)
+}
+
+// notePublished notes what the record of the published release does not say: that it was
+// published, and which inode it has.
+func (t *Target) notePublished(r *Release) error {
+	was := *r
+	if r.PublishedAt.IsZero() {
+		r.PublishedAt = r.BuiltAt // the process was stopped before it could note that
+	}
+	if there := inode(t.Dir); t.mode() == Directory && r.Inode != there {
+		t.log().Info("the directory was moved or copied", "directory", t.Dir, "release", r.ID)
+		r.Inode = there
+	}
+	r.Exchange = ""
+	if r.PublishedAt.IsZero() || r.PublishedAt == was.PublishedAt && r.Inode == was.Inode && was.Exchange == "" {
+		return nil
+	}
+	return t.save(r)
+}
+
+// noteReplaced takes back what the record of another release says of an exchange, which was cut
+// short, or came to its end.
+func (t *Target) noteReplaced(r *Release) error {
+	if r.Exchange == "" || r.PublishedAt.IsZero() { // of which nothing stays
+		return nil
+	}
+	r.Exchange = ""
+	return t.save(r)
+}
+
+// removeHalfMade takes away the trees and records of releases that are not complete.
+func (t *Target) removeHalfMade(complete map[string]bool) error {
 	for _, dir := range []string{t.releases(), t.records()} {
 		names, err := entries(dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, name := range names {
-			if !whole[name] {
-				leave(filepath.Join(dir, name))
+			if !complete[name] {
+				t.removeLeftover(filepath.Join(dir, name))
 			}
 		}
 	}
-	return published, nil
+	return nil
 }
 
 func exists(path string) bool {
@@ -168,21 +216,9 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// rename gives the tree that was published before its own name, after an exchange.
-func (t *Target) rename(published *Release) error {
-	if t.mode() != Directory || published == nil || published.Exchange == "" {
-		return nil
-	}
-	now, own := t.tree(published.ID), t.tree(published.Exchange)
-	if published.Exchange == nobody || !exists(now) || exists(own) {
-		return nil
-	}
-	return os.Rename(now, own)
-}
-
-// moved reports whether something is to be noted of the published release: it was copied to
+// recordStale reports whether something is to be noted of the published release: it was copied to
 // another inode, or its exchange was cut short.
-func (t *Target) moved(published *Release) bool {
+func (t *Target) recordStale(published *Release) bool {
 	return t.mode() == Directory && published != nil && (published.Inode != inode(t.Dir) || published.Exchange != "")
 }
 

@@ -86,7 +86,7 @@ func TestPointersOfAReleaseBeforeAreNotTakenOver(t *testing.T) {
 		if !strings.HasPrefix(w.file("big.bin"), "version ") {
 			t.Fatalf("%q", w.file("big.bin"))
 		}
-		r.Makeup = w.target.makeup() // as if it had been built with the large files
+		r.BuildOptions = w.target.buildOptions() // as if it had been built with the large files
 		if err := w.target.save(r); err != nil {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ type role struct {
 	Keep     int
 	Scope    gitcmd.Scope
 	Environ  []string
-	Want     Want
+	Want     Request
 	Rollback bool // in the place of publishing
 	Traced   bool
 	Exec     string // a command line
@@ -45,7 +45,7 @@ type played struct {
 	Said    string // git's own words, where it has failed
 }
 
-func (w *world) role(want Want) role {
+func (w *world) role(want Request) role {
 	return role{Dir: w.target.Dir, Mode: w.target.Mode, Keep: w.target.Keep, Scope: w.target.Scope, Environ: w.target.Environ, Want: want}
 }
 

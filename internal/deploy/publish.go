@@ -38,31 +38,43 @@ func (t *Target) unapplied(r *Release) []string {
 	return list
 }
 
-// settled reports whether there is nothing to do for a commit: it is published, no
-// command after it is still owed, and it was made as it is wanted now.
-func (t *Target) settled(r *Release, commit string) bool {
-	return r != nil && r.Commit == commit && r.Makeup == t.makeup() && !r.owes() && !r.PublishedAt.IsZero()
+// upToDate reports whether there is nothing to do for a commit: it is published, with the
+// options that are wanted now, and the command after it has succeeded.
+func (t *Target) upToDate(r *Release, commit string) bool {
+	return r != nil && r.Commit == commit && r.BuildOptions == t.buildOptions() && !r.execUnfinished() &&
+		!r.PublishedAt.IsZero()
 }
 
-// owes reports whether the command after the release is still to run, or to run again.
-func (r *Release) owes() bool { return r.ExecPending() || r.ExecFailed() }
+// execUnfinished reports whether the command after the release is still to run, or to run again.
+func (r *Release) execUnfinished() bool { return r.ExecPending() || r.ExecFailed() }
 
-// tooSoon is the error of a command that has failed and is not to be tried again yet. One
-// that is another now has not failed.
-func (t *Target) tooSoon(r *Release, w Want) error {
-	if !w.Patient || w.Again || r == nil || !r.ExecFailed() || t.Exec.Line == "" || t.Exec.Line != r.ExecCommand {
-		return nil
-	}
-	if here := r.Commit == w.Commit && r.Makeup == t.makeup() || slices.Contains(r.Held, w.Commit); !here {
-		return nil // another release is to come
+// execRetryAt is when the command after a release, which has failed, may run again; zero where it
+// may run now. A command line that is another now has not failed.
+func (t *Target) execRetryAt(r *Release) time.Time {
+	if !r.ExecFailed() || t.Exec.Line != r.ExecCommand {
+		return time.Time{}
 	}
 	again, now := r.ExecRetryAt(), time.Now()
 	if !again.After(now) || r.ExecFailedAt.After(now) { // the machine's clock may jump
+		return time.Time{}
+	}
+	return again
+}
+
+// execTooSoon is the error of a patient request that has nothing to do but to run a command
+// which has failed and may not run again yet.
+func (t *Target) execTooSoon(r *Release, q Request) error {
+	if !q.Patient || q.Force || r == nil || t.Exec.Line == "" {
+		return nil
+	}
+	stays := r.Commit == q.Commit && r.BuildOptions == t.buildOptions() || slices.Contains(r.Held, q.Commit)
+	again := t.execRetryAt(r)
+	if !stays || again.IsZero() {
 		return nil
 	}
 	return &Error{
 		Problem: ErrExec, Op: fmt.Sprintf("exec %q for %s", t.Exec.Line, r.ID),
-		Err: fmt.Errorf("%s (it has failed %s, and is tried again from %s on; at once with --again)",
+		Err: fmt.Errorf("%s (it has failed %s, and is tried again from %s on; at once with --force)",
 			r.ExecError, times(r.ExecFailures), again.Format(time.RFC3339)),
 	}
 }
@@ -82,7 +94,7 @@ func times(n int) string {
 //
 // The errors are [*Error], [*HeldError], [*gitcmd.Error], [*os.PathError] and its like,
 // and the cause of a context that ended.
-func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
+func (t *Target) Publish(ctx context.Context, q Request) (*Outcome, error) {
 	const op = "publish in"
 	if err := t.validate(); err != nil {
 		return nil, err
@@ -95,10 +107,10 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !w.Again && t.settled(published, w.Commit) && !t.moved(published) {
+	if !q.Force && t.upToDate(published, q.Commit) && !t.recordStale(published) {
 		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, nil
 	}
-	if err := t.tooSoon(published, w); err != nil {
+	if err := t.execTooSoon(published, q); err != nil {
 		return &Outcome{Release: published}, err
 	}
 	unlock, err := t.lock(ctx, busyFor)
@@ -106,69 +118,82 @@ func (t *Target) Publish(ctx context.Context, w Want) (*Outcome, error) {
 		return nil, t.fail(op, err)
 	}
 	defer unlock()
-	published, err = t.mend() // nobody else changes it now
+	published, err = t.recover() // nobody else changes it now
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
 	switch {
-	case w.Again:
-	case t.settled(published, w.Commit):
+	case q.Force:
+	case t.upToDate(published, q.Commit):
 		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, nil
-	case published != nil && published.Commit == w.Commit && published.Makeup == t.makeup():
+	case published != nil && published.Commit == q.Commit && published.BuildOptions == t.buildOptions():
 		// The command after it has failed, or the process that published it was stopped
-		// before it was done.
-		err := t.after(ctx, published, published.Previous)
+		// before that had run.
+		err := t.runExec(ctx, published, published.Previous)
 		return &Outcome{Release: published, Unapplied: t.unapplied(published)}, err
-	case published != nil && slices.Contains(published.Held, w.Commit):
-		if published.owes() {
-			if err := t.after(ctx, published, published.Previous); err != nil {
-				return &Outcome{Release: published}, err
-			}
-		}
-		return nil, &HeldError{Dir: t.Dir, Commit: w.Commit, Since: published.HeldSince}
+	case published != nil && slices.Contains(published.Held, q.Commit):
+		return t.hold(ctx, published, q.Commit)
 	}
-	if t, err = t.apart(ctx); err != nil {
+	return t.replaceRelease(ctx, q, published)
+}
+
+// hold leaves the published release where it is, since the commit that is wanted is held.
+func (t *Target) hold(ctx context.Context, published *Release, commit string) (*Outcome, error) {
+	if published.execUnfinished() {
+		if err := t.runExec(ctx, published, published.Previous); err != nil {
+			return &Outcome{Release: published}, err
+		}
+	}
+	return nil, &HeldError{Dir: t.Dir, Commit: commit, Since: published.HeldSince}
+}
+
+// replaceRelease builds the release of a commit and publishes it in the place of another. The
+// lock is held.
+func (t *Target) replaceRelease(ctx context.Context, q Request, published *Release) (*Outcome, error) {
+	const op = "publish in"
+	t, err := t.isolated(ctx)
+	if err != nil {
 		return nil, err
 	}
-	// Thousands of files are taken away while git fetches, and not while somebody waits
-	// for what was pushed.
-	var beside sync.WaitGroup
-	beside.Go(t.sweep)
-	defer beside.Wait()
-	before := t.main(w.URL).size()
-	r, err := t.build(ctx, w, published, (*store).fetch)
+	// Thousands of files are removed while git fetches, and not while somebody waits for what
+	// was pushed.
+	var trash sync.WaitGroup
+	trash.Go(t.emptyTrash)
+	defer trash.Wait()
+	before := t.mainStore(q.URL).size()
+	r, err := t.build(ctx, q, published, (*store).fetch)
 	if err != nil && t.repair(ctx, err) {
-		r, err = t.build(ctx, w, published, (*store).fetch)
+		r, err = t.build(ctx, q, published, (*store).fetch)
 	}
 	if err != nil {
-		// What is published stays, and so does what is owed to it.
-		if owed := t.pay(ctx, published); owed != nil {
-			t.log().Warn("the command after the release that stays has failed again", "directory", t.Dir, "error", owed)
+		// What is published stays, and so does its command.
+		if failed := t.runPendingExec(ctx, published); failed != nil {
+			t.log().Warn("the command after the release that stays has failed again", "directory", t.Dir, "error", failed)
 		}
 		return nil, t.fail(op, err)
 	}
 	if published != nil && published.Commit == r.Commit { // it is made in another way
 		r.Held, r.HeldSince = published.Held, published.HeldSince
 	}
-	if err := t.put(r, published); err != nil {
+	if err := t.activate(r, published); err != nil {
 		return nil, t.fail(op, err)
 	}
 	t.log().Info("published", "directory", t.Dir, "commit", r.Commit, "release", r.ID, "previous", r.Previous)
-	outcome := &Outcome{Release: r, Changed: true, Fetched: max(0, t.main(w.URL).size()-before)}
-	err = t.after(ctx, r, r.Previous)
-	t.clean(ctx, r, published)
+	outcome := &Outcome{Release: r, Changed: true, Fetched: max(0, t.mainStore(q.URL).size()-before)}
+	err = t.runExec(ctx, r, r.Previous)
+	t.prune(ctx, r, published)
 	return outcome, err
 }
 
-// RunOwed runs the command after the published release where it is still owed, or has failed
-// and its time has come again. It is for a pass that does not come to [Target.Publish],
+// RunPendingExec runs the command after the published release where it has not run yet, or has
+// failed and may run again by now. It is for a pass that does not come to [Target.Publish],
 // since nobody knows which commit is wanted. The errors are those of Publish.
-func (t *Target) RunOwed(ctx context.Context) error {
+func (t *Target) RunPendingExec(ctx context.Context) error {
 	if err := t.validate(); err != nil {
 		return err
 	}
 	published, err := t.Published()
-	if err != nil || !t.due(published) {
+	if err != nil || !t.execDue(published) {
 		return err
 	}
 	unlock, err := t.lock(ctx, busyFor)
@@ -176,40 +201,39 @@ func (t *Target) RunOwed(ctx context.Context) error {
 		return t.fail("run the command in", err)
 	}
 	defer unlock()
-	if published, err = t.mend(); err != nil {
+	if published, err = t.recover(); err != nil {
 		return t.fail("run the command in", err)
 	}
-	return t.pay(ctx, published)
+	return t.runPendingExec(ctx, published)
 }
 
-// due reports whether the command after a release is to run now.
-func (t *Target) due(r *Release) bool {
-	return r != nil && t.Exec.Line != "" && r.owes() && !r.PublishedAt.IsZero() &&
-		(!r.ExecFailed() || !r.ExecRetryAt().After(time.Now()))
+// execDue reports whether the command after a release is to run now.
+func (t *Target) execDue(r *Release) bool {
+	return r != nil && t.Exec.Line != "" && r.execUnfinished() && !r.PublishedAt.IsZero() && t.execRetryAt(r).IsZero()
 }
 
-// pay runs the command after a release if it is due. The lock is held.
-func (t *Target) pay(ctx context.Context, r *Release) error {
-	if ctx.Err() != nil || !t.due(r) {
+// runPendingExec runs the command after a release if it is due. The lock is held.
+func (t *Target) runPendingExec(ctx context.Context, r *Release) error {
+	if ctx.Err() != nil || !t.execDue(r) {
 		return nil
 	}
-	return t.after(ctx, r, r.Previous)
+	return t.runExec(ctx, r, r.Previous)
 }
 
-// put publishes a release by one rename. After a failure a new one is gone. Nothing that
+// activate publishes a release by one rename. After a failure a new one is gone. Nothing that
 // goes wrong after the rename is an error.
-func (t *Target) put(r, published *Release) error {
+func (t *Target) activate(r, published *Release) error {
 	if t.mode() == Directory {
-		r.Inode, r.Exchange = inode(t.tree(r.ID)), nobody
+		r.Inode, r.Exchange = inode(t.tree(r.ID)), noRelease
 		if published != nil {
 			r.Exchange = published.ID
 		}
 	}
 	err := t.save(r)
 	if err == nil && t.mode() == Directory {
-		err = t.exchange(r, published)
+		err = t.activateDirectory(r, published)
 	} else if err == nil {
-		err = t.link(r)
+		err = t.activateLink(r)
 	}
 	if err != nil {
 		if now, looked := t.Published(); looked == nil && r.PublishedAt.IsZero() && (now == nil || now.ID != r.ID) {
@@ -218,7 +242,7 @@ func (t *Target) put(r, published *Release) error {
 		return err // what is said of an exchange is taken back by the next one
 	}
 	r.PublishedAt = time.Now().UTC()
-	if err = t.rename(r); err == nil {
+	if err = t.finishExchange(r); err == nil {
 		r.Exchange = "" // or else the next one does it
 	}
 	if err = errors.Join(err, flushFile(filepath.Dir(t.Dir)), t.save(r)); err != nil {
@@ -227,9 +251,9 @@ func (t *Target) put(r, published *Release) error {
 	return nil
 }
 
-// link has Dir lead to the release. A link that lies in the way is replaced in one step.
-func (t *Target) link(r *Release) error {
-	name := filepath.Join(t.base(), newLink+r.ID)
+// activateLink has Dir lead to the release. A link that lies in the way is replaced in one step.
+func (t *Target) activateLink(r *Release) error {
+	name := filepath.Join(t.base(), linkPrefix+r.ID)
 	if err := os.Symlink(t.linkText(r.ID), name); err != nil {
 		return err
 	}
@@ -246,8 +270,8 @@ func (t *Target) link(r *Release) error {
 	return nil
 }
 
-// exchange makes the tree of the release Dir, and gives the one that was there its name.
-func (t *Target) exchange(r, published *Release) error {
+// activateDirectory makes the tree of the release Dir, and gives the one that was there its name.
+func (t *Target) activateDirectory(r, published *Release) error {
 	if published == nil {
 		// Over an empty directory too, which os.Rename refuses.
 		if err := unix.Rename(t.tree(r.ID), t.Dir); err != nil {
@@ -263,17 +287,17 @@ func (t *Target) exchange(r, published *Release) error {
 	return err
 }
 
-// after runs the command after a release, and notes what became of it.
-func (t *Target) after(ctx context.Context, r *Release, previous string) error {
+// runExec runs the command after a release, and notes what became of it.
+func (t *Target) runExec(ctx context.Context, r *Release, previous string) error {
 	if t.Exec.Line == "" && r.Exec == "" {
 		return nil
 	}
-	err := t.run(ctx, "exec", t.Exec, t.Dir, r, previous)
+	err := t.runCommand(ctx, "exec", t.Exec, t.Dir, r, previous)
 	if ctx.Err() != nil {
-		return err // it is still owed
+		return err // it is still to run
 	}
 	if r.ExecCommand != t.Exec.Line {
-		r.owe() // the failures of another command are not its own
+		r.setExecPending() // the failures of another command are not its own
 	}
 	r.ExecCommand, r.ExecError = t.Exec.Line, ""
 	switch {

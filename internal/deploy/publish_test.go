@@ -199,7 +199,7 @@ func TestCommandIsTriedAgainWhileNothingNewCanBePublished(t *testing.T) {
 				t.Errorf("the check: %v", err)
 			}
 		},
-		"a server that is away": func() { _ = w.target.RunOwed(t.Context()) },
+		"a server that is away": func() { _ = w.target.RunPendingExec(t.Context()) },
 	}
 	for name, try := range tries {
 		r := w.published()
@@ -217,7 +217,7 @@ func TestCommandIsTriedAgainWhileNothingNewCanBePublished(t *testing.T) {
 		if err := w.target.save(r); err != nil {
 			t.Fatal(err)
 		}
-		if try(); w.published().owes() {
+		if try(); w.published().execUnfinished() {
 			t.Errorf("%s: it was not tried again", name)
 		}
 	}
@@ -445,7 +445,7 @@ func TestFilterLeavesOutWhatIsNotWanted(t *testing.T) {
 	if got := w.shows(); got != "docs/a: 1" {
 		t.Error(got)
 	}
-	if size := w.target.main("").size(); size > 100<<10 {
+	if size := w.target.mainStore("").size(); size > 100<<10 {
 		t.Errorf("%d bytes were fetched", size)
 	}
 	w.publish(w.commit(map[string]string{"docs/a": "2"}))
@@ -505,7 +505,7 @@ func TestDamagedStoreIsFetchedAnew(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			w.publish(w.commit(map[string]string{"a": "1", "b": strings.Repeat("b\n", 2000)}))
-			damage(t, w.target.main("").dir)
+			damage(t, w.target.mainStore("").dir)
 			w.publish(w.commit(map[string]string{"a": "2"}))
 			if got := w.shows(); !strings.HasPrefix(got, "a: 2; b: b") {
 				t.Error(got)
@@ -528,12 +528,12 @@ func TestStoresArePackedAndForgetWhatIsNotKept(t *testing.T) {
 	for _, r := range list {
 		kept[r.ID] = true
 	}
-	w.target.upkeep(t.Context(), kept)
-	packs, _ := filepath.Glob(filepath.Join(w.target.main("").dir, "objects/pack/*.pack"))
+	w.target.gc(t.Context(), kept)
+	packs, _ := filepath.Glob(filepath.Join(w.target.mainStore("").dir, "objects/pack/*.pack"))
 	if len(packs) != 1 {
 		t.Errorf("%d packs\n%s", len(packs), w.log)
 	}
-	out, err := w.target.main("").git().Output(t.Context(), gitcmd.Scope{}, "for-each-ref", "--format=%(refname)")
+	out, err := w.target.mainStore("").git().Output(t.Context(), gitcmd.Scope{}, "for-each-ref", "--format=%(refname)")
 	if refs := strings.Fields(string(out)); err != nil || len(refs) != 2 || refs[1] != refOf(last.ID) {
 		t.Errorf("%q %v", refs, err)
 	}

@@ -39,7 +39,7 @@ type Release struct {
 	ExecCommand string `json:"exec_command,omitempty"`
 	ExecError   string `json:"exec_error,omitempty"`
 	// Makeup is what decides, beside the commit, which files it has.
-	Makeup string `json:"makeup,omitempty"`
+	BuildOptions string `json:"build_options,omitempty"`
 	// Check is the command line that it has passed; "" where there was none.
 	Check string `json:"check,omitempty"`
 	// Inode is that of its directory, and tells at once which release Dir is. It does not
@@ -86,13 +86,13 @@ func (r *Release) ExecRetryAt() time.Time {
 	return r.ExecFailedAt.Add(pause)
 }
 
-// owe notes that the command after the release is still to run.
-func (r *Release) owe() {
+// setExecPending notes that the command after the release is still to run.
+func (r *Release) setExecPending() {
 	r.Exec, r.ExecFailures, r.ExecFailedAt, r.ExecCommand, r.ExecError = execPending, 0, time.Time{}, "", ""
 }
 
-// nobody is the Exchange of a release that takes the place of none.
-const nobody = "-"
+// noRelease is the Exchange of a release that takes the place of none.
+const noRelease = "-"
 
 const recordFile = "release.json"
 
@@ -186,11 +186,11 @@ func (t *Target) Published() (*Release, error) {
 	case err != nil:
 		return nil, t.fail(op, err)
 	case info.Mode()&fs.ModeSymlink != 0:
-		return t.linked(op)
+		return t.releaseOfLink(op)
 	case !info.IsDir():
 		return nil, t.problem(ErrForeign, op, "it is a file")
 	}
-	r, err := t.directory()
+	r, err := t.releaseOfDirectory()
 	switch {
 	case err != nil:
 		return nil, t.fail(op, err)
@@ -205,20 +205,20 @@ func (t *Target) Published() (*Release, error) {
 	return nil, nil
 }
 
-// directory is the release that Dir itself is, or nil.
+// releaseOfDirectory is the release that Dir itself is, or nil.
 //
 // What says so travels with the directory: a release is known by its record, and all of
 // them are under their names in releases/, but for the one that is Dir. While two are
 // exchanged that is not so, and then, and where something else may have been put there,
 // the number of the inode decides, or else what is in the files.
-func (t *Target) directory() (*Release, error) {
+func (t *Target) releaseOfDirectory() (*Release, error) {
 	for {
 		there := inode(t.Dir)
 		list, err := t.list()
 		if err != nil {
 			return nil, err
 		}
-		r, err := t.shown(list, there)
+		r, err := t.identify(list, there)
 		if now := inode(t.Dir); now != there {
 			continue // another process has published meanwhile; its record was there before
 		}
@@ -226,8 +226,8 @@ func (t *Target) directory() (*Release, error) {
 	}
 }
 
-// shown is the release of a list that Dir is, whose inode is there.
-func (t *Target) shown(list []*Release, there uint64) (*Release, error) {
+// identify is the release of a list that Dir is, whose inode is there.
+func (t *Target) identify(list []*Release, there uint64) (*Release, error) {
 	var candidates []*Release
 	for _, r := range list {
 		aside := inode(t.tree(r.ID))
@@ -255,23 +255,23 @@ func (t *Target) shown(list []*Release, there uint64) (*Release, error) {
 		if err != nil {
 			return nil, err
 		}
-		if share := alike(t.Dir, files); share > most {
+		if share := similarity(t.Dir, files); share > most {
 			best, most = r, share
 		}
 	}
 	return best, nil
 }
 
-// place is where the files of a release are.
-func (t *Target) place(r *Release) string {
+// location is where the files of a release are.
+func (t *Target) location(r *Release) string {
 	if tree := t.tree(r.ID); t.mode() != Directory || exists(tree) {
 		return tree
 	}
 	return t.Dir
 }
 
-// linked is the release that the link leads to.
-func (t *Target) linked(op string) (*Release, error) {
+// releaseOfLink is the release that the link leads to.
+func (t *Target) releaseOfLink(op string) (*Release, error) {
 	text, err := os.Readlink(t.Dir)
 	if err != nil {
 		return nil, t.fail(op, err)

@@ -50,72 +50,104 @@ func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Rel
 		return nil, t.fail(op, err)
 	}
 	defer unlock()
-	published, err := t.mend()
+	published, err := t.recover()
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
 	if published == nil {
 		return nil, t.problem(ErrNothingBefore, op, "nothing has been published yet")
 	}
-	list, err := t.list()
+	held := published.Held
+	if !slices.Contains(held, published.Commit) && published.Commit != "" {
+		held = append(slices.Clip(held), published.Commit)
+	}
+	r, err := t.chooseRelease(id, published, held)
 	if err != nil {
 		return nil, t.fail(op, err)
 	}
-	away := published.Held
-	if !slices.Contains(away, published.Commit) {
-		away = append(slices.Clip(away), published.Commit)
+	return t.publishAgain(ctx, r, published, held, damaged)
+}
+
+// chooseRelease is the release that a rollback goes to: the one of an ID, or the one before the
+// published one, which has none of the held commits if that can be.
+func (t *Target) chooseRelease(id string, published *Release, held []string) (*Release, error) {
+	const op = "roll back"
+	list, err := t.list()
+	if err != nil {
+		return nil, err
 	}
-	var r *Release
 	if id == "" {
-		if r = before(published, list, away); r == nil {
+		r := releaseBefore(published, list, held)
+		if r == nil {
 			// Somebody went forward to this one, and back again.
-			r = before(published, list, []string{published.Commit})
+			r = releaseBefore(published, list, []string{published.Commit})
 		}
-	} else if at := slices.IndexFunc(list, func(r *Release) bool { return r.ID == id }); at >= 0 {
-		r = list[at]
-	}
-	switch {
-	case r == nil && id == "" && len(list) == 1:
-		return nil, t.problem(ErrNothingBefore, op, "only one release is kept, the one that is published")
-	case r == nil && id == "":
+		switch {
+		case r != nil:
+			return r, nil
+		case len(list) == 1:
+			return nil, t.problem(ErrNothingBefore, op, "only one release is kept, the one that is published")
+		}
 		return nil, t.problem(ErrNothingBefore, op, "none of those that are kept was published before it")
-	case r == nil:
+	}
+	at := slices.IndexFunc(list, func(r *Release) bool { return r.ID == id })
+	switch {
+	case at < 0:
 		return nil, t.problem(ErrNoRelease, op, "the releases that are kept are those of `ghapp sync status`")
-	case r.ID == published.ID:
-		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", r.ID)
+	case id == published.ID:
+		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", id)
 	}
-	replaced := ""
-	switch damage := t.whole(r); {
-	case damage == nil:
-	case damaged == AsIs && len(r.Parts) > 0 && exists(t.place(r)):
-		t.log().Warn("the release is published as it is", "directory", t.Dir, "release", r.ID, "error", damage)
-	case damaged == Rebuild:
-		t.log().Warn("the release is not as it was, and is built again", "directory", t.Dir, "release", r.ID, "error", damage)
-		again, err := t.rebuild(ctx, r, published)
-		if err != nil {
-			return nil, &Error{Problem: ErrDamaged, Op: op + " " + t.Dir, Err: errors.Join(damage, err)}
-		}
-		r, replaced = again, r.ID
-	default:
-		return nil, damage
+	return list[at], nil
+}
+
+// publishAgain publishes a release that was published before, with its hold on commits.
+func (t *Target) publishAgain(
+	ctx context.Context, r, published *Release, held []string, damaged Damaged,
+) (*Release, error) {
+	const op = "roll back"
+	chosen := r
+	r, err := t.soundRelease(ctx, chosen, published, damaged)
+	if err != nil {
+		return nil, err
 	}
-	r.Held = slices.DeleteFunc(slices.Clone(away), func(commit string) bool { return commit == r.Commit })
+	r.Held = slices.DeleteFunc(slices.Clone(held), func(commit string) bool { return commit == r.Commit })
 	if r.HeldSince = time.Now().UTC(); len(r.Held) == 0 {
 		r.HeldSince = time.Time{}
 	}
 	if t.Exec.Line != "" {
-		r.owe()
+		r.setExecPending()
 	}
-	if err := t.put(r, published); err != nil {
+	if err := t.activate(r, published); err != nil {
 		return nil, t.fail(op, err)
 	}
 	t.log().Info("rolled back", "directory", t.Dir, "commit", r.Commit, "release", r.ID, "from", published.ID)
-	if replaced != "" {
-		if err := t.drop(replaced); err != nil {
-			t.log().Warn("a damaged release stays", "directory", t.Dir, "release", replaced, "error", err)
+	if r.ID != chosen.ID {
+		if err := t.drop(chosen.ID); err != nil {
+			t.log().Warn("a damaged release stays", "directory", t.Dir, "release", chosen.ID, "error", err)
 		}
 	}
-	return r, t.after(ctx, r, published.Commit)
+	return r, t.runExec(ctx, r, published.Commit)
+}
+
+// soundRelease is a release whose files are as they were; another one in its place where it was
+// built again, and the same where it is to be taken as it is.
+func (t *Target) soundRelease(ctx context.Context, r, published *Release, damaged Damaged) (*Release, error) {
+	damage := t.checkFiles(r)
+	switch {
+	case damage == nil:
+		return r, nil
+	case damaged == AsIs && len(r.Parts) > 0 && exists(t.location(r)):
+		t.log().Warn("the release is published as it is", "directory", t.Dir, "release", r.ID, "error", damage)
+		return r, nil
+	case damaged != Rebuild:
+		return nil, damage
+	}
+	t.log().Warn("the release is not as it was, and is built again", "directory", t.Dir, "release", r.ID, "error", damage)
+	again, err := t.rebuild(ctx, r, published)
+	if err != nil {
+		return nil, &Error{Problem: ErrDamaged, Op: "roll back " + t.Dir, Err: errors.Join(damage, err)}
+	}
+	return again, nil
 }
 
 // rebuild builds a release again from what was fetched, with the check that it has
@@ -124,18 +156,18 @@ func (t *Target) rebuild(ctx context.Context, r, published *Release) (*Release, 
 	switch {
 	case len(r.Parts) == 0:
 		return nil, errors.New("what it was made of is not known any more")
-	case r.Makeup != t.makeup():
-		return nil, fmt.Errorf("it was built with other options (%s; now %s)", orNone(r.Makeup), orNone(t.makeup()))
+	case r.BuildOptions != t.buildOptions():
+		return nil, fmt.Errorf("it was built with other options (%s; now %s)", orNone(r.BuildOptions), orNone(t.buildOptions()))
 	}
-	with, err := t.apart(ctx)
+	with, err := t.isolated(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if with.Check.Line == "" {
 		with.Check.Line = r.Check
 	}
-	w := Want{Repository: r.Repository, URL: r.Parts[0].URL, Ref: r.Ref, Commit: r.Commit}
-	again, err := with.build(ctx, w, published, (*store).have)
+	q := Request{Repository: r.Repository, URL: r.Parts[0].URL, Ref: r.Ref, Commit: r.Commit}
+	again, err := with.build(ctx, q, published, (*store).pin)
 	if err != nil {
 		return nil, err
 	}
@@ -150,14 +182,13 @@ func orNone(text string) string {
 	return text
 }
 
-// before is the release that was published before another, or else the one that was
-// built before it, but none with a commit that somebody wants to be away from; nil where
-// there is none.
-func before(published *Release, list []*Release, away []string) *Release {
+// releaseBefore is the release that was published before another, or else the one that was
+// built before it, but none of whose commit is held; nil where there is none.
+func releaseBefore(published *Release, list []*Release, held []string) *Release {
 	var found *Release
 	for _, r := range list {
 		switch {
-		case slices.Contains(away, r.Commit):
+		case slices.Contains(held, r.Commit):
 		case r.Commit == published.Previous:
 			found = r
 		case r.number() < published.number() && (found == nil || found.Commit != published.Previous):
@@ -188,15 +219,15 @@ func (t *Target) Resume(ctx context.Context) ([]string, error) {
 	return held, t.fail(op, t.save(published))
 }
 
-// whole returns an error with the Problem [ErrDamaged] for a release of which a file is
+// checkFiles returns an error with the Problem [ErrDamaged] for a release of which a file is
 // missing, or is not as it was when it was built and checked.
-func (t *Target) whole(r *Release) error {
+func (t *Target) checkFiles(r *Release) error {
 	files, err := t.contents(r.ID)
 	switch {
 	case len(r.Parts) == 0, errors.Is(err, fs.ErrNotExist):
 		err = errors.New("its record is lost")
 	case err == nil:
-		err = unchanged(t.place(r), files)
+		err = unchanged(t.location(r), files)
 	}
 	if err != nil {
 		return &Error{Problem: ErrDamaged, Op: "look at release " + r.ID, Err: err}
@@ -232,7 +263,7 @@ func (t *Target) Status() (*Status, error) {
 	})
 	if published != nil {
 		s.Held, s.HeldSince = published.Held, published.HeldSince
-		s.Damage = t.whole(published)
+		s.Damage = t.checkFiles(published)
 	}
 	if s.Failure, err = t.failure(); err != nil {
 		return nil, t.fail("look at", err)

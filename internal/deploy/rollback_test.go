@@ -162,7 +162,7 @@ func TestDamagedReleaseThatCannotBeBuiltIsNotPublished(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": text}))
 	}
 	list, _ := w.target.list()
-	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644), os.RemoveAll(w.target.main("").dir)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644), os.RemoveAll(w.target.mainStore("").dir)); err != nil {
 		t.Fatal(err)
 	}
 	for _, damaged := range []Damaged{Refuse, Rebuild} {

@@ -26,7 +26,7 @@ func (w *world) shareds() []string {
 	}
 	first, shared := map[uint64]string{}, []string(nil)
 	for _, r := range list {
-		root := w.target.place(r)
+		root := w.target.location(r)
 		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err

@@ -28,14 +28,14 @@ type store struct {
 	sparse []string // the paths that a work tree has; empty: all
 }
 
-// main is the store of the repository itself.
-func (t *Target) main(url string) *store {
+// mainStore is the store of the repository itself.
+func (t *Target) mainStore(url string) *store {
 	return &store{t, filepath.Join(t.base(), "store.git"), url, t.Sparse}
 }
 
-// module is the store of a submodule, which may be that of several. A release has it whole,
+// moduleStore is the store of a submodule, which may be that of several. A release has it whole,
 // or not at all.
-func (t *Target) module(url string) *store {
+func (t *Target) moduleStore(url string) *store {
 	sum := sha256.Sum256([]byte(url))
 	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url, nil}
 }
@@ -123,7 +123,7 @@ func (s *store) prepare(ctx context.Context, commit string) error {
 	have, err := os.ReadFile(filepath.Join(s.dir, "config"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if err := s.make(ctx, commit); err != nil {
+		if err := s.create(ctx, commit); err != nil {
 			return err
 		}
 	case err != nil:
@@ -133,11 +133,11 @@ func (s *store) prepare(ctx context.Context, commit string) error {
 		if err := s.discard(); err != nil {
 			return err
 		}
-		if err := s.make(ctx, commit); err != nil {
+		if err := s.create(ctx, commit); err != nil {
 			return err
 		}
 	}
-	if err := s.unlock(); err != nil {
+	if err := s.removeStale(); err != nil {
 		return err
 	}
 	if !bytes.Equal(have, want) {
@@ -145,12 +145,12 @@ func (s *store) prepare(ctx context.Context, commit string) error {
 			return err
 		}
 	}
-	return s.patterns()
+	return s.writeSparsePatterns()
 }
 
-// make makes an empty store, whole or not at all.
-func (s *store) make(ctx context.Context, commit string) error {
-	made := s.dir + begun
+// create makes an empty store, whole or not at all.
+func (s *store) create(ctx context.Context, commit string) error {
+	made := s.dir + tempSuffix
 	if err := remove(made); err != nil {
 		return err
 	}
@@ -171,8 +171,8 @@ func (s *store) make(ctx context.Context, commit string) error {
 	return os.Rename(made, s.dir)
 }
 
-// patterns writes the paths that a work tree has, as patterns of which each is one path.
-func (s *store) patterns() error {
+// writeSparsePatterns writes the paths that a work tree has, as patterns of which each is one path.
+func (s *store) writeSparsePatterns() error {
 	if len(s.sparse) == 0 {
 		return nil
 	}
@@ -197,9 +197,9 @@ func (s *store) patterns() error {
 	return replace(name, []byte(b.String()))
 }
 
-// unlock takes away what a git that was killed has left. No git is at work here: the
+// removeStale takes away what a git that was killed has left. No git is at work here: the
 // target's lock is held, and git ends with us.
-func (s *store) unlock() error {
+func (s *store) removeStale() error {
 	var stale []string
 	for _, pattern := range []string{"*.lock", "refs/ghapp/*.lock", "config.new", "HEAD.new", "info/*.new", "objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*"} {
 		names, err := filepath.Glob(filepath.Join(globQuoted(s.dir), pattern))
@@ -248,9 +248,9 @@ func (s *store) fetch(ctx context.Context, commit, id string) error {
 	return git.Run(ctx, s.scope(), append(args, "--", from, commit+":"+refOf(id))...)
 }
 
-// have makes sure that a commit was fetched before, and names a release so that its
+// pin makes sure that a commit was fetched before, and names a release so that its
 // objects stay. Nobody is asked for anything.
-func (s *store) have(ctx context.Context, commit, id string) error {
+func (s *store) pin(ctx context.Context, commit, id string) error {
 	return s.git().Run(ctx, gitcmd.Scope{}, "update-ref", refOf(id), commit)
 }
 
@@ -282,9 +282,9 @@ func (s *store) checkout(ctx context.Context, commit, dir, index string) error {
 	return git.Run(ctx, s.scope(), "read-tree", "--reset", "-u", commit)
 }
 
-// forget lets the objects of releases go that are not kept any more, and packs what is
+// gc lets the objects of releases go that are not kept any more, and packs what is
 // left.
-func (s *store) forget(ctx context.Context, kept map[string]bool) error {
+func (s *store) gc(ctx context.Context, kept map[string]bool) error {
 	git := s.git()
 	out, err := git.Output(ctx, gitcmd.Scope{}, "for-each-ref", "--format=%(refname)", "refs/ghapp/")
 	if err != nil {

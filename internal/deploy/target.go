@@ -109,7 +109,7 @@ type Target struct {
 	// Log is told of each step, and of what the commands print. Nil: nothing is logged.
 	Log *slog.Logger
 
-	environs environs // see apart
+	environs environs // see isolated
 }
 
 // Command is a command line for the shell (sh -c). The zero value is none.
@@ -123,13 +123,13 @@ type Command struct {
 	Pause time.Duration
 }
 
-// Want is what is to be published.
-type Want struct {
+// Request is what is to be published.
+type Request struct {
 	Repository string // owner/name
 	URL        string // its https address
 	Ref        string // its full name; empty for an exact commit
 	Commit     string // hexadecimal, in full
-	Again      bool   // build and publish it although it is what is published
+	Force      bool   // build and publish it although it is what is published
 	// Patient leaves a command after the release that has failed alone for a while, longer
 	// with each time, where the caller comes by more often than that.
 	Patient bool
@@ -198,9 +198,9 @@ func (t *Target) log() *slog.Logger {
 	return t.Log
 }
 
-// makeup is what decides, beside the commit, which files a release has. A release of
-// another makeup is built anew.
-func (t *Target) makeup() string {
+// buildOptions are those options that decide, beside the commit, which files a release has. A
+// release that was built with others is built anew.
+func (t *Target) buildOptions() string {
 	var parts []string
 	if len(t.Sparse) > 0 {
 		parts = append(parts, fmt.Sprintf("sparse %q", t.Sparse))

@@ -296,7 +296,7 @@ func (w *walk) share(dirs [2]int, name string, e entry, digest string) bool {
 	err := unix.Fstatat(dirs[1], name, &stat, unix.AT_SYMLINK_NOFOLLOW)
 	if err == nil && e.is(&stat) && w.ours(&stat, e) {
 		var now file
-		if now, err = lookAt(dirs[1], name, "", w.buffer); err == nil && now.digest == digest {
+		if now, err = inspectFile(dirs[1], name, "", w.buffer); err == nil && now.digest == digest {
 			return true
 		}
 	}

@@ -32,7 +32,7 @@ func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
 		"a link for the releases": func(w *world, _ string) error {
 			return errors.Join(os.Rename(w.target.releases(), w.target.releases()+"2"), os.Symlink(w.target.releases()+"2", w.target.releases()))
 		},
-		"the store":                func(w *world, _ string) error { return os.Lchown(w.target.main("").dir, other, other) },
+		"the store":                func(w *world, _ string) error { return os.Lchown(w.target.mainStore("").dir, other, other) },
 		"the records":              func(w *world, _ string) error { return os.Lchown(w.target.records(), other, other) },
 		"that all may write to it": func(_ *world, base string) error { return os.Chmod(base, 0o777) },
 		"the directory above":      func(_ *world, base string) error { return os.Chmod(filepath.Dir(base), 0o777) },

@@ -103,8 +103,8 @@ func (w *world) commit(files map[string]string) string {
 	return oid
 }
 
-func (w *world) want(commit string) Want {
-	return Want{Repository: "acme/site", URL: w.server.URL + "/acme/site.git", Ref: "refs/heads/deployment", Commit: commit}
+func (w *world) want(commit string) Request {
+	return Request{Repository: "acme/site", URL: w.server.URL + "/acme/site.git", Ref: "refs/heads/deployment", Commit: commit}
 }
 
 // publish publishes a commit, which must succeed.
@@ -183,7 +183,7 @@ func litter(t *Target) string {
 			return err.Error()
 		}
 		for _, name := range names {
-			if r, err := t.load(name); err != nil || r.PublishedAt.IsZero() || r.Exchange != "" || !exists(t.place(r)) {
+			if r, err := t.load(name); err != nil || r.PublishedAt.IsZero() || r.Exchange != "" || !exists(t.location(r)) {
 				found = append(found, filepath.Join(dir, name))
 			}
 		}
@@ -193,7 +193,7 @@ func litter(t *Target) string {
 		switch {
 		case path == t.releases():
 			return fs.SkipDir
-		case strings.HasPrefix(name, newLink), strings.HasSuffix(name, begun), strings.HasSuffix(name, ".old"), strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
+		case strings.HasPrefix(name, linkPrefix), strings.HasSuffix(name, tempSuffix), strings.HasSuffix(name, ".old"), strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
 			found = append(found, path)
 		}
 		return err

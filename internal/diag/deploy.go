@@ -23,7 +23,7 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrForeign:       {Configuration, "nothing was touched: move it away, or give another directory with --to"},
 		deploy.ErrCheck:         {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
 		deploy.ErrExec:          {Failed, "it is tried again until it succeeds or another release comes; run it by hand in the directory to see what is wrong"},
-		deploy.ErrDamaged:       {Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` builds it again and checks it, --as-is takes it as it is; `ghapp sync --again` publishes the newest commit anew"},
+		deploy.ErrDamaged:       {Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` builds it again and checks it, --as-is takes it as it is; `ghapp sync --force` publishes the newest commit anew"},
 		deploy.ErrSignature:     {Failed, "the release before it stays; sign the commit with a key that is trusted here, or add the key to the allowed signers"},
 		deploy.ErrNoRelease:     {Usage, "`ghapp sync status` lists the releases that are kept"},
 		deploy.ErrNothingBefore: {Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept"},

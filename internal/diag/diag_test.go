@@ -56,7 +56,7 @@ func TestEveryReasonOfGitHasAHint(t *testing.T) {
 func TestWhatARepositoryLacksHasAHintOfItsOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range []*refs.RefError{
-		{Empty: true}, {Want: refs.Want{Branch: "x"}}, {Want: refs.Want{Tag: "x"}}, {Want: refs.Want{Version: "*"}}, {},
+		{Empty: true}, {Revision: refs.Revision{Branch: "x"}}, {Revision: refs.Revision{Tag: "x"}}, {Revision: refs.Revision{Version: "*"}}, {},
 	} {
 		report := diag.Explain(e)
 		if report.Hint == "" || seen[report.Hint] || report.Kind == "" || report.ExitCode != diag.GitFailed {

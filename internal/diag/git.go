@@ -67,11 +67,11 @@ func ofRef(report *Report, e *refs.RefError) {
 	switch {
 	case e.Empty:
 		report.Kind, report.Hint = "repository-empty", "push a first commit"
-	case e.Want.Branch != "":
+	case e.Revision.Branch != "":
 		report.Hint = "check the branch's name, letter by letter; if it was deleted or renamed, give the new one"
-	case e.Want.Tag != "":
+	case e.Revision.Tag != "":
 		report.Hint = "check the tag's name, letter by letter, and that it was pushed (git push origin TAG)"
-	case e.Want.Version != "":
+	case e.Revision.Version != "":
 		report.Hint = "a tag counts as a version with all three numbers, v1.2.3 or 1.2.3, and a pre-release only where the constraint names one (>=1.0.0-0)"
 	default:
 		report.Hint = "name a branch, or set the default branch in the repository's settings"

@@ -24,10 +24,10 @@ import (
 const (
 	DefaultPath = "/webhook"
 	SyncPath    = "/sync"
-	OtherPath   = "other" // any other, for [Handler.Answered]
+	OtherPath   = "other" // any other, for [Handler.OnAnswer]
 )
 
-// What becomes of a request, for [Handler.Answered].
+// What becomes of a request, for [Handler.OnAnswer].
 const (
 	Taken    = "taken"   // there is a pass for it, or was one
 	Ignored  = "ignored" // it was believed, and nothing follows from it
@@ -83,19 +83,19 @@ type Handler struct {
 	// SyncSecrets open POST /sync, as "Authorization: Bearer SECRET". Without any, it is closed (404).
 	SyncSecrets []ghapp.Secret
 
-	// Pushed takes a push, and returns false where no target follows that ref of that repository. If it returns true,
+	// OnPush takes a push, and returns false where no target follows that ref of that repository. If it returns true,
 	// done has to be called once, at any time, with the outcome: nil where the commit is published, or there was
-	// nothing to do. GitHub is told that the push was taken, not how it ended. Pushed should not wait for the work: a
+	// nothing to do. GitHub is told that the push was taken, not how it ended. OnPush should not wait for the work: a
 	// call of more than three seconds fails the delivery at GitHub, though its work counts.
-	Pushed func(p Push, done func(error)) bool
+	OnPush func(p Push, done func(error)) bool
 
-	// Sync takes a wish for a pass of the named targets, or of all, and returns the names that no target has. If there
+	// OnSync takes a request for a pass of the named targets, or of all, and returns the names that no target has. If there
 	// are none, done has to be called once, with the outcome of all. It should not wait for the work.
-	Sync func(names []string, all bool, done func(error)) (unknown []string)
+	OnSync func(names []string, all bool, done func(error)) (unknown []string)
 
-	// Answered is told the path of each request, [OtherPath] for one that there is nothing at, and
+	// OnAnswer is told the path of each request, [OtherPath] for one that there is nothing at, and
 	// one of [Outcomes]. It may be called by several goroutines at the same time. Nil means nobody is.
-	Answered func(path, outcome string)
+	OnAnswer func(path, outcome string)
 	// Log is told of what was taken and, at most once in ten seconds, of what was refused. Nil means nobody is.
 	Log *slog.Logger
 
@@ -104,13 +104,13 @@ type Handler struct {
 
 	once  sync.Once
 	large chan struct{} // held while a large body is in memory
-	calls chan struct{} // held while Pushed runs
+	calls chan struct{} // held while OnPush runs
 }
 
 const (
-	// patience is how long a delivery waits for room for its body, and then for Pushed. GitHub waits ten seconds.
+	// patience is how long a delivery waits for room for its body, and then for OnPush. GitHub waits ten seconds.
 	patience = 3 * time.Second
-	// maxLarge and maxCalls are how many large bodies, and calls of Pushed, there are at once.
+	// maxLarge and maxCalls are how many large bodies, and calls of OnPush, there are at once.
 	maxLarge = 4
 	maxCalls = 64
 )
@@ -146,18 +146,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		path = DefaultPath
 	}
 	switch {
-	case r.URL.Path == path && usable(h.Secrets) && h.Pushed != nil:
+	case r.URL.Path == path && usable(h.Secrets) && h.OnPush != nil:
 		counted, a = DefaultPath, h.only(w, r, h.webhook)
-	case r.URL.Path == SyncPath && usable(h.SyncSecrets) && h.Sync != nil:
+	case r.URL.Path == SyncPath && usable(h.SyncSecrets) && h.OnSync != nil:
 		counted, a = SyncPath, h.only(w, r, h.sync)
 	default:
 		a = say(http.StatusNotFound, "there is nothing here")
 	}
 	if a.status >= 400 && a.status != http.StatusInternalServerError { // that is the outcome of a pass
-		h.refusals.tell(h.Log, r, a)
+		h.refusals.log(h.Log, r, a)
 	}
-	if h.Answered != nil {
-		h.Answered(counted, a.outcome())
+	if h.OnAnswer != nil {
+		h.OnAnswer(counted, a.outcome())
 	}
 	a.write(w)
 }
@@ -199,7 +199,7 @@ type refusals struct {
 // refusalPeriod is the time in which one refusal is told.
 const refusalPeriod = 10 * time.Second
 
-func (t *refusals) tell(log *slog.Logger, r *http.Request, a answer) {
+func (t *refusals) log(log *slog.Logger, r *http.Request, a answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := time.Now()

@@ -44,7 +44,7 @@ func (w *watcher) handler() *Handler {
 	return &Handler{
 		Secrets:     []ghapp.Secret{ghapp.NewSecret(secret), ghapp.NewSecret(older)},
 		SyncSecrets: []ghapp.Secret{ghapp.NewSecret(syncSecret)},
-		Pushed: func(p Push, done func(error)) bool {
+		OnPush: func(p Push, done func(error)) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if p.Repository.String() != "acme/site" || p.Ref != ref {
@@ -54,7 +54,7 @@ func (w *watcher) handler() *Handler {
 			w.done = append(w.done, done)
 			return true
 		},
-		Sync: func(names []string, all bool, done func(error)) (unknown []string) {
+		OnSync: func(names []string, all bool, done func(error)) (unknown []string) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			unknown = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "site" })

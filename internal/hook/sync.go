@@ -13,14 +13,14 @@ import (
 )
 
 const (
-	// maxWish is how large a body of POST /sync is at most, in bytes.
-	maxWish = 64 << 10
+	// maxSyncRequest is how large a body of POST /sync is at most, in bytes.
+	maxSyncRequest = 64 << 10
 	// maxWait is how long POST /sync waits for the outcome.
 	maxWait = time.Minute
 )
 
-// wish is the body of POST /sync.
-type wish struct {
+// syncRequest is the body of POST /sync.
+type syncRequest struct {
 	Targets []string `json:"targets"` // their names
 	All     bool     `json:"all"`     // instead of names
 	Wait    bool     `json:"wait"`    // answer with the outcome, if that is there within a minute
@@ -32,7 +32,7 @@ type outcome struct {
 	Error  *diag.Report `json:"error,omitempty"`
 }
 
-// sync answers POST /sync: 202 when the wish is queued, 200 or 500 with the outcome when that was waited for, 404 for
+// sync answers POST /sync: 202 when the request is queued, 200 or 500 with the outcome when that was waited for, 404 for
 // the name of no target.
 func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	// A web page cannot set the header that is asked for without asking us first; a request that a page made is none
@@ -48,18 +48,18 @@ func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != jsonType {
 		return h.no(http.StatusUnsupportedMediaType, "send Content-Type: application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxWish))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxSyncRequest))
 	if _, over := errors.AsType[*http.MaxBytesError](err); over {
 		return h.no(http.StatusRequestEntityTooLarge, "the body has over 64 KiB")
 	} else if err != nil {
 		return h.no(http.StatusBadRequest, "the request came to no end")
 	}
-	wanted, why := parseWish(body)
+	wanted, why := parseSyncRequest(body)
 	if why != "" {
 		return h.no(http.StatusBadRequest, why)
 	}
 	ended := make(chan error, 1)
-	unknown := h.Sync(wanted.Targets, wanted.All, func(err error) {
+	unknown := h.OnSync(wanted.Targets, wanted.All, func(err error) {
 		select {
 		case ended <- err:
 		default: // it was called before
@@ -87,23 +87,23 @@ func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	return answer{status: http.StatusAccepted, json: outcome{Status: "running"}}
 }
 
-// no is a wish that is not granted.
+// no is a request that is refused.
 func (h *Handler) no(status int, why string) answer {
 	return answer{status: status, text: why, json: outcome{"refused", &diag.Report{Message: why, ExitCode: diag.Failed}}}
 }
 
-// parseWish reads a wish, and says why it is none.
-func parseWish(body []byte) (w wish, why string) {
+// parseSyncRequest reads a request, and says what is wrong with it.
+func parseSyncRequest(body []byte) (w syncRequest, why string) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&w); err != nil || d.Decode(new(any)) != io.EOF {
-		return wish{}, `the body is not of the form {"targets":["NAME"],"wait":true}`
+		return syncRequest{}, `the body is not of the form {"targets":["NAME"],"wait":true}`
 	}
 	switch {
 	case w.All && len(w.Targets) > 0:
-		return wish{}, `give either "targets" or "all"`
+		return syncRequest{}, `give either "targets" or "all"`
 	case !w.All && len(w.Targets) == 0:
-		return wish{}, `no target is named; {"all":true} means all of them`
+		return syncRequest{}, `no target is named; {"all":true} means all of them`
 	}
 	return w, ""
 }

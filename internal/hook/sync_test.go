@@ -62,7 +62,7 @@ func TestWishIsRefused(t *testing.T) {
 		{"null", wished(`null`), 400, "no target is named"},
 		{"a name that is none", wished(`{"targets":"site"}`), 400, "not of the form"},
 		{"empty", wished(``), 400, "not of the form"},
-		{"too large", wished(`{"all":true}` + strings.Repeat(" ", maxWish)), 413, "64 KiB"},
+		{"too large", wished(`{"all":true}` + strings.Repeat(" ", maxSyncRequest)), 413, "64 KiB"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

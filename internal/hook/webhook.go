@@ -2,6 +2,7 @@ package hook
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,71 +17,94 @@ import (
 func (h *Handler) webhook(w http.ResponseWriter, r *http.Request) answer {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != jsonType && kind != formType || r.Header.Get("Content-Encoding") != "" {
-		return say(http.StatusUnsupportedMediaType, "GitHub's webhooks are application/json, or application/x-www-form-urlencoded, and not compressed")
+		return say(http.StatusUnsupportedMediaType,
+			"GitHub's webhooks are application/json, or application/x-www-form-urlencoded, and not compressed")
 	}
-	s, ok := parseSignature(one(r.Header, signatureHeader))
-	if !ok {
-		return unsigned()
-	}
-	body, release, err := h.read(w, r)
+	body, s, release, refusal := h.authenticate(w, r)
 	defer release()
-	switch {
-	case errors.Is(err, errNoRoom):
-		return busy("too many large deliveries at once; send this one again")
-	case err != nil:
-		if _, over := errors.AsType[*http.MaxBytesError](err); over {
-			return say(http.StatusRequestEntityTooLarge, "GitHub's webhooks have 25 MB at most")
-		}
-		return say(http.StatusBadRequest, "the request came to no end")
+	if refusal != nil {
+		return *refusal
 	}
-	if !s.signed(body, h.Secrets) {
-		return unsigned()
-	}
-
 	event, guid := one(r.Header, "X-GitHub-Event"), one(r.Header, "X-GitHub-Delivery")
 	if !isEvent(event) {
 		return say(http.StatusBadRequest, "the header X-GitHub-Event names no event")
 	}
-	if guid, ok = parseGUID(guid); !ok {
+	guid, ok := parseGUID(guid)
+	if !ok {
 		return say(http.StatusBadRequest, "the header X-GitHub-Delivery is not a GUID")
 	}
 	payload, err := parse(kind, body)
 	if err != nil {
 		return say(http.StatusBadRequest, err.Error())
 	}
-	log := h.Log.With("event", event, "delivery", guid)
+	return h.dispatch(r.Context(), event, payload, identity{guid, s})
+}
+
+// authenticate reads the body of a delivery, and refuses one that no secret has signed. The caller
+// has to call release when it needs the body no longer.
+func (h *Handler) authenticate(
+	w http.ResponseWriter, r *http.Request,
+) (body []byte, s signature, release func(), refusal *answer) {
+	refuse := func(a answer) ([]byte, signature, func(), *answer) {
+		if release == nil {
+			release = func() {}
+		}
+		return nil, s, release, &a
+	}
+	s, ok := parseSignature(one(r.Header, signatureHeader))
+	if !ok {
+		return refuse(unsigned())
+	}
+	body, release, err := h.read(w, r)
+	switch {
+	case errors.Is(err, errNoRoom):
+		return refuse(busy("too many large deliveries at once; send this one again"))
+	case err != nil:
+		if _, over := errors.AsType[*http.MaxBytesError](err); over {
+			return refuse(say(http.StatusRequestEntityTooLarge, "GitHub's webhooks have 25 MB at most"))
+		}
+		return refuse(say(http.StatusBadRequest, "the request came to no end"))
+	case !s.signed(body, h.Secrets):
+		return refuse(unsigned())
+	}
+	return body, s, release, nil
+}
+
+// dispatch answers an event that GitHub has signed.
+func (h *Handler) dispatch(ctx context.Context, event string, p *payload, id identity) answer {
+	log := h.Log.With("event", event, "delivery", id.guid)
 	switch event {
 	case "ping":
 		log.Info("GitHub's webhook is connected")
-		return ignore(payload.pong())
+		return ignore(p.pong())
 	case "push":
 	default:
-		if text := payload.lifecycle(event); text != "" {
+		if text := p.lifecycle(event); text != "" {
 			log.Warn(text)
 			return ignore("noted: " + text)
 		}
 		return ignore("ignored: events of the kind " + event + " cause nothing here")
 	}
-	push, deleted, err := payload.push()
+	push, deleted, err := p.push()
 	if err != nil {
 		return say(http.StatusBadRequest, err.Error())
 	}
 	if deleted {
 		return ignore(fmt.Sprintf("ignored: %s of %s was deleted, so there is nothing to publish", push.Ref, push.Repository))
 	}
-	push.Delivery = guid
+	push.Delivery = id.guid
 	log = log.With("repository", push.Repository.String(), "ref", push.Ref)
-	a := h.hand(push, identity{guid, s})
+	a := h.take(push, id)
 	level := slog.LevelInfo
 	if a.status != http.StatusAccepted {
 		level = slog.LevelDebug // a push to something else, mostly
 	}
-	log.Log(r.Context(), level, "a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
+	log.Log(ctx, level, "a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
 	return a
 }
 
-// hand gives a push to the watcher, unless it has had it.
-func (h *Handler) hand(p Push, id identity) answer {
+// take gives a push to the watcher, unless it has had it.
+func (h *Handler) take(p Push, id identity) answer {
 	e, known, done := h.deliveries.begin(id)
 	switch {
 	case done:
@@ -97,7 +121,7 @@ func (h *Handler) hand(p Push, id identity) answer {
 	taken := make(chan bool, 1)
 	go func() {
 		defer func() { <-h.calls }()
-		ok := h.Pushed(p, func(err error) { h.deliveries.end(e, err) })
+		ok := h.OnPush(p, func(err error) { h.deliveries.end(e, err) })
 		if !ok {
 			h.deliveries.forget(e)
 		}

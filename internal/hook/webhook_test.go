@@ -34,7 +34,7 @@ func TestGitHubsExampleOfASignature(t *testing.T) {
 	if s.signed([]byte(payload+"\n"), []ghapp.Secret{ghapp.NewSecret(secret)}) {
 		t.Error("it is taken for another payload")
 	}
-	h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, Pushed: func(Push, func(error)) bool { t.Error("told"); return true }}
+	h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, OnPush: func(Push, func(error)) bool { t.Error("told"); return true }}
 	r := delivered("push", payload, header(signatureHeader, want))
 	wantAnswer(t, h, r, 400, "the payload is not GitHub's JSON") // so the signature was right
 }
@@ -245,7 +245,7 @@ func TestAnswerComesThoughTheWatcherHangs(t *testing.T) {
 		release := make(chan struct{})
 		var mu sync.Mutex
 		calls := 0
-		h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, Pushed: func(Push, func(error)) bool {
+		h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, OnPush: func(Push, func(error)) bool {
 			mu.Lock()
 			calls++
 			mu.Unlock()

@@ -107,7 +107,7 @@ func (n *Notifier) Send(ctx context.Context, e Event) error {
 	delivery := rand.Text()
 	waits := &waits{ExponentialBackOff: backoff.NewExponentialBackOff()}
 	_, err = backoff.Retry(ctx, func() (struct{}, error) {
-		err := n.once(ctx, u, e.What, delivery, text, waits)
+		err := n.post(ctx, u, e.What, delivery, text, waits)
 		if !waits.again {
 			err = backoff.Permanent(err)
 		}
@@ -128,23 +128,23 @@ func (n *Notifier) Send(ctx context.Context, e Event) error {
 // waits is the waiting between the tries: what the receiver told, or else growing.
 type waits struct {
 	*backoff.ExponentialBackOff
-	again bool          // another try makes sense
-	told  time.Duration // 0: nothing
+	again      bool          // another try makes sense
+	retryAfter time.Duration // 0: nothing
 }
 
 // NextBackOff implements [backoff.BackOff].
 func (w *waits) NextBackOff() time.Duration {
 	switch next := w.ExponentialBackOff.NextBackOff(); {
-	case w.told > maxWait:
+	case w.retryAfter > maxWait:
 		return backoff.Stop
 	default:
-		return max(next, w.told)
+		return max(next, w.retryAfter)
 	}
 }
 
 // once sends an event a single time.
-func (n *Notifier) once(ctx context.Context, u *url.URL, what What, delivery string, text []byte, w *waits) error {
-	w.again, w.told = false, 0
+func (n *Notifier) post(ctx context.Context, u *url.URL, what What, delivery string, text []byte, w *waits) error {
+	w.again, w.retryAfter = false, 0
 	ctx, cancel := context.WithTimeoutCause(ctx, tryFor, errors.New("no answer within "+tryFor.String()))
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(text))
@@ -176,7 +176,7 @@ func (n *Notifier) once(ctx context.Context, u *url.URL, what What, delivery str
 		return nil
 	}
 	w.again = answer.StatusCode == http.StatusTooManyRequests || answer.StatusCode >= 500
-	w.told, _ = api.RetryAfter(answer.Header.Get("Retry-After"), time.Now())
+	w.retryAfter, _ = api.RetryAfter(answer.Header.Get("Retry-After"), time.Now())
 	return &StatusError{Host: u.Host, Status: answer.StatusCode}
 }
 

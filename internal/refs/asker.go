@@ -54,8 +54,8 @@ type Asker struct {
 	// Nil: nothing is logged.
 	Log *slog.Logger
 
-	forms sync.Map    // repository, in lower case -> form, where that is not the zero one
-	told  atomic.Bool // what is waited for, since the last answer
+	forms  sync.Map    // repository, in lower case -> form, where that is not the zero one
+	warned atomic.Bool // what is waited for, since the last answer
 }
 
 // form is how the service wants to be asked for a repository.
@@ -76,14 +76,14 @@ type form struct {
 // The error is a [*RefError] where the repository has not got what is wanted, wraps
 // [ErrUnsupported] where git may get further, and is else a [*ghapp.Error] of a Kind that
 // [ghapp.App.Token] has too, or that of ctx.
-func (a *Asker) Ask(ctx context.Context, r ghapp.RepositoryName, w Want) (Found, error) {
+func (a *Asker) Ask(ctx context.Context, r ghapp.RepositoryName, w Revision) (Found, error) {
 	if err := w.Validate(); err != nil {
 		return Found{}, err
 	}
 	if w.Commit != "" {
 		return Found{Repository: r, Commit: strings.ToLower(w.Commit)}, nil
 	}
-	q := &question{Asker: a, repository: r, want: w, exchanged: exchanged{op: fmt.Sprintf("ask for %s of %s", w, r), origin: a.Origin}}
+	q := &question{Asker: a, repository: r, revision: w, errorContext: errorContext{op: fmt.Sprintf("ask for %s of %s", w, r), origin: a.Origin}}
 	if err := q.check(); err != nil {
 		return Found{}, err
 	}
@@ -129,9 +129,9 @@ func (a *Asker) log() *slog.Logger {
 // question is one in the asking, with one token.
 type question struct {
 	*Asker
-	exchanged
+	errorContext
 	repository ghapp.RepositoryName
-	want       Want
+	revision   Revision
 }
 
 // check holds the repository's names, which stand in the path, against what they may be.
@@ -198,12 +198,12 @@ func (q *question) once(ctx context.Context) (Found, error) {
 
 // list asks with ls-refs.
 func (q *question) list(ctx context.Context, path, format string) (Found, error) {
-	l, err := newListing(q.want)
+	l, err := newListing(q.revision)
 	if err != nil {
 		return Found{}, err
 	}
-	path, err = q.exchange(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
-		body: lsRefs(format, q.want.prefixes())},
+	path, err = q.roundTrip(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
+		body: lsRefs(format, q.revision.prefixes())},
 		func(p *packets) error { return readListing(p, l) })
 	if err != nil {
 		return Found{}, err
@@ -211,7 +211,7 @@ func (q *question) list(ctx context.Context, path, format string) (Found, error)
 	if l.found.Ref == "" && l.count == 0 {
 		// No HEAD either: it may stand for a branch that is yet to come, while there are
 		// others. The first ref of all tells.
-		_, err = q.exchange(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
+		_, err = q.roundTrip(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
 			body: lsRefs(format, nil)},
 			func(p *packets) error {
 				next, err := p.next()
@@ -245,12 +245,12 @@ func lsRefs(format string, prefixes []string) []byte {
 
 // discover asks as git does, beginning with the discovery of refs.
 func (q *question) discover(ctx context.Context, path string) (Found, form, error) {
-	l, err := newListing(q.want)
+	l, err := newListing(q.revision)
 	if err != nil {
 		return Found{}, form{}, err
 	}
 	var ad advertisement
-	path, err = q.exchange(ctx, request{path: path, suffix: "/info/refs", query: "?service=git-upload-pack", media: "application/x-git-upload-pack-advertisement"},
+	path, err = q.roundTrip(ctx, request{path: path, suffix: "/info/refs", query: "?service=git-upload-pack", media: "application/x-git-upload-pack-advertisement"},
 		func(p *packets) (err error) {
 			ad, err = readAdvertisement(p, l)
 			return err
@@ -275,7 +275,7 @@ func (q *question) result(path string, l *listing) (Found, error) {
 	}
 	r.Host = q.repository.Host
 	if l.found.Ref == "" {
-		return Found{}, &RefError{Repository: r, Want: q.want, Empty: l.count == 0}
+		return Found{}, &RefError{Repository: r, Revision: q.revision, Empty: l.count == 0}
 	}
 	l.found.Repository = r
 	return l.found, nil
@@ -290,14 +290,14 @@ type request struct {
 	media  string // of the answer
 }
 
-// exchange sends a request, follows redirects on the host, and has the answer read. It
+// roundTrip sends a request, follows redirects on the host, and has the answer read. It
 // returns the path of the repository that answered. Its errors are *[unsuitable],
 // *[ghapp.Error], that of ctx, and that of read.
-func (q *question) exchange(ctx context.Context, r request, read func(*packets) error) (string, error) {
+func (q *question) roundTrip(ctx context.Context, r request, read func(*packets) error) (string, error) {
 	timed, cancel := context.WithTimeoutCause(ctx, requestTimeout, errors.New("no answer within "+requestTimeout.String()))
 	defer cancel()
 	defer time.AfterFunc(wait.Patience, func() {
-		if ctx.Err() == nil && !q.told.Swap(true) {
+		if ctx.Err() == nil && !q.warned.Swap(true) {
 			q.log().Warn("waiting for the git service of " + q.origin)
 		}
 	}).Stop()
@@ -306,7 +306,7 @@ func (q *question) exchange(ctx context.Context, r request, read func(*packets) 
 		if err != nil {
 			return "", q.unreachable(ctx, timed, err)
 		}
-		q.told.Store(false)
+		q.warned.Store(false)
 		to, err := q.redirect(answer, r, hops)
 		if err == nil && to == "" {
 			err = q.read(answer, r, read)

@@ -25,7 +25,7 @@ func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
 	w := newWorld(t)
 	oid := w.commit(t, "deployment")
 	w.commit(t, "deployment-2")
-	w.ask(t, refs.Want{Branch: "deployment"})
+	w.ask(t, refs.Revision{Branch: "deployment"})
 	w.github.ResetRequests()
 
 	reused := 0
@@ -34,7 +34,7 @@ func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
 			reused++
 		}
 	}})
-	found, err := w.asker.Ask(ctx, site, refs.Want{Branch: "deployment"})
+	found, err := w.asker.Ask(ctx, site, refs.Revision{Branch: "deployment"})
 	if want := (refs.Found{Repository: site, Ref: "refs/heads/deployment", Commit: oid}); err != nil || found != want {
 		t.Errorf("%+v, %v; want %+v", found, err, want)
 	}
@@ -60,26 +60,26 @@ func TestEveryKindOfWantIsFoundInARealRepository(t *testing.T) {
 		w.git(t, "tag", "-a", "-m", "x", tag, oid)
 	}
 	for _, test := range []struct {
-		want        refs.Want
+		want        refs.Revision
 		ref, commit string
 	}{
-		{refs.Want{}, "refs/heads/main", second},
-		{refs.Want{Branch: "other"}, "refs/heads/other", other},
-		{refs.Want{Tag: "light"}, "refs/tags/light", first},
-		{refs.Want{Tag: "annotated"}, "refs/tags/annotated", second},
-		{refs.Want{Tag: "nested"}, "refs/tags/nested", second},
-		{refs.Want{Commit: strings.ToUpper(first)}, "", first},
-		{refs.Want{Version: "*"}, "refs/tags/v1.10.0", second}, // of 1.10.0 and v1.10.0 always the same
-		{refs.Want{Version: "~1.4"}, "refs/tags/v1.4.2", first},
-		{refs.Want{Version: "^1.4.0 <1.4.2"}, "refs/tags/1.4.0", first},
-		{refs.Want{Version: ">=2.0.0-0"}, "refs/tags/v2.0.0-rc.1", other},
+		{refs.Revision{}, "refs/heads/main", second},
+		{refs.Revision{Branch: "other"}, "refs/heads/other", other},
+		{refs.Revision{Tag: "light"}, "refs/tags/light", first},
+		{refs.Revision{Tag: "annotated"}, "refs/tags/annotated", second},
+		{refs.Revision{Tag: "nested"}, "refs/tags/nested", second},
+		{refs.Revision{Commit: strings.ToUpper(first)}, "", first},
+		{refs.Revision{Version: "*"}, "refs/tags/v1.10.0", second}, // of 1.10.0 and v1.10.0 always the same
+		{refs.Revision{Version: "~1.4"}, "refs/tags/v1.4.2", first},
+		{refs.Revision{Version: "^1.4.0 <1.4.2"}, "refs/tags/1.4.0", first},
+		{refs.Revision{Version: ">=2.0.0-0"}, "refs/tags/v2.0.0-rc.1", other},
 	} {
 		if found := w.ask(t, test.want); found != (refs.Found{Repository: site, Ref: test.ref, Commit: test.commit}) {
 			t.Errorf("%s: %+v, want %s at %s", test.want, found, test.ref, test.commit)
 		}
 	}
 	w.git(t, "update-ref", "--no-deref", "HEAD", first) // on no branch
-	if found := w.ask(t, refs.Want{}); found.Ref != "HEAD" || found.Commit != first {
+	if found := w.ask(t, refs.Revision{}); found.Ref != "HEAD" || found.Commit != first {
 		t.Errorf("a HEAD on no branch: %+v", found)
 	}
 }
@@ -89,36 +89,36 @@ func TestACommitIsNotAskedFor(t *testing.T) {
 		t.Error("asked")
 		return nil, errors.New("no")
 	})}
-	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Commit: oid1}))(t).Commit, oid1)
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Revision{Commit: oid1}))(t).Commit, oid1)
 }
 
 func TestWhatIsMissingIsAnError(t *testing.T) {
 	w := newWorld(t)
-	missing := func(want refs.Want, empty bool, requests int) {
+	missing := func(want refs.Revision, empty bool, requests int) {
 		t.Helper()
 		w.github.ResetRequests()
 		found, err := w.asker.Ask(t.Context(), site, want)
 		e, ok := errors.AsType[*refs.RefError](err)
-		if !ok || e.Empty != empty || e.Want != want || found != (refs.Found{}) {
+		if !ok || e.Empty != empty || e.Revision != want || found != (refs.Found{}) {
 			t.Errorf("%s: %+v, %v", want, found, err)
 		}
 		// That of the token beside.
 		testkit.Equal(t, len(gitRequests(w.github)), requests, "%s", want)
 	}
-	wants := []refs.Want{{Branch: "deploy"}, {Tag: "v1"}, {Version: "*"}, {}}
+	wants := []refs.Revision{{Branch: "deploy"}, {Tag: "v1"}, {Version: "*"}, {}}
 	for _, want := range wants {
 		missing(want, true, 2)
 	}
 	w.commit(t, "other") // and HEAD is at main, which is not there
-	missing(refs.Want{}, false, 2)
-	missing(refs.Want{Branch: "deploy"}, false, 2)
+	missing(refs.Revision{}, false, 2)
+	missing(refs.Revision{Branch: "deploy"}, false, 2)
 	w.commit(t, "main")
 	w.commit(t, "deploy-2")
 	for _, want := range wants[:3] {
 		missing(want, false, 1)
 	}
 	testkit.OK(t, w.repository.DeleteBranch("deploy-2"))
-	missing(refs.Want{Branch: "deploy-2"}, false, 1)
+	missing(refs.Revision{Branch: "deploy-2"}, false, 1)
 }
 
 func gitRequests(github *githubtest.GitHub) []githubtest.Request {
@@ -186,7 +186,7 @@ func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
 			}))
 			for _, most := range []int64{test.first, test.warm, test.warm} {
 				requests.requests.Store(0)
-				for _, want := range []refs.Want{{Branch: "main"}, {}, {Tag: "v1.0.0"}, {Version: "*"}} {
+				for _, want := range []refs.Revision{{Branch: "main"}, {}, {Tag: "v1.0.0"}, {Version: "*"}} {
 					found, err := a.Ask(t.Context(), site, want)
 					if err != nil || found.Commit != commit {
 						t.Fatalf("%s: %+v, %v; want %s", want, found, err, commit)
@@ -195,7 +195,7 @@ func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
 					most = test.warm
 				}
 			}
-			_, err := a.Ask(t.Context(), site, refs.Want{Branch: "none"})
+			_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "none"})
 			if e, ok := errors.AsType[*refs.RefError](err); !ok || e.Empty {
 				t.Errorf("a branch that is not there: %v", err)
 			}
@@ -213,7 +213,7 @@ func TestAnEmptyRepositoryOfProtocol0IsEmpty(t *testing.T) {
 		r.Header.Del("Git-Protocol")
 		service.ServeHTTP(w, r)
 	}))
-	_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+	_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 	if e, ok := errors.AsType[*refs.RefError](err); !ok || !e.Empty {
 		t.Error(err)
 	}
@@ -262,7 +262,7 @@ func TestAServiceThatIsNotUnderstoodIsLeftToGit(t *testing.T) {
 				w.WriteHeader(test.status)
 				_, _ = w.Write([]byte(test.text))
 			}))
-			found, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+			found, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 			if !errors.Is(err, refs.ErrUnsupported) || found != (refs.Found{}) || len(err.Error()) > 700 {
 				t.Errorf("%+v, %v", found, err)
 			}
@@ -278,7 +278,7 @@ func TestAnOddButSoundAnswerIsTaken(t *testing.T) {
 		"a branch that is a tag":  lines(oid2 + " refs/heads/main peeled:" + oid1),
 	} {
 		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
-		testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Branch: "main"}))(t).Commit, oid1, "%s", name)
+		testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Revision{Branch: "main"}))(t).Commit, oid1, "%s", name)
 	}
 }
 
@@ -286,7 +286,7 @@ func TestOfEqualVersionsItIsAlwaysTheSameTag(t *testing.T) {
 	for _, text := range []string{
 		lines(oid2+" refs/tags/1.0.0", oid1+" refs/tags/v1.0.0"), lines(oid1+" refs/tags/v1.0.0", oid2+" refs/tags/1.0.0"),
 	} {
-		testkit.Equal(t, testkit.Must(refs.ReadListing([]byte(text), refs.Want{Version: "*"}))(t).Commit, oid1)
+		testkit.Equal(t, testkit.Must(refs.ReadListing([]byte(text), refs.Revision{Version: "*"}))(t).Commit, oid1)
 	}
 }
 
@@ -295,7 +295,7 @@ func TestHEADForNoBranchIsNotBelieved(t *testing.T) {
 		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 			return answer(200, lines(oid1+" HEAD symref-target:"+target)), nil
 		})}
-		if found, err := a.Ask(t.Context(), site, refs.Want{}); !errors.Is(err, refs.ErrUnsupported) {
+		if found, err := a.Ask(t.Context(), site, refs.Revision{}); !errors.Is(err, refs.ErrUnsupported) {
 			t.Errorf("%q: %+v, %v", target, found, err)
 		}
 	}
@@ -318,11 +318,11 @@ func TestACutAnswerIsNotTakenForAnother(t *testing.T) {
 		w.Header().Set("Content-Length", "500")
 		_, _ = w.Write(recorded.Body.Bytes()[:30])
 	}))
-	if _, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 1 {
+	if _, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 1 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
 	cut.Store(false)
-	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Want{Branch: "main"}))(t).Commit, commit)
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Revision{Branch: "main"}))(t).Commit, commit)
 }
 
 func TestRefusalsHaveTheirKind(t *testing.T) {
@@ -360,7 +360,7 @@ func TestRefusalsHaveTheirKind(t *testing.T) {
 					asked++
 					return test.answer, nil
 				})}
-				_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+				_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 				e, ok := errors.AsType[*ghapp.Error](err)
 				if !ok || e.Kind != test.want || asked != 1 || errors.Is(err, refs.ErrUnsupported) {
 					t.Fatalf("%v after %d requests", err, asked)
@@ -394,7 +394,7 @@ func TestARefusalOfANewTokenIsWaitedOut(t *testing.T) {
 				}),
 			}
 			began := time.Now()
-			found, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+			found, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 			if err != nil || found.Commit != oid1 || strings.Join(asked, " ") != "ghs_new ghs_new ghs_new ghs_new" || drops != 0 {
 				t.Errorf("%d: %+v, %v; asked with %v, dropped %d", status, found, err, asked, drops)
 			}
@@ -414,7 +414,7 @@ func TestALimitIsNotWaitedOutAsANewToken(t *testing.T) {
 				return answer(403, "secondary rate limit", "Retry-After", "60"), nil
 			}),
 		}
-		if _, err := a.Ask(t.Context(), site, refs.Want{}); ghapp.KindOf(err) != ghapp.ErrRateLimited || asked != 1 {
+		if _, err := a.Ask(t.Context(), site, refs.Revision{}); ghapp.KindOf(err) != ghapp.ErrRateLimited || asked != 1 {
 			t.Errorf("%v after %d requests", err, asked)
 		}
 	})
@@ -453,7 +453,7 @@ func TestARevokedTokenIsDroppedOnce(t *testing.T) {
 					return answer(200, lines(oid1+" HEAD")), nil
 				}),
 			}
-			_, err := a.Ask(t.Context(), site, refs.Want{})
+			_, err := a.Ask(t.Context(), site, refs.Revision{})
 			if ghapp.KindOf(err) != test.kind || dropped != test.dropped || asked != test.asked {
 				t.Errorf("%v; dropped %d, asked %d", err, dropped, asked)
 			}
@@ -470,13 +470,13 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()
-		w.ask(t, refs.Want{})
+		w.ask(t, refs.Revision{})
 		token := testkit.Must(app.Token(t.Context(), request(site)))(t)
 		w.server.Close()        // which is not asked, and would keep time from passing
 		time.Sleep(time.Minute) // so that it is not young any more
 		testkit.OK(t, ghapp.RevokeToken(t.Context(), config, token.Secret))
 		w.github.ResetRequests()
-		if found := w.ask(t, refs.Want{}); found.Commit != oid || len(gitRequests(w.github)) != 2 {
+		if found := w.ask(t, refs.Revision{}); found.Commit != oid || len(gitRequests(w.github)) != 2 {
 			t.Errorf("%+v after %d requests", found, len(gitRequests(w.github)))
 		}
 	})
@@ -499,7 +499,7 @@ func TestARedirectOnTheHostIsFollowedWithTheRequestAsItWas(t *testing.T) {
 		a.Token = func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 			return tokenOf("ghs_one", time.Minute), nil
 		}
-		found, err := a.Ask(t.Context(), ghapp.RepositoryName{Owner: "former", Name: "name"}, refs.Want{Branch: "main"})
+		found, err := a.Ask(t.Context(), ghapp.RepositoryName{Owner: "former", Name: "name"}, refs.Revision{Branch: "main"})
 		if err != nil || found.Repository != site || found.Commit != commit || requests.requests.Load() != 2 {
 			t.Errorf("%d: %+v, %v after %d requests", status, found, err, requests.requests.Load())
 		}
@@ -511,7 +511,7 @@ func TestRedirectsInACircleEnd(t *testing.T) {
 	a, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	}))
-	if _, err := a.Ask(t.Context(), site, refs.Want{}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 6 {
+	if _, err := a.Ask(t.Context(), site, refs.Revision{}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 6 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
 }
@@ -527,7 +527,7 @@ func TestNoCredentialFollowsARedirectToAnotherHost(t *testing.T) {
 	a.Token = func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 		return tokenOf(canary, time.Minute), nil
 	}
-	_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+	_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 	if ghapp.KindOf(err) != ghapp.ErrWrongHost || requests.requests.Load() != 1 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
@@ -560,7 +560,7 @@ func TestHostileTextIsMadeHarmless(t *testing.T) {
 			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) {
 				return tokenOf(canary, time.Minute), nil
 			}}
-		_, err := a.Ask(t.Context(), site, refs.Want{Branch: "main"})
+		_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
 		if err == nil {
 			t.Fatalf("%s: no error", name)
 		}
@@ -579,12 +579,12 @@ func TestOnlyItsOwnHostIsAsked(t *testing.T) {
 		{Host: "ghes.example", Owner: "acme", Name: "site"}, {Owner: "acme", Name: ".."}, {Owner: "..", Name: "x"},
 		{Owner: "acme/x", Name: "site"}, {Owner: "acme", Name: "site?x"}, {Name: "site"},
 	} {
-		if found, err := a.Ask(t.Context(), r, refs.Want{}); ghapp.KindOf(err) == "" {
+		if found, err := a.Ask(t.Context(), r, refs.Revision{}); ghapp.KindOf(err) == "" {
 			t.Errorf("%+v: %+v, %v", r, found, err)
 		}
 	}
 	hosted := ghapp.RepositoryName{Host: "github.com", Owner: "acme", Name: "site"}
-	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), hosted, refs.Want{}))(t).Repository, hosted)
+	testkit.Equal(t, testkit.Must(a.Ask(t.Context(), hosted, refs.Revision{}))(t).Repository, hosted)
 }
 
 func TestAHangEnds(t *testing.T) {
@@ -594,13 +594,13 @@ func TestAHangEnds(t *testing.T) {
 			return nil, r.Context().Err()
 		})}
 		began := time.Now()
-		_, err := a.Ask(t.Context(), site, refs.Want{})
+		_, err := a.Ask(t.Context(), site, refs.Revision{})
 		if ghapp.KindOf(err) != ghapp.ErrUnreachable || time.Since(began) != 30*time.Second || !strings.Contains(err.Error(), "no answer within 30s") {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(errors.New("the service stops")) })
-		_, err = a.Ask(ctx, site, refs.Want{})
+		_, err = a.Ask(ctx, site, refs.Revision{})
 		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the service stops") || ghapp.KindOf(err) != "" {
 			t.Error(err)
 		}
@@ -613,7 +613,7 @@ func TestManyAskAtOnce(t *testing.T) {
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
-			if found, err := w.asker.Ask(t.Context(), site, refs.Want{Branch: "main"}); err != nil || found.Commit != oid {
+			if found, err := w.asker.Ask(t.Context(), site, refs.Revision{Branch: "main"}); err != nil || found.Commit != oid {
 				t.Errorf("%+v, %v", found, err)
 			}
 		})

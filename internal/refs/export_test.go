@@ -3,7 +3,7 @@ package refs
 import "bytes"
 
 // ReadListing reads an answer to ls-refs, for tests.
-func ReadListing(text []byte, w Want) (Found, error) {
+func ReadListing(text []byte, w Revision) (Found, error) {
 	l, err := newListing(w)
 	if err != nil {
 		return Found{}, err
@@ -13,7 +13,7 @@ func ReadListing(text []byte, w Want) (Found, error) {
 }
 
 // ReadAdvertisement reads the answer to git's first request, for tests.
-func ReadAdvertisement(text []byte, w Want) (Found, error) {
+func ReadAdvertisement(text []byte, w Revision) (Found, error) {
 	l, err := newListing(w)
 	if err != nil {
 		return Found{}, err

@@ -36,7 +36,7 @@ func real(f *testing.F, version0 bool) [][]byte {
 			answers = append(answers, text)
 			return answer, err
 		})
-		for _, want := range []refs.Want{{}, {Branch: "main"}, {Version: "*"}} {
+		for _, want := range []refs.Revision{{}, {Branch: "main"}, {Version: "*"}} {
 			testkit.Must(a.Ask(f.Context(), site, want))(f)
 		}
 	}
@@ -44,7 +44,7 @@ func real(f *testing.F, version0 bool) [][]byte {
 }
 
 // check is what must be true of whatever is read from a server.
-func check(t *testing.T, want refs.Want, found refs.Found, err error) {
+func check(t *testing.T, want refs.Revision, found refs.Found, err error) {
 	t.Helper()
 	if err != nil {
 		if text := err.Error(); len(text) > 700 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -55,13 +55,13 @@ func check(t *testing.T, want refs.Want, found refs.Found, err error) {
 	if found.Ref == "" {
 		return
 	}
-	if (refs.Want{Commit: found.Commit}).Validate() != nil || found.Commit != strings.ToLower(found.Commit) {
+	if (refs.Revision{Commit: found.Commit}).Validate() != nil || found.Commit != strings.ToLower(found.Commit) {
 		t.Errorf("%q is not a commit", found.Commit)
 	}
 	branch, isBranch := strings.CutPrefix(found.Ref, "refs/heads/")
 	switch {
 	case want.Branch != "" && branch != want.Branch,
-		want == refs.Want{} && found.Ref != "HEAD" && (!isBranch || (refs.Want{Branch: branch}).Validate() != nil),
+		want == refs.Revision{} && found.Ref != "HEAD" && (!isBranch || (refs.Revision{Branch: branch}).Validate() != nil),
 		want.Version != "" && !want.Matches(found.Ref):
 		t.Errorf("%s was wanted, %q is found", want, found.Ref)
 	}
@@ -73,7 +73,7 @@ func FuzzListing(f *testing.F) {
 	}
 	f.Add([]byte(lines(oid1 + " refs/tags/v1.0.0-a+b peeled:" + oid2)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, want := range []refs.Want{{}, {Branch: "main"}, {Version: "*"}} {
+		for _, want := range []refs.Revision{{}, {Branch: "main"}, {Version: "*"}} {
 			found, err := refs.ReadListing(text, want)
 			check(t, want, found, err)
 		}
@@ -88,7 +88,7 @@ func FuzzAdvertisement(f *testing.F) {
 	}
 	f.Add([]byte("001e# service=git-upload-pack\n00000000"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		for _, want := range []refs.Want{{}, {Branch: "main"}, {Version: "*"}} {
+		for _, want := range []refs.Revision{{}, {Branch: "main"}, {Version: "*"}} {
 			found, err := refs.ReadAdvertisement(text, want)
 			check(t, want, found, err)
 		}

@@ -20,7 +20,7 @@ import (
 // Question is one of many that are asked together.
 type Question struct {
 	Repository ghapp.RepositoryName
-	Want       Want
+	Revision   Revision
 }
 
 // Answer is that to one Question.
@@ -61,13 +61,13 @@ func (g *GraphQL) Ask(ctx context.Context, questions []Question) ([]Answer, erro
 		switch {
 		case err != nil:
 			answers[i].Err = err
-		case q.Want.Validate() != nil:
-			answers[i].Err = q.Want.Validate()
-		case q.Want.Commit != "":
-			answers[i].Found = Found{Repository: q.Repository, Commit: strings.ToLower(q.Want.Commit)}
+		case q.Revision.Validate() != nil:
+			answers[i].Err = q.Revision.Validate()
+		case q.Revision.Commit != "":
+			answers[i].Found = Found{Repository: q.Repository, Commit: strings.ToLower(q.Revision.Commit)}
 		case q.Repository.Wiki:
 			answers[i].Err = fmt.Errorf("%w: a wiki is not asked for by GraphQL", ErrUnsupported)
-		case q.Want.Version != "":
+		case q.Revision.Version != "":
 			answers[i].Err = fmt.Errorf("%w: a version is not asked for by GraphQL", ErrUnsupported)
 		default:
 			asked = append(asked, i)
@@ -117,7 +117,7 @@ func query(questions []Question, some []int) string {
 	for n, i := range some {
 		q := questions[i]
 		ref := "defaultBranchRef"
-		if full := q.Want.ref(); full != head {
+		if full := q.Revision.ref(); full != head {
 			ref = "ref(qualifiedName:" + quote(full) + ")"
 		}
 		fmt.Fprintf(&b, "%s:repository(owner:%s,name:%s){nameWithOwner isEmpty ref:%s{...r}}", alias(n),
@@ -159,7 +159,7 @@ func (g *GraphQL) ask(ctx context.Context, questions []Question, answers []Answe
 	req.Header.Set("User-Agent", "ghapp")
 	// Not by an http.Client, which would follow redirects.
 	transport := &ghapp.Transport{Source: g.Source, Base: g.Transport}
-	x := &exchanged{op: op, origin: origin(token.API), token: token}
+	x := &errorContext{op: op, origin: origin(token.API), token: token}
 	answer, err := transport.RoundTrip(req)
 	if err != nil {
 		return x.unreachable(ctx, timed, err)
@@ -214,8 +214,8 @@ func origin(root string) string {
 
 // answer reads what there is of one repository. An error on the way to it goes before
 // what is not there, which else would read as a ref that was deleted.
-func (x *exchanged) answer(q Question, r *gqlRepository, alias string, errs []gqlError) Answer {
-	op := fmt.Sprintf("ask for %s of %s", q.Want, q.Repository)
+func (x *errorContext) answer(q Question, r *gqlRepository, alias string, errs []gqlError) Answer {
+	op := fmt.Sprintf("ask for %s of %s", q.Revision, q.Repository)
 	for _, e := range errs {
 		if len(e.Path) == 0 || e.Path[0] != alias {
 			continue
@@ -246,7 +246,7 @@ func (x *exchanged) answer(q Question, r *gqlRepository, alias string, errs []gq
 	}
 	found.Host = q.Repository.Host
 	if r.Ref == nil {
-		return Answer{Err: &RefError{Repository: found, Want: q.Want, Empty: r.IsEmpty}}
+		return Answer{Err: &RefError{Repository: found, Revision: q.Revision, Empty: r.IsEmpty}}
 	}
 	object := r.Ref.Target
 	for object != nil && object.Type == "Tag" {
@@ -254,7 +254,7 @@ func (x *exchanged) answer(q Question, r *gqlRepository, alias string, errs []gq
 	}
 	ref := r.Ref.Prefix + r.Ref.Name
 	branch, isBranch := strings.CutPrefix(ref, heads)
-	switch wanted := q.Want.ref(); {
+	switch wanted := q.Revision.ref(); {
 	case object == nil || !isObject(object.OID):
 		return unclear("does not say what the ref points to")
 	case wanted != head && ref != wanted, wanted == head && (!isBranch || checkName("branch", branch) != nil):
@@ -264,7 +264,7 @@ func (x *exchanged) answer(q Question, r *gqlRepository, alias string, errs []gq
 }
 
 // refused reads an answer that has a status of its own.
-func (x *exchanged) refused(answer *http.Response, text []byte) error {
+func (x *errorContext) refused(answer *http.Response, text []byte) error {
 	if to, err := answer.Location(); err == nil && answer.StatusCode/100 == 3 {
 		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: x.op,
 			Err: &api.RedirectError{From: x.origin, To: x.printable(to.Scheme + "://" + to.Host), Status: answer.StatusCode}}
@@ -289,7 +289,7 @@ func (x *exchanged) refused(answer *http.Response, text []byte) error {
 }
 
 // limited reads a limit, which GraphQL tells of under the status of a good answer.
-func (x *exchanged) limited(answer *http.Response, message string) error {
+func (x *errorContext) limited(answer *http.Response, message string) error {
 	as := *answer
 	as.StatusCode = http.StatusForbidden // so that the headers are read as those of a limit
 	text, err := json.Marshal(map[string]string{"message": x.scrub(message)})

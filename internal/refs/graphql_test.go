@@ -31,11 +31,11 @@ func TestBothWaysOfAskingAgree(t *testing.T) {
 	w.git(t, "tag", "-a", "-m", "x", "nested", "annotated")
 	empty := ghapp.RepositoryName{Owner: "acme", Name: "empty"}
 	questions := []refs.Question{
-		{site, refs.Want{}}, {site, refs.Want{Branch: "main"}}, {site, refs.Want{Branch: "deploy/eu"}}, {site, refs.Want{Tag: "light"}},
-		{site, refs.Want{Tag: "annotated"}}, {site, refs.Want{Tag: "nested"}}, {site, refs.Want{Branch: "none"}}, {site, refs.Want{Tag: "main"}},
-		{empty, refs.Want{}}, {empty, refs.Want{Branch: "main"}}, {site, refs.Want{Commit: strings.ToUpper(first)}},
-		{ghapp.RepositoryName{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"}, refs.Want{}},
-		{site, refs.Want{Branch: "-x"}}, {ghapp.RepositoryName{Owner: "acme", Name: `"){x}`}, refs.Want{}},
+		{site, refs.Revision{}}, {site, refs.Revision{Branch: "main"}}, {site, refs.Revision{Branch: "deploy/eu"}}, {site, refs.Revision{Tag: "light"}},
+		{site, refs.Revision{Tag: "annotated"}}, {site, refs.Revision{Tag: "nested"}}, {site, refs.Revision{Branch: "none"}}, {site, refs.Revision{Tag: "main"}},
+		{empty, refs.Revision{}}, {empty, refs.Revision{Branch: "main"}}, {site, refs.Revision{Commit: strings.ToUpper(first)}},
+		{ghapp.RepositoryName{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"}, refs.Revision{}},
+		{site, refs.Revision{Branch: "-x"}}, {ghapp.RepositoryName{Owner: "acme", Name: `"){x}`}, refs.Revision{}},
 	}
 	g := w.graphQL("acme/site", "acme/empty")
 	if _, err := g.Ask(t.Context(), questions); err != nil { // with a token already
@@ -47,9 +47,9 @@ func TestBothWaysOfAskingAgree(t *testing.T) {
 		t.Errorf("%d requests: %+v", len(got), got)
 	}
 	for i, q := range questions {
-		found, err := w.asker.Ask(t.Context(), q.Repository, q.Want)
+		found, err := w.asker.Ask(t.Context(), q.Repository, q.Revision)
 		if answers[i].Found != found || fmt.Sprint(answers[i].Err) != fmt.Sprint(err) {
-			t.Errorf("%s of %s: %+v together, %+v %v by itself", q.Want, q.Repository, answers[i], found, err)
+			t.Errorf("%s of %s: %+v together, %+v %v by itself", q.Revision, q.Repository, answers[i], found, err)
 		}
 	}
 }
@@ -65,12 +65,12 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 	}
 	testkit.OK(t, w.github.Rename("acme/former", "today"))
 	testkit.Must(w.github.Repository("acme/today").Commit("main", "x", map[string]string{"a": "b"}))(t)
-	ask := func(owner, name string, want refs.Want) refs.Question {
-		return refs.Question{Repository: ghapp.RepositoryName{Owner: owner, Name: name}, Want: want}
+	ask := func(owner, name string, want refs.Revision) refs.Question {
+		return refs.Question{Repository: ghapp.RepositoryName{Owner: owner, Name: name}, Revision: want}
 	}
 	answers := testkit.Must(g.Ask(t.Context(), []refs.Question{
-		ask("other", "hidden", refs.Want{}), ask("acme", "nowhere", refs.Want{}), ask("acme", "former", refs.Want{}),
-		ask("acme", "site", refs.Want{Version: "*"}), ask("acme", "site", refs.Want{}),
+		ask("other", "hidden", refs.Revision{}), ask("acme", "nowhere", refs.Revision{}), ask("acme", "former", refs.Revision{}),
+		ask("acme", "site", refs.Revision{Version: "*"}), ask("acme", "site", refs.Revision{}),
 	}))(t)
 	for i := range 2 {
 		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected || len(e.Repositories) != 1 {
@@ -91,7 +91,7 @@ func TestWhatMayNotBeReadIsNotMissing(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "main")
 	g := &refs.GraphQL{Source: w.app.TokenSource(ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"metadata": "read"}})}
-	for _, want := range []refs.Want{{}, {Branch: "main"}} {
+	for _, want := range []refs.Revision{{}, {Branch: "main"}} {
 		answers, err := g.Ask(t.Context(), []refs.Question{{site, want}})
 		if err != nil || ghapp.KindOf(answers[0].Err) != ghapp.ErrPermission {
 			t.Errorf("%s: %+v, %v", want, answers, err)
@@ -105,7 +105,7 @@ func TestAHundredRepositoriesAreOneRequest(t *testing.T) {
 		questions = append(questions, refs.Question{Repository: ghapp.RepositoryName{Owner: "acme", Name: fmt.Sprintf("r%d", n)}})
 	}
 	// What is not asked for by GraphQL does not count.
-	questions = append(questions, refs.Question{Repository: site, Want: refs.Want{Commit: oid1}})
+	questions = append(questions, refs.Question{Repository: site, Revision: refs.Revision{Commit: oid1}})
 	for ask, want := range map[int]int{1: 0, 2: 1, 101: 1, 102: 2} {
 		g := answering(200, `{"data":{}}`)
 		base, requests := g.Transport, 0
@@ -153,12 +153,12 @@ func TestAnswersOfGraphQLAreNotTakenOnTrust(t *testing.T) {
 		"no repository":  {`"r0"`, `"r1"`},
 		"a null for all": {`{"nameWithOwner"`, `null,"x":{"nameWithOwner"`},
 	} {
-		answers, err := answering(200, strings.Replace(good, test.from, test.to, 1)).Ask(t.Context(), []refs.Question{{site, refs.Want{Branch: "main"}}})
+		answers, err := answering(200, strings.Replace(good, test.from, test.to, 1)).Ask(t.Context(), []refs.Question{{site, refs.Revision{Branch: "main"}}})
 		if err != nil || !errors.Is(answers[0].Err, refs.ErrUnsupported) || answers[0].Found != (refs.Found{}) {
 			t.Errorf("%s: %+v, %v", name, answers, err)
 		}
 	}
-	answers, err := answering(200, good).Ask(t.Context(), []refs.Question{{site, refs.Want{Branch: "main"}}})
+	answers, err := answering(200, good).Ask(t.Context(), []refs.Question{{site, refs.Revision{Branch: "main"}}})
 	if err != nil || answers[0].Err != nil || answers[0].Found.Commit != oid1 {
 		t.Errorf("%+v, %v: this test proves nothing", answers, err)
 	}

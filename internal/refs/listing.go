@@ -17,16 +17,16 @@ type ref struct {
 
 // listing takes the refs of a server as they come and keeps the one that is wanted.
 type listing struct {
-	want       Want
-	constraint *semver.Constraints // of want.Version
+	revision   Revision
+	constraint *semver.Constraints // of revision.Version
 
 	found   Found
 	version *semver.Version // of found
 	count   int
 }
 
-func newListing(w Want) (*listing, error) {
-	l := &listing{want: w}
+func newListing(w Revision) (*listing, error) {
+	l := &listing{revision: w}
 	var err error
 	if w.Version != "" {
 		l.constraint, err = parseConstraint(w.Version)
@@ -40,7 +40,7 @@ func (l *listing) take(r ref) error {
 	if !isObject(r.object) || r.peeled != "" && !isObject(r.peeled) {
 		return unsuitablef("a ref has no object ID")
 	}
-	v, ok := l.wanted(r.name)
+	v, ok := l.matches(r.name)
 	if !ok {
 		return nil
 	}
@@ -67,9 +67,9 @@ func (l *listing) take(r ref) error {
 	return nil
 }
 
-func (l *listing) wanted(name string) (v *semver.Version, ok bool) {
+func (l *listing) matches(name string) (v *semver.Version, ok bool) {
 	if l.constraint == nil {
-		return nil, name == l.want.ref()
+		return nil, name == l.revision.ref()
 	}
 	if tag, isTag := strings.CutPrefix(name, tags); isTag {
 		v = versionOf(tag)
@@ -78,7 +78,7 @@ func (l *listing) wanted(name string) (v *semver.Version, ok bool) {
 }
 
 // ref is the full name of the ref that is wanted, where it can be told beforehand.
-func (w Want) ref() string {
+func (w Revision) ref() string {
 	switch {
 	case w.Branch != "":
 		return heads + w.Branch

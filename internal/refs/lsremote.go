@@ -9,7 +9,7 @@ import (
 // ReadLsRemote finds what is wanted in what `git ls-remote --symref` prints of a
 // repository (https://git-scm.com/docs/git-ls-remote). The error is a [*RefError] where
 // it is not there, and else says which line is none of git's.
-func (w Want) ReadLsRemote(r ghapp.RepositoryName, printed string) (Found, error) {
+func (w Revision) ReadLsRemote(r ghapp.RepositoryName, printed string) (Found, error) {
 	l, err := newListing(w)
 	if err != nil {
 		return Found{}, err
@@ -49,7 +49,7 @@ func (w Want) ReadLsRemote(r ghapp.RepositoryName, printed string) (Found, error
 		return Found{}, err
 	}
 	if l.found.Commit == "" {
-		return Found{}, &RefError{Repository: r, Want: w, Empty: l.count == 0}
+		return Found{}, &RefError{Repository: r, Revision: w, Empty: l.count == 0}
 	}
 	l.found.Repository = r
 	return l.found, nil

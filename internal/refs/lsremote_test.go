@@ -14,27 +14,27 @@ func TestWhatGitListsIsReadLikeWhatTheServerSays(t *testing.T) {
 		b + "\trefs/tags/v1.2.0\n" + c + "\trefs/tags/v1.2.0^{}\n" + a + "\trefs/tags/v1.10.0\n"
 	site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
 	for _, test := range []struct {
-		want        Want
+		want        Revision
 		ref, commit string
 	}{
-		{Want{}, "refs/heads/main", a},
-		{Want{Branch: "deployment"}, "refs/heads/deployment", b},
-		{Want{Tag: "v1.2.0"}, "refs/tags/v1.2.0", c},
-		{Want{Version: "*"}, "refs/tags/v1.10.0", a},
-		{Want{Version: "~1.2"}, "refs/tags/v1.2.0", c},
+		{Revision{}, "refs/heads/main", a},
+		{Revision{Branch: "deployment"}, "refs/heads/deployment", b},
+		{Revision{Tag: "v1.2.0"}, "refs/tags/v1.2.0", c},
+		{Revision{Version: "*"}, "refs/tags/v1.10.0", a},
+		{Revision{Version: "~1.2"}, "refs/tags/v1.2.0", c},
 	} {
 		found, err := test.want.ReadLsRemote(site, printed)
 		if err != nil || found.Ref != test.ref || found.Commit != test.commit || found.Repository != site {
 			t.Errorf("%s: %+v %v", test.want, found, err)
 		}
 	}
-	if _, err := (Want{Branch: "gone"}).ReadLsRemote(site, printed); !missing(err, false) {
+	if _, err := (Revision{Branch: "gone"}).ReadLsRemote(site, printed); !missing(err, false) {
 		t.Error(err)
 	}
-	if _, err := (Want{}).ReadLsRemote(site, ""); !missing(err, true) {
+	if _, err := (Revision{}).ReadLsRemote(site, ""); !missing(err, true) {
 		t.Error(err)
 	}
-	if _, err := (Want{}).ReadLsRemote(site, "fatal: no\n"); err == nil || missing(err, false) || missing(err, true) {
+	if _, err := (Revision{}).ReadLsRemote(site, "fatal: no\n"); err == nil || missing(err, false) || missing(err, true) {
 		t.Error(err)
 	}
 }

@@ -19,9 +19,9 @@ const (
 	head  = "HEAD"
 )
 
-// Want says which commit of a repository is wanted. At most one field is set; the zero
-// Want is the tip of the default branch.
-type Want struct {
+// Revision says which commit of a repository is wanted. At most one field is set; the zero
+// Revision is the tip of the default branch.
+type Revision struct {
 	Branch string // without refs/heads/
 	Tag    string // without refs/tags/
 	Commit string // 40 or 64 hex digits
@@ -47,7 +47,7 @@ type Found struct {
 // Validate reports what is wrong with w: more than one field, or a name that git would
 // not have (git-check-ref-format(1)), that begins with a hyphen, or that cannot be
 // printed. The Kind of the error is [ghapp.ErrInvalid].
-func (w Want) Validate() error {
+func (w Revision) Validate() error {
 	set := 0
 	for _, field := range []string{w.Branch, w.Tag, w.Commit, w.Version} {
 		if field != "" {
@@ -74,7 +74,7 @@ func (w Want) Validate() error {
 }
 
 // Matches reports whether a push of a ref, by its full name, may change the answer.
-func (w Want) Matches(ref string) bool {
+func (w Revision) Matches(ref string) bool {
 	switch {
 	case w.Branch != "":
 		return ref == heads+w.Branch
@@ -95,7 +95,7 @@ func (w Want) Matches(ref string) bool {
 }
 
 // String names what is wanted, for messages.
-func (w Want) String() string {
+func (w Revision) String() string {
 	switch {
 	case w.Branch != "":
 		return "branch " + w.Branch
@@ -111,7 +111,7 @@ func (w Want) String() string {
 
 // prefixes are what a server is asked for: the least that has the answer, and HEAD,
 // which tells a repository that lacks the ref from an empty one.
-func (w Want) prefixes() []string {
+func (w Revision) prefixes() []string {
 	switch {
 	case w.Branch != "":
 		return []string{heads + w.Branch, head}
@@ -126,7 +126,7 @@ func (w Want) prefixes() []string {
 // RefError is a repository that has not got what is wanted.
 type RefError struct {
 	Repository ghapp.RepositoryName
-	Want       Want
+	Revision   Revision
 	Empty      bool // it has no commit at all
 }
 
@@ -134,13 +134,13 @@ type RefError struct {
 func (e *RefError) Error() string {
 	switch {
 	case e.Empty:
-		return fmt.Sprintf("%s is empty: it has no commit yet, and so no %s", e.Repository, strings.TrimPrefix(e.Want.String(), "the "))
-	case e.Want == Want{}:
+		return fmt.Sprintf("%s is empty: it has no commit yet, and so no %s", e.Repository, strings.TrimPrefix(e.Revision.String(), "the "))
+	case e.Revision == Revision{}:
 		return fmt.Sprintf("the default branch of %s has no commit", e.Repository)
-	case e.Want.Version != "":
-		return fmt.Sprintf("%s has no tag that fits version %s", e.Repository, e.Want.Version)
+	case e.Revision.Version != "":
+		return fmt.Sprintf("%s has no tag that fits version %s", e.Repository, e.Revision.Version)
 	}
-	return fmt.Sprintf("%s has no %s", e.Repository, e.Want)
+	return fmt.Sprintf("%s has no %s", e.Repository, e.Revision)
 }
 
 // maxName is far above what file systems and GitHub allow a ref.

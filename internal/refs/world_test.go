@@ -92,7 +92,7 @@ func (w *world) commit(t testing.TB, branch string) string {
 	return oid
 }
 
-func (w *world) ask(t testing.TB, want refs.Want) refs.Found {
+func (w *world) ask(t testing.TB, want refs.Revision) refs.Found {
 	t.Helper()
 	found := testkit.Must(w.asker.Ask(t.Context(), site, want))(t)
 	return found

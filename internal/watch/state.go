@@ -54,7 +54,7 @@ func (l *loop) ended(ctx context.Context, e ended) {
 	l.running--
 	e.generation.passes--
 	if p.Target == s.Target {
-		p.Retry = s.ended(p, l.watcher.StayAway)
+		p.Retry = s.ended(p, l.watcher.RetryAfter)
 	} else {
 		// Another has taken its place meanwhile, and is asked about next.
 		s.running = false
@@ -90,7 +90,7 @@ func (l *loop) due() [][]job {
 			groups[s.Group] = true
 		}
 	}
-	together := map[string][]job{}
+	grouped := map[string][]job{}
 	var list [][]job
 	for _, t := range l.now.targets {
 		s := l.states[t.Name]
@@ -103,10 +103,10 @@ func (l *loop) due() [][]job {
 		case s.Group == "" || l.now.askAll == nil:
 			list = append(list, []job{s.begin(now)})
 		default:
-			together[s.Group] = append(together[s.Group], s.begin(now))
+			grouped[s.Group] = append(grouped[s.Group], s.begin(now))
 		}
 	}
-	for _, jobs := range together {
+	for _, jobs := range grouped {
 		list = append(list, jobs)
 	}
 	return list
@@ -170,7 +170,7 @@ func (s *state) begin(now time.Time) job {
 func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 	now := time.Now()
 	s.running = false
-	s.next = now.Add(around(s.period()))
+	s.next = now.Add(jitter(s.period()))
 	if p.Outcome != Failed {
 		s.blocked = time.Time{} // it was tried all the same, and is well
 	}
@@ -181,7 +181,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 		s.failures, s.refused, s.retry = 0, "", time.Time{}
 		return time.Time{}
 	}
-	again := around(s.backoff())
+	again := jitter(s.backoff())
 	s.failures++
 	if p.Commit == "" {
 		s.next = now.Add(again)
@@ -189,7 +189,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 		s.refused, s.retry = p.Commit, now.Add(again)
 	}
 	if stayAway != nil {
-		if away := min(stayAway(p.Err), mostAway); away > 0 {
+		if away := min(stayAway(p.Err), maxRetryAfter); away > 0 {
 			s.blocked = now.Add(away)
 			again = max(again, away)
 		}
@@ -199,7 +199,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 
 // backoff is twice as long with each failure, and bounded.
 func (s *state) backoff() time.Duration {
-	again, most := s.period(), max(mostBackoff, s.period())
+	again, most := s.period(), max(maxBackoff, s.period())
 	for range s.failures {
 		if again >= most/2 { // to double it could be more than a Duration holds
 			return most
@@ -226,6 +226,6 @@ func (s *state) tell(err error) {
 }
 
 // around is a time, give or take a tenth, so that not all machines ask at once.
-func around(d time.Duration) time.Duration {
+func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }

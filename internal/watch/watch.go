@@ -16,17 +16,17 @@ const (
 	DefaultPeriod = time.Minute
 	// mostBackoff bounds the time until something that failed is tried again, unless
 	// the period is longer.
-	mostBackoff = 15 * time.Minute
+	maxBackoff = 15 * time.Minute
 	// mostAway bounds for how long nothing is asked because a server wants to be left
 	// alone: no limit of GitHub's lasts longer than an hour
 	// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
-	mostAway = time.Hour
+	maxRetryAfter = time.Hour
 	// betweenTries is the least time between two passes that are asked for while the
 	// server wants to be left alone.
 	betweenTries = time.Minute
 	// MostAsked bounds the questions that are open at the same time; those that one
 	// AskAll asks are one of them.
-	MostAsked = 16
+	MaxQuestions = 16
 	// DefaultJobs is how many targets are published at the same time.
 	DefaultJobs = 4
 )
@@ -46,9 +46,9 @@ type Target struct {
 	// is asked about alone.
 	Group string
 	// Ask finds out what is wanted now.
-	Ask func(ctx context.Context) (Wanted, error)
+	Ask func(ctx context.Context) (Desired, error)
 	// Publish brings it about.
-	Publish func(ctx context.Context, w Wanted) (Done, error)
+	Publish func(ctx context.Context, w Desired) (Done, error)
 }
 
 func (t *Target) period() time.Duration {
@@ -58,8 +58,8 @@ func (t *Target) period() time.Duration {
 	return t.Period
 }
 
-// Wanted is what a target is to be at. Value is for Publish.
-type Wanted struct {
+// Desired is what a target is to be at. Value is for Publish.
+type Desired struct {
 	Commit string
 	Value  any
 }
@@ -73,8 +73,8 @@ type Done struct {
 
 // Answer is what was found out about one target of several.
 type Answer struct {
-	Wanted Wanted
-	Err    error
+	Desired Desired
+	Err     error
 }
 
 // Outcome is how a pass ended.
@@ -110,11 +110,11 @@ type Watcher struct {
 	// AskAll finds out what several targets of one group are to be at, in their order.
 	// Nil: each is asked about alone.
 	AskAll func(ctx context.Context, targets []*Target) []Answer
-	// StayAway says for how long nothing is to be asked after an error, where that tells
+	// RetryAfter says for how long nothing is to be asked after an error, where that tells
 	// so itself; it is believed for an hour. Nil, or 0: longer with each failure.
-	StayAway func(error) time.Duration
-	// Passed is told of every pass, of one at a time. May be nil.
-	Passed func(Pass)
+	RetryAfter func(error) time.Duration
+	// OnPass is told of every pass, of one at a time. May be nil.
+	OnPass func(Pass)
 	// Jobs is how many targets are published at the same time. 0: [DefaultJobs].
 	Jobs int
 
@@ -165,7 +165,7 @@ func (w *Watcher) prepare() {
 		}
 		w.triggers, w.beats, w.changes = make(chan trigger), make(chan struct{}), make(chan change)
 		w.now = w.Targets
-		w.asking, w.working = make(chan struct{}, MostAsked), make(chan struct{}, jobs)
+		w.asking, w.working = make(chan struct{}, MaxQuestions), make(chan struct{}, jobs)
 	})
 }
 
@@ -269,7 +269,7 @@ func (w *Watcher) Once(ctx context.Context) []Pass {
 }
 
 // Run watches until ctx ends, and then waits for the passes that are under way, which
-// end with it. Passed is not told of those that do not end well then.
+// end with it. OnPass is not told of those that do not end well then.
 func (w *Watcher) Run(ctx context.Context) {
 	w.prepare()
 	l := &loop{
@@ -315,8 +315,8 @@ func (w *Watcher) Run(ctx context.Context) {
 }
 
 func (w *Watcher) tell(p Pass) {
-	if w.Passed != nil {
-		w.Passed(p)
+	if w.OnPass != nil {
+		w.OnPass(p)
 	}
 }
 
@@ -361,7 +361,7 @@ func (w *Watcher) pass(ctx context.Context, g *generation, jobs []job, passed ch
 
 // publish brings about what is wanted.
 func (w *Watcher) publish(ctx context.Context, j job, a Answer, begun time.Time) Pass {
-	p := Pass{Target: j.Target, Commit: a.Wanted.Commit, Err: a.Err}
+	p := Pass{Target: j.Target, Commit: a.Desired.Commit, Err: a.Err}
 	var done Done
 	switch {
 	case p.Err != nil:
@@ -369,7 +369,7 @@ func (w *Watcher) publish(ctx context.Context, j job, a Answer, begun time.Time)
 		p.Outcome = Waiting
 	default:
 		w.working <- struct{}{}
-		done, p.Err = j.Publish(ctx, a.Wanted)
+		done, p.Err = j.Publish(ctx, a.Desired)
 		<-w.working
 	}
 	p.Bytes = done.Bytes

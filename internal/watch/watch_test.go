@@ -29,13 +29,13 @@ type world struct {
 func (w *world) target(name string) *Target {
 	return &Target{
 		Name: name, Period: time.Minute,
-		Ask: func(context.Context) (Wanted, error) {
+		Ask: func(context.Context) (Desired, error) {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.asked = append(w.asked, time.Now())
-			return Wanted{Commit: w.commit}, w.askErr
+			return Desired{Commit: w.commit}, w.askErr
 		},
-		Publish: func(_ context.Context, wanted Wanted) (Done, error) {
+		Publish: func(_ context.Context, wanted Desired) (Done, error) {
 			w.mu.Lock()
 			publish := w.publish
 			if publish == nil && w.shows == wanted.Commit {
@@ -66,7 +66,7 @@ func run(t *testing.T, watcher *Watcher, w *world, do func(ctx context.Context))
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		watcher.Passed = func(p Pass) { w.set(func() { w.passes = append(w.passes, p) }) }
+		watcher.OnPass = func(p Pass) { w.set(func() { w.passes = append(w.passes, p) }) }
 		var ended sync.WaitGroup
 		ended.Go(func() { watcher.Run(ctx) })
 		synctest.Wait()
@@ -143,7 +143,7 @@ func TestFailingQuestionsAreAskedLessAndLessOften(t *testing.T) {
 			if n := len(w.asked); n < 9 || n > 14 { // 1, 2, 4, 8, 15, 15 … minutes
 				t.Errorf("asked %d times in two hours", n)
 			}
-			if gap := w.asked[len(w.asked)-1].Sub(w.asked[len(w.asked)-2]); gap > mostBackoff*11/10 {
+			if gap := w.asked[len(w.asked)-1].Sub(w.asked[len(w.asked)-2]); gap > maxBackoff*11/10 {
 				t.Errorf("%s between two questions", gap)
 			}
 			w.askErr, w.commit = nil, "a"
@@ -216,7 +216,7 @@ func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
 	limited := errors.New("rate limited")
 	w := &world{askErr: limited}
 	site := w.target("site")
-	watcher := &Watcher{Targets: []*Target{site}, StayAway: func(err error) time.Duration {
+	watcher := &Watcher{Targets: []*Target{site}, RetryAfter: func(err error) time.Duration {
 		if errors.Is(err, limited) {
 			return 40 * time.Minute
 		}
@@ -239,7 +239,7 @@ func TestServerThatSaysWhenToComeBackIsLeftAlone(t *testing.T) {
 func TestServerThatWantsToBeLeftAloneForYearsIsAskedWithinTheHour(t *testing.T) {
 	for _, away := range []time.Duration{math.MaxInt64, 24 * 365 * time.Hour, -24 * 365 * time.Hour, math.MinInt64} {
 		w := &world{askErr: errors.New("rate limited")}
-		watcher := &Watcher{Targets: []*Target{w.target("site")}, StayAway: func(error) time.Duration { return away }}
+		watcher := &Watcher{Targets: []*Target{w.target("site")}, RetryAfter: func(error) time.Duration { return away }}
 		run(t, watcher, w, func(context.Context) {
 			time.Sleep(time.Hour + time.Second)
 			w.set(func() {
@@ -260,7 +260,7 @@ func TestTriggerTriesAServerThatWantedToBeLeftAlone(t *testing.T) {
 	limited := errors.New("rate limited")
 	w := &world{askErr: limited}
 	site := w.target("site")
-	watcher := &Watcher{Targets: []*Target{site}, StayAway: func(err error) time.Duration { return 50 * time.Minute }}
+	watcher := &Watcher{Targets: []*Target{site}, RetryAfter: func(err error) time.Duration { return 50 * time.Minute }}
 	run(t, watcher, w, func(ctx context.Context) {
 		time.Sleep(10 * time.Second)
 		got := make(chan error, 1)
@@ -299,7 +299,7 @@ func TestBackoffOfALongPeriodDoesNotOverflow(t *testing.T) {
 	for _, period := range []time.Duration{time.Nanosecond, time.Second, time.Minute, 1000 * time.Hour, math.MaxInt64 / 2} {
 		s := &state{Target: &Target{Period: period}}
 		for range 100 {
-			if d := s.backoff(); d < period || d > max(period, mostBackoff) {
+			if d := s.backoff(); d < period || d > max(period, maxBackoff) {
 				t.Errorf("period %s, after %d failures: %s", period, s.failures, d)
 			}
 			s.failures++
@@ -367,7 +367,7 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 // A server is left alone across a change of the configuration, but for one try.
 func TestReplacedTargetIsTriedOnceThoughItsServerWantsToBeLeftAlone(t *testing.T) {
 	w := &world{askErr: errors.New("rate limited")}
-	watcher := &Watcher{Targets: []*Target{w.target("site")}, StayAway: func(error) time.Duration { return 50 * time.Minute }}
+	watcher := &Watcher{Targets: []*Target{w.target("site")}, RetryAfter: func(error) time.Duration { return 50 * time.Minute }}
 	run(t, watcher, w, func(ctx context.Context) {
 		for range 20 {
 			time.Sleep(time.Second)
@@ -388,9 +388,9 @@ func TestGroupIsAskedInOneQuestionAndStaysTogether(t *testing.T) {
 		one := &world{commit: "a"}
 		target := one.target(fmt.Sprint(i))
 		target.Group = "acme"
-		target.Ask = func(context.Context) (Wanted, error) {
+		target.Ask = func(context.Context) (Desired, error) {
 			t.Error("asked alone")
-			return Wanted{}, nil
+			return Desired{}, nil
 		}
 		targets = append(targets, target)
 	}
@@ -399,7 +399,7 @@ func TestGroupIsAskedInOneQuestionAndStaysTogether(t *testing.T) {
 		w.set(func() { questions = append(questions, len(targets)) })
 		answers := make([]Answer, len(targets))
 		for i := range answers {
-			answers[i].Wanted.Commit = "a"
+			answers[i].Desired.Commit = "a"
 		}
 		return answers
 	}}
@@ -422,7 +422,7 @@ func TestOnlySoManyArePublishedAtOnce(t *testing.T) {
 	var targets []*Target
 	for i := range 10 {
 		target := w.target(fmt.Sprint(i))
-		target.Publish = func(context.Context, Wanted) (Done, error) {
+		target.Publish = func(context.Context, Desired) (Done, error) {
 			w.set(func() { now++; most = max(most, now) })
 			time.Sleep(time.Second)
 			w.set(func() { now-- })
@@ -438,7 +438,7 @@ func TestEndWaitsForWhatIsUnderWayAndAnswersAll(t *testing.T) {
 	w := &world{commit: "a"}
 	site := w.target("site")
 	stopped := false
-	site.Publish = func(ctx context.Context, _ Wanted) (Done, error) {
+	site.Publish = func(ctx context.Context, _ Desired) (Done, error) {
 		<-ctx.Done()
 		time.Sleep(time.Second)
 		stopped = true

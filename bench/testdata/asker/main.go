@@ -31,7 +31,7 @@ func main() {
 	}
 	var found refs.Found
 	for range times {
-		found, err = asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Want{Branch: "main"})
+		found, err = asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Revision{Branch: "main"})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -20,9 +20,9 @@ type environs struct {
 	signed  []string // for a look at a signature
 }
 
-// apart is the target with a git that sees no more than that. The configuration is read
+// isolated is the target with a git that sees no more than that. The configuration is read
 // once, by a process. A broken one is no reason to publish nothing.
-func (t *Target) apart(ctx context.Context) (*Target, error) {
+func (t *Target) isolated(ctx context.Context) (*Target, error) {
 	ambient, err := t.Git.Ambient(ctx)
 	if err != nil && ctx.Err() == nil {
 		if gitcmd.ReasonOf(err) == gitcmd.NotInstalled {
@@ -35,18 +35,18 @@ func (t *Target) apart(ctx context.Context) (*Target, error) {
 		// The store's configuration names the file, over which these entries would go.
 		signing = func(key string) bool { return gitcmd.Signing(key) && key != "gpg.ssh.allowedsignersfile" }
 	}
-	apart := *t
+	isolated := *t
 	for _, made := range []struct {
 		environ  *[]string
 		subjects []gitcmd.Subject
 	}{
-		{&apart.Git.Environ, []gitcmd.Subject{gitcmd.Network}},
-		{&apart.environs.foreign, []gitcmd.Subject{gitcmd.Network, gitcmd.Logins}},
-		{&apart.environs.signed, []gitcmd.Subject{gitcmd.Network, signing}},
+		{&isolated.Git.Environ, []gitcmd.Subject{gitcmd.Network}},
+		{&isolated.environs.foreign, []gitcmd.Subject{gitcmd.Network, gitcmd.Logins}},
+		{&isolated.environs.signed, []gitcmd.Subject{gitcmd.Network, signing}},
 	} {
 		if *made.environ, err = ambient.Environ(made.subjects...); err != nil {
 			return nil, err
 		}
 	}
-	return &apart, nil
+	return &isolated, nil
 }

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// upkeepEvery is after how many releases the stores are packed anew.
-const upkeepEvery = 50
+// gcEvery is after how many releases the stores are packed anew.
+const gcEvery = 50
 
 // drop takes a release away, its record first: without that it is half made.
 func (t *Target) drop(id string) error {
@@ -24,22 +24,23 @@ func (t *Target) drop(id string) error {
 	return errors.Join(err, remove(t.record(id)), remove(t.tree(id)))
 }
 
-// retire has a release be none any more. Its files are taken away beside the next fetch.
-func (t *Target) retire(id string) error {
+// moveToTrash takes a release out of those that are kept. Its files are removed during the next
+// fetch.
+func (t *Target) moveToTrash(id string) error {
 	if err := os.Remove(filepath.Join(t.record(id), recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(t.tree(id), filepath.Join(t.base(), oldTree+id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(t.tree(id), filepath.Join(t.base(), trashPrefix+id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return remove(t.record(id))
 }
 
-// sweep takes the files of retired releases away.
-func (t *Target) sweep() {
+// emptyTrash removes the files of releases that are not kept any more.
+func (t *Target) emptyTrash() {
 	names, err := entries(t.base())
 	for _, name := range names {
-		if strings.HasPrefix(name, oldTree) {
+		if strings.HasPrefix(name, trashPrefix) {
 			err = errors.Join(err, remove(filepath.Join(t.base(), name)))
 		}
 	}
@@ -48,9 +49,9 @@ func (t *Target) sweep() {
 	}
 }
 
-// clean takes the releases away that are not kept. What goes wrong is no failure: the
+// prune takes the releases away that are not kept. What goes wrong is no failure: the
 // next one takes them away.
-func (t *Target) clean(ctx context.Context, r, before *Release) {
+func (t *Target) prune(ctx context.Context, r, before *Release) {
 	list, err := t.list()
 	if err != nil {
 		t.log().Warn("old releases stay", "directory", t.Dir, "error", err)
@@ -65,18 +66,18 @@ func (t *Target) clean(ctx context.Context, r, before *Release) {
 			kept[old.ID] = true
 			continue
 		}
-		if err := t.retire(old.ID); err != nil {
+		if err := t.moveToTrash(old.ID); err != nil {
 			t.log().Warn("an old release stays", "directory", t.Dir, "release", old.ID, "error", err)
 		}
 	}
-	if r.number()%upkeepEvery != 0 || ctx.Err() != nil {
+	if r.number()%gcEvery != 0 || ctx.Err() != nil {
 		return
 	}
-	t.upkeep(ctx, kept)
+	t.gc(ctx, kept)
 }
 
-// upkeep packs the stores, and takes those away that no release needs.
-func (t *Target) upkeep(ctx context.Context, kept map[string]bool) {
+// gc packs the stores, and takes those away that no release needs.
+func (t *Target) gc(ctx context.Context, kept map[string]bool) {
 	list, err := t.list()
 	if err != nil {
 		return
@@ -95,7 +96,7 @@ func (t *Target) upkeep(ctx context.Context, kept map[string]bool) {
 		}
 	}
 	for _, s := range used {
-		if err := s.forget(ctx, kept); err != nil {
+		if err := s.gc(ctx, kept); err != nil {
 			t.log().Warn("what was fetched is not packed", "directory", t.Dir, "error", err)
 		}
 	}

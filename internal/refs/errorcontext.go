@@ -12,15 +12,15 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// exchanged is what errors tell of a request, and what they must not.
-type exchanged struct {
+// errorContext is what errors tell of a request, and what they must not.
+type errorContext struct {
 	op     string
 	origin string
 	token  *ghapp.Token // nil: there is none
 }
 
 // unreachable is a request that got no whole answer, or no token.
-func (x *exchanged) unreachable(ctx, timed context.Context, err error) error {
+func (x *errorContext) unreachable(ctx, timed context.Context, err error) error {
 	if ctx.Err() != nil {
 		return api.Ended(ctx)
 	}
@@ -44,7 +44,7 @@ func (x *exchanged) unreachable(ctx, timed context.Context, err error) error {
 
 // scrub takes the token out of what came back: a proxy that shows the request it was
 // sent shows that too.
-func (x *exchanged) scrub(text string) string {
+func (x *errorContext) scrub(text string) string {
 	if x.token == nil {
 		return text
 	}
@@ -54,7 +54,7 @@ func (x *exchanged) scrub(text string) string {
 }
 
 // printable makes a line of a server's text fit to be shown, without the token.
-func (x *exchanged) printable(s string) string { return printable(x.scrub(s)) }
+func (x *errorContext) printable(s string) string { return printable(x.scrub(s)) }
 
 func printable(s string) string {
 	return text.Shorten(text.FirstLine(s), maxMessage)

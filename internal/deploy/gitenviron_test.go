@@ -239,11 +239,11 @@ func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) 
 			}
 		}
 		// The same where the stores are packed anew.
-		apart, err := w.target.apart(t.Context())
+		apart, err := w.target.isolated(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		apart.upkeep(t.Context(), map[string]bool{w.published().ID: true})
+		apart.gc(t.Context(), map[string]bool{w.published().ID: true})
 		if _, err := os.Stat(mark); err == nil {
 			text, _ := os.ReadFile(mark)
 			t.Errorf("lfs %t: a program ran that the configuration names: %s", lfs, text)

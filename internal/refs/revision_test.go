@@ -26,7 +26,7 @@ var names = map[string]bool{
 
 func TestNamesGitWouldNotHaveAreRefused(t *testing.T) {
 	for name, ok := range names {
-		for _, w := range []refs.Want{{Branch: name}, {Tag: name}} {
+		for _, w := range []refs.Revision{{Branch: name}, {Tag: name}} {
 			err := w.Validate()
 			if (err == nil) != ok || err != nil && ghapp.KindOf(err) != ghapp.ErrInvalid {
 				t.Errorf("%q: %v", name, err)
@@ -45,7 +45,7 @@ func TestNamesGitWouldNotHaveAreRefused(t *testing.T) {
 }
 
 func TestWantsThatCannotBeMeantAreRefused(t *testing.T) {
-	for text, w := range map[string]refs.Want{
+	for text, w := range map[string]refs.Revision{
 		"decide on one":            {Branch: "a", Tag: "b"},
 		"not the ID of a commit":   {Commit: "abc123"},
 		"40 hex digits":            {Commit: strings.Repeat("0", 40)}, // git's word for no object
@@ -57,32 +57,32 @@ func TestWantsThatCannotBeMeantAreRefused(t *testing.T) {
 			t.Errorf("%+v: %v", w, err)
 		}
 	}
-	for _, w := range []refs.Want{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"}, {Version: ">=2, <3 || ^1.4"}} {
+	for _, w := range []refs.Revision{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"}, {Version: ">=2, <3 || ^1.4"}} {
 		testkit.OK(t, w.Validate(), "%+v", w)
 	}
 }
 
 func TestMatchesThePushesThatMayChangeTheAnswer(t *testing.T) {
 	for _, test := range []struct {
-		want refs.Want
+		want refs.Revision
 		ref  string
 		ok   bool
 	}{
-		{refs.Want{Branch: "deploy"}, "refs/heads/deploy", true},
-		{refs.Want{Branch: "deploy"}, "refs/heads/deploy-2", false},
-		{refs.Want{Branch: "deploy"}, "refs/heads/Deploy", false},
-		{refs.Want{Branch: "deploy"}, "refs/tags/deploy", false},
-		{refs.Want{Tag: "v1"}, "refs/tags/v1", true},
-		{refs.Want{Tag: "v1"}, "refs/heads/v1", false},
-		{refs.Want{Commit: oid1}, "refs/heads/main", false},
-		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5.0", true},
-		{refs.Want{Version: "^1.4"}, "refs/tags/v2.0.0", false},
-		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5", false},
-		{refs.Want{Version: "^1.4"}, "refs/tags/v1.5.0-rc.1", false},
-		{refs.Want{Version: "^1.4"}, "refs/heads/v1.5.0", false},
-		{refs.Want{Version: "nonsense"}, "refs/tags/v1.5.0", false},
-		{refs.Want{}, "refs/heads/any", true},
-		{refs.Want{}, "refs/tags/any", false},
+		{refs.Revision{Branch: "deploy"}, "refs/heads/deploy", true},
+		{refs.Revision{Branch: "deploy"}, "refs/heads/deploy-2", false},
+		{refs.Revision{Branch: "deploy"}, "refs/heads/Deploy", false},
+		{refs.Revision{Branch: "deploy"}, "refs/tags/deploy", false},
+		{refs.Revision{Tag: "v1"}, "refs/tags/v1", true},
+		{refs.Revision{Tag: "v1"}, "refs/heads/v1", false},
+		{refs.Revision{Commit: oid1}, "refs/heads/main", false},
+		{refs.Revision{Version: "^1.4"}, "refs/tags/v1.5.0", true},
+		{refs.Revision{Version: "^1.4"}, "refs/tags/v2.0.0", false},
+		{refs.Revision{Version: "^1.4"}, "refs/tags/v1.5", false},
+		{refs.Revision{Version: "^1.4"}, "refs/tags/v1.5.0-rc.1", false},
+		{refs.Revision{Version: "^1.4"}, "refs/heads/v1.5.0", false},
+		{refs.Revision{Version: "nonsense"}, "refs/tags/v1.5.0", false},
+		{refs.Revision{}, "refs/heads/any", true},
+		{refs.Revision{}, "refs/tags/any", false},
 	} {
 		testkit.Equal(t, test.want.Matches(test.ref), test.ok, "%s, %s", test.want, test.ref)
 	}
@@ -90,11 +90,11 @@ func TestMatchesThePushesThatMayChangeTheAnswer(t *testing.T) {
 
 func TestErrorsSayWhatIsMissing(t *testing.T) {
 	for text, e := range map[string]*refs.RefError{
-		"acme/site has no branch x":                                          {Want: refs.Want{Branch: "x"}},
-		"acme/site has no tag x":                                             {Want: refs.Want{Tag: "x"}},
-		"acme/site has no tag that fits version ^2":                          {Want: refs.Want{Version: "^2"}},
+		"acme/site has no branch x":                                          {Revision: refs.Revision{Branch: "x"}},
+		"acme/site has no tag x":                                             {Revision: refs.Revision{Tag: "x"}},
+		"acme/site has no tag that fits version ^2":                          {Revision: refs.Revision{Version: "^2"}},
 		"the default branch of acme/site has no commit":                      {},
-		"acme/site is empty: it has no commit yet, and so no branch x":       {Want: refs.Want{Branch: "x"}, Empty: true},
+		"acme/site is empty: it has no commit yet, and so no branch x":       {Revision: refs.Revision{Branch: "x"}, Empty: true},
 		"acme/site is empty: it has no commit yet, and so no default branch": {Empty: true},
 	} {
 		e.Repository = site
