@@ -5,9 +5,11 @@ package deploy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,9 +89,39 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 	}
 	unlock, err = filelock.Take(ctx, t.lockFile(), wait)
 	if errors.Is(err, filelock.ErrHeld) {
-		return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir}
+		return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir, Err: t.lockHolder()}
+	}
+	if err == nil {
+		t.noteLockHolder()
 	}
 	return unlock, err
+}
+
+// noteLockHolder notes in the lock file that this process holds the lock, and since when, for those
+// who wait for it. That it cannot be noted is no failure: the lock is held all the same.
+func (t *Target) noteLockHolder() {
+	file, err := os.OpenFile(t.lockFile(), os.O_WRONLY|os.O_TRUNC|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	_, _ = fmt.Fprintf(file, "%d %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+}
+
+// lockHolder says who holds the lock, or is nil where the lock file does not say so.
+func (t *Target) lockHolder() error {
+	text, err := os.ReadFile(t.lockFile())
+	if err != nil {
+		return nil
+	}
+	pid, since, _ := strings.Cut(strings.TrimSpace(string(text)), " ")
+	if _, err := strconv.Atoi(pid); err != nil {
+		return nil
+	}
+	if _, err := time.Parse(time.RFC3339, since); err != nil {
+		return nil
+	}
+	return fmt.Errorf("process %s, since %s", pid, since)
 }
 
 // recover finishes, or takes away, what a process that was killed has left behind, and returns

@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -389,8 +390,9 @@ func TestTwoAtOnceTakeTurns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.target.lock(t.Context(), 0); !errors.Is(err, ErrBusy) {
-		t.Error(err)
+	_, err = w.target.lock(t.Context(), 0)
+	if by := fmt.Sprintf("process %d, since 20", os.Getpid()); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), by) {
+		t.Errorf("%v, want it to name %q", err, by)
 	}
 	commit := w.commit(map[string]string{"a": "1"})
 	done := make(chan error, 2)

@@ -19,7 +19,7 @@ type deployMeaning struct {
 // deployMeanings has every problem; a test holds it against the package's list.
 func deployMeanings() map[deploy.Problem]deployMeaning {
 	return map[deploy.Problem]deployMeaning{
-		deploy.ErrBusy:          {Unreachable, "wait for the other one, or end it; its lock goes with its process"},
+		deploy.ErrBusy:          {Unreachable, "wait for the other one, whose check or exec may be hanging, or end it; its lock goes with its process"},
 		deploy.ErrForeign:       {Configuration, "nothing was touched: move it away, or give another directory with --to"},
 		deploy.ErrCheck:         {Failed, "the release before it stays; push a commit that passes the check, or run the check by hand in a clone"},
 		deploy.ErrExec:          {Failed, "it is tried again until it succeeds or another release comes; run it by hand in the directory to see what is wrong"},
