@@ -11,6 +11,7 @@
 //	.DIR.ghapp/modules/HASH.git/ the same of submodules
 //	.DIR.ghapp/releases/ID/      the files of a commit, without anything of git's
 //	.DIR.ghapp/records/ID/       what is known of that release, and git's index of it
+//	.DIR.ghapp/held.json         which commits are not to be published after a rollback
 //	.DIR.ghapp/failure.json      how the last pass has failed, if it has
 //
 // A release without its record is half made, and so is one whose record does not say

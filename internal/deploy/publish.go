@@ -229,7 +229,7 @@ func (t *Target) activate(r, published *Release) error {
 			r.Exchange = published.ID
 		}
 	}
-	err := t.save(r)
+	err := errors.Join(t.save(r), t.saveHold(r))
 	if err == nil && t.mode() == Directory {
 		err = t.activateDirectory(r, published)
 	} else if err == nil {

@@ -285,7 +285,7 @@ func (t *Target) releaseOfLink(op string) (*Release, error) {
 	}
 	r, err := t.load(id)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && inode(t.tree(id)) == 0 {
-		return &Release{ID: id}, nil // it was lost; the next one is built as if it were the first
+		return t.lostRelease(id), nil
 	}
 	return r, t.fail(op, err)
 }

@@ -215,8 +215,11 @@ func (t *Target) Resume(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	held := published.Held
-	published.Held, published.HeldSince = nil, time.Time{}
-	return held, t.fail(op, t.save(published))
+	if len(published.Parts) > 0 { // else its record is lost
+		published.Held, published.HeldSince = nil, time.Time{}
+		err = t.save(published)
+	}
+	return held, t.fail(op, errors.Join(err, t.removeHold()))
 }
 
 // checkFiles returns an error with the Problem [ErrDamaged] for a release of which a file is

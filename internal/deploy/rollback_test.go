@@ -99,6 +99,38 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 	}
 }
 
+// A commit that was rolled back from is not published again because the record of the release
+// that is published, or its files, are lost; nor does it stay held after Resume.
+func TestHoldOutlivesARecordThatIsLost(t *testing.T) {
+	t.Parallel()
+	for _, ended := range []bool{false, true} {
+		w := newWorld(t, func(g *Target) { g.Keep = 9 })
+		w.publish(w.commit(map[string]string{"a": "1"}))
+		left := w.commit(map[string]string{"a": "2"})
+		w.publish(left)
+		w.rollback("")
+		if ended {
+			w.publish(w.commit(map[string]string{"a": "3"})) // which ends the hold
+		}
+		if err := os.RemoveAll(w.target.record(w.published().ID)); err != nil {
+			t.Fatal(err)
+		}
+		if !ended {
+			_, err := w.target.Publish(t.Context(), w.want(left))
+			if held, ok := errors.AsType[*HeldError](err); !ok || held.Since.IsZero() {
+				t.Errorf("it is published, or fails otherwise: %v", err)
+			}
+			released, err := w.target.Resume(t.Context())
+			if err != nil || !slices.Equal(released, []string{left}) {
+				t.Errorf("%q %v", released, err)
+			}
+		}
+		if _, err := w.target.Publish(t.Context(), w.want(left)); err != nil || w.file("a") != "2" {
+			t.Error(err, w.file("a"))
+		}
+	}
+}
+
 // What is older by its number need not have been published before.
 func TestRollbackGoesToWhatWasPublishedBefore(t *testing.T) {
 	t.Parallel()
