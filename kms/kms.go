@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -43,7 +44,7 @@ type importer interface {
 // open returns the key that a key URI names. Nobody need have been asked for it yet.
 // What it finds of credentials it adds to secrets, which are taken out of messages.
 func open(ctx context.Context, uri string, secrets *scrub.Scrubber) (key, error) {
-	switch signer.Scheme(uri) {
+	switch keyuri.Scheme(uri) {
 	case "awskms":
 		return openAWS(ctx, uri, secrets)
 	case "azurekms":
@@ -97,7 +98,7 @@ func (Holder) Import(ctx context.Context, uri string, privateKey []byte) ([]byte
 	return with(ctx, uri, func(ctx context.Context, k key) ([]byte, error) {
 		importer, ok := k.(importer)
 		if !ok {
-			return nil, failure("unsupported", "ghapp-signer-kms does not import to %s:", signer.Scheme(uri))
+			return nil, failure("unsupported", "ghapp-signer-kms does not import to %s:", keyuri.Scheme(uri))
 		}
 		if err := importer.importKey(ctx, private); err != nil {
 			return nil, err

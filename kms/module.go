@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // moduleDirs are where PKCS#11 modules are found by name.
@@ -36,8 +36,8 @@ func systemModules() moduleDirs {
 // that p11-kit knows.
 func (u *pkcs11URI) module(dirs moduleDirs) (string, error) {
 	path, name := u.query["module-path"], u.query["module-name"]
-	if signer.Scheme(path) == "file" {
-		path = signer.FilePath(path)
+	if keyuri.Scheme(path) == "file" {
+		path = keyuri.FilePath(path)
 	}
 	isDir := false
 	if strings.ContainsRune(path, '/') {

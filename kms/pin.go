@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -31,7 +32,7 @@ func readPIN(attributes map[string]string) (pin redact.Secret, given bool, err e
 	if strings.HasPrefix(source, "|") {
 		return redact.Secret{}, false, &signer.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
 	}
-	path := signer.FilePath(source)
+	path := keyuri.FilePath(source)
 	if path == "" {
 		return redact.Secret{}, false, &signer.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
 	}

@@ -150,15 +150,6 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 	}
 }
 
-func TestExposedDoesNotTellAPastedKey(t *testing.T) {
-	text := strings.ReplaceAll(strings.TrimSpace(pemPKCS1(rsaKey())), "\n", " ")
-	_, err := Exposed(text)
-	if !errors.Is(err, ErrNotPath) {
-		t.Fatalf("Exposed = %v", err)
-	}
-	wantSafe(t, text, err)
-}
-
 func TestFileTellsTheSystemsError(t *testing.T) {
 	for err, want := range map[error]Problem{
 		fs.ErrNotExist:   ErrMissing,

@@ -11,6 +11,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // ImportOptions is what [Import] needs besides the key and where it is to go. The zero
@@ -50,7 +52,7 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 	held, err = Open(ctx, uri, o.Options)
 	switch {
 	case err == nil && held.Fingerprint() != key.fingerprint:
-		return nil, false, &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New("its fingerprint is " + held.Fingerprint())}
+		return nil, false, &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New("its fingerprint is " + held.Fingerprint())}
 	case errors.Is(err, ErrNoKey):
 		if err := store(ctx, key.private()); err != nil {
 			e, known := errors.AsType[*KeyError](err)
@@ -64,7 +66,7 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 		held, err = Open(ctx, uri, o.Options)
 	}
 	if err == nil {
-		err = proof(ctx, held, key, shown(uri))
+		err = proof(ctx, held, key, keyuri.Shown(uri))
 	}
 	if err != nil {
 		return nil, put, err
@@ -93,9 +95,9 @@ func proof(ctx context.Context, held Signer, key *Key, uri string) error {
 
 // store returns what puts a key where a key URI says. Its errors are those of Import.
 func (o ImportOptions) store(uri string) (func(context.Context, *rsa.PrivateKey) error, error) {
-	scheme := Scheme(uri)
+	scheme := keyuri.Scheme(uri)
 	cannot := func(why string) error {
-		return &KeyError{Problem: ErrUnsupported, Source: shown(uri), Err: errors.New(why)}
+		return &KeyError{Problem: ErrUnsupported, Source: keyuri.Shown(uri), Err: errors.New(why)}
 	}
 	if (o.Confirm || o.Lifetime != 0) && scheme != "ssh-agent" {
 		return nil, cannot("only an ssh-agent asks for confirmation, and forgets after a time")
@@ -119,7 +121,7 @@ func (o ImportOptions) store(uri string) (func(context.Context, *rsa.PrivateKey)
 		return func(ctx context.Context, key *rsa.PrivateKey) error {
 			return o.bounded(ctx, uri, o.timeout(), func(ctx context.Context) error { return agent.put(ctx, key, constraints) })
 		}, nil
-	case scheme == "exec", slices.Contains(kmsSchemes, scheme):
+	case scheme == "exec", keyuri.OfKMS(scheme):
 		options := o.Options
 		if options.Timeout == 0 {
 			options.Timeout = DefaultImportTimeout
@@ -140,7 +142,7 @@ func (o ImportOptions) bounded(ctx context.Context, uri string, timeout time.Dur
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := put(bounded); err != nil {
-		return (&remote{uri: shown(uri), timeout: timeout}).explain(ctx, bounded, err)
+		return (&remote{uri: keyuri.Shown(uri), timeout: timeout}).explain(ctx, bounded, err)
 	}
 	return nil
 }

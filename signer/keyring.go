@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
@@ -53,10 +54,10 @@ func StoreInKeyring(ctx context.Context, uri string, text redact.Secret, o Optio
 	case err == nil && there.Fingerprint() == key.Fingerprint():
 		return nil
 	case err == nil:
-		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
+		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
 	case errors.Is(err, ErrNoKey):
 	case isOfText(err):
-		return &KeyError{Problem: ErrExists, Source: shown(uri), Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
+		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
 	default:
 		return err
 	}
@@ -65,7 +66,7 @@ func StoreInKeyring(ctx context.Context, uri string, text redact.Secret, o Optio
 	}
 	there, err = o.readKeyring(ctx, uri, item)
 	if err == nil && there.Fingerprint() != key.Fingerprint() {
-		err = &KeyError{Problem: ErrFailed, Source: shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
+		err = &KeyError{Problem: ErrFailed, Source: keyuri.Shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
 	}
 	return err
 }
@@ -107,10 +108,10 @@ type item struct{ service, account string }
 
 // keyringItem is the one that a key URI names.
 func keyringItem(uri string) (item, error) {
-	if Scheme(uri) != "keyring" {
+	if keyuri.Scheme(uri) != "keyring" {
 		return item{}, badURI(uri, errKeyringForm)
 	}
-	name, _, err := parts(uri)
+	name, _, err := keyuri.Parts(uri)
 	if err != nil {
 		return item{}, badURI(uri, err)
 	}
@@ -135,7 +136,7 @@ func (o Options) readKeyring(ctx context.Context, uri string, item item) (*Key, 
 	if err != nil {
 		return nil, err
 	}
-	return FromText(shown(uri), text)
+	return FromText(keyuri.Shown(uri), text)
 }
 
 // isOfText reports whether an error is about what was read, and not about the reading.
@@ -154,19 +155,19 @@ func (o Options) asked(ctx context.Context, uri, verb string, question func(cont
 	case err == nil:
 		return nil
 	case errors.Is(ctx.Err(), context.Canceled):
-		return fmt.Errorf("%s the key in %s: %w", verb, shown(uri), context.Cause(ctx))
+		return fmt.Errorf("%s the key in %s: %w", verb, keyuri.Shown(uri), context.Cause(ctx))
 	case bounded.Err() != nil:
 		return &KeyError{
-			Problem: ErrTimeout, Source: shown(uri), Err: waited(o.timeout()),
+			Problem: ErrTimeout, Source: keyuri.Shown(uri), Err: waited(o.timeout()),
 			hint: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
 		}
 	case errors.Is(err, errTooMuch):
-		return &KeyError{Problem: ErrTooLarge, Source: shown(uri)}
+		return &KeyError{Problem: ErrTooLarge, Source: keyuri.Shown(uri)}
 	case known:
-		e.Source = shown(uri)
+		e.Source = keyuri.Shown(uri)
 		return e
 	default:
-		return &KeyError{Problem: ErrUnavailable, Source: shown(uri), Err: err}
+		return &KeyError{Problem: ErrUnavailable, Source: keyuri.Shown(uri), Err: err}
 	}
 }
 

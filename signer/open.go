@@ -6,9 +6,10 @@ import (
 	"errors"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // Signer is a private key, wherever it is. It is safe for concurrent use.
@@ -51,12 +52,6 @@ type Memory interface {
 	Put(ctx context.Context, name string, entry []byte) error
 }
 
-// Schemes are the schemes of key URIs that [Open] knows, those that the program
-// [KMSProgram] serves last.
-func Schemes() []string {
-	return append([]string{"file", "env", "keyring", "ssh-agent", "exec"}, kmsSchemes...)
-}
-
 // Open returns the private key that a key URI names:
 //
 //	app.pem, file:///etc/app.pem      a file
@@ -73,11 +68,11 @@ func Schemes() []string {
 // asked for anything before [Signer.Sign]. The error is a [*KeyError], or that of a
 // context that was cancelled.
 func Open(ctx context.Context, uri string, o Options) (Signer, error) {
-	switch scheme := Scheme(uri); scheme {
+	switch scheme := keyuri.Scheme(uri); scheme {
 	case "":
 		return openFile(uri)
 	case "file":
-		path := FilePath(uri)
+		path := keyuri.FilePath(uri)
 		if path == "" {
 			return nil, badURI(uri, errors.New("it is no path on this machine"))
 		}
@@ -91,7 +86,7 @@ func Open(ctx context.Context, uri string, o Options) (Signer, error) {
 	case "exec":
 		return o.openProgram(ctx, uri)
 	default:
-		if slices.Contains(kmsSchemes, scheme) {
+		if keyuri.OfKMS(scheme) {
 			return o.openProgram(ctx, uri)
 		}
 		return nil, unknownScheme(scheme)
@@ -117,7 +112,7 @@ func openFile(path string) (Signer, error) {
 }
 
 func badURI(uri string, why error) *KeyError {
-	return &KeyError{Problem: ErrURI, Source: shown(uri), Err: why}
+	return &KeyError{Problem: ErrURI, Source: keyuri.Shown(uri), Err: why}
 }
 
 func (o Options) openVariable(uri string) (Signer, error) {

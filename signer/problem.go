@@ -3,6 +3,7 @@ package signer
 import (
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -192,7 +193,7 @@ func (e *KeyError) Hint() string {
 	case ErrNotPath:
 		return "give the path of the .pem file; the text of a key belongs where text is expected"
 	case ErrScheme:
-		return "known are " + strings.Join(Schemes(), ":, ") + ":; a file whose name has a colon is named ./NAME"
+		return "known are " + strings.Join(keyuri.Schemes(), ":, ") + ":; a file whose name has a colon is named ./NAME"
 	case ErrURI:
 		return "write the key URI as the manual has it, with percent-encoding for %, ? and what is not printable"
 	case ErrUnset:

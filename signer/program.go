@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -24,9 +25,6 @@ import (
 // KMSProgram is the program that reaches key services and devices, by the exec
 // protocol. It is looked for beside this program, and then on PATH.
 const KMSProgram = "ghapp-signer-kms"
-
-// kmsSchemes are those of [KMSProgram], as step-kms and sigstore spell them.
-var kmsSchemes = []string{"awskms", "azurekms", "gcpkms", "cloudkms", "hashivault", "pkcs11", "tpmkms", "yubikey"}
 
 func (o Options) openProgram(ctx context.Context, uri string) (Signer, error) {
 	p, err := o.program(uri)
@@ -70,25 +68,25 @@ type program struct {
 
 // program finds the program that a key URI asks for.
 func (o Options) program(uri string) (*program, error) {
-	_, secrets := splitSecrets(uri)
+	_, secrets := keyuri.SplitSecrets(uri)
 	p := &program{o, "", redact.NewSecret(uri), scrub.New(secrets...)}
-	if Scheme(uri) != "exec" {
+	if keyuri.Scheme(uri) != "exec" {
 		path, err := findBeside(KMSProgram)
 		if err != nil {
 			return nil, &KeyError{
-				Problem: ErrNoProgram, Source: shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
+				Problem: ErrNoProgram, Source: keyuri.Shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
 				hint: "make install-kms, in the source of ghapp, builds and installs it; docs/key-services.md says what it does",
 			}
 		}
 		p.path = path
 		return p, nil
 	}
-	name, _, err := parts(uri)
+	name, _, err := keyuri.Parts(uri)
 	if err != nil {
 		return nil, badURI(uri, err)
 	}
 	if p.path, err = exec.LookPath(name); err != nil {
-		return nil, &KeyError{Problem: ErrNoProgram, Source: shown(uri), Err: cause(err)}
+		return nil, &KeyError{Problem: ErrNoProgram, Source: keyuri.Shown(uri), Err: cause(err)}
 	}
 	return p, nil
 }
@@ -113,7 +111,7 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 		return err
 	}
 	defer clear(der)
-	_, secrets := splitSecrets(p.key.Reveal())
+	_, secrets := keyuri.SplitSecrets(p.key.Reveal())
 	p.secrets = scrub.New(append(secrets, redact.NewSecret(base64.StdEncoding.EncodeToString(der)))...)
 	answer, err := p.call(ctx, question{Request{Operation: OperationImport}, der})
 	if err != nil {

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // device is where a key is that never comes to this process. Its errors are
@@ -49,8 +51,8 @@ const provedEvery = time.Hour
 
 func (o Options) openRemote(ctx context.Context, uri string, d device) (Signer, error) {
 	// Who reads the names of files must not be able to try PINs on them.
-	name := sha256.Sum256([]byte("public key\x00" + Redacted(uri)))
-	r := &remote{uri: shown(uri), device: d, timeout: o.timeout(), memory: o.Memory, name: hex.EncodeToString(name[:])}
+	name := sha256.Sum256([]byte("public key\x00" + keyuri.Redacted(uri)))
+	r := &remote{uri: keyuri.Shown(uri), device: d, timeout: o.timeout(), memory: o.Memory, name: hex.EncodeToString(name[:])}
 	if held := r.recall(ctx); held != nil {
 		r.known.Store(held)
 		return r, nil

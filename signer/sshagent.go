@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -63,7 +64,7 @@ func (o Options) openAgent(ctx context.Context, uri string) (Signer, error) {
 }
 
 func (o Options) agent(uri string) (*sshAgent, error) {
-	name, attributes, err := parts(uri)
+	name, attributes, err := keyuri.Parts(uri)
 	if err != nil {
 		return nil, badURI(uri, err)
 	}
@@ -275,7 +276,7 @@ func printablePath(path string) string {
 	if isSecret(path) {
 		return redact.Placeholder
 	}
-	return shown(path)
+	return keyuri.Shown(path)
 }
 
 // socketError leaves out the path, which the message has.

@@ -11,7 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // Answerer answers for the host of a session, with other Apps of the configuration where a
@@ -197,7 +197,7 @@ func (o *Opener) Rekeyed(ctx context.Context, failed *Session, choose func(*Open
 	}
 	before := failed.Settings
 	samePrevious := settings.PreviousKey.Reveal() == before.PreviousKey.Reveal()
-	if settings.Key.Reveal() == before.Key.Reveal() && samePrevious && signer.FilePath(settings.Key.Text) == "" {
+	if settings.Key.Reveal() == before.Key.Reveal() && samePrevious && keyuri.FilePath(settings.Key.Text) == "" {
 		return nil, nil
 	}
 	session, err := again.Connect(ctx, settings)

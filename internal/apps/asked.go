@@ -17,7 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // GitRefusalLife is after how long GitHub is asked again whether it takes a key that it has
@@ -113,9 +113,9 @@ func (o *Opener) dependencies(settings config.AppSettings) ([]answer.File, bool)
 		}
 		files = append(files, file)
 	}
-	paths := []string{signer.FilePath(settings.Key.Text)}
+	paths := []string{keyuri.FilePath(settings.Key.Text)}
 	if previous := settings.PreviousKey.Text; previous != "" {
-		paths = append(paths, signer.FilePath(previous))
+		paths = append(paths, keyuri.FilePath(previous))
 	}
 	if authorities := settings.CAFile.Text; authorities != "" {
 		paths = append(paths, authorities)

@@ -10,6 +10,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/keyfile"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -41,7 +43,7 @@ func (o *Opener) PreviousKey(settings config.AppSettings, store ghapp.Store) fun
 // OpenKey opens a key by its name, as these settings have keys opened.
 func (o *Opener) OpenKey(ctx context.Context, key config.Value, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
 	options := o.KeyOptions(settings)
-	if signer.Scheme(key.Text) == "env" {
+	if keyuri.Scheme(key.Text) == "env" {
 		options.Environ = o.Environ // it is read from there, and no program is started
 	}
 	options.Memory, _ = store.(signer.Memory)
@@ -60,7 +62,7 @@ func (o *Opener) KeyOptions(settings config.AppSettings) signer.Options {
 // about to be committed.
 func (o *Opener) WarnOfKey(ctx context.Context, settings config.AppSettings) {
 	for _, key := range []config.Value{settings.Key, settings.PreviousKey} {
-		if path := signer.FilePath(key.Text); path != "" {
+		if path := keyuri.FilePath(key.Text); path != "" {
 			o.WarnOfKeyFile(ctx, path)
 		}
 	}
@@ -72,7 +74,7 @@ func (o *Opener) WarnOfKeyFile(ctx context.Context, path string) {
 	if !log.Enabled(ctx, slog.LevelWarn) {
 		return
 	}
-	if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
+	if exposure, err := keyfile.Exposed(path); err == nil && exposure != nil {
 		log.Warn(exposure.String() + "; run: " + exposure.Hint())
 	}
 	git := gitcmd.Runner{Environ: o.Environ, Own: o.Own()}

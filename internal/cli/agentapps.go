@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -129,7 +130,7 @@ func (a *appSet) opened(name string) *identity {
 func (a *appSet) openIdentity(ctx context.Context, settings config.AppSettings) (*identity, error) {
 	opener := a.opener
 	i := &identity{
-		name: settings.Name, path: signer.FilePath(settings.Key.Text), log: opener.Log, tell: opener.Tell, turn: make(chan struct{}, 1),
+		name: settings.Name, path: keyuri.FilePath(settings.Key.Text), log: opener.Log, tell: opener.Tell, turn: make(chan struct{}, 1),
 		load: func() (signer.Signer, error) { return opener.Key(ctx, settings, a.store) },
 	}
 	i.with = func(key signer.Signer) (*keyed, error) { return a.withKey(i, settings, key) }

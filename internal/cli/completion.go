@@ -15,9 +15,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // Somebody waits at a prompt: what has not been found by then is not offered.
@@ -151,7 +151,7 @@ func (c *command) knownApps() []string {
 // lists files only where it is offered nothing else, so that beside schemes they are
 // listed here.
 func keyOrFile(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-	schemes := schemesFrom(begun, signer.Schemes())
+	schemes := schemesFrom(begun, keyuri.Schemes())
 	if len(schemes) == 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
@@ -160,7 +160,7 @@ func keyOrFile(_ *cobra.Command, _ []string, begun string) ([]string, cobra.Shel
 
 // keyElsewhere is what a shell offers for the place to which a key is moved, which is no file.
 func keyElsewhere(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
-	schemes := slices.DeleteFunc(signer.Schemes(), func(s string) bool { return s == "file" || s == "env" })
+	schemes := slices.DeleteFunc(keyuri.Schemes(), func(s string) bool { return s == "file" || s == "env" })
 	return schemesFrom(begun, schemes), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/installed"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // helperCommand is the credential helper as git's configuration names it: the program
@@ -166,7 +166,7 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 func (c *command) onlyInEnvironment(s config.AppSettings, owner string) string {
 	if loaded, err := c.apps().Load(); err == nil {
 		inFile, _ := fileApp(loaded, s, owner)
-		path := signer.FilePath(inFile.Key.Text)
+		path := keyuri.FilePath(inFile.Key.Text)
 		if _, err := os.Stat(path); inFile.Key.Text != "" && (path == "" || err == nil) {
 			return ""
 		}

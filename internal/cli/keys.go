@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -107,7 +108,7 @@ A file whose name looks like a fingerprint is named ./NAME.`,
 // scheme of no key URI. What is not one names a key.
 func fingerprintOf(text string) (fingerprint string, ok bool) {
 	text = strings.TrimSpace(text)
-	if signer.Scheme(text) == "sha256" {
+	if keyuri.Scheme(text) == "sha256" {
 		return "SHA256:" + text[len("sha256:"):], true
 	}
 	// The part after the colon is what GitHub's documentation compares.
@@ -202,7 +203,7 @@ func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, erro
 
 // namedKey is a key that was named on the command line, good for every directory.
 func (c *command) namedKey(name string) (config.Value, error) {
-	if signer.HasSecret(name) {
+	if keyuri.HasSecret(name) {
 		return config.Value{}, &diag.SettingError{
 			Err:  errors.New("the key URI has a PIN or a password in it, and others can read a command line"),
 			Hint: "say in it where that is (pin-source=file:/path in a pkcs11: URI); a key in use can be given in GHAPP_KEY",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -151,7 +152,7 @@ func (i *keyImport) read(ctx context.Context, settings config.AppSettings, args 
 		}
 		settings.PrivateKey = config.AppSettings{}.PrivateKey
 	}
-	i.from, i.file = key.Text, signer.FilePath(key.Text)
+	i.from, i.file = key.Text, keyuri.FilePath(key.Text)
 	if !settings.PrivateKey.IsZero() {
 		i.from, i.file = settings.PrivateKeySource.String(), ""
 	}
@@ -172,7 +173,7 @@ func (i *keyImport) read(ctx context.Context, settings config.AppSettings, args 
 }
 
 // inAgent reports whether the place of the key does not outlive a login.
-func (i *keyImport) inAgent() bool { return signer.Scheme(i.place.Text) == "ssh-agent" }
+func (i *keyImport) inAgent() bool { return keyuri.Scheme(i.place.Text) == "ssh-agent" }
 
 // findUse finds the App in the config file whose key this is, the newest one or the one
 // before.

@@ -15,6 +15,8 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyfile"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -167,7 +169,7 @@ func (r *rotation) begin(ctx context.Context, args []string) error {
 		return err
 	}
 	if made != "" {
-		r.progress("A copy of the new key is in %s; %s is not needed any more.\n", made, signer.FilePath(newest.key.Text))
+		r.progress("A copy of the new key is in %s; %s is not needed any more.\n", made, keyuri.FilePath(newest.key.Text))
 		newest.key = config.Value{Text: made}
 	}
 	return r.tellOf(newest, old)
@@ -253,7 +255,7 @@ func (r *rotation) finish(ctx context.Context, shred bool) error {
 	if fingerprint == newest.fingerprint && fingerprint != "" {
 		return &diag.SettingError{Err: fmt.Errorf("both keys of %s in %s are the same one, %s", r.settings.Name, r.place.path, fingerprint), Hint: "take one of them out there"}
 	}
-	file := signer.FilePath(previous.Text)
+	file := keyuri.FilePath(previous.Text)
 	if shred {
 		if file == "" {
 			return &diag.UsageError{Err: errors.New("--shred: the key before is in no file")}
@@ -338,12 +340,12 @@ func (r *rotation) ask(ctx context.Context, old *triedKey) (string, error) {
 // that was made of it, or "". A file in the config file's directory stays as it is where
 // nobody else can read it.
 func (r *rotation) keepNew(ctx context.Context, newest *triedKey) (text, made string, err error) {
-	path := signer.FilePath(newest.key.Text)
+	path := keyuri.FilePath(newest.key.Text)
 	if path == "" {
 		return newest.key.Text, "", nil
 	}
 	r.apps().WarnOfKeyFile(ctx, path)
-	exposure, err := signer.Exposed(path)
+	exposure, err := keyfile.Exposed(path)
 	if err != nil {
 		return "", "", err
 	}
@@ -381,7 +383,7 @@ func (r *rotation) keepNew(ctx context.Context, newest *triedKey) (text, made st
 
 // written is a key as the config file says it: beside the file, by its name alone.
 func (p *place) written(key config.Value) string {
-	if path := signer.FilePath(key.Text); path != "" && filepath.Dir(path) == p.dir() && signer.Scheme(filepath.Base(path)) == "" {
+	if path := keyuri.FilePath(key.Text); path != "" && filepath.Dir(path) == p.dir() && keyuri.Scheme(filepath.Base(path)) == "" {
 		return filepath.Base(path)
 	}
 	return key.Reveal()

@@ -14,9 +14,10 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyfile"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 	"github.com/ghapp-dev/ghapp/internal/term"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func (c *command) setupImport() *cobra.Command {
@@ -90,7 +91,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	if settings, err = place.adopt(ctx, settings, info, installations, move); err != nil {
 		return err
 	}
-	switch file := signer.FilePath(session.Settings.Key.Text); {
+	switch file := keyuri.FilePath(session.Settings.Key.Text); {
 	case move:
 		c.removeKey(file, settings.Key.Text)
 	case o.keyring && file != "":
@@ -120,17 +121,17 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 
 // copied reports whether the key can be put elsewhere: what it is comes to ghapp.
 func copied(s config.AppSettings) bool {
-	return !s.PrivateKey.IsZero() || signer.FilePath(s.Key.Text) != "" || signer.Scheme(s.Key.Text) == "env"
+	return !s.PrivateKey.IsZero() || keyuri.FilePath(s.Key.Text) != "" || keyuri.Scheme(s.Key.Text) == "env"
 }
 
 // mayMove reports whether the key is to be moved: since others can read it, or into the
 // keyring. It fails where that has to be, and nobody has allowed it.
 func (c *command) mayMove(ctx context.Context, settings config.AppSettings, place *place, allowed bool) (bool, error) {
-	path := signer.FilePath(settings.Key.Text)
+	path := keyuri.FilePath(settings.Key.Text)
 	if path == "" || !settings.PrivateKey.IsZero() {
 		return false, nil
 	}
-	exposure, err := signer.Exposed(path)
+	exposure, err := keyfile.Exposed(path)
 	if err != nil || exposure == nil && (place.keyring == nil || !allowed) {
 		return false, err
 	}
@@ -176,7 +177,7 @@ func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.App
 			return s, err
 		}
 		settings, err := p.keep(ctx, info, pem, owners)
-		if kept, ok := errors.AsType[*keptError](err); ok && signer.FilePath(kept.path) != "" {
+		if kept, ok := errors.AsType[*keptError](err); ok && keyuri.FilePath(kept.path) != "" {
 			err = errors.Join(kept.err, os.Remove(kept.path)) // there is another copy
 		}
 		return settings, err
@@ -193,7 +194,7 @@ func (p *place) keyText(key config.Value) (ghapp.Secret, error) {
 		text, _ := p.options.LookupEnv(name)
 		return ghapp.NewSecret(text), nil
 	}
-	text, err := os.ReadFile(signer.FilePath(key.Text))
+	text, err := os.ReadFile(keyuri.FilePath(key.Text))
 	if err != nil {
 		return ghapp.Secret{}, fmt.Errorf("read the key: %w", err)
 	}
@@ -202,7 +203,7 @@ func (p *place) keyText(key config.Value) (ghapp.Secret, error) {
 
 // removeKey removes a key that was copied to a safe place.
 func (c *command) removeKey(old, kept string) {
-	exposure, _ := signer.Exposed(old) // looked at before
+	exposure, _ := keyfile.Exposed(old) // looked at before
 	if err := os.Remove(old); err != nil {
 		c.log().Warn("the key is still where it was; remove it yourself", "path", old, "error", err)
 		return

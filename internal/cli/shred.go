@@ -7,7 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // shredLimits is what overwriting a file cannot do.
@@ -25,7 +25,7 @@ func (r *rotation) othersThan(key config.Value) []keyInUse {
 			if app.Name == r.settings.Name && other.Reveal() == key.Reveal() {
 				continue
 			}
-			others = append(others, keyInUse{app.Name, signer.FilePath(other.Text)})
+			others = append(others, keyInUse{app.Name, keyuri.FilePath(other.Text)})
 		}
 	}
 	return others

@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is what a command finds around it.
@@ -376,7 +376,7 @@ func TestKeyURIIsNoPath(t *testing.T) {
 		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true, "ssh-agent:SHA256:x": true, "file:///k.pem": true,
 		"k.pem": false, "./a:b": false, "/a:b": false, "C:\\k.pem": false, "c:k.pem": false, "1a:b": false, "": false, ":": false, "a b:c": false,
 	} {
-		if got := signer.Scheme(text) != ""; got != want {
+		if got := keyuri.Scheme(text) != ""; got != want {
 			t.Errorf("%q has a scheme: %v", text, got)
 		}
 	}

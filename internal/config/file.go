@@ -16,8 +16,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // file is what a config file says.
@@ -396,7 +396,7 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 	full, err := "", error(nil)
 	if key == "key" {
 		dir := filepath.Dir(p.path)
-		if scheme := signer.Scheme(text); scheme == "" || scheme == "file" {
+		if scheme := keyuri.Scheme(text); scheme == "" || scheme == "file" {
 			dir = p.keyDir
 		}
 		full, err = CompleteKey(text, dir, p.home)

@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // previousKey is where the key before the newest one is kept, beside "key". It is no
@@ -27,9 +27,9 @@ const maxKeyTimeout = 90 * time.Second
 // that pkcs11:, tpmkms: and yubikey: URIs name. A path that is not absolute is taken from
 // dir.
 func CompleteKey(key, dir, home string) (string, error) {
-	switch scheme := signer.Scheme(key); scheme {
+	switch scheme := keyuri.Scheme(key); scheme {
 	case "", "file":
-		path := signer.FilePath(key)
+		path := keyuri.FilePath(key)
 		if path == "" {
 			return "", errors.New("the file: URI names no path on this machine")
 		}
@@ -92,7 +92,7 @@ func fileOf(name, value string) string {
 	default:
 		return ""
 	}
-	return signer.FilePath(path)
+	return keyuri.FilePath(path)
 }
 
 // complete expands ~ in a path and puts dir before one that is relative.
@@ -119,8 +119,8 @@ func here() string {
 
 // unfitKey says what is wrong with a key, or "".
 func unfitKey(text string) string {
-	if scheme := signer.Scheme(text); scheme != "" && !slices.Contains(signer.Schemes(), scheme) {
-		return "it is no kind of key URI that is known: " + strings.Join(signer.Schemes(), ":, ") + ":"
+	if scheme := keyuri.Scheme(text); scheme != "" && !slices.Contains(keyuri.Schemes(), scheme) {
+		return "it is no kind of key URI that is known: " + strings.Join(keyuri.Schemes(), ":, ") + ":"
 	}
 	return ""
 }
@@ -174,7 +174,7 @@ func (c *Config) readKeys(s Setting, text, home string) []Problem {
 			problems = append(problems, emptyFlag("--key"))
 		case problem != nil:
 			problems = append(problems, *problem)
-		case signer.HasSecret(key):
+		case keyuri.HasSecret(key):
 			problems = append(problems, Problem{Text: secretOnCommandLine, Hint: hintSecretOnCommandLine})
 		default:
 			c.flags[name] = Value{Text: full, Source: Source{Kind: FromFlag, Name: "--key"}}

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -103,7 +104,7 @@ func isPath(key, text string) bool {
 	case "ca_file", "config":
 		return true
 	case "key":
-		return slices.Contains([]string{"", "file", "exec", "pkcs11", "tpmkms", "yubikey"}, signer.Scheme(text))
+		return slices.Contains([]string{"", "file", "exec", "pkcs11", "tpmkms", "yubikey"}, keyuri.Scheme(text))
 	}
 	return false
 }
@@ -120,8 +121,8 @@ type Value struct {
 // valueOf is a value that may be a key URI with a secret in it.
 func valueOf(text string, source Source) Value {
 	v := Value{Text: text, Source: source}
-	if signer.HasSecret(text) {
-		v.Text, v.whole = signer.Redacted(text), redact.NewSecret(text)
+	if keyuri.HasSecret(text) {
+		v.Text, v.whole = keyuri.Redacted(text), redact.NewSecret(text)
 	}
 	return v
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
 // Set gives a key, as people write it, a value; several make a list. It returns the name
@@ -80,7 +80,7 @@ func (f *File) Doubts(key string, values []string, lookup func(string) (string, 
 	}
 	for _, value := range values {
 		full, err := config.CompleteKey(value, filepath.Dir(f.path), home)
-		if path := signer.FilePath(full); err == nil && path != "" {
+		if path := keyuri.FilePath(full); err == nil && path != "" {
 			if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 				doubts = append(doubts,
 					path+" is not there; a path in the config file is taken from the directory of that file")
@@ -104,7 +104,7 @@ func named(name string) string {
 // noSecrets refuses what others could read in the command line. What else is secret the
 // reader of the file knows, and refuses as well.
 func noSecrets(key string, values []string) error {
-	if slices.ContainsFunc(values, signer.HasSecret) {
+	if slices.ContainsFunc(values, keyuri.HasSecret) {
 		return &fault.SettingError{
 			Err:  fmt.Errorf("the value of %s has a PIN or a password in it, and others can read a command line", named(key)),
 			Hint: "say where it is instead (pin-source=file:/path in a pkcs11: URI), or write it with `ghapp config edit`",

@@ -11,8 +11,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // A directory may come from a stranger: an unpacked archive with a .git in it, or a clone that
@@ -134,7 +134,7 @@ func (p plainGit) isOurHelper(line string) bool {
 				return false
 			}
 		case "--key":
-			if signer.FilePath(value) == "" && value != p.settings.Key.Text {
+			if keyuri.FilePath(value) == "" && value != p.settings.Key.Text {
 				return false
 			}
 		case "--ca-file":

@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keyfile"
+	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -18,15 +20,18 @@ func (a *appChain) keyLinks() []link {
 }
 
 func (a *appChain) checkKeyFile(ctx context.Context) Finding {
-	path := signer.FilePath(a.settings.Key.Text)
+	path := keyuri.FilePath(a.settings.Key.Text)
 	switch {
 	case !a.settings.PrivateKey.IsZero():
 		return ok("none: %s holds the key", a.settings.PrivateKeySource)
 	case path == "":
 		return ok("none: the key is %s (%s)", a.settings.Key.Text, a.settings.Key.Source)
 	}
-	exposure, err := signer.Exposed(path)
+	exposure, err := keyfile.Exposed(path)
 	if err != nil {
+		if _, opened := signer.File(path); opened != nil {
+			err = opened // which knows what to do about it
+		}
 		return broken(err, "%s (%s)", path, a.settings.Key.Source)
 	}
 	if exposure != nil {
@@ -70,8 +75,8 @@ func (a *appChain) checkKeyBefore(ctx context.Context) Finding {
 	if a.key != nil && a.key.Fingerprint() == fingerprint {
 		return note("%s is the newest one as well, and one of the two is not needed", fingerprint)
 	}
-	if path := signer.FilePath(a.settings.PreviousKey.Text); path != "" {
-		if exposure, err := signer.Exposed(path); err == nil && exposure != nil {
+	if path := keyuri.FilePath(a.settings.PreviousKey.Text); path != "" {
+		if exposure, err := keyfile.Exposed(path); err == nil && exposure != nil {
 			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)", path, a.settings.PreviousKey.Source)
 		}
 	}

@@ -1,4 +1,4 @@
-package signer
+package keyfile
 
 import "io/fs"
 

@@ -1,6 +1,8 @@
-package signer
+// Package keyfile looks at who may reach the file of a private key.
+package keyfile
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -47,14 +49,18 @@ func (e Exposure) Hint() string {
 // Kubernetes does with fsGroup and systemd with a credential (whose list of access
 // shows as rights of the group). It follows links, and has nothing to say of what is
 // no regular file. On Windows, whose access lists have no such mode, it returns nil.
-// The error is a [*KeyError].
+// The error is the operating system's, without the path: a key that was pasted in its place
+// would be told with it.
 func Exposed(path string) (*Exposure, error) {
 	if runtime.GOOS == "windows" {
 		return nil, nil
 	}
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, fileError(path, err)
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			err = e.Err
+		}
+		return nil, err
 	}
 	if !info.Mode().IsRegular() {
 		return nil, nil

@@ -1,8 +1,11 @@
-package signer
+// Package keyuri reads key URIs, which name where a private key is. The table of them is at
+// signer.Open.
+package keyuri
 
 import (
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -61,14 +64,14 @@ func FilePath(uri string) string {
 // are secret, such as pin-value (RFC 7512 section 2.4), are replaced. Where a PIN is
 // to be read, pin-source, stays.
 func Redacted(uri string) string {
-	text, _ := splitSecrets(uri)
+	text, _ := SplitSecrets(uri)
 	return text
 }
 
 // HasSecret reports whether a key URI has a secret in it, so that it must not stand
 // in a command line or in a file that others read.
 func HasSecret(uri string) bool {
-	_, secrets := splitSecrets(uri)
+	_, secrets := SplitSecrets(uri)
 	return len(secrets) > 0
 }
 
@@ -89,9 +92,9 @@ func isSecretAttribute(scheme, name string) bool {
 	return false
 }
 
-// splitSecrets returns the URI without its secrets, and these, as they stand in it and
+// SplitSecrets returns the URI without its secrets, and these, as they stand in it and
 // decoded.
-func splitSecrets(uri string) (string, []redact.Secret) {
+func SplitSecrets(uri string) (string, []redact.Secret) {
 	scheme := Scheme(uri)
 	if scheme == "" || scheme == "file" {
 		return uri, nil
@@ -139,11 +142,23 @@ func splitSecrets(uri string) (string, []redact.Secret) {
 	return b.String(), secrets
 }
 
+// Schemes are those of key URIs that are known, those of the program for key services and
+// devices last.
+func Schemes() []string {
+	return append([]string{"file", "env", "keyring", "ssh-agent", "exec"}, kms...)
+}
+
+// kms are the schemes of ghapp-signer-kms, as step-kms and sigstore spell them.
+var kms = []string{"awskms", "azurekms", "gcpkms", "cloudkms", "hashivault", "pkcs11", "tpmkms", "yubikey"}
+
+// OfKMS reports whether a scheme is one of the program for key services and devices.
+func OfKMS(scheme string) bool { return slices.Contains(kms, scheme) }
+
 // mostShown is how much of a key URI is shown, in bytes.
 const mostShown = 200
 
-// shown is a key URI for messages.
-func shown(uri string) string {
+// Shown is a key URI for messages: printable, not too long, and without its secrets.
+func Shown(uri string) string {
 	text := strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) {
 			return '\uFFFD'
@@ -162,8 +177,8 @@ var (
 	errControl = errors.New("there is a control character in it")
 )
 
-// parts returns what a key URI names, decoded, and its attributes after the "?".
-func parts(uri string) (name string, attributes map[string]string, err error) {
+// Parts returns what a key URI names, decoded, and its attributes after the "?".
+func Parts(uri string) (name string, attributes map[string]string, err error) {
 	_, rest, _ := strings.Cut(uri, ":")
 	rest, query, _ := strings.Cut(rest, "?")
 	if name, err = url.PathUnescape(rest); err != nil {

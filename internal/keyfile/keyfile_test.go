@@ -1,6 +1,6 @@
 //go:build unix
 
-package signer
+package keyfile
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -20,7 +21,9 @@ func TestExposed(t *testing.T) {
 		0o660: "its group", 0o620: "its group", 0o604: "every other user", 0o602: "every other user",
 		0o644: "its group and every other user", 0o666: "its group and every other user", 0o642: "its group and every other user",
 	} {
-		path := write(t, "my app.pem", "", mode)
+		path := filepath.Join(t.TempDir(), "my app.pem")
+		testkit.OK(t, os.WriteFile(path, nil, mode))
+		testkit.OK(t, os.Chmod(path, mode)) // whatever the umask
 		link := filepath.Join(t.TempDir(), "link")
 		testkit.OK(t, os.Symlink(path, link))
 		for _, path := range []string{path, link} {
@@ -43,7 +46,7 @@ func TestExposed(t *testing.T) {
 		}
 	}
 	testkit.Equal(t, testkit.Must(Exposed(t.TempDir()))(t), nil, "Exposed of a directory")
-	if _, err := Exposed(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, ErrMissing) {
+	if _, err := Exposed(filepath.Join(t.TempDir(), "absent")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Exposed of a missing file: %v", err)
 	}
 }
@@ -82,5 +85,13 @@ func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 			hint = e.Hint()
 		}
 		testkit.Equal(t, hint, test.want, "%s: hint", name)
+	}
+}
+
+func TestExposedDoesNotTellAPastedKey(t *testing.T) {
+	const pasted = "-----BEGIN RSA PRIVATE KEY----- canary"
+	_, err := Exposed(pasted)
+	if !errors.Is(err, fs.ErrNotExist) || strings.Contains(err.Error(), "canary") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package signer
+package keyuri
 
 import (
 	"strings"
@@ -7,6 +7,9 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
+
+// testPIN is looked for in what is shown.
+const testPIN = "canary-4321"
 
 func TestScheme(t *testing.T) {
 	for text, want := range map[string]string{
@@ -57,14 +60,14 @@ func FuzzRedacted(f *testing.F) {
 			t.Skip()
 		}
 		uri := before + secret + after
-		text, secrets := splitSecrets(uri)
+		text, secrets := SplitSecrets(uri)
 		if strings.HasSuffix(before, ";pin-value=") && Scheme(before) != "" && Scheme(before) != "file" && strings.Contains(text, secret) {
 			t.Errorf("%q is shown as %q", uri, text)
 		}
 		if len(secrets) == 0 && text != uri {
 			t.Errorf("%q became %q, and has no secret", uri, text)
 		}
-		if line := shown(uri); strings.ContainsFunc(line, unicode.IsControl) || len(line) > mostShown+3 {
+		if line := Shown(uri); strings.ContainsFunc(line, unicode.IsControl) || len(line) > mostShown+3 {
 			t.Errorf("%q is shown as %q", uri, line)
 		}
 	})

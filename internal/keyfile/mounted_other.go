@@ -1,6 +1,6 @@
 //go:build !linux
 
-package signer
+package keyfile
 
 // mounted is asked for the secrets of containers, which are Linux.
 func mounted(string) bool { return false }
