@@ -99,7 +99,7 @@ func linkLocal(u *url.URL) bool { return net.ParseIP(u.Hostname()).IsLinkLocalUn
 // checkPlain refuses an address that is not https, but for this machine's own and the
 // link-local ones.
 func checkPlain(u *url.URL) error {
-	here := strings.EqualFold(u.Hostname(), "localhost") || net.ParseIP(u.Hostname()).IsLoopback() || linkLocal(u)
+	here := api.IsLoopback(u.Hostname()) || linkLocal(u)
 	if strings.EqualFold(u.Scheme, "https") || strings.EqualFold(u.Scheme, "http") && here {
 		return nil
 	}

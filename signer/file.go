@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // File reads a private key from the file at path, as [Parse] does from text. It
@@ -31,7 +33,7 @@ func source(path string) string { return "file " + path }
 
 func readFile(path string) ([]byte, *KeyError) {
 	// No file of a key has such a name; a key given as a path has line breaks.
-	if path == "" || strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if path == "" || strings.ContainsFunc(path, func(r rune) bool { return !text.IsPrintable(r) }) {
 		return nil, notPath()
 	}
 	// Without O_NONBLOCK, opening a named pipe waits for its writer. It changes

@@ -265,59 +265,100 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 		return nil, r.sendError(timed, req, err)
 	}
 	defer answer.Body.Close()
-	received := time.Now()
-	offset := c.Clock.observe(answer.Header, sent, received)
-	path := r.withoutCredential(req, answer.Request.URL.EscapedPath())
+	a := arrival{Response: answer, request: r, sent: req, at: time.Now()}
+	a.offset = c.Clock.observe(answer.Header, sent, a.at)
+	a.path = r.withoutCredential(req, answer.Request.URL.EscapedPath())
 	for _, name := range []string{"X-GitHub-Request-Id", "X-Accepted-GitHub-Permissions"} {
 		answer.Header.Set(name, r.withoutCredential(req, answer.Header.Get(name)))
 	}
-	c.Log.Debug("GitHub answered", "method", r.method, "path", path, "status", answer.StatusCode,
-		"request", answer.Header.Get("X-GitHub-Request-Id"), "took", received.Sub(sent).Round(time.Millisecond))
-
+	c.Log.Debug("GitHub answered", "method", r.method, "path", a.path, "status", answer.StatusCode,
+		"request", answer.Header.Get("X-GitHub-Request-Id"), "took", a.at.Sub(sent).Round(time.Millisecond))
 	switch {
 	case answer.StatusCode >= 300:
-		body, _ := io.ReadAll(io.LimitReader(answer.Body, maxErrorBody))
-		if location := answer.Header.Get("Location"); location != "" && answer.StatusCode < 400 {
-			return nil, &RedirectError{From: origin(req.URL), To: redirectTarget(answer), Status: answer.StatusCode}
-		}
-		refusal := NewError(answer, []byte(r.withoutCredential(req, string(body))), received, c.Clock.Offset())
-		if foreign := Foreign(answer, body); foreign != nil && refusal.Limit == NoLimit {
-			foreign.Media, foreign.Message = r.withoutCredential(req, foreign.Media), refusal.Message
-			return nil, foreign
-		}
-		refusal.Method, refusal.Path, refusal.Offset = r.method, path, offset
-		return nil, refusal
+		err = a.refusal(c.Clock.Offset())
 	case out == nil:
-		if answer.StatusCode != http.StatusNoContent {
-			if body, err := io.ReadAll(io.LimitReader(answer.Body, maxErrorBody)); err == nil {
-				if foreign := Foreign(answer, body); foreign != nil {
-					foreign.Media = r.withoutCredential(req, foreign.Media)
-					return nil, foreign
-				}
-			}
-			return nil, &BodyError{r.method, path, fmt.Sprintf("its status is %d, not 204", answer.StatusCode)}
-		}
-		return &response{answer.Request.URL, answer.Header}, nil
+		err = a.empty()
+	default:
+		err = a.decode(timed, out)
 	}
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxBody+1))
 	if err != nil {
-		return nil, r.sendError(timed, req, err)
+		return nil, err
+	}
+	return &response{answer.Request.URL, answer.Header}, nil
+}
+
+// arrival is an answer whose body has not been read yet.
+type arrival struct {
+	*http.Response
+	request request
+	sent    *http.Request // with the credential, which nothing that is kept may repeat
+	at      time.Time
+	path    string // without the credential
+	offset  time.Duration
+}
+
+// refusal is the error of an answer with a status of 300 or more. offset is the one by
+// which times are read.
+func (a arrival) refusal(offset time.Duration) error {
+	body, _ := io.ReadAll(io.LimitReader(a.Body, maxErrorBody))
+	if location := a.Header.Get("Location"); location != "" && a.StatusCode < 400 {
+		return &RedirectError{From: origin(a.sent.URL), To: redirectTarget(a.Response), Status: a.StatusCode}
+	}
+	refusal := NewError(a.Response, []byte(a.request.withoutCredential(a.sent, string(body))), a.at, offset)
+	if foreign := a.foreign(body); foreign != nil && refusal.Limit == NoLimit {
+		foreign.Message = refusal.Message
+		return foreign
+	}
+	refusal.Method, refusal.Path, refusal.Offset = a.request.method, a.path, a.offset
+	return refusal
+}
+
+// empty checks an answer that is to have no body.
+func (a arrival) empty() error {
+	if a.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if body, err := io.ReadAll(io.LimitReader(a.Body, maxErrorBody)); err == nil {
+		if foreign := a.foreign(body); foreign != nil {
+			return foreign
+		}
+	}
+	return a.malformed(fmt.Sprintf("its status is %d, not 204", a.StatusCode))
+}
+
+// decode reads the body into out.
+func (a arrival) decode(ctx context.Context, out any) error {
+	body, err := io.ReadAll(io.LimitReader(a.Body, maxBody+1))
+	if err != nil {
+		return a.request.sendError(ctx, a.sent, err)
 	}
 	if len(body) > maxBody {
-		return nil, &BodyError{r.method, path, fmt.Sprintf("it is larger than %d MiB", maxBody>>20)}
+		return a.malformed(fmt.Sprintf("it is larger than %d MiB", maxBody>>20))
 	}
-	if foreign := Foreign(answer, body); foreign != nil {
-		foreign.Media = r.withoutCredential(req, foreign.Media)
-		return nil, foreign
+	if foreign := a.foreign(body); foreign != nil {
+		return foreign
 	}
 	if err := json.Unmarshal(body, out); err != nil {
 		// The JSON error may quote the body, which may hold a token.
-		return nil, &BodyError{r.method, path, "it is not the JSON expected"}
+		return a.malformed("it is not the JSON expected")
 	}
 	if named, ok := out.(interface{ id() int64 }); ok && named.id() == 0 {
-		return nil, &BodyError{r.method, path, "it has no ID"}
+		return a.malformed("it has no ID")
 	}
-	return &response{answer.Request.URL, answer.Header}, nil
+	return nil
+}
+
+// foreign is the error of an answer that is not GitHub's, or nil.
+func (a arrival) foreign(body []byte) *ForeignError {
+	foreign := Foreign(a.Response, body)
+	if foreign != nil {
+		foreign.Media = a.request.withoutCredential(a.sent, foreign.Media)
+	}
+	return foreign
+}
+
+func (a arrival) malformed(problem string) error {
+	return &BodyError{a.request.method, a.path, problem}
 }
 
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {

@@ -220,12 +220,13 @@ type listed[Item any] struct {
 // pages follows Link (RFC 8288) as GitHub asks, on the API's own origin only: the
 // next page's address is the server's word, and the request carries a credential. The
 // pages end where the host's own count is passed twice over; a list may grow meanwhile.
-func pages[Body, Item any](ctx context.Context, c *Client, path string, auth Authorization, read func(Body) listed[Item]) iter.Seq2[*Item, error] {
+func pages[Body, Item any](
+	ctx context.Context, c *Client, path string, auth Authorization, read func(Body) listed[Item],
+) iter.Seq2[*Item, error] {
 	return func(yield func(*Item, error) bool) {
-		began, most, count := time.Now(), maxPages, 0
-		next := path + "?per_page=" + strconv.Itoa(perPage)
-		for seen := map[string]bool{}; next != ""; {
-			seen[next] = true
+		walk := paging{began: time.Now(), seen: map[string]bool{}, most: maxPages}
+		for next := path + "?per_page=" + strconv.Itoa(perPage); next != ""; {
+			walk.seen[next] = true
 			var body Body
 			answer, err := c.do(ctx, request{method: http.MethodGet, path: next, auth: auth}, &body)
 			if err != nil {
@@ -233,28 +234,18 @@ func pages[Body, Item any](ctx context.Context, c *Client, path string, auth Aut
 				return
 			}
 			list := read(body)
-			if len(seen) == 1 {
-				most = pagesOf(answer.Header, list.Total)
+			if len(walk.seen) == 1 {
+				walk.most = pagesOf(answer.Header, list.Total)
 			}
-			count += len(list.Items)
+			walk.items += len(list.Items)
 			for i := range list.Items {
 				if !yield(&list.Items[i], nil) {
 					return
 				}
 			}
 			next, err = c.nextPage(answer)
-			problem := ""
-			switch {
-			case err != nil || next == "":
-			case seen[next]:
-				problem = "its Link header leads back to a page that has been read"
-			case len(seen) >= most || count >= most*perPage:
-				problem = fmt.Sprintf("its pages do not end: %d were read, with %d entries", len(seen), count)
-			case time.Since(began) > pagingTime:
-				problem = fmt.Sprintf("its pages do not end: %d were read within %s", len(seen), pagingTime)
-			}
-			if problem != "" {
-				err = &BodyError{http.MethodGet, answer.URL.EscapedPath(), problem}
+			if err == nil && next != "" {
+				err = walk.check(answer, next)
 			}
 			if err != nil {
 				yield(nil, err)
@@ -262,6 +253,30 @@ func pages[Body, Item any](ctx context.Context, c *Client, path string, auth Aut
 			}
 		}
 	}
+}
+
+// paging is how far a list has been read.
+type paging struct {
+	began time.Time
+	seen  map[string]bool // pages
+	items int
+	most  int // pages that are read at most
+}
+
+// check is an error where a list does not end by itself.
+func (p *paging) check(answer *response, next string) error {
+	problem := ""
+	switch {
+	case p.seen[next]:
+		problem = "its Link header leads back to a page that has been read"
+	case len(p.seen) >= p.most || p.items >= p.most*perPage:
+		problem = fmt.Sprintf("its pages do not end: %d were read, with %d entries", len(p.seen), p.items)
+	case time.Since(p.began) > pagingTime:
+		problem = fmt.Sprintf("its pages do not end: %d were read within %s", len(p.seen), pagingTime)
+	default:
+		return nil
+	}
+	return &BodyError{http.MethodGet, answer.URL.EscapedPath(), problem}
 }
 
 // pagesOf is how many pages are read of a list whose first one says how many entries there

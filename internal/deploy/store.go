@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 )
 
 // store is a bare repository that holds what was fetched of one repository, and nothing
@@ -96,9 +97,9 @@ func (s *store) configuration(commit string) []byte {
 	}
 	// One that prepares a pack for long says something every five seconds meanwhile.
 	fmt.Fprintf(&b, "[http]\n\tlowSpeedLimit = 1\n\tlowSpeedTime = %d\n", max(1, int(s.stall().Seconds())))
-	fmt.Fprintf(&b, "[remote \"origin\"]\n\turl = %s\n", quoted(s.url))
+	fmt.Fprintf(&b, "[remote \"origin\"]\n\turl = %s\n", gitsetup.Quote(s.url))
 	if s.Filter != "" {
-		fmt.Fprintf(&b, "\tpromisor = true\n\tpartialCloneFilter = %s\n", quoted(s.Filter))
+		fmt.Fprintf(&b, "\tpromisor = true\n\tpartialCloneFilter = %s\n", gitsetup.Quote(s.Filter))
 	}
 	if s.LFS {
 		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n" +
@@ -106,15 +107,9 @@ func (s *store) configuration(commit string) []byte {
 			"\tskipdownloaderrors = false\n\tfetchinclude = \"\"\n\tfetchexclude = \"\"\n")
 	}
 	if s.Signatures != nil && s.Signatures.AllowedSigners != "" {
-		fmt.Fprintf(&b, "[gpg \"ssh\"]\n\tallowedSignersFile = %s\n", quoted(s.Signatures.AllowedSigners))
+		fmt.Fprintf(&b, "[gpg \"ssh\"]\n\tallowedSignersFile = %s\n", gitsetup.Quote(s.Signatures.AllowedSigners))
 	}
 	return b.Bytes()
-}
-
-// quoted is a value in a configuration file
-// (https://git-scm.com/docs/git-config#_syntax).
-func quoted(value string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(value) + `"`
 }
 
 // prepare makes the store, or brings its configuration up to date.

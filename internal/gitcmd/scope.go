@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
 // username is what stands before an installation token
@@ -82,7 +84,7 @@ func parseURL(address string) (*url.URL, error) {
 	switch {
 	case err != nil, u.Opaque != "", u.Host == "", u.Hostname() == "":
 		return nil, fmt.Errorf("it is not an https address")
-	case u.Scheme != "https" && !(u.Scheme == "http" && loopback(u.Hostname())):
+	case u.Scheme != "https" && !(u.Scheme == "http" && api.IsLoopback(u.Hostname())):
 		return nil, fmt.Errorf("it is not an https address")
 	case u.User != nil:
 		return nil, fmt.Errorf("it has user information in it")
@@ -103,11 +105,6 @@ func withoutUser(address string) string {
 		return scheme + "://…" + address[at:]
 	}
 	return address
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // site is the scheme, host and port in one spelling.

@@ -34,9 +34,9 @@ type Section struct {
 // header is what stands before the mark.
 func (s Section) header() string {
 	if s.Subsection == "" && s.Origin != "" {
-		return "[" + s.Name + "] # " + quote(s.Origin)
+		return "[" + s.Name + "] # " + Quote(s.Origin)
 	}
-	return "[" + s.Name + " " + quote(s.Subsection) + "]"
+	return "[" + s.Name + " " + Quote(s.Subsection) + "]"
 }
 
 // Key is the name of a setting of the section as git lists it.
@@ -57,16 +57,16 @@ func Text(sections []Section) []byte {
 	for _, s := range sections {
 		b.WriteString(s.header() + " " + mark + "\n")
 		for _, setting := range s.Settings {
-			b.WriteString("\t" + setting.Name + " = " + quote(setting.Value) + " " + mark + "\n")
+			b.WriteString("\t" + setting.Name + " = " + Quote(setting.Value) + " " + mark + "\n")
 		}
 	}
 	return b.Bytes()
 }
 
-// quote quotes a value or a subsection
+// Quote quotes a value, or a subsection, for a configuration file of git's
 // (https://git-scm.com/docs/git-config#_syntax). Of a subsection git reads each
 // escaped character as itself, and origins have none.
-func quote(text string) string {
+func Quote(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`, "\t", `\t`).Replace(text) + `"`
 }
 

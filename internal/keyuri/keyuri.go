@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Scheme returns the scheme of a key URI in lower case (RFC 3986 section 3.1), or
@@ -160,7 +161,7 @@ const mostShown = 200
 // Shown is a key URI for messages: printable, not too long, and without its secrets.
 func Shown(uri string) string {
 	text := strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
+		if !text.IsPrintable(r) {
 			return '\uFFFD'
 		}
 		return r

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // The namespaces of refs (gitglossary(7), "ref").
@@ -154,7 +154,7 @@ func checkName(what, name string) error {
 		return fmt.Errorf("the name of the %s is longer than %d bytes", what, maxName)
 	case strings.HasPrefix(name, "-"):
 		return bad("it begins with a hyphen")
-	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !text.IsPrintable(r) }):
 		return bad("it has a character that cannot be printed")
 	case strings.ContainsAny(name, " ~^:?*[\\"):
 		return bad(`git allows none of space ~ ^ : ? * [ \ in it`)
