@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/bridge"
 )
 
 // What Kept promises of a store is what a new process makes of it.
@@ -21,14 +22,16 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 			share := func(c *ghapp.Config) { c.Store = store }
 			minted := mustToken(t, w.app(t, share), site())
 			read := mustToken(t, w.app(t, share), site())
-			key, from, until := minted.Kept("acme/site")
+			stored := bridge.EntryOf(minted, "acme/site")
+			key, from, until := stored.Key, stored.From, stored.Until
 			if entry, err := store.Get(t.Context(), key); err != nil || !bytes.Contains(entry, []byte(minted.Secret.Reveal())) {
 				t.Errorf("%s: the entry under %q is %q, %v", ahead, key, entry, err)
 			}
-			if k, f, u := read.Kept("acme/site"); k != key || f.Sub(from).Abs() > time.Second || u.Sub(until).Abs() > time.Second {
-				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead, f, u, k, from, until, key)
+			if e := bridge.EntryOf(read, "acme/site"); e.Key != key || e.From.Sub(from).Abs() > time.Second || e.Until.Sub(until).Abs() > time.Second {
+				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead, e.From, e.Until, e.Key, from, until, key)
 			}
-			_, from, until = read.Kept("acme/site") // what follows is about the entry
+			stored = bridge.EntryOf(read, "acme/site")
+			from, until = stored.From, stored.Until // what follows is about the entry
 			time.Sleep(time.Until(from) - time.Millisecond)
 			if !read.Propagating() {
 				t.Errorf("%s: it is not young before", ahead)
@@ -59,7 +62,7 @@ func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 		"one that is never locked": func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")} },
 	} {
 		w := newWorld(t)
-		if key, _, _ := mustToken(t, w.app(t, change), site()).Kept("acme/site"); key != "" {
+		if key := bridge.EntryOf(mustToken(t, w.app(t, change), site()), "acme/site").Key; key != "" {
 			t.Errorf("%s: kept under %q", name, key)
 		}
 	}
@@ -71,16 +74,16 @@ func TestAnEntryOfAStoreTellsWhichRepositoriesItsTokenIsFor(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
 	token := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
-	key, _, _ := token.Kept("acme/site")
+	key := bridge.EntryOf(token, "acme/site").Key
 	entry, err := store.Get(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if api, names := ghapp.KeptFor(entry); api != token.API || !slices.Equal(names, []string{"acme/site"}) {
+	if api, names := bridge.RepositoriesOf(entry); api != token.API || !slices.Equal(names, []string{"acme/site"}) {
 		t.Errorf("it tells of %q at %q", names, api)
 	}
 	for _, other := range []string{"", "x", `{"repositories":["acme/site"],"api":"https://x.test"}`, `{"token":1}`} {
-		if api, names := ghapp.KeptFor([]byte(other)); api != "" || names != nil {
+		if api, names := bridge.RepositoriesOf([]byte(other)); api != "" || names != nil {
 			t.Errorf("%q tells of %q at %q", other, names, api)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/bridge"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -147,10 +148,10 @@ func (o *Opener) keepAnswer(ctx context.Context, s *Session, issued issuedToken,
 	if !ok {
 		return
 	}
-	var key string
-	key, a.From, a.Until = issued.token.Kept(issued.repository)
+	entry := bridge.EntryOf(issued.token, issued.repository)
+	a.From, a.Until = entry.From, entry.Until
 	holds := func(entry []byte) bool { return bytes.Contains(entry, []byte(issued.token.Secret.Reveal())) }
-	if err := store.KeepAnswer(ctx, key, holds, a); err != nil {
+	if err := store.KeepAnswer(ctx, entry.Key, holds, a); err != nil {
 		o.Log.Debug("the answer is not kept for the next question", "error", err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/bridge"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
@@ -232,7 +233,7 @@ func (c *command) cachedRepositories(loaded *config.Config) []string {
 	var list []string
 	apis := map[string]string{} // by owner
 	_ = cache.Look(ctx, dir, completionMost, func(entry []byte) {
-		of, names := ghapp.KeptFor(entry)
+		of, names := bridge.RepositoriesOf(entry)
 		for _, name := range names {
 			r, err := ghapp.ParseRepository(name)
 			if err != nil || r.Host != "" || r.String() != name || len(list) == completionMost {
