@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
-	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,24 +17,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// DefaultAPIVersion is the REST API version asked for where [Config] names none
-// (https://docs.github.com/en/rest/about-the-rest-api/api-versions).
-const DefaultAPIVersion = "2022-11-28"
-
-// NoAPIVersion in [Config] leaves the version header out, for a GitHub Enterprise
-// Server that knows no versions.
-const NoAPIVersion = "none"
-
 // Config says which App, on which GitHub, with which key.
 type Config struct {
-	// Host is github.com where empty, or a GitHub Enterprise Server, or NAME.ghe.com.
-	// http:// before a loopback host is allowed, for tests.
-	Host string
-	// APIURL is derived from Host where empty.
-	APIURL string
-	// APIVersion is sent as X-GitHub-Api-Version; empty: [DefaultAPIVersion],
-	// [NoAPIVersion]: not sent.
-	APIVersion string
+	Client
 
 	// Issuer is the App's client ID (which GitHub recommends) or its App ID.
 	// Required.
@@ -47,13 +31,6 @@ type Config struct {
 	// Nil: there is none.
 	FallbackSigner func(ctx context.Context) (Signer, error)
 
-	// Transport sends the requests. Nil: net/http's, with the environment's proxy.
-	Transport http.RoundTripper
-	// UserAgent goes before our own in the User-Agent header; may be empty.
-	UserAgent string
-	// MaxWait bounds the waiting between the attempts at one request. 0: one
-	// minute. Negative: no second attempt.
-	MaxWait time.Duration
 	// Store shares tokens with other processes. Nil: this process alone.
 	Store Store
 	// Unshared keeps tokens out of Store, for a process that revokes those it has
@@ -64,8 +41,6 @@ type Config struct {
 	// have set this: for one who is asked for tokens at every turn. Another key is asked
 	// with at once. 0: GitHub is asked each time.
 	RefusalLife time.Duration
-	// Log is told of retries, renewals and a wrong clock. Nil: nothing is logged.
-	Log *slog.Logger
 }
 
 // App is a GitHub App: the way from its key to tokens. It is safe for concurrent
@@ -117,7 +92,7 @@ func New(c Config) (*App, error) {
 	if len(problems) > 0 {
 		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: errors.New(strings.Join(problems, "; "))}
 	}
-	client, err := c.client(host)
+	client, err := c.rest(host)
 	if err != nil {
 		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: err}
 	}
@@ -149,23 +124,6 @@ func New(c Config) (*App, error) {
 	}
 	a.keys.Store(keys)
 	return a, nil
-}
-
-// client is the REST client of a configuration, which needs no App.
-func (c Config) client(host api.Host) (*api.Client, error) {
-	switch c.APIVersion {
-	case "":
-		c.APIVersion = DefaultAPIVersion
-	case NoAPIVersion:
-		c.APIVersion = ""
-	}
-	agent := "ghapp"
-	if c.UserAgent != "" {
-		agent = c.UserAgent + " " + agent
-	}
-	return api.New(api.Options{
-		Host: host, Transport: c.Transport, UserAgent: agent, Version: c.APIVersion, MaxWait: c.MaxWait, Log: c.Log,
-	})
 }
 
 // Format implements [fmt.Formatter]: with every verb an App prints as its issuer

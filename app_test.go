@@ -30,9 +30,9 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 		says   []string
 	}{
 		{"nothing given", ghapp.Config{}, []string{"no App is named", "no private key"}},
-		{"all wrong", ghapp.Config{Host: "http://github.com", Issuer: "my app"}, []string{"unencrypted", `"my app" is neither`, "no private key"}},
-		{"http", ghapp.Config{Host: "http://github.com", Issuer: "1", Signer: signer}, []string{"unencrypted"}},
-		{"http API", ghapp.Config{APIURL: "http://api.github.com", Issuer: "1", Signer: signer}, []string{"unencrypted"}},
+		{"all wrong", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "my app"}, []string{"unencrypted", `"my app" is neither`, "no private key"}},
+		{"http", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "1", Signer: signer}, []string{"unencrypted"}},
+		{"http API", ghapp.Config{Client: ghapp.Client{APIURL: "http://api.github.com"}, Issuer: "1", Signer: signer}, []string{"unencrypted"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			app, err := ghapp.New(test.config)
@@ -105,10 +105,12 @@ func TestUserAgentAndAPIVersion(t *testing.T) {
 	for _, test := range []struct{ agent, version, wantAgent, wantVersion string }{
 		{"", "", "ghapp", ghapp.DefaultAPIVersion},
 		{"mine/1.0", "2026-03-10", "mine/1.0 ghapp", "2026-03-10"},
-		{"", ghapp.NoAPIVersion, "ghapp", ""},
+		{"", "none", "ghapp", ""},
 	} {
 		w := newWorld(t)
-		if _, err := w.app(t, func(c *ghapp.Config) { c.UserAgent, c.APIVersion = test.agent, test.version }).Info(t.Context()); err != nil {
+		if _, err := w.app(t, func(c *ghapp.Config) {
+			c.UserAgent, c.APIVersion, c.OmitAPIVersion = test.agent, test.version, test.version == "none"
+		}).Info(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if r := w.gh.Requests()[0]; r.UserAgent != test.wantAgent || r.APIVersion != test.wantVersion {
@@ -335,8 +337,8 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 				for _, err := range []error{infoErr, tokenErr} {
 					e := wantKind(t, err, ghapp.ErrClockOff)
 					date := time.Now().Add(ahead).UTC().Format("2006-01-02")
-					if (e.Offset-ahead).Abs() > time.Second || !strings.Contains(err.Error(), "its clock shows "+date) {
-						t.Errorf("offset %s, error %q; want %s, and the date %s", e.Offset, err, ahead, date)
+					if (detail[ghapp.ClockError](e).Offset-ahead).Abs() > time.Second || !strings.Contains(err.Error(), "its clock shows "+date) {
+						t.Errorf("offset %s, error %q; want %s, and the date %s", detail[ghapp.ClockError](e).Offset, err, ahead, date)
 					}
 				}
 				if app.Status().ClockOffset != 0 {
@@ -387,8 +389,8 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 			w.fault(t, refusal)
 			_, err := app.Info(t.Context())
 			e := wantKind(t, err, ghapp.ErrClockOff)
-			if off := (e.Offset - 30*time.Second).Abs(); off > time.Second || len(w.gh.Requests()) != 2 {
-				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message, e.Offset, len(w.gh.Requests()))
+			if off := (detail[ghapp.ClockError](e).Offset - 30*time.Second).Abs(); off > time.Second || len(w.gh.Requests()) != 2 {
+				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message, detail[ghapp.ClockError](e).Offset, len(w.gh.Requests()))
 			}
 			if n := len(log.lines("clock is off")); n != 1 {
 				t.Errorf("%s: %d warnings, want one however often it happens", message, n)

@@ -44,7 +44,9 @@ func (w *world) code(t *testing.T) ghapp.Secret {
 }
 
 // hostOnly is a configuration that names no App.
-func (w *world) hostOnly() ghapp.Config { return ghapp.Config{Transport: w.gh.RoundTripper()} }
+func (w *world) hostOnly() ghapp.Config {
+	return ghapp.Config{Client: ghapp.Client{Transport: w.gh.RoundTripper()}}
+}
 
 func TestRegister(t *testing.T) {
 	w := newWorld(t)
@@ -52,7 +54,7 @@ func TestRegister(t *testing.T) {
 	var log strings.Builder
 	c := w.hostOnly()
 	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	made, err := ghapp.Register(t.Context(), c, code)
+	made, err := c.Register(t.Context(), code)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +71,7 @@ func TestRegister(t *testing.T) {
 	}
 
 	// Once, and nothing of it is told.
-	_, err = ghapp.Register(t.Context(), c, code)
+	_, err = c.Register(t.Context(), code)
 	if e := wantKind(t, err, ghapp.ErrRefused); e.Status != http.StatusNotFound {
 		t.Errorf("the code once more: status %d", e.Status)
 	}
@@ -103,30 +105,32 @@ func TestRegisterFails(t *testing.T) {
 			w.fault(t, test.fault)
 			c, code := w.hostOnly(), ghapp.NewSecret("canary-of-a-code")
 			c.MaxWait = -1
-			made, err := ghapp.Register(t.Context(), c, code)
+			made, err := c.Register(t.Context(), code)
 			wantKind(t, err, test.kind)
 			if made != nil || strings.Contains(err.Error(), code.Reveal()) {
 				t.Errorf("%+v, %v", made, err)
 			}
 		})
 	}
-	_, err := ghapp.Register(t.Context(), ghapp.Config{Host: "http://github.com"}, ghapp.NewSecret("x"))
+	_, err := ghapp.Client{Host: "http://github.com"}.Register(t.Context(), ghapp.NewSecret("x"))
 	wantKind(t, err, ghapp.ErrInvalid)
 }
 
 // A proxy that shows what it was sent shows the code, which stands in the path.
 func TestTheCodeIsNotRepeated(t *testing.T) {
 	const code = "canary-of-a-code"
-	c := ghapp.Config{MaxWait: -1, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-		if !strings.Contains(r.URL.Path, code) {
-			return nil, errors.New("there is no code in the path")
-		}
-		return &http.Response{
-			StatusCode: http.StatusForbidden, Request: r, Header: http.Header{"X-Github-Request-Id": {r.URL.Path}},
-			Body: io.NopCloser(strings.NewReader(`{"message":"blocked: ` + r.URL.Path + `"}`)),
-		}, nil
-	})}
-	_, err := ghapp.Register(t.Context(), c, ghapp.NewSecret(code))
+	c := ghapp.Config{
+		Client: ghapp.Client{MaxWait: -1, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			if !strings.Contains(r.URL.Path, code) {
+				return nil, errors.New("there is no code in the path")
+			}
+			return &http.Response{
+				StatusCode: http.StatusForbidden, Request: r, Header: http.Header{"X-Github-Request-Id": {r.URL.Path}},
+				Body: io.NopCloser(strings.NewReader(`{"message":"blocked: ` + r.URL.Path + `"}`)),
+			}, nil
+		})},
+	}
+	_, err := c.Register(t.Context(), ghapp.NewSecret(code))
 	if e := wantKind(t, err, ghapp.ErrRefused); !strings.Contains(e.Message, "blocked: /app-manifests/[redacted]/conversions") || strings.Contains(fmt.Sprintf("%+v", e), code) {
 		t.Errorf("%+v", e)
 	}
@@ -140,12 +144,12 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestFindApp(t *testing.T) {
 	w := newWorld(t)
 	w.gh.AddApp(githubtest.AppOptions{Name: "Secret", Private: true})
-	info, err := ghapp.FindApp(t.Context(), w.hostOnly(), w.registration.Slug)
+	info, err := w.hostOnly().FindApp(t.Context(), w.registration.Slug)
 	if err != nil || info.ClientID != w.registration.ClientID {
 		t.Errorf("%+v, %v", info, err)
 	}
 	for _, slug := range []string{"secret", "nobody", "../app"} {
-		_, err := ghapp.FindApp(t.Context(), w.hostOnly(), slug)
+		_, err := w.hostOnly().FindApp(t.Context(), slug)
 		if wantKind(t, err, ghapp.ErrAppUnknown); !strings.Contains(err.Error(), slug) {
 			t.Errorf("%s: %v", slug, err)
 		}
@@ -153,6 +157,6 @@ func TestFindApp(t *testing.T) {
 	w.fault(t, githubtest.Fault{Status: 500})
 	c := w.hostOnly()
 	c.MaxWait = -1
-	_, err = ghapp.FindApp(t.Context(), c, "x")
+	_, err = c.FindApp(t.Context(), "x")
 	wantKind(t, err, ghapp.ErrUnreachable)
 }

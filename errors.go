@@ -26,7 +26,7 @@ const (
 	ErrKeyMismatch Kind = "key does not belong to the App"
 	// ErrAppUnknown means that this host knows no App of that client ID or App ID.
 	ErrAppUnknown Kind = "no such App on this host"
-	// ErrClockOff could not be mended; see [Error].Offset.
+	// ErrClockOff could not be mended; see [ClockError].
 	ErrClockOff Kind = "clock off"
 	// ErrNotInstalled means not on this owner, or that the installation is gone.
 	ErrNotInstalled Kind = "App not installed"
@@ -35,7 +35,7 @@ const (
 	ErrEnterprise Kind = "enterprise installation"
 	// ErrRepositoryNotSelected may also mean that it does not exist.
 	ErrRepositoryNotSelected Kind = "repository not selected"
-	// ErrPermission has [Error].Wanted and, where known, Granted.
+	// ErrPermission has a [PermissionError].
 	ErrPermission Kind = "permission not granted"
 	// ErrTooBroad is a token that could do more than was asked; it was revoked.
 	ErrTooBroad  Kind = "more was granted than asked for"
@@ -43,7 +43,7 @@ const (
 	// ErrIPAllowList is the owner's list of addresses, which ours is not on.
 	ErrIPAllowList Kind = "IP address not allowed"
 	ErrSAML        Kind = "SAML single sign-on required"
-	// ErrRateLimited lasts until [Error].Until.
+	// ErrRateLimited has a [RateLimitError] where GitHub said how long.
 	ErrRateLimited Kind = "rate limited"
 	// ErrTokenRefused is a token that has expired, was revoked, or is not GitHub's.
 	ErrTokenRefused Kind = "token refused"
@@ -74,21 +74,52 @@ type Error struct {
 	RequestID        string
 	DocumentationURL string
 
-	Until        time.Time     // ErrRateLimited: when to come back; zero if GitHub did not say
-	Offset       time.Duration // ErrClockOff: what must be added to the local clock to get that of the answer
-	Wanted       Permissions   // ErrPermission, ErrTooBroad
-	Granted      Permissions   // ErrPermission, ErrTooBroad; nil if unknown
-	Asked        Permissions   // ErrPermission: what the App asks each account for; nil if unknown
-	Page         string        // ErrPermission: where the account accepts that; empty if unknown
-	Repositories []string      // ErrRepositoryNotSelected: those asked for, or of several those not reached, where known
-
-	// InstallationNamed says that the cause is the installation that the caller named: it
-	// is none of the App's (ErrNotInstalled), or that of another account
-	// (ErrRepositoryNotSelected).
-	InstallationNamed bool
+	// Detail is what is known besides, for errors.As: a [*RateLimitError], a
+	// [*PermissionError], a [*RepositoryError] or a [*ClockError]. Nil: nothing. It is no
+	// part of the message.
+	Detail error
 
 	Err error // the cause; nil where GitHub's answer is the cause
 }
+
+// RateLimitError says of an [ErrRateLimited] when to come back:
+//
+//	if limit, ok := errors.AsType[*ghapp.RateLimitError](err); ok { … }
+type RateLimitError struct {
+	Until time.Time // on this machine's clock; never zero
+}
+
+func (e *RateLimitError) Error() string { return "rate limited until " + e.Until.Format(time.RFC3339) }
+
+// ClockError says of an [ErrClockOff] what must be added to this machine's clock to get
+// that of the answer.
+type ClockError struct {
+	Offset time.Duration
+}
+
+func (e *ClockError) Error() string {
+	return "this machine's clock is off by " + e.Offset.Abs().String()
+}
+
+// PermissionError says of an [ErrPermission] or [ErrTooBroad] which permissions it is about.
+type PermissionError struct {
+	Wanted  Permissions
+	Granted Permissions // nil: not known
+	Asked   Permissions // what the App asks each account for; nil: not known
+	Page    string      // where the account accepts that; empty: not known
+}
+
+func (e *PermissionError) Error() string {
+	return fmt.Sprintf("%s was asked for, %s was granted", e.Wanted, e.Granted)
+}
+
+// RepositoryError says of an [ErrRepositoryNotSelected] or [ErrTooBroad] which repositories
+// were asked for, or of several those that are not reached, where that is known.
+type RepositoryError struct {
+	Repositories []string // owner/name
+}
+
+func (e *RepositoryError) Error() string { return "asked for " + strings.Join(e.Repositories, ", ") }
 
 // Error is one line: what failed, and why.
 func (e *Error) Error() string {
@@ -122,8 +153,11 @@ func (e *Error) Unwrap() error { return e.Err }
 // Is reports whether target is e's Kind.
 func (e *Error) Is(target error) bool {
 	kind, ok := target.(Kind)
-	return ok && kind == e.Kind
+	return ok && kind == e.Kind || e.Detail != nil && errors.Is(e.Detail, target)
 }
+
+// As finds e's Detail.
+func (e *Error) As(target any) bool { return e.Detail != nil && errors.As(e.Detail, target) }
 
 // KindOf returns the Kind of err, or "" where it is no [Error].
 func KindOf(err error) Kind {
@@ -146,7 +180,9 @@ func explain(op string, err error) error {
 	switch cause := err.(type) {
 	case *api.Error:
 		e.Status, e.Message, e.RequestID, e.DocumentationURL = cause.Status, cause.Message, cause.RequestID, cause.DocumentationURL
-		e.Until = cause.Until
+		if !cause.Until.IsZero() {
+			e.Detail = &RateLimitError{cause.Until}
+		}
 		e.Kind = kindOf(cause)
 	case *api.NetworkError:
 		e.Kind, e.Err = ErrUnreachable, cause

@@ -97,8 +97,8 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 		w.fault(t, githubtest.SecondaryLimit(githubtest.MintPattern, 5*time.Minute))
 		_, err := app.Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrRateLimited)
-		if e.Until.Sub(start).Round(time.Second) != 5*time.Minute || time.Since(start) != 0 || w.gh.Mints() != 0 {
-			t.Errorf("until %s from now, after %s", e.Until.Sub(start), time.Since(start))
+		if detail[ghapp.RateLimitError](e).Until.Sub(start).Round(time.Second) != 5*time.Minute || time.Since(start) != 0 || w.gh.Mints() != 0 {
+			t.Errorf("until %s from now, after %s", detail[ghapp.RateLimitError](e).Until.Sub(start), time.Since(start))
 		}
 		// One that ends soon is waited for.
 		w.gh.ClearFaults()
@@ -115,8 +115,8 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: "GET /app", Status: 403, Body: `{"message":"API rate limit exceeded for installation ID 1."}`,
 			Header: http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(reset.Unix())}}})
 		_, err = app.Info(t.Context())
-		if e := wantKind(t, err, ghapp.ErrRateLimited); e.Until.Unix() != reset.Unix() {
-			t.Errorf("until %v, want %v", e.Until, reset)
+		if e := wantKind(t, err, ghapp.ErrRateLimited); detail[ghapp.RateLimitError](e).Until.Unix() != reset.Unix() {
+			t.Errorf("until %v, want %v", detail[ghapp.RateLimitError](e).Until, reset)
 		}
 	})
 }

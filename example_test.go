@@ -40,7 +40,7 @@ func Example() {
 	defer server.Close()
 
 	app, err := ghapp.New(ghapp.Config{
-		Host:   server.URL,
+		Client: ghapp.Client{Host: server.URL},
 		Issuer: clientID,
 		Signer: ghapp.FromCryptoSigner(key),
 	})
@@ -78,7 +78,7 @@ func ExampleTransport() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Host: server.URL, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func ExampleKind() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Host: server.URL, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -60,9 +60,9 @@ func newWorld(t testing.TB) *world {
 // config is that of the App on github.com, answered by the world without a socket.
 func (w *world) config() ghapp.Config {
 	return ghapp.Config{
-		Issuer:    w.registration.ClientID,
-		Signer:    ghapp.FromCryptoSigner(testKey()),
-		Transport: w.gh.RoundTripper(),
+		Client: ghapp.Client{Transport: w.gh.RoundTripper()},
+		Issuer: w.registration.ClientID,
+		Signer: ghapp.FromCryptoSigner(testKey()),
 	}
 }
 
@@ -337,3 +337,15 @@ func mustURL(t testing.TB, text string) *url.URL {
 
 // ageOf is how long ago a token was minted, on GitHub's clock.
 func ageOf(t *ghapp.Token) time.Duration { return t.ExpiresAt.Sub(t.MintedAt) - t.Life() }
+
+// detail is the one of its type that an error has, or the zero value.
+func detail[T any, E interface {
+	*T
+	error
+}](e error) T {
+	if found, ok := errors.AsType[E](e); ok {
+		return *found
+	}
+	var none T
+	return none
+}

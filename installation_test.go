@@ -388,7 +388,7 @@ func TestRepositoryThatIsNotSelectedIsNamed(t *testing.T) {
 		for _, name := range []string{"acme/hidden", "acme/nothing"} {
 			_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{name}})
 			e := wantKind(t, err, ghapp.ErrRepositoryNotSelected)
-			if diff := cmp.Diff([]string{name}, e.Repositories); diff != "" {
+			if diff := cmp.Diff([]string{name}, detail[ghapp.RepositoryError](e).Repositories); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/redact"
 )
 
@@ -102,12 +103,12 @@ func checkPermissions(granted, asked Permissions) *Error {
 	}
 	switch {
 	case len(granted) == 0:
-		return &Error{Kind: ErrTooBroad, Wanted: asked, Err: errors.New("GitHub's answer does not say which permissions were granted")}
+		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked}, Err: errors.New("GitHub's answer does not say which permissions were granted")}
 	case !allowed.Covers(granted):
-		return &Error{Kind: ErrTooBroad, Wanted: asked, Granted: granted,
+		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked, Granted: granted},
 			Err: fmt.Errorf("%s was asked for, %s was granted", asked, granted)}
 	case !granted.Covers(asked):
-		return &Error{Kind: ErrPermission, Wanted: asked, Granted: granted,
+		return &Error{Kind: ErrPermission, Detail: &PermissionError{Wanted: asked, Granted: granted},
 			Err: fmt.Errorf("%s was asked for, only %s was granted", asked, granted)}
 	}
 	return nil
@@ -120,13 +121,13 @@ func checkRepositories(grant *api.Grant, spec tokenSpec, at installationRef) *Er
 	}
 	asked := spec.repositories()
 	if grant.RepositorySelection == "all" || len(grant.Repositories) == 0 {
-		return &Error{Kind: ErrTooBroad, Repositories: asked, Err: errors.New("the token is not limited to the repositories asked for")}
+		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked}, Err: errors.New("the token is not limited to the repositories asked for")}
 	}
 	for _, r := range grant.Repositories {
 		if slices.Contains(asked, strings.ToLower(r.FullName)) || at.Repository != 0 && r.ID == at.Repository {
 			continue
 		}
-		return &Error{Kind: ErrTooBroad, Repositories: asked, Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
+		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked}, Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
 	}
 	return nil
 }
@@ -161,14 +162,23 @@ func (c *signedClient) explainMint(ctx context.Context, err error, spec tokenSpe
 	if !ok {
 		return err
 	}
+	// The installation may be what is wrong, if the caller named it.
+	named := func(detail error) error {
+		if spec.target.id == 0 {
+			return detail
+		}
+		return errors.Join(detail, fault.ErrInstallationNamed)
+	}
+	permissions := &PermissionError{Wanted: spec.permissions}
+	repositories := &RepositoryError{spec.repositories()}
 	switch {
 	case e.Status == http.StatusNotFound && e.Kind == ErrRefused:
-		e.Kind, e.InstallationNamed = ErrNotInstalled, spec.target.id != 0
+		e.Kind, e.Detail = ErrNotInstalled, named(nil)
 		return e
 	case e.Kind == ErrPermission:
-		e.Wanted = spec.permissions
+		e.Detail = permissions
 	case e.Kind == ErrRepositoryNotSelected:
-		e.Repositories = spec.repositories()
+		e.Detail = repositories
 	case e.Status != http.StatusUnprocessableEntity:
 		return e
 	}
@@ -181,16 +191,18 @@ func (c *signedClient) explainMint(ctx context.Context, err error, spec tokenSpe
 	}
 	switch e.Kind {
 	case ErrPermission:
-		e.Granted = found.Permissions
+		permissions.Granted = found.Permissions
 		if info, err := c.info(ctx); err == nil {
-			e.Asked, e.Page = info.Permissions, found.URL
+			permissions.Asked, permissions.Page = info.Permissions, found.URL
 		}
 	case ErrRepositoryNotSelected:
 		if missing := c.missing(ctx, spec, at); len(missing) > 0 {
-			e.Repositories = missing
+			repositories.Repositories = missing
 			e.Err = fmt.Errorf("the installation does not reach %s", strings.Join(missing, ", "))
 		}
-		e.InstallationNamed = spec.target.id != 0 && spec.owner != "" && !strings.EqualFold(found.Account, spec.owner)
+		if spec.owner != "" && !strings.EqualFold(found.Account, spec.owner) {
+			e.Detail = named(repositories)
+		}
 	}
 	return e
 }

@@ -3,6 +3,7 @@ package ghapp_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 // mintBodies are the bodies of the mints so far.
@@ -147,8 +149,8 @@ func TestOvergrantOfTheStandInIsRefused(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &o})
 		_, err := w.app(t).Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrTooBroad)
-		if name == "permissions" && (e.Granted["administration"] != "write" || e.Wanted.String() != "contents:read") {
-			t.Errorf("wanted %v, granted %v", e.Wanted, e.Granted)
+		if name == "permissions" && (detail[ghapp.PermissionError](e).Granted["administration"] != "write" || detail[ghapp.PermissionError](e).Wanted.String() != "contents:read") {
+			t.Errorf("wanted %v, granted %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted)
 		}
 		if !w.gh.Tokens()[0].Revoked {
 			t.Errorf("%s: not revoked", name)
@@ -174,8 +176,8 @@ func TestLessThanWasAskedForIsRefused(t *testing.T) {
 	})
 	_, err := app.Token(t.Context(), site())
 	e := wantKind(t, err, ghapp.ErrPermission)
-	if e.Wanted.String() != "contents:read" || e.Granted.String() != "metadata:read" {
-		t.Errorf("wanted %v, granted %v", e.Wanted, e.Granted)
+	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:read" || detail[ghapp.PermissionError](e).Granted.String() != "metadata:read" {
+		t.Errorf("wanted %v, granted %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted)
 	}
 }
 
@@ -216,12 +218,12 @@ func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "write"}})
 	e := wantKind(t, err, ghapp.ErrPermission)
-	if e.Wanted.String() != "contents:write" || e.Granted.String() != "contents:read,metadata:read" || e.Status != 422 {
-		t.Errorf("wanted %v, granted %v: %v", e.Wanted, e.Granted, e)
+	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:write" || detail[ghapp.PermissionError](e).Granted.String() != "contents:read,metadata:read" || e.Status != 422 {
+		t.Errorf("wanted %v, granted %v: %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted, e)
 	}
 	// Whether the account has to accept it, or the App to ask for it, is told as well.
-	if e.Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(e.Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
-		t.Errorf("the App asks for %v, and it is accepted on %q", e.Asked, e.Page)
+	if detail[ghapp.PermissionError](e).Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(detail[ghapp.PermissionError](e).Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
+		t.Errorf("the App asks for %v, and it is accepted on %q", detail[ghapp.PermissionError](e).Asked, detail[ghapp.PermissionError](e).Page)
 	}
 }
 
@@ -241,8 +243,8 @@ func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
 		"found, not installed": {"", "globex/site", ghapp.ErrNotInstalled, false},
 	} {
 		_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository}, Installation: test.installation})
-		if e := wantKind(t, err, test.kind); e.InstallationNamed != test.named {
-			t.Errorf("%s: %t: %v", name, e.InstallationNamed, err)
+		if e := wantKind(t, err, test.kind); errors.Is(e, fault.ErrInstallationNamed) != test.named {
+			t.Errorf("%s: %t: %v", name, errors.Is(e, fault.ErrInstallationNamed), err)
 		}
 	}
 }

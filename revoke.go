@@ -45,7 +45,8 @@ type Purger interface {
 // not told; see [App.Revoke]. The error is the store's.
 func (a *App) Forget(ctx context.Context, token Secret) error { return a.tokens.forget(ctx, token) }
 
-func purge(ctx context.Context, store Store, token Secret) error {
+// Purge drops a token from a store, if that is a [Purger]. The error is the store's.
+func Purge(ctx context.Context, store Store, token Secret) error {
 	purger, ok := store.(Purger)
 	if !ok {
 		return nil
@@ -68,24 +69,6 @@ func (a *App) Revoke(ctx context.Context, t *Token) error {
 		a.log.Warn("a revoked token stays in the cache", "error", err)
 	}
 	return revoke(ctx, a.api, t)
-}
-
-// RevokeToken ends a token of whichever App: a token is revoked by presenting it,
-// so of c only what says how to reach GitHub is used, and the Store, where the token is
-// dropped if that is a [Purger]. See [App.Revoke].
-func RevokeToken(ctx context.Context, c Config, token Secret) error {
-	host, err := api.ParseHost(c.Host, c.APIURL)
-	if err != nil {
-		return &Error{Kind: ErrInvalid, Op: "revoke the token", Err: err}
-	}
-	client, err := c.client(host)
-	if err != nil {
-		return &Error{Kind: ErrInvalid, Op: "revoke the token", Err: err}
-	}
-	if err := purge(ctx, c.Store, token); err != nil {
-		client.Log.Warn("a revoked token stays in the cache", "error", err)
-	}
-	return revoke(ctx, client, &Token{Secret: token})
 }
 
 func revoke(ctx context.Context, client *api.Client, t *Token) error {

@@ -173,11 +173,11 @@ func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 func TestRevokeTokenNeedsNoApp(t *testing.T) {
 	w := newWorld(t)
 	token := mustToken(t, w.app(t), site())
-	c := ghapp.Config{Transport: w.gh.RoundTripper()}
-	if err := ghapp.RevokeToken(t.Context(), c, token.Secret); err != nil || !w.gh.Tokens()[0].Revoked {
+	c := ghapp.Config{Client: ghapp.Client{Transport: w.gh.RoundTripper()}}
+	if err := c.Client.Revoke(t.Context(), token.Secret); err != nil || !w.gh.Tokens()[0].Revoked {
 		t.Errorf("error %v", err)
 	}
-	wantKind(t, ghapp.RevokeToken(t.Context(), c, token.Secret), ghapp.ErrTokenRefused)
+	wantKind(t, c.Client.Revoke(t.Context(), token.Secret), ghapp.ErrTokenRefused)
 	c.Host = "http://github.com"
-	wantKind(t, ghapp.RevokeToken(t.Context(), c, token.Secret), ghapp.ErrInvalid)
+	wantKind(t, c.Client.Revoke(t.Context(), token.Secret), ghapp.ErrInvalid)
 }

@@ -160,7 +160,7 @@ func withJWT[T any](c *signedClient, op string, call func(api.Authorization) (T,
 	value, err = call(c.authorization)
 	err = explain(op, err)
 	if e, ok := errors.AsType[*Error](err); ok && e.Kind == ErrClockOff {
-		e.Offset = offset
+		e.Detail = &ClockError{offset}
 	}
 	return value, err
 }
@@ -169,7 +169,7 @@ func withJWT[T any](c *signedClient, op string, call func(api.Authorization) (T,
 func wildClock(op string, answer *api.Error) error {
 	err := explain(op, answer)
 	if e, ok := errors.AsType[*Error](err); ok {
-		e.Offset = answer.Offset
+		e.Detail = &ClockError{answer.Offset}
 		e.Err = fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's: no JSON Web Token is signed for then",
 			time.Now().Add(answer.Offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())
 	}

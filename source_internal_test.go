@@ -23,7 +23,7 @@ func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	registration := gh.AddApp(githubtest.AppOptions{})
 	registration.AddKey(&key.PublicKey)
 	registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	app, err := New(Config{Issuer: registration.ClientID, Signer: FromCryptoSigner(key), Transport: gh.RoundTripper()})
+	app, err := New(Config{Client: Client{Transport: gh.RoundTripper()}, Issuer: registration.ClientID, Signer: FromCryptoSigner(key)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,8 +60,8 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 		keys[key] = name
 	}
 	add("base", keyOf(t, app, base, here))
-	add("another host", keyOf(t, openApp(t, Config{Host: "git.acme.example"}), base, here))
-	add("another API", keyOf(t, openApp(t, Config{APIURL: "https://gateway.example"}), base, here))
+	add("another host", keyOf(t, openApp(t, Config{Client: Client{Host: "git.acme.example"}}), base, here))
+	add("another API", keyOf(t, openApp(t, Config{Client: Client{APIURL: "https://gateway.example"}}), base, here))
 	add("another App", keyOf(t, openApp(t, Config{Issuer: "2"}), base, here))
 	add("another key", keyOf(t, keyed, base, here))
 	add("another installation", keyOf(t, app, base, installationRef{Installation: 2}))

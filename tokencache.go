@@ -291,5 +291,5 @@ func (c *tokenCache) forget(ctx context.Context, token Secret) error {
 		}
 		return true
 	})
-	return errors.Join(failed, purge(ctx, c.shared, token))
+	return errors.Join(failed, Purge(ctx, c.shared, token))
 }

@@ -63,7 +63,7 @@ func Example_oauth2() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app, err := ghapp.New(ghapp.Config{Host: server.URL, Issuer: registered.ClientID, Signer: key})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: registered.ClientID, Signer: key})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -21,8 +21,9 @@ import (
 func (w *world) library(t *testing.T, change func(*ghapp.Config)) *ghapp.App {
 	t.Helper()
 	config := ghapp.Config{
-		Host: w.server.URL, APIURL: w.base(), APIVersion: w.version, Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(w.key), Transport: w.server.Client().Transport, MaxWait: -1,
+		Client: ghapp.Client{Host: w.server.URL, APIURL: w.base(), APIVersion: w.version, Transport: w.server.Client().Transport, MaxWait: -1},
+		Issuer: w.app.ClientID,
+		Signer: ghapp.FromCryptoSigner(w.key),
 	}
 	if change != nil {
 		change(&config)

@@ -63,7 +63,7 @@ func newChanging(t *testing.T) *changing {
 		tell: func(format string, args ...any) { c.told = append(c.told, fmt.Sprintf(format, args...)) },
 		load: func() (signer.Signer, error) { return signer.File(path) },
 		with: func(key signer.Signer) (*keyed, error) {
-			app, err := ghapp.New(ghapp.Config{Issuer: app.ClientID, Signer: key, Transport: github.RoundTripper()})
+			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: key})
 			if err != nil {
 				return nil, err
 			}

@@ -48,7 +48,9 @@ func newHolding(t *testing.T) *holding {
 	registered.AddKey(&heldKey().PublicKey)
 	registered.Install("acme", githubtest.InstallOptions{All: true})
 	app, err := ghapp.New(ghapp.Config{
-		Issuer: registered.ClientID, Signer: ghapp.FromCryptoSigner(heldKey()), Transport: github.RoundTripper(),
+		Client: ghapp.Client{Transport: github.RoundTripper()},
+		Issuer: registered.ClientID,
+		Signer: ghapp.FromCryptoSigner(heldKey()),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -250,7 +252,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			h := newHolding(t)
 			defer h.close()
 			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
-			app, err := ghapp.New(ghapp.Config{Issuer: h.app.Status().Issuer, Signer: key, Transport: h.github.RoundTripper()})
+			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()}, Issuer: h.app.Status().Issuer, Signer: key})
 			if err != nil {
 				t.Fatal(err)
 			}

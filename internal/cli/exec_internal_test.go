@@ -28,7 +28,7 @@ func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App 
 	if err != nil {
 		t.Fatal(err)
 	}
-	app, err := ghapp.New(ghapp.Config{Host: host, Issuer: "1", Signer: ghapp.FromCryptoSigner(key), Transport: transport})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1", Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,9 +48,12 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 			if err != nil {
 				return err
 			}
-			reach.Store = c.apps().Store()
+			// Before GitHub is told, so that nobody is given a dead one meanwhile.
+			if err := ghapp.Purge(cmd.Context(), c.apps().Store(), token); err != nil {
+				c.log().Warn("a revoked token stays in the cache", "error", err)
+			}
 			c.tellAgents(cmd.Context(), token)
-			if err := ghapp.RevokeToken(cmd.Context(), reach, token); err != nil {
+			if err := reach.Client.Revoke(cmd.Context(), token); err != nil {
 				return err
 			}
 			if c.json {

@@ -233,7 +233,7 @@ func (n *newcomer) steps() setup.Steps {
 
 // register trades the code for the App and keeps it.
 func (n *newcomer) register(ctx context.Context, code ghapp.Secret) (*setup.App, error) {
-	made, err := ghapp.Register(ctx, n.reach, code)
+	made, err := n.reach.Register(ctx, code)
 	if err != nil {
 		return nil, &diag.ExitError{Code: diag.Explain(err).ExitCode, Err: err,
 			Hint: "if GitHub shows the new App, generate a private key on its settings page and run ghapp setup import, or delete it and run ghapp setup again"}

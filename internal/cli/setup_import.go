@@ -112,7 +112,7 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 	if err != nil {
 		return "", err
 	}
-	info, err := ghapp.FindApp(ctx, reach, slug)
+	info, err := reach.FindApp(ctx, slug)
 	if err != nil {
 		return "", err
 	}

@@ -334,8 +334,8 @@ func (k *keeper) watching() bool { return k.watcher.OnPass != nil }
 
 // stayAway is how long GitHub wants to be left alone after an error.
 func stayAway(err error) time.Duration {
-	if e, ok := errors.AsType[*ghapp.Error](err); ok && e.Kind == ghapp.ErrRateLimited && !e.Until.IsZero() {
-		return time.Until(e.Until)
+	if limit, ok := errors.AsType[*ghapp.RateLimitError](err); ok && errors.Is(err, ghapp.ErrRateLimited) {
+		return time.Until(limit.Until)
 	}
 	return 0
 }

@@ -4,7 +4,6 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
@@ -14,6 +13,10 @@ const (
 	aToken        = "a GitHub token"
 	aClientSecret = "what looks like a client secret"
 )
+
+// NoAPIVersion as api_version leaves the version header out, for a GitHub Enterprise Server
+// that knows no versions.
+const NoAPIVersion = "none"
 
 var (
 	// GitHub's prefixes of tokens
@@ -76,7 +79,7 @@ func unfit(key, text string) string {
 	case "key_timeout":
 		return unfitTimeout(text)
 	case "api_version":
-		if text != ghapp.NoAPIVersion && !datePattern().MatchString(text) {
+		if text != NoAPIVersion && !datePattern().MatchString(text) {
 			return "it is neither a date such as 2022-11-28 nor none"
 		}
 	case "installation":

@@ -203,10 +203,11 @@ func meanings() map[ghapp.Kind]meaning {
 		ghapp.ErrAppUnknown: {Configuration, text(
 			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: an App is known on one host only")},
 		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
-			if !api.Believable(e.Offset) {
+			offset := detail[ghapp.ClockError](e).Offset
+			if !api.Believable(offset) {
 				return "set this machine's clock (timedatectl set-ntp true); if it is right, what answers is not GitHub: " + anotherServer
 			}
-			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", e.Offset.Abs().Round(time.Second))
+			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", offset.Abs().Round(time.Second))
 		}},
 		ghapp.ErrNotInstalled: {Refused, unlessNamed(
 			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: `ghapp installations` lists where it is")},
@@ -216,17 +217,18 @@ func meanings() map[ghapp.Kind]meaning {
 		ghapp.ErrRepositoryNotSelected: {Refused, unlessNamed(
 			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, Configure, Repository access); `ghapp repos` lists those the App reaches")},
 		ghapp.ErrPermission: {Refused, func(e *ghapp.Error) string {
-			if len(e.Wanted) > 0 && e.Asked.Covers(e.Wanted) {
-				return notAccepted(e.Page)
+			about := detail[ghapp.PermissionError](e)
+			if len(about.Wanted) > 0 && about.Asked.Covers(about.Wanted) {
+				return notAccepted(about.Page)
 			}
-			if meant := misspelled(e.Wanted); meant != "" {
+			if meant := misspelled(about.Wanted); meant != "" {
 				return meant
 			}
 			granted := "unknown"
-			if e.Granted != nil {
-				granted = e.Granted.String()
+			if about.Granted != nil {
+				granted = about.Granted.String()
 			}
-			return fmt.Sprintf("wanted %s, granted %s: add the permission to the App (Permissions & events), then accept it on the installation's page; until an owner accepts, the old permissions hold", orNothing(e.Wanted.String()), orNothing(granted))
+			return fmt.Sprintf("wanted %s, granted %s: add the permission to the App (Permissions & events), then accept it on the installation's page; until an owner accepts, the old permissions hold", orNothing(about.Wanted.String()), orNothing(granted))
 		}},
 		ghapp.ErrTooBroad: {Refused, text("GitHub granted more than was asked; the token was revoked and nothing was used. A proxy that changes requests does this")},
 		ghapp.ErrWrongHost: {Configuration, text(
@@ -262,7 +264,7 @@ func misspelled(wanted ghapp.Permissions) string {
 // that was named may be the mistake.
 func unlessNamed(hint string) func(*ghapp.Error) string {
 	return func(e *ghapp.Error) string {
-		if e.InstallationNamed {
+		if errors.Is(e, fault.ErrInstallationNamed) {
 			return leaveOut
 		}
 		return hint
@@ -278,10 +280,23 @@ func notAccepted(page string) string {
 }
 
 func rateHint(e *ghapp.Error) string {
-	if e.Until.IsZero() {
+	until := detail[ghapp.RateLimitError](e).Until
+	if until.IsZero() {
 		return "wait for at least a minute, then try again less often"
 	}
-	return fmt.Sprintf("try again after %s (in %s)", e.Until.Local().Format(time.TimeOnly), max(time.Until(e.Until), 0).Round(time.Second))
+	return fmt.Sprintf("try again after %s (in %s)", until.Local().Format(time.TimeOnly), max(time.Until(until), 0).Round(time.Second))
+}
+
+// detail is the one of its type that an error has, or the zero value.
+func detail[T any, E interface {
+	*T
+	error
+}](e *ghapp.Error) T {
+	if found, ok := errors.AsType[E](e); ok {
+		return *found
+	}
+	var none T
+	return none
 }
 
 func orNothing(text string) string {
@@ -297,7 +312,7 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 		known = meaning{Failed, text("")}
 	}
 	report.Kind, report.Request, report.ExitCode, report.Hint = code(string(e.Kind)), e.RequestID, known.exit, known.hint(e)
-	if e.InstallationNamed {
+	if errors.Is(e, fault.ErrInstallationNamed) {
 		report.ExitCode = Configuration
 	}
 	if proxy, ok := errors.AsType[*api.ProxyError](e.Err); ok && proxy.Setting != "" {

@@ -98,11 +98,11 @@ func TestHintsSayWhatTheErrorKnows(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}}, "wanted contents:write, granted contents:read"},
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{}}, "granted nothing"},
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Wanted: ghapp.Permissions{"contents": "write"}}, "granted unknown"},
-		{&ghapp.Error{Kind: ghapp.ErrClockOff, Offset: -15 * time.Minute}, "15m0s off"},
-		{&ghapp.Error{Kind: ghapp.ErrRateLimited, Until: time.Now().Add(90 * time.Minute)}, "in 1h"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}}}, "wanted contents:write, granted contents:read"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{}}}, "granted nothing"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}}}, "granted unknown"},
+		{&ghapp.Error{Kind: ghapp.ErrClockOff, Detail: &ghapp.ClockError{Offset: -15 * time.Minute}}, "15m0s off"},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited, Detail: &ghapp.RateLimitError{Until: time.Now().Add(90 * time.Minute)}}, "in 1h"},
 		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, "at least a minute"},
 		{&signer.KeyError{Problem: signer.ErrOpenSSH}, "ssh-keygen"},
 		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrOpenSSH}}, "ssh-keygen"},

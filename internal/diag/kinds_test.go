@@ -40,7 +40,7 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
 	s.app.AddKey(&key.PublicKey)
 	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	s.config = ghapp.Config{Issuer: s.app.ClientID, Signer: ghapp.FromCryptoSigner(key), Transport: github.RoundTripper()}
+	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID, Signer: ghapp.FromCryptoSigner(key)}
 	return s
 }
 
@@ -133,7 +133,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrTokenRefused: func(s *stage) error {
-			return ghapp.RevokeToken(s.t.Context(), s.config, ghapp.NewSecret("ghs_nobodys"))
+			return s.config.Client.Revoke(s.t.Context(), ghapp.NewSecret("ghs_nobodys"))
 		},
 		ghapp.ErrTokenUnknown: func(s *stage) error {
 			s.github.SetReplicationLag(time.Hour)

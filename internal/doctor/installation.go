@@ -128,8 +128,9 @@ func (a *appChain) checkPermissions(context.Context) Finding {
 		return broken(&diag.TroubleError{Trouble: diag.PermissionNotAccepted, Subject: a.installation.URL,
 			Text: fmt.Sprintf("the App asks for %s, and %s has not accepted that yet", lacking(granted, wanted), a.installation.Account)}, "%s", text)
 	}
-	return broken(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read " + a.repository.String(), Wanted: wanted, Granted: granted,
-		Err: fmt.Errorf("the App does not ask for %s", lacking(a.info.Permissions, wanted))}, "%s", text)
+	return broken(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read " + a.repository.String(),
+		Detail: &ghapp.PermissionError{Wanted: wanted, Granted: granted},
+		Err:    fmt.Errorf("the App does not ask for %s", lacking(a.info.Permissions, wanted))}, "%s", text)
 }
 
 // lacking are the permissions that have does not cover.
@@ -174,7 +175,8 @@ func (a *appChain) checkRepository(ctx context.Context) Finding {
 
 // notSelected is the 404 for a repository of an owner whose installation is there.
 func notSelected(err error, name string) error {
-	e := &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected, Op: "find " + name + " in the installation", Status: http.StatusNotFound, Repositories: []string{name}}
+	e := &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected, Op: "find " + name + " in the installation", Status: http.StatusNotFound,
+		Detail: &ghapp.RepositoryError{Repositories: []string{name}}}
 	if answer, ok := errors.AsType[*ghapp.Error](err); ok {
 		e.Message, e.RequestID = answer.Message, answer.RequestID
 	}
@@ -227,7 +229,8 @@ func (a *appChain) checkInstallations(ctx context.Context) Finding {
 	case len(unused) > 0:
 		return warn(&ghapp.Error{Kind: ghapp.ErrSuspended, Op: "use the installation of " + some(unused), Err: errors.New("it is suspended, or on an enterprise")}, "%s", text)
 	case len(lack) > 0:
-		return warn(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read repositories of " + some(lack), Wanted: a.wanted(), Err: fmt.Errorf("%s is wanted", a.wanted())}, "%s", text)
+		return warn(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read repositories of " + some(lack),
+			Detail: &ghapp.PermissionError{Wanted: a.wanted()}, Err: fmt.Errorf("%s is wanted", a.wanted())}, "%s", text)
 	}
 	return ok("%s", text)
 }

@@ -305,7 +305,7 @@ func (h *hostChain) checkClock(context.Context) Finding {
 		return note("%s does not tell its time", p.target.Host)
 	}
 	if !api.Believable(offset) {
-		return broken(&ghapp.Error{Kind: ghapp.ErrClockOff, Op: "tell the time by " + p.target.Host, Offset: offset,
+		return broken(&ghapp.Error{Kind: ghapp.ErrClockOff, Op: "tell the time by " + p.target.Host, Detail: &ghapp.ClockError{Offset: offset},
 			Err: fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's", time.Now().Add(offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())},
 			"one of the two is far off")
 	}

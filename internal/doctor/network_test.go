@@ -48,7 +48,7 @@ func ofServer(t *testing.T, ahead time.Duration, wrap func(http.RoundTripper) ht
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	host := testkit.Must(api.ParseHost(server.URL, ""))(t)
-	reach := ghapp.Config{Transport: wrap(server.Client().Transport)}
+	reach := ghapp.Config{Client: ghapp.Client{Transport: wrap(server.Client().Transport)}}
 	return &hostChain{host: host, reach: reach, probe: newProbe(t.Context(), reach, host)}
 }
 

@@ -229,7 +229,8 @@ func (a *appChain) checkRateLimit(ctx context.Context) Finding {
 	text := fmt.Sprintf("%d of %d requests left, refilled at %s", budget.Remaining, budget.Limit, reset.Local().Format(time.TimeOnly))
 	switch {
 	case budget.Remaining == 0:
-		return broken(&ghapp.Error{Kind: ghapp.ErrRateLimited, Op: "ask the REST API as the installation", Until: reset, Err: errors.New("its hourly budget is used up; git itself does not need it")}, "%s", text)
+		return broken(&ghapp.Error{Kind: ghapp.ErrRateLimited, Op: "ask the REST API as the installation",
+			Detail: &ghapp.RateLimitError{Until: reset}, Err: errors.New("its hourly budget is used up; git itself does not need it")}, "%s", text)
 	case budget.Remaining < budget.Limit/lowShare:
 		return warn(&diag.TroubleError{Trouble: diag.BudgetLow, Text: "less than a tenth of the hourly budget is left"}, "%s", text)
 	}

@@ -80,3 +80,7 @@ func Hint(err error) string {
 	}
 	return ""
 }
+
+// ErrInstallationNamed in the detail of a refusal says that the cause may be the
+// installation that the caller named: it is none of the App's, or that of another account.
+var ErrInstallationNamed = errors.New("the installation was named")

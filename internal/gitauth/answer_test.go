@@ -52,7 +52,9 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	}
 	w.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"acme/site", "acme/web"}})
 	app, err := ghapp.New(ghapp.Config{
-		Issuer: w.app.ClientID, Signer: ghapp.FromCryptoSigner(testKey()), Transport: github.RoundTripper(),
+		Client: ghapp.Client{Transport: github.RoundTripper()},
+		Issuer: w.app.ClientID,
+		Signer: ghapp.FromCryptoSigner(testKey()),
 	})
 	if err != nil {
 		t.Fatal(err)

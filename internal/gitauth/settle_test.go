@@ -48,7 +48,10 @@ func (s *shared) Update(ctx context.Context, key string, fn func(context.Context
 func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
 	t.Helper()
 	app, err := ghapp.New(ghapp.Config{
-		Issuer: w.app.ClientID, Signer: ghapp.FromCryptoSigner(testKey()), Transport: w.github.RoundTripper(), Store: store,
+		Client: ghapp.Client{Transport: w.github.RoundTripper()},
+		Issuer: w.app.ClientID,
+		Signer: ghapp.FromCryptoSigner(testKey()),
+		Store:  store,
 	})
 	if err != nil {
 		t.Fatal(err)

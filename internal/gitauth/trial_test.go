@@ -114,7 +114,7 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 		github.SetReplicationLag(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
-		ours, err := ghapp.New(ghapp.Config{Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(key), Transport: github.RoundTripper()})
+		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(key)})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -439,7 +439,7 @@ func (q *question) refusal(answer *http.Response) error {
 	}
 	wait, told := api.RetryAfter(answer.Header.Get("Retry-After"), now)
 	if told {
-		e.Until = time.Now().Add(wait)
+		e.Detail = &ghapp.RateLimitError{Until: time.Now().Add(wait)}
 	}
 	switch e.Status {
 	case http.StatusTooManyRequests:

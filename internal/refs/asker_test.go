@@ -365,7 +365,7 @@ func TestRefusalsHaveTheirKind(t *testing.T) {
 				if !ok || e.Kind != test.want || asked != 1 || errors.Is(err, refs.ErrUnsupported) {
 					t.Fatalf("%v after %d requests", err, asked)
 				}
-				if until := time.Until(e.Until); test.until != 0 && until != test.until || test.until == 0 && !e.Until.IsZero() {
+				if until := time.Until(detail[ghapp.RateLimitError](e).Until); test.until != 0 && until != test.until || test.until == 0 && !detail[ghapp.RateLimitError](e).Until.IsZero() {
 					t.Errorf("until in %s, want %s", until, test.until)
 				}
 			})
@@ -466,7 +466,7 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		oid := w.commit(t, "main")
-		config := ghapp.Config{Issuer: w.issuer, Signer: ghapp.FromCryptoSigner(testKey()), Transport: w.github.RoundTripper()}
+		config := ghapp.Config{Client: ghapp.Client{Transport: w.github.RoundTripper()}, Issuer: w.issuer, Signer: ghapp.FromCryptoSigner(testKey())}
 		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()
@@ -474,7 +474,7 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 		token := testkit.Must(app.Token(t.Context(), request(site)))(t)
 		w.server.Close()        // which is not asked, and would keep time from passing
 		time.Sleep(time.Minute) // so that it is not young any more
-		testkit.OK(t, ghapp.RevokeToken(t.Context(), config, token.Secret))
+		testkit.OK(t, config.Client.Revoke(t.Context(), token.Secret))
 		w.github.ResetRequests()
 		if found := w.ask(t, refs.Revision{}); found.Commit != oid || len(gitRequests(w.github)) != 2 {
 			t.Errorf("%+v after %d requests", found, len(gitRequests(w.github)))

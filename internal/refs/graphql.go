@@ -223,7 +223,8 @@ func (x *errorContext) answer(q Question, r *gqlRepository, alias string, errs [
 		refusal := &ghapp.Error{Op: op, Status: http.StatusOK, Message: x.printable(e.Message)}
 		switch e.Type {
 		case "NOT_FOUND":
-			refusal.Kind, refusal.Repositories = ghapp.ErrRepositoryNotSelected, []string{q.Repository.String()}
+			refusal.Kind = ghapp.ErrRepositoryNotSelected
+			refusal.Detail = &ghapp.RepositoryError{Repositories: []string{q.Repository.String()}}
 		case "FORBIDDEN":
 			refusal.Kind = gitauth.RefusedBy(http.StatusForbidden, e.Message)
 			if strings.Contains(e.Message, "not accessible by integration") {
@@ -277,7 +278,10 @@ func (x *errorContext) refused(answer *http.Response, text []byte) error {
 	}
 	e := &ghapp.Error{
 		Kind: gitauth.RefusedBy(refusal.Status, refusal.Message), Op: x.op, Status: refusal.Status, Message: refusal.Message,
-		RequestID: x.printable(refusal.RequestID), DocumentationURL: refusal.DocumentationURL, Until: refusal.Until,
+		RequestID: x.printable(refusal.RequestID), DocumentationURL: refusal.DocumentationURL,
+	}
+	if !refusal.Until.IsZero() {
+		e.Detail = &ghapp.RateLimitError{Until: refusal.Until}
 	}
 	switch {
 	case refusal.Limit != api.NoLimit:
@@ -297,6 +301,10 @@ func (x *errorContext) limited(answer *http.Response, message string) error {
 		return err
 	}
 	limit := api.NewError(&as, text, time.Now(), 0)
-	return &ghapp.Error{Kind: ghapp.ErrRateLimited, Op: x.op, Status: answer.StatusCode, Message: limit.Message,
-		RequestID: x.printable(limit.RequestID), Until: limit.Until}
+	e := &ghapp.Error{Kind: ghapp.ErrRateLimited, Op: x.op, Status: answer.StatusCode, Message: limit.Message,
+		RequestID: x.printable(limit.RequestID)}
+	if !limit.Until.IsZero() {
+		e.Detail = &ghapp.RateLimitError{Until: limit.Until}
+	}
+	return e
 }

@@ -73,7 +73,7 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 		ask("acme", "site", refs.Revision{Version: "*"}), ask("acme", "site", refs.Revision{}),
 	}))(t)
 	for i := range 2 {
-		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected || len(e.Repositories) != 1 {
+		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected || len(detail[ghapp.RepositoryError](e).Repositories) != 1 {
 			t.Errorf("%d: %+v", i, answers[i])
 		}
 	}
@@ -127,8 +127,8 @@ func TestALimitOfGraphQLIsALimit(t *testing.T) {
 	w.github.SetRateLimit(0)
 	_, err := g.Ask(t.Context(), []refs.Question{{Repository: site}})
 	e, ok := errors.AsType[*ghapp.Error](err)
-	if !ok || e.Kind != ghapp.ErrRateLimited || time.Until(e.Until) < time.Minute {
-		t.Errorf("%v until %v", err, e.Until)
+	if !ok || e.Kind != ghapp.ErrRateLimited || time.Until(detail[ghapp.RateLimitError](e).Until) < time.Minute {
+		t.Errorf("%v until %v", err, detail[ghapp.RateLimitError](e).Until)
 	}
 }
 

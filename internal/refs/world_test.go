@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -61,7 +62,7 @@ func newWorld(t testing.TB) *world {
 	w.issuer = app.ClientID
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
-	w.app, err = ghapp.New(ghapp.Config{Host: w.server.URL, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(testKey())})
+	w.app, err = ghapp.New(ghapp.Config{Client: ghapp.Client{Host: w.server.URL}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(testKey())})
 	testkit.OK(t, err)
 	w.asker = w.newAsker(w.server.URL)
 	w.asker.Transport = &http.Transport{}
@@ -184,3 +185,15 @@ type source struct{ token *ghapp.Token }
 
 // Token implements [ghapp.TokenSource].
 func (s source) Token(context.Context) (*ghapp.Token, error) { return s.token, nil }
+
+// detail is the one of its type that an error has, or the zero value.
+func detail[T any, E interface {
+	*T
+	error
+}](e error) T {
+	if found, ok := errors.AsType[E](e); ok {
+		return *found
+	}
+	var none T
+	return none
+}
