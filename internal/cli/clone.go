@@ -2,22 +2,15 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
-	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
-	"github.com/ghapp-dev/ghapp/internal/gitsetup"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -75,82 +68,38 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if err != nil {
 		return err
 	}
-	settings, err := c.apps().Settings(repository)
-	if err != nil {
-		return err
-	}
-	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
-	if err != nil {
-		return &diag.SettingError{Err: err}
-	}
-	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
-
-	clone := gitcmd.CloneOptions{
-		Scope:  gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text},
-		URL:    host.Origin + "/" + repository.String() + ".git",
-		Branch: o.branch, Depth: o.depth, Extra: o.extra,
+	request := gitsession.CloneRequest{
+		Repository: repository, Branch: o.branch, Depth: o.depth, Extra: o.extra, Persist: !o.noPersist, Output: c.gitOutput(),
 	}
 	if len(args) == 2 {
-		clone.Dir = args[1]
+		request.Dir = args[1]
 	}
-	if !o.noPersist {
-		clone.Persist = c.helperSections(host.Origin, settings, gitsetup.Local, repository.Owner)
+	if !c.json {
+		request.Moved = func(from, to ghapp.RepositoryName) { c.progress("%s is %s now.", from, to) }
 	}
-	tokens := scrub.New()
-	git := c.git(listener.Path(), tokens)
-	// What is wrong with the directory is told before GitHub is asked for anything.
-	dir, err := git.Destination(clone)
+	clone, err := gitsession.PlanClone(c.apps(), request)
 	if err != nil {
 		return err
 	}
-	session, err := c.apps().Start(ctx, settings)
-	if err != nil {
+	defer clone.Close()
+	if err := clone.Run(ctx); err != nil {
 		return err
 	}
-	request := ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: session.Installation()}
-	token, refused := session.App.Token(ctx, request)
-	asked := &askedFor{origin: host.Origin}
-	clone.Asked = asked.watch
-	answering := c.apps().Router(session, func(a *gitauth.Answerer) {
-		a.Permissions = nil // a clone reads
-		a.HandedOut = tokens.Add
-		a.Granted = asked.granted
-	})
-	present := repository
-	switch {
-	case refused == nil:
-		present = presentName(token, repository)
-		c.follow(&clone, dir, repository, present)
-	case !errors.Is(refused, ghapp.ErrIPAllowList) || !answering.First().Public(ctx, repository, refused):
-		return refused
-	}
-	present.Wiki = false // git asks for the token of the repository
-	err = serving(ctx, listener, answering, func() error {
-		err := c.firstClone(ctx, git, &clone, attempt{session.App, token, present, answering})
-		if err != nil {
-			if err = c.mend(ctx, err, answering.First(), repository, &clone, dir); err == nil {
-				err = git.Clone(ctx, clone)
-			}
-		}
-		return answering.Explained(err)
-	})
-	if err != nil {
-		return err
-	}
-	if only := c.onlyInEnvironment(settings, repository.Owner); clone.Persist != nil && only != "" {
-		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", only)
-	}
-	if clone.Persist != nil {
-		c.tellOfSubmodules(ctx, dir, host.Origin)
+	if request.Persist {
+		c.tellOfPlainGit(ctx, clone, repository)
 	}
 	if c.json {
-		return c.printClone(ctx, repository, dir)
+		return c.printClone(ctx, repository, clone.Dir)
 	}
 	return nil
+}
+
+// tellOfPlainGit says what plain git in a clone needs besides what was written there.
+func (c *command) tellOfPlainGit(ctx context.Context, clone *gitsession.Clone, r ghapp.RepositoryName) {
+	if only := gitsession.OnlyInEnvironment(c.apps(), clone.Settings, r.Owner); only != "" {
+		c.progress("Plain git in this clone needs %s too, since the key is nowhere else.", only)
+	}
+	c.tellOfSubmodules(ctx, clone.Dir, clone.Origin)
 }
 
 // printClone tells a program what it got.
@@ -165,27 +114,10 @@ func (c *command) printClone(ctx context.Context, r ghapp.RepositoryName, dir st
 	})
 }
 
-// git runs git, which finds the credential helper's socket in its environment and
-// has tokens taken out of what it prints.
-func (c *command) git(socket string, tokens *scrub.Scrubber) *gitcmd.Runner {
-	runner := &gitcmd.Runner{
-		Environ: append(c.Environ[:len(c.Environ):len(c.Environ)], "GHAPP_AGENT_SOCK="+socket),
-		Own:     c.apps().Own(),
-		Stdout:  c.Stdout,
-		Stderr:  c.Stderr,
-		Filter:  func(w io.Writer) io.Writer { return tokens.Writer(w) },
+// gitOutput is where git prints to.
+func (c *command) gitOutput() gitsession.Output {
+	if c.quiet || c.json { // a program reads the error, which has what git says of a failure
+		return gitsession.Output{Stdout: c.Stdout, Stderr: io.Discard}
 	}
-	switch {
-	case c.quiet, c.json: // a program reads the error, which has what git says of a failure
-		runner.Stderr = io.Discard
-	case term.Is(c.Stderr):
-		runner.Progress = true
-	}
-	return runner
-}
-
-// runtimeDir is where sockets of this user belong.
-func (c *command) runtimeDir() string {
-	dir, _ := c.lookup("XDG_RUNTIME_DIR")
-	return dir
+	return gitsession.Output{Stdout: c.Stdout, Stderr: c.Stderr, Progress: term.Is(c.Stderr)}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -163,7 +164,7 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 			c.progress("ghapp: still looking at the link %s", link)
 		},
 	}
-	if origin, err := c.originRemote(ctx, git); err == nil {
+	if origin, err := gitsession.OriginRemote(ctx, git); err == nil {
 		origin.Wiki = false
 		o.Origin = origin
 	}

@@ -18,8 +18,10 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/userdirs"
 )
 
 type gitSetupOptions struct {
@@ -135,7 +137,7 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		report.Origins = append(report.Origins, host.Origin)
 		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
 		report.Conflicts = append(report.Conflicts, c.netrcConflicts(host.Origin)...)
-		if only := c.onlyInEnvironment(settings, ""); only != "" {
+		if only := gitsession.OnlyInEnvironment(c.apps(), settings, ""); only != "" {
 			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", only))
 		}
 	}
@@ -184,27 +186,9 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	return nil
 }
 
-// helperSections make git ask ghapp, and nobody else, for an origin, and believe the
-// certificate that ghapp believes.
-func (c *command) helperSections(origin string, settings config.AppSettings, scope gitsetup.Scope, owner string) []gitsetup.Section {
-	sections := []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
-		{Name: "helper", Value: ""}, // forgets all others
-		{Name: "helper", Value: c.helperLine(settings, scope, owner)},
-		{Name: "useHttpPath", Value: "true"},
-	}}}
-	if path := settings.CAFile.Text; path != "" {
-		trust := []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}
-		if runtime.GOOS == "windows" { // where git otherwise looks into the system's store alone
-			trust = append(trust, gitsetup.Setting{Name: "schannelUseSSLCAInfo", Value: "true"})
-		}
-		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: trust})
-	}
-	return sections
-}
-
 // gitSections is all that git-setup writes for an origin.
 func (c *command) gitSections(origin string, settings config.AppSettings, o gitSetupOptions) []gitsetup.Section {
-	sections := c.helperSections(origin, settings, o.scope(), "")
+	sections := gitsession.Sections(c.apps(), origin, settings, o.scope(), "")
 	// A token at once where one is to be expected, from git 2.46 on. For the whole host
 	// git would insist on one for public repositories of owners without the App, too.
 	for _, owner := range settings.GitOwners() {
@@ -354,13 +338,7 @@ func exists(path string) bool {
 }
 
 // home is the directory where git and libcurl look for the user's files.
-func (c *command) home() string {
-	home, _ := c.lookup("HOME")
-	if home == "" && runtime.GOOS == "windows" {
-		home, _ = c.lookup("USERPROFILE")
-	}
-	return home
-}
+func (c *command) home() string { return userdirs.Home(runtime.GOOS, c.lookup) }
 
 // gitEntries is git's configuration as it stands in the current directory.
 func gitEntries(ctx context.Context, git *gitcmd.Runner) ([]gitsetup.Entry, error) {

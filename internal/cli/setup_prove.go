@@ -3,14 +3,12 @@ package cli
 import (
 	"bytes"
 	"context"
-	"os"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 )
 
@@ -65,24 +63,25 @@ func candidate(ctx context.Context, app *ghapp.App, i *ghapp.InstallationInfo) (
 
 // countRefs asks git for the references of a repository, with the credential helper.
 func (c *command) countRefs(ctx context.Context, s *apps.Session, repository string) (int, error) {
-	listener, err := agent.Listen(c.runtimeDir(), os.TempDir())
+	session, err := gitsession.Listen(c.apps())
 	if err != nil {
 		return 0, err
 	}
-	defer listener.Close()
+	defer session.Close()
 	address := s.App.Status().Origin + "/" + repository + ".git"
-	scope := gitcmd.Scope{Origin: s.App.Status().Origin, URLs: []string{address}, Helper: c.sessionHelper(), CAFile: s.Settings.CAFile.Text}
-	tokens := scrub.New()
+	scope := gitcmd.Scope{
+		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(c.lookup), CAFile: s.Settings.CAFile.Text,
+	}
 	answering := c.apps().Router(s, func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read
-		a.HandedOut = tokens.Add
+		a.HandedOut = session.Tokens.Add
 	})
 	// The configuration may choose another App for this owner.
 	answering.First().App = func(context.Context, string) (*ghapp.App, string, error) { return s.App, "", nil }
 	var refs []byte
-	err = serving(ctx, listener, answering, func() error {
+	err = session.Serve(ctx, answering, func() error {
 		var err error
-		refs, err = c.git(listener.Path(), tokens).Output(ctx, scope, "ls-remote", "--", address)
+		refs, err = session.Git(c.gitOutput()).Output(ctx, scope, "ls-remote", "--", address)
 		return answering.Explained(err)
 	})
 	return bytes.Count(refs, []byte("\n")), err

@@ -16,7 +16,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -24,8 +23,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/refs"
-	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -33,8 +32,7 @@ import (
 type keeper struct {
 	command  *command
 	log      *slog.Logger
-	listener *agent.Listener
-	tokens   *scrub.Scrubber
+	session  *gitsession.Session
 	hosts    *apps.Router
 	sessions map[string]*appSession // by the name of an App, and a host
 	kept     []*kept
@@ -69,11 +67,11 @@ const manyAtOnce = 10
 // keep makes the keeper of directories. Nothing is asked of GitHub for it.
 func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Logger, again bool) (_ *keeper, err error) {
 	k := &keeper{
-		command: c, log: log, tokens: scrub.New(), again: again,
+		command: c, log: log, again: again,
 		sessions: map[string]*appSession{}, of: map[*watch.Target]*kept{}, groups: map[string]*group{}, watcher: &watch.Watcher{RetryAfter: stayAway},
 		over: make(chan struct{}),
 	}
-	if k.listener, err = agent.Listen(c.runtimeDir(), os.TempDir()); err != nil {
+	if k.session, err = gitsession.Listen(c.apps()); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -99,13 +97,15 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 const tokenLife = 2 * time.Hour
 
 // handedOut keeps a token out of what git prints.
-func (k *keeper) handedOut(token ghapp.Secret) { k.tokens.AddUntil(token, time.Now().Add(tokenLife)) }
+func (k *keeper) handedOut(token ghapp.Secret) {
+	k.session.Tokens.AddUntil(token, time.Now().Add(tokenLife))
+}
 
-func (k *keeper) close() { _ = k.listener.Close() }
+func (k *keeper) close() { _ = k.session.Close() }
 
 // serving answers git while work runs.
 func (k *keeper) serving(ctx context.Context, work func() error) error {
-	return serving(ctx, k.listener, k.hosts, work)
+	return k.session.Serve(ctx, k.hosts, work)
 }
 
 // add adds a directory.
@@ -151,13 +151,14 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 		})
 	}
 	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.Transport, Token: t.token, Drop: t.drop, Log: k.log}
-	git := c.git(k.listener.Path(), k.tokens)
-	if !git.Progress {
+	output := c.gitOutput()
+	if !output.Progress {
 		// What git says stands in the error, and its lines in the midst of a log help nobody.
-		git.Stdout, git.Stderr = nil, nil
+		output = gitsession.Output{}
 	}
+	git := k.session.Git(output)
 	t.deploy.Git = *git
-	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: c.sessionHelper(), CAFile: settings.CAFile.Text}
+	t.deploy.Scope = gitcmd.Scope{Origin: host.Origin, Helper: gitsession.Helper(c.lookup), CAFile: settings.CAFile.Text}
 	t.deploy.Environ, t.deploy.Log = git.Plain(), k.log
 	t.deploy.Printed = t.printed.by(c, k.log, k.watching)
 	t.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: t.ask, Publish: t.publish}

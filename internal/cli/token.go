@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -158,7 +159,7 @@ func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, identity *ghapp.Ide
 	switch format {
 	case "env":
 		// For a shell to read, with eval or source.
-		variables := tokenVariables(app, t)
+		variables := gitsession.TokenVariables(app, t)
 		if identity != nil {
 			variables = append(variables, identityVariables(identity, childenv.Lookup(nil))...)
 		}

@@ -22,3 +22,13 @@ func ConfigFile(goos string, lookup func(string) (string, bool)) string {
 	}
 	return filepath.Join(dir, "ghapp", "config.yaml")
 }
+
+// Home returns the directory where git and libcurl look for the user's files, or "". goos
+// is runtime.GOOS, and lookup is os.LookupEnv.
+func Home(goos string, lookup func(string) (string, bool)) string {
+	home, _ := lookup("HOME")
+	if home == "" && goos == "windows" {
+		home, _ = lookup("USERPROFILE")
+	}
+	return home
+}

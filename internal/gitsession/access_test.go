@@ -1,4 +1,4 @@
-package cli
+package gitsession
 
 import (
 	"bytes"
@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -48,7 +49,7 @@ func TestTokenIsInTheVariablesOfItsHost(t *testing.T) {
 		"notghe.com":       server,
 		"ghe.example:8443": server,
 	} {
-		got := tokenVariables(appOn(t, host), token)
+		got := TokenVariables(appOn(t, host), token)
 		if diff := cmp.Diff(append([]string{"GH_HOST=" + host}, want...), got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", host, diff)
 		}
@@ -141,10 +142,10 @@ func TestEndOfTokens(t *testing.T) {
 			app := appOver(t, "github.com", server)
 			minted := time.Now().Add(-30 * time.Minute)
 			token := &ghapp.Token{Secret: redact.NewSecret("ghs_canary"), MintedAt: minted, ExpiresAt: time.Now().Add(test.left)}
-			tokens := &lentTokens{}
+			tokens := &issuedTokens{}
 			tokens.add(app, token)
 			tokens.add(app, token) // given to git twice
-			(&command{Env: Env{Stderr: stderr}}).endTokens(tokens)
+			tokens.revoke(slog.New(slog.NewTextHandler(stderr, nil)))
 			if server.requests != test.requests {
 				t.Errorf("%d requests, want %d", server.requests, test.requests)
 			}
@@ -158,7 +159,7 @@ func TestEndOfTokens(t *testing.T) {
 // A command that runs for a month gets a token each hour.
 func TestTokensThatHaveRunOutAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		app, tokens := appOn(t, "github.com"), &lentTokens{}
+		app, tokens := appOn(t, "github.com"), &issuedTokens{}
 		for hour := range 24 * 30 {
 			token := &ghapp.Token{Secret: redact.NewSecret(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 			for range 3 { // git asks more often

@@ -1,88 +1,33 @@
-package cli
+package gitsession
 
 import (
 	"os"
-	"os/exec"
-	"path/filepath"
 	"runtime"
-	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
-	"github.com/ghapp-dev/ghapp/internal/installed"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// helperCommand is the credential helper as git's configuration names it: the program
-// beside this one, or this one itself. It is an absolute path, which needs no PATH, and
-// where there is a choice the one that the next version of ghapp has as well.
-func (c *command) helperCommand() string {
-	file, err := os.Executable()
-	if err != nil {
-		return "ghapp" // git looks for git-credential-ghapp on its PATH
+// Sections make git ask ghapp, and nobody else, for an origin, and believe the
+// certificate that ghapp believes.
+func Sections(o *apps.Opener, origin string, settings config.AppSettings, scope gitsetup.Scope, owner string) []gitsetup.Section {
+	sections := []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
+		{Name: "helper", Value: ""}, // forgets all others
+		{Name: "helper", Value: helperLine(o, settings, scope, owner)},
+		{Name: "useHttpPath", Value: "true"},
+	}}}
+	if path := settings.CAFile.Text; path != "" {
+		trust := []gitsetup.Setting{{Name: "sslCAInfo", Value: path}}
+		if runtime.GOOS == "windows" { // where git otherwise looks into the system's store alone
+			trust = append(trust, gitsetup.Setting{Name: "schannelUseSSLCAInfo", Value: "true"})
+		}
+		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/", Settings: trust})
 	}
-	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		file = resolved
-	}
-	self := installed.Program{File: file, Invoked: os.Args[0], Home: c.home()}
-	self.Path, _ = c.lookup("PATH")
-	self.User, _ = c.lookup("USER")
-	ending := ""
-	if runtime.GOOS == "windows" {
-		ending = ".exe"
-	}
-	helper, lasting := self.Lasting("git-credential-ghapp"+ending), self.Lasting(filepath.Base(file))
-	if _, err := exec.LookPath(helper); helper != "" && err == nil && (installed.Lasts(helper) || !installed.Lasts(lasting)) {
-		return shellPath(helper)
-	}
-	if lasting != "" {
-		file = lasting
-	}
-	return "!" + text.ShellWord(filepath.ToSlash(file)) + " credential"
-}
-
-// helperBeside is [command.helperCommand] for as long as this process runs: the program
-// beside this one, whatever becomes of that tomorrow, so that nobody looks for its lasting
-// name.
-func (c *command) helperBeside() string {
-	file, err := os.Executable()
-	if err != nil {
-		return c.helperCommand()
-	}
-	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		file = resolved
-	}
-	helper := filepath.Join(filepath.Dir(file), "git-credential-ghapp")
-	if runtime.GOOS == "windows" {
-		helper += ".exe"
-	}
-	if _, err := exec.LookPath(helper); err != nil {
-		return c.helperCommand()
-	}
-	return shellPath(helper)
-}
-
-// sessionHelper is the credential helper for a call of git that ghapp waits for. The
-// shell that git starts for it answers store by itself: after every success git says
-// which credential worked, and we know.
-func (c *command) sessionHelper() string {
-	helper := c.helperBeside()
-	if !strings.Contains(helper, "/") {
-		return helper
-	}
-	return `!f() { test "$1" = store || exec ` + strings.TrimPrefix(helper, "!") + ` "$1"; }; f`
-}
-
-// shellPath is an absolute path as git runs it, through a shell where it has
-// anything but plain characters.
-func shellPath(path string) string {
-	path = filepath.ToSlash(path)
-	if quoted := text.ShellWord(path); quoted != path {
-		return "!" + quoted
-	}
-	return path
+	return sections
 }
 
 // helperLine names the helper in git's configuration so that it finds the same App
@@ -92,10 +37,10 @@ func shellPath(path string) string {
 //
 // A repository's own line names the file too: where git runs without HOME, as it may under
 // cron, nothing else leads to it. It need not be there yet.
-func (c *command) helperLine(s config.AppSettings, scope gitsetup.Scope, owner string) string {
-	line := c.helperCommand()
+func helperLine(o *apps.Opener, s config.AppSettings, scope gitsetup.Scope, owner string) string {
+	line := LastingHelper(o.LookupEnv)
 	write := func(flag, value string) { line += " --" + flag + " " + text.ShellWord(value) }
-	loaded, err := c.apps().Load()
+	loaded, err := o.Load()
 	if err != nil {
 		return line // and who asked for settings before has been told
 	}
@@ -104,7 +49,7 @@ func (c *command) helperLine(s config.AppSettings, scope gitsetup.Scope, owner s
 		write("config", path.Text)
 	}
 	inFile, named := fileApp(loaded, s, owner)
-	if inFile.Name != "" && (named || s.Name != "" && c.apps().Chosen("app")) { // not where its ID was said
+	if inFile.Name != "" && (named || s.Name != "" && o.Chosen("app")) { // not where its ID was said
 		write("app", inFile.Name)
 	}
 	add := func(flag string, v, followed config.Value) {
@@ -161,10 +106,10 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 	return found[0], true
 }
 
-// onlyInEnvironment is the variable that git's configuration must not repeat: it holds
+// OnlyInEnvironment is the variable that git's configuration must not repeat: it holds
 // the key, or a PIN. It is "" where there is none, or where the config file has a key.
-func (c *command) onlyInEnvironment(s config.AppSettings, owner string) string {
-	if loaded, err := c.apps().Load(); err == nil {
+func OnlyInEnvironment(o *apps.Opener, s config.AppSettings, owner string) string {
+	if loaded, err := o.Load(); err == nil {
 		inFile, _ := fileApp(loaded, s, owner)
 		path := keyuri.FilePath(inFile.Key.Text)
 		if _, err := os.Stat(path); inFile.Key.Text != "" && (path == "" || err == nil) {
