@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/demo"}, // above all that it shows, so that nothing leans on it
 	{"internal/cli"},
-	{"internal/gitsession"},
+	{"internal/agentserver", "internal/gitsession"},
 	{"internal/apps", "internal/configedit", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
 	{"internal/deploy", "internal/setup"},

@@ -11,39 +11,48 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
-// Answerer answers for the host of a session, with other Apps of the configuration where a
+// Answerer answers for the host of an App, with other Apps of the configuration where a
 // submodule's owner has one of its own.
-func (o *Opener) Answerer(s *Session) *gitauth.Answerer {
+func (o *Opener) Answerer(app *App) *gitauth.Answerer {
+	s := app.Current()
+	of := func(owner string) ghapp.RepositoryName {
+		return ghapp.RepositoryName{Host: s.App.Status().Host, Owner: owner}
+	}
 	return &gitauth.Answerer{
 		Origin:    s.App.Status().Origin,
 		Transport: s.Transport,
 		Store:     s.Store,
 		Log:       o.Log,
 		Permissions: func(r ghapp.RepositoryName) ghapp.Permissions {
-			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Status().Host, Owner: r.Owner})
+			settings, err := o.Settings(of(r.Owner))
 			if err != nil {
 				return nil // and App has said so before
 			}
 			return settings.GitPermissions(r)
 		},
 		App: func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-			settings, err := o.Settings(ghapp.RepositoryName{Host: s.App.Status().Host, Owner: owner})
+			settings, err := o.Settings(of(owner))
 			if err != nil {
 				return nil, "", err
 			}
-			if settings.Name == s.Settings.Name {
-				return s.App, s.Installation(), nil
-			}
-			other, err := o.Start(ctx, settings)
+			other, err := o.appOr(ctx, app, settings, of(owner))
 			if err != nil {
 				return nil, "", err
 			}
-			return other.App, other.Installation(), nil
+			s := other.Session(ctx)
+			return s.App, s.Installation(), nil
 		},
 	}
+}
+
+// appOr is the App of these settings, which may be app.
+func (o *Opener) appOr(ctx context.Context, app *App, settings config.AppSettings, r ghapp.RepositoryName) (*App, error) {
+	if settings.Name == app.settings.Name {
+		return app, nil
+	}
+	return o.openOnce(ctx, settings, r)
 }
 
 // Router answers git while a command runs: for the host that the command is about, and
@@ -52,47 +61,34 @@ func (o *Opener) Answerer(s *Session) *gitauth.Answerer {
 // left unanswered, so that git goes on to the helpers it has for that.
 type Router struct {
 	opener  *Opener
+	app     *App                    // of the command
 	prepare func(*gitauth.Answerer) // for such a command
-	first   *gitauth.Answerer       // as it was in the beginning
+	first   *gitauth.Answerer
 
 	mu     sync.Mutex
-	now    *routed            // for the first's host
-	others map[string]*routed // by origin
+	others map[string]*gitauth.Answerer // by origin
 }
 
-// routed is an App with the key that the configuration had for it.
-type routed struct {
-	*gitauth.Answerer
-	session *Session
-}
-
-// Router answers for the host of a session first. prepare has each Answerer do what the
+// Router answers for the host of an App first. prepare has each Answerer do what the
 // command wants of it.
-func (o *Opener) Router(s *Session, prepare func(*gitauth.Answerer)) *Router {
-	r := &Router{opener: o, prepare: prepare, first: o.Answerer(s), others: map[string]*routed{}}
-	r.now = &routed{r.first, s}
+func (o *Opener) Router(app *App, prepare func(*gitauth.Answerer)) *Router {
+	r := &Router{opener: o, app: app, prepare: prepare, first: o.Answerer(app), others: map[string]*gitauth.Answerer{}}
 	prepare(r.first)
 	return r
 }
 
-// First answers for the host of the session, with the key that this had in the beginning.
+// First answers for the host of the App.
 func (r *Router) First() *gitauth.Answerer { return r.first }
 
 // Credential implements [agent.Handler].
 func (r *Router) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
-	r.mu.Lock()
-	a := r.now
-	r.mu.Unlock()
-	found, err := a.Credential(ctx, op, asked)
-	if errors.Is(err, gitauth.ErrNotOurs) {
-		if a, err = r.other(ctx, asked); err == nil {
-			found, err = a.Credential(ctx, op, asked)
-		}
-	}
-	if KeyFailed(err) {
-		if newer := r.renewed(ctx, a, asked); newer != nil {
-			found, err = newer.Credential(ctx, op, asked)
-		}
+	answerer, app, err := r.route(ctx, asked)
+	var found *credential.Credential
+	if err == nil {
+		err = app.Do(ctx, func(*Session) error {
+			found, err = answerer.Credential(ctx, op, asked)
+			return err
+		})
 	}
 	if errors.Is(err, gitauth.ErrNotOurs) {
 		return nil, nil
@@ -100,66 +96,46 @@ func (r *Router) Credential(ctx context.Context, op credential.Operation, asked 
 	return found, err
 }
 
-// other answers for the host of a question that is not the first's. The error is
+// route finds who answers a question, and the App whose key that takes. The error is
 // [gitauth.ErrNotOurs] where the configuration does not know the host.
-func (r *Router) other(ctx context.Context, asked *credential.Credential) (*routed, error) {
+func (r *Router) route(ctx context.Context, asked *credential.Credential) (*gitauth.Answerer, *App, error) {
 	settings, err := r.opener.SettingsAsked(asked)
+	if r.first.Ours(asked) {
+		app := r.app
+		if err == nil {
+			if of, err := r.opener.appOr(ctx, r.app, settings, repositoryAsked(asked)); err == nil {
+				app = of // else the Answerer meets the same error, and says what it is about
+			}
+		}
+		return r.first, app, nil
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 	if err != nil {
-		return nil, &diag.SettingError{Err: err}
+		return nil, nil, &diag.SettingError{Err: err}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if known := r.others[host.Origin]; known != nil {
-		return known, nil
-	}
-	session, err := r.opener.Start(ctx, settings)
+	app, err := r.opener.openOnce(ctx, settings, repositoryAsked(asked))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	a := &routed{r.opener.Answerer(session), session}
-	r.prepare(a.Answerer)
-	r.others[host.Origin] = a
-	return a, nil
-}
-
-// renewed takes the key that the configuration has by now, if it is another than the
-// one that did not serve: a command may run for longer than a key lives. It is nil where
-// there is none. No key is asked for twice.
-func (r *Router) renewed(ctx context.Context, failed *routed, asked *credential.Credential) *routed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	origin, known := failed.Origin, r.now
-	if origin != r.first.Origin {
-		known = r.others[origin]
+	answerer := r.others[host.Origin]
+	if answerer == nil {
+		answerer = r.opener.Answerer(app)
+		r.prepare(answerer)
+		r.others[host.Origin] = answerer
 	}
-	if known != failed {
-		return known // somebody else has done so
-	}
-	choose := func(o *Opener) (config.AppSettings, error) { return o.SettingsAsked(asked) }
-	again, session := r.opener.Rekeyed(ctx, failed.session, choose)
-	if session == nil {
-		return nil
-	}
-	a := &routed{again.Answerer(session), session}
-	r.prepare(a.Answerer)
-	a.Permissions = failed.Permissions
-	if origin == r.first.Origin {
-		r.now = a
-	} else {
-		r.others[origin] = a
-	}
-	return a
+	return answerer, app, nil
 }
 
 // Explained puts the reason that git was not told in the place of what git made of it.
 func (r *Router) Explained(err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	refusal := r.now.Refusal()
+	refusal := r.first.Refusal()
 	for _, other := range r.others {
 		if refusal == nil {
 			refusal = other.Refusal()
@@ -175,39 +151,8 @@ func (r *Router) Explained(err error) error {
 func (r *Router) Forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now.Forget()
+	r.first.Forget()
 	for _, other := range r.others {
 		other.Forget()
 	}
-}
-
-// KeyFailed reports whether an error may end with another key.
-func KeyFailed(err error) bool {
-	return errors.Is(err, ghapp.ErrKeyMismatch) || errors.Is(err, ghapp.ErrKey)
-}
-
-// Rekeyed opens an App anew whose key has failed, with the key that the configuration
-// has by now, and returns the Opener that has read it too. Both are nil where that is the
-// same key.
-func (o *Opener) Rekeyed(ctx context.Context, failed *Session, choose func(*Opener) (config.AppSettings, error)) (*Opener, *Session) {
-	again := o.Fresh()
-	settings, err := choose(again)
-	if err != nil {
-		return nil, nil
-	}
-	before := failed.Settings
-	samePrevious := settings.PreviousKey.Reveal() == before.PreviousKey.Reveal()
-	if settings.Key.Reveal() == before.Key.Reveal() && samePrevious && keyuri.FilePath(settings.Key.Text) == "" {
-		return nil, nil
-	}
-	session, err := again.Connect(ctx, settings)
-	if err != nil {
-		o.Log.Warn("the key in the configuration has changed and cannot be used", "error", diag.OneLine(err))
-		return nil, nil
-	}
-	if session.App.Status().Fingerprint == failed.App.Status().Fingerprint && samePrevious {
-		return nil, nil
-	}
-	o.Tell("App %s signs with its new key %s.", session.App.Status().Issuer, session.App.Status().Fingerprint)
-	return again, session
 }

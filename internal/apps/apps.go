@@ -12,10 +12,13 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // Options are what an [Opener] has of the process around it. The zero value is a process
@@ -53,8 +56,10 @@ type Opener struct {
 	// LookupEnv is [os.LookupEnv] on Environ.
 	LookupEnv func(name string) (string, bool)
 
-	mu     sync.Mutex
-	config *config.Config // nil: not read yet
+	opening singleflight.Group
+	mu      sync.Mutex
+	config  *config.Config  // nil: not read yet
+	apps    map[string]*App // by appKey
 }
 
 // New makes an Opener.
@@ -65,7 +70,7 @@ func New(o Options) *Opener {
 	if o.Tell == nil {
 		o.Tell = func(string, ...any) {}
 	}
-	return &Opener{Options: o, LookupEnv: childenv.Lookup(o.Environ)}
+	return &Opener{Options: o, LookupEnv: childenv.Lookup(o.Environ), apps: map[string]*App{}}
 }
 
 // Fresh is an Opener that reads the configuration anew.
@@ -176,6 +181,11 @@ func (o *Opener) Connect(ctx context.Context, settings config.AppSettings) (*Ses
 	if err != nil {
 		return nil, err
 	}
+	return o.withKey(settings, key, store)
+}
+
+// withKey makes the App of these settings with a key.
+func (o *Opener) withKey(settings config.AppSettings, key signer.Signer, store ghapp.Store) (*Session, error) {
 	reach, err := o.ReachFor(settings)
 	if err != nil {
 		return nil, err

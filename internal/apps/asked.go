@@ -29,15 +29,11 @@ const GitRefusalLife = 10 * time.Second
 // SettingsAsked chooses the App for a question of git's. The error is
 // [gitauth.ErrNotOurs] for a host that the configuration does not know.
 func (o *Opener) SettingsAsked(asked *credential.Credential) (config.AppSettings, error) {
-	host := asked.Host
-	if asked.Protocol != "https" {
-		host = asked.Protocol + "://" + host
-	}
-	if _, err := api.ParseHost(host, ""); err != nil {
+	r := repositoryAsked(asked)
+	if _, err := api.ParseHost(r.Host, ""); err != nil {
 		return config.AppSettings{}, gitauth.ErrNotOurs
 	}
-	owner, _, _ := strings.Cut(asked.Path, "/")
-	settings, err := o.Settings(ghapp.RepositoryName{Host: host, Owner: owner})
+	settings, err := o.Settings(r)
 	if gone := o.fileGone(); err != nil && gone != nil {
 		return settings, gone
 	}
@@ -45,6 +41,16 @@ func (o *Opener) SettingsAsked(asked *credential.Credential) (config.AppSettings
 		return config.AppSettings{}, gitauth.ErrNotOurs
 	}
 	return settings, err
+}
+
+// repositoryAsked is what chooses the App for a question: the host and the owner.
+func repositoryAsked(asked *credential.Credential) ghapp.RepositoryName {
+	host := asked.Host
+	if asked.Protocol != "https" {
+		host = asked.Protocol + "://" + host
+	}
+	owner, _, _ := strings.Cut(asked.Path, "/")
+	return ghapp.RepositoryName{Host: host, Owner: owner}
 }
 
 // fileGone is the failure of a helper line that leads to an App by a config file alone,
@@ -76,11 +82,11 @@ func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *cre
 	}
 	// Looked at before they are read: what changes from now on ends the answer.
 	files, lasting := o.dependencies(settings)
-	session, err := o.Start(ctx, settings)
+	app, err := o.openOnce(ctx, settings, repositoryAsked(asked))
 	if err != nil {
 		return nil, err
 	}
-	answerer := o.Answerer(session)
+	session, answerer := app.Current(), o.Answerer(app)
 	var issued issuedToken
 	answerer.Granted = func(_ *ghapp.App, r ghapp.TokenRequest, t *ghapp.Token) {
 		issued = issuedToken{t, r.Repositories[0]}

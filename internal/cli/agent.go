@@ -4,23 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentserver"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
 const (
-	// agentGrace is how long an agent that ends lets the exchanges that run finish.
-	agentGrace = 5 * time.Second
 	// agentAnswers is how long an agent may take for its status, or to stop.
 	agentAnswers = 5 * time.Second
 	// agentStarts is how long another agent may take from holding the socket's lock
@@ -70,16 +71,11 @@ seconds, and then their helpers ask ghapp itself.`,
 }
 
 func (c *command) runAgent(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	h := &holder{command: c, since: time.Now(), stop: stop}
-	if path, err := config.Path(c.apps().ConfigOptions()); err == nil {
-		h.path = path.Text // else the configuration cannot be read either
-	}
-	if err := h.configure(ctx); err != nil {
+	server, err := agentserver.New(ctx, c.apps(), agentserver.Options{Version: c.release(), Notify: c.notify})
+	if err != nil {
 		return err
 	}
-	defer h.close()
+	defer server.Close()
 	// From here on a hang-up is a request, and not the end.
 	hangUps := make(chan os.Signal, 1)
 	signal.Notify(hangUps, syscall.SIGHUP)
@@ -90,40 +86,11 @@ func (c *command) runAgent(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close()
-	h.listener = listener
-	// What runs outlives the signal to end, by its grace.
-	exchanges, breakOff := context.WithCancel(context.WithoutCancel(ctx))
-	defer breakOff()
-	served := make(chan error, 1)
-	go func() { served <- agent.Serve(exchanges, listener, h) }()
-	c.notify("READY=1")
 	c.progress("The agent (process %d) listens on %s.", os.Getpid(), listener.Path())
 	if c.identityGiven() {
 		c.progress("Its App was named by a flag or a variable, so git asks it only where GHAPP_AGENT_SOCK=%s is set; an App in the config file needs nothing.", listener.Path())
 	}
-	for {
-		select {
-		case <-hangUps:
-			c.notify("RELOADING=1")
-			err := h.configure(ctx)
-			if ctx.Err() != nil {
-				continue // the end came meanwhile, and is no fault of the configuration
-			}
-			if err != nil {
-				c.log().Error("the configuration is used on as it was", "error", err)
-			} else {
-				c.progress("The configuration was read anew.")
-			}
-			c.notify("READY=1")
-		case <-ctx.Done():
-			c.notify("STOPPING=1")
-			grace := time.AfterFunc(agentGrace, breakOff)
-			defer grace.Stop()
-			return errors.Join(listener.Close(), <-served)
-		case err := <-served:
-			return err
-		}
-	}
+	return server.Run(ctx, listener, hangUps)
 }
 
 // identityGiven reports whether flags or variables say which App is meant. A helper
@@ -185,10 +152,10 @@ func occupiedBy(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
 	defer cancel()
 	starting := time.Now()
-	status, err := askStatus(ctx, path)
+	status, err := agentserver.AskStatus(ctx, path)
 	for errors.Is(err, agent.ErrUnavailable) && time.Since(starting) < agentStarts && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
-		status, err = askStatus(ctx, path)
+		status, err = agentserver.AskStatus(ctx, path)
 	}
 	if err != nil {
 		return &diag.ExitError{
@@ -210,7 +177,7 @@ func (c *command) agentStatus(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
 	defer cancel()
-	status, err := askStatus(ctx, path)
+	status, err := agentserver.AskStatus(ctx, path)
 	if errors.Is(err, agent.ErrUnavailable) {
 		return &diag.ExitError{
 			Code: diag.Failed, Err: fmt.Errorf("no agent listens on %s", path),
@@ -223,7 +190,7 @@ func (c *command) agentStatus(ctx context.Context) error {
 	if c.json {
 		return term.JSON(c.Stdout, status)
 	}
-	return status.print(c.Stdout)
+	return printAgentStatus(c.Stdout, status)
 }
 
 func (c *command) agentStop(ctx context.Context) error {
@@ -247,6 +214,43 @@ func (c *command) agentStop(ctx context.Context) error {
 		c.progress("No agent listens on %s.", path)
 	default:
 		c.progress("The agent ends.")
+	}
+	return nil
+}
+
+// printAgentStatus shows it to people.
+func printAgentStatus(w io.Writer, s *agentserver.Status) error {
+	r := s.Requests
+	facts := [][]string{
+		{"agent", fmt.Sprintf("process %d since %s, ghapp %s", s.PID, s.Since.Local().Format(time.DateTime), s.Version)},
+		{"socket", s.Socket},
+		{"requests", fmt.Sprintf("%d answered, %d refused, %d for other hosts, %d tokens erased, %d minted", r.Answered, r.Refused, r.Others, r.Erased, r.Minted)},
+	}
+	if err := term.Table(w, facts); err != nil {
+		return err
+	}
+	apps := [][]string{{"\nAPP", "ID", "HOST", "KEY"}}
+	for _, a := range s.Apps {
+		key := a.Fingerprint
+		if a.Next != "" {
+			key += " (next: " + a.Next + ")"
+		}
+		apps = append(apps, []string{term.OrDash(a.Name), a.App, a.Host, key})
+	}
+	if err := term.Table(w, apps); err != nil || len(s.Tokens) == 0 {
+		return err
+	}
+	tokens := [][]string{{"\nREPOSITORY", "HOST", "PERMISSIONS", "LEFT", "LAST USED", "USES"}}
+	for _, t := range s.Tokens {
+		left := time.Duration(t.Left) * time.Second
+		tokens = append(tokens, []string{t.Repository, t.Host, t.Permissions.String(), left.String(), t.LastUsed.Local().Format(time.TimeOnly), strconv.FormatInt(t.Uses, 10)})
+	}
+	if err := term.Table(w, tokens); err != nil {
+		return err
+	}
+	if more := s.TokensHeld - len(s.Tokens); more > 0 {
+		_, err := fmt.Fprintf(w, "and %d more\n", more)
+		return err
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentserver"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -188,7 +189,7 @@ func (c *command) examineAgent(ctx context.Context) (doctor.AgentReport, error) 
 	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, fmt.Errorf("it did not answer within %s", agentPatience))
 	defer cancel()
 	report := doctor.AgentReport{Socket: path}
-	status, err := askStatus(ctx, path)
+	status, err := agentserver.AskStatus(ctx, path)
 	if err != nil {
 		return report, err
 	}

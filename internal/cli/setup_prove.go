@@ -72,7 +72,7 @@ func (c *command) countRefs(ctx context.Context, s *apps.Session, repository str
 	scope := gitcmd.Scope{
 		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(c.lookup), CAFile: s.Settings.CAFile.Text,
 	}
-	answering := c.apps().Router(s, func(a *gitauth.Answerer) {
+	answering := c.apps().Router(c.apps().Follow(s), func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read
 		a.HandedOut = session.Tokens.Add
 	})

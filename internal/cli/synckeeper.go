@@ -137,20 +137,20 @@ func (k *keeper) add(ctx context.Context, entry config.Sync) error {
 	}
 	name := settings.Name + "\x00" + host.Origin
 	if t.session = k.sessions[name]; t.session == nil {
-		opened, err := c.apps().Start(ctx, settings)
+		app, err := c.apps().App(ctx, repository)
 		if err != nil {
 			return err
 		}
-		t.session = &appSession{keeper: k, repository: repository, now: opened, sources: map[string]ghapp.TokenSource{}}
+		t.session = &appSession{keeper: k, app: app}
 		k.sessions[name] = t.session
 	}
 	if k.hosts == nil {
-		k.hosts = c.apps().Router(t.session.now, func(a *gitauth.Answerer) {
+		k.hosts = c.apps().Router(t.session.app, func(a *gitauth.Answerer) {
 			a.Permissions = nil // this reads
 			a.HandedOut = k.handedOut
 		})
 	}
-	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.now.Transport, Token: t.token, Drop: t.drop, Log: k.log}
+	t.asker = &refs.Asker{Origin: host.Origin, Transport: t.session.app.Current().Transport, Token: t.token, Drop: t.drop, Log: k.log}
 	output := c.gitOutput()
 	if !output.Progress {
 		// What git says stands in the error, and its lines in the midst of a log help nobody.
@@ -207,7 +207,7 @@ func (k *keeper) together() {
 	list := map[string][]*kept{}
 	for _, t := range k.kept {
 		if t.want.Commit == "" && t.want.Version == "" {
-			key := strings.ToLower(t.session.now.Settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
+			key := strings.ToLower(t.session.app.Current().Settings.Name + "\x00" + t.asker.Origin + "\x00" + t.present.Owner)
 			list[key] = append(list[key], t)
 		}
 	}
@@ -224,7 +224,7 @@ func (k *keeper) together() {
 			}
 			first := some[0]
 			k.groups[name] = &group{asker: refs.GraphQL{
-				Source: tokensFor{first.session, repositories}, Transport: first.session.now.Transport,
+				Source: tokensFor{first.session, repositories}, Transport: first.session.app.Current().Transport,
 			}}
 		}
 	}

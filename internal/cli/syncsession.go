@@ -9,75 +9,57 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
-	"github.com/ghapp-dev/ghapp/internal/config"
 )
 
-// appSession is an App for as long as a process watches, which may be longer than a key
-// lives: where its key does not serve any more, it takes the one that the configuration
-// has by now.
+// appSession gets tokens of an App for as long as a process watches.
 type appSession struct {
-	keeper     *keeper
-	repository ghapp.RepositoryName // for which the App was chosen
+	keeper *keeper
+	app    *apps.App
 
 	mu      sync.Mutex
-	now     *apps.Session
+	of      *apps.Session                // whose sources they are
 	sources map[string]ghapp.TokenSource // by the repositories
 }
 
 // token returns a token for just these repositories.
 func (a *appSession) token(ctx context.Context, repositories ...string) (*ghapp.Token, error) {
-	source, with := a.source(repositories)
-	token, err := source.Token(ctx)
-	if apps.KeyFailed(err) && a.renewed(ctx, with) {
-		source, _ = a.source(repositories)
-		token, err = source.Token(ctx)
+	var token *ghapp.Token
+	err := a.app.Do(ctx, func(s *apps.Session) (err error) {
+		token, err = a.source(s, repositories).Token(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
 	}
-	if err == nil {
-		a.keeper.handedOut(token.Secret)
-	}
-	return token, err
+	a.keeper.handedOut(token.Secret)
+	return token, nil
 }
 
-// source is where tokens come from, and the session that it belongs to.
-func (a *appSession) source(repositories []string) (ghapp.TokenSource, *apps.Session) {
+// source is where tokens come from with the key of a Session.
+func (a *appSession) source(s *apps.Session, repositories []string) ghapp.TokenSource {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.of != s {
+		a.of, a.sources = s, map[string]ghapp.TokenSource{}
+	}
 	name := strings.Join(repositories, "\n")
 	source := a.sources[name]
 	if source == nil {
-		source = a.now.App.TokenSource(a.request(repositories))
+		source = s.App.TokenSource(request(s, repositories))
 		a.sources[name] = source
 	}
-	return source, a.now
+	return source
 }
 
-// request is for just these repositories. The lock is held.
-func (a *appSession) request(repositories []string) ghapp.TokenRequest {
-	return ghapp.TokenRequest{Repositories: repositories, Installation: a.now.Installation()}
+// request is for just these repositories.
+func request(s *apps.Session, repositories []string) ghapp.TokenRequest {
+	return ghapp.TokenRequest{Repositories: repositories, Installation: s.Installation()}
 }
 
 // drop tells of a token that was refused.
 func (a *appSession) drop(ctx context.Context, refused *ghapp.Token, repositories ...string) error {
-	a.mu.Lock()
-	app, request := a.now.App, a.request(repositories)
-	a.mu.Unlock()
-	return app.Invalidate(ctx, request, refused.Secret)
-}
-
-// renewed takes the key that the configuration has by now, and reports whether that is
-// another than the one that failed.
-func (a *appSession) renewed(ctx context.Context, failed *apps.Session) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.now != failed {
-		return true // somebody else has done so
-	}
-	_, newer := a.keeper.command.apps().Rekeyed(ctx, failed, func(o *apps.Opener) (config.AppSettings, error) { return o.Settings(a.repository) })
-	if newer == nil {
-		return false
-	}
-	a.now, a.sources = newer, map[string]ghapp.TokenSource{}
-	return true
+	s := a.app.Current()
+	return s.App.Invalidate(ctx, request(s, repositories), refused.Secret)
 }
 
 // tokensFor is a source of tokens for several repositories.

@@ -64,7 +64,7 @@ type Answerer struct {
 // error other than [ErrNotOurs] means that the question was ours and the answer
 // is no: git should ask nobody else.
 func (a *Answerer) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
-	if !a.ours(asked) {
+	if !a.Ours(asked) {
 		return nil, ErrNotOurs
 	}
 	switch op {
@@ -127,9 +127,10 @@ func (a *Answerer) log() *slog.Logger {
 	return a.Log
 }
 
-// ours compares scheme, host and port whole. A host written in another way, even
-// one that leads to the same server, gets nothing.
-func (a *Answerer) ours(asked *credential.Credential) bool {
+// Ours reports whether a question is about the host that is answered for: scheme, host and
+// port are compared whole. A host written in another way, even one that leads to the same
+// server, gets nothing.
+func (a *Answerer) Ours(asked *credential.Credential) bool {
 	host := asked.Host
 	if asked.Protocol == "https" {
 		host = strings.TrimSuffix(host, ":443")

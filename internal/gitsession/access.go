@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
@@ -29,9 +28,11 @@ type Access struct {
 // token is for. All tokens are this command's alone, since End revokes them.
 func Grant(ctx context.Context, o *apps.Opener, repository ghapp.RepositoryName, request ghapp.TokenRequest) (_ *Access, err error) {
 	a := &Access{opener: o.With(func(o *apps.Options) { o.Unshared = true }), request: request}
-	if a.opened, err = a.opener.Open(ctx, repository); err != nil {
+	managed, err := a.opener.App(ctx, repository)
+	if err != nil {
 		return nil, err
 	}
+	a.opened = managed.Current()
 	a.App = a.opened.App
 	if id := a.opened.Installation(); id != "" {
 		a.request.Installation = id
@@ -43,8 +44,7 @@ func Grant(ctx context.Context, o *apps.Opener, repository ghapp.RepositoryName,
 		return nil, errors.Join(err, a.session.Close())
 	}
 	a.issued.add(a.App, a.Token)
-	a.router = a.opener.Router(a.opened, func(answerer *gitauth.Answerer) {
-		answerer.App = once(answerer.App)
+	a.router = a.opener.Router(managed, func(answerer *gitauth.Answerer) {
 		answerer.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { a.issued.add(app, t) }
 	})
 	first := a.router.First()
@@ -122,30 +122,4 @@ func TokenVariables(app *ghapp.App, token *ghapp.Token) []string {
 		list = append(list, name+"="+token.Secret.Reveal())
 	}
 	return list
-}
-
-// findApp is the function of a [gitauth.Answerer].
-type findApp = func(ctx context.Context, owner string) (app *ghapp.App, installation string, err error)
-
-// once keeps the App of each owner, and so its tokens, which no cache holds.
-func once(find findApp) findApp {
-	type found struct {
-		app          *ghapp.App
-		installation string
-	}
-	var mu sync.Mutex
-	known := map[string]found{}
-	return func(ctx context.Context, owner string) (*ghapp.App, string, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		key := strings.ToLower(owner)
-		if f, ok := known[key]; ok {
-			return f.app, f.installation, nil
-		}
-		app, installation, err := find(ctx, owner)
-		if err == nil {
-			known[key] = found{app, installation}
-		}
-		return app, installation, err
-	}
 }

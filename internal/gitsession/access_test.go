@@ -2,10 +2,8 @@ package gitsession
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -81,29 +79,6 @@ func TestGitMayWhatTheFlagOrElseTheConfigurationSays(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
-	}
-}
-
-func TestAnOwnersAppIsFoundOnce(t *testing.T) {
-	app, calls := &ghapp.App{}, 0
-	failing := errors.New("no")
-	find := once(func(context.Context, string) (*ghapp.App, string, error) {
-		if calls++; calls == 1 {
-			return nil, "", failing
-		}
-		return app, "7", nil
-	})
-	if _, _, err := find(t.Context(), "acme"); !errors.Is(err, failing) {
-		t.Error(err)
-	}
-	for _, owner := range []string{"acme", "ACME", "octo", "Octo"} {
-		got, installation, err := find(t.Context(), owner)
-		if got != app || installation != "7" || err != nil {
-			t.Error(got, installation, err)
-		}
-	}
-	if calls != 3 {
-		t.Errorf("%d calls, want one that failed and one for each owner", calls)
 	}
 }
 

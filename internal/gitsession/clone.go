@@ -105,14 +105,15 @@ func (c *Clone) Run(ctx context.Context) error {
 // authorize gets a token for the repository, which is nil where it is read without one.
 func (c *Clone) authorize(ctx context.Context) (*ghapp.App, *ghapp.Token, error) {
 	o, repository := c.session.opener, c.request.Repository
-	opened, err := o.Start(ctx, c.Settings)
+	managed, err := o.App(ctx, repository)
 	if err != nil {
 		return nil, nil, err
 	}
+	opened := managed.Current()
 	token, refused := opened.App.Token(ctx, ghapp.TokenRequest{
 		Repositories: []string{repository.String()}, Installation: opened.Installation(),
 	})
-	c.router = o.Router(opened, func(a *gitauth.Answerer) {
+	c.router = o.Router(managed, func(a *gitauth.Answerer) {
 		a.Permissions = nil // a clone reads
 		a.HandedOut = c.session.Tokens.Add
 		a.Granted = c.asked.granted

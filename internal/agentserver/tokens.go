@@ -1,4 +1,4 @@
-package cli
+package agentserver
 
 import (
 	"context"
@@ -47,7 +47,7 @@ type heldToken struct {
 	token        *ghapp.Token
 	used         time.Time
 	uses         int64
-	late         bool // that it cannot be renewed was told; whoever tends it has this
+	late         bool // that it cannot be renewed was told; refresh alone has this
 }
 
 func newTokens(log *slog.Logger, renew func(context.Context, string, ghapp.TokenRequest) (*ghapp.Token, error)) *tokens {
@@ -61,8 +61,8 @@ func (t *tokens) close() { t.stop() }
 // ended reports whether they were closed.
 func (t *tokens) ended() bool { return t.ctx.Err() != nil }
 
-// granted takes note of a token that is handed out.
-func (t *tokens) granted(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
+// issued takes note of a token that is handed out.
+func (t *tokens) issued(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
 	key := strings.Join([]string{app.Status().Host, app.Status().Issuer, strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -70,22 +70,22 @@ func (t *tokens) granted(app *ghapp.App, request ghapp.TokenRequest, token *ghap
 	if h == nil {
 		h = &heldToken{host: app.Status().Host, issuer: app.Status().Issuer, request: request}
 		t.held[key] = h
-		go t.tend(key, h)
+		go t.refresh(key, h)
 	}
 	h.token, h.used = token, time.Now()
 	h.uses++
 }
 
-// erased takes note of a token that GitHub has refused, unless it is so new that
+// rejected takes note of a token that GitHub has refused, unless it is so new that
 // it is handed out on.
-func (t *tokens) erased(password ghapp.Secret) {
+func (t *tokens) rejected(password ghapp.Secret) {
 	t.drop(func(h *heldToken) bool {
 		return h.token.Secret.Reveal() == password.Reveal() && slices.ContainsFunc(h.request.Repositories, h.token.Settled)
 	})
 }
 
-// forgotten takes note of a token that has been revoked.
-func (t *tokens) forgotten(token ghapp.Secret) {
+// revoked takes note of a token that has been revoked.
+func (t *tokens) revoked(token ghapp.Secret) {
 	t.drop(func(h *heldToken) bool { return h.token.Secret.Reveal() == token.Reveal() })
 }
 
@@ -99,16 +99,16 @@ func (t *tokens) drop(gone func(*heldToken) bool) {
 	}
 }
 
-func (t *tokens) list() []tokenStatus {
+func (t *tokens) list() []TokenStatus {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	list := make([]tokenStatus, 0, len(t.held))
+	list := make([]TokenStatus, 0, len(t.held))
 	for _, h := range t.held {
 		left := h.token.Life()
 		if left <= 0 {
 			continue
 		}
-		list = append(list, tokenStatus{
+		list = append(list, TokenStatus{
 			Repository: strings.Join(h.request.Repositories, ","), Host: h.host, App: h.issuer, Permissions: h.token.Permissions,
 			ExpiresAt: h.token.ExpiresAt, Left: int64(left / time.Second), LastUsed: h.used, Uses: h.uses,
 		})
@@ -116,8 +116,8 @@ func (t *tokens) list() []tokenStatus {
 	return list
 }
 
-// tend renews one token for as long as it is used, and forgets it when it is not.
-func (t *tokens) tend(key string, h *heldToken) {
+// refresh renews one token for as long as it is used, and forgets it when it is not.
+func (t *tokens) refresh(key string, h *heldToken) {
 	for {
 		token, _, live := t.look(key, h)
 		if !live {

@@ -1,4 +1,4 @@
-package cli
+package agentserver
 
 import (
 	"os"
@@ -33,7 +33,7 @@ func (s *service) rewrite(old, new string) {
 func TestChangedConfigurationIsReadOnceForAllWhoAsk(t *testing.T) {
 	t.Parallel()
 	s := newService(t, strings.Replace(oneApp, "KEY", "app.pem", 1))
-	before := s.apps.Load()
+	before := s.now.Load()
 	s.putKey("later.pem")
 	s.rewrite("app.pem", "later.pem")
 	var asking sync.WaitGroup
@@ -42,14 +42,14 @@ func TestChangedConfigurationIsReadOnceForAllWhoAsk(t *testing.T) {
 			if err := s.ask(); err != nil {
 				t.Error(err)
 			}
-			if s.apps.Load() == before {
+			if s.now.Load() == before {
 				t.Error("the answer is that of the configuration before")
 			}
 		})
 	}
 	asking.Wait()
-	now := s.apps.Load()
-	if err := s.ask(); err != nil || s.apps.Load() != now {
+	now := s.now.Load()
+	if err := s.ask(); err != nil || s.now.Load() != now {
 		t.Errorf("it was read once more: %v", err)
 	}
 }
@@ -63,14 +63,14 @@ func TestSlowKeyOfAChangedConfigurationHoldsUpNobody(t *testing.T) {
 	if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	before := s.apps.Load()
+	before := s.now.Load()
 	s.rewrite("app.pem", "'exec:"+program+"', key_timeout: 60s")
 	for range 20 { // but for the first, nobody waits
 		if err := s.ask(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if s.apps.Load() != before || s.upToDate() {
+	if s.now.Load() != before || s.upToDate() {
 		t.Error("a key that was not opened is in use")
 	}
 	if err := os.WriteFile(release, nil, 0o600); err != nil {
@@ -82,7 +82,7 @@ func TestSlowKeyOfAChangedConfigurationHoldsUpNobody(t *testing.T) {
 		}
 	}
 	// It has failed, since the only App has no key: what was serves on.
-	if err := s.ask(); err != nil || s.apps.Load() != before {
+	if err := s.ask(); err != nil || s.now.Load() != before {
 		t.Errorf("%v", err)
 	}
 }

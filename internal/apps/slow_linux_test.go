@@ -1,19 +1,21 @@
-package cli
+package apps
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 )
 
-// Whoever holds the key of one App may take his time, or a person's.
+// The holder of one App's key may take its time, or a person's.
 func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
-	s := newService(t, "")
 	dir := t.TempDir()
 	program := filepath.Join(dir, "slow")
 	text := "#!/bin/sh\n>>'" + dir + "/asked'\nwhile ! test -e '" + dir + "/release'; do sleep 0.05; done\nexit 1\n"
@@ -21,12 +23,12 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = os.WriteFile(filepath.Join(dir, "release"), nil, 0o600) }()
-	apps := s.holder.apps.Load()
-	loaded, err := apps.opener.Load()
-	if err != nil {
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
+	if err := os.WriteFile(filepath.Join(dir, "app.pem"), key, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	settings, err := loaded.App(config.Selector{})
+	o := New(Options{Environ: []string{"HOME=" + dir, "GHAPP_APP=1", "GHAPP_KEY=" + filepath.Join(dir, "app.pem")}})
+	settings, err := o.Settings(ghapp.RepositoryName{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +38,7 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	opened := make(chan error, 1)
 	go func() {
-		_, err := apps.identity(ctx, settings)
+		_, err := o.openOnce(ctx, settings, ghapp.RepositoryName{})
 		opened <- err
 	}()
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
@@ -47,7 +49,7 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 			t.Fatal("the program was not asked")
 		}
 	}
-	if err := s.ask(); err != nil {
+	if _, err := o.App(t.Context(), ghapp.RepositoryName{}); err != nil {
 		t.Error(err)
 	}
 	select {

@@ -1,4 +1,4 @@
-package cli
+package agentserver
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 )
 
 // Used for a day, and then no more: without a token and without an end there is
@@ -117,10 +118,10 @@ func TestConfigurationThatIsUsedNoMoreIsForgotten(t *testing.T) {
 	if err := s.ask(); err != nil {
 		t.Fatal(err)
 	}
-	before := s.holder.apps.Load()
+	before := s.now.Load()
 	old := weak.Make(before)
-	var keys []weak.Pointer[identity]
-	for _, i := range before.open {
+	var keys []weak.Pointer[apps.App]
+	for _, i := range before.opener.Apps() {
 		keys = append(keys, weak.Make(i))
 	}
 	before = nil
@@ -153,7 +154,7 @@ func TestNothingRunsOnceTheAgentHasEnded(t *testing.T) {
 		for i := range many {
 			ask(i)
 		}
-		if held := len(s.holder.apps.Load().tokens.list()); held != many {
+		if held := len(s.now.Load().tokens.list()); held != many {
 			t.Errorf("%d tokens are held", held)
 		}
 		if err := s.configure(t.Context()); err != nil {
@@ -161,7 +162,7 @@ func TestNothingRunsOnceTheAgentHasEnded(t *testing.T) {
 		}
 	}
 	ask(0)
-	s.holder.close()
+	s.Close()
 	var now int
 	for range 100 {
 		// Those of the stand-in end a moment after ours.

@@ -1,4 +1,4 @@
-package cli
+package apps
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -25,22 +24,26 @@ import (
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
-// laterKey is the key that takes the place of heldKey.
-var laterKey = sync.OnceValue(func() *rsa.PrivateKey {
+// heldKey is the App's key in these tests, and laterKey the one that takes its place: making
+// one takes a while.
+var heldKey, laterKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
 	return key
-})
+}
 
-// changing is an identity whose key's file changes, before a GitHub in the process.
+// changing is an App whose key's file changes, before a GitHub in the process.
 type changing struct {
-	*identity
-	t      *testing.T
-	github *githubtest.GitHub
-	app    *githubtest.App
-	told   []string
+	*App
+	t        *testing.T
+	github   *githubtest.GitHub
+	app      *githubtest.App
+	answerer *gitauth.Answerer
+	told     []string
 }
 
 func newChanging(t *testing.T) *changing {
@@ -56,27 +59,20 @@ func newChanging(t *testing.T) *changing {
 	for _, name := range []string{"acme/site", "acme/web"} {
 		github.AddRepository(name, githubtest.RepositoryOptions{})
 	}
-	path := filepath.Join(t.TempDir(), "app.pem")
 	c := &changing{t: t, github: github, app: app}
-	c.identity = &identity{
-		path: path, log: slog.New(slog.DiscardHandler), turn: make(chan struct{}, 1),
-		tell: func(format string, args ...any) { c.told = append(c.told, fmt.Sprintf(format, args...)) },
-		load: func() (signer.Signer, error) { return signer.File(path) },
-		with: func(key signer.Signer) (*keyed, error) {
-			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: key})
-			if err != nil {
-				return nil, err
-			}
-			return &keyed{app: app, answerer: &gitauth.Answerer{
-				Origin: app.Status().Origin, Transport: knowing{},
-				App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
-			}}, nil
-		},
-	}
-	c.put(heldKey())
-	if err := c.begin(); err != nil {
+	path := filepath.Join(t.TempDir(), "app.pem")
+	c.put(path, heldKey())
+	o := New(Options{
+		Environ: []string{"HOME=" + t.TempDir(), "GHAPP_APP=" + app.ClientID, "GHAPP_KEY=" + path},
+		NoCache: true,
+		Tell:    func(format string, args ...any) { c.told = append(c.told, fmt.Sprintf(format, args...)) },
+		Observe: func(http.RoundTripper) http.RoundTripper { return github.RoundTripper() },
+	})
+	if c.App, err = o.App(t.Context(), ghapp.RepositoryName{}); err != nil {
 		t.Fatal(err)
 	}
+	c.answerer = o.Answerer(c.App)
+	c.answerer.Transport = knowing{}
 	return c
 }
 
@@ -88,20 +84,26 @@ func (knowing) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // put replaces the file of the key, as a whole.
-func (c *changing) put(key *rsa.PrivateKey) {
+func (c *changing) put(path string, key *rsa.PrivateKey) {
 	c.t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	if err := os.WriteFile(c.path+".new", text, 0o600); err != nil {
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := os.Rename(c.path+".new", c.path); err != nil {
+	if err := os.Rename(path+".new", path); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
 // ask asks as git does and returns the token.
 func (c *changing) ask(repository string) (string, error) {
-	answer, err := c.answer(c.t.Context(), credential.Get, &credential.Credential{Protocol: "https", Host: "github.com", Path: repository + ".git"})
+	var answer *credential.Credential
+	err := c.Do(c.t.Context(), func(*Session) (err error) {
+		answer, err = c.answerer.Credential(c.t.Context(), credential.Get, &credential.Credential{
+			Protocol: "https", Host: "github.com", Path: repository + ".git",
+		})
+		return err
+	})
 	if err != nil {
 		return "", err
 	}
@@ -126,8 +128,8 @@ func (c *changing) uses(key, next *rsa.PrivateKey) {
 		}
 		return signer.Fingerprint(&key.PublicKey)
 	}
-	if got := c.status(); got.Fingerprint != fingerprint(key) || got.Next != fingerprint(next) {
-		c.t.Errorf("it uses %s, next %s; want %s, %s", got.Fingerprint, got.Next, fingerprint(key), fingerprint(next))
+	if got := c.Current().App.Status().Fingerprint; got != fingerprint(key) || c.NextKey() != fingerprint(next) {
+		c.t.Errorf("it uses %s, next %s; want %s, %s", got, c.NextKey(), fingerprint(key), fingerprint(next))
 	}
 }
 
@@ -146,7 +148,7 @@ func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		c.mustAsk("acme/site")
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
 		c.mustAsk("acme/site")
 		c.uses(laterKey(), nil)
@@ -161,7 +163,7 @@ func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
 func TestNewKeyThatGitHubDoesNotTakeIsTriedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		for range 60 {
 			c.mustAsk("acme/site")
 			c.uses(heldKey(), laterKey())
@@ -180,7 +182,7 @@ func TestOldKeyServesWhileGitHubIsOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		token := c.mustAsk("acme/site")
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
 		if err := c.github.Fault(githubtest.Fault{Delay: time.Hour}); err != nil {
 			t.Fatal(err)
@@ -205,7 +207,7 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		token := c.mustAsk("acme/site")
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
 		err := c.github.Fault(githubtest.Fault{
 			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized, Body: `{"message":"A JSON web token could not be decoded"}`,
@@ -234,7 +236,7 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 func TestManyWaitForOneProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		c.app.RemoveKeys()
 		c.app.AddKey(&laterKey().PublicKey)
 		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: time.Second}); err != nil {
@@ -259,7 +261,7 @@ func TestManyWaitForOneProof(t *testing.T) {
 func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(laterKey())
+		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
 		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: 5 * time.Second}); err != nil {
 			t.Fatal(err)
@@ -270,7 +272,7 @@ func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 		ctx, leave := context.WithTimeout(t.Context(), time.Second)
 		defer leave()
 		asked := time.Now()
-		c.newest(ctx)
+		c.Session(ctx)
 		if waited := time.Since(asked); waited != time.Second {
 			t.Errorf("waited for %s", waited)
 		}

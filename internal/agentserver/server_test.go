@@ -1,10 +1,9 @@
-package cli
+package agentserver
 
 import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 )
 
 // Who has stopped it may start another at once.
@@ -29,7 +29,7 @@ func TestStopMakesPlaceBeforeItAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	stopped := false
-	h := &holder{listener: listener, stop: func() { stopped = true }}
+	h := &Server{listener: listener, stop: func() { stopped = true }}
 	if err := h.Stop(t.Context()); err != nil || !stopped {
 		t.Errorf("Stop() = %v, ends: %t", err, stopped)
 	}
@@ -45,7 +45,7 @@ func TestStopMakesPlaceBeforeItAnswers(t *testing.T) {
 // service is an agent for the App of a holding, with a GitHub behind a socket.
 type service struct {
 	*holding
-	*holder
+	*Server
 	host, dir string
 }
 
@@ -69,16 +69,11 @@ func newService(t *testing.T, config string) *service {
 		}
 		environ = append(environ, "GHAPP_CONFIG="+path)
 	}
-	c := &command{Env: Env{Stdout: io.Discard, Stderr: io.Discard, Environ: environ}}
-	c.root()
-	s.holder = &holder{command: c}
-	if config != "" {
-		s.holder.path = filepath.Join(s.dir, "config.yaml")
-	}
-	if err := s.configure(t.Context()); err != nil {
+	var err error
+	if s.Server, err = New(t.Context(), apps.New(apps.Options{Environ: environ}), Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.holder.close() })
+	t.Cleanup(func() { s.Close() })
 	return s
 }
 
@@ -144,7 +139,7 @@ func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	if held := s.holder.apps.Load().list(); len(held) != 2 {
+	if held := s.now.Load().list(); len(held) != 2 {
 		t.Errorf("it holds %+v", held)
 	}
 	if s.refused.Load() != 1 || s.answered.Load() != 20 {

@@ -1,4 +1,4 @@
-package cli
+package agentserver
 
 import (
 	"bytes"
@@ -16,7 +16,6 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
-	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -75,7 +74,7 @@ func (h *holding) use(repository string) *ghapp.Token {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.granted(h.app, request, token)
+	h.issued(h.app, request, token)
 	return token
 }
 
@@ -258,7 +257,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			}
 			var log bytes.Buffer
 			h.app = app
-			h.tokens.log = term.NewLogger(&log, slog.LevelWarn)
+			h.tokens.log = slog.New(slog.NewTextHandler(&log, nil))
 			h.tokens.renew = func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
 				return app.Token(ctx, r)
 			}
@@ -318,16 +317,16 @@ func TestErasedTokenIsHeldNoMore(t *testing.T) {
 		h := newHolding(t)
 		defer h.close()
 		token := h.use("acme/site")
-		h.erased(token.Secret)
+		h.rejected(token.Secret)
 		if held := h.list(); len(held) != 1 {
 			t.Error("one so young that GitHub may not know it yet is gone")
 		}
 		time.Sleep(time.Minute)
-		h.erased(ghapp.NewSecret("ghs_another"))
+		h.rejected(ghapp.NewSecret("ghs_another"))
 		if held := h.list(); len(held) != 1 {
 			t.Error("another's end took it along")
 		}
-		h.erased(token.Secret)
+		h.rejected(token.Secret)
 		if held := h.list(); len(held) != 0 {
 			t.Errorf("held: %+v", held)
 		}
