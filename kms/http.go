@@ -22,7 +22,7 @@ type strictTransport struct {
 	last error // of the last request that had no answer
 }
 
-// client is an HTTP client on the wire. It follows no redirect, since a request carries
+// client is an HTTP client over it. It follows no redirect, since a request carries
 // credentials: the answer is then the redirect itself. transport may be nil.
 func (w *strictTransport) client(transport *http.Transport) *http.Client {
 	if transport == nil {

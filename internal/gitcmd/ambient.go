@@ -28,9 +28,9 @@ func parseConfig(out string) []setting {
 	return list
 }
 
-// overrule answers the entries of the machine that would win over those of
+// overrides answers the entries of the machine that would win over those of
 // [Scope.credentials] for repositories of Origin that were not named beforehand.
-func (s Scope) overrule(ambient []setting) []setting {
+func (s Scope) overrides(ambient []setting) []setting {
 	if s.Origin == "" {
 		return nil
 	}
@@ -52,9 +52,9 @@ func (s Scope) overrule(ambient []setting) []setting {
 				list = append(list, setting{"http." + s.Origin + path + ".sslVerify", "true"})
 			}
 		case "url.insteadof":
-			list = append(list, s.outdo("insteadOf", subsection, a.value)...)
+			list = append(list, s.overrideRewrite("insteadOf", subsection, a.value)...)
 		case "url.pushinsteadof":
-			list = append(list, s.outdo("pushInsteadOf", subsection, a.value)...)
+			list = append(list, s.overrideRewrite("pushInsteadOf", subsection, a.value)...)
 		}
 	}
 	return list
@@ -82,11 +82,11 @@ func (s Scope) pathOf(pattern string) (string, bool) {
 	return u.EscapedPath(), site(u) == site(origin)
 }
 
-// outdo returns rewrites that win over url.<base>.<variable> = prefix, where that
+// overrideRewrite returns rewrites that win over url.<base>.<variable> = prefix, where that
 // leads away from Origin. git takes the longest prefix, and of two of one length
 // the first, which is never ours: so ours are one character longer, one for each
 // character that can come next in GitHub's names.
-func (s Scope) outdo(variable, base, prefix string) []setting {
+func (s Scope) overrideRewrite(variable, base, prefix string) []setting {
 	const names = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 	for _, form := range s.forms() {
 		rest, ok := strings.CutPrefix(prefix, form)

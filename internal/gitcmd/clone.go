@@ -60,8 +60,8 @@ func (r *Runner) Destination(o CloneOptions) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, place := range p.places() {
-		if err := place.vacant(); err != nil {
+	for _, dir := range p.dirs() {
+		if err := dir.check(); err != nil {
 			return "", err
 		}
 	}
@@ -90,7 +90,7 @@ func (r *Runner) Clone(ctx context.Context, o CloneOptions) error {
 }
 
 // spellings are addresses of one repository, the given one first. An insteadOf of
-// the machine's for exactly this address cannot be outdone, but avoided.
+// the machine's for exactly this address cannot be overridden, but avoided.
 func spellings(address string) []string {
 	bare, dotted := strings.CutSuffix(strings.TrimRight(address, "/"), ".git")
 	other := bare
@@ -115,11 +115,11 @@ func (r *Runner) cloneFrom(ctx context.Context, p *plan, address string) (err er
 	if err != nil {
 		return err
 	}
-	for _, place := range p.places() {
-		if failed := place.take(); failed != nil {
+	for _, dir := range p.dirs() {
+		if failed := dir.make(); failed != nil {
 			return failed
 		}
-		defer func() { err = place.settle(err) }()
+		defer func() { err = dir.finish(err) }()
 	}
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -223,11 +223,11 @@ func (r *Runner) absolute(path string) (string, error) {
 	return filepath.Abs(filepath.Join(r.Dir, path))
 }
 
-// places are the directories that git makes.
-func (p *plan) places() []*place {
-	list := []*place{{path: p.path}}
+// dirs are the directories that git makes.
+func (p *plan) dirs() []*cloneDir {
+	list := []*cloneDir{{path: p.path}}
 	if p.separateGitDir != "" && !p.bare {
-		list = append(list, &place{path: p.gitDir, alone: true})
+		list = append(list, &cloneDir{path: p.gitDir, alone: true})
 	}
 	return list
 }

@@ -36,7 +36,7 @@ func (r *Runner) Environment(ctx context.Context, s Scope) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := env.configure(s.overrule(ambient)); err != nil {
+	if err := env.configure(s.overrides(ambient)); err != nil {
 		return nil, err
 	}
 	return env, nil
@@ -112,7 +112,7 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := env.configure(s.overrule(ambient)); err != nil {
+		if err := env.configure(s.overrides(ambient)); err != nil {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ type Scope struct {
 	Origin string
 	// URLs are the addresses of the repositories that the call will name, written
 	// as git will be given them. What the machine has configured for them is
-	// overruled without being read.
+	// overridden without being read.
 	URLs []string
 	// Submodules is whether other repositories of Origin, under addresses that are
 	// not known beforehand and in their ssh forms, may be asked for too. The

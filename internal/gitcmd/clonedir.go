@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// place is a directory that a clone makes and fills.
-type place struct {
+// cloneDir is a directory that a clone makes and fills.
+type cloneDir struct {
 	path string
 	// alone is whether git wants to make the directory itself, as it does with that
 	// of --separate-git-dir. Any other may be there, if it is empty.
@@ -19,18 +19,18 @@ type place struct {
 	made  []string // by us, outermost first
 }
 
-// vacant returns an [*Error] if git clone would refuse the place, or could not make
+// check returns an [*Error] if git clone would refuse the directory, or could not make
 // it. Its parents need not be there.
-func (p *place) vacant() error {
-	path := p.path
+func (d *cloneDir) check() error {
+	path := d.path
 	info, err := os.Stat(path)
 	switch {
 	case err == nil && !info.IsDir():
 		return taken(path, errors.New("it is not a directory"))
-	case err == nil && p.alone:
+	case err == nil && d.alone:
 		return taken(path, errors.New("it is there already"))
 	case err == nil:
-		return empty(path)
+		return checkEmpty(path)
 	case !errors.Is(err, fs.ErrNotExist):
 		return closed(path, err)
 	}
@@ -53,7 +53,7 @@ func (p *place) vacant() error {
 	}
 }
 
-func empty(path string) error {
+func checkEmpty(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
 		return closed(path, err)
@@ -78,14 +78,14 @@ func closed(path string, err error) error {
 	return &Error{Op: "clone", Reason: DestinationClosed, ExitCode: -1, Message: fmt.Sprintf("%s: %v", path, err), Err: err}
 }
 
-// take makes the directory, if it is not there, so that what is removed later is
+// make makes the directory, if it is not there, so that what is removed later is
 // our own and nobody else's.
-func (p *place) take() error {
-	if err := p.vacant(); err != nil {
+func (d *cloneDir) make() error {
+	if err := d.check(); err != nil {
 		return err
 	}
-	first := p.path
-	if p.alone {
+	first := d.path
+	if d.alone {
 		first = filepath.Dir(first)
 	}
 	var missing []string
@@ -101,51 +101,51 @@ func (p *place) take() error {
 			continue // somebody else was quicker; git says whether it can be used
 		}
 		if err != nil {
-			p.leave()
-			return closed(p.path, err)
+			d.removeMade()
+			return closed(d.path, err)
 		}
-		p.made = append(p.made, dir)
+		d.made = append(d.made, dir)
 	}
 	return nil
 }
 
-// settle ends the use of the place: what a failed clone put there goes. If git says
-// that somebody else has filled it meanwhile, it is not ours to empty.
-func (p *place) settle(err error) error {
+// finish ends the clone: what a failed one put there goes. If git says that somebody
+// else has filled the directory meanwhile, it is not ours to empty.
+func (d *cloneDir) finish(err error) error {
 	if err == nil {
 		return nil
 	}
 	if e, ok := errors.AsType[*Error](err); ok && e.Reason == DestinationExists {
-		p.leave()
+		d.removeMade()
 		return err
 	}
-	if failed := p.clear(); failed != nil {
-		return fmt.Errorf("%w; %s is left half made: %w", err, p.path, failed)
+	if failed := d.empty(); failed != nil {
+		return fmt.Errorf("%w; %s is left half made: %w", err, d.path, failed)
 	}
 	return err
 }
 
-// clear removes what the clone put there: a directory that was there before stays,
+// empty removes what the clone put there: a directory that was there before stays,
 // empty.
-func (p *place) clear() error {
-	if p.alone {
-		defer p.leave()
-		return os.RemoveAll(p.path)
+func (d *cloneDir) empty() error {
+	if d.alone {
+		defer d.removeMade()
+		return os.RemoveAll(d.path)
 	}
-	entries, err := os.ReadDir(p.path)
+	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
 	for _, entry := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(p.path, entry.Name())))
+		err = errors.Join(err, os.RemoveAll(filepath.Join(d.path, entry.Name())))
 	}
-	p.leave()
+	d.removeMade()
 	return err
 }
 
-// leave removes the directories that were made here and are empty.
-func (p *place) leave() {
-	for _, dir := range slices.Backward(p.made) {
+// removeMade removes the directories that were made here and are empty.
+func (d *cloneDir) removeMade() {
+	for _, dir := range slices.Backward(d.made) {
 		_ = os.Remove(dir)
 	}
 }
