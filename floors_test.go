@@ -25,7 +25,7 @@ var floors = [][]string{
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/answer", "internal/wire"},
-	{"credential", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile", "internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
+	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile", "internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
 	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/redact", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs", "internal/wait"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes
 }

@@ -15,17 +15,17 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // failure is why there is no answer; the kinds are in docs/signer-protocol.md.
-func failure(kind, format string, args ...any) *signer.Failure {
-	return &signer.Failure{Kind: kind, Message: oneLine(fmt.Sprintf(format, args...))}
+func failure(kind, format string, args ...any) *execsigner.Failure {
+	return &execsigner.Failure{Kind: kind, Message: oneLine(fmt.Sprintf(format, args...))}
 }
 
 // kindOf is the kind of a failure, or "".
 func kindOf(err error) string {
-	if f, ok := errors.AsType[*signer.Failure](err); ok {
+	if f, ok := errors.AsType[*execsigner.Failure](err); ok {
 		return f.Kind
 	}
 	return ""
@@ -37,15 +37,15 @@ const mostSaid = 300
 // oneLine makes a text fit to be told: printable, in one line, and short.
 func oneLine(s string) string { return text.Shorten(text.OneLine(s), mostSaid) }
 
-// explain makes an error a [*signer.Failure] whose message has no secret. What a kind
+// explain makes an error a [*execsigner.Failure] whose message has no secret. What a kind
 // of key has not told apart itself is an error of the network, or nobody knows what.
-func explain(ctx context.Context, err error, secrets *scrub.Scrubber) *signer.Failure {
+func explain(ctx context.Context, err error, secrets *scrub.Scrubber) *execsigner.Failure {
 	f := classify(ctx, err, secrets)
 	return failure(f.Kind, "%s", secrets.String(f.Message))
 }
 
-func classify(ctx context.Context, err error, secrets *scrub.Scrubber) *signer.Failure {
-	if f, ok := errors.AsType[*signer.Failure](err); ok {
+func classify(ctx context.Context, err error, secrets *scrub.Scrubber) *execsigner.Failure {
+	if f, ok := errors.AsType[*execsigner.Failure](err); ok {
 		return f
 	}
 	switch {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // Holder answers the requests of the exec protocol with the key that a key URI names.
@@ -21,8 +21,8 @@ import (
 type Holder struct{}
 
 var (
-	_ signer.Holder   = Holder{}
-	_ signer.Importer = Holder{}
+	_ execsigner.Holder   = Holder{}
+	_ execsigner.Importer = Holder{}
 )
 
 // key is a private key that somebody else holds.
@@ -63,12 +63,12 @@ func open(ctx context.Context, uri string, secrets *scrub.Scrubber) (key, error)
 	return nil, failure("invalid-uri", "ghapp-signer-kms knows no such kind of key URI")
 }
 
-// PublicKey implements [signer.Holder]. The key is an RSA key of 2048 to 4096 bits.
+// PublicKey implements [execsigner.Holder]. The key is an RSA key of 2048 to 4096 bits.
 func (Holder) PublicKey(ctx context.Context, uri string) ([]byte, error) {
 	return with(ctx, uri, public)
 }
 
-// Sign implements [signer.Holder].
+// Sign implements [execsigner.Holder].
 func (Holder) Sign(ctx context.Context, uri string, message, digest []byte) ([]byte, error) {
 	if len(digest) != crypto.SHA256.Size() {
 		return nil, failure("failed", "the request has no SHA-256 of the message")
@@ -82,7 +82,7 @@ func (Holder) Sign(ctx context.Context, uri string, message, digest []byte) ([]b
 	})
 }
 
-// Import implements [signer.Importer].
+// Import implements [execsigner.Importer].
 func (Holder) Import(ctx context.Context, uri string, privateKey []byte) ([]byte, error) {
 	parsed, err := x509.ParsePKCS8PrivateKey(privateKey)
 	if err != nil {

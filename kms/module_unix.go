@@ -70,7 +70,7 @@ import (
 	"os"
 	"unsafe"
 
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // loadModule loads a library, or says why it is no PKCS#11 module.
@@ -86,7 +86,7 @@ func loadModule(path string) error {
 // guard has an answer of the protocol written if this process crashes from here on: what a
 // module of somebody else's does to it is told in one line, and not by a dump of registers.
 func guard(message string) {
-	answer, err := json.Marshal(signer.Response{Version: signer.ProtocolVersion, Error: &signer.Failure{Kind: "failed", Message: message}})
+	answer, err := json.Marshal(execsigner.Response{Version: execsigner.ProtocolVersion, Error: &execsigner.Failure{Kind: "failed", Message: message}})
 	if err != nil {
 		return // a string is always JSON
 	}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/redact"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // mostPIN is the size of the largest file that is taken for a PIN, in bytes.
@@ -20,7 +20,7 @@ const mostPIN = 4 << 10
 // readPIN returns the PIN that a key URI has in pin-value, or names by pin-source: a path,
 // as step-kms writes it, or a file URI (RFC 7512 section 2.4). One line break at the end of
 // the file is not of the PIN. given is false where the URI has neither. The error is a
-// [*signer.Failure].
+// [*execsigner.Failure].
 func readPIN(attributes map[string]string) (pin redact.Secret, given bool, err error) {
 	if value, ok := attributes["pin-value"]; ok {
 		return redact.NewSecret(value), true, nil
@@ -30,20 +30,20 @@ func readPIN(attributes map[string]string) (pin redact.Secret, given bool, err e
 		return redact.Secret{}, false, nil
 	}
 	if strings.HasPrefix(source, "|") {
-		return redact.Secret{}, false, &signer.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
+		return redact.Secret{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
 	}
 	path := keyuri.FilePath(source)
 	if path == "" {
-		return redact.Secret{}, false, &signer.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
+		return redact.Secret{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
 	}
 	text, err := readSmallFile(path)
 	if err != nil {
-		return redact.Secret{}, false, &signer.Failure{Kind: "pin", Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
+		return redact.Secret{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
 	}
 	text, _ = strings.CutSuffix(text, "\n")
 	text, _ = strings.CutSuffix(text, "\r")
 	if text == "" {
-		return redact.Secret{}, false, &signer.Failure{Kind: "pin", Message: fmt.Sprintf("the file %q is empty", path)}
+		return redact.Secret{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the file %q is empty", path)}
 	}
 	return redact.NewSecret(text), true, nil
 }

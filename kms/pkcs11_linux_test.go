@@ -17,7 +17,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // softHSM is a SoftHSM of one test's own, with one token.
@@ -219,7 +219,7 @@ func TestPKCS11ModuleThatMisbehaves(t *testing.T) {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			h := h.misbehave(t, part)
-			got := ask(t, h.environ, request{Request: signer.Request{Operation: signer.OperationSign, Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
+			got := ask(t, h.environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
 			wantFailure(t, got, test.kind, test.says)
 			testkit.Equal(t, h.tries(), test.tries, "logins")
 		})

@@ -22,7 +22,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // swTPM is a TPM of one test's own.
@@ -321,7 +321,7 @@ func TestTPMThatHangs(t *testing.T) {
 		t.Fatal(got.Error)
 	}
 	s.stop()
-	got := ask(t, nil, request{Request: signer.Request{Operation: signer.OperationSign, Key: s.uri("name=app"), Seconds: 1, Message: testMessage, Digest: make([]byte, 32)}})
+	got := ask(t, nil, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: s.uri("name=app"), Seconds: 1, Message: testMessage, Digest: make([]byte, 32)}})
 	wantFailure(t, got, "timeout", "no answer in time")
 }
 

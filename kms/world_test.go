@@ -32,6 +32,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/kms"
 	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // The test's own program plays ghapp-signer-kms when it is called by that name, so that
@@ -40,7 +41,7 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == signer.KMSProgram {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 		defer stop()
-		if err := signer.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
+		if err := execsigner.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -268,14 +269,14 @@ func (w *world) environList() []string {
 
 // question is a request of the exec protocol.
 type question struct {
-	signer.Request
+	execsigner.Request
 	PrivateKey []byte `json:"private_key,omitempty"`
 }
 
 // ask runs ghapp-signer-kms for one question.
-func (w *world) ask(q question) signer.Response {
+func (w *world) ask(q question) execsigner.Response {
 	w.t.Helper()
-	q.Version = signer.ProtocolVersion
+	q.Version = execsigner.ProtocolVersion
 	if q.Seconds == 0 {
 		q.Seconds = int(patience / time.Second)
 	}
@@ -289,7 +290,7 @@ func (w *world) ask(q question) signer.Response {
 	answer, err := cmd.Output()
 	testkit.OK(w.t, err, "ghapp-signer-kms, %s%s", answer, stderr.String())
 	w.says("ghapp-signer-kms", string(answer)+stderr.String())
-	var response signer.Response
+	var response execsigner.Response
 	testkit.OK(w.t, json.Unmarshal(answer, &response), "%s", answer)
 	if f := response.Error; f != nil && (f.Message == "" || strings.ContainsAny(f.Message, "\r\n\x00\x1b") || len(f.Message) > 310) {
 		w.t.Errorf("the message is not one short line: %q", f.Message)
@@ -310,9 +311,9 @@ func (w *world) says(who, text string) {
 }
 
 // publicKey asks for the public key behind a URI.
-func (w *world) publicKey(uri string) signer.Response {
+func (w *world) publicKey(uri string) execsigner.Response {
 	w.t.Helper()
-	return w.ask(question{Request: signer.Request{Operation: signer.OperationPublicKey, Key: uri}})
+	return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationPublicKey, Key: uri}})
 }
 
 // message is what is signed in these tests, and digest its SHA-256.
@@ -322,16 +323,16 @@ var (
 )
 
 // signature asks for a signature.
-func (w *world) signature(uri string) signer.Response {
+func (w *world) signature(uri string) execsigner.Response {
 	w.t.Helper()
-	return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Algorithm: "RS256", Message: message, Digest: digest}})
+	return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Algorithm: "RS256", Message: message, Digest: digest}})
 }
 
 // imported has a key imported.
-func (w *world) imported(uri string, key any) signer.Response {
+func (w *world) imported(uri string, key any) execsigner.Response {
 	w.t.Helper()
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(key))(w.t)
-	return w.ask(question{Request: signer.Request{Operation: signer.OperationImport, Key: uri}, PrivateKey: der})
+	return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationImport, Key: uri}, PrivateKey: der})
 }
 
 // holds fails unless a URI names a key, which signs.
@@ -353,7 +354,7 @@ type badCase struct {
 	name string
 	// set makes it go wrong, and returns the key URI; "" is the good one.
 	set  func() string
-	ask  func(uri string) signer.Response // nil: both public-key and sign
+	ask  func(uri string) execsigner.Response // nil: both public-key and sign
 	kind string
 	text string // a part of the message
 }
@@ -364,7 +365,7 @@ func (w *world) fails(c badCase, uri string) {
 	if other := c.set(); other != "" {
 		uri = other
 	}
-	asks := []func(string) signer.Response{w.publicKey, w.signature}
+	asks := []func(string) execsigner.Response{w.publicKey, w.signature}
 	if c.ask != nil {
 		asks = asks[:0]
 		asks = append(asks, c.ask)
@@ -402,9 +403,9 @@ func slow() http.Handler {
 }
 
 // slowly asks for a signature, and waits for two seconds.
-func slowly(w *world) func(string) signer.Response {
-	return func(uri string) signer.Response {
-		return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Seconds: 2, Message: message, Digest: digest}})
+func slowly(w *world) func(string) execsigner.Response {
+	return func(uri string) execsigner.Response {
+		return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 2, Message: message, Digest: digest}})
 	}
 }
 
@@ -441,8 +442,8 @@ func (w *world) generally(host string) []badCase {
 		{name: "slow", set: down(slow()), kind: "timeout", ask: slowly(w)},
 		{name: "hangs up", kind: "unavailable", set: down(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
 		{name: "garbage", kind: "failed", set: down(replies(200, "<html>\x1b[31mWelcome\r\n</html>", "Content-Type", "text/html"))},
-		{name: "garbage that does not end", kind: "failed", set: down(endless()), ask: func(uri string) signer.Response {
-			return w.ask(question{Request: signer.Request{Operation: signer.OperationSign, Key: uri, Seconds: 20, Message: message, Digest: digest}})
+		{name: "garbage that does not end", kind: "failed", set: down(endless()), ask: func(uri string) execsigner.Response {
+			return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 20, Message: message, Digest: digest}})
 		}},
 		{name: "an empty answer", kind: "failed", set: down(replies(200, "{}", "Content-Type", "application/json"))},
 		{name: "bad gateway", kind: "unavailable", set: down(replies(502, "<html>"))},

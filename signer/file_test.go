@@ -134,7 +134,7 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 	for _, problem := range openMistakes {
 		provoked[problem] = true
 	}
-	for _, problem := range Kinds() {
+	for _, problem := range kinds {
 		provoked[problem] = true // TestEveryKindOfFailureIsAProblem
 	}
 	for _, row := range importMistakes {

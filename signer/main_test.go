@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // role, in the environment, makes this binary a program of the exec protocol.
@@ -61,14 +63,14 @@ type safe struct {
 
 func (s safe) PublicKey(ctx context.Context, uri string) ([]byte, error) {
 	if _, err := os.Stat(s.path); err != nil {
-		return nil, &Failure{Kind: "not-found"}
+		return nil, &execsigner.Failure{Kind: "not-found"}
 	}
 	return s.holder.PublicKey(ctx, uri)
 }
 
 func (s safe) Import(_ context.Context, _ string, der []byte) ([]byte, error) {
 	if kind, ok := strings.CutPrefix(s.part, "refuses "); ok {
-		return nil, &Failure{Kind: kind, Message: "no room"}
+		return nil, &execsigner.Failure{Kind: kind, Message: "no room"}
 	}
 	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -94,7 +96,7 @@ func (s safe) Import(_ context.Context, _ string, der []byte) ([]byte, error) {
 	case "blabs":
 		text := base64.StdEncoding.EncodeToString(der)
 		fmt.Fprintln(os.Stderr, "got "+text)
-		return nil, &Failure{"failed", "cannot use " + text}
+		return nil, &execsigner.Failure{Kind: "failed", Message: "cannot use " + text}
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 	return public, os.WriteFile(s.path, text, 0o600)
@@ -106,7 +108,7 @@ func play(part string) int {
 	if err != nil {
 		return 1
 	}
-	var request Request
+	var request execsigner.Request
 	if json.Unmarshal(input, &request) != nil || bytes.Count(input, []byte("\n")) != 1 {
 		return 9
 	}
@@ -118,14 +120,16 @@ func play(part string) int {
 		fmt.Fprintln(log, request.Operation)
 	}
 	key := holder{os.Getenv("SIGNER_TEST_KEY")}
-	answer := func(h Holder) { _ = Answer(context.Background(), bytes.NewReader(input), os.Stdout, h) }
+	answer := func(h execsigner.Holder) {
+		_ = execsigner.Answer(context.Background(), bytes.NewReader(input), os.Stdout, h)
+	}
 	kind, failing := strings.CutPrefix(part, "fail ")
 	if failing {
 		fmt.Printf(`{"version":1,"error":{"kind":%q,"message":"the device says\n%s"}}`, kind, request.Key)
 		return 0
 	}
 	if kind, late := strings.CutPrefix(part, "sign and fail "); late {
-		if part = "good"; request.Operation == OperationSign {
+		if part = "good"; request.Operation == execsigner.OperationSign {
 			fmt.Printf(`{"version":1,"error":{"kind":%q}}`, kind)
 			return 0
 		}
@@ -155,14 +159,14 @@ func play(part string) int {
 		}
 		answer(key)
 	case "sign with another key":
-		if request.Operation == OperationSign {
+		if request.Operation == execsigner.OperationSign {
 			key.path = os.Getenv("SIGNER_TEST_OTHER")
 		}
 		answer(key)
 	case "slow":
 		time.Sleep(time.Hour)
 	case "slow to sign":
-		if request.Operation == OperationSign {
+		if request.Operation == execsigner.OperationSign {
 			time.Sleep(time.Hour)
 		}
 		answer(key)

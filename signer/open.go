@@ -58,7 +58,7 @@ type Memory interface {
 //	env:NAME                          an environment variable with the PEM in it
 //	keyring:NAME, keyring:SERVICE/NAME  the keyring of the system; the service is ghapp by default
 //	ssh-agent:FINGERPRINT, ssh-agent:COMMENT  an ssh-agent; ?socket=PATH names another than SSH_AUTH_SOCK
-//	exec:PROGRAM                      a program that speaks the exec protocol; see [Request]
+//	exec:PROGRAM                      a program that speaks the exec protocol of package execsigner
 //	awskms:… azurekms:… gcpkms:… cloudkms:… hashivault:… pkcs11:… tpmkms:… yubikey:…   the program [KMSProgram]
 //
 // What follows the colon is percent-encoded where it has to be. The first three put

@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // KMSProgram is the program that reaches key services and devices, by the exec
@@ -92,7 +93,7 @@ func (o Options) program(uri string) (*program, error) {
 }
 
 func (p *program) public(ctx context.Context) (*rsa.PublicKey, error) {
-	der, err := p.call(ctx, question{Request: Request{Operation: OperationPublicKey}})
+	der, err := p.call(ctx, question{Request: execsigner.Request{Operation: execsigner.OperationPublicKey}})
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,7 @@ func (p *program) public(ctx context.Context) (*rsa.PublicKey, error) {
 
 func (p *program) sign(ctx context.Context, _ *rsa.PublicKey, message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
-	return p.call(ctx, question{Request: Request{Operation: OperationSign, Algorithm: "RS256", Message: message, Digest: digest[:]}})
+	return p.call(ctx, question{Request: execsigner.Request{Operation: execsigner.OperationSign, Algorithm: "RS256", Message: message, Digest: digest[:]}})
 }
 
 // put has the program take a key in. What it says of that is shown without the key.
@@ -113,7 +114,7 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 	defer clear(der)
 	_, secrets := keyuri.SplitSecrets(p.key.Reveal())
 	p.secrets = scrub.New(append(secrets, redact.NewSecret(base64.StdEncoding.EncodeToString(der)))...)
-	answer, err := p.call(ctx, question{Request{Operation: OperationImport}, der})
+	answer, err := p.call(ctx, question{execsigner.Request{Operation: execsigner.OperationImport}, der})
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 
 // call runs the program for one request.
 func (p *program) call(ctx context.Context, q question) ([]byte, error) {
-	q.Version, q.Key, q.Seconds = ProtocolVersion, p.key.Reveal(), max(int(p.timeout()/time.Second), 1)
+	q.Version, q.Key, q.Seconds = execsigner.ProtocolVersion, p.key.Reveal(), max(int(p.timeout()/time.Second), 1)
 	line, err := q.line()
 	if err != nil {
 		return nil, err

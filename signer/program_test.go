@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // programURI is this binary, with a secret in the URI.
@@ -179,7 +181,8 @@ func TestMisbehavingPrograms(t *testing.T) {
 
 func TestEveryKindOfFailureIsAProblem(t *testing.T) {
 	t.Parallel()
-	for kind, want := range Kinds() {
+	testkit.Diff(t, slices.Sorted(maps.Keys(kinds)), slices.Sorted(slices.Values(execsigner.Kinds())))
+	for kind, want := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			if _, err := Open(t.Context(), programURI(), playing(t, "fail "+kind)); !errors.Is(err, want) || strings.Contains(err.Error(), "canary") {
@@ -412,9 +415,9 @@ func TestOpenOfFiles(t *testing.T) {
 
 func FuzzParseResponse(f *testing.F) {
 	for _, text := range []string{`{"version":1,"public_key":"AAAA"}`, `{"version":1,"error":{"kind":"pin"}}`, `{"version":1}{}`, `[`, `{"version":"1"}`, `{"version":null}`} {
-		f.Add([]byte(text), OperationPublicKey)
-		f.Add([]byte(text), OperationSign)
-		f.Add([]byte(text), OperationImport)
+		f.Add([]byte(text), execsigner.OperationPublicKey)
+		f.Add([]byte(text), execsigner.OperationSign)
+		f.Add([]byte(text), execsigner.OperationImport)
 	}
 	f.Fuzz(func(t *testing.T, text []byte, operation string) {
 		value, err := parseResponse(text, operation)

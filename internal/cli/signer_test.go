@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 // The environment of this binary where it is a program of the exec protocol: the part
@@ -59,14 +60,14 @@ func (m *machine) signerAsked() string {
 
 // playSigner answers one question of the exec protocol.
 func playSigner(part string) int {
-	if err := signer.Answer(context.Background(), os.Stdin, os.Stdout, signerRole(part)); err != nil {
+	if err := execsigner.Answer(context.Background(), os.Stdin, os.Stdout, signerRole(part)); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
 
-// signerRole is a [signer.Holder].
+// signerRole is a [execsigner.Holder].
 type signerRole string
 
 func (p signerRole) note(operation string) {
@@ -80,10 +81,10 @@ func (p signerRole) note(operation string) {
 // fails is the error of a part such as "fail pin", which repeats what it must not.
 func (p signerRole) fails(key string) error {
 	if kind, ok := strings.CutPrefix(string(p), "fail "); ok {
-		return &signer.Failure{Kind: kind, Message: "the device has no luck with " + key}
+		return &execsigner.Failure{Kind: kind, Message: "the device has no luck with " + key}
 	}
 	if p == "with PIN" && !strings.HasSuffix(key, "pin-value="+testPIN) {
-		return &signer.Failure{Kind: "pin"}
+		return &execsigner.Failure{Kind: "pin"}
 	}
 	if p == "slow" {
 		time.Sleep(time.Hour)
@@ -104,7 +105,7 @@ func (p signerRole) PublicKey(_ context.Context, uri string) ([]byte, error) {
 		return x509.MarshalPKIXPublicKey(&key.PublicKey)
 	}
 	if _, err := os.Stat(os.Getenv(signerKey)); err != nil {
-		return nil, &signer.Failure{Kind: "not-found"}
+		return nil, &execsigner.Failure{Kind: "not-found"}
 	}
 	key, err := signer.File(os.Getenv(signerKey))
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/kms"
-	"github.com/ghapp-dev/ghapp/signer"
+	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
 func main() {
@@ -20,7 +20,7 @@ func main() {
 	_ = os.Unsetenv("GOOGLE_SDK_GO_LOGGING_LEVEL")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := signer.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
+	if err := execsigner.Answer(ctx, os.Stdin, kms.Stdout(), kms.Holder{}); err != nil {
 		fmt.Fprintln(os.Stderr, "ghapp-signer-kms:", err)
 		os.Exit(1)
 	}

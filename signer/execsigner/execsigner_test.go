@@ -1,8 +1,10 @@
-package signer
+package execsigner
 
 import (
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -13,6 +15,17 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
+// holder is a [Holder] that takes no keys in.
+type holder struct{ key *rsa.PrivateKey }
+
+func (h holder) PublicKey(context.Context, string) ([]byte, error) {
+	return x509.MarshalPKIXPublicKey(&h.key.PublicKey)
+}
+
+func (h holder) Sign(_ context.Context, _ string, _, digest []byte) ([]byte, error) {
+	return rsa.SignPKCS1v15(nil, h.key, crypto.SHA256, digest)
+}
+
 // vault is an [Importer] that has one place.
 type vault struct {
 	holder
@@ -20,12 +33,12 @@ type vault struct {
 	fails     error
 }
 
-func (v *vault) Import(_ context.Context, _ string, privateKey []byte) ([]byte, error) {
+func (v *vault) Import(ctx context.Context, key string, privateKey []byte) ([]byte, error) {
 	v.got, v.kept = privateKey, bytes.Clone(privateKey)
 	if v.fails != nil {
 		return nil, v.fails
 	}
-	return x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)
+	return v.PublicKey(ctx, key)
 }
 
 // answered is what a Holder answers to a request, in JSON.
@@ -43,7 +56,7 @@ func answered(t testing.TB, h Holder, request string) Response {
 // importOf is a request to take in the key of these tests.
 func importOf(t testing.TB, uri string) (request string, der []byte) {
 	t.Helper()
-	der = testkit.Must(x509.MarshalPKCS8PrivateKey(rsaKey()))(t)
+	der = testkit.Must(x509.MarshalPKCS8PrivateKey(testkit.Key(t)))(t)
 	text, err := json.Marshal(question{Request{Version: ProtocolVersion, Operation: OperationImport, Key: uri, Seconds: 9}, der})
 	testkit.OK(t, err)
 	return string(text), der
@@ -51,10 +64,11 @@ func importOf(t testing.TB, uri string) (request string, der []byte) {
 
 func TestImporterGetsTheKeyAndItIsOverwritten(t *testing.T) {
 	request, der := importOf(t, "exec:vault")
-	v := new(vault)
+	key := holder{testkit.Key(t)}
+	v := &vault{holder: key}
 	response := answered(t, v, request)
-	public, err := publicKey(response.PublicKey)
-	if err != nil || !rsaKey().PublicKey.Equal(public) || !bytes.Equal(v.kept, der) {
+	public, err := x509.ParsePKIXPublicKey(response.PublicKey)
+	if err != nil || !testkit.Key(t).PublicKey.Equal(public) || !bytes.Equal(v.kept, der) {
 		t.Errorf("%+v, %v", response, err)
 	}
 	if len(v.got) == 0 || len(bytes.Trim(v.got, "\x00")) > 0 {
@@ -64,17 +78,18 @@ func TestImporterGetsTheKeyAndItIsOverwritten(t *testing.T) {
 
 func TestImportIsRefusedWithAKind(t *testing.T) {
 	request, _ := importOf(t, "exec:vault")
+	key := holder{testkit.Key(t)}
 	empty := `{"version":1,"operation":"import","key":"exec:vault","seconds":9}`
 	for name, test := range map[string]struct {
 		holder  Holder
 		request string
 		want    Failure
 	}{
-		"no importer": {holder{}, request, Failure{"unsupported", "this program takes no keys in"}},
-		"no key":      {new(vault), empty, Failure{"failed", "the request has no private_key"}},
-		"exists":      {&vault{fails: &Failure{"exists", "slot 9a"}}, request, Failure{"exists", "slot 9a"}},
-		"other":       {&vault{fails: errors.New("no room")}, request, Failure{"failed", "no room"}},
-		"late":        {&vault{fails: context.DeadlineExceeded}, request, Failure{"timeout", context.DeadlineExceeded.Error()}},
+		"no importer": {key, request, Failure{"unsupported", "this program takes no keys in"}},
+		"no key":      {&vault{holder: key}, empty, Failure{"failed", "the request has no private_key"}},
+		"exists":      {&vault{holder: key, fails: &Failure{"exists", "slot 9a"}}, request, Failure{"exists", "slot 9a"}},
+		"other":       {&vault{holder: key, fails: errors.New("no room")}, request, Failure{"failed", "no room"}},
+		"late":        {&vault{holder: key, fails: context.DeadlineExceeded}, request, Failure{"timeout", context.DeadlineExceeded.Error()}},
 	} {
 		if got := answered(t, test.holder, test.request); got.Error == nil || *got.Error != test.want || got.PublicKey != nil {
 			t.Errorf("%s: %+v", name, got)
