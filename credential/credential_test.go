@@ -45,9 +45,8 @@ func TestAnswer(t *testing.T) {
 			got := credential.Answer(tt.request, "x-access-token", token, tt.expiry)
 			testkit.Diff(t, encode(t, got), tt.want)
 			username, password := got.Login()
-			if username != "x-access-token" || password.Reveal() != "ghs_example" {
-				t.Errorf("Login() = %q, %q", username, password.Reveal())
-			}
+			testkit.Equal(t, username, "x-access-token")
+			testkit.Equal(t, password.Reveal(), "ghs_example")
 		})
 	}
 }

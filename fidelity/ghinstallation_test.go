@@ -2,7 +2,6 @@ package fidelity
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -42,10 +41,8 @@ func TestGHInstallationAuthenticates(t *testing.T) {
 			if got := mints(list); got != 1 || len(list) != 3 {
 				t.Errorf("%d mints; over the wire went %v", got, list)
 			}
-			permissions, err := transport.Permissions()
-			if err != nil || permissions.GetContents() != "write" {
-				t.Errorf("permissions %+v, %v", permissions, err)
-			}
+			permissions := testkit.Must(transport.Permissions())(t)
+			testkit.Equal(t, permissions.GetContents(), "write")
 		})
 	}
 }
@@ -69,14 +66,10 @@ func TestGHInstallationIsRefused(t *testing.T) {
 			w := newWorld(t, flavours[0])
 			c.arrange(t, w)
 			_, err := w.installationTransport(c.options).Token(t.Context())
-			refusal, ok := errors.AsType[*ghinstallation.HTTPError](err)
-			if !ok || refusal.Response.StatusCode != c.status {
-				t.Fatalf("%v", err)
-			}
-			text, err := io.ReadAll(refusal.Response.Body)
-			if err != nil || !strings.Contains(string(text), `"message":"`+c.message+`"`) {
-				t.Errorf("%s, %v", text, err)
-			}
+			refusal := testkit.ErrorAs[*ghinstallation.HTTPError](t, err)
+			testkit.Equal(t, refusal.Response.StatusCode, c.status)
+			text := testkit.Must(io.ReadAll(refusal.Response.Body))(t)
+			testkit.Contains(t, string(text), `"message":"`+c.message+`"`)
 			testkit.OK(t, refusal.Response.Body.Close())
 			var known []oddity
 			if c.options == nil {

@@ -149,9 +149,8 @@ func TestGoGitHubMints(t *testing.T) {
 				RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
 			}))
 			testkit.Diff(t, names(one.Repositories), []string{"site"})
-			if one.GetPermissions().GetContents() != "read" || one.GetPermissions().GetMetadata() != "read" {
-				t.Errorf("permissions %+v", one.GetPermissions())
-			}
+			testkit.Equal(t, one.GetPermissions().GetContents(), "read")
+			testkit.Equal(t, one.GetPermissions().GetMetadata(), "read")
 			both := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID, &github.InstallationTokenListRepoOptions{
 				RepositoryIDs: []int64{docs}, Repositories: []string{"site"},
 			}))
@@ -205,10 +204,9 @@ func TestGoGitHubWorksWithAToken(t *testing.T) {
 				t.Errorf("revoke: %v, %v", answer, err)
 			}
 			_, _, err := client.Apps.ListRepos(ctx, nil)
-			refusal, ok := errors.AsType[*github.ErrorResponse](err)
-			if !ok || refusal.Response.StatusCode != http.StatusUnauthorized || refusal.Message != badCredentials {
-				t.Errorf("with a revoked token: %v", err)
-			}
+			refusal := testkit.ErrorAs[*github.ErrorResponse](t, err)
+			testkit.Equal(t, refusal.Response.StatusCode, http.StatusUnauthorized)
+			testkit.Equal(t, refusal.Message, badCredentials)
 			if !slices.ContainsFunc(w.verify(t, nullBody), isMoved) {
 				t.Error("no redirect was followed")
 			}
@@ -247,17 +245,12 @@ func TestGoGitHubRecognisesLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := list(t, c.arrange)
-			limit, ok := errors.AsType[*github.AbuseRateLimitError](err)
-			if !ok || limit.GetRetryAfter() != c.wait {
-				t.Errorf("%v is not a secondary limit of %s", err, c.wait)
-			}
+			testkit.Equal(t, testkit.ErrorAs[*github.AbuseRateLimitError](t, err).GetRetryAfter(), c.wait)
 		})
 	}
 	t.Run("a permission is no limit", func(t *testing.T) {
 		err := list(t, failing(403))
-		if refusal, ok := errors.AsType[*github.ErrorResponse](err); !ok || refusal.Message != notAccessible {
-			t.Errorf("%v", err)
-		}
+		testkit.Equal(t, testkit.ErrorAs[*github.ErrorResponse](t, err).Message, notAccessible)
 	})
 }
 
@@ -286,13 +279,9 @@ func TestGoGitHubIsRefused(t *testing.T) {
 		{"private", func() error { _, _, err := w.gogithub(t, nil).Repositories.Get(ctx, "acme", "site"); return err }, 404, notFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			refusal, ok := errors.AsType[*github.ErrorResponse](c.ask())
-			if !ok {
-				t.Fatal("was not refused")
-			}
-			if refusal.Response.StatusCode != c.status || refusal.Message != c.message {
-				t.Errorf("%d %s, want %d %s", refusal.Response.StatusCode, refusal.Message, c.status, c.message)
-			}
+			refusal := testkit.ErrorAs[*github.ErrorResponse](t, c.ask())
+			testkit.Equal(t, refusal.Response.StatusCode, c.status)
+			testkit.Equal(t, refusal.Message, c.message)
 			if page, err := url.Parse(refusal.DocumentationURL); err != nil || page.Host != "docs.github.com" {
 				t.Errorf("documentation at %q", refusal.DocumentationURL)
 			}

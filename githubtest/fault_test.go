@@ -111,9 +111,8 @@ func TestFaultAnswers(t *testing.T) {
 			gh := newGitHub(t)
 			must(t, gh.Fault(test.fault))
 			r := ask(t, gh, "GET", test.path, "", "")
-			if r.status != test.status || !strings.Contains(r.text, test.contains) {
-				t.Errorf("got %d %q, want %d %q", r.status, r.text, test.status, test.contains)
-			}
+			testkit.Equal(t, r.status, test.status)
+			testkit.Contains(t, r.text, test.contains)
 			for name, want := range test.header {
 				testkit.Equal(t, r.header.Get(name), want, "%s", name)
 			}

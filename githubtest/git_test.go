@@ -213,17 +213,15 @@ func TestGitRefusals(t *testing.T) {
 		"Bearer": "Bearer " + full, "token": "token " + full, "a JWT": bearer(t, w.app), "nonsense": "Negotiate x",
 	} {
 		r := ask(t, w.gh, "GET", "/acme/site/info/refs"+read, authorization, "")
-		if r.status != 401 || r.text != "invalid credentials" {
-			t.Errorf("%s: %d %q, want 401", name, r.status, r.text)
-		}
+		testkit.Equal(t, r.status, 401, "%s", name)
+		testkit.Equal(t, r.text, "invalid credentials", "%s", name)
 	}
 	for name, userinfo := range map[string]string{
 		"in the username": full + ":", "with x-oauth-basic": full + ":x-oauth-basic", "another name": "git:" + full, "no name": ":" + full,
 	} {
 		r := ask(t, w.gh, "GET", "/acme/site/info/refs"+read, "Basic "+base64.StdEncoding.EncodeToString([]byte(userinfo)), "")
-		if r.status != 401 || r.text != bad {
-			t.Errorf("token %s: %d %q, want 401", name, r.status, r.text)
-		}
+		testkit.Equal(t, r.status, 401, "token %s", name)
+		testkit.Equal(t, r.text, bad, "token %s", name)
 	}
 
 	change := func(do, undo func(), status int, text string) {

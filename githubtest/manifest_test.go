@@ -140,9 +140,8 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 	r.Header.Set("Authorization", "Bearer "+sign(t, key, "RS256", map[string]any{"iss": app.ClientID, "iat": time.Now().Unix() - 60, "exp": time.Now().Unix() + 300}))
 	w := httptest.NewRecorder()
 	v.gh.ServeHTTP(w, r)
-	if w.Code != 200 || !strings.Contains(w.Body.String(), `"slug":"our-renamed-app"`) {
-		t.Errorf("the App asks who it is: %d\n%s", w.Code, w.Body)
-	}
+	testkit.Equal(t, w.Code, 200)
+	testkit.Contains(t, w.Body.String(), `"slug":"our-renamed-app"`)
 }
 
 func TestAManifestIsRefusedAsGitHubDoes(t *testing.T) {

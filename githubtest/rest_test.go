@@ -198,9 +198,8 @@ func TestRepositories(t *testing.T) {
 		t.Error("an IP allow list must refuse a public repository with a token of another owner, and not without")
 	}
 	gh.SetIPAllowList("acme", true)
-	if status("/repos/acme/open", "") != 200 || status("/repos/acme/open", secret) != 403 {
-		t.Error("an IP allow list must refuse a public repository with a token, and not without")
-	}
+	testkit.Equal(t, status("/repos/acme/open", ""), 200)
+	testkit.Equal(t, status("/repos/acme/open", secret), 403)
 }
 
 func TestRenamedRepositoryRedirects(t *testing.T) {
@@ -267,9 +266,8 @@ func TestStrictAboutTheRequest(t *testing.T) {
 	}
 	for version, want := range map[string]string{"": "2022-11-28", "2022-11-28": "2022-11-28", "2026-03-10": "2026-03-10"} {
 		r := ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", version)
-		if r.status != 200 || r.header.Get("X-GitHub-Api-Version-Selected") != want {
-			t.Errorf("version %q: %d, selected %q", version, r.status, r.header.Get("X-GitHub-Api-Version-Selected"))
-		}
+		testkit.Equal(t, r.status, 200, "version %q", version)
+		testkit.Equal(t, r.header.Get("X-GitHub-Api-Version-Selected"), want, "version %q", version)
 	}
 	r = ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", "1999-01-01")
 	if r.status != 400 || r.message() != "Bad Request" || r.field("errors") != `The version you specified in the "X-GitHub-API-Version" request header, "1999-01-01", is not a supported version. The following versions are currently supported: "2026-03-10" (most recent) and "2022-11-28".` {
@@ -288,9 +286,8 @@ func TestVersion2026(t *testing.T) {
 	for version, old := range map[string]bool{"2022-11-28": true, "2026-03-10": false} {
 		_, rate := ask(t, gh, "GET", "/rate_limit", "", "", "X-GitHub-Api-Version", version).json.(map[string]any)["rate"]
 		_, downloads := ask(t, gh, "GET", "/repos/acme/open", "", "", "X-GitHub-Api-Version", version).json.(map[string]any)["has_downloads"]
-		if rate != old || downloads != old {
-			t.Errorf("%s: rate %v, has_downloads %v, want %v", version, rate, downloads, old)
-		}
+		testkit.Equal(t, rate, old, "%s: rate", version)
+		testkit.Equal(t, downloads, old, "%s: rate", version)
 	}
 }
 

@@ -85,9 +85,8 @@ func TestMint(t *testing.T) {
 		"without /app":               ask(t, gh, "POST", strings.TrimPrefix(mintPath(inst), "/app"), bearer(t, app), ""),
 		"trailing slash":             ask(t, gh, "POST", mintPath(inst)+"/", bearer(t, app), ""),
 	} {
-		if r.status != 404 || r.message() != "Not Found" {
-			t.Errorf("%s: got %d %q, want 404", name, r.status, r.message())
-		}
+		testkit.Equal(t, r.status, 404, "%s", name)
+		testkit.Equal(t, r.message(), "Not Found", "%s", name)
 	}
 	if r := ask(t, gh, "POST", mintPath(inst), "Bearer "+mint(t, gh, app, inst, ""), ""); r.status != 401 {
 		t.Errorf("a token minted a token: %d", r.status)
@@ -188,9 +187,8 @@ func TestTokenIsChecked(t *testing.T) {
 			test.change(w)
 			for _, scheme := range []string{"Bearer ", "token "} {
 				r := ask(t, w.gh, "GET", "/repos/acme/site", scheme+secret, "")
-				if r.status != test.status || r.message() != test.message {
-					t.Errorf("got %d %q, want %d %q", r.status, r.message(), test.status, test.message)
-				}
+				testkit.Equal(t, r.status, test.status)
+				testkit.Equal(t, r.message(), test.message)
 				if accepted := r.header.Get("X-Accepted-GitHub-Permissions"); (accepted == "metadata=read") != (test.name == "permission taken") {
 					t.Errorf("X-Accepted-GitHub-Permissions: %q", accepted)
 				}

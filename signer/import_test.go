@@ -172,9 +172,8 @@ func TestAgentIsGivenTheKey(t *testing.T) {
 		}
 		proves(t, held, rsaKey())
 		kind, rest, _ := cutString(added[1:])
-		if added[0] != test.kind || string(kind) != "ssh-rsa" {
-			t.Errorf("message %d of a %s", added[0], kind)
-		}
+		testkit.Equal(t, added[0], test.kind)
+		testkit.Equal(t, string(kind), "ssh-rsa")
 		k := rsaKey()
 		qinv := new(big.Int).ModInverse(k.Primes[1], k.Primes[0])
 		for i, want := range []*big.Int{k.N, big.NewInt(int64(k.E)), k.D, qinv, k.Primes[0], k.Primes[1]} {

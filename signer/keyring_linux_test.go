@@ -4,7 +4,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -67,9 +66,8 @@ func TestKeyringMistakes(t *testing.T) {
 			if want := test.says; e.Err == nil && want != "" || e.Err != nil && e.Err.Error() != want {
 				t.Errorf("it says %v, want %s", e.Err, want)
 			}
-			if !strings.Contains(e.Hint(), test.hint) || strings.Contains(e.Hint()+err.Error(), "canary") {
-				t.Errorf("hint %q", e.Hint())
-			}
+			testkit.Contains(t, e.Hint(), test.hint)
+			testkit.Lacks(t, e.Hint()+err.Error(), "canary")
 			testkit.Equal(t, e.Source, test.uri, "source")
 		})
 	}

@@ -96,10 +96,9 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 				o.Timeout = 300 * time.Millisecond
 			}
 			err := StoreInKeyring(t.Context(), test.uri, test.key, o)
-			e, ok := errors.AsType[*KeyError](err)
-			if !ok || e.Problem != test.want || !strings.Contains(e.Error(), test.says) {
-				t.Fatalf("error %v, want %q: %s", err, test.want, test.says)
-			}
+			e := testkit.ErrorAs[*KeyError](t, err)
+			testkit.Equal(t, e.Problem, test.want)
+			testkit.Contains(t, e.Error(), test.says)
 			wantSafe(t, test.key.Reveal(), err)
 		})
 	}

@@ -413,10 +413,7 @@ var base64Run = regexp.MustCompile(`[A-Za-z0-9+/=_-]{16,}`)
 // characters of a key in text.
 func wantSafe(t testing.TB, text string, err error) {
 	t.Helper()
-	keyErr, ok := errors.AsType[*KeyError](err)
-	if !ok {
-		t.Fatalf("error of type %T", err)
-	}
+	keyErr := testkit.ErrorAs[*KeyError](t, err)
 	for _, line := range []string{keyErr.Error(), keyErr.Hint()} {
 		if line == "" || strings.ContainsAny(line, "\r\n") {
 			t.Errorf("%q is not one line", line)

@@ -120,9 +120,7 @@ func TestRetriesGrowWithJitterAndEnd(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &wire{handler: says(502, "")}
 			_, err := newClient(t, w).App(t.Context(), asCanary)
-			if answer, ok := errors.AsType[*Error](err); !ok || answer.Status != 502 {
-				t.Fatalf("error %v, want GitHub's 502", err)
-			}
+			testkit.Equal(t, testkit.ErrorAs[*Error](t, err).Status, 502)
 			pauses := w.pauses()
 			if len(pauses) != maxTries-1 {
 				t.Fatalf("%d attempts, want %d", len(pauses)+1, maxTries)
@@ -216,10 +214,9 @@ func TestPrimaryLimit(t *testing.T) {
 			w := &wire{handler: limited(40 * time.Minute)}
 			start := time.Now()
 			_, err := newClient(t, w).App(t.Context(), asCanary)
-			answer, ok := errors.AsType[*Error](err)
-			if !ok || answer.Limit != PrimaryLimit || answer.Until.Unix() != start.Add(40*time.Minute).Unix() {
-				t.Errorf("error %#v", err)
-			}
+			answer := testkit.ErrorAs[*Error](t, err)
+			testkit.Equal(t, answer.Limit, PrimaryLimit)
+			testkit.Equal(t, answer.Until.Unix(), start.Add(40*time.Minute).Unix())
 			if took := time.Since(start); took != 0 || len(w.messages()) != 1 {
 				t.Errorf("%d attempts in %s, want one", len(w.messages()), took)
 			}
@@ -315,10 +312,9 @@ func TestServerThatHangsIsGivenUp(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
 				_, err := newClient(t, transport).App(t.Context(), asCanary)
-				network, ok := errors.AsType[*NetworkError](err)
-				if !ok || network.Host != enterprise || !strings.Contains(err.Error(), "no answer within 30s") {
-					t.Errorf("error %v", err)
-				}
+				network := testkit.ErrorAs[*NetworkError](t, err)
+				testkit.Equal(t, network.Host, enterprise)
+				testkit.Contains(t, err.Error(), "no answer within 30s")
 				if took := time.Since(start); took < 30*time.Second || took > 65*time.Second {
 					t.Errorf("took %s, want a second attempt at most", took)
 				}
@@ -473,9 +469,8 @@ func TestRedirectOnTheSameHostIsFollowed(t *testing.T) {
 				continue
 			}
 			last := w.messages()[1]
-			if last.Authorization != "Bearer "+canary || last.URL != "https://ghes.example/api/v3/other" {
-				t.Errorf("GET %d to %s: went on to %s with %q", status, target, last.URL, last.Authorization)
-			}
+			testkit.Equal(t, last.Authorization, "Bearer "+canary, "GET %d to %s: went on to", status, target)
+			testkit.Equal(t, last.URL, "https://ghes.example/api/v3/other", "GET %d to %s: went on to", status, target)
 		}
 	}
 }
@@ -728,9 +723,7 @@ func TestTransportThatLeavesOutTheRequest(t *testing.T) {
 		return &http.Response{StatusCode: 404, Header: http.Header{"X-Github-Request-Id": {"C0DE:1"}}, Body: http.NoBody}, nil
 	}))
 	_, err := c.App(t.Context(), asCanary)
-	if answer, ok := errors.AsType[*Error](err); !ok || answer.Path != "/api/v3/app" {
-		t.Errorf("error %#v", err)
-	}
+	testkit.Equal(t, testkit.ErrorAs[*Error](t, err).Path, "/api/v3/app")
 }
 
 func TestDefaultTransportThatSomeoneReplaced(t *testing.T) {

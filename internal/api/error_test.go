@@ -41,9 +41,8 @@ func TestErrorCarriesGitHubsMessageAndRequestID(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := answerOf(401, test.body, "X-GitHub-Request-Id", "9A1C:2")
-			if e.Message != test.message || e.Error() != test.text {
-				t.Errorf("message %q, text %q; want %q, %q", e.Message, e, test.message, test.text)
-			}
+			testkit.Equal(t, e.Message, test.message)
+			testkit.Equal(t, e.Error(), test.text)
 		})
 	}
 }

@@ -27,10 +27,9 @@ func TestProxyThatDoesNotLeadOnIsNamed(t *testing.T) {
 		client, err := New(Options{Host: Host{API: "https://api.github.test"}, Transport: transport, UserAgent: "test", MaxWait: -1})
 		testkit.OK(t, err)
 		_, err = client.App(t.Context(), nil)
-		refused, ok := errors.AsType[*ProxyError](err)
-		if !ok || refused.Status != status || refused.Proxy != address.Host {
-			t.Fatalf("%d: %v", status, err)
-		}
+		refused := testkit.ErrorAs[*ProxyError](t, err)
+		testkit.Equal(t, refused.Status, status)
+		testkit.Equal(t, refused.Proxy, address.Host)
 		if text := err.Error(); strings.Contains(text, "s3cret") || strings.Contains(text, "corp") || !strings.Contains(text, "the proxy "+address.Host) {
 			t.Errorf("%d: %s", status, text)
 		}

@@ -44,10 +44,8 @@ func TestCommitReplacesAFileOrNothing(t *testing.T) {
 			target := filepath.Join(dir, "f")
 			for _, text := range []string{"one", "two"} {
 				testkit.OK(t, write(target, options(dir), text))
-				got, err := os.ReadFile(target)
-				if err != nil || string(got) != text {
-					t.Errorf("it holds %q, %v; want %q", got, err, text)
-				}
+				got := testkit.Must(os.ReadFile(target))(t)
+				testkit.Equal(t, string(got), text)
 			}
 			testkit.Equal(t, names(t, dir), "f", "the directory")
 		})

@@ -65,10 +65,8 @@ func TestAnswerIsKeptBesideItsEntry(t *testing.T) {
 	if !answered(f, a) {
 		t.Error("it is not found")
 	}
-	info, err := os.Lstat(filepath.Join(f.Dir(), a.Question.Name()))
-	if err != nil || info.Mode() != 0o600 {
-		t.Errorf("its file is %v, %v", info, err)
-	}
+	info := testkit.Must(os.Lstat(filepath.Join(f.Dir(), a.Question.Name())))(t)
+	testkit.Equal(t, info.Mode(), 0o600)
 	if answered(f, answerFor("acme/web")) {
 		t.Error("so is one to another question")
 	}
@@ -187,9 +185,7 @@ func TestRefusedAnswersAreDropped(t *testing.T) {
 	testkit.OK(t, os.RemoveAll(f.Dir()))
 	testkit.OK(t, f.DropAnswers(), "without a directory")
 	testkit.OK(t, errors.Join(os.Mkdir(f.Dir(), 0o700), os.Chmod(f.Dir(), 0o755)))
-	if _, ok := errors.AsType[*DirError](f.DropAnswers()); !ok {
-		t.Error("a directory that others can enter was used")
-	}
+	testkit.ErrorAs[*DirError](t, f.DropAnswers())
 }
 
 func TestOldAnswersArePruned(t *testing.T) {

@@ -18,9 +18,8 @@ func TestPutWaitsForNoUpdate(t *testing.T) {
 	testkit.OK(t, f.Update(t.Context(), one, func(ctx context.Context, _ []byte) ([]byte, error) {
 		return []byte("updated"), f.Put(ctx, other, []byte("put"))
 	}))
-	if string(get(t, f, one)) != "updated" || string(get(t, f, other)) != "put" {
-		t.Errorf("the entries are %q and %q", get(t, f, one), get(t, f, other))
-	}
+	testkit.Equal(t, string(get(t, f, one)), "updated")
+	testkit.Equal(t, string(get(t, f, other)), "put")
 	info, err := os.Stat(filepath.Join(f.Dir(), other))
 	if err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info, err)
@@ -42,7 +41,5 @@ func TestPutRefusesWhatUpdateRefuses(t *testing.T) {
 		return
 	}
 	testkit.OK(t, os.Chmod(f.Dir(), 0o777))
-	if _, ok := errors.AsType[*DirError](f.Put(t.Context(), keyOf("a"), []byte("x"))); !ok {
-		t.Error("a directory that others can write to is used")
-	}
+	testkit.ErrorAs[*DirError](t, f.Put(t.Context(), keyOf("a"), []byte("x")))
 }

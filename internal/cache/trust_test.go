@@ -85,10 +85,7 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 
 func checkRefused(t *testing.T, err error, parent, dir, want string) {
 	t.Helper()
-	refused, ok := errors.AsType[*DirError](err)
-	if !ok {
-		t.Fatalf("got %v, want a DirError", err)
-	}
+	refused := testkit.ErrorAs[*DirError](t, err)
 	want = string(bytes.ReplaceAll(bytes.ReplaceAll([]byte(want), []byte("DIR"), []byte(dir)), []byte("PARENT"), []byte(parent)))
 	want = "the cache directory " + dir + " is not used: " + want
 	testkit.Equal(t, refused.Error(), want, "got  %s", refused)
@@ -237,9 +234,7 @@ func TestLockOfARemovedDirectoryIsNoLock(t *testing.T) {
 	again := testkit.Must(f.ensure())(t)
 	defer again.Close()
 	unlock, err := f.lock(t.Context(), root, 1)
-	if _, ok := errors.AsType[*StoreError](err); !ok {
-		t.Fatalf("lock returned %v", err)
-	}
+	testkit.ErrorAs[*StoreError](t, err)
 	if unlock != nil {
 		t.Error("a lock comes with an error")
 	}

@@ -93,10 +93,8 @@ func TestErrorsStayWithTheirHints(t *testing.T) {
 			if fmt.Sprint(got) != fmt.Sprint(test.want) || report.ExitCode != test.exit {
 				t.Errorf("got %q (exit code %d), want %q (%d)", got, report.ExitCode, test.want, test.exit)
 			}
-			text, err := json.Marshal(report)
-			if err != nil || strings.Contains(string(text), `"errors"`) != (test.want != nil) {
-				t.Errorf("%s (%v)", text, err)
-			}
+			text := testkit.Must(json.Marshal(report))(t)
+			testkit.Equal(t, strings.Contains(string(text), `"errors"`), (test.want != nil))
 		})
 	}
 }

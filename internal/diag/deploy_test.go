@@ -23,9 +23,8 @@ func TestEveryProblemOfADirectoryHasAHint(t *testing.T) {
 
 func TestFullDiskIsTold(t *testing.T) {
 	report := Explain(&deploy.Error{Op: "publish in /srv/site", Err: syscall.ENOSPC})
-	if !strings.Contains(report.Hint, "make room") || report.ExitCode != Failed {
-		t.Errorf("%+v", report)
-	}
+	testkit.Contains(t, report.Hint, "make room")
+	testkit.Equal(t, report.ExitCode, Failed)
 }
 
 func TestHeldCommitSaysHowToGoOn(t *testing.T) {

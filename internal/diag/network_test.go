@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
@@ -56,9 +57,8 @@ func TestProxyThatCannotBeReadHasItsNameInTheHint(t *testing.T) {
 	network := &api.NetworkError{Host: "github.com", Err: &api.ProxyError{Setting: "HTTPS_PROXY"}}
 	for _, err := range []error{&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "mint", Err: network}, network} {
 		report := diag.Explain(err)
-		if !strings.Contains(report.Hint, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT") || !strings.Contains(report.Hint, "# as %23") || report.ExitCode != diag.Configuration {
-			t.Errorf("%+v", report)
-		}
+		testkit.Contains(t, report.Hint, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT", "# as %23")
+		testkit.Equal(t, report.ExitCode, diag.Configuration)
 	}
 }
 

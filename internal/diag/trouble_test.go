@@ -43,8 +43,7 @@ func TestEveryTroubleHasAHintAndAnExitCode(t *testing.T) {
 			t.Errorf("%s: %+v", trouble, report)
 		}
 		own := diag.Explain(&diag.TroubleError{Trouble: trouble, Text: "seen", Hint: "do this"})
-		if own.Hint != "do this" || own.ExitCode != report.ExitCode {
-			t.Errorf("%s with a hint of its own: %+v", trouble, own)
-		}
+		testkit.Equal(t, own.Hint, "do this", "%s with a hint of its own", trouble)
+		testkit.Equal(t, own.ExitCode, report.ExitCode, "%s with a hint of its own", trouble)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestPage(t *testing.T) {
@@ -62,20 +62,14 @@ warn     clock          off
 			var b strings.Builder
 			test.page.w = &b
 			for _, f := range findings {
-				if err := test.page.Write(f); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, test.page.Write(f))
 			}
-			if err := test.page.End(findings); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, test.page.End(findings))
 			got := strings.ReplaceAll(b.String(), "\x1b[", "{")
 			for _, code := range []string{"32", "33", "1;31", "2", "0"} {
 				got = strings.ReplaceAll(got, "{"+code+"m", "{"+code+"}")
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, test.want)
 			for line := range strings.Lines(b.String()) {
 				if strings.TrimRight(line, " \n") != strings.TrimRight(line, "\n") {
 					t.Errorf("a line ends with a blank: %q", line)

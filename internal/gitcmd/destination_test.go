@@ -1,7 +1,6 @@
 package gitcmd
 
 import (
-	"errors"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,10 +11,7 @@ import (
 
 func asError(t *testing.T, err error) *Error {
 	t.Helper()
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		t.Fatalf("%T %v, want an Error", err, err)
-	}
+	e := testkit.ErrorAs[*Error](t, err)
 	return e
 }
 

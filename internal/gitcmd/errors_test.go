@@ -313,9 +313,8 @@ func TestReasonOfARewrittenAddress(t *testing.T) {
 		ambient("url.{evil}/acme/site"+name+".insteadOf", "{origin}/acme/site"+name)(t, m, o, evil)
 	}
 	e := asError(t, m.runner().Clone(t.Context(), m.options(o, "acme/site")))
-	if e.Reason != Rewritten || !strings.Contains(e.Message, evil.URL) {
-		t.Errorf("reason %q, message %q", e.Reason, e.Message)
-	}
+	testkit.Equal(t, e.Reason, Rewritten)
+	testkit.Contains(t, e.Message, evil.URL)
 	mustBeEmpty(t, m.dir)
 	for _, request := range evil.seen() {
 		mustNotHold(t, "evil", fmt.Sprint(request), token)
@@ -413,10 +412,7 @@ func TestReasonsWhyGitDoesNotTellARemote(t *testing.T) {
 		r := m.runner()
 		r.Dir, r.Environ = dir, append(r.Environ, environ...)
 		_, err := r.Output(t.Context(), Scope{}, "remote", "get-url", "origin")
-		failed, ok := errors.AsType[*Error](err)
-		if !ok {
-			t.Fatalf("%v, want an Error", err)
-		}
+		failed := testkit.ErrorAs[*Error](t, err)
 		return failed.Reason
 	}
 	testkit.Equal(t, ask("GIT_CEILING_DIRECTORIES="+filepath.Dir(dir)), NoRepository, "outside of a repository")

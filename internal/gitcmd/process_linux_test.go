@@ -245,8 +245,6 @@ func TestDestinationInADirectoryThatIsNotOurs(t *testing.T) {
 	} else if err := os.Chmod(dir, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), string(DestinationClosed)) || !strings.Contains(string(out), "permission denied") {
-		t.Errorf("%s, %v", out, err)
-	}
+	out := testkit.Must(cmd.CombinedOutput())(t)
+	testkit.Contains(t, string(out), string(DestinationClosed), "permission denied")
 }

@@ -2,7 +2,6 @@ package gitcmd
 
 import (
 	"bytes"
-	"errors"
 	"strings"
 	"testing"
 
@@ -31,10 +30,9 @@ func TestGitDoesNotStartWithAProxyThatCannotBeRead(t *testing.T) {
 	for _, name := range []string{"https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"} {
 		r := Runner{Environ: []string{name + "=http://corp:s3#cret@proxy.test:3128"}}
 		_, err := r.Output(t.Context(), s, "ls-remote", "https://github.test/x/y")
-		refused, ok := errors.AsType[*api.ProxyError](err)
-		if !ok || refused.Setting != name || strings.Contains(err.Error(), "cret") || strings.Contains(err.Error(), "s3") {
-			t.Errorf("%s: %v", name, err)
-		}
+		refused := testkit.ErrorAs[*api.ProxyError](t, err)
+		testkit.Equal(t, refused.Setting, name)
+		testkit.Lacks(t, err.Error(), "cret", "s3")
 		r.Environ = append(r.Environ, "no_proxy=other.test, .github.test")
 		testkit.OK(t, testkit.ErrorOf(r.own(s)), "%s: refused where it is not used", name)
 		testkit.OK(t, testkit.ErrorOf(r.own(Scope{})), "%s: refused where nothing is asked", name)

@@ -223,8 +223,6 @@ func TestPushGoesWhereItWasNamed(t *testing.T) {
 	plainGit(t, m.dir, "init", "--quiet")
 	plainGit(t, m.dir, "remote", "add", "origin", address)
 	scope := Scope{Origin: "https://github.com", Helper: "h", URLs: []string{address}}
-	out, err := m.runner().Output(t.Context(), scope, "remote", "get-url", "--push", "origin")
-	if err != nil || strings.TrimSpace(string(out)) != address {
-		t.Errorf("%s, %v", out, err)
-	}
+	out := testkit.Must(m.runner().Output(t.Context(), scope, "remote", "get-url", "--push", "origin"))(t)
+	testkit.Equal(t, strings.TrimSpace(string(out)), address)
 }

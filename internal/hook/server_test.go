@@ -151,8 +151,7 @@ func TestServerLetsAWishWait(t *testing.T) {
 		answer := testkit.Must(http.ReadResponse(bufio.NewReader(c), nil))(t)
 		defer answer.Body.Close()
 		text, _ := io.ReadAll(answer.Body)
-		if answer.StatusCode != 200 || string(text) != "{\"status\":\"done\"}\n" {
-			t.Errorf("%d %s", answer.StatusCode, text)
-		}
+		testkit.Equal(t, answer.StatusCode, 200)
+		testkit.Equal(t, string(text), "{\"status\":\"done\"}\n")
 	})
 }

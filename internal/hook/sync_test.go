@@ -70,9 +70,8 @@ func TestWishIsRefused(t *testing.T) {
 			h := w.handler()
 			h.SyncSecrets = append(h.SyncSecrets, ghapp.Secret{})
 			status, text := ask(h, test.r)
-			if status != test.status || !strings.Contains(text, test.text) {
-				t.Errorf("%d %s, want %d and %q", status, text, test.status, test.text)
-			}
+			testkit.Equal(t, status, test.status)
+			testkit.Contains(t, text, test.text)
 			testkit.Equal(t, len(w.wishes), 0, "the watcher was told %q", w.wishes)
 		})
 	}

@@ -103,9 +103,8 @@ func TestWithoutASecretTheDoorIsClosed(t *testing.T) {
 		for _, bearer := range []string{"Bearer ", "Bearer", ""} {
 			wantAnswer(t, h, wished(`{"all":true}`, header("Authorization", bearer)), 404, "nothing here")
 		}
-		if w.count() != 0 || len(w.wishes) != 0 {
-			t.Errorf("%s: the watcher was told", name)
-		}
+		testkit.Equal(t, w.count(), 0, "%s: the watcher was told", name)
+		testkit.Equal(t, len(w.wishes), 0, "%s: the watcher was told", name)
 	}
 }
 

@@ -19,10 +19,7 @@ func why(t *testing.T, err error) string {
 	if err == nil {
 		return ""
 	}
-	e, ok := errors.AsType[*Error](err)
-	if !ok {
-		t.Fatalf("%v is no *Error", err)
-	}
+	e := testkit.ErrorAs[*Error](t, err)
 	if e.Hint == "" || e.Path == "" {
 		t.Errorf("%+v says not where, or not what to do", e)
 	}

@@ -528,9 +528,8 @@ func TestNoCredentialFollowsARedirectToAnotherHost(t *testing.T) {
 		return tokenOf(canary, time.Minute), nil
 	}
 	_, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
-	if ghapp.KindOf(err) != ghapp.ErrWrongHost || requests.requests.Load() != 1 {
-		t.Errorf("%v after %d requests", err, requests.requests.Load())
-	}
+	testkit.Equal(t, ghapp.KindOf(err), ghapp.ErrWrongHost, "%v after", err)
+	testkit.Equal(t, requests.requests.Load(), 1, "%v after", err)
 	testkit.Equal(t, len(hostile.Requests()), 0, "the other host was asked")
 	if len(lure.Leaks(canary)) == 0 {
 		t.Error("its own host did not get the token: this test proves nothing")

@@ -202,9 +202,8 @@ func TestNoTokenOfGraphQLGoesToAnotherHost(t *testing.T) {
 	token := tokenOf("ghs_canary0123456789abcdefghijklmnop", time.Minute)
 	token.API = own.URL
 	_, err := (&refs.GraphQL{Source: source{token}}).Ask(t.Context(), []refs.Question{{Repository: site}})
-	if ghapp.KindOf(err) != ghapp.ErrWrongHost || len(hostile.Requests()) != 0 {
-		t.Errorf("%v; the other host was asked %d times", err, len(hostile.Requests()))
-	}
+	testkit.Equal(t, ghapp.KindOf(err), ghapp.ErrWrongHost, "%v; the other host was asked", err)
+	testkit.Equal(t, len(hostile.Requests()), 0, "%v; the other host was asked", err)
 	if len(lure.Leaks(token.Secret.Reveal())) == 0 {
 		t.Error("its own host did not get the token: this test proves nothing")
 	}

@@ -75,13 +75,11 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := test.browser.send(test.method, f.address+test.path, test.headers...)
-			if s.status != test.status || !strings.Contains(s.text, test.says) {
-				t.Errorf("status %d, want %d, with %q:\n%s", s.status, test.status, test.says, s.text)
-			}
+			testkit.Equal(t, s.status, test.status)
+			testkit.Contains(t, s.text, test.says)
 			testkit.Lacks(t, s.text, state, otherState, code)
-			if s.header.Get("Location") != "" || len(f.traded) != 0 {
-				t.Errorf("it leads to %q, and %d codes were traded", s.header.Get("Location"), len(f.traded))
-			}
+			testkit.Equal(t, s.header.Get("Location"), "")
+			testkit.Equal(t, len(f.traded), 0)
 		})
 	}
 	f.stillWorks(b, state)
@@ -181,9 +179,8 @@ func TestTheFormSendsItselfOnce(t *testing.T) {
 	t.Parallel()
 	f, b := serve(t, nil), newBrowser(t)
 	first, again := b.get(f.address+"/", typed...), b.get(f.address+"/", typed...)
-	if !strings.Contains(first.text, scriptText) || strings.Contains(again.text, "<script") {
-		t.Errorf("first:\n%s\nagain, as when a person goes back:\n%s", first.text, again.text)
-	}
+	testkit.Contains(t, first.text, scriptText)
+	testkit.Lacks(t, again.text, "<script")
 	testkit.Contains(t, again.text, `<button type="submit">Continue on github.example</button>`)
 }
 

@@ -101,6 +101,16 @@ func ErrorIs(t testing.TB, err, target error, context ...any) {
 	}
 }
 
+// ErrorAs returns the error of this type in err, by [errors.AsType], and ends the test if there is none.
+func ErrorAs[E error](t testing.TB, err error) E {
+	found, ok := errors.AsType[E](err)
+	if !ok {
+		t.Helper()
+		t.Fatalf("got the error %v (%T), want a %T", err, err, found)
+	}
+	return found
+}
+
 // ErrorContains fails the test if err is nil or its text lacks one of the parts.
 func ErrorContains(t testing.TB, err error, parts ...string) {
 	for _, part := range parts {

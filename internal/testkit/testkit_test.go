@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"runtime"
 	"strings"
 	"testing"
@@ -59,11 +60,13 @@ func TestComparisonsPrintBothSides(t *testing.T) {
 		"a part too much":   {check: func(t testing.TB) { testkit.Lacks(t, "abc", "d", "a") }, says: []string{`want no "a" in`, "abc"}},
 		"no error":          {check: func(t testing.TB) { testkit.Fails(t, nil, "x") }, says: []string{"x: got no error"}},
 		"another error":     {check: func(t testing.TB) { testkit.ErrorIs(t, io.EOF, io.ErrNoProgress) }, says: []string{"EOF", io.ErrNoProgress.Error()}},
+		"another type":      {check: func(t testing.TB) { testkit.ErrorAs[*fs.PathError](t, io.EOF) }, says: []string{"EOF", "fs.PathError"}, ends: true},
 		"an error's text":   {check: func(t testing.TB) { testkit.ErrorContains(t, io.EOF, "E", "x") }, says: []string{"EOF", `"x"`}},
 		"no error's text":   {check: func(t testing.TB) { testkit.ErrorContains(t, nil, "x") }, says: []string{"<nil>", `"x"`}},
 		"no error at all":   {check: func(t testing.TB) { testkit.OK(t, nil) }},
 		"a result as is":    {check: func(t testing.TB) { testkit.Equal(t, testkit.Must(1, nil)(t), 1) }},
 		"the error alone":   {check: func(t testing.TB) { testkit.ErrorIs(t, testkit.ErrorOf(1, io.EOF), io.EOF) }},
+		"this type":         {check: func(t testing.TB) { testkit.ErrorAs[*fs.PathError](t, &fs.PathError{}) }},
 		"no difference":     {check: func(t testing.TB) { testkit.Diff(t, []int{1}, []int{1}) }},
 		"the same":          {check: func(t testing.TB) { testkit.Equal(t, "a", "a") }},
 		"all the parts":     {check: func(t testing.TB) { testkit.Contains(t, "abc", "a", "bc") }},

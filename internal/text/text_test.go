@@ -89,10 +89,8 @@ func TestAShellReadsAWordAsItWas(t *testing.T) {
 		if runtime.GOOS == "windows" {
 			continue
 		}
-		output, err := exec.Command("sh", "-c", "printf %s. "+text.ShellWord(word)).Output()
-		if err != nil || string(output) != word+"." {
-			t.Errorf("sh reads %q, %v", output, err)
-		}
+		output := testkit.Must(exec.Command("sh", "-c", "printf %s. "+text.ShellWord(word)).Output())(t)
+		testkit.Equal(t, string(output), word+".")
 	}
 	testkit.Equal(t, text.ShellWords("rm", "-rf", "a b"), "rm -rf 'a b'")
 }
