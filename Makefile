@@ -69,11 +69,26 @@ demo: ## the whole way, from an App's key to a clone, on this machine alone
 STARTED := bwrap setpriv go git gcc git-lfs gh mkfs.xfs npm openssl ssh-agent gpg gpg-agent dbus-daemon gdbus gnome-keyring-daemon \
 	secret-tool softhsm2-util pkcs11-tool strace swtpm pkg-config /usr/include/PCSC/winscard.h
 
+.PHONY: quick
+quick: ## the tests of every package but the long ones, which it names, without the race detector
+	@scripts/need go git
+	@scripts/quick
+
 .PHONY: test
-test: ## format, vet, cross-compile, and all tests with the race detector
+test: ## format, vet, cross-compile, and all tests; with the race detector, but where make race has it
 	@scripts/need $(STARTED)
 	@scripts/check
 	@scripts/gotest
+
+.PHONY: race
+race: ## with the race detector, the tests that start a program for nearly all they do
+	@scripts/need $(STARTED)
+	@scripts/gotest-race
+
+.PHONY: cover
+cover: ## what part of each package the tests reach, also by the programs that they start
+	@scripts/need $(STARTED)
+	@scripts/cover
 
 .PHONY: lint
 lint: ## golangci-lint over every module; what it looks for is in .golangci.yml

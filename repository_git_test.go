@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitReads is the host and the path that git makes of an address: what it asks a credential
@@ -64,6 +65,7 @@ func gitReads(t *testing.T, dir, address string) (host, path string, ok bool) {
 // TestAddressesAreReadAsGitReadsThem holds every address that is taken for a repository
 // against git: it goes to that host, and asks for that repository.
 func TestAddressesAreReadAsGitReadsThem(t *testing.T) {
+	testkit.Long(t)
 	if runtime.GOOS == "windows" {
 		t.Skip("the recorders are shell commands")
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // canary is a secret that must appear nowhere.
@@ -164,6 +165,7 @@ func echoing(base http.RoundTripper) http.RoundTripper {
 }
 
 func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
+	testkit.Long(t)
 	for name, fault := range trouble(newWorld(t)) {
 		for _, match := range []string{"", "GET /users/**", githubtest.MintPattern, "DELETE /installation/token", "GET /installation/repositories"} {
 			synctest.Test(t, func(t *testing.T) {

@@ -464,6 +464,9 @@ func TestCloseWaitsForGit(t *testing.T) {
 
 // A client that goes away in the middle of a pack must not leave a git process behind.
 func TestBackendEndsWithTheRequest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: make test runs it")
+	}
 	w := newGitWorld(t)
 	noise := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{1}).Read(noise)

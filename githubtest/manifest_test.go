@@ -145,6 +145,9 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 }
 
 func TestAManifestIsRefusedAsGitHubDoes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("long: make test runs it")
+	}
 	v := newVisitor(t)
 	v.gh.AddApp(githubtest.AppOptions{Name: "Taken Name"})
 	for name, test := range map[string]struct {

@@ -59,7 +59,7 @@ func (gh *GitHub) run(dir string, in []byte, command string, args ...string) (st
 	cmd.Dir = dir
 	cmd.Env = append(gh.environment(), "PATH="+os.Getenv("PATH"))
 	cmd.Stdin = bytes.NewReader(in)
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // a busy machine lets the end of what was printed wait
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {

@@ -124,7 +124,7 @@ func wantFailure(t *testing.T, got reply, kind, says string) {
 // run runs a program that has to succeed.
 func run(t *testing.T, environ []string, program string, args ...string) string {
 	t.Helper()
-	path := testkit.Must(exec.LookPath(program))(t)
+	path := testkit.Program(t, program)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)

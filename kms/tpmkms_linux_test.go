@@ -35,7 +35,7 @@ type swTPM struct {
 
 func newTPM(t *testing.T) *swTPM {
 	t.Helper()
-	path := testkit.Must(exec.LookPath("swtpm"))(t)
+	path := testkit.Program(t, "swtpm")
 	state := t.TempDir()
 	s := &swTPM{t: t, dir: t.TempDir(), socket: filepath.Join(state, "tpm")}
 	s.cmd = exec.Command(path, "socket", "--tpm2", "--tpmstate", "dir="+state, "--server", "type=unixio,path="+s.socket, "--flags", "not-need-init,startup-clear")

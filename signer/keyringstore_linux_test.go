@@ -164,7 +164,7 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 // background starts a program that ends with the test.
 func background(t *testing.T, input, name string, args ...string) {
 	t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command(testkit.Program(t, name), args...)
 	cmd.Stdin, cmd.SysProcAttr = strings.NewReader(input), &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	testkit.OK(t, cmd.Start())
 	t.Cleanup(func() {

@@ -312,6 +312,7 @@ func TestKilledProcess(t *testing.T) {
 // TestProcessKilledAnywhere kills processes that do nothing but write, wherever
 // they are.
 func TestProcessKilledAnywhere(t *testing.T) {
+	testkit.Long(t)
 	dir := newDir(t)
 	f := open(t, dir)
 	const kills = 20

@@ -2,11 +2,12 @@ package cli_test
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // executed runs ghapp and returns what strace(1) shows of each execve of its children: a
@@ -15,10 +16,7 @@ func (m *machine) executed(args ...string) (calls []string, r result) {
 	m.t.Helper()
 	cmd, out := m.command(args...)
 	record := filepath.Join(m.t.TempDir(), "execve")
-	strace, err := exec.LookPath("strace")
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	strace := testkit.Program(m.t, "strace")
 	cmd.Args = append([]string{strace, "--seccomp-bpf", "-f", "-v", "-s", "1000000", "-e", "trace=execve", "-o", record, cmd.Path}, args...)
 	cmd.Path = strace
 	if err := cmd.Run(); cmd.ProcessState == nil {

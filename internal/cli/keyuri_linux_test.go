@@ -24,6 +24,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // background starts a program of this machine's user, which ends with the test.
@@ -59,11 +60,7 @@ func (m *machine) ran(input, program string, args ...string) string {
 
 func (m *machine) lookPath(name string) string {
 	m.t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		m.t.Fatalf("%v; scripts/need brings it on Debian", err)
-	}
-	return path
+	return testkit.Program(m.t, name)
 }
 
 func (m *machine) environList() []string {

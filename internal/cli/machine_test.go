@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // patience is how long a test waits for what should take a moment.
@@ -51,6 +52,7 @@ func newMachine(t *testing.T) *machine {
 // newWorldFor is a world that ends with the test.
 func newWorldFor(t *testing.T) *world {
 	t.Helper()
+	testkit.Long(t)
 	w, err := newWorld(filepath.Join(t.TempDir(), "github"))
 	if err != nil {
 		t.Fatal(err)
@@ -172,9 +174,7 @@ func (m *machine) configure(path, key, value string) {
 // installLFS is what git lfs install does for a user.
 func (m *machine) installLFS() {
 	m.t.Helper()
-	if _, err := exec.LookPath("git-lfs"); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.Program(m.t, "git-lfs")
 	m.gitConfig("filter.lfs.process", "git-lfs filter-process")
 	m.gitConfig("filter.lfs.smudge", "git-lfs smudge -- %f")
 	m.gitConfig("filter.lfs.clean", "git-lfs clean -- %f")

@@ -17,6 +17,10 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/demo"
 )
 
+// coverVariable names the directory in which programs that are built for it leave what of
+// them was reached (make cover).
+const coverVariable = "GHAPP_TEST_COVER"
+
 // binaries is where [build] puts ghapp and git-credential-ghapp, as users get them.
 var binaries string
 
@@ -71,7 +75,11 @@ var build = sync.OnceValue(func() error {
 			return err
 		}
 	}
-	build := exec.Command("go", append([]string{"build", "-o", binaries + string(filepath.Separator)}, sources...)...)
+	args := []string{"build", "-o", binaries + string(filepath.Separator)}
+	if os.Getenv(coverVariable) != "" {
+		args = append(args, "-cover", "-coverpkg=github.com/ghapp-dev/ghapp/...")
+	}
+	build := exec.Command("go", append(args, sources...)...)
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build: %w\n%s", err, output)

@@ -18,7 +18,14 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
+
+// briefScripts are those that run with the flag -short as well: one for each thing that
+// people do most, of which the others are variations.
+var briefScripts = map[string]bool{
+	"clone": true, "config": true, "credential": true, "exec": true, "git-setup": true, "keys": true, "token": true, "usage": true,
+}
 
 // TestScripts runs the scripts of testdata/script: the real programs and real git
 // against a GitHub in this process.
@@ -26,6 +33,12 @@ func TestScripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("no scripts: %v", err)
+	}
+	if testing.Short() {
+		scripts = slices.DeleteFunc(scripts, func(path string) bool {
+			name := strings.TrimSuffix(filepath.Base(path), ".txtar")
+			return !briefScripts[name] && t.Run(name, func(t *testing.T) { testkit.Long(t) })
+		})
 	}
 	testscript.Run(t, testscript.Params{
 		Files:               scripts,
@@ -43,6 +56,9 @@ func TestScripts(t *testing.T) {
 			env.Setenv("PATH", binaries+string(os.PathListSeparator)+os.Getenv("PATH"))
 			env.Setenv("GHAPP", filepath.Join(binaries, "ghapp"))
 			env.Setenv("GIT_CONFIG_NOSYSTEM", "1")
+			if dir := os.Getenv(coverVariable); dir != "" {
+				env.Setenv("GOCOVERDIR", dir)
+			}
 			for _, name := range []string{"SSL_CERT_FILE", "SSL_CERT_DIR", "http_proxy", "https_proxy", "no_proxy"} {
 				env.Setenv(name, "")
 			}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // podUser is the user and group of the manifest's pod. No system has it in /etc/passwd.
@@ -21,9 +23,7 @@ const podUser = 65532
 func (m *machine) pod() (content string) {
 	m.t.Helper()
 	for _, program := range []string{"bwrap", "setpriv"} {
-		if _, err := exec.LookPath(program); err != nil {
-			m.t.Skipf("needs %s", program)
-		}
+		testkit.Program(m.t, program)
 	}
 	if os.Geteuid() != 0 {
 		m.t.Skip("needs root, to give the key to root and its group to the pod")

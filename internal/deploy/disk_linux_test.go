@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // mounting runs the test in a process with mounts of its own, which end with it. It
@@ -58,6 +60,7 @@ func remount(t *testing.T, dir string, flags uintptr, options string) {
 }
 
 func TestFullDiskLeavesTheOldRelease(t *testing.T) {
+	testkit.Long(t)
 	if !mounting(t) {
 		return
 	}
@@ -128,9 +131,7 @@ func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
 	if !mounting(t) {
 		return
 	}
-	if _, err := exec.LookPath("mkfs.xfs"); err != nil {
-		t.Skip("mkfs.xfs is not installed (xfsprogs)")
-	}
+	testkit.Program(t, "mkfs.xfs")
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
 	for _, args := range [][]string{{"truncate", "-s", "320M", image}, {"mkfs.xfs", "-q", "-m", "reflink=1", image}, {"mount", "-o", "loop", image, dir}} {
 		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
@@ -259,6 +260,7 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 // Several processes that are told different things take turns, or say that they could
 // not; what is published is one of these, whole.
 func TestManyProcessesOnOneDirectory(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
 		w := newWorld(t, func(g *Target) { g.Mode = mode })

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // scenario is something that is done to a directory, again and again.
@@ -192,6 +193,7 @@ func errnos(name string) []syscall.Errno {
 // What git does is the same in both modes, so it is walked through in one of them. With
 // DEPLOY_TEST_FAULTS=all each step fails in every way that it can, and not in one.
 func TestWhateverStepFailsTheDirectoryIsOldOrNew(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
 		for _, what := range []string{"first", "update", "rollback"} {

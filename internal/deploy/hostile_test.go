@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // entries makes a commit that has these alone.
@@ -381,6 +382,7 @@ func TestLargeFilesOfLFS(t *testing.T) {
 }
 
 func TestVeryManyFiles(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t)
 	many := map[string]string{}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // pointerTo is the pointer to an object that nobody has.
@@ -41,10 +41,7 @@ func TestPointerInThePlaceOfALargeFileIsNotPublished(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	// Whatever makes git-lfs content: a program before it, here.
-	real, err := exec.LookPath("git-lfs")
-	if err != nil {
-		t.Fatal(err)
-	}
+	real := testkit.Program(t, "git-lfs")
 	bin := t.TempDir()
 	if err := os.WriteFile(filepath.Join(bin, "git-lfs"), []byte("#!/bin/sh\nGIT_LFS_SKIP_SMUDGE=1 exec "+real+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)

@@ -15,11 +15,13 @@ import (
 
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Whatever goes wrong on the way, what is published stays, the cause is named, and the
 // next one works once it is gone.
 func TestTroubleOnTheWayLeavesTheOldRelease(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	const pack = "POST /acme/site/git-upload-pack"
 	for name, test := range map[string]struct {

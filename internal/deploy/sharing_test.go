@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // shareds are the files of kept releases that have an inode in common with another.
@@ -302,6 +303,7 @@ func (h *history) put(e githubtest.Entry) {
 // What is published is a function of the commit and the options: whoever comes to it from
 // another commit, in whatever way, has the same files as who has never had another.
 func TestReleaseIsTheSameWhateverWasThereBefore(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t)
 	seed := rand.Uint64()

@@ -14,6 +14,7 @@ import (
 // git itself says what a key is: each spelling that is let through makes the setting that
 // it was taken for, and each that makes one of those that are refused is not let through.
 func TestClonesConfigurationIsReadAsGitReadsIt(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	origin := t.TempDir()
 	git := func(args ...string) (string, error) {

@@ -148,6 +148,7 @@ func place(t testing.TB, options ...string) (dir, commit string) {
 // TestEachFormOfServiceIsAskedInItsOwn has git's own server, and before it what makes it
 // refuse a form.
 func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
+	testkit.Long(t)
 	for name, test := range map[string]struct {
 		options     []string
 		before      func(w http.ResponseWriter, r *http.Request) (answered bool)

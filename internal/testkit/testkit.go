@@ -12,6 +12,8 @@ package testkit
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -138,4 +140,28 @@ func sides(got, want any) string {
 		return fmt.Sprintf("got %q, want %q", g, w)
 	}
 	return fmt.Sprintf("got %+v, want %+v", got, want)
+}
+
+// Long skips a test that takes long where the flag -short is given, as make quick does.
+func Long(t testing.TB) {
+	if testing.Short() {
+		t.Helper()
+		t.Skip("long: make test runs it")
+	}
+}
+
+// Program returns where a program is that a test needs besides Go and git. Without it
+// the test is skipped, but fails where CI is set in the environment: there, every
+// program is to be (scripts/need).
+func Program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatalf("%v; scripts/need brings it on Debian", err)
+	default:
+		t.Skipf("needs %s; scripts/need brings it on Debian", name)
+	}
+	return path
 }

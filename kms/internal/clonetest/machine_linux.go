@@ -146,7 +146,7 @@ func (m *Machine) command(ctx context.Context, args []string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, name+"="+value)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 10 * time.Second // a busy machine lets the end of what was printed wait
 	return cmd
 }
 
