@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // DefaultAPIVersion is the REST API version asked for where [Client] names none
@@ -70,7 +71,7 @@ func (c Client) rest(host api.Host) (*api.Client, error) {
 
 // Revoke ends a token of any App at GitHub: a token is revoked by presenting it. See
 // [App.Revoke]; where a [Store] may have the token, [Purge] drops it there.
-func (c Client) Revoke(ctx context.Context, token Secret) error {
+func (c Client) Revoke(ctx context.Context, token secret.Text) error {
 	client, err := c.open("revoke the token")
 	if err != nil {
 		return err
@@ -81,7 +82,7 @@ func (c Client) Revoke(ctx context.Context, token Secret) error {
 // Registration is a new App, and the only copy of its private key.
 type Registration struct {
 	AppInfo
-	PEM Secret
+	PEM secret.Text
 }
 
 // Register trades the code at the end of the browser's part of the App Manifest flow
@@ -90,7 +91,7 @@ type Registration struct {
 //
 // A code that GitHub does not know, or knows no more, gives [ErrRefused] with the
 // Status 404.
-func (c Client) Register(ctx context.Context, code Secret) (*Registration, error) {
+func (c Client) Register(ctx context.Context, code secret.Text) (*Registration, error) {
 	const op = "register the App"
 	client, err := c.open(op)
 	if err != nil {
@@ -103,7 +104,7 @@ func (c Client) Register(ctx context.Context, code Secret) (*Registration, error
 	case made.PEM == "":
 		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("the answer holds no private key")}
 	}
-	return &Registration{AppInfo: *newInfo(&made.App), PEM: NewSecret(made.PEM)}, nil
+	return &Registration{AppInfo: *newInfo(&made.App), PEM: secret.New(made.PEM)}, nil
 }
 
 // FindApp asks GitHub for an App by its slug, the last part of its page's address.

@@ -15,13 +15,14 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
 var formToken = regexp.MustCompile(`name="authenticity_token" value="([^"]*)"`)
 
 // code goes through the pages of the App Manifest flow, as a person does.
-func (w *world) code(t *testing.T) ghapp.Secret {
+func (w *world) code(t *testing.T) secret.Text {
 	t.Helper()
 	post := func(path string, form url.Values) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(http.MethodPost, "https://github.com"+path, strings.NewReader(form.Encode()))
@@ -40,7 +41,7 @@ func (w *world) code(t *testing.T) ghapp.Secret {
 	if err != nil || back.Query().Get("code") == "" {
 		t.Fatalf("%v, %v", back, err)
 	}
-	return ghapp.NewSecret(back.Query().Get("code"))
+	return secret.New(back.Query().Get("code"))
 }
 
 // hostOnly is a configuration that names no App.
@@ -103,7 +104,7 @@ func TestRegisterFails(t *testing.T) {
 			w := newWorld(t)
 			test.fault.Match = "POST /app-manifests/*/conversions"
 			w.fault(t, test.fault)
-			c, code := w.hostOnly(), ghapp.NewSecret("canary-of-a-code")
+			c, code := w.hostOnly(), secret.New("canary-of-a-code")
 			c.MaxWait = -1
 			made, err := c.Register(t.Context(), code)
 			wantKind(t, err, test.kind)
@@ -112,7 +113,7 @@ func TestRegisterFails(t *testing.T) {
 			}
 		})
 	}
-	_, err := ghapp.Client{Host: "http://github.com"}.Register(t.Context(), ghapp.NewSecret("x"))
+	_, err := ghapp.Client{Host: "http://github.com"}.Register(t.Context(), secret.New("x"))
 	wantKind(t, err, ghapp.ErrInvalid)
 }
 
@@ -130,7 +131,7 @@ func TestTheCodeIsNotRepeated(t *testing.T) {
 			}, nil
 		})},
 	}
-	_, err := c.Register(t.Context(), ghapp.NewSecret(code))
+	_, err := c.Register(t.Context(), secret.New(code))
 	if e := wantKind(t, err, ghapp.ErrRefused); !strings.Contains(e.Message, "blocked: /app-manifests/[redacted]/conversions") || strings.Contains(fmt.Sprintf("%+v", e), code) {
 		t.Errorf("%+v", e)
 	}

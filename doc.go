@@ -24,7 +24,7 @@
 //
 // # Secrets
 //
-// Tokens and JSON Web Tokens are of type [Secret], which cannot be printed, logged
+// Tokens and JSON Web Tokens are of type [secret.Text], which cannot be printed, logged
 // or encoded by accident. They are sent to the API of the App's own host and
 // nowhere else, on no hop of a redirect.
 package ghapp

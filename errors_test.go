@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestKindIsATargetOfErrorsIs(t *testing.T) {
@@ -177,7 +178,7 @@ func TestEndOfAContextKeepsItsName(t *testing.T) {
 			"Info":             func(ctx context.Context) error { _, err := app.Info(ctx); return err },
 			"FindInstallation": func(ctx context.Context) error { _, err := app.FindInstallation(ctx, "acme"); return err },
 			"Token":            func(ctx context.Context) error { _, err := app.Token(ctx, site()); return err },
-			"Revoke":           func(ctx context.Context) error { return app.Revoke(ctx, &ghapp.Token{Secret: ghapp.NewSecret("x")}) },
+			"Revoke":           func(ctx context.Context) error { return app.Revoke(ctx, &ghapp.Token{Secret: secret.New("x")}) },
 			"Installations": func(ctx context.Context) error {
 				for _, err := range app.Installations(ctx) {
 					return err
@@ -185,7 +186,7 @@ func TestEndOfAContextKeepsItsName(t *testing.T) {
 				return nil
 			},
 			"Repositories": func(ctx context.Context) error {
-				for _, err := range app.Repositories(ctx, &ghapp.Token{Secret: ghapp.NewSecret("x")}) {
+				for _, err := range app.Repositories(ctx, &ghapp.Token{Secret: secret.New("x")}) {
 					return err
 				}
 				return nil

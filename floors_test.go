@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/answer", "internal/wire"},
 	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile", "internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
-	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/redact", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs", "internal/wait"},
+	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/ghtoken", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs", "internal/wait", "secret"},
 	{"githubtest"}, // imports none of ours: it must not share our mistakes
 }
 

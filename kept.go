@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/ghapp-dev/ghapp/internal/bridge"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/ghtoken"
 )
 
 func init() {
@@ -26,7 +26,7 @@ func (t *Token) entry(repository string) bridge.Entry {
 // storedFor says what the token in an entry is for.
 func storedFor(entry []byte) (api string, repositories []string) {
 	var s stored
-	if json.Unmarshal(entry, &s) != nil || !redact.IsToken(s.Token) {
+	if json.Unmarshal(entry, &s) != nil || !ghtoken.Valid(s.Token) {
 		return "", nil
 	}
 	return s.API, s.Repositories

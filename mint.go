@@ -13,7 +13,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/fault"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/ghtoken"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // mint asks GitHub for a token and checks what comes.
@@ -33,13 +34,13 @@ func (c *signedClient) mint(ctx context.Context, spec tokenSpec, at installation
 	if err != nil {
 		return nil, c.explainMint(ctx, err, spec, at)
 	}
-	if grant.Token != "" && !redact.IsToken(grant.Token) {
+	if grant.Token != "" && !ghtoken.Valid(grant.Token) {
 		// Not to be revoked either: it is no header's value.
 		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("what came as a token is none of GitHub's: " +
 			"it has other characters than those, or thousands; is the API's address that of GitHub?")}
 	}
 	minted := time.Now() // and not before: the request may have waited for a limit
-	secret := redact.NewSecret(grant.Token)
+	secret := secret.New(grant.Token)
 	offset := c.api.Clock.Offset()
 	if err := check(grant, spec, at, minted.Add(offset)); err != nil {
 		err.Op = op

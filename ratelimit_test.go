@@ -8,6 +8,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestRateLimitIsTheInstallations(t *testing.T) {
@@ -69,7 +70,7 @@ func TestServerWithoutRateLimit(t *testing.T) {
 func TestRateLimitOfARevokedToken(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
-	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: ghapp.NewSecret("ghs_nobodys"), MintedAt: time.Now().Add(-time.Hour)})
+	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobodys"), MintedAt: time.Now().Add(-time.Hour)})
 	if !errors.Is(err, ghapp.ErrTokenRefused) {
 		t.Errorf("%v", err)
 	}

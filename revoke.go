@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Invalidate tells that GitHub refused a token of this request (401), so that the next
@@ -12,7 +13,7 @@ import (
 // not know it everywhere yet, and a new one would start that anew; but not one that is
 // [Token.Settled] for a repository of this request. A token other than the one held has
 // been dropped already. The error is the store's.
-func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused Secret) error {
+func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused secret.Text) error {
 	spec, err := newTokenSpec(r, a.host)
 	if err != nil {
 		return err
@@ -20,7 +21,7 @@ func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused Secret) er
 	return a.invalidate(ctx, spec, refused)
 }
 
-func (a *App) invalidate(ctx context.Context, spec tokenSpec, refused Secret) error {
+func (a *App) invalidate(ctx context.Context, spec tokenSpec, refused secret.Text) error {
 	var failed error
 	known := a.installations.known(ctx, spec)
 	for _, c := range a.keys.Load().all(ctx) {
@@ -43,10 +44,12 @@ type Purger interface {
 // Forget drops a token everywhere here, however new it is: no caller is given it any
 // more, by this App or by others with the same [Store], if that is a [Purger]. GitHub is
 // not told; see [App.Revoke]. The error is the store's.
-func (a *App) Forget(ctx context.Context, token Secret) error { return a.tokens.forget(ctx, token) }
+func (a *App) Forget(ctx context.Context, token secret.Text) error {
+	return a.tokens.forget(ctx, token)
+}
 
 // Purge drops a token from a store, if that is a [Purger]. The error is the store's.
-func Purge(ctx context.Context, store Store, token Secret) error {
+func Purge(ctx context.Context, store Store, token secret.Text) error {
 	purger, ok := store.(Purger)
 	if !ok {
 		return nil

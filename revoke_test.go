@@ -7,6 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // drops tells the App that a token was refused.
@@ -117,7 +118,7 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 		time.Sleep(time.Minute)
 		start := time.Now()
 		wantKind(t, app.Revoke(t.Context(), first), ghapp.ErrTokenRefused)
-		wantKind(t, app.Revoke(t.Context(), &ghapp.Token{Secret: ghapp.NewSecret("ghs_nobody")}), ghapp.ErrTokenRefused)
+		wantKind(t, app.Revoke(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobody")}), ghapp.ErrTokenRefused)
 		if took := time.Since(start); took != 0 {
 			t.Errorf("waited %s for tokens that are not new", took)
 		}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/jwt"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Signer signs a message with the App's private key: RSASSA-PKCS1-v1_5 with
@@ -51,7 +52,7 @@ func (s cryptoSigner) Sign(ctx context.Context, message []byte) ([]byte, error) 
 // JWT is a signed JSON Web Token of the App. It opens the endpoints of the App
 // itself, not repositories.
 type JWT struct {
-	Secret    Secret
+	Secret    secret.Text
 	ExpiresAt time.Time // on GitHub's clock
 }
 
@@ -133,10 +134,10 @@ func (c *signedClient) jwt(ctx context.Context) (*JWT, error) {
 }
 
 // authorization is the App's own, for [api.Client].
-func (c *signedClient) authorization(ctx context.Context) (string, Secret, error) {
+func (c *signedClient) authorization(ctx context.Context) (string, secret.Text, error) {
 	j, err := c.jwt(ctx)
 	if err != nil {
-		return "", Secret{}, err
+		return "", secret.Text{}, err
 	}
 	return "Bearer", j.Secret, nil
 }

@@ -8,7 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/ghtoken"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Permissions maps GitHub's names of permissions to read, write or admin
@@ -51,7 +52,7 @@ func (p Permissions) Covers(wanted Permissions) bool {
 
 // Token is an installation access token. It is not to be modified.
 type Token struct {
-	Secret Secret
+	Secret secret.Text
 	// ExpiresAt and MintedAt are on GitHub's clock.
 	ExpiresAt time.Time
 	MintedAt  time.Time
@@ -128,11 +129,11 @@ func (t *Token) encode() ([]byte, error) {
 // decodeToken returns nil for an entry that is damaged: it is minted anew.
 func decodeToken(text []byte) *Token {
 	var s stored
-	if len(text) == 0 || json.Unmarshal(text, &s) != nil || !redact.IsToken(s.Token) {
+	if len(text) == 0 || json.Unmarshal(text, &s) != nil || !ghtoken.Valid(s.Token) {
 		return nil
 	}
 	return &Token{
-		Secret: redact.NewSecret(s.Token), ExpiresAt: s.ExpiresAt, MintedAt: s.MintedAt, Permissions: s.Permissions,
+		Secret: secret.New(s.Token), ExpiresAt: s.ExpiresAt, MintedAt: s.MintedAt, Permissions: s.Permissions,
 		Repositories: s.Repositories, Installation: s.Installation, API: s.API, offset: s.Offset, refused: new(atomic.Bool),
 		settled: newSettled(s.Settled...), read: true, listed: s.Listed,
 	}

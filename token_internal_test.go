@@ -14,7 +14,7 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // nobody is a Signer that cannot sign.
@@ -186,7 +186,7 @@ func TestCacheKeyPartsDoNotRunTogether(t *testing.T) {
 // aged is a token of an hour that was minted some time ago, here.
 func aged(age time.Duration) *Token {
 	minted := time.Now().Add(-age)
-	return &Token{Secret: redact.NewSecret("x"), MintedAt: minted, ExpiresAt: minted.Add(time.Hour), refused: new(atomic.Bool)}
+	return &Token{Secret: secret.New("x"), MintedAt: minted, ExpiresAt: minted.Add(time.Hour), refused: new(atomic.Bool)}
 }
 
 func TestAgesOfAToken(t *testing.T) {
@@ -301,7 +301,7 @@ func FuzzDecodeToken(f *testing.F) {
 
 func TestTokenThatIsNoneIsNotReadFromTheStore(t *testing.T) {
 	for token, want := range map[string]bool{"ghs_1.a-b_C": true, "ghs_$(id)": false, "ghs_\n": false, "": false} {
-		entry := &Token{Secret: redact.NewSecret(token), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+		entry := &Token{Secret: secret.New(token), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 		text, err := entry.encode()
 		if err != nil {
 			t.Fatal(err)

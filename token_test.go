@@ -11,6 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestPermissionsAreComparedByLevel(t *testing.T) {
@@ -82,7 +83,7 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 			if _, err := source.Token(t.Context()); ghapp.KindOf(err) != test.kind {
 				t.Errorf("the source says %v", err)
 			}
-			if err := app.Invalidate(t.Context(), test.request, ghapp.NewSecret("x")); ghapp.KindOf(err) != test.kind {
+			if err := app.Invalidate(t.Context(), test.request, secret.New("x")); ghapp.KindOf(err) != test.kind {
 				t.Errorf("Drop says %v", err)
 			}
 			if calls := w.calls(); len(calls) != 0 {
@@ -163,7 +164,7 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 }
 
 func TestTokenOfACallersOwn(t *testing.T) {
-	token := &ghapp.Token{Secret: ghapp.NewSecret("x"), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New("x"), ExpiresAt: time.Now().Add(time.Hour)}
 	if life := token.Life(); life < 59*time.Minute || token.Propagating() {
 		t.Errorf("life %s, young %t", life, token.Propagating())
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // tokenCache keeps tokens: in memory, and in the store, where other processes find them.
@@ -248,7 +249,7 @@ func (c *tokenCache) sweep() {
 }
 
 // invalidate drops a token that GitHub refused, unless it may be too new, from one entry.
-func (c *tokenCache) invalidate(ctx context.Context, key string, spec tokenSpec, refused Secret) error {
+func (c *tokenCache) invalidate(ctx context.Context, key string, spec tokenSpec, refused secret.Text) error {
 	is := func(t *Token) bool {
 		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Propagating() || slices.ContainsFunc(spec.repositories(), t.settled.has))
 	}
@@ -273,7 +274,7 @@ func (c *tokenCache) invalidate(ctx context.Context, key string, spec tokenSpec,
 }
 
 // forget drops a token from all entries, however new it is.
-func (c *tokenCache) forget(ctx context.Context, token Secret) error {
+func (c *tokenCache) forget(ctx context.Context, token secret.Text) error {
 	var failed error
 	c.memory.Range(func(key, held any) bool {
 		current := held.(*cacheEntry).token.Load()

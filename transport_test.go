@@ -17,6 +17,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // client is an http.Client that authorizes by tokens for acme/site.
@@ -132,7 +133,7 @@ func TestPlainHTTPGetsNoToken(t *testing.T) {
 			u = mustURL(t, "https://api.github.com/x")
 		}
 		c := &http.Client{Transport: &ghapp.Transport{
-			Source: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: api, ExpiresAt: time.Now().Add(time.Hour)}},
+			Source: fixed{&ghapp.Token{Secret: secret.New(canary), API: api, ExpiresAt: time.Now().Add(time.Hour)}},
 			Base:   network{u.Scheme + "://" + u.Host: recorder},
 		}}
 		get(t, c, u.String())
@@ -143,7 +144,7 @@ func TestPlainHTTPGetsNoToken(t *testing.T) {
 	}
 	// Nor does a request by http:// where the API is https://, not even on loopback.
 	c := &http.Client{Transport: &ghapp.Transport{
-		Source: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: "https://127.0.0.1:4040/api/v3"}},
+		Source: fixed{&ghapp.Token{Secret: secret.New(canary), API: "https://127.0.0.1:4040/api/v3"}},
 		Base:   network{"http://127.0.0.1:4040": recorder},
 	}}
 	get(t, c, "http://127.0.0.1:4040/x")
@@ -372,7 +373,7 @@ func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			recorder := githubtest.NewRecorder()
 			recorder.AskPassword()
-			source := &stubborn{fixed: fixed{&ghapp.Token{Secret: ghapp.NewSecret(canary), API: "https://api.github.com", MintedAt: time.Now().Add(-age)}}}
+			source := &stubborn{fixed: fixed{&ghapp.Token{Secret: secret.New(canary), API: "https://api.github.com", MintedAt: time.Now().Add(-age)}}}
 			c := &http.Client{Transport: &ghapp.Transport{Source: source, Base: network{"https://api.github.com": recorder}}}
 			status := get(t, c, theSite)
 			// A token that is too young to be dropped is waited out instead.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/wire"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Controller is a [Handler] that also answers questions about itself. A Handler
@@ -21,7 +22,7 @@ type Controller interface {
 	// that.
 	Stop(ctx context.Context) error
 	// Forget has nobody given a token any more, which somebody revokes.
-	Forget(ctx context.Context, token credential.Secret) error
+	Forget(ctx context.Context, token secret.Text) error
 }
 
 // control answers the requests that are none of git's.
@@ -66,7 +67,7 @@ func (c *Client) Stop(ctx context.Context) error {
 
 // Forget has the agent give a token to nobody any more, whatever it was for. Errors are
 // those of [Client.Ask]; an agent from before there was this refuses. It closes c.
-func (c *Client) Forget(ctx context.Context, token credential.Secret) error {
+func (c *Client) Forget(ctx context.Context, token secret.Text) error {
 	question, err := wire.Of(wordForget, &credential.Credential{Password: token})
 	if err != nil {
 		return errors.Join(err, c.Close())

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestControlAnswersRawBytes(t *testing.T) {
@@ -123,7 +123,7 @@ func TestForgetNamesTheToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Forget(t.Context(), credential.NewSecret("ghs_canary")); err != nil || named != "ghs_canary" {
+	if err := c.Forget(t.Context(), secret.New("ghs_canary")); err != nil || named != "ghs_canary" {
 		t.Errorf("the agent was told to forget %q: %v", named, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // handlerFunc is a Handler that is one function.
@@ -24,7 +25,7 @@ func (f handlerFunc) Credential(ctx context.Context, operation credential.Operat
 	return f(ctx, operation, request)
 }
 
-var sameSecrets = cmp.Comparer(func(a, b credential.Secret) bool { return a.Reveal() == b.Reveal() })
+var sameSecrets = cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() })
 
 var request = &credential.Credential{Protocol: "https", Host: "github.com", Path: "acme/site.git"}
 
@@ -47,8 +48,8 @@ func start(t *testing.T, h Handler) *Listener {
 
 func TestExchange(t *testing.T) {
 	full := &credential.Credential{
-		Capabilities: []string{"authtype"}, AuthType: "Basic", Encoded: credential.NewSecret("eDp5"), Ephemeral: true,
-		Username: "u", Password: credential.NewSecret("p"), PasswordExpiry: time.Unix(4102444800, 0),
+		Capabilities: []string{"authtype"}, AuthType: "Basic", Encoded: secret.New("eDp5"), Ephemeral: true,
+		Username: "u", Password: secret.New("p"), PasswordExpiry: time.Unix(4102444800, 0),
 	}
 	for _, tt := range []struct {
 		name    string

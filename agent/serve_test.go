@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 type pipes struct {
@@ -69,7 +70,7 @@ func (c controlled) Stop(context.Context) error {
 	return c.err
 }
 
-func (c controlled) Forget(_ context.Context, token credential.Secret) error {
+func (c controlled) Forget(_ context.Context, token secret.Text) error {
 	if c.forget != nil {
 		c.forget(token.Reveal())
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // BenchmarkAsk asks which commit a branch is at, over a kept connection, beside `git
@@ -92,7 +93,7 @@ func newAsking(tb testing.TB) *asking {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	token := &ghapp.Token{Secret: ghapp.NewSecret(c.token), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New(c.token), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
 	return &asking{cloner: c, commit: commit, asker: &refs.Asker{
 		Origin: c.url, Transport: c.transport,
 		Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },

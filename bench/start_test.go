@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // BenchmarkStart runs whole processes beside a Go program that prints one line, which
@@ -151,7 +152,7 @@ const question = "protocol=https\nhost=github.com\npath=acme/site.git\nwwwauth[]
 
 // answered is what git-credential-ghapp says to it.
 func answered() *credential.Credential {
-	return &credential.Credential{Username: "x-access-token", Password: credential.NewSecret("ghs_" + strings.Repeat("x", 36))}
+	return &credential.Credential{Username: "x-access-token", Password: secret.New("ghs_" + strings.Repeat("x", 36))}
 }
 
 // newHelper is git-credential-ghapp as git runs it, with an agent that has the answer.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/setup"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const github = "https://github.example"
@@ -36,7 +37,7 @@ func newFlow(t *testing.T, origin string, app *setup.App) *flow {
 	}
 	made := &setup.App{Name: "ghapp build1", Slug: "ghapp-build1", Owner: "acme", Page: origin + "/apps/ghapp-build1"}
 	f.Flow = setup.New(plan, setup.Steps{
-		Register: func(context.Context, ghapp.Secret) (*setup.App, error) { f.traded.Add(1); return made, nil },
+		Register: func(context.Context, secret.Text) (*setup.App, error) { f.traded.Add(1); return made, nil },
 		Installation: func(context.Context) (*ghapp.InstallationInfo, error) {
 			if !f.installed.Load() {
 				return nil, nil

@@ -18,7 +18,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Operation is the last argument git gives to a credential helper,
@@ -43,14 +43,6 @@ const CapabilityAuthType = "authtype"
 // https://git-scm.com/docs/git-credential#CAPA-IOFMT.
 const Announcement = "version 0\ncapability " + CapabilityAuthType + "\n"
 
-// Secret is text that does not print: every way Go has of printing it gives
-// [redacted], and its method Reveal is the only way to the text. The zero value
-// holds nothing.
-type Secret = redact.Secret
-
-// NewSecret returns a Secret that holds text.
-func NewSecret(text string) Secret { return redact.NewSecret(text) }
-
 // Credential is a description as git and a helper exchange it: the request of a
 // get, its answer, or what a store or an erase is about. An attribute that was
 // not given, or given empty, is the zero value of its field.
@@ -60,17 +52,17 @@ func NewSecret(text string) Secret { return redact.NewSecret(text) }
 type Credential struct {
 	Capabilities []string // capability[]: what the writer understands
 
-	AuthType  string // authtype: the HTTP authentication scheme Encoded is for
-	Encoded   Secret // credential: what follows AuthType in the Authorization header
-	Ephemeral bool   // ephemeral: Encoded is not to be saved by any helper
+	AuthType  string      // authtype: the HTTP authentication scheme Encoded is for
+	Encoded   secret.Text // credential: what follows AuthType in the Authorization header
+	Ephemeral bool        // ephemeral: Encoded is not to be saved by any helper
 
-	Protocol          string    // protocol: "https"
-	Host              string    // host: with the port, if the URL had one
-	Path              string    // path: without a leading slash; git sends it with credential.useHttpPath only
-	Username          string    // username
-	Password          Secret    // password
-	OAuthRefreshToken Secret    // oauth_refresh_token
-	PasswordExpiry    time.Time // password_expiry_utc, to the second; zero is never
+	Protocol          string      // protocol: "https"
+	Host              string      // host: with the port, if the URL had one
+	Path              string      // path: without a leading slash; git sends it with credential.useHttpPath only
+	Username          string      // username
+	Password          secret.Text // password
+	OAuthRefreshToken secret.Text // oauth_refresh_token
+	PasswordExpiry    time.Time   // password_expiry_utc, to the second; zero is never
 
 	WWWAuth  []string // wwwauth[]: the WWW-Authenticate headers git was answered with
 	Continue bool     // continue: another round of a multistage authentication follows
@@ -98,16 +90,16 @@ func (c *Credential) Anonymous() bool { return c.AuthType == blank && c.Encoded.
 // Login returns the user name and the password c carries, whether as username
 // and password or encoded for HTTP's Basic scheme (RFC 7617). What c does not
 // carry is empty. A helper compares the password of an erase with what it holds.
-func (c *Credential) Login() (username string, password Secret) {
+func (c *Credential) Login() (username string, password secret.Text) {
 	if c.Encoded.IsZero() || !strings.EqualFold(c.AuthType, "Basic") {
 		return c.Username, c.Password
 	}
-	text, err := base64.StdEncoding.DecodeString(c.Encoded.Reveal())
+	login, err := base64.StdEncoding.DecodeString(c.Encoded.Reveal())
 	if err != nil {
 		return c.Username, c.Password
 	}
-	username, secret, _ := strings.Cut(string(text), ":")
-	return username, NewSecret(secret)
+	username, text, _ := strings.Cut(string(login), ":")
+	return username, secret.New(text)
 }
 
 // Answer returns what a helper answers to the get request: username and
@@ -118,7 +110,7 @@ func (c *Credential) Login() (username string, password Secret) {
 // password would be saved by every other helper the user has configured, and
 // git would set it on its HTTP handle, from where it follows a redirect to
 // another host when http.proactiveAuth is on; the header does neither.
-func Answer(request *Credential, username string, password Secret, expiry time.Time) *Credential {
+func Answer(request *Credential, username string, password secret.Text, expiry time.Time) *Credential {
 	if !request.Has(CapabilityAuthType) {
 		return &Credential{Username: username, Password: password, PasswordExpiry: expiry}
 	}
@@ -126,7 +118,7 @@ func Answer(request *Credential, username string, password Secret, expiry time.T
 	return &Credential{
 		Capabilities:   []string{CapabilityAuthType},
 		AuthType:       "Basic",
-		Encoded:        NewSecret(base64.StdEncoding.EncodeToString([]byte(pair))),
+		Encoded:        secret.New(base64.StdEncoding.EncodeToString([]byte(pair))),
 		Ephemeral:      true,
 		PasswordExpiry: expiry,
 	}
@@ -141,7 +133,7 @@ func Answer(request *Credential, username string, password Secret, expiry time.T
 func AnswerAnonymous() *Credential {
 	return &Credential{
 		Capabilities: []string{CapabilityAuthType},
-		AuthType:     blank, Encoded: NewSecret(blank), Ephemeral: true,
+		AuthType:     blank, Encoded: secret.New(blank), Ephemeral: true,
 	}
 }
 

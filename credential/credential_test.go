@@ -13,10 +13,11 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // sameSecrets lets cmp look into secrets, and keeps them out of its reports.
-var sameSecrets = cmp.Comparer(func(a, b credential.Secret) bool { return a.Reveal() == b.Reveal() })
+var sameSecrets = cmp.Comparer(func(a, b secret.Text) bool { return a.Reveal() == b.Reveal() })
 
 func encode(t *testing.T, c *credential.Credential) string {
 	t.Helper()
@@ -27,7 +28,7 @@ func encode(t *testing.T, c *credential.Credential) string {
 
 func TestAnswer(t *testing.T) {
 	expiry := time.Unix(4102444800, 999)
-	token := credential.NewSecret("ghs_example")
+	token := secret.New("ghs_example")
 	for _, tt := range []struct {
 		name    string
 		request *credential.Credential
@@ -81,8 +82,8 @@ func TestAnswerAnonymousHoldsNoCredential(t *testing.T) {
 	if err != nil || !back.Anonymous() {
 		t.Errorf("as git hands it back: %v, %v", back, err)
 	}
-	token := credential.Answer(&credential.Credential{Capabilities: []string{credential.CapabilityAuthType}}, "u", credential.NewSecret("p"), time.Time{})
-	for _, other := range []*credential.Credential{{}, token, {AuthType: "Basic", Encoded: credential.NewSecret(" ")}} {
+	token := credential.Answer(&credential.Credential{Capabilities: []string{credential.CapabilityAuthType}}, "u", secret.New("p"), time.Time{})
+	for _, other := range []*credential.Credential{{}, token, {AuthType: "Basic", Encoded: secret.New(" ")}} {
 		if other.Anonymous() {
 			t.Errorf("%v is taken for an answer without a credential", other)
 		}
@@ -161,9 +162,9 @@ func TestCheckOrigin(t *testing.T) {
 func TestNoWayOfPrintingShowsASecret(t *testing.T) {
 	const canary = "canary"
 	c := &credential.Credential{
-		Encoded:           credential.NewSecret(canary),
-		Password:          credential.NewSecret(canary),
-		OAuthRefreshToken: credential.NewSecret(canary),
+		Encoded:           secret.New(canary),
+		Password:          secret.New(canary),
+		OAuthRefreshToken: secret.New(canary),
 	}
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("", "credential", c)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // helperDirectory makes the test binary a credential helper: it copies what git
@@ -44,7 +45,7 @@ func beHelper(dir, operation string) error {
 	if err != nil {
 		return err
 	}
-	return credential.Answer(request, "x-access-token", credential.NewSecret("ghs_example"), expiry).Encode(os.Stdout)
+	return credential.Answer(request, "x-access-token", secret.New("ghs_example"), expiry).Encode(os.Stdout)
 }
 
 var expiry = time.Now().Add(time.Hour)

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -91,7 +93,7 @@ func (c *Credential) set(line string) error {
 	case "authtype":
 		c.AuthType = value
 	case "credential":
-		c.Encoded = NewSecret(value)
+		c.Encoded = secret.New(value)
 	case "ephemeral":
 		c.Ephemeral, err = parseBool(value)
 	case "protocol":
@@ -103,9 +105,9 @@ func (c *Credential) set(line string) error {
 	case "username":
 		c.Username = value
 	case "password":
-		c.Password = NewSecret(value)
+		c.Password = secret.New(value)
 	case "oauth_refresh_token":
-		c.OAuthRefreshToken = NewSecret(value)
+		c.OAuthRefreshToken = secret.New(value)
 	case "password_expiry_utc":
 		c.PasswordExpiry, err = parseExpiry(value)
 	case "wwwauth[]":

@@ -16,10 +16,11 @@ import (
 
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestParse(t *testing.T) {
-	secret := credential.NewSecret
+	secret := secret.New
 	for _, tt := range []struct {
 		name, in string
 		want     credential.Credential
@@ -135,7 +136,7 @@ func TestEncodeRefuses(t *testing.T) {
 		{"newline", credential.Credential{Host: canary + "\nhost=github.com"}, "attribute host: newline"},
 		{"carriage return", credential.Credential{Path: canary + "\r"}, "attribute path: newline"},
 		{"NUL", credential.Credential{Username: canary + "\x00"}, "attribute username: newline"},
-		{"newline in a secret", credential.Credential{Password: credential.NewSecret(canary + "\n")}, "attribute password: newline"},
+		{"newline in a secret", credential.Credential{Password: secret.New(canary + "\n")}, "attribute password: newline"},
 		{"newline in a list", credential.Credential{WWWAuth: []string{"a", canary + "\nb"}}, "attribute wwwauth[]: newline"},
 		{"empty item", credential.Credential{State: []string{canary, ""}}, "attribute state[]: empty item"},
 		{"line too long", credential.Credential{Path: long + "a"}, "attribute path: longer than"},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 var (
@@ -71,7 +73,7 @@ func fromURL(url string) (Credential, error) {
 	}
 	if user, after, ok := strings.Cut(host, "@"); ok {
 		user, password, _ := strings.Cut(user, ":")
-		c.Username, c.Password = decodePercent(user), NewSecret(decodePercent(password))
+		c.Username, c.Password = decodePercent(user), secret.New(decodePercent(password))
 		host = after
 	}
 	c.Host = decodePercent(host)

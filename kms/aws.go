@@ -20,8 +20,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // awsKey is a key of AWS KMS.
@@ -110,7 +110,7 @@ func openAWS(ctx context.Context, text string, secrets *scrub.Scrubber) (key, er
 	if err != nil {
 		return nil, err
 	}
-	secrets.Add(redact.NewSecret(credentials.SecretAccessKey))
+	secrets.Add(secret.New(credentials.SecretAccessKey))
 	client := awskms.NewFromConfig(c, func(o *awskms.Options) {
 		// The SDK's own client follows some redirects, with the session token; what it
 		// has of the configuration, such as AWS_CA_BUNDLE, is in its transport.

@@ -19,8 +19,8 @@ import (
 	"github.com/Azure/azure-sdk-for-go/sdk/azidentity"
 	"github.com/Azure/azure-sdk-for-go/sdk/security/keyvault/azkeys"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // azureKey is a key of an Azure Key Vault or Managed HSM.
@@ -132,7 +132,7 @@ func openAzure(_ context.Context, text string, secrets *scrub.Scrubber) (key, er
 		return nil, err
 	}
 	if u.secret != "" {
-		secrets.Add(redact.NewSecret(u.secret))
+		secrets.Add(secret.New(u.secret))
 	}
 	k := &azureKey{host: u.host, name: u.name, version: u.version, hsm: u.hsm, strictTransport: &strictTransport{secrets: secrets}}
 	options := policy.ClientOptions{

@@ -12,9 +12,9 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
@@ -89,7 +89,7 @@ func environSecrets() *scrub.Scrubber {
 		name, value, _ := strings.Cut(entry, "=")
 		for _, part := range []string{"SECRET", "TOKEN", "PASSWORD", "PIN"} {
 			if strings.Contains(name, part) && len(value) >= 4 {
-				secrets.Add(redact.NewSecret(value))
+				secrets.Add(secret.New(value))
 			}
 		}
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // strictTransport is how a service is spoken to: every request and answer goes through it.
@@ -63,9 +63,9 @@ func (t roundTrips) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	_, bearer, _ := strings.Cut(r.Header.Get("Authorization"), "Bearer ")
-	for _, secret := range []string{bearer, r.Header.Get("X-Vault-Token"), r.Header.Get("X-Amz-Security-Token")} {
-		if secret != "" {
-			t.secrets.Add(redact.NewSecret(secret))
+	for _, credential := range []string{bearer, r.Header.Get("X-Vault-Token"), r.Header.Get("X-Amz-Security-Token")} {
+		if credential != "" {
+			t.secrets.Add(secret.New(credential))
 		}
 	}
 	answer, err := t.next.RoundTrip(r)

@@ -10,7 +10,7 @@ import (
 	"syscall"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
@@ -21,31 +21,31 @@ const mostPIN = 4 << 10
 // as step-kms writes it, or a file URI (RFC 7512 section 2.4). One line break at the end of
 // the file is not of the PIN. given is false where the URI has neither. The error is a
 // [*execsigner.Failure].
-func readPIN(attributes map[string]string) (pin redact.Secret, given bool, err error) {
+func readPIN(attributes map[string]string) (pin secret.Text, given bool, err error) {
 	if value, ok := attributes["pin-value"]; ok {
-		return redact.NewSecret(value), true, nil
+		return secret.New(value), true, nil
 	}
 	source, ok := attributes["pin-source"]
 	if !ok {
-		return redact.Secret{}, false, nil
+		return secret.Text{}, false, nil
 	}
 	if strings.HasPrefix(source, "|") {
-		return redact.Secret{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
 	}
 	path := keyuri.FilePath(source)
 	if path == "" {
-		return redact.Secret{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
 	}
 	text, err := readSmallFile(path)
 	if err != nil {
-		return redact.Secret{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
 	}
 	text, _ = strings.CutSuffix(text, "\n")
 	text, _ = strings.CutSuffix(text, "\r")
 	if text == "" {
-		return redact.Secret{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the file %q is empty", path)}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the file %q is empty", path)}
 	}
-	return redact.NewSecret(text), true, nil
+	return secret.New(text), true, nil
 }
 
 // readSmallFile reads a regular file, and waits for nobody who writes to a pipe.

@@ -18,7 +18,7 @@ import (
 
 	"github.com/miekg/pkcs11"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // pkcs11Key is a private key in a PKCS#11 token, or the place of one. It talks to the
@@ -26,7 +26,7 @@ import (
 // be tried once and no more.
 type pkcs11Key struct {
 	uri  pkcs11URI
-	pin  redact.Secret
+	pin  secret.Text
 	with bool // a PIN is given
 }
 

@@ -19,7 +19,7 @@ import (
 	"go.step.sm/crypto/tpm/tss2"
 
 	"github.com/ghapp-dev/ghapp/internal/private"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // tpmKey is a private key that only one TPM can use: a file with the key encrypted by the
@@ -30,7 +30,7 @@ type tpmKey struct {
 	path   string         // of the file, or ""
 	handle tpm2.TPMHandle // of a key that the TPM keeps, or 0
 	parent tpm2.TPMHandle // under which a key is imported
-	pin    redact.Secret
+	pin    secret.Text
 	with   bool // a PIN is given
 }
 

@@ -20,8 +20,8 @@ import (
 	"github.com/google/go-tpm/tpm2/transport/linuxudstpm"
 	"go.step.sm/crypto/tpm/tss2"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
@@ -336,7 +336,7 @@ func TestTPMKeyIsEncryptedOnItsWay(t *testing.T) {
 	device.TPMCloser = &sent
 	sent.TPMCloser = s.open().TPMCloser
 	k := &tpmKey{parent: tpm2.TPMRHOwner}
-	k.pin, k.with = redact.NewSecret(testPIN), true
+	k.pin, k.with = secret.New(testPIN), true
 	text := testkit.Must(device.importKey(k, key))(t)
 	k.path = writeFile(t, string(text), s.dir, "app.pem")
 	object := testkit.Must(device.load(k))(t)

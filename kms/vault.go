@@ -19,8 +19,8 @@ import (
 
 	"github.com/openbao/openbao/api/v2"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // vaultKey is a key of the transit secrets engine of Vault or OpenBao.
@@ -121,7 +121,7 @@ func (k *vaultKey) connect() error {
 		return failure("denied", "there is no token for Vault: set VAULT_TOKEN, or run `vault login`")
 	}
 	k.client = client
-	k.secrets.Add(redact.NewSecret(client.Token()))
+	k.secrets.Add(secret.New(client.Token()))
 	return nil
 }
 

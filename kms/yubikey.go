@@ -13,18 +13,18 @@ import (
 
 	"github.com/go-piv/piv-go/v2/piv"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // yubiKey is a private key in a slot of a YubiKey's PIV application, or the slot for one.
 type yubiKey struct {
 	slot   piv.Slot
 	serial string // "" for the only one that is plugged in
-	pin    redact.Secret
+	pin    secret.Text
 	with   bool // a PIN is given
 
 	// For import.
-	management redact.Secret // hexadecimal; the zero value is that of a new YubiKey
+	management secret.Text // hexadecimal; the zero value is that of a new YubiKey
 	pinPolicy  piv.PINPolicy
 	touch      piv.TouchPolicy
 }
@@ -39,7 +39,7 @@ func openYubiKey(_ context.Context, uri string) (key, error) {
 	if err != nil {
 		return nil, failure("invalid-uri", "%v", err)
 	}
-	k := &yubiKey{serial: attributes["serial"], management: redact.NewSecret(attributes["management-key"])}
+	k := &yubiKey{serial: attributes["serial"], management: secret.New(attributes["management-key"])}
 	var known bool
 	if k.slot, known = pivSlot(attributes["slot-id"]); !known {
 		return nil, failure("invalid-uri", "slot-id is to be 9a, 9c, 9d, 9e, or one from 82 to 95")

@@ -12,8 +12,8 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // keyringService is the service of an item in a keyring where the key URI names none.
@@ -40,7 +40,7 @@ func (o Options) openKeyring(ctx context.Context, uri string) (Signer, error) {
 // A key that is there already stays: where it is the same, there is nothing to do, and
 // for another one the error is [ErrExists]. The error is a [*KeyError], or that of a
 // context that was cancelled.
-func StoreInKeyring(ctx context.Context, uri string, text redact.Secret, o Options) error {
+func StoreInKeyring(ctx context.Context, uri string, text secret.Text, o Options) error {
 	item, err := keyringItem(uri)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (o Options) putInKeyring(ctx context.Context, uri string, key *rsa.PrivateK
 	defer clear(der)
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
 	defer clear(text)
-	return StoreInKeyring(ctx, uri, redact.NewSecret(string(text)), o)
+	return StoreInKeyring(ctx, uri, secret.New(string(text)), o)
 }
 
 // item is where a key stands in a keyring.
@@ -182,7 +182,7 @@ func (o Options) keyringProgram(ctx context.Context, input, path string, args ..
 	p := &program{Options: o, secrets: new(scrub.Scrubber)}
 	for word := range strings.FieldsSeq(input) {
 		if len(word) >= secretWord {
-			p.secrets.Add(redact.NewSecret(word))
+			p.secrets.Add(secret.New(word))
 		}
 	}
 	return p.run(ctx, []byte(input), path, args...)

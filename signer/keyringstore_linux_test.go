@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // shelf is a secret-tool that keeps one item in a file, and the words it was called with
@@ -39,7 +39,7 @@ func newShelf(t *testing.T, script string) (path string, calls func() string) {
 func TestKeyringStoresByAPipe(t *testing.T) {
 	item, calls := newShelf(t, shelf)
 	text := pemPKCS1(rsaKey())
-	testkit.OK(t, StoreInKeyring(t.Context(), "keyring:my%20service/deploy", redact.NewSecret(text), Options{}))
+	testkit.OK(t, StoreInKeyring(t.Context(), "keyring:my%20service/deploy", secret.New(text), Options{}))
 	testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), text, "what is stored is another text")
 	want := "lookup service my service username deploy\n" +
 		"search service my service username deploy\n" + // it might be locked
@@ -50,7 +50,7 @@ func TestKeyringStoresByAPipe(t *testing.T) {
 
 func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 	item, calls := newShelf(t, shelf)
-	ours := redact.NewSecret(pemPKCS1(rsaKey()))
+	ours := secret.New(pemPKCS1(rsaKey()))
 	for there, want := range map[string]error{
 		pemPKCS1(rsaKey()):   nil, // the same: there is nothing to do
 		pemPKCS1(otherKey()): ErrExists,
@@ -68,23 +68,23 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 }
 
 func TestKeyringThatStoresNothing(t *testing.T) {
-	key := redact.NewSecret(pemPKCS1(rsaKey()))
+	key := secret.New(pemPKCS1(rsaKey()))
 	absent := `test "$1" = lookup && exit 1`
 	for name, test := range map[string]struct {
 		script, uri string
-		key         redact.Secret
+		key         secret.Text
 		want        Problem
 		says        string
 	}{
 		"locked":                {absent + "; echo 'secret-tool: Cannot create an item in a locked collection' >&2; exit 1", "keyring:app", key, ErrUnavailable, "locked collection"},
 		"waits for a person":    {absent + "; exec sleep 3600", "keyring:app", key, ErrTimeout, "waited for 300ms"},
 		"fails in silence":      {absent + "; exit 1", "keyring:app", key, ErrUnavailable, "exit status 1"},
-		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, redact.Placeholder},
+		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, secret.Placeholder},
 		"forgets it":            {absent + "; exit 0", "keyring:app", key, ErrNoKey, ""},
 		"gives another back":    {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`, "keyring:app", key, ErrFailed, "another key"},
 		"cannot be read before": {"echo down >&2; exit 1", "keyring:app", key, ErrUnavailable, "down"},
 		"is not there":          {"", "keyring:app", key, ErrNoProgram, ""},
-		"is given no key":       {shelf, "keyring:app", redact.NewSecret("canary"), ErrUnknown, ""},
+		"is given no key":       {shelf, "keyring:app", secret.New("canary"), ErrUnknown, ""},
 		"is not what is named":  {shelf, "env:APP", key, ErrURI, "keyring:NAME"},
 		"is named by an option": {shelf, "keyring:app/-x", key, ErrURI, "keyring:NAME"},
 	} {
@@ -136,7 +136,7 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 	background(t, "password", "gnome-keyring-daemon", "--foreground", "--unlock", "--components=secrets")
 	run(t, "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.secrets")
 
-	key, other := redact.NewSecret(pemPKCS1(rsaKey())), redact.NewSecret(pemPKCS1(otherKey()))
+	key, other := secret.New(pemPKCS1(rsaKey())), secret.New(pemPKCS1(otherKey()))
 	if err := errors.Join(CheckKeyring(t.Context(), Options{}), StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
 		t.Fatal(err)
 	}

@@ -17,9 +17,9 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
 
@@ -63,14 +63,14 @@ func cause(err error) error {
 type program struct {
 	Options
 	path    string
-	key     redact.Secret // the key URI
+	key     secret.Text // the key URI
 	secrets *scrub.Scrubber
 }
 
 // program finds the program that a key URI asks for.
 func (o Options) program(uri string) (*program, error) {
 	_, secrets := keyuri.SplitSecrets(uri)
-	p := &program{o, "", redact.NewSecret(uri), scrub.New(secrets...)}
+	p := &program{o, "", secret.New(uri), scrub.New(secrets...)}
 	if keyuri.Scheme(uri) != "exec" {
 		path, err := findBeside(KMSProgram)
 		if err != nil {
@@ -113,7 +113,7 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 	}
 	defer clear(der)
 	_, secrets := keyuri.SplitSecrets(p.key.Reveal())
-	p.secrets = scrub.New(append(secrets, redact.NewSecret(base64.StdEncoding.EncodeToString(der)))...)
+	p.secrets = scrub.New(append(secrets, secret.New(base64.StdEncoding.EncodeToString(der)))...)
 	answer, err := p.call(ctx, question{execsigner.Request{Operation: execsigner.OperationImport}, der})
 	if err != nil {
 		return err

@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Of the protocol of ssh-agents (draft-ietf-sshm-ssh-agent sections 3 and 6) this is
@@ -274,7 +274,7 @@ func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 // printablePath is a path for messages: somebody may have put a secret in its place.
 func printablePath(path string) string {
 	if isSecret(path) {
-		return redact.Placeholder
+		return secret.Placeholder
 	}
 	return keyuri.Shown(path)
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // canary is the token of all agents here.
@@ -89,7 +90,7 @@ func (a *fakeAgent) Credential(_ context.Context, operation credential.Operation
 }
 
 func answerTo(about *credential.Credential) *credential.Credential {
-	return credential.Answer(about, "x-access-token", credential.NewSecret(canary), time.Unix(4102444800, 0))
+	return credential.Answer(about, "x-access-token", secret.New(canary), time.Unix(4102444800, 0))
 }
 
 func serve(t *testing.T, h agent.Handler) string {

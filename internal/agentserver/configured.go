@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // configured is one reading of the configuration: its Apps, and the tokens that they have
@@ -134,7 +135,7 @@ func (c *configured) list() []AppStatus {
 }
 
 // forget drops a token that somebody revokes.
-func (c *configured) forget(ctx context.Context, token ghapp.Secret) error {
+func (c *configured) forget(ctx context.Context, token secret.Text) error {
 	c.tokens.revoked(token)
 	var failed error
 	for _, a := range c.opener.Apps() {

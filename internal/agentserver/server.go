@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // grace is how long an agent that ends lets the exchanges that run finish.
@@ -143,6 +144,6 @@ func (s *Server) Stop(context.Context) error {
 }
 
 // Forget implements [agent.Controller].
-func (s *Server) Forget(ctx context.Context, token credential.Secret) error {
+func (s *Server) Forget(ctx context.Context, token secret.Text) error {
 	return s.now.Load().forget(ctx, token)
 }

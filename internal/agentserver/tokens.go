@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -78,14 +79,14 @@ func (t *tokens) issued(app *ghapp.App, request ghapp.TokenRequest, token *ghapp
 
 // rejected takes note of a token that GitHub has refused, unless it is so new that
 // it is handed out on.
-func (t *tokens) rejected(password ghapp.Secret) {
+func (t *tokens) rejected(password secret.Text) {
 	t.drop(func(h *heldToken) bool {
 		return h.token.Secret.Reveal() == password.Reveal() && slices.ContainsFunc(h.request.Repositories, h.token.Settled)
 	})
 }
 
 // revoked takes note of a token that has been revoked.
-func (t *tokens) revoked(token ghapp.Secret) {
+func (t *tokens) revoked(token secret.Text) {
 	t.drop(func(h *heldToken) bool { return h.token.Secret.Reveal() == token.Reveal() })
 }
 

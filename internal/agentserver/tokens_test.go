@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -322,7 +323,7 @@ func TestErasedTokenIsHeldNoMore(t *testing.T) {
 			t.Error("one so young that GitHub may not know it yet is gone")
 		}
 		time.Sleep(time.Minute)
-		h.rejected(ghapp.NewSecret("ghs_another"))
+		h.rejected(secret.New("ghs_another"))
 		if held := h.list(); len(held) != 1 {
 			t.Error("another's end took it along")
 		}

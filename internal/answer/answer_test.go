@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // canary is the token of all answers here.
@@ -61,7 +62,7 @@ func keep(t *testing.T) *kept {
 		Question: ask(t, nil, nil, asked()),
 		From:     now().Add(-time.Minute), Until: now().Add(time.Minute),
 		Files:      []File{{k.present, stamp}, {k.absent, Stamp{}}},
-		Credential: credential.Answer(asked(), "x-access-token", credential.NewSecret(canary), now().Add(time.Hour)),
+		Credential: credential.Answer(asked(), "x-access-token", secret.New(canary), now().Add(time.Hour)),
 	}
 	k.path = filepath.Join(k.dir, k.Question.Name())
 	k.write(t, k.text(t))
@@ -111,7 +112,7 @@ func TestFileAsDocumented(t *testing.T) {
 			{"/etc/ghapp/app .pem", Stamp{65024, 131, 1679, 1763000000000000000, 1763000000000000001}},
 			{"/home/me/.config/ghapp/config.yaml", Stamp{}},
 		},
-		Credential: credential.Answer(asked(), "x-access-token", credential.NewSecret(canary), time.Unix(1764003600, 0)),
+		Credential: credential.Answer(asked(), "x-access-token", secret.New(canary), time.Unix(1764003600, 0)),
 	}
 	const want = `ghapp-answer/1
 flag --app
@@ -369,7 +370,7 @@ func TestQuestionHoldsEverythingThatDecides(t *testing.T) {
 }
 
 func TestNoQuestionWithASecretOrOfUnknownMeaning(t *testing.T) {
-	secret := credential.NewSecret("s")
+	secret := secret.New("s")
 	for name, tt := range map[string]struct {
 		flags, environ []string
 		change         func(*credential.Credential)
@@ -488,7 +489,7 @@ func FuzzParse(f *testing.F) {
 	}
 	a := Answer{
 		Question: q, From: now(), Until: now().Add(time.Hour), Files: []File{{"/a b", Stamp{1, 2, 3, 4, 5}}, {"/c", Stamp{}}},
-		Credential: credential.Answer(&credential.Credential{Capabilities: []string{"authtype"}}, "u", credential.NewSecret(canary), now()),
+		Credential: credential.Answer(&credential.Credential{Capabilities: []string{"authtype"}}, "u", secret.New(canary), now()),
 	}
 	text, err := a.Encode()
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // wire is a network of one handler that answers every host, without a socket, so
@@ -120,6 +120,6 @@ const theApp = `{"id":7,"slug":"deployer"}`
 const canary = "ghs_canary_7WJ2cD5"
 
 // asCanary authorizes with the canary as a JWT.
-func asCanary(context.Context) (string, redact.Secret, error) {
-	return "Bearer", redact.NewSecret(canary), nil
+func asCanary(context.Context) (string, secret.Text, error) {
+	return "Bearer", secret.New(canary), nil
 }

@@ -25,7 +25,7 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -139,11 +139,11 @@ func Quiet(t *http.Transport) {
 
 // Authorization makes the Authorization header of one attempt, anew each time,
 // since a JWT may have run out while a limit was waited for. Nil: no header.
-type Authorization func(ctx context.Context) (scheme string, secret redact.Secret, err error)
+type Authorization func(ctx context.Context) (scheme string, secret secret.Text, err error)
 
 // WithToken authorizes by an installation access token.
-func WithToken(token redact.Secret) Authorization {
-	return func(context.Context) (string, redact.Secret, error) { return "token", token, nil }
+func WithToken(token secret.Text) Authorization {
+	return func(context.Context) (string, secret.Text, error) { return "token", token, nil }
 }
 
 type request struct {
@@ -470,10 +470,10 @@ func (r request) sendError(ctx context.Context, req *http.Request, err error) er
 // withoutCredential takes the credential of a request out of what came back: a
 // proxy that shows what it was sent shows that too.
 func (r request) withoutCredential(req *http.Request, text string) string {
-	_, secret, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	for _, secret := range []string{secret, r.hidden} {
-		if secret != "" {
-			text = strings.ReplaceAll(text, secret, redact.Placeholder)
+	_, sent, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	for _, hidden := range []string{sent, r.hidden} {
+		if hidden != "" {
+			text = strings.ReplaceAll(text, hidden, secret.Placeholder)
 		}
 	}
 	return text

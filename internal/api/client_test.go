@@ -26,8 +26,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestHeadersOfARequest(t *testing.T) {
@@ -376,9 +376,9 @@ func TestAuthorizationIsMadeAnewForEachAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{handler: answers(says(502, ""), says(200, theApp))}
 		n := 0
-		testkit.Must(newClient(t, w).App(t.Context(), func(context.Context) (string, redact.Secret, error) {
+		testkit.Must(newClient(t, w).App(t.Context(), func(context.Context) (string, secret.Text, error) {
 			n++
-			return "Bearer", redact.NewSecret(strconv.Itoa(n)), nil
+			return "Bearer", secret.New(strconv.Itoa(n)), nil
 		}))(t)
 		sent := w.messages()
 		if sent[0].Authorization != "Bearer 1" || sent[1].Authorization != "Bearer 2" {
@@ -390,12 +390,12 @@ func TestAuthorizationIsMadeAnewForEachAttempt(t *testing.T) {
 func TestSlowAuthorizationIsNotTimedAsARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{handler: says(200, theApp)}
-		_, err := newClient(t, w).App(t.Context(), func(ctx context.Context) (string, redact.Secret, error) {
+		_, err := newClient(t, w).App(t.Context(), func(ctx context.Context) (string, secret.Text, error) {
 			select {
 			case <-time.After(time.Minute): // a person has to touch the key
-				return "Bearer", redact.NewSecret(canary), nil
+				return "Bearer", secret.New(canary), nil
 			case <-ctx.Done():
-				return "", redact.Secret{}, ctx.Err()
+				return "", secret.Text{}, ctx.Err()
 			}
 		})
 		testkit.OK(t, err)
@@ -405,7 +405,7 @@ func TestSlowAuthorizationIsNotTimedAsARequest(t *testing.T) {
 func TestErrorOfTheAuthorizationIsFinal(t *testing.T) {
 	w := &wire{handler: says(200, theApp)}
 	cause := errors.New("no key")
-	_, err := newClient(t, w).App(t.Context(), func(context.Context) (string, redact.Secret, error) { return "", redact.Secret{}, cause })
+	_, err := newClient(t, w).App(t.Context(), func(context.Context) (string, secret.Text, error) { return "", secret.Text{}, cause })
 	if !errors.Is(err, cause) || len(w.messages()) != 0 {
 		t.Errorf("error %v, %d requests sent", err, len(w.messages()))
 	}
@@ -430,7 +430,7 @@ func TestRedirectToAnotherHostIsNeverFollowed(t *testing.T) {
 				case "POST":
 					_, err = c.CreateToken(t.Context(), asCanary, 1, TokenScope{})
 				case "DELETE":
-					err = c.RevokeToken(t.Context(), redact.NewSecret(canary))
+					err = c.RevokeToken(t.Context(), secret.New(canary))
 				}
 				redirect, ok := errors.AsType[*RedirectError](err)
 				if !ok || redirect.Status != status || redirect.From != "https://ghes.example" || redirect.To == redirect.From {
@@ -667,7 +667,7 @@ func TestLongWaitIsToldOnce(t *testing.T) {
 				c := newClient(t, transport, func(o *Options) {
 					o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 				})
-				signed := func(ctx context.Context) (string, redact.Secret, error) {
+				signed := func(ctx context.Context) (string, secret.Text, error) {
 					time.Sleep(test.signs)
 					return asCanary(ctx)
 				}

@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // A proxy that shows what it was sent shows the credential too, also where nobody
@@ -24,7 +24,7 @@ func TestHeadersThatRepeatTheCredentialAreNotRepeated(t *testing.T) {
 	defer server.Close()
 	host := testkit.Must(api.ParseHost(server.URL, ""))(t)
 	client := testkit.Must(api.New(api.Options{Host: host, UserAgent: "test"}))(t)
-	refusal := client.RevokeToken(t.Context(), redact.NewSecret(canary))
+	refusal := client.RevokeToken(t.Context(), secret.New(canary))
 	answer, ok := refusal.(*api.Error)
 	if !ok || !strings.HasPrefix(answer.RequestID, "seen:") {
 		t.Fatalf("%v", refusal)

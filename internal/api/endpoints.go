@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // perPage is GitHub's largest page.
@@ -116,7 +116,7 @@ type Registration struct {
 // ConvertManifest is POST /app-manifests/{code}/conversions, which GitHub answers once
 // for each code. The registration holds the private key in the open: the caller moves
 // it into a Secret at once.
-func (c *Client) ConvertManifest(ctx context.Context, code redact.Secret) (*Registration, error) {
+func (c *Client) ConvertManifest(ctx context.Context, code secret.Text) (*Registration, error) {
 	var made Registration
 	hidden := url.PathEscape(code.Reveal())
 	_, err := c.do(ctx, request{method: http.MethodPost, path: "/app-manifests/" + hidden + "/conversions", hidden: hidden}, &made)
@@ -185,13 +185,13 @@ func (c *Client) CreateToken(ctx context.Context, auth Authorization, installati
 }
 
 // RevokeToken is DELETE /installation/token, by the token itself.
-func (c *Client) RevokeToken(ctx context.Context, token redact.Secret) error {
+func (c *Client) RevokeToken(ctx context.Context, token secret.Text) error {
 	_, err := c.do(ctx, request{method: http.MethodDelete, path: "/installation/token", auth: WithToken(token)}, nil)
 	return err
 }
 
 // Repositories is GET /installation/repositories, all pages: what a token reaches.
-func (c *Client) Repositories(ctx context.Context, token redact.Secret) iter.Seq2[*Repository, error] {
+func (c *Client) Repositories(ctx context.Context, token secret.Text) iter.Seq2[*Repository, error] {
 	type body struct {
 		Total        *int         `json:"total_count"`
 		Repositories []Repository `json:"repositories"`

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // calls are the methods and URLs of what was sent, without the API root.
@@ -113,12 +113,12 @@ func TestScopeOfAMintIsSentAsItIs(t *testing.T) {
 
 func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 	w := &wire{handler: says(204, "")}
-	testkit.OK(t, newClient(t, w).RevokeToken(t.Context(), redact.NewSecret(canary)))
+	testkit.OK(t, newClient(t, w).RevokeToken(t.Context(), secret.New(canary)))
 	if m := w.messages()[0]; m.Authorization != "token "+canary || m.Method != "DELETE" || m.URL != "https://ghes.example/api/v3/installation/token" {
 		t.Errorf("sent %s %s with %q", m.Method, m.URL, m.Authorization)
 	}
 	for status, body := range map[int]string{200: "<html>Please log in to the network", 202: "{}", 401: `{"message":"Bad credentials"}`} {
-		err := newClient(t, &wire{handler: says(status, body)}).RevokeToken(t.Context(), redact.NewSecret(canary))
+		err := newClient(t, &wire{handler: says(status, body)}).RevokeToken(t.Context(), secret.New(canary))
 		testkit.Fails(t, err, "%d counts as revoked", status)
 		if status == 401 && !IsStatus(err, 401) {
 			t.Errorf("error %v, want GitHub's 401", err)
@@ -239,7 +239,7 @@ func TestListWithNothingInItsPlaces(t *testing.T) {
 	if err != nil || len(list) != 2 || list[0] == nil || list[1].ID != 2 {
 		t.Errorf("%v, %v", list, err)
 	}
-	repositories, err := drain(newClient(t, &wire{handler: says(200, `{"repositories":[null,{"id":2,"full_name":"acme/site","private":true,"pushed_at":null}]}`)}).Repositories(t.Context(), redact.NewSecret(canary)))
+	repositories, err := drain(newClient(t, &wire{handler: says(200, `{"repositories":[null,{"id":2,"full_name":"acme/site","private":true,"pushed_at":null}]}`)}).Repositories(t.Context(), secret.New(canary)))
 	if err != nil || len(repositories) != 2 || repositories[0] == nil || repositories[1].FullName != "acme/site" {
 		t.Errorf("%v, %v", repositories, err)
 	}

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Pages of servers that are not GitHub's API.
@@ -43,7 +43,7 @@ func TestAnswerThatIsNotGitHubsIsNoRefusalOfGitHub(t *testing.T) {
 			c := newClient(t, w)
 			_, infoErr := c.App(t.Context(), asCanary)
 			_, _, foundErr := c.RepositoryInstallation(t.Context(), asCanary, "acme", "site")
-			revokeErr := c.RevokeToken(t.Context(), redact.NewSecret(canary))
+			revokeErr := c.RevokeToken(t.Context(), secret.New(canary))
 			for _, err := range []error{infoErr, foundErr, revokeErr} {
 				foreign, ok := errors.AsType[*ForeignError](err)
 				if !ok || foreign.Website != test.website || foreign.Host != "ghes.example" || foreign.Plain {

@@ -10,8 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestNextLink(t *testing.T) {
@@ -148,7 +148,7 @@ func TestPagesEndWhereTheHostsOwnCountIsFarPassed(t *testing.T) {
 		says(200, `{"total_count":120,"repositories":[{"id":1},{"id":2}]}`, "Link", fmt.Sprintf(`<?page=%d>; rel="next"`, asked+1))(rw, r)
 	}}
 	var err error
-	for _, err = range newClient(t, w).Repositories(t.Context(), redact.NewSecret(canary)) {
+	for _, err = range newClient(t, w).Repositories(t.Context(), secret.New(canary)) {
 	}
 	if _, ok := errors.AsType[*BodyError](err); !ok || asked != 4 {
 		t.Errorf("%d pages, error %v; want 4 for 120 entries", asked, err)

@@ -4,7 +4,7 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // RateLimit is a budget of requests in an hour.
@@ -17,7 +17,7 @@ type RateLimit struct {
 
 // RateLimit is GET /rate_limit by an installation's token, which costs nothing of the
 // budget: the part of it that is for REST.
-func (c *Client) RateLimit(ctx context.Context, token redact.Secret) (*RateLimit, error) {
+func (c *Client) RateLimit(ctx context.Context, token secret.Text) (*RateLimit, error) {
 	var body struct {
 		Resources struct {
 			Core RateLimit `json:"core"`

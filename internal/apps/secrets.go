@@ -5,9 +5,9 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // namesVariable finds the key URIs that name a variable which holds a key.
@@ -17,7 +17,7 @@ func namesVariable() *regexp.Regexp { return regexp.MustCompile(`env:([A-Za-z_][
 // program that it starts gets them; see [childenv].
 func (o *Opener) Own() childenv.Own {
 	var own childenv.Own
-	add := func(text string) { own.Values = append(own.Values, ghapp.NewSecret(text)) }
+	add := func(text string) { own.Values = append(own.Values, secret.New(text)) }
 	for _, name := range []string{"GHAPP_PRIVATE_KEY", "GHAPP_WEBHOOK_SECRET", "GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
 		text, _ := o.LookupEnv(name)
 		add(text)

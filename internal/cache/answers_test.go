@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const token = "ghs_canary_of_no_value"
@@ -39,7 +40,7 @@ func answerFor(repository string) answer.Answer {
 	expiry := time.Now().Add(time.Hour)
 	return answer.Answer{
 		Question: question, From: time.Now().Add(-time.Minute), Until: expiry,
-		Credential: credential.Answer(asked, "x-access-token", credential.NewSecret(token), expiry),
+		Credential: credential.Answer(asked, "x-access-token", secret.New(token), expiry),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Own are the secrets of a command that stand in variables under names of the user's
@@ -20,7 +20,7 @@ type Own struct {
 	Names []string
 	// Values are secrets in whatever variable: one whose value is or contains one of
 	// them is left out.
-	Values []redact.Secret
+	Values []secret.Text
 }
 
 // settings are the variables of ghapp's that a child may have: what ghapp itself reads
@@ -100,7 +100,7 @@ func upper(name string) string {
 const leastSecret = 12
 
 func (o Own) in(value string) bool {
-	return slices.ContainsFunc(o.Values, func(s redact.Secret) bool {
+	return slices.ContainsFunc(o.Values, func(s secret.Text) bool {
 		secret := strings.TrimSpace(s.Reveal())
 		switch {
 		case secret == "" || strings.TrimSpace(value) == secret:

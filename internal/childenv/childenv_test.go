@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestNoSecretOfOursReachesAChild(t *testing.T) {
@@ -21,7 +21,7 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 	}
 	own := childenv.Own{
 		Names:  []string{"DEPLOY_KEY", "NOT_SET"},
-		Values: []redact.Secret{{}, redact.NewSecret("the secret itself"), redact.NewSecret("1234")},
+		Values: []secret.Text{{}, secret.New("the secret itself"), secret.New("1234")},
 	}
 	git := []string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself"}
 	plain := []string{"PATH=/bin", "HOME=/home/me", "EMPTY=", "=C:=C:\\", "no equals sign"}
@@ -44,7 +44,7 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 // A key is read in all of these forms, so none of them is for a child.
 func TestNoFormOfAKeyReachesAChild(t *testing.T) {
 	key := "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA0\nabcd\n-----END RSA PRIVATE KEY-----\n"
-	own := childenv.Own{Values: []redact.Secret{redact.NewSecret(key)}}
+	own := childenv.Own{Values: []secret.Text{secret.New(key)}}
 	for name, value := range map[string]string{
 		"as it is":                key,
 		"line breaks written out": strings.ReplaceAll(key, "\n", `\n`),

@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/keyfile"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -356,7 +357,7 @@ func (r *rotation) keepNew(ctx context.Context, newest *triedKey) (text, made st
 	if err != nil {
 		return "", "", fmt.Errorf("read the key: %w", err)
 	}
-	pem := ghapp.NewSecret(string(content))
+	pem := secret.New(string(content))
 	if key, err := signer.FromText("file "+path, pem.Reveal()); err != nil {
 		return "", "", err
 	} else if key.Fingerprint() != newest.fingerprint {

@@ -14,8 +14,9 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/internal/ghtoken"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // maxRevoke bounds what revoke reads: GitHub's longest token is about 520 characters and
@@ -66,7 +67,7 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 }
 
 // tellAgents has the agents that git asks hand out a token no more.
-func (c *command) tellAgents(ctx context.Context, token ghapp.Secret) {
+func (c *command) tellAgents(ctx context.Context, token secret.Text) {
 	named, _ := c.lookup("GHAPP_AGENT_SOCK")
 	sockets := []string{named, agent.SocketPath(c.lookup)}
 	for _, socket := range slices.Compact(sockets) {
@@ -90,8 +91,8 @@ func (c *command) tellAgents(ctx context.Context, token ghapp.Secret) {
 
 // installationToken finds the one installation access token in a text. Its errors repeat
 // nothing of the text, which may be a secret of another kind.
-func installationToken(text string) (ghapp.Secret, error) {
-	none := ghapp.Secret{}
+func installationToken(text string) (secret.Text, error) {
+	none := secret.Text{}
 	text = strings.TrimSpace(text)
 	switch {
 	case text == "":
@@ -120,7 +121,7 @@ func installationToken(text string) (ghapp.Secret, error) {
 	if token == "" {
 		return none, errors.New("there is no token on standard input")
 	}
-	return ghapp.NewSecret(token), nil
+	return secret.New(token), nil
 }
 
 // besides are the names of the lines that stand with a token, in the forms that have
@@ -144,7 +145,7 @@ func tokenInLine(line string) (string, error) {
 		return "", nil
 	case strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' }):
 		return "", errors.New("what is on standard input is not one token")
-	case !redact.IsToken(word):
+	case !ghtoken.Valid(word):
 		return "", errors.New("what is on standard input is no token: it has other characters than GitHub's have")
 	}
 	if kind, other := otherSecret(word); other {

@@ -22,6 +22,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -232,7 +233,7 @@ func (n *newcomer) steps() setup.Steps {
 }
 
 // register trades the code for the App and keeps it.
-func (n *newcomer) register(ctx context.Context, code ghapp.Secret) (*setup.App, error) {
+func (n *newcomer) register(ctx context.Context, code secret.Text) (*setup.App, error) {
 	made, err := n.reach.Register(ctx, code)
 	if err != nil {
 		return nil, &diag.ExitError{Code: diag.Explain(err).ExitCode, Err: err,

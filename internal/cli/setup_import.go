@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func (c *command) setupImport() *cobra.Command {
@@ -189,16 +190,16 @@ func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.App
 }
 
 // keyText is what a file or a variable has.
-func (p *place) keyText(key config.Value) (ghapp.Secret, error) {
+func (p *place) keyText(key config.Value) (secret.Text, error) {
 	if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
 		text, _ := p.options.LookupEnv(name)
-		return ghapp.NewSecret(text), nil
+		return secret.New(text), nil
 	}
 	text, err := os.ReadFile(keyuri.FilePath(key.Text))
 	if err != nil {
-		return ghapp.Secret{}, fmt.Errorf("read the key: %w", err)
+		return secret.Text{}, fmt.Errorf("read the key: %w", err)
 	}
-	return ghapp.NewSecret(string(text)), nil
+	return secret.New(string(text)), nil
 }
 
 // removeKey removes a key that was copied to a safe place.

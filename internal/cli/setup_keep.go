@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -26,7 +27,7 @@ const maxNamesakes = 99
 // config file, under a name that none has yet. The key comes first: there is no other
 // copy of it, and it stays where the config file cannot be written. Whoever interrupts
 // this ends the wait for the keyring, and loses no key.
-func (p *place) keep(ctx context.Context, info *ghapp.AppInfo, pem ghapp.Secret, owners []string) (config.AppSettings, error) {
+func (p *place) keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text, owners []string) (config.AppSettings, error) {
 	written := ""
 	settings, err := p.enter(info, owners, func(name string) (string, error) {
 		if written != "" {
@@ -85,7 +86,7 @@ func (k *keyring) ready(ctx context.Context) error {
 
 // keep stores a key, and returns its key URI. The error is [errTaken] where another key
 // has that name.
-func (k *keyring) keep(ctx context.Context, name string, pem ghapp.Secret) (string, error) {
+func (k *keyring) keep(ctx context.Context, name string, pem secret.Text) (string, error) {
 	uri := "keyring:" + name
 	err := signer.StoreInKeyring(ctx, uri, pem, k.options)
 	if errors.Is(err, signer.ErrExists) {
@@ -131,7 +132,7 @@ func (p *place) enter(info *ghapp.AppInfo, owners []string, keyFor func(name str
 		}
 		settings = p.given
 		settings.Name, settings.App.Text, settings.Key = name, issuer(info), config.Value{Text: key}
-		settings.PrivateKey, settings.PreviousKey = ghapp.Secret{}, config.Value{}
+		settings.PrivateKey, settings.PreviousKey = secret.Text{}, config.Value{}
 		if filepath.Dir(key) == p.dir() {
 			key = filepath.Base(key)
 		}
@@ -189,7 +190,7 @@ func issuer(info *ghapp.AppInfo) string {
 }
 
 // checkCopy proves with a signature that a file holds a key.
-func checkCopy(ctx context.Context, path string, pem ghapp.Secret) error {
+func checkCopy(ctx context.Context, path string, pem secret.Text) error {
 	want, err := signer.FromText("the key", pem.Reveal())
 	if err != nil {
 		return err
@@ -213,7 +214,7 @@ func checkCopy(ctx context.Context, path string, pem ghapp.Secret) error {
 
 // writeKey makes a file of mode 0600 with a key in it. Its error is [errTaken] where
 // there is a file of that name.
-func writeKey(path string, pem ghapp.Secret) (err error) {
+func writeKey(path string, pem secret.Text) (err error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return errTaken

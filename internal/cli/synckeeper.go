@@ -26,6 +26,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/watch"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // keeper keeps directories at their commits: it asks, and answers git while it fetches.
@@ -97,7 +98,7 @@ func (c *command) keep(ctx context.Context, entries []config.Sync, log *slog.Log
 const tokenLife = 2 * time.Hour
 
 // handedOut keeps a token out of what git prints.
-func (k *keeper) handedOut(token ghapp.Secret) {
+func (k *keeper) handedOut(token secret.Text) {
 	k.session.Tokens.AddUntil(token, time.Now().Add(tokenLife))
 }
 

@@ -8,13 +8,13 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/notify"
 	"github.com/ghapp-dev/ghapp/internal/watch"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // teller tells the log, and a receiver, of what is new.
@@ -115,7 +115,7 @@ func (c *command) notifier(o config.SyncProcess, log *slog.Logger) (*notify.Noti
 	if address == "" {
 		return nil, nil
 	}
-	n := &notify.Notifier{URL: ghapp.NewSecret(address), Transport: api.NewTransport(nil), Version: c.release(), Log: log}
+	n := &notify.Notifier{URL: secret.New(address), Transport: api.NewTransport(nil), Version: c.release(), Log: log}
 	if err := n.Check(); err != nil {
 		return nil, &diag.SettingError{Err: err, Hint: "give an https URL with --notify or GHAPP_SYNC_NOTIFY_URL"}
 	}

@@ -8,14 +8,14 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // secrets are those of files, or else of a variable. None is no secret at all, and never
 // an open door.
-func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, error) {
-	var list []ghapp.Secret
+func (c *command) secrets(files []string, variable string) ([]secret.Text, error) {
+	var list []secret.Text
 	for _, file := range files {
 		secret, err := readSecret(file)
 		if err != nil {
@@ -24,7 +24,7 @@ func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, erro
 		list = append(list, secret)
 	}
 	if text, _ := c.lookup(variable); len(files) == 0 && strings.TrimSpace(text) != "" {
-		list = append(list, ghapp.NewSecret(strings.TrimSpace(text)))
+		list = append(list, secret.New(strings.TrimSpace(text)))
 	}
 	return list, nil
 }
@@ -32,21 +32,21 @@ func (c *command) secrets(files []string, variable string) ([]ghapp.Secret, erro
 // mostSecret bounds the file of a secret, in bytes.
 const mostSecret = 4 << 10
 
-func readSecret(name string) (ghapp.Secret, error) {
+func readSecret(name string) (secret.Text, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return ghapp.Secret{}, &diag.SettingError{Err: fmt.Errorf("read a secret: %w", err), Hint: "name a file that this user can read"}
+		return secret.Text{}, &diag.SettingError{Err: fmt.Errorf("read a secret: %w", err), Hint: "name a file that this user can read"}
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, mostSecret+1))
 	switch trimmed := strings.TrimSpace(string(text)); {
 	case err != nil:
-		return ghapp.Secret{}, &diag.SettingError{Err: fmt.Errorf("read a secret: %w", err)}
+		return secret.Text{}, &diag.SettingError{Err: fmt.Errorf("read a secret: %w", err)}
 	case trimmed == "":
-		return ghapp.Secret{}, &diag.SettingError{Err: fmt.Errorf("%s is empty, and holds no secret", name), Hint: "openssl rand -hex 32 makes one; GitHub's page of the webhook takes the same"}
+		return secret.Text{}, &diag.SettingError{Err: fmt.Errorf("%s is empty, and holds no secret", name), Hint: "openssl rand -hex 32 makes one; GitHub's page of the webhook takes the same"}
 	case len(text) > mostSecret:
-		return ghapp.Secret{}, &diag.SettingError{Err: fmt.Errorf("%s has more than %d bytes, and is no secret of a webhook", name, mostSecret)}
+		return secret.Text{}, &diag.SettingError{Err: fmt.Errorf("%s has more than %d bytes, and is no secret of a webhook", name, mostSecret)}
 	default:
-		return ghapp.NewSecret(trimmed), nil
+		return secret.New(trimmed), nil
 	}
 }

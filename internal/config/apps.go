@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Given returns what flags and variables say, with nothing of the file: an App that may
@@ -16,7 +16,7 @@ func (c *Config) Given() AppSettings { return c.settings(fileApp{}) }
 // path of the file: as it is for a process that has neither, such as a cron job.
 func (c *Config) FileAlone() *Config {
 	alone := *c
-	alone.flags, alone.env, alone.privateKey = map[string]Value{}, map[string]Value{}, redact.Secret{}
+	alone.flags, alone.env, alone.privateKey = map[string]Value{}, map[string]Value{}, secret.Text{}
 	return &alone
 }
 
@@ -30,7 +30,7 @@ func (c *Config) Apps() []AppSettings {
 		delete(plain.flags, key)
 		delete(plain.env, key)
 	}
-	plain.privateKey = redact.Secret{}
+	plain.privateKey = secret.Text{}
 	host := c.given("host").Text
 	var list []AppSettings
 	for _, app := range c.file.apps {

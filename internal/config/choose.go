@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Selector says what an App is needed for. The zero value asks for the App without
@@ -42,7 +42,7 @@ type AppSettings struct {
 	APIVersion   Value
 	CAFile       Value
 
-	PrivateKey       redact.Secret // as PEM
+	PrivateKey       secret.Text // as PEM
 	PrivateKeySource Source
 
 	owners Source

@@ -45,8 +45,8 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/userdirs"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // maxFile is the size in bytes that a config file may have.
@@ -80,7 +80,7 @@ type Config struct {
 	flags, env map[string]Value // by the keys of Settings
 	helperLine bool             // see Options
 	empty      map[string]bool  // variables that are set but empty
-	privateKey redact.Secret    // of the environment
+	privateKey secret.Text      // of the environment
 }
 
 // Load reads flags, environment and file. Its error is an [*Error] with all
@@ -182,7 +182,7 @@ func (c *Config) readEnv(s Setting, o Options, home string) []Problem {
 		c.empty[s.Env] = true
 		return nil
 	case s.Key == "private_key":
-		c.privateKey = redact.NewSecret(raw)
+		c.privateKey = secret.New(raw)
 		return nil
 	}
 	text, problem := checked(s, s.Env, text, home)

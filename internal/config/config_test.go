@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // world is what a command finds around it.
@@ -405,7 +405,7 @@ func TestPrivateKeyIsNeverPrinted(t *testing.T) {
 	if strings.Contains(all, "canary") || strings.Contains(all, "BEGIN") {
 		t.Error("the private key is printed")
 	}
-	if !strings.Contains(all, redact.Placeholder) {
+	if !strings.Contains(all, secret.Placeholder) {
 		t.Error("nothing stands for the private key")
 	}
 }

@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // pem is a private key in form only.
@@ -238,7 +238,7 @@ apps:
 			{name: "tilde", line: 18, values: map[string]Value{"app": at("Iv1.0123456789abcdef", 19), "key": at("/home/me", 20)}},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(file{}, fileApp{}, Value{}, redact.Secret{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(file{}, fileApp{}, Value{}, secret.Text{})); diff != "" {
 		t.Errorf("the file (-want +got):\n%s", diff)
 	}
 }

@@ -3,7 +3,7 @@ package config
 import (
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Entry is one value and where it came from, for people and, as JSON, for programs.
@@ -15,7 +15,7 @@ type Entry struct {
 	// "owners", "permissions", "repositories." with a repository after it, or "sync."
 	// with the name of a directory and one of its keys.
 	Key string `json:"key"`
-	// Value is "" where nobody gave one, and [redact.Placeholder] for a private key
+	// Value is "" where nobody gave one, and [secret.Placeholder] for a private key
 	// and for a PIN in a key URI.
 	Value string `json:"value"`
 	// Source is "" where nobody gave a value.
@@ -57,7 +57,7 @@ func (a AppSettings) list() []Entry {
 				add(previousKey, before.Text, before.Source)
 			}
 		case s.Key == "private_key" && !a.PrivateKey.IsZero():
-			add(s.Key, redact.Placeholder, a.PrivateKeySource)
+			add(s.Key, secret.Placeholder, a.PrivateKeySource)
 		case s.Key == "private_key":
 			add(s.Key, "", Source{})
 		}

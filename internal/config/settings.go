@@ -6,7 +6,7 @@ import (
 	"strconv"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -115,14 +115,14 @@ type Value struct {
 	Text   string // without the secrets of a key URI, such as a PIN
 	Source Source
 
-	whole redact.Secret // Text with them, where there are any
+	whole secret.Text // Text with them, where there are any
 }
 
 // valueOf is a value that may be a key URI with a secret in it.
 func valueOf(text string, source Source) Value {
 	v := Value{Text: text, Source: source}
 	if keyuri.HasSecret(text) {
-		v.Text, v.whole = keyuri.Redacted(text), redact.NewSecret(text)
+		v.Text, v.whole = keyuri.Redacted(text), secret.New(text)
 	}
 	return v
 }

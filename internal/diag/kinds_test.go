@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 var testKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
@@ -133,7 +134,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrTokenRefused: func(s *stage) error {
-			return s.config.Client.Revoke(s.t.Context(), ghapp.NewSecret("ghs_nobodys"))
+			return s.config.Client.Revoke(s.t.Context(), secret.New("ghs_nobodys"))
 		},
 		ghapp.ErrTokenUnknown: func(s *stage) error {
 			s.github.SetReplicationLag(time.Hour)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // username is what GitHub documents before an installation token
@@ -40,7 +41,7 @@ type Answerer struct {
 	Transport http.RoundTripper
 	// HandedOut is told of every token before git has it, so that it can be kept
 	// out of what git prints. May be nil.
-	HandedOut func(ghapp.Secret)
+	HandedOut func(secret.Text)
 	// Granted is told of the same token, whose it is and what was asked for. May be
 	// nil.
 	Granted func(*ghapp.App, ghapp.TokenRequest, *ghapp.Token)

@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // shared is a [ghapp.Store] of several processes, in the bubble of a test.
@@ -127,7 +128,7 @@ func TestRefusalOfATokenThatWasTakenDropsIt(t *testing.T) {
 		first := get(t, a, "acme/site")
 		get(t, other, "acme/site")
 		erase := ask("acme/site")
-		erase.Username, erase.Password = "x-access-token", credential.NewSecret(first)
+		erase.Username, erase.Password = "x-access-token", secret.New(first)
 		if _, err := a.Credential(t.Context(), credential.Erase, erase); err != nil {
 			t.Fatal(err)
 		}

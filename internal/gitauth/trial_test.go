@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // answering answers git's first request in one way.
@@ -69,7 +70,7 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 				if test.young {
 					age = 0
 				}
-				token := &ghapp.Token{Secret: ghapp.NewSecret("ghs_canary"), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour)}
+				token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour)}
 				a := &gitauth.Answerer{Origin: "https://github.com", Transport: test.answer}
 				err := a.Trial(t.Context(), token, site)
 				if got := ghapp.KindOf(err); got != test.want || (err == nil) != (test.want == "") {
@@ -84,7 +85,7 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 }
 
 func TestTrialWithoutAnAnswer(t *testing.T) {
-	token := &ghapp.Token{Secret: ghapp.NewSecret("ghs_canary"), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	a := &gitauth.Answerer{Origin: "https://github.com", Transport: &answering{err: errors.New("no route")}}
 	err := a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
 	if silent, ok := errors.AsType[*api.NetworkError](err); !ok || silent.Host != "github.com" {

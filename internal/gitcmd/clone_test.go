@@ -8,8 +8,8 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // A machine that is set up in the worst way for us. Its own credentials must not
@@ -81,7 +81,7 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 			m.set("SOME_TOKEN", token+"\n")
 
 			r := m.runner()
-			r.Own = childenv.Own{Values: []redact.Secret{redact.NewSecret(token)}}
+			r.Own = childenv.Own{Values: []secret.Text{secret.New(token)}}
 			testkit.OK(t, r.Clone(t.Context(), m.options(o, "acme/site")), "%s", m.stderr.String())
 			testkit.Equal(t, read(t, filepath.Join(m.dir, "site", "index.html")), "the real one\n", "cloned")
 			ours := 0

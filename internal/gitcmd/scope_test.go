@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestScopeRefusesOtherHosts(t *testing.T) {
@@ -128,7 +128,7 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 	r := &Runner{
 		Environ: []string{"GHAPP_PRIVATE_KEY=" + theirs, "PEM= " + token + "\n", "GH_TOKEN=" + token, "OTHER=" + token + "x", "EMPTY=", "LFS_DEBUG_HTTP=1",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=x.y", "GIT_CONFIG_VALUE_0=" + token},
-		Own: childenv.Own{Values: []redact.Secret{redact.NewSecret(token), {}}},
+		Own: childenv.Own{Values: []secret.Text{secret.New(token), {}}},
 	}
 	env := testkit.Must(r.own(Scope{}))(t)
 	var names []string

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) }
@@ -36,7 +36,7 @@ func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App 
 
 // https://cli.github.com/manual/gh_help_environment
 func TestTokenIsInTheVariablesOfItsHost(t *testing.T) {
-	token := &ghapp.Token{Secret: redact.NewSecret("ghs_x")}
+	token := &ghapp.Token{Secret: secret.New("ghs_x")}
 	dotcom := []string{"GH_TOKEN=ghs_x", "GITHUB_TOKEN=ghs_x"}
 	server := []string{"GH_ENTERPRISE_TOKEN=ghs_x", "GITHUB_ENTERPRISE_TOKEN=ghs_x"}
 	for host, want := range map[string][]string{
@@ -116,7 +116,7 @@ func TestEndOfTokens(t *testing.T) {
 			server, stderr := &answering{status: test.status}, &bytes.Buffer{}
 			app := appOver(t, "github.com", server)
 			minted := time.Now().Add(-30 * time.Minute)
-			token := &ghapp.Token{Secret: redact.NewSecret("ghs_canary"), MintedAt: minted, ExpiresAt: time.Now().Add(test.left)}
+			token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: minted, ExpiresAt: time.Now().Add(test.left)}
 			tokens := &issuedTokens{}
 			tokens.add(app, token)
 			tokens.add(app, token) // given to git twice
@@ -136,7 +136,7 @@ func TestTokensThatHaveRunOutAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app, tokens := appOn(t, "github.com"), &issuedTokens{}
 		for hour := range 24 * 30 {
-			token := &ghapp.Token{Secret: redact.NewSecret(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+			token := &ghapp.Token{Secret: secret.New(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 			for range 3 { // git asks more often
 				tokens.add(app, token)
 			}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // The paths of [Handler].
@@ -78,10 +79,10 @@ type Handler struct {
 
 	// Secrets are the webhook's; any of them may have signed, so that one can be replaced by another. Without any,
 	// the webhook is closed (404).
-	Secrets []ghapp.Secret
+	Secrets []secret.Text
 
 	// SyncSecrets open POST /sync, as "Authorization: Bearer SECRET". Without any, it is closed (404).
-	SyncSecrets []ghapp.Secret
+	SyncSecrets []secret.Text
 
 	// OnPush takes a push, and returns false where no target follows that ref of that repository. If it returns true,
 	// done has to be called once, at any time, with the outcome: nil where the commit is published, or there was

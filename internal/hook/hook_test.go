@@ -18,17 +18,18 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
-	secret     = "canary-webhook-0123456789abcdef"
-	older      = "canary-older-fedcba9876543210"
-	syncSecret = "canary-sync-aabbccddeeff0011"
-	guid       = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
-	ref        = "refs/heads/deployment"
-	first      = "1111111111111111111111111111111111111111"
-	second     = "2222222222222222222222222222222222222222"
-	none       = "0000000000000000000000000000000000000000"
+	webhookSecret = "canary-webhook-0123456789abcdef"
+	older         = "canary-older-fedcba9876543210"
+	syncSecret    = "canary-sync-aabbccddeeff0011"
+	guid          = "72d3162e-cc78-11e3-81ab-4c9367dc0958"
+	ref           = "refs/heads/deployment"
+	first         = "1111111111111111111111111111111111111111"
+	second        = "2222222222222222222222222222222222222222"
+	none          = "0000000000000000000000000000000000000000"
 )
 
 // watcher is one that follows a ref of acme/site. Its work ends when a test says so.
@@ -42,8 +43,8 @@ type watcher struct {
 
 func (w *watcher) handler() *Handler {
 	return &Handler{
-		Secrets:     []ghapp.Secret{ghapp.NewSecret(secret), ghapp.NewSecret(older)},
-		SyncSecrets: []ghapp.Secret{ghapp.NewSecret(syncSecret)},
+		Secrets:     []secret.Text{secret.New(webhookSecret), secret.New(older)},
+		SyncSecrets: []secret.Text{secret.New(syncSecret)},
 		OnPush: func(p Push, done func(error)) bool {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -111,7 +112,7 @@ func delivered(event, body string, change ...func(*http.Request)) *http.Request 
 	r.Header.Set("User-Agent", "GitHub-Hookshot/044aadd")
 	r.Header.Set("X-GitHub-Event", event)
 	r.Header.Set("X-GitHub-Delivery", guid)
-	r.Header.Set(signatureHeader, sign(secret, body))
+	r.Header.Set(signatureHeader, sign(webhookSecret, body))
 	for _, f := range change {
 		f(r)
 	}

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // signatureHeader is GitHub's. The older X-Hub-Signature, of SHA-1, is never looked at.
@@ -20,8 +20,8 @@ const signatureHeader = "X-Hub-Signature-256"
 type signature [sha256.Size]byte
 
 // usable reports whether one of the secrets is more than an empty text, with which everybody could sign.
-func usable(secrets []ghapp.Secret) bool {
-	return slices.ContainsFunc(secrets, func(s ghapp.Secret) bool { return !s.IsZero() })
+func usable(secrets []secret.Text) bool {
+	return slices.ContainsFunc(secrets, func(s secret.Text) bool { return !s.IsZero() })
 }
 
 // parseSignature reads the value of the header: "sha256=" and 64 hexadecimal digits.
@@ -36,7 +36,7 @@ func parseSignature(value string) (s signature, ok bool) {
 
 // signed reports whether a signature is that of the body with one of the secrets. How long it takes says nothing of
 // any of them.
-func (s signature) signed(body []byte, secrets []ghapp.Secret) bool {
+func (s signature) signed(body []byte, secrets []secret.Text) bool {
 	found := false
 	for _, secret := range secrets {
 		if secret.IsZero() {
@@ -53,7 +53,7 @@ func (s signature) signed(body []byte, secrets []ghapp.Secret) bool {
 
 // bears reports whether a request brings one of the secrets as a bearer token (RFC 6750, section 2.1). How long it
 // takes says nothing of any of them, not even how long they are.
-func bears(r *http.Request, secrets []ghapp.Secret) bool {
+func bears(r *http.Request, secrets []secret.Text) bool {
 	values := r.Header.Values("Authorization")
 	if len(values) != 1 {
 		return false

@@ -70,7 +70,7 @@ func until(c net.Conn) (time.Duration, string) {
 func TestSlowClientsAreCutOff(t *testing.T) {
 	// net/http leaves the client half a second for the answer to a body that it did not read.
 	const closing = 500 * time.Millisecond
-	head := "POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n" + signatureHeader + ": " + sign(secret, "") + "\r\n"
+	head := "POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n" + signatureHeader + ": " + sign(webhookSecret, "") + "\r\n"
 	for name, test := range map[string]struct {
 		start, drip string
 		within      time.Duration

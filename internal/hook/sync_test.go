@@ -9,8 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestWishIsTaken(t *testing.T) {
@@ -28,7 +28,7 @@ func TestWishIsTaken(t *testing.T) {
 	}
 	w := new(watcher)
 	h := w.handler()
-	h.SyncSecrets = append([]ghapp.Secret{ghapp.NewSecret("new"), {}}, h.SyncSecrets...)
+	h.SyncSecrets = append([]secret.Text{secret.New("new"), {}}, h.SyncSecrets...)
 	wantAnswer(t, h, wished(`{"all":true}`), 202, "queued")
 	wantAnswer(t, h, wished(`{"all":true}`, header("Authorization", "bearer new")), 202, "queued")
 }
@@ -45,7 +45,7 @@ func TestWishIsRefused(t *testing.T) {
 		{"wrong secret", wished(good, header("Authorization", "Bearer x"+syncSecret)), 401, "Authorization: Bearer"},
 		{"a part of it", wished(good, header("Authorization", "Bearer "+syncSecret[:8])), 401, "Authorization: Bearer"},
 		{"an empty secret", wished(good, header("Authorization", "Bearer ")), 401, "Authorization: Bearer"},
-		{"the webhook's secret", wished(good, header("Authorization", "Bearer "+secret)), 401, "Authorization: Bearer"},
+		{"the webhook's secret", wished(good, header("Authorization", "Bearer "+webhookSecret)), 401, "Authorization: Bearer"},
 		{"Basic", wished(good, header("Authorization", "Basic "+syncSecret)), 401, "Authorization: Bearer"},
 		{"two secrets", wished(good, func(r *http.Request) { r.Header.Add("Authorization", "Bearer "+syncSecret) }), 401, "Authorization: Bearer"},
 		{"in the address", wished(good, header("Authorization", ""), func(r *http.Request) { r.URL.RawQuery = "access_token=" + syncSecret }), 401, "Authorization: Bearer"},
@@ -68,7 +68,7 @@ func TestWishIsRefused(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w := new(watcher)
 			h := w.handler()
-			h.SyncSecrets = append(h.SyncSecrets, ghapp.Secret{})
+			h.SyncSecrets = append(h.SyncSecrets, secret.Text{})
 			status, text := ask(h, test.r)
 			testkit.Equal(t, status, test.status)
 			testkit.Contains(t, text, test.text)

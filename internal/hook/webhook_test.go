@@ -18,23 +18,24 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // GitHub's own example: https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
 func TestGitHubsExampleOfASignature(t *testing.T) {
 	const (
-		secret  = "It's a Secret to Everybody"
-		payload = "Hello, World!"
-		want    = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
+		webhookSecret = "It's a Secret to Everybody"
+		payload       = "Hello, World!"
+		want          = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17"
 	)
 	s, ok := parseSignature(want)
-	if !ok || !s.signed([]byte(payload), []ghapp.Secret{ghapp.NewSecret(secret)}) {
+	if !ok || !s.signed([]byte(payload), []secret.Text{secret.New(webhookSecret)}) {
 		t.Error("it is not taken")
 	}
-	if s.signed([]byte(payload+"\n"), []ghapp.Secret{ghapp.NewSecret(secret)}) {
+	if s.signed([]byte(payload+"\n"), []secret.Text{secret.New(webhookSecret)}) {
 		t.Error("it is taken for another payload")
 	}
-	h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, OnPush: func(Push, func(error)) bool { t.Error("told"); return true }}
+	h := &Handler{Secrets: []secret.Text{secret.New(webhookSecret)}, OnPush: func(Push, func(error)) bool { t.Error("told"); return true }}
 	r := delivered("push", payload, header(signatureHeader, want))
 	wantAnswer(t, h, r, 400, "the payload is not GitHub's JSON") // so the signature was right
 }
@@ -42,14 +43,14 @@ func TestGitHubsExampleOfASignature(t *testing.T) {
 // A delivery with a wrong signature is one answer, whatever else is right or wrong about it, and nothing is told.
 func TestOnlyASignatureOfTheSecretCounts(t *testing.T) {
 	body := pushed("acme/site", ref, first, second)
-	old := hmac.New(sha1.New, []byte(secret))
+	old := hmac.New(sha1.New, []byte(webhookSecret))
 	old.Write([]byte(body))
-	right := sign(secret, body)
+	right := sign(webhookSecret, body)
 	changes := map[string]func(*http.Request){
 		"none":             header(signatureHeader, ""),
 		"another secret":   header(signatureHeader, sign("other", body)),
 		"the empty secret": header(signatureHeader, sign("", body)),
-		"another body":     header(signatureHeader, sign(secret, body+" ")),
+		"another body":     header(signatureHeader, sign(webhookSecret, body+" ")),
 		"SHA-1": func(r *http.Request) {
 			r.Header.Del(signatureHeader)
 			r.Header.Set("X-Hub-Signature", "sha1="+hex.EncodeToString(old.Sum(nil)))
@@ -70,7 +71,7 @@ func TestOnlyASignatureOfTheSecretCounts(t *testing.T) {
 	}
 	w := new(watcher)
 	h := w.handler()
-	h.Secrets = append(h.Secrets, ghapp.Secret{})
+	h.Secrets = append(h.Secrets, secret.Text{})
 	var answers []string
 	for name, change := range changes {
 		status, text := ask(h, delivered("push", body, change))
@@ -86,14 +87,14 @@ func TestOnlyASignatureOfTheSecretCounts(t *testing.T) {
 
 func TestAnyOfTheSecretsMaySign(t *testing.T) {
 	body := pushed("acme/site", ref, first, second)
-	for _, key := range []string{secret, older} {
+	for _, key := range []string{webhookSecret, older} {
 		w := new(watcher)
 		wantAnswer(t, w.handler(), delivered("push", body, header(signatureHeader, sign(key, body))), 202, "taken")
 	}
 }
 
 func TestWithoutASecretTheDoorIsClosed(t *testing.T) {
-	for name, secrets := range map[string][]ghapp.Secret{"none": nil, "empty": {{}}, "empty text": {ghapp.NewSecret("")}} {
+	for name, secrets := range map[string][]secret.Text{"none": nil, "empty": {{}}, "empty text": {secret.New("")}} {
 		w := new(watcher)
 		h := w.handler()
 		h.Secrets, h.SyncSecrets = secrets, secrets
@@ -244,7 +245,7 @@ func TestAnswerComesThoughTheWatcherHangs(t *testing.T) {
 		release := make(chan struct{})
 		var mu sync.Mutex
 		calls := 0
-		h := &Handler{Secrets: []ghapp.Secret{ghapp.NewSecret(secret)}, OnPush: func(Push, func(error)) bool {
+		h := &Handler{Secrets: []secret.Text{secret.New(webhookSecret)}, OnPush: func(Push, func(error)) bool {
 			mu.Lock()
 			calls++
 			mu.Unlock()
@@ -350,14 +351,14 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 func TestNoSecretIsToldByAnswerOrLog(t *testing.T) {
 	w := new(watcher)
 	h := w.handler()
-	right := sign(secret, pushed("acme/site", ref, first, second))
+	right := sign(webhookSecret, pushed("acme/site", ref, first, second))
 	var answers strings.Builder
 	for _, r := range []*http.Request{
 		delivered("push", pushed("acme/site", ref, first, second)),
 		delivered("push", "{}", header(signatureHeader, right)),
-		delivered("push", secret), delivered(secret, "{}"),
-		delivered("push", "{}", header("X-GitHub-Delivery", secret)),
-		delivered("push", "{}", header("Content-Type", secret)),
+		delivered("push", webhookSecret), delivered(webhookSecret, "{}"),
+		delivered("push", "{}", header("X-GitHub-Delivery", webhookSecret)),
+		delivered("push", "{}", header("Content-Type", webhookSecret)),
 		wished(`{"targets":["site"]}`), wished(`{"targets":["site"],"` + syncSecret + `":1}`), wished(`{}`, header("Authorization", "Basic "+syncSecret)),
 		wished(syncSecret), wished(`{}`, header("Content-Type", syncSecret)),
 	} {
@@ -368,7 +369,7 @@ func TestNoSecretIsToldByAnswerOrLog(t *testing.T) {
 	}
 	fmt.Fprintf(&answers, "%+v %#v", h, h.Secrets)
 	for _, text := range []string{answers.String(), w.told()} {
-		for _, canary := range []string{secret, older, syncSecret, right, right[7:]} {
+		for _, canary := range []string{webhookSecret, older, syncSecret, right, right[7:]} {
 			testkit.Lacks(t, text, canary)
 		}
 	}
@@ -379,12 +380,12 @@ func TestNoSecretIsToldByAnswerOrLog(t *testing.T) {
 
 func FuzzSignatureHeader(f *testing.F) {
 	f.Add("sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17", []byte("Hello, World!"))
-	f.Add(sign(secret, "{}"), []byte("{}"))
+	f.Add(sign(webhookSecret, "{}"), []byte("{}"))
 	f.Add("sha1=", []byte(nil))
 	f.Fuzz(func(t *testing.T, value string, body []byte) {
 		s, ok := parseSignature(value)
-		good := ok && s.signed(body, []ghapp.Secret{ghapp.NewSecret(secret), {}})
-		if want := strings.HasPrefix(value, "sha256=") && strings.EqualFold(value, sign(secret, string(body))); good != want {
+		good := ok && s.signed(body, []secret.Text{secret.New(webhookSecret), {}})
+		if want := strings.HasPrefix(value, "sha256=") && strings.EqualFold(value, sign(webhookSecret, string(body))); good != want {
 			t.Errorf("%q of %q: %t, want %t", value, body, good, want)
 		}
 	})

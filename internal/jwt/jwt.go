@@ -11,7 +11,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -41,18 +41,18 @@ type claims struct {
 // Sign returns a JWT of the App named by issuer (its client ID or App ID), made
 // at now by GitHub's clock, and when it expires. It returns the signer's error,
 // wrapped.
-func Sign(ctx context.Context, signer Signer, issuer string, now time.Time) (redact.Secret, time.Time, error) {
+func Sign(ctx context.Context, signer Signer, issuer string, now time.Time) (secret.Text, time.Time, error) {
 	expires := now.Add(Life).Truncate(time.Second)
 	payload, err := json.Marshal(claims{issuer, now.Add(-Backdate).Unix(), expires.Unix()})
 	if err != nil {
-		return redact.Secret{}, time.Time{}, fmt.Errorf("sign JWT: %w", err)
+		return secret.Text{}, time.Time{}, fmt.Errorf("sign JWT: %w", err)
 	}
 	message := encode([]byte(header)) + "." + encode(payload)
 	signature, err := signer.Sign(ctx, []byte(message))
 	if err != nil {
-		return redact.Secret{}, time.Time{}, fmt.Errorf("sign JWT: %w", err)
+		return secret.Text{}, time.Time{}, fmt.Errorf("sign JWT: %w", err)
 	}
-	return redact.NewSecret(message + "." + encode(signature)), expires, nil
+	return secret.New(message + "." + encode(signature)), expires, nil
 }
 
 // encode is base64url without padding (RFC 7515 section 2).

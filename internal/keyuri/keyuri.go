@@ -9,8 +9,8 @@ import (
 	"strings"
 	"unicode"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/text"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Scheme returns the scheme of a key URI in lower case (RFC 3986 section 3.1), or
@@ -95,21 +95,21 @@ func isSecretAttribute(scheme, name string) bool {
 
 // SplitSecrets returns the URI without its secrets, and these, as they stand in it and
 // decoded.
-func SplitSecrets(uri string) (string, []redact.Secret) {
+func SplitSecrets(uri string) (string, []secret.Text) {
 	scheme := Scheme(uri)
 	if scheme == "" || scheme == "file" {
 		return uri, nil
 	}
-	var secrets []redact.Secret
+	var secrets []secret.Text
 	hide := func(value string) string {
 		if value == "" {
 			return ""
 		}
-		secrets = append(secrets, redact.NewSecret(value))
+		secrets = append(secrets, secret.New(value))
 		if plain, err := url.PathUnescape(value); err == nil && plain != value {
-			secrets = append(secrets, redact.NewSecret(plain))
+			secrets = append(secrets, secret.New(plain))
 		}
-		return redact.Placeholder
+		return secret.Placeholder
 	}
 	var b strings.Builder
 	b.WriteString(uri[:len(scheme)+1])

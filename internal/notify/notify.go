@@ -20,9 +20,9 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -41,10 +41,10 @@ const (
 type Notifier struct {
 	// URL is the receiver's. It is a secret: the URLs of chat services let everybody post who knows them. Nothing but
 	// its host is ever told.
-	URL ghapp.Secret
+	URL secret.Text
 	// Secret, if there is one, signs each event as GitHub signs a delivery: X-Hub-Signature-256.
 	// https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
-	Secret ghapp.Secret
+	Secret secret.Text
 	// Transport sends the events. Nil: net/http's own, with the proxy of the environment.
 	Transport http.RoundTripper
 	// Version is ghapp's.
@@ -198,13 +198,13 @@ func (n *Notifier) withoutSecrets(ctx context.Context, u *url.URL, err error) er
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	secrets := scrub.New(n.URL, n.Secret, ghapp.NewSecret(u.RequestURI()))
+	secrets := scrub.New(n.URL, n.Secret, secret.New(u.RequestURI()))
 	for part := range strings.FieldsFuncSeq(u.RequestURI(), func(r rune) bool { return strings.ContainsRune("/?&=;", r) }) {
-		secrets.Add(ghapp.NewSecret(part))
+		secrets.Add(secret.New(part))
 	}
 	password, _ := u.User.Password()
-	secrets.Add(ghapp.NewSecret(password))
-	secrets.Add(ghapp.NewSecret(u.User.Username()))
+	secrets.Add(secret.New(password))
+	secrets.Add(secret.New(u.User.Username()))
 	if text := err.Error(); secrets.String(text) != text {
 		return errors.New(secrets.String(text))
 	}

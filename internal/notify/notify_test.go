@@ -19,11 +19,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -48,7 +48,7 @@ func TestReceiverGetsTheDocumentedJSON(t *testing.T) {
 	receiver := githubtest.NewRecorder()
 	server := httptest.NewTLSServer(receiver)
 	defer server.Close()
-	n := &Notifier{URL: ghapp.NewSecret(server.URL + canaryPath), Secret: ghapp.NewSecret(secretCanary), Transport: server.Client().Transport, Version: "v1.2.3"}
+	n := &Notifier{URL: secret.New(server.URL + canaryPath), Secret: secret.New(secretCanary), Transport: server.Client().Transport, Version: "v1.2.3"}
 	testkit.OK(t, n.Send(t.Context(), failed()))
 	requests := receiver.Requests()
 	if len(requests) != 1 {
@@ -161,7 +161,7 @@ func TestTriesAndWaits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := &answers{list: test.answers}
-				n := &Notifier{URL: ghapp.NewSecret("https://hooks.example" + canaryPath), Transport: a}
+				n := &Notifier{URL: secret.New("https://hooks.example" + canaryPath), Transport: a}
 				begun := time.Now()
 				err := n.Send(t.Context(), failed())
 				if took := time.Since(begun); took < test.least || took > test.most {
@@ -186,7 +186,7 @@ func TestCallerMayLeave(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("told to end"))
 		defer cancel()
 		begun := time.Now()
-		n := &Notifier{URL: ghapp.NewSecret("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){hang}}}
+		n := &Notifier{URL: secret.New("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){hang}}}
 		err := n.Send(ctx, failed())
 		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "told to end") || time.Since(begun) != 3*time.Second {
 			t.Errorf("%v after %s", err, time.Since(begun))
@@ -196,7 +196,7 @@ func TestCallerMayLeave(t *testing.T) {
 
 func TestURLHasToBeSafe(t *testing.T) {
 	for _, good := range []string{"https://hooks.example/x", "http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]:8080/", "https://user:password@hooks.example/"} {
-		testkit.OK(t, (&Notifier{URL: ghapp.NewSecret(good)}).Check(), "%s", good)
+		testkit.OK(t, (&Notifier{URL: secret.New(good)}).Check(), "%s", good)
 	}
 	for bad, want := range map[string]string{
 		"":                                     "is not a URL",
@@ -207,7 +207,7 @@ func TestURLHasToBeSafe(t *testing.T) {
 		"ftp://hooks.example/" + pathCanary:    "at hooks.example, is not https://",
 		"http://127.0.0.1.evil.example/" + "x": "is http://",
 	} {
-		n := &Notifier{URL: ghapp.NewSecret(bad), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(200)}}}
+		n := &Notifier{URL: secret.New(bad), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(200)}}}
 		for _, err := range []error{n.Check(), n.Send(t.Context(), failed())} {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v, want %q", bad, err, want)
@@ -262,8 +262,8 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 			host := parrot(t, form)
 			var log bytes.Buffer
 			n := &Notifier{
-				URL:    ghapp.NewSecret("http://someone:" + userCanary + "@" + host + canaryPath),
-				Secret: ghapp.NewSecret(secretCanary), Transport: &http.Transport{DisableKeepAlives: true},
+				URL:    secret.New("http://someone:" + userCanary + "@" + host + canaryPath),
+				Secret: secret.New(secretCanary), Transport: &http.Transport{DisableKeepAlives: true},
 				Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			}
 			err := n.Send(t.Context(), failed())
@@ -283,14 +283,14 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 }
 
 func TestErrorsSayWhichKindTheyAre(t *testing.T) {
-	n := &Notifier{URL: ghapp.NewSecret("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(404)}}}
+	n := &Notifier{URL: secret.New("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(404)}}}
 	if e, ok := errors.AsType[*StatusError](n.Send(t.Context(), failed())); !ok || e.Status != 404 || e.Host != "hooks.example" {
 		t.Errorf("%+v", e)
 	}
 	server := httptest.NewTLSServer(http.NotFoundHandler()) // whose certificate nobody trusts
 	defer server.Close()
 	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-	n = &Notifier{URL: ghapp.NewSecret(server.URL)}
+	n = &Notifier{URL: secret.New(server.URL)}
 	if e, ok := errors.AsType[*api.NetworkError](n.Send(t.Context(), failed())); !ok || !e.Untrusted() {
 		t.Errorf("%+v", e)
 	}

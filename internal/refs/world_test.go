@@ -25,6 +25,7 @@ import (
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -176,8 +177,8 @@ func lines(text ...string) string {
 }
 
 // tokenOf is a token of an age.
-func tokenOf(secret string, age time.Duration) *ghapp.Token {
-	return &ghapp.Token{Secret: ghapp.NewSecret(secret), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
+func tokenOf(text string, age time.Duration) *ghapp.Token {
+	return &ghapp.Token{Secret: secret.New(text), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
 }
 
 // source gives one token.

@@ -1,6 +1,8 @@
 package scrub
 
-import "github.com/ghapp-dev/ghapp/internal/redact"
+import (
+	"github.com/ghapp-dev/ghapp/secret"
+)
 
 const (
 	minCut = 8        // bytes of a known secret cut off by the end, to be taken for it
@@ -59,7 +61,7 @@ func (s *scan) next(out, text []byte, k *known, final bool) (written, rest []byt
 			s.hidden = false
 			continue
 		case !s.hidden:
-			out = append(out, redact.Placeholder...)
+			out = append(out, secret.Placeholder...)
 			s.hidden = true
 		}
 		s.secret--

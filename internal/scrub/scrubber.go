@@ -15,10 +15,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
-// Scrubber puts [redact.Placeholder] in the place of secrets in text that others wrote:
+// Scrubber puts [secret.Placeholder] in the place of secrets in text that others wrote:
 // what git prints, what a server answers.
 //
 // It knows the secrets it was given, by value, and finds them also as base64 (so
@@ -35,12 +35,12 @@ type Scrubber struct {
 
 // known is never changed once it is stored.
 type known struct {
-	secrets []secret
+	secrets []knownSecret
 	forms   [256][]string // of all secrets, by their first byte
 }
 
-// secret is one that is known, for ever where until is zero.
-type secret struct {
+// knownSecret is known for ever where until is zero.
+type knownSecret struct {
 	text  string
 	until time.Time
 }
@@ -50,7 +50,7 @@ type secret struct {
 const shortest = 4
 
 // New returns a Scrubber that knows secrets.
-func New(secrets ...redact.Secret) *Scrubber {
+func New(secrets ...secret.Text) *Scrubber {
 	r := new(Scrubber)
 	for _, secret := range secrets {
 		r.Add(secret)
@@ -61,11 +61,11 @@ func New(secrets ...redact.Secret) *Scrubber {
 // Add makes secret known: to String from now on, to a [Writer] from its next
 // Write. Add it before others can print it. A secret of fewer than four bytes is
 // left out.
-func (r *Scrubber) Add(secret redact.Secret) { r.AddUntil(secret, time.Time{}) }
+func (r *Scrubber) Add(secret secret.Text) { r.AddUntil(secret, time.Time{}) }
 
 // AddUntil is Add for a secret that is none any more at some time, and may be forgotten
 // then: a process that runs for months hands out a token an hour. The zero time is never.
-func (r *Scrubber) AddUntil(added redact.Secret, until time.Time) {
+func (r *Scrubber) AddUntil(added secret.Text, until time.Time) {
 	text := added.Reveal()
 	if len(text) < shortest {
 		return
@@ -85,7 +85,7 @@ func (r *Scrubber) AddUntil(added redact.Secret, until time.Time) {
 			}
 		}
 	}
-	next.secrets = append(next.secrets, secret{text, until})
+	next.secrets = append(next.secrets, knownSecret{text, until})
 	for _, s := range next.secrets {
 		for _, form := range forms(s.text) {
 			next.forms[form[0]] = append(next.forms[form[0]], form)
@@ -95,7 +95,7 @@ func (r *Scrubber) AddUntil(added redact.Secret, until time.Time) {
 }
 
 // String returns s without secrets. Secrets that touch or overlap become one
-// [redact.Placeholder]. A known secret that the end of s cuts off is removed too, if
+// [secret.Placeholder]. A known secret that the end of s cuts off is removed too, if
 // eight bytes of it are there.
 func (r *Scrubber) String(s string) string {
 	var state scan

@@ -14,8 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // Of the shapes that GitHub hands out.
@@ -28,44 +28,44 @@ var (
 const canary = "canary-a1b2c3d4e5f6a7b8c9d0"
 
 func TestScrubsByValue(t *testing.T) {
-	for _, secret := range []string{
+	for _, value := range []string{
 		shortToken, dottedToken, canary, pattern,
 		`wéb"höok\secret/<&>+= 100%`, "line\nline\ttab", "bell\a\x01\x7f", "a:b@c;d,e&f g", "é<\x01>", "four", "日本語の秘密",
 	} {
-		html := testkit.Must(json.Marshal(secret))(t)
+		html := testkit.Must(json.Marshal(value))(t)
 		var plain strings.Builder
 		encoder := json.NewEncoder(&plain)
 		encoder.SetEscapeHTML(false)
-		testkit.OK(t, encoder.Encode(secret))
+		testkit.OK(t, encoder.Encode(value))
 		request := &http.Request{Header: http.Header{}}
-		request.SetBasicAuth("x-access-token", secret)
+		request.SetBasicAuth("x-access-token", value)
 		texts := map[string]string{
-			"plain":          secret,
-			"query":          url.Values{"token": {secret}}.Encode(),
-			"query, lower":   regexp.MustCompile("%..").ReplaceAllStringFunc(url.QueryEscape(secret), strings.ToLower),
-			"path":           "/" + url.PathEscape(secret) + "/",
-			"userinfo":       (&url.URL{Scheme: "https", Host: "github.com", Path: "/acme/site", User: url.UserPassword("x-access-token", secret)}).String(),
+			"plain":          value,
+			"query":          url.Values{"token": {value}}.Encode(),
+			"query, lower":   regexp.MustCompile("%..").ReplaceAllStringFunc(url.QueryEscape(value), strings.ToLower),
+			"path":           "/" + url.PathEscape(value) + "/",
+			"userinfo":       (&url.URL{Scheme: "https", Host: "github.com", Path: "/acme/site", User: url.UserPassword("x-access-token", value)}).String(),
 			"JSON":           string(html),
 			"JSON, not HTML": plain.String(),
-			"Go":             fmt.Sprintf("%q", secret),
-			"Go, ASCII":      fmt.Sprintf("%+q", secret),
+			"Go":             fmt.Sprintf("%q", value),
+			"Go, ASCII":      fmt.Sprintf("%+q", value),
 			"Basic":          request.Header.Get("Authorization"),
-			"Bearer":         "authorization: bearer " + secret,
-			"twice in a row": secret + secret,
+			"Bearer":         "authorization: bearer " + value,
+			"twice in a row": value + value,
 		}
 		for user := range 7 { // more than three, for all offsets and lengths of the rest
-			pair := strings.Repeat("u", user) + secret + strings.Repeat("v", user/2)
+			pair := strings.Repeat("u", user) + value + strings.Repeat("v", user/2)
 			texts[fmt.Sprintf("base64, %d before", user)] = base64.StdEncoding.EncodeToString([]byte(pair))
 			texts[fmt.Sprintf("base64url, %d before", user)] = base64.RawURLEncoding.EncodeToString([]byte(pair))
 		}
-		scrubber := New(redact.NewSecret("another-secret"), redact.NewSecret(secret))
+		scrubber := New(secret.New("another-secret"), secret.New(value))
 		for how, text := range texts {
-			t.Run(fmt.Sprintf("%.8s/%s", secret, how), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%.8s/%s", value, how), func(t *testing.T) {
 				got := scrubber.String("before " + text + " after")
-				if strings.Count(got, redact.Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+				if strings.Count(got, secret.Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
 					t.Fatalf("%s becomes %s", text, got)
 				}
-				for _, form := range forms(secret) {
+				for _, form := range forms(value) {
 					testkit.Lacks(t, got, form)
 				}
 			})
@@ -77,7 +77,7 @@ func TestScrubs(t *testing.T) {
 	pem := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(pattern+"\n", 4) + "AAAA==\n-----END RSA PRIVATE KEY-----\n"
 	public := strings.ReplaceAll(pem, "RSA PRIVATE", "PUBLIC")
 	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0-XJl_A"
-	const p = redact.Placeholder
+	const p = secret.Placeholder
 	for name, row := range map[string]struct{ text, want string }{
 		"nothing":                       {"", ""},
 		"no secret":                     {"Cloning into 'site'...\n", "Cloning into 'site'...\n"},
@@ -122,7 +122,7 @@ func TestScrubs(t *testing.T) {
 		"known secret behind a token":   {shortToken + canary + "!?", p + "!?"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			scrubber := New(redact.NewSecret(canary))
+			scrubber := New(secret.New(canary))
 			if got := scrubber.String(row.text); got != row.want {
 				t.Errorf("%s\nbecomes %s\nwant    %s", row.text, got, row.want)
 			}
@@ -137,7 +137,7 @@ func TestScrubs(t *testing.T) {
 
 func TestBlockWithoutEndIsBounded(t *testing.T) {
 	text := "-----BEGIN PRIVATE KEY-----" + strings.Repeat("a", maxPEM)
-	want := redact.Placeholder + strings.Repeat("a", len("-----BEGIN PRIVATE KEY-----"))
+	want := secret.Placeholder + strings.Repeat("a", len("-----BEGIN PRIVATE KEY-----"))
 	scrubber := New()
 	if got := scrubber.String(text); got != want {
 		t.Errorf("%d bytes become %d, want %d", len(text), len(got), len(want))
@@ -148,15 +148,15 @@ func TestBlockWithoutEndIsBounded(t *testing.T) {
 }
 
 func TestScrubsSecretsThatOverlap(t *testing.T) {
-	secrets := []redact.Secret{redact.NewSecret("abcdef"), redact.NewSecret("defghi"), redact.NewSecret("cdefg"), redact.NewSecret("abcdefghijk")}
+	secrets := []secret.Text{secret.New("abcdef"), secret.New("defghi"), secret.New("cdefg"), secret.New("abcdefghijk")}
 	scrubber := New(secrets...)
 	slices.Reverse(secrets)
 	reversed := New(secrets...)
 	for text, want := range map[string]string{
-		"-abcdefghi-":   "-" + redact.Placeholder + "-",
-		"-abcdefg-":     "-" + redact.Placeholder + "-",
-		"-cdefghi-":     "-" + redact.Placeholder + "-",
-		"-abcdefghijk-": "-" + redact.Placeholder + "-",
+		"-abcdefghi-":   "-" + secret.Placeholder + "-",
+		"-abcdefg-":     "-" + secret.Placeholder + "-",
+		"-cdefghi-":     "-" + secret.Placeholder + "-",
+		"-abcdefghijk-": "-" + secret.Placeholder + "-",
 		"-abcde-":       "-abcde-",
 	} {
 		testkit.Equal(t, scrubber.String(text), want, "%s becomes", text)
@@ -165,13 +165,13 @@ func TestScrubsSecretsThatOverlap(t *testing.T) {
 }
 
 func TestShortSecretsAreLeftOut(t *testing.T) {
-	scrubber := New(redact.NewSecret(""), redact.NewSecret("a"), redact.NewSecret("abc"), redact.Secret{})
+	scrubber := New(secret.New(""), secret.New("a"), secret.New("abc"), secret.Text{})
 	testkit.Equal(t, scrubber.String("abcabc"), "abcabc", "becomes")
 }
 
 func TestZeroScrubberKnowsShapes(t *testing.T) {
 	var scrubber Scrubber
-	testkit.Equal(t, scrubber.String("a "+dottedToken), "a "+redact.Placeholder, "becomes")
+	testkit.Equal(t, scrubber.String("a "+dottedToken), "a "+secret.Placeholder, "becomes")
 }
 
 func TestAddConcurrently(t *testing.T) {
@@ -180,10 +180,10 @@ func TestAddConcurrently(t *testing.T) {
 	for i := range 16 {
 		group.Go(func() {
 			for j := range 8 {
-				secret := fmt.Sprintf("secret-%d-%d", i, j)
-				scrubber.Add(redact.NewSecret(secret))
-				scrubber.Add(redact.NewSecret(secret))
-				testkit.Equal(t, scrubber.String(secret), redact.Placeholder, "%s becomes", secret)
+				value := fmt.Sprintf("secret-%d-%d", i, j)
+				scrubber.Add(secret.New(value))
+				scrubber.Add(secret.New(value))
+				testkit.Equal(t, scrubber.String(value), secret.Placeholder, "%s becomes", value)
 			}
 		})
 	}
@@ -192,7 +192,7 @@ func TestAddConcurrently(t *testing.T) {
 }
 
 func TestNothingPrintsAScrubber(t *testing.T) {
-	scrubber := New(redact.NewSecret(canary))
+	scrubber := New(secret.New(canary))
 	var out strings.Builder
 	writer := scrubber.Writer(&out)
 	testkit.Must(writer.Write([]byte(canary[:20])))(t)
@@ -214,24 +214,24 @@ func TestNothingPrintsAScrubber(t *testing.T) {
 // A process that runs for months is told of a token an hour, for each of its repositories.
 func TestForgetsWhatIsNoSecretAnyMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		scrubber := New(redact.NewSecret(canary))
+		scrubber := New(secret.New(canary))
 		for hour := range 100 {
 			for range 3 {
-				scrubber.AddUntil(redact.NewSecret(fmt.Sprintf("token of hour %d", hour)), time.Now().Add(time.Hour))
+				scrubber.AddUntil(secret.New(fmt.Sprintf("token of hour %d", hour)), time.Now().Add(time.Hour))
 			}
 			time.Sleep(30 * time.Minute)
-			if text := scrubber.String(fmt.Sprintf("%s, token of hour %d", canary, hour)); text != redact.Placeholder+", "+redact.Placeholder {
+			if text := scrubber.String(fmt.Sprintf("%s, token of hour %d", canary, hour)); text != secret.Placeholder+", "+secret.Placeholder {
 				t.Fatalf("after half of its time: %s", text)
 			}
 			time.Sleep(31 * time.Minute)
 		}
 		testkit.Equal(t, len(scrubber.known.Load().secrets), 2, "secrets are known after 100 hours")
-		scrubber.Add(redact.NewSecret("token of hour 99")) // for ever, by now
+		scrubber.Add(secret.New("token of hour 99")) // for ever, by now
 		time.Sleep(24 * time.Hour)
-		scrubber.AddUntil(redact.NewSecret("token of hour 99"), time.Now().Add(time.Hour))
+		scrubber.AddUntil(secret.New("token of hour 99"), time.Now().Add(time.Hour))
 		time.Sleep(24 * time.Hour)
-		scrubber.AddUntil(redact.NewSecret("another"), time.Now().Add(time.Hour))
-		if text := scrubber.String("token of hour 99"); text != redact.Placeholder {
+		scrubber.AddUntil(secret.New("another"), time.Now().Add(time.Hour))
+		if text := scrubber.String("token of hour 99"); text != secret.Placeholder {
 			t.Error("what is secret for ever was forgotten")
 		}
 	})

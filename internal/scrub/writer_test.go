@@ -8,8 +8,8 @@ import (
 	"testing"
 	"testing/iotest"
 
-	"github.com/ghapp-dev/ghapp/internal/redact"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // write returns what a Writer makes of parts.
@@ -28,9 +28,9 @@ func write(t testing.TB, scrubber *Scrubber, parts ...string) string {
 
 func TestWriterScrubsWhatComesByteByByte(t *testing.T) {
 	text := "a " + dottedToken + " b " + canary + " c\r-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n d " + shortToken[:20] + " e\n"
-	scrubber := New(redact.NewSecret(canary), redact.NewSecret(dottedToken))
+	scrubber := New(secret.New(canary), secret.New(dottedToken))
 	want := scrubber.String(text)
-	if strings.Count(want, redact.Placeholder) != 3 {
+	if strings.Count(want, secret.Placeholder) != 3 {
 		t.Fatalf("String makes %s of it", want)
 	}
 	var out strings.Builder
@@ -42,7 +42,7 @@ func TestWriterScrubsWhatComesByteByByte(t *testing.T) {
 
 func TestWriterPassesProgressOnAtOnce(t *testing.T) {
 	var out strings.Builder
-	writer := New(redact.NewSecret(dottedToken), redact.NewSecret(canary)).Writer(&out)
+	writer := New(secret.New(dottedToken), secret.New(canary)).Writer(&out)
 	var all string
 	for _, part := range []string{
 		"Cloning into 'site'...\n",
@@ -64,8 +64,8 @@ func TestWriterHidesATokenAsSoonAsItIsOne(t *testing.T) {
 	writer := New().Writer(&out)
 	for _, row := range []struct{ part, want string }{
 		{shortToken[:39], ""},
-		{shortToken[39:], redact.Placeholder},
-		{"more of it", redact.Placeholder + " of it"},
+		{shortToken[39:], secret.Placeholder},
+		{"more of it", secret.Placeholder + " of it"},
 	} {
 		testkit.Must(io.WriteString(writer, row.part))(t)
 		if out.String() != row.want {
@@ -75,13 +75,13 @@ func TestWriterHidesATokenAsSoonAsItIsOne(t *testing.T) {
 }
 
 func TestWriterHoldsBackNoMoreThanASecret(t *testing.T) {
-	secret := strings.Repeat("a", 600) // the text below is nothing but its beginnings
+	value := strings.Repeat("a", 600) // the text below is nothing but its beginnings
 	for _, text := range []string{strings.Repeat("a", 599) + "b", "eyJ" + strings.Repeat("a", 3000), "-----BEGIN " + strings.Repeat("A", 3000), "ghs_" + strings.Repeat("a.", 17) + " ", "-----BEGIN PRIVATE KEY-----" + strings.Repeat("-", 3000)} {
 		var out strings.Builder
-		writer := New(redact.NewSecret(secret)).Writer(&out)
+		writer := New(secret.New(value)).Writer(&out)
 		for range 20 {
 			testkit.Must(io.WriteString(writer, text))(t)
-			if n := len(writer.held); n > 2*len(secret) {
+			if n := len(writer.held); n > 2*len(value) {
 				t.Fatalf("%.20s…: %d bytes are held back", text, n)
 			}
 		}
@@ -93,9 +93,9 @@ func TestWriterKnowsWhatWasAddedMeanwhile(t *testing.T) {
 	scrubber := New()
 	writer := scrubber.Writer(&out)
 	testkit.Must(io.WriteString(writer, "a\n"))(t)
-	scrubber.Add(redact.NewSecret(canary))
+	scrubber.Add(secret.New(canary))
 	testkit.Must(io.WriteString(writer, canary+"\n"))(t)
-	if want := "a\n" + redact.Placeholder + "\n"; out.String() != want {
+	if want := "a\n" + secret.Placeholder + "\n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
 	}
 }
@@ -106,7 +106,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
 func TestWriterTellsErrors(t *testing.T) {
 	want := errors.New("disk full")
-	writer := New(redact.NewSecret(canary)).Writer(failing{want})
+	writer := New(secret.New(canary)).Writer(failing{want})
 	if n, err := writer.Write([]byte("text")); n != 0 || !errors.Is(err, want) {
 		t.Errorf("Write = %d, %v", n, err)
 	}
@@ -126,7 +126,7 @@ func FuzzScrubber(f *testing.F) {
 		f.Add("eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0."+text, "J9.e", "eyJ", uint16(1), uint16(40))
 	}
 	f.Fuzz(func(t *testing.T, text, first, second string, cut, again uint16) {
-		scrubber := New(redact.NewSecret(first), redact.NewSecret(second))
+		scrubber := New(secret.New(first), secret.New(second))
 		whole := text + first + second + text // so that the secrets are there
 		want := scrubber.String(whole)
 		i := int(cut) % (len(whole) + 1)
@@ -134,14 +134,14 @@ func FuzzScrubber(f *testing.F) {
 		if got := write(t, scrubber, whole[:i], whole[i:j], whole[j:]); got != want {
 			t.Fatalf("cut at %d and %d: %q, whole: %q", i, j, got, want)
 		}
-		for _, secret := range []string{first, second} {
+		for _, value := range []string{first, second} {
 			// What has brackets may be put together by a placeholder, and what is in
 			// one is there all the time.
-			if len(secret) < shortest || strings.ContainsAny(secret, "[]") || strings.Contains(redact.Placeholder, secret) {
+			if len(value) < shortest || strings.ContainsAny(value, "[]") || strings.Contains(secret.Placeholder, value) {
 				continue
 			}
-			for _, form := range forms(secret) {
-				if strings.ContainsAny(form, "[]") || strings.Contains(redact.Placeholder, form) {
+			for _, form := range forms(value) {
+				if strings.ContainsAny(form, "[]") || strings.Contains(secret.Placeholder, form) {
 					continue
 				}
 				if strings.Contains(want, form) {
@@ -154,7 +154,7 @@ func FuzzScrubber(f *testing.F) {
 
 func BenchmarkWriter(b *testing.B) {
 	line := []byte("Receiving objects: 100% (5/5), 1.00 KiB | 1.00 MiB/s, done.\n")
-	writer := New(redact.NewSecret(dottedToken), redact.NewSecret(canary)).Writer(io.Discard)
+	writer := New(secret.New(dottedToken), secret.New(canary)).Writer(io.Discard)
 	b.SetBytes(int64(len(line)))
 	b.ReportAllocs()
 	for b.Loop() {

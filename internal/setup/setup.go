@@ -54,6 +54,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -109,7 +110,7 @@ type Proof struct {
 // ends.
 type Steps struct {
 	// Register trades the code for the App, and keeps its key.
-	Register func(ctx context.Context, code ghapp.Secret) (*App, error)
+	Register func(ctx context.Context, code secret.Text) (*App, error)
 	// Installation returns the installation on the App's owner, or nil where there is
 	// none yet.
 	Installation func(ctx context.Context) (*ghapp.InstallationInfo, error)
@@ -137,8 +138,8 @@ type Flow struct {
 	steps Steps
 	log   *slog.Logger
 
-	codes chan ghapp.Secret // the one that was taken
-	nudge chan struct{}     // the person may have installed the App
+	codes chan secret.Text // the one that was taken
+	nudge chan struct{}    // the person may have installed the App
 
 	mu           sync.Mutex
 	phase        phase
@@ -159,7 +160,7 @@ type Flow struct {
 func New(plan Plan, steps Steps, app *App, log *slog.Logger) *Flow {
 	f := &Flow{
 		plan: plan, steps: steps, log: log, app: app, until: time.Now().Add(life), turns: map[string]*turn{},
-		codes: make(chan ghapp.Secret, 1), nudge: make(chan struct{}, 1), changed: make(chan struct{}),
+		codes: make(chan secret.Text, 1), nudge: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 	if log == nil {
 		f.log = slog.New(slog.DiscardHandler)

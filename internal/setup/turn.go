@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // maxTurns bounds how many browsers may look at the first page.
@@ -87,7 +87,7 @@ func (f *Flow) takeFrom(state, code string, mine func(cookie string) bool) error
 	case !codePattern().MatchString(code):
 		return errCode
 	}
-	f.codes <- ghapp.NewSecret(code) // has room: this is the first
+	f.codes <- secret.New(code) // has room: this is the first
 	f.become(registering)
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 const (
@@ -54,7 +55,7 @@ func newSide() *side {
 
 func (s *side) steps() Steps {
 	return Steps{
-		Register: func(ctx context.Context, code ghapp.Secret) (*App, error) {
+		Register: func(ctx context.Context, code secret.Text) (*App, error) {
 			s.traded <- code.Reveal()
 			select {
 			case err := <-s.registered:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func main() {
@@ -24,7 +25,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token := &ghapp.Token{Secret: ghapp.NewSecret(string(secret)), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New(string(secret)), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
 	asker := &refs.Asker{
 		Origin: os.Args[1],
 		Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },

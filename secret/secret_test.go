@@ -1,4 +1,4 @@
-package redact
+package secret
 
 import (
 	"bytes"
@@ -17,28 +17,28 @@ import (
 const canary = "canary-a1b2c3d4e5f6a7b8c9d0"
 
 func TestRevealIsTheText(t *testing.T) {
-	testkit.Equal(t, NewSecret(canary).Reveal(), canary, "Reveal")
-	for _, zero := range []Secret{{}, NewSecret("")} {
+	testkit.Equal(t, New(canary).Reveal(), canary, "Reveal")
+	for _, zero := range []Text{{}, New("")} {
 		if zero.Reveal() != "" || !zero.IsZero() || zero.String() != "" {
 			t.Errorf("the zero Secret holds %q and prints %q", zero.Reveal(), zero)
 		}
 	}
-	if NewSecret(canary).IsZero() {
+	if New(canary).IsZero() {
 		t.Error("a Secret with text is zero")
 	}
 }
 
 func TestNothingPrintsASecret(t *testing.T) {
-	secret := NewSecret(canary)
+	secret := New(canary)
 	type holder struct {
-		Secret  Secret
-		Pointer *Secret
+		Secret  Text
+		Pointer *Text
 		Any     any
-		Map     map[string]Secret
-		private Secret
-		list    []Secret
+		Map     map[string]Text
+		private Text
+		list    []Text
 	}
-	value := holder{secret, &secret, secret, map[string]Secret{"key": secret}, secret, []Secret{secret}}
+	value := holder{secret, &secret, secret, map[string]Text{"key": secret}, secret, []Text{secret}}
 
 	outputs := map[string]string{}
 	for _, verb := range "vTtbcdoOqxXUeEfFgGsp" {
@@ -55,7 +55,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	text, err := json.Marshal(value)
 	testkit.OK(t, err)
 	outputs["json"] = string(text)
-	type document struct{ Secret Secret }
+	type document struct{ Secret Text }
 	if text, err = xml.Marshal(document{secret}); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 			t.Errorf("%s does not say that something was left out: %s", how, outputs[how])
 		}
 	}
-	if got, want := fmt.Sprintf("%#v", secret), "redact.Secret("+Placeholder+")"; got != want {
+	if got, want := fmt.Sprintf("%#v", secret), "secret.Text("+Placeholder+")"; got != want {
 		t.Errorf("%%#v = %s, want %s", got, want)
 	}
 }

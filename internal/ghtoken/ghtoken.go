@@ -1,16 +1,18 @@
-package redact
+// Package ghtoken knows what the tokens of GitHub are made of. It imports nothing, for the
+// credential helper's sake.
+package ghtoken
 
-// maxToken is the length in bytes that a token may have: eight times that of GitHub's
+// longest is the length in bytes that a token may have: eight times that of GitHub's
 // longest, and no more than fits into a request's header.
-const maxToken = 4096
+const longest = 4096
 
-// IsToken reports whether text is made of what GitHub's tokens are made of: letters,
+// Valid reports whether text is made of what GitHub's tokens are made of: letters,
 // digits, dots, hyphens and underscores
 // (https://github.blog/changelog/2026-05-15-github-app-installation-tokens-per-request-override-header/).
 // A token goes into shells, headers, and lines of git's credential protocol, so one with
 // anything else in it is none, whoever sends it.
-func IsToken(text string) bool {
-	if text == "" || len(text) > maxToken {
+func Valid(text string) bool {
+	if text == "" || len(text) > longest {
 		return false
 	}
 	for _, c := range []byte(text) {
