@@ -114,11 +114,29 @@ var pages = []struct {
 // little contrast (WCAG 2.2, 1.4.3), what is too small to be hit (2.5.8), what moves.
 const faults = `(() => {
 	const list = [];
-	const color = text => { const c = document.createElement("canvas").getContext("2d"); c.fillStyle = text; c.fillRect(0, 0, 1, 1); return [...c.getImageData(0, 0, 1, 1).data]; };
-	const light = rgb => rgb.slice(0, 3).map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4).reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
-	const behind = e => { for (; e; e = e.parentElement) { const c = color(getComputedStyle(e).backgroundColor); if (c[3] === 255) return c; } return [255, 255, 255, 255]; };
-	const contrast = (a, b) => { const [x, y] = [light(a), light(b)].sort((p, q) => q - p); return (x + 0.05) / (y + 0.05); };
-	if (document.documentElement.scrollWidth > window.innerWidth) list.push("the page is " + document.documentElement.scrollWidth + " wide");
+	const color = text => {
+		const c = document.createElement("canvas").getContext("2d");
+		c.fillStyle = text;
+		c.fillRect(0, 0, 1, 1);
+		return [...c.getImageData(0, 0, 1, 1).data];
+	};
+	const light = rgb => rgb.slice(0, 3)
+		.map(v => v / 255)
+		.map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+		.reduce((s, v, i) => s + v * [0.2126, 0.7152, 0.0722][i], 0);
+	const behind = e => {
+		for (; e; e = e.parentElement) {
+			const c = color(getComputedStyle(e).backgroundColor);
+			if (c[3] === 255) return c;
+		}
+		return [255, 255, 255, 255];
+	};
+	const contrast = (a, b) => {
+		const [x, y] = [light(a), light(b)].sort((p, q) => q - p);
+		return (x + 0.05) / (y + 0.05);
+	};
+	const wide = document.documentElement.scrollWidth;
+	if (wide > window.innerWidth) list.push("the page is " + wide + " wide");
 	let texts = 0;
 	for (const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT); walker.nextNode();) {
 		const text = walker.currentNode.data.trim(), e = walker.currentNode.parentElement;
@@ -130,8 +148,8 @@ const faults = `(() => {
 	}
 	if (texts < 3) list.push("there is hardly anything to read");
 	for (const e of document.querySelectorAll("button, a")) {
-		const box = e.getBoundingClientRect();
-		if (getComputedStyle(e).display !== "inline" && (box.height < 24 || box.width < 24)) list.push("too small: " + e.textContent);
+		const box = e.getBoundingClientRect(), small = box.height < 24 || box.width < 24;
+		if (getComputedStyle(e).display !== "inline" && small) list.push("too small: " + e.textContent);
 	}
 	for (const e of document.querySelectorAll(".turning")) list.push("moves: " + getComputedStyle(e).animationName);
 	return list;

@@ -10,8 +10,10 @@ import (
 var corrections = []description.Correction{
 	{Of: listInstalls, Why: "an account is a user and an enterprise at once in an older copy of the schema",
 		Patch: `[
-			{"op": "test", "path": "/responses/200/content/application~1json/schema/items/properties/account/allOf/1/title", "value": "Enterprise"},
-			{"op": "replace", "path": "/responses/200/content/application~1json/schema/items", "value": {"$ref": "#/components/schemas/installation"}}
+			{"op": "test", "path": "/responses/200/content/application~1json/schema/items/properties/account/allOf/1/title",
+				"value": "Enterprise"},
+			{"op": "replace", "path": "/responses/200/content/application~1json/schema/items",
+				"value": {"$ref": "#/components/schemas/installation"}}
 		]`},
 	{Of: "schemas/validation-error", Why: "the status that every refusal repeats in its body is left out",
 		Patch: `[

@@ -26,8 +26,8 @@ const (
 	noUserAgent = "Request forbidden by administrative rules. Please make sure your request has a User-Agent header " +
 		"(https://docs.github.com/en/rest/overview/resources-in-the-rest-api#user-agent-required). " +
 		"Check https://developer.github.com for other possible causes.\n"
-	badVersion = `The version you specified in the "X-GitHub-API-Version" request header, %q, is not a supported version. ` +
-		`The following versions are currently supported: %s.`
+	badVersion = `The version you specified in the "X-GitHub-API-Version" request header, %q, is not a supported ` +
+		`version. The following versions are currently supported: %s.`
 	authenticationNeeded = "Requires authentication"
 	installationNeeded   = "You must authenticate with an installation access token in order to list repositories for an installation."
 )

@@ -151,7 +151,8 @@ func (e *KeyError) Hint() string {
 	case ErrUnknown:
 		return "a webhook secret or a password is no key, and the private key is a .pem file: " + download
 	case ErrFirstLine:
-		return `an unquoted variable or a .env file may keep one line only: write the key as one line in double quotes with \n between its lines, or give its file instead`
+		return "an unquoted variable or a .env file may keep one line only: write the key as one line in double quotes " +
+			`with \n between its lines, or give its file instead`
 	case ErrDamaged:
 		return "copy the file again as it was downloaded, or " + download
 	case ErrInvalid, ErrTooShort, ErrTooLong:

@@ -28,13 +28,16 @@ const api = `{
           "type": "object", "properties": {"names": {"type": "array", "items": {"type": "string"}}}
         }}}},
         "responses": {
-          "200": {"description": "", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/thing"}}}},
+          "200": {"description": "", "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/thing"}}}},
           "204": {"description": ""},
-          "301": {"description": "", "content": {"application/json": {"schema": {"$ref": "#/components/schemas/thing"}}}}
+          "301": {"description": "", "content": {
+            "application/json": {"schema": {"$ref": "#/components/schemas/thing"}}}}
         }
       },
       "delete": {"responses": {"204": {"description": ""}},
-        "x-github-breaking-changes": [{"version": "2026-03-10", "patch": {"responses": {"202": {"description": ""}, "204": null}}}]}
+        "x-github-breaking-changes": [{"version": "2026-03-10",
+          "patch": {"responses": {"202": {"description": ""}, "204": null}}}]}
     },
     "/broken": {"get": {"responses": {"200": {"$ref": "#/components/responses/gone"}}}},
     "/deep": {"get": {"responses": {"200": {"description": "", "x-github-breaking-changes": []}}}}

@@ -79,7 +79,8 @@ func TestGitInACommandReachesTheOtherHostsOfTheConfiguration(t *testing.T) {
 	e := newEvil(t)
 	e.AskPassword()
 	r := h.run(0, "exec", "ORIGIN/acme/site", "--", "sh", "-c", `
-		git ls-remote ORIGIN/acme/web && git ls-remote SECOND/acme/web && git ls-remote SECOND/acme/web && git ls-remote SECOND/acme/site || exit 1
+		git ls-remote ORIGIN/acme/web && git ls-remote SECOND/acme/web &&
+			git ls-remote SECOND/acme/web && git ls-remote SECOND/acme/site || exit 1
 		git ls-remote SECOND/acme/hidden && exit 1
 		git ls-remote `+e.url+`/acme/web && exit 1
 		exit 0`)

@@ -58,11 +58,13 @@ func TestReceiverGetsTheDocumentedJSON(t *testing.T) {
 	var got, want any
 	testkit.OK(t, json.Unmarshal([]byte(r.Body), &got))
 	json.Unmarshal([]byte(`{
-		"text": "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111): cannot fetch acme/site: GitHub answered 403 \"suspended\"",
+		"text": "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was `+
+		`(before: 111111111111): cannot fetch acme/site: GitHub answered 403 \"suspended\"",
 		"event": "failed", "target": "site", "repository": "acme/site", "ref": "deployment",
 		"commit": "2222222222222222222222222222222222222222", "previous": "1111111111111111111111111111111111111111",
 		"directory": "/srv/site", "at": "2026-11-28T17:00:00Z", "ghapp_version": "v1.2.3",
-		"error": {"message": "cannot fetch acme/site: GitHub answered 403 \"suspended\"\nmore", "hint": "lift it", "kind": "suspended", "exit_code": 4}
+		"error": {"message": "cannot fetch acme/site: GitHub answered 403 \"suspended\"\nmore",
+			"hint": "lift it", "kind": "suspended", "exit_code": 4}
 	}`), &want)
 	testkit.Diff(t, got, want)
 	mac := hmac.New(sha256.New, []byte(secretCanary))
