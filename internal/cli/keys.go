@@ -6,19 +6,17 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
-	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/keystore"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // keyFlag is --key, which may be given twice.
@@ -56,7 +54,7 @@ Private keys. Nothing is asked of GitHub. KEY is a file or a key URI; without it
 key in use is taken.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			key, err := c.keyOf(cmd.Context(), args)
+			key, err := keystore.OpenKey(cmd.Context(), c.apps(), argument(args))
 			if err != nil {
 				return err
 			}
@@ -95,7 +93,7 @@ A file whose name looks like a fingerprint is named ./NAME.`,
 			if fingerprint, ok := fingerprintOf(args[0]); ok {
 				return c.compareFingerprint(ctx, fingerprint)
 			}
-			session, err := c.openWithKey(ctx, args[0])
+			session, err := keystore.OpenApp(ctx, c.apps(), args[0])
 			if err != nil {
 				return err
 			}
@@ -116,30 +114,12 @@ func fingerprintOf(text string) (fingerprint string, ok bool) {
 	return "SHA256:" + text, err == nil && len(sum) == sha256.Size
 }
 
-// openWithKey makes the App in general with a key in the place of its own, of which
-// nothing is believed that is remembered.
-func (c *command) openWithKey(ctx context.Context, name string) (*apps.Session, error) {
-	key, err := c.namedKey(name)
-	if err != nil {
-		return nil, err
+// argument is the one argument of a command, or "".
+func argument(args []string) string {
+	if len(args) == 0 {
+		return ""
 	}
-	// It is opened before it is told of: a key that was pasted in the place of its path is
-	// found out there.
-	if _, err := c.keyOf(ctx, []string{name}); err != nil {
-		return nil, err
-	}
-	options := c.apps().ConfigOptions()
-	options.Flags["key"] = key.Text
-	loaded, err := config.Load(options)
-	if err != nil {
-		return nil, err
-	}
-	settings, err := loaded.App(config.Selector{})
-	if err != nil {
-		return nil, err
-	}
-	settings.Key, settings.PreviousKey = key, config.Value{}
-	return c.apps().With(func(o *apps.Options) { o.NoCache = true }).Start(ctx, settings)
+	return args[0]
 }
 
 // checkKey has the key sign, and tells whose it is.
@@ -159,7 +139,7 @@ func (c *command) checkKey(ctx context.Context, session *apps.Session) error {
 }
 
 func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
-	key, err := c.keyOf(ctx, nil)
+	key, err := keystore.OpenKey(ctx, c.apps(), "")
 	if err != nil {
 		return err
 	}
@@ -174,45 +154,4 @@ func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
 	}
 	_, err = fmt.Fprintln(c.Stdout, "The fingerprints are the same.")
 	return err
-}
-
-// keyOf opens the key named, or the key in use. What is remembered of it is not
-// believed: whoever holds it is asked.
-func (c *command) keyOf(ctx context.Context, args []string) (signer.Signer, error) {
-	if len(args) == 1 {
-		key, err := c.namedKey(args[0])
-		if err != nil {
-			return nil, err
-		}
-		var settings config.AppSettings
-		if loaded, err := c.apps().Load(); err == nil { // else the key is all that is needed
-			settings, _ = loaded.App(config.Selector{HostOnly: true})
-		}
-		return c.apps().OpenKey(ctx, key, settings, nil)
-	}
-	loaded, err := c.apps().Load()
-	if err != nil {
-		return nil, err
-	}
-	settings, err := loaded.App(config.Selector{KeyOnly: true})
-	if err != nil {
-		return nil, err
-	}
-	return c.apps().Key(ctx, settings, nil)
-}
-
-// namedKey is a key that was named on the command line, good for every directory.
-func (c *command) namedKey(name string) (config.Value, error) {
-	if keyuri.HasSecret(name) {
-		return config.Value{}, &diag.SettingError{
-			Err:  errors.New("the key URI has a PIN or a password in it, and others can read a command line"),
-			Hint: "say in it where that is (pin-source=file:/path in a pkcs11: URI); a key in use can be given in GHAPP_KEY",
-		}
-	}
-	dir, _ := os.Getwd() // without it a relative path is refused
-	key, err := config.CompleteKey(name, dir, c.home())
-	if err != nil {
-		return config.Value{}, &diag.SettingError{Err: fmt.Errorf("read the key's name: %w", err)}
-	}
-	return config.Value{Text: key, Source: config.Source{Kind: config.FromFlag, Name: "KEY"}}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -14,11 +13,12 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keyfile"
+	"github.com/ghapp-dev/ghapp/internal/keystore"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/setup"
 	"github.com/ghapp-dev/ghapp/internal/term"
-	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func (c *command) setupImport() *cobra.Command {
@@ -46,20 +46,20 @@ key that others can read is moved beside the config file, where they cannot. Wit
 type importOptions struct{ move, keyring bool }
 
 func (c *command) runImport(ctx context.Context, o importOptions) error {
-	place, err := c.openPlace()
+	target, err := c.openTarget()
 	if err != nil {
 		return err
 	}
-	settings := place.given
+	settings := target.Given
 	if o.keyring {
-		place.keyring = &keyring{options: c.apps().KeyOptions(settings)}
+		target.Keyring = &keystore.Keyring{Options: c.apps().KeyOptions(settings)}
 	}
 	switch {
 	case settings.App.Text == "":
 		return &diag.UsageError{Err: errors.New("--app is missing: the App's client ID, from the top of its settings page")}
 	case settings.Key.Text == "" && settings.PrivateKey.IsZero():
 		return &diag.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
-	case o.keyring && !copied(settings):
+	case o.keyring && !keystore.Movable(settings):
 		return &diag.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out", settings.Key.Text)}
 	}
 	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
@@ -73,9 +73,9 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	if err != nil {
 		return err
 	}
-	for _, app := range place.apps {
+	for _, app := range target.Apps {
 		if id := app.App.Text; id == info.ClientID || id == strconv.FormatInt(info.ID, 10) {
-			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, place.path, app.Name), Hint: "take it out there first, or change its key: there"}
+			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, target.Path(), app.Name), Hint: "take it out there first, or change its key: there"}
 		}
 	}
 	var installations []*ghapp.InstallationInfo
@@ -85,11 +85,11 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 		}
 		installations = append(installations, i)
 	}
-	move, err := c.mayMove(ctx, settings, place, o.move)
+	move, err := c.mayMove(ctx, target, settings, o.move)
 	if err != nil {
 		return err
 	}
-	if settings, err = place.adopt(ctx, settings, info, installations, move); err != nil {
+	if settings, err = target.Adopt(ctx, settings, info, installations, move); err != nil {
 		return err
 	}
 	switch file := keyuri.FilePath(session.Settings.Key.Text); {
@@ -99,7 +99,9 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 		c.progress("A copy of the key is in %s; %s is not needed any more.", settings.Key.Text, file)
 	}
 	session.Settings = settings
-	return c.imported(ctx, &newcomer{command: c, place: place, info: info, session: session}, installations)
+	run := c.setupRun(target, "")
+	run.Session, run.Info = session, info
+	return run.imported(ctx, installations)
 }
 
 // issuerOf is what names the App: as it was given, or found by the address of its page.
@@ -117,89 +119,21 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 	if err != nil {
 		return "", err
 	}
-	return issuer(info), nil
+	return keystore.Issuer(info), nil
 }
 
-// copied reports whether the key can be put elsewhere: what it is comes to ghapp.
-func copied(s config.AppSettings) bool {
-	return !s.PrivateKey.IsZero() || keyuri.FilePath(s.Key.Text) != "" || keyuri.Scheme(s.Key.Text) == "env"
-}
-
-// mayMove reports whether the key is to be moved: since others can read it, or into the
-// keyring. It fails where that has to be, and nobody has allowed it.
-func (c *command) mayMove(ctx context.Context, settings config.AppSettings, place *place, allowed bool) (bool, error) {
-	path := keyuri.FilePath(settings.Key.Text)
-	if path == "" || !settings.PrivateKey.IsZero() {
-		return false, nil
+// mayMove reports whether the key is to be moved, of which a person is asked. It fails
+// where it has to be, and nobody has allowed it.
+func (c *command) mayMove(ctx context.Context, target *keystore.Target, settings config.AppSettings, allowed bool) (bool, error) {
+	move, exposure, err := target.MayMove(settings, allowed)
+	if err != nil || exposure == nil {
+		return move, err
 	}
-	exposure, err := keyfile.Exposed(path)
-	if err != nil || exposure == nil && (place.keyring == nil || !allowed) {
-		return false, err
-	}
-	info, err := os.Lstat(path)
-	link := err == nil && info.Mode()&fs.ModeSymlink != 0
-	switch {
-	case link && exposure == nil:
-		return false, &diag.SettingError{Err: errors.New("--move: " + path + " is a link"), Hint: "name the file that it leads to"}
-	case link:
-		return false, &diag.SettingError{Err: errors.New(exposure.String() + ", and is a link"), Hint: "name the file that it leads to, or run: " + exposure.Hint()}
-	case allowed:
-		return true, nil
-	}
-	to := place.dir()
-	if place.keyring != nil {
-		to = "the keyring"
-	}
-	question := fmt.Sprintf("%s.\nMove it to %s, where only you can read it?", exposure, to)
+	question := fmt.Sprintf("%s.\nMove it to %s, where only you can read it?", exposure, exposure.To)
 	if agreed, err := c.person().Agrees(ctx, question, true); agreed || err != nil {
 		return agreed, err
 	}
-	return false, &diag.SettingError{Err: errors.New(exposure.String()), Hint: "pass --move to move it to " + to + ", or run: " + exposure.Hint()}
-}
-
-// adopt writes the App into the configuration, with the key where it is, or with a copy
-// of it beside the config file or in the keyring.
-func (p *place) adopt(ctx context.Context, s config.AppSettings, info *ghapp.AppInfo, installations []*ghapp.InstallationInfo, move bool) (config.AppSettings, error) {
-	var owners []string
-	for _, i := range installations {
-		if i.AccountType != "Enterprise" {
-			owners = append(owners, i.Account)
-		}
-	}
-	pem := s.PrivateKey
-	if pem.IsZero() && (move || p.keyring != nil) {
-		var err error
-		if pem, err = p.keyText(s.Key); err != nil {
-			return s, err
-		}
-	}
-	if !pem.IsZero() {
-		if err := p.ready(); err != nil {
-			return s, err
-		}
-		settings, err := p.keep(ctx, info, pem, owners)
-		if kept, ok := errors.AsType[*keptError](err); ok && keyuri.FilePath(kept.path) != "" {
-			err = errors.Join(kept.err, os.Remove(kept.path)) // there is another copy
-		}
-		return settings, err
-	}
-	if s.Key.HasSecret() {
-		return s, &diag.SettingError{Err: errors.New("the key URI has a secret in it, which does not belong in a file"), Hint: "say in the URI where the secret is (pin-source=file:/path)"}
-	}
-	return p.enter(info, owners, func(string) (string, error) { return s.Key.Text, nil })
-}
-
-// keyText is what a file or a variable has.
-func (p *place) keyText(key config.Value) (secret.Text, error) {
-	if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
-		text, _ := p.options.LookupEnv(name)
-		return secret.New(text), nil
-	}
-	text, err := os.ReadFile(keyuri.FilePath(key.Text))
-	if err != nil {
-		return secret.Text{}, fmt.Errorf("read the key: %w", err)
-	}
-	return secret.New(string(text)), nil
+	return false, &fault.SettingError{Err: errors.New(exposure.String()), Hint: exposure.Hint()}
 }
 
 // removeKey removes a key that was copied to a safe place.
@@ -216,32 +150,32 @@ func (c *command) removeKey(old, kept string) {
 }
 
 // imported tells of the App, and proves that it works.
-func (c *command) imported(ctx context.Context, n *newcomer, installations []*ghapp.InstallationInfo) error {
-	c.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", n.info.Name, n.info.ID, n.info.Owner, n.place.path, n.session.Settings.Name)
-	if c.json {
-		return term.JSON(c.Stdout, map[string]any{
-			"app": n.session.Settings.Name, "app_id": n.info.ID, "client_id": n.info.ClientID, "name": n.info.Name, "owner": n.info.Owner,
-			"key": n.session.Settings.Key.Text, "config": n.place.path, "installations": installationsJSON(installations),
+func (r *setupRun) imported(ctx context.Context, installations []*ghapp.InstallationInfo) error {
+	r.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", r.Info.Name, r.Info.ID, r.Info.Owner, r.Target.Path(), r.Session.Settings.Name)
+	if r.json {
+		return term.JSON(r.Stdout, map[string]any{
+			"app": r.Session.Settings.Name, "app_id": r.Info.ID, "client_id": r.Info.ClientID, "name": r.Info.Name, "owner": r.Info.Owner,
+			"key": r.Session.Settings.Key.Text, "config": r.Target.Path(), "installations": installationsJSON(installations),
 		})
 	}
 	if len(installations) == 0 {
-		page := setup.InstallURL(n.session.App.Status().Origin, &setup.App{Slug: n.info.Slug, Page: n.info.URL})
-		c.progress("It is installed nowhere yet: %s", page)
+		page := setup.InstallURL(r.Session.App.Status().Origin, &setup.App{Slug: r.Info.Slug, Page: r.Info.URL})
+		r.progress("It is installed nowhere yet: %s", page)
 		return nil
 	}
-	if err := term.Table(c.Stdout, installationRows(installations)); err != nil {
+	if err := term.Table(r.Stdout, installationRows(installations)); err != nil {
 		return err
 	}
 	for _, i := range installations {
 		if i.AccountType == "Enterprise" || !i.SuspendedAt.IsZero() {
 			continue
 		}
-		proof, err := n.prove(ctx, i)
+		proof, err := r.Prove(ctx, i)
 		if err != nil {
 			return err
 		}
-		c.progress("")
-		n.conclude(i, proof)
+		r.progress("")
+		r.tellProof(i, proof)
 		return nil
 	}
 	return nil

@@ -1,4 +1,4 @@
-package cli
+package keystore
 
 import (
 	"errors"
@@ -6,26 +6,26 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
 
-// shredLimits is what overwriting a file cannot do.
-const shredLimits = `On an SSD, on a file system that copies on write (btrfs, ZFS, APFS), and in
+// ShredLimits is what overwriting a file cannot do.
+const ShredLimits = `On an SSD, on a file system that copies on write (btrfs, ZFS, APFS), and in
 snapshots and backups, old copies may be left: to be rid of them, replace the key with ghapp keys rotate.`
 
 // keyInUse is a key of an App in the config file.
 type keyInUse struct{ app, path string }
 
-// othersThan are the keys in files that the config file names beside one of this App's.
-func (r *rotation) othersThan(key config.Value) []keyInUse {
+// othersThan are the keys in files that the config file names beside one of an App's, "" for none.
+func (t *Target) othersThan(app string, key config.Value) []keyInUse {
 	var others []keyInUse
-	for _, app := range r.place.apps {
-		for _, other := range []config.Value{app.Key, app.PreviousKey} {
-			if app.Name == r.settings.Name && other.Reveal() == key.Reveal() {
+	for _, user := range t.Apps {
+		for _, other := range []config.Value{user.Key, user.PreviousKey} {
+			if user.Name == app && other.Reveal() == key.Reveal() {
 				continue
 			}
-			others = append(others, keyInUse{app.Name, keyuri.FilePath(other.Text)})
+			others = append(others, keyInUse{user.Name, keyuri.FilePath(other.Text)})
 		}
 	}
 	return others
@@ -35,14 +35,14 @@ func (r *rotation) othersThan(key config.Value) []keyInUse {
 func mayShred(path string, others []keyInUse) error {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return &diag.SettingError{Err: fmt.Errorf("--shred: %w", err), Hint: "leave --shred out"}
+		return &fault.SettingError{Err: fmt.Errorf("--shred: %w", err), Hint: "leave --shred out"}
 	}
 	if !info.Mode().IsRegular() {
-		return &diag.SettingError{Err: fmt.Errorf("--shred: %s is no regular file", path), Hint: "leave --shred out, and remove by hand what it leads to"}
+		return &fault.SettingError{Err: fmt.Errorf("--shred: %s is no regular file", path), Hint: "leave --shred out, and remove by hand what it leads to"}
 	}
 	for _, key := range others {
 		if other, err := os.Stat(key.path); err == nil && os.SameFile(info, other) {
-			return &diag.SettingError{Err: fmt.Errorf("--shred: %s is the key of %s too", path, key.app), Hint: "leave --shred out"}
+			return &fault.SettingError{Err: fmt.Errorf("--shred: %s is the key of %s too", path, key.app), Hint: "leave --shred out"}
 		}
 	}
 	return nil

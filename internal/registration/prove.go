@@ -1,4 +1,4 @@
-package cli
+package registration
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 // maxCandidates is how many repositories are looked at for the one to try.
 const maxCandidates = 100
 
-// prove shows with a real token and with git that an installation works.
-func (n *newcomer) prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup.Proof, error) {
-	repository, err := candidate(ctx, n.session.App, i)
+// Prove shows with a real token and with git that an installation works.
+func (r *Run) Prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup.Proof, error) {
+	repository, err := candidate(ctx, r.Session.App, i)
 	if err != nil || repository == "" {
 		return &setup.Proof{}, err
 	}
@@ -26,10 +26,10 @@ func (n *newcomer) prove(ctx context.Context, i *ghapp.InstallationInfo) (*setup
 	if proof.WithoutGit {
 		request.Permissions = ghapp.Permissions{"metadata": "read"}
 	}
-	if _, err := n.session.App.Token(ctx, request); err != nil || proof.WithoutGit {
+	if _, err := r.Session.App.Token(ctx, request); err != nil || proof.WithoutGit {
 		return proof, err
 	}
-	proof.Refs, err = n.countRefs(ctx, n.session, repository)
+	proof.Refs, err = r.countRefs(ctx, r.Session, repository)
 	return proof, err
 }
 
@@ -62,17 +62,17 @@ func candidate(ctx context.Context, app *ghapp.App, i *ghapp.InstallationInfo) (
 }
 
 // countRefs asks git for the references of a repository, with the credential helper.
-func (c *command) countRefs(ctx context.Context, s *apps.Session, repository string) (int, error) {
-	session, err := gitsession.Listen(c.apps())
+func (r *Run) countRefs(ctx context.Context, s *apps.Session, repository string) (int, error) {
+	session, err := gitsession.Listen(r.Opener)
 	if err != nil {
 		return 0, err
 	}
 	defer session.Close()
 	address := s.App.Status().Origin + "/" + repository + ".git"
 	scope := gitcmd.Scope{
-		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(c.lookup), CAFile: s.Settings.CAFile.Text,
+		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(r.Opener.LookupEnv), CAFile: s.Settings.CAFile.Text,
 	}
-	answering := c.apps().Router(c.apps().Follow(s), func(a *gitauth.Answerer) {
+	answering := r.Opener.Router(r.Opener.Follow(s), func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read
 		a.HandedOut = session.Tokens.Add
 	})
@@ -81,7 +81,7 @@ func (c *command) countRefs(ctx context.Context, s *apps.Session, repository str
 	var refs []byte
 	err = session.Serve(ctx, answering, func() error {
 		var err error
-		refs, err = session.Git(c.gitOutput()).Output(ctx, scope, "ls-remote", "--", address)
+		refs, err = session.Git(r.GitOutput).Output(ctx, scope, "ls-remote", "--", address)
 		return answering.Explained(err)
 	})
 	return bytes.Count(refs, []byte("\n")), err

@@ -1,4 +1,4 @@
-package cli
+package keystore
 
 import (
 	"context"
@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/text"
 	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -23,29 +24,29 @@ import (
 // maxNamesakes bounds the Apps of one name in a config file.
 const maxNamesakes = 99
 
-// keep writes the key beside the config file, or into the keyring, and the App into the
+// Keep writes the key beside the config file, or into the keyring, and the App into the
 // config file, under a name that none has yet. The key comes first: there is no other
-// copy of it, and it stays where the config file cannot be written. Whoever interrupts
-// this ends the wait for the keyring, and loses no key.
-func (p *place) keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text, owners []string) (config.AppSettings, error) {
+// copy of it, and it stays where the config file cannot be written. The end of ctx
+// ends the wait for the keyring, and loses no key.
+func (t *Target) Keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text, owners []string) (config.AppSettings, error) {
 	written := ""
-	settings, err := p.enter(info, owners, func(name string) (string, error) {
+	settings, err := t.enter(info, owners, func(name string) (string, error) {
 		if written != "" {
 			return written, nil // the config file was changed meanwhile
 		}
-		path := filepath.Join(p.dir(), name+".pem")
-		if p.keyring != nil {
-			uri, err := p.keyring.keep(ctx, name, pem)
+		path := filepath.Join(t.Dir(), name+".pem")
+		if t.Keyring != nil {
+			uri, err := t.Keyring.keep(ctx, name, pem)
 			switch {
 			case err == nil:
 				written = uri
 				return uri, nil
-			case errors.Is(err, errTaken), p.keyring.instead == nil:
+			case errors.Is(err, errTaken), t.Keyring.Instead == nil:
 				return "", err
 			}
 			defer func() {
 				if written != "" {
-					p.keyring.instead(written, err)
+					t.Keyring.Instead(written, err)
 				}
 			}()
 		}
@@ -61,19 +62,19 @@ func (p *place) keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text, 
 	return settings, err
 }
 
-// keyring is the system's, where keys are kept under the names that their Apps have in
+// Keyring is the system's, where keys are kept under the names that their Apps have in
 // the config file.
-type keyring struct {
-	options signer.Options
-	// instead is told of a key that the keyring did not take, and that is in a file
+type Keyring struct {
+	Options signer.Options
+	// Instead is told of a key that the keyring did not take, and that is in a file
 	// therefore. Nil: that key stays where it was.
-	instead func(path string, why error)
+	Instead func(path string, why error)
 }
 
-// ready makes sure that the keyring takes a key, before GitHub makes the one that is
+// Ready makes sure that the keyring takes a key, before GitHub makes the one that is
 // handed out once.
-func (k *keyring) ready(ctx context.Context) error {
-	err := signer.CheckKeyring(ctx, k.options)
+func (k *Keyring) Ready(ctx context.Context) error {
+	err := signer.CheckKeyring(ctx, k.Options)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -81,23 +82,18 @@ func (k *keyring) ready(ctx context.Context) error {
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
 		hint = e.Hint() + "\n" + hint
 	}
-	return &diag.ExitError{Code: diag.Explain(err).ExitCode, Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
+	return &fault.ExitError{Code: diag.Explain(err).ExitCode, Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
 }
 
 // keep stores a key, and returns its key URI. The error is [errTaken] where another key
 // has that name.
-func (k *keyring) keep(ctx context.Context, name string, pem secret.Text) (string, error) {
+func (k *Keyring) keep(ctx context.Context, name string, pem secret.Text) (string, error) {
 	uri := "keyring:" + name
-	err := signer.StoreInKeyring(ctx, uri, pem, k.options)
+	err := signer.StoreInKeyring(ctx, uri, pem, k.Options)
 	if errors.Is(err, signer.ErrExists) {
 		return "", errTaken
 	}
 	return uri, err
-}
-
-// keptInFile tells of a key that the keyring did not take.
-func (c *command) keptInFile(path string, why error) {
-	c.log().Warn("the keyring did not take the key, which is in a file that only you can read", "path", path, "error", why)
 }
 
 // keptError is an App that is not in the config file, though its key is kept.
@@ -113,8 +109,8 @@ func (e *keptError) Error() string {
 
 // Unwrap returns the error with the hint for it.
 func (e *keptError) Unwrap() error {
-	return &diag.ExitError{Code: diag.Explain(e.err).ExitCode, Err: e.err,
-		Hint: "then run ghapp setup import --app " + issuer(e.info) + " --key " + text.ShellWord(e.path)}
+	return &fault.ExitError{Code: diag.Explain(e.err).ExitCode, Err: e.err,
+		Hint: "then run ghapp setup import --app " + Issuer(e.info) + " --key " + text.ShellWord(e.path)}
 }
 
 // errTaken is a name that another file, or another key in the keyring, has.
@@ -123,17 +119,17 @@ var errTaken = errors.New("the name is taken")
 // enter writes an App into the config file under a name that is free, with the key that
 // keyFor gives for it, and returns its settings. An owner that another App has stays
 // with that.
-func (p *place) enter(info *ghapp.AppInfo, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
+func (t *Target) enter(info *ghapp.AppInfo, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
 	var settings config.AppSettings
-	err := config.Edit(p.path, p.options, func(d *config.Draft) error {
-		name, key, err := p.free(d, config.AppName(info.Slug), keyFor)
+	err := config.Edit(t.path, t.options, func(d *config.Draft) error {
+		name, key, err := t.free(d, config.AppName(info.Slug), keyFor)
 		if err != nil {
 			return err
 		}
-		settings = p.given
-		settings.Name, settings.App.Text, settings.Key = name, issuer(info), config.Value{Text: key}
+		settings = t.Given
+		settings.Name, settings.App.Text, settings.Key = name, Issuer(info), config.Value{Text: key}
 		settings.PrivateKey, settings.PreviousKey = secret.Text{}, config.Value{}
-		if filepath.Dir(key) == p.dir() {
+		if filepath.Dir(key) == t.Dir() {
 			key = filepath.Base(key)
 		}
 		if err := errors.Join(d.Set(settings.App.Text, "apps", name, "app"), d.Set(key, "apps", name, "key")); err != nil {
@@ -168,7 +164,7 @@ func (p *place) enter(info *ghapp.AppInfo, owners []string, keyFor func(name str
 }
 
 // free finds a name that is free in the file, and for the key.
-func (p *place) free(d *config.Draft, base string, keyFor func(string) (string, error)) (name, key string, err error) {
+func (t *Target) free(d *config.Draft, base string, keyFor func(string) (string, error)) (name, key string, err error) {
 	name = base
 	for i := 2; i <= maxNamesakes; i++ {
 		if !d.Has("apps", name) {
@@ -178,11 +174,11 @@ func (p *place) free(d *config.Draft, base string, keyFor func(string) (string, 
 		}
 		name = base + "-" + strconv.Itoa(i)
 	}
-	return "", "", &diag.SettingError{Err: fmt.Errorf("%s has %d Apps named %s already", p.path, maxNamesakes, base), Hint: "take those out that are not used"}
+	return "", "", &fault.SettingError{Err: fmt.Errorf("%s has %d Apps named %s already", t.path, maxNamesakes, base), Hint: "take those out that are not used"}
 }
 
-// issuer is what names the App: the client ID, which old servers have none of.
-func issuer(info *ghapp.AppInfo) string {
+// Issuer is what names the App: the client ID, which old servers have none of.
+func Issuer(info *ghapp.AppInfo) string {
 	if info.ClientID != "" {
 		return info.ClientID
 	}
