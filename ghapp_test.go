@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // testKey is the one key of this test binary.

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // The number in the address is that of the App's user: with the App's own ID, which is

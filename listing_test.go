@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 func TestRepositoriesOfAToken(t *testing.T) {
@@ -61,8 +61,8 @@ func TestListingWaitsForAYoungToken(t *testing.T) {
 	for _, status := range []int{401, 403} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetReplicationLag(2 * time.Second)
-			if err := w.gh.SetReplicationLagStatus(status); err != nil {
+			w.gh.SetPropagationDelay(2 * time.Second)
+			if err := w.gh.SetPropagationDelayStatus(status); err != nil {
 				t.Fatal(err)
 			}
 			app := w.app(t)

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 func TestYoungTokenIsNotDropped(t *testing.T) {
@@ -45,7 +45,7 @@ func TestRevokeWaitsForAYoungToken(t *testing.T) {
 	for lag, revoked := range map[time.Duration]bool{2 * time.Second: true, 5 * time.Second: true, 20 * time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetReplicationLag(lag)
+			w.gh.SetPropagationDelay(lag)
 			app := w.app(t)
 			start := time.Now()
 			err := app.Revoke(t.Context(), mustToken(t, app, site()))

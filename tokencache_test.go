@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 func TestThousandGoroutinesOnAColdCacheMintOnce(t *testing.T) {

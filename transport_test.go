@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -211,8 +211,8 @@ func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
 			t.Run(fmt.Sprint(status, " for ", lag), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.gh.SetReplicationLag(lag)
-					if err := w.gh.SetReplicationLagStatus(status); err != nil {
+					w.gh.SetPropagationDelay(lag)
+					if err := w.gh.SetPropagationDelayStatus(status); err != nil {
 						t.Fatal(err)
 					}
 					start := time.Now()
@@ -339,7 +339,7 @@ func TestNewTokenAfterARefusalIsWaitedOutToo(t *testing.T) {
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
-		w.gh.SetReplicationLag(2 * time.Second)
+		w.gh.SetPropagationDelay(2 * time.Second)
 		if got := get(t, c, theSite); got != 200 || w.gh.Mints() != 2 {
 			t.Errorf("status %d after %d mints", got, w.gh.Mints())
 		}
@@ -387,7 +387,7 @@ func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
 
 func TestBodyIsSentAgainWhole(t *testing.T) {
 	for name, trouble := range map[string]func(*testing.T, *world){
-		"lag":     func(_ *testing.T, w *world) { w.gh.SetReplicationLag(2 * time.Second) },
+		"lag":     func(_ *testing.T, w *world) { w.gh.SetPropagationDelay(2 * time.Second) },
 		"refusal": func(_ *testing.T, w *world) { w.gh.RevokeTokens() },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -430,7 +430,7 @@ func TestBodyIsSentAgainWhole(t *testing.T) {
 func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetReplicationLag(2 * time.Second)
+		w.gh.SetPropagationDelay(2 * time.Second)
 		body := &closing{Reader: strings.NewReader("once")}
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", body)
 		if err != nil {
@@ -448,7 +448,7 @@ func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 	// One whose GetBody fails is an error of one line.
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetReplicationLag(2 * time.Second)
+		w.gh.SetPropagationDelay(2 * time.Second)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader("x"))
 		if err != nil {
 			t.Fatal(err)
@@ -484,7 +484,7 @@ func TestSourceThatFailsFailsTheRequestAndClosesItsBody(t *testing.T) {
 func TestWaitingForALagEndsWithTheRequestsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetReplicationLag(time.Minute)
+		w.gh.SetPropagationDelay(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil)
@@ -512,10 +512,10 @@ func TestAnswersThatAreNotHandedOnAreClosed(t *testing.T) {
 			return answer, err
 		})
 		c := w.client(t, base)
-		w.gh.SetReplicationLag(2 * time.Second)
+		w.gh.SetPropagationDelay(2 * time.Second)
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.SetReplicationLag(0)
+		w.gh.SetPropagationDelay(0)
 		w.gh.RevokeTokens()
 		get(t, c, theSite)
 		if len(open) != 5 {

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -119,7 +119,7 @@ func TestLibraryFollowsARename(t *testing.T) {
 
 func TestLibraryTransportWaitsForANewTokenAndFollowsARename(t *testing.T) {
 	w := newWorld(t, flavours[0])
-	w.SetReplicationLag(500 * time.Millisecond)
+	w.SetPropagationDelay(500 * time.Millisecond)
 	source := w.library(t, nil).TokenSource(ghapp.TokenRequest{Repositories: []string{"acme/site"}})
 	client := &http.Client{Transport: &ghapp.Transport{Source: source, Base: w.transport()}}
 	for _, before := range []func(*testing.T, *world){func(*testing.T, *world) {}, rename} {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -259,7 +259,7 @@ func TestOctokitTellsOtherRefusalsFromTheClock(t *testing.T) {
 func TestOctokitWaitsForANewToken(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, flavours[0])
-	w.SetReplicationLag(500 * time.Millisecond)
+	w.SetPropagationDelay(500 * time.Millisecond)
 	results, warnings := w.octokit(t, nil, request("GET /installation/repositories", nil))
 	list := w.verify(t)
 	worked(t, results)

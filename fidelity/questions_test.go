@@ -11,7 +11,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -351,8 +351,8 @@ func limited(perHour int) func(*testing.T, *world) {
 // lagging keeps a new token from being known.
 func lagging(status int) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
-		w.SetReplicationLag(time.Minute)
-		testkit.OK(t, w.SetReplicationLagStatus(status))
+		w.SetPropagationDelay(time.Minute)
+		testkit.OK(t, w.SetPropagationDelayStatus(status))
 	}
 }
 

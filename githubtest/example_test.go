@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 
 	"github.com/ghapp-dev/ghapp/githubtest"
 )
@@ -39,17 +38,18 @@ func Example() {
 
 	// What is under test would clone server.URL + "/acme/site" with a token it minted. This one has none.
 	cmd := exec.Command("git", "ls-remote", server.URL+"/acme/site")
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + filepath.Join(os.TempDir(), "nowhere")}
+	cmd.Env = []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(os.TempDir(), "nowhere"),
+		"GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1",
+	}
 	if err := cmd.Run(); err == nil {
 		log.Fatal("a private repository was read without a token")
 	}
 	for _, r := range gh.Requests() {
-		fmt.Println(r.Method, r.Path, r.Credential.Kind, r.Status)
+		fmt.Println(r.Method, r.Path, r.Status)
 	}
-	fmt.Println(gh.Mints(), "mints")
 	// Output:
-	// GET /acme/site/info/refs none 401
-	// 0 mints
+	// GET /acme/site/info/refs 401
 }
 
 // Faults make GitHub behave as it does on a bad day.
@@ -74,27 +74,4 @@ func ExampleGitHub_Fault() {
 	// Output:
 	// 502 Bad Gateway
 	// 200 OK
-}
-
-// Script takes the same changes as text.
-func ExampleGitHub_Script() {
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer gh.Close()
-	gh.AddApp(githubtest.AppOptions{Name: "Deployer"})
-	script := `
-		create acme/site
-		install deployer acme site
-		lag 2s
-		fault POST /app/installations/*/access_tokens status=502 times=2
-		rename acme/site web`
-	for line := range strings.Lines(script) {
-		if err := gh.Script(line); err != nil {
-			log.Fatal(err)
-		}
-	}
-	fmt.Println(gh.Repository("acme/web").FullName())
-	// Output: acme/web
 }

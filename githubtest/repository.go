@@ -1,192 +1,36 @@
 package githubtest
 
-import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"sync"
-	"time"
-)
+import standin "github.com/ghapp-dev/ghapp/internal/githubtest"
 
 // RepositoryOptions describes a repository. The zero value is a private one with the default branch "main".
 type RepositoryOptions struct {
 	Public        bool   // anyone may read it with git
 	DefaultBranch string // default "main"
-	Description   string
-	Archived      bool
 }
 
 // Repository is a repository. It is empty until the first [Repository.Commit] or push.
 type Repository struct {
 	ID int64
 
-	gh          *GitHub
-	owner       *Account
-	name        string
-	public      bool
-	branch      string
-	description string
-	archived    bool
-	created     time.Time
-	pushed      time.Time
-	size        int64 // bytes committed with Commit
-
-	wiki   *Repository // nil: it has none
-	wikiOf *Repository // nil: it is no wiki
-
-	files   sync.Mutex // guards the repository on disk and what follows; taken without the GitHub's own lock held
-	ready   bool
-	head    string // the branch HEAD points to
-	commits int
-
-	objects map[string][]byte // LFS, guarded by the GitHub's lock
+	repository *standin.Repository
 }
 
-// AddRepository makes a repository named "owner/name", and its owner as an Organization if that is not there. A
-// repository of this name that is there already gets the options. It panics if the name is not of that form or the
-// owner is an Enterprise.
-func (gh *GitHub) AddRepository(name string, o RepositoryOptions) *Repository {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.repository(name)
-	r.public, r.description, r.archived = o.Public, o.Description, o.Archived
-	if o.DefaultBranch != "" {
-		r.branch = o.DefaultBranch
-	}
-	return r
-}
-
-// Repository finds a repository by its present name "owner/name", which is not case sensitive. It returns nil if there
-// is none.
-func (gh *GitHub) Repository(name string) *Repository {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	return gh.names[fold(name)]
+// AddRepository makes a repository named "owner/name", and its owner as an organization if that is not there. A
+// repository of this name that is there already gets the options. It panics if the name is not of that form.
+func (g *GitHub) AddRepository(name string, o RepositoryOptions) *Repository {
+	r := g.gh.AddRepository(name, standin.RepositoryOptions{Public: o.Public, DefaultBranch: o.DefaultBranch})
+	return &Repository{ID: r.ID, repository: r}
 }
 
 // FullName is the present "owner/name".
-func (r *Repository) FullName() string {
-	r.gh.mu.Lock()
-	defer r.gh.mu.Unlock()
-	return r.fullName()
+func (r *Repository) FullName() string { return r.repository.FullName() }
+
+// Commit adds a commit with these files, path to text, to a branch, and returns its object ID. A branch that is not
+// there starts from the default branch, or from nothing in an empty repository. Author and dates are the same in every
+// run, and so are the object IDs.
+func (r *Repository) Commit(branch, message string, files map[string]string) (oid string, err error) {
+	return r.repository.Commit(branch, message, files)
 }
 
-// Rename gives a repository a new name under the same owner. The old name goes on working by redirects until another
-// repository takes it.
-func (gh *GitHub) Rename(repository, name string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(repository)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", repository)
-	}
-	return gh.move(r, r.owner, name)
-}
-
-// Transfer gives a repository another owner, made as an Organization if it is not there. The old name goes on working
-// by redirects until another repository takes it. Installations on the former owner no longer reach it.
-func (gh *GitHub) Transfer(repository, owner string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(repository)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", repository)
-	}
-	for _, inst := range gh.installs {
-		delete(inst.selected, r.ID)
-	}
-	return gh.move(r, gh.account(owner, Organization), r.name)
-}
-
-// DeleteRepository deletes a repository, and the redirects to it.
-func (gh *GitHub) DeleteRepository(name string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(name)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", name)
-	}
-	delete(gh.names, fold(name))
-	delete(gh.repos, r.ID)
-	maps.DeleteFunc(gh.moved, func(_ string, to *Repository) bool { return to == r })
-	return nil
-}
-
-func (gh *GitHub) move(r *Repository, owner *Account, name string) error {
-	from, to := fold(r.fullName()), fold(owner.Login+"/"+name)
-	if _, _, err := gh.nameable(to); err != nil {
-		return err
-	}
-	if other := gh.names[to]; other != nil && other != r {
-		return fmt.Errorf("githubtest: repository %s is there already", to)
-	}
-	delete(gh.names, from)
-	gh.moved[from] = r
-	delete(gh.moved, to)
-	r.owner, r.name = owner, name
-	gh.names[to] = r
-	return nil
-}
-
-// repository finds a repository by its present name, or makes it.
-func (gh *GitHub) repository(fullName string) *Repository {
-	if r := gh.names[fold(fullName)]; r != nil {
-		return r
-	}
-	owner, name, err := gh.nameable(fullName)
-	if err != nil {
-		panic(err.Error())
-	}
-	account := gh.account(owner, Organization)
-	now := gh.now()
-	r := &Repository{ID: gh.id("repository"), gh: gh, owner: account, name: name, branch: "main",
-		created: now, pushed: now, objects: map[string][]byte{}}
-	gh.repos[r.ID] = r
-	gh.names[fold(fullName)] = r
-	delete(gh.moved, fold(fullName))
-	return r
-}
-
-// nameable takes the full name of a repository to be apart.
-func (gh *GitHub) nameable(fullName string) (owner, name string, err error) {
-	owner, name, ok := strings.Cut(fullName, "/")
-	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
-		return "", "", fmt.Errorf("githubtest: %q is not of the form owner/name", fullName)
-	}
-	if a := gh.accounts[fold(owner)]; a != nil && a.Kind == Enterprise {
-		return "", "", fmt.Errorf("githubtest: enterprise %s cannot own repositories", owner)
-	}
-	return owner, name, nil
-}
-
-// find finds a repository by a present or former name. It returns nil if there is none.
-func (gh *GitHub) find(owner, name string) (r *Repository, moved bool) {
-	key := fold(owner + "/" + name)
-	if r := gh.names[key]; r != nil {
-		return r, false
-	}
-	r = gh.moved[key]
-	return r, r != nil
-}
-
-// sorted are all repositories for which keep holds, oldest first.
-func (gh *GitHub) sorted(keep func(*Repository) bool) []*Repository {
-	var list []*Repository
-	for _, id := range slices.Sorted(maps.Keys(gh.repos)) {
-		if r := gh.repos[id]; keep(r) {
-			list = append(list, r)
-		}
-	}
-	return list
-}
-
-func (r *Repository) fullName() string {
-	if r.wikiOf != nil {
-		return r.wikiOf.fullName() + wikiSuffix
-	}
-	return r.owner.Login + "/" + r.name
-}
-
-// fold makes names that GitHub holds to be the same the same.
-func fold(name string) string { return strings.ToLower(name) }
+// Head returns the object ID of the commit a branch is at, or "" if it is not there.
+func (r *Repository) Head(branch string) (oid string, err error) { return r.repository.Head(branch) }

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // installed is a machine with the helper in a directory of its own, beside a ghapp

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // revoked fails unless so many tokens were minted, and all of them have ended.
@@ -344,7 +344,7 @@ func TestGitInALongCommandOutlivesItsToken(t *testing.T) {
 func TestTokenOfAShortCommandIsRevoked(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.github.SetReplicationLag(time.Second)
+	m.github.SetPropagationDelay(time.Second)
 	m.must("exec", "acme/site", "--", "true")
 	m.revoked(1)
 }

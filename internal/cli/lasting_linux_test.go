@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // A pack that takes longer than a token lives is followed by more questions: of

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // poison is what a terminal obeys, what turns letters around, and a line that looks like

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // gitSetUp makes plain git ask ghapp, for the App of the config file.

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // evil is another host, which keeps what it is sent.

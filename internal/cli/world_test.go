@@ -11,7 +11,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // appKey is the App's key in all worlds: making one takes a while.

@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/cli"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // patience is how long a step of the demo may take that happens beside it.

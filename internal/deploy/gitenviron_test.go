@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // hostile is what people, distributions and attackers have in git's configuration. MARK

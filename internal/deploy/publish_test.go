@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 func TestDirectoryHasTheFilesOfTheCommitAndNothingElse(t *testing.T) {

@@ -16,8 +16,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
 
 // world is a GitHub with a public repository, and a

@@ -16,9 +16,9 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
@@ -137,7 +137,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.config.Client.Revoke(s.t.Context(), secret.New("ghs_nobodys"))
 		},
 		ghapp.ErrTokenUnknown: func(s *stage) error {
-			s.github.SetReplicationLag(time.Hour)
+			s.github.SetPropagationDelay(time.Hour)
 			app := s.open()
 			token, err := app.Token(s.t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
 			if err != nil {

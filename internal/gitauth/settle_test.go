@@ -193,7 +193,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 func TestTokenThatWasMintedJustNowIsNotTakenForDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(401))
-		w.github.SetReplicationLag(time.Minute)
+		w.github.SetPropagationDelay(time.Minute)
 		_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site"))
 		if !errors.Is(err, ghapp.ErrTokenUnknown) || w.github.Mints() != 1 {
 			t.Errorf("%d mints, %v", w.github.Mints(), err)

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -113,7 +113,7 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		app := github.AddApp(githubtest.AppOptions{})
 		app.AddKey(&key.PublicKey)
 		app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-		github.SetReplicationLag(4 * time.Second)
+		github.SetPropagationDelay(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
 		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(key)})
 		if err != nil {

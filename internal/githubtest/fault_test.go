@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -237,7 +237,7 @@ func TestDelayInABubble(t *testing.T) {
 		if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+secret, ""); r.status != 401 {
 			t.Errorf("an hour later: %d", r.status)
 		}
-		gh.SetReplicationLag(2 * time.Second)
+		gh.SetPropagationDelay(2 * time.Second)
 		secret = mint(t, gh, app, inst, "")
 		var got []int
 		for range 3 {

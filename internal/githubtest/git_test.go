@@ -17,7 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -233,10 +233,10 @@ func TestGitRefusals(t *testing.T) {
 		undo()
 	}
 	change(w.inst.Suspend, w.inst.Unsuspend, 403, "This installation has been suspended")
-	change(func() { w.gh.SetReplicationLag(time.Minute) }, func() { w.gh.SetReplicationLag(0) }, 404, notFound)
+	change(func() { w.gh.SetPropagationDelay(time.Minute) }, func() { w.gh.SetPropagationDelay(0) }, 404, notFound)
 	change(func() { w.gh.SetIPAllowList("acme", true) }, func() { w.gh.SetIPAllowList("acme", false) }, 403, "IP allow list enabled")
 	change(func() { w.gh.SetIPAllowList("octo", true) }, func() { w.gh.SetIPAllowList("octo", false) }, 200, "")
-	change(func() { w.gh.SetReplicationLag(2 * time.Hour); w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetReplicationLag(0); w.gh.SetClockOffset(0) }, 401, bad)
+	change(func() { w.gh.SetPropagationDelay(2 * time.Hour); w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetPropagationDelay(0); w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.inst.Select("hidden") }, w.inst.SelectAll, 404, notFound)
 	change(func() { w.inst.SetPermissions(map[string]string{"metadata": "read"}) }, func() { w.inst.SetPermissions(map[string]string{"contents": "write"}) }, 403, "not granted")
@@ -270,7 +270,7 @@ func TestGitShowsTheRefusal(t *testing.T) {
 			}
 		}
 	}
-	w.gh.SetReplicationLag(time.Minute)
+	w.gh.SetPropagationDelay(time.Minute)
 	if out, err := git(t, ".", "ls-remote", remote(w.server, w.mint(t, ""), "/acme/site")); err == nil || !strings.Contains(out, "remote: Repository not found.") {
 		t.Errorf("during the lag git says %q", out)
 	}

@@ -88,10 +88,10 @@ var scriptCommands = map[string]scriptCommand{
 				return err
 			}
 		}
-		if err := gh.SetReplicationLagStatus(status); err != nil {
+		if err := gh.SetPropagationDelayStatus(status); err != nil {
 			return err
 		}
-		return duration((*GitHub).SetReplicationLag)(gh, args[:1])
+		return duration((*GitHub).SetPropagationDelay)(gh, args[:1])
 	}},
 	"format": {"classic|stateless", 1, 1, func(gh *GitHub, args []string) error {
 		formats := map[string]TokenFormat{"classic": Classic, "stateless": Stateless}

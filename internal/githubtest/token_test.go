@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -170,12 +170,12 @@ func TestTokenIsChecked(t *testing.T) {
 		{"deleted", func(w world) { w.gh.DeleteRepository("acme/site") }, 404, "Not Found"},
 		{"transferred away", func(w world) { w.gh.Transfer("acme/site", "octo") }, 404, "Not Found"},
 		{"permission taken", func(w world) { w.inst.SetPermissions(map[string]string{"members": "read"}) }, 403, forbidden},
-		{"lag", func(w world) { w.gh.SetReplicationLag(time.Minute) }, 401, bad},
+		{"lag", func(w world) { w.gh.SetPropagationDelay(time.Minute) }, 401, bad},
 		{"lag of permissions", func(w world) {
-			w.gh.SetReplicationLag(time.Minute)
-			w.gh.SetReplicationLagStatus(403)
+			w.gh.SetPropagationDelay(time.Minute)
+			w.gh.SetPropagationDelayStatus(403)
 		}, 403, forbidden},
-		{"after the lag", func(w world) { w.gh.SetReplicationLag(time.Minute); w.gh.SetClockOffset(time.Minute) }, 200, ""},
+		{"after the lag", func(w world) { w.gh.SetPropagationDelay(time.Minute); w.gh.SetClockOffset(time.Minute) }, 200, ""},
 		{"IP allow list", func(w world) { w.gh.SetIPAllowList("acme", true) }, 403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."},
 	} {
 		t.Run(test.name, func(t *testing.T) {

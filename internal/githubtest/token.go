@@ -118,7 +118,7 @@ func (i *Installation) barred() (status int, message string) {
 	return 0, ""
 }
 
-func (gh *GitHub) lagging(t *token) bool { return gh.now().Sub(t.created) < gh.lag }
+func (gh *GitHub) propagating(t *token) bool { return gh.now().Sub(t.created) < gh.propagation }
 
 // covers reports whether the token reaches the repository now.
 func (t *token) covers(r *Repository) bool {

@@ -113,9 +113,9 @@ func (c *call) authenticate(byApp bool) (status int, message string) {
 	switch {
 	case c.token == nil:
 		return http.StatusUnauthorized, badCredentials
-	case c.gh.lagging(c.token) && c.gh.lagStatus == http.StatusForbidden:
+	case c.gh.propagating(c.token) && c.gh.propagationStatus == http.StatusForbidden:
 		return http.StatusForbidden, notAccessible
-	case c.gh.lagging(c.token):
+	case c.gh.propagating(c.token):
 		return http.StatusUnauthorized, badCredentials
 	}
 	return c.token.inst.barred()

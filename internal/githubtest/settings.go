@@ -30,25 +30,25 @@ func (gh *GitHub) SetTokenFormat(f TokenFormat) {
 	gh.format = f
 }
 
-// SetReplicationLag makes a token unknown to everything but the mint until it is lag old by the stand-in's clock: the
+// SetPropagationDelay makes a token unknown to everything but the mint until it is as old as delay by the stand-in's clock: the
 // REST endpoints answer it with 401 "Bad credentials", git with 404 "Repository not found.". Zero, the default, turns
 // it off.
-func (gh *GitHub) SetReplicationLag(lag time.Duration) {
+func (gh *GitHub) SetPropagationDelay(delay time.Duration) {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	gh.lag = lag
+	gh.propagation = delay
 }
 
-// SetReplicationLagStatus sets what the REST endpoints answer during the lag: 401 "Bad credentials" (the default: the
+// SetPropagationDelayStatus sets what the REST endpoints answer during the delay: 401 "Bad credentials" (the default: the
 // token has not arrived), or 403 "Resource not accessible by integration" (its permissions have not). Another status
 // is an error.
-func (gh *GitHub) SetReplicationLagStatus(status int) error {
+func (gh *GitHub) SetPropagationDelayStatus(status int) error {
 	if status != http.StatusUnauthorized && status != http.StatusForbidden {
-		return fmt.Errorf("githubtest: a lagging token is answered with 401 or 403, not %d", status)
+		return fmt.Errorf("githubtest: a token not yet known is answered with 401 or 403, not %d", status)
 	}
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	gh.lagStatus = status
+	gh.propagationStatus = status
 	return nil
 }
 

@@ -114,7 +114,7 @@ func (gh *GitHub) refusal(r *http.Request, repo *Repository, write bool) *refusa
 	if t == nil || credential.user != "x-access-token" {
 		return refuse(http.StatusUnauthorized, gitBadCredentials)
 	}
-	if gh.lagging(t) {
+	if gh.propagating(t) {
 		return refuse(http.StatusNotFound, gitNotFound)
 	}
 	if status, message := t.inst.barred(); status != 0 {
