@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
-	{"internal/answer", "internal/wire"},
+	{"internal/agentproto", "internal/credcache"},
 	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile", "internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
 	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/ghtoken", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs", "internal/wait", "secret"},
 	{"githubtest"},

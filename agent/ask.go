@@ -8,24 +8,24 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/wire"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 )
 
 // ErrUnavailable says that a socket cannot be connected to: it does not exist,
 // or the process that made it is gone.
-var ErrUnavailable = wire.ErrUnavailable
+var ErrUnavailable = agentproto.ErrUnavailable
 
 // ErrHungUp says that the agent closed the connection without a whole answer, as one
 // does that is killed.
-var ErrHungUp = wire.ErrHungUp
+var ErrHungUp = agentproto.ErrHungUp
 
 // RefusedError is the answer of an agent that is responsible for a request and
 // will not give a credential. Its field Reason is one line, without control
 // characters, and its text.
-type RefusedError = wire.RefusedError
+type RefusedError = agentproto.RefusedError
 
 // Client is a connection to an agent. It serves for one [Client.Ask].
-type Client struct{ conn wire.Conn }
+type Client struct{ conn agentproto.Conn }
 
 // Dial connects to the agent that listens on the socket path. It does not wait:
 // the system connects at once or not at all.
@@ -42,7 +42,7 @@ func Dial(path string) (*Client, error) {
 }
 
 func dial(path string, uid int) (*Client, error) {
-	conn, err := wire.Dial(path, uid)
+	conn, err := agentproto.Dial(path, uid)
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func dial(path string, uid int) (*Client, error) {
 // The error is a [*RefusedError] if the agent refused; otherwise the exchange
 // failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
 func (c *Client) Ask(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
-	answer, err := wire.Ask(ctx, c.conn, operation, request)
+	answer, err := agentproto.Ask(ctx, c.conn, operation, request)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
@@ -64,10 +64,10 @@ func (c *Client) Ask(ctx context.Context, operation credential.Operation, reques
 }
 
 // exchange sends the question, waits for the answer that is no refusal, and closes c.
-func (c *Client) exchange(ctx context.Context, question wire.Frame) (wire.Frame, error) {
-	answer, err := wire.Do(ctx, c.conn, question)
+func (c *Client) exchange(ctx context.Context, question agentproto.Frame) (agentproto.Frame, error) {
+	answer, err := agentproto.Do(ctx, c.conn, question)
 	if err != nil {
-		return wire.Frame{}, fmt.Errorf("agent: %w", err)
+		return agentproto.Frame{}, fmt.Errorf("agent: %w", err)
 	}
 	return answer, nil
 }
@@ -101,4 +101,4 @@ func Ask(ctx context.Context, path string, operation credential.Operation, reque
 // The environment is read by lookup, as by os.LookupEnv; a directory in it that is
 // not absolute counts as not set, as the XDG Base Directory Specification asks. The
 // result is "" where there is none at all.
-func SocketPath(lookup func(string) (string, bool)) string { return wire.SocketPath(lookup) }
+func SocketPath(lookup func(string) (string, bool)) string { return agentproto.SocketPath(lookup) }

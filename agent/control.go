@@ -6,7 +6,7 @@ import (
 	"errors"
 
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/wire"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -26,9 +26,9 @@ type Controller interface {
 }
 
 // control answers the requests that are none of git's.
-func control(ctx context.Context, question wire.Frame, h Handler) wire.Frame {
+func control(ctx context.Context, question agentproto.Frame, h Handler) agentproto.Frame {
 	c, ok := h.(Controller)
-	var answer wire.Frame
+	var answer agentproto.Frame
 	var err error
 	switch {
 	case ok && question.Word == wordStatus:
@@ -46,14 +46,14 @@ func control(ctx context.Context, question wire.Frame, h Handler) wire.Frame {
 	if err != nil {
 		return refusal(err)
 	}
-	answer.Word = wire.OK
+	answer.Word = agentproto.OK
 	return answer
 }
 
 // Status asks the agent to describe itself; the answer is JSON. Errors are those of
 // [Client.Ask]. It closes c.
 func (c *Client) Status(ctx context.Context) ([]byte, error) {
-	answer, err := c.exchange(ctx, wire.Frame{Word: wordStatus})
+	answer, err := c.exchange(ctx, agentproto.Frame{Word: wordStatus})
 	return answer.Body, err
 }
 
@@ -61,14 +61,14 @@ func (c *Client) Status(ctx context.Context) ([]byte, error) {
 // more, and another one can be started; it still finishes what it is doing. Errors
 // are those of [Client.Ask]. It closes c.
 func (c *Client) Stop(ctx context.Context) error {
-	_, err := c.exchange(ctx, wire.Frame{Word: wordStop})
+	_, err := c.exchange(ctx, agentproto.Frame{Word: wordStop})
 	return err
 }
 
 // Forget has the agent give a token to nobody any more, whatever it was for. Errors are
 // those of [Client.Ask]; an agent from before there was this refuses. It closes c.
 func (c *Client) Forget(ctx context.Context, token secret.Text) error {
-	question, err := wire.Of(wordForget, &credential.Credential{Password: token})
+	question, err := agentproto.Of(wordForget, &credential.Credential{Password: token})
 	if err != nil {
 		return errors.Join(err, c.Close())
 	}

@@ -13,9 +13,9 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/private"
-	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // maxPath is the longest name a socket may have in bytes: sun_path holds 104
@@ -217,7 +217,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := wire.CheckPeer(conn, l.uid); err == nil {
+		if err := agentproto.CheckPeer(conn, l.uid); err == nil {
 			return conn, nil
 		}
 		conn.Close()

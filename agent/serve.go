@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/text"
-	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 const (
@@ -104,11 +104,11 @@ func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 	conn.SetReadDeadline(time.Now().Add(requestTimeout))
 	stop := context.AfterFunc(listening, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	input := bufio.NewReader(conn)
-	question, err := wire.Read(input)
+	question, err := agentproto.Read(input)
 	if !stop() {
 		return
 	}
-	var answer wire.Frame
+	var answer agentproto.Frame
 	switch {
 	case err == nil:
 		conn.SetReadDeadline(time.Time{})
@@ -121,7 +121,7 @@ func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 		if ctx.Err() != nil {
 			return
 		}
-	case errors.Is(err, wire.ErrVersion), errors.Is(err, wire.ErrFrame), errors.Is(err, wire.ErrSize):
+	case errors.Is(err, agentproto.ErrVersion), errors.Is(err, agentproto.ErrFrame), errors.Is(err, agentproto.ErrSize):
 		answer = refusal(err)
 	default:
 		return
@@ -130,7 +130,7 @@ func exchange(ctx, listening context.Context, conn net.Conn, b bounded) {
 	_ = answer.Write(conn) // a client that has gone hears nothing
 }
 
-func answerTo(ctx context.Context, question wire.Frame, b bounded) wire.Frame {
+func answerTo(ctx context.Context, question agentproto.Frame, b bounded) agentproto.Frame {
 	operation := credential.Operation(question.Word)
 	switch operation {
 	case credential.Get, credential.Store, credential.Erase:
@@ -145,14 +145,14 @@ func answerTo(ctx context.Context, question wire.Frame, b bounded) wire.Frame {
 	if err != nil {
 		return refusal(err)
 	}
-	answer, err := wire.Of(wire.OK, found)
+	answer, err := agentproto.Of(agentproto.OK, found)
 	if err != nil {
 		return refusal(err)
 	}
 	return answer
 }
 
-func refusal(reason error) wire.Frame {
+func refusal(reason error) agentproto.Frame {
 	line := text.Shorten(text.OneLine(reason.Error()), credential.MaxLine)
-	return wire.Frame{Word: wire.Refused, Body: []byte(line)}
+	return agentproto.Frame{Word: agentproto.Refused, Body: []byte(line)}
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -192,20 +192,20 @@ func newCachedHelper(tb testing.TB) *program {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	stamp, supported := answer.StampOf(info)
-	about, ok := answer.Ask(nil, p.env, asked)
+	stamp, supported := credcache.StampOf(info)
+	about, ok := credcache.Ask(nil, p.env, asked)
 	if !supported || !ok {
 		tb.Skip("no answers are kept on this system")
 	}
 	lookup := func(name string) (string, bool) { return map[string]string{"HOME": home}[name], name == "HOME" }
-	files, err := cache.Open(answer.Dir(lookup))
+	files, err := cache.Open(credcache.Dir(lookup))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	entry := strings.Repeat("0", 64)
-	kept := answer.Answer{
+	kept := credcache.Answer{
 		Question: about, From: time.Now().Add(-time.Hour), Until: time.Now().Add(24 * time.Hour), Credential: answered(),
-		Files: []answer.File{{Path: filepath.Join(home, ".config", "ghapp", "config.yaml")}, {Path: key, Stamp: stamp}},
+		Files: []credcache.File{{Path: filepath.Join(home, ".config", "ghapp", "config.yaml")}, {Path: key, Stamp: stamp}},
 	}
 	if err := errors.Join(
 		files.Put(tb.Context(), entry, []byte("token")),

@@ -16,8 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/cache"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 )
 
 // answered is a user who has asked before.
@@ -41,7 +41,7 @@ func askedBefore(t *testing.T, request string, flags, environ []string) *answere
 	if err != nil {
 		t.Fatal(err)
 	}
-	question, ok := answer.Ask(flags, u.environ, asked)
+	question, ok := credcache.Ask(flags, u.environ, asked)
 	if !ok {
 		t.Fatal("it is no question")
 	}
@@ -52,16 +52,16 @@ func askedBefore(t *testing.T, request string, flags, environ []string) *answere
 	if err != nil {
 		t.Fatal(err)
 	}
-	stamp, ok := answer.StampOf(info)
+	stamp, ok := credcache.StampOf(info)
 	if !ok {
 		t.Fatal("the file has no stamp")
 	}
 	u.store(t, func(f *cache.Files) error {
 		return errors.Join(
 			f.Put(t.Context(), tokenKey, []byte(canary)),
-			f.KeepAnswer(t.Context(), tokenKey, func([]byte) bool { return true }, answer.Answer{
+			f.KeepAnswer(t.Context(), tokenKey, func([]byte) bool { return true }, credcache.Answer{
 				Question: question, From: time.Now().Add(-time.Minute), Until: time.Now().Add(time.Hour),
-				Files: []answer.File{{Path: u.key, Stamp: stamp}}, Credential: answerTo(asked),
+				Files: []credcache.File{{Path: u.key, Stamp: stamp}}, Credential: answerTo(asked),
 			}),
 		)
 	})
@@ -70,7 +70,7 @@ func askedBefore(t *testing.T, request string, flags, environ []string) *answere
 
 func (u *answered) store(t *testing.T, do func(*cache.Files) error) {
 	t.Helper()
-	dir := answer.Dir(func(name string) (string, bool) { return map[string]string{"HOME": u.home}[name], true })
+	dir := credcache.Dir(func(name string) (string, bool) { return map[string]string{"HOME": u.home}[name], true })
 	files, err := cache.Open(dir)
 	if err == nil {
 		err = do(files)

@@ -11,10 +11,10 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/internal/lfsconfig"
 	"github.com/ghapp-dev/ghapp/internal/userdirs"
-	"github.com/ghapp-dev/ghapp/internal/wire"
 )
 
 // patience is how long to wait for an agent, which may be asking GitHub, a
@@ -31,7 +31,7 @@ const (
 const usage = "usage: git-credential-ghapp [flags of ghapp credential] get|store|erase|capability"
 
 type helper struct {
-	stdin          *tape
+	stdin          *replayReader
 	stdout, stderr *os.File
 	environ        []string
 	socket         string // of the agent, or empty
@@ -59,32 +59,33 @@ func (h *helper) run(args []string) int {
 	return exitDone
 }
 
-// answer asks the agent, unless flags say whose credentials are wanted, then the
-// files, and then ghapp.
+// answer asks the agent, unless flags say whose credentials are wanted, then the files, and
+// then ghapp.
 func (h *helper) answer(flags []string, operation credential.Operation) int {
-	if dir, err := os.Getwd(); err == nil && lfsconfig.Near(dir, h.lookup) != "" {
-		// Its large files may be stored with another repository: ghapp looks.
-		code, err := become(flags, operation, h.stdin)
-		if err != nil {
-			return h.fail(operation, err)
+	if !h.hasStores() {
+		if h.socket != "" && (len(flags) == 0 || h.namesOwnConfig(flags)) {
+			if code, done := h.askAgent(operation); done {
+				return code
+			}
 		}
-		return code
-	}
-	if h.socket != "" && (len(flags) == 0 || h.namesOwnConfig(flags)) {
-		if code, done := h.askAgent(operation); done {
-			return code
-		}
-	}
-	if operation == credential.Get && h.cache != "" {
-		if found := h.askFiles(flags); found != nil {
-			return h.print(found)
+		if operation == credential.Get && h.cache != "" {
+			if found := h.askFiles(flags); found != nil {
+				return h.print(found)
+			}
 		}
 	}
-	code, err := become(flags, operation, h.stdin)
+	code, err := execGhapp(flags, operation, h.stdin)
 	if err != nil {
 		return h.fail(operation, err)
 	}
 	return code
+}
+
+// hasStores reports whether the large files of this directory's repository may be stored
+// with another one: ghapp looks.
+func (h *helper) hasStores() bool {
+	dir, err := os.Getwd()
+	return err == nil && lfsconfig.Near(dir, h.lookup) != ""
 }
 
 // namesOwnConfig reports whether the flags name the user's own config file and nothing else,
@@ -107,9 +108,9 @@ func (h *helper) lookup(name string) (string, bool) {
 func (h *helper) askAgent(operation credential.Operation) (code int, done bool) {
 	// The request is read when someone is there to be asked: until then ghapp
 	// can have it from git itself.
-	conn, err := wire.Dial(h.socket, os.Geteuid())
+	conn, err := agentproto.Dial(h.socket, os.Geteuid())
 	switch {
-	case errors.Is(err, wire.ErrUnavailable):
+	case errors.Is(err, agentproto.ErrUnavailable):
 		return 0, false
 	case err != nil && h.usersOwn:
 		h.complain(fmt.Errorf("agent: %w", err))
@@ -137,10 +138,10 @@ func (h *helper) askAgent(operation credential.Operation) (code int, done bool) 
 	// A context's own deadline would start a timer, and with it a thread.
 	var found *credential.Credential
 	if err = conn.SetDeadline(time.Now().Add(patience)); err == nil {
-		found, err = wire.Ask(context.Background(), conn, operation, request)
+		found, err = agentproto.Ask(context.Background(), conn, operation, request)
 	}
 	switch {
-	case errors.Is(err, wire.ErrHungUp) && h.usersOwn:
+	case errors.Is(err, agentproto.ErrHungUp) && h.usersOwn:
 		return 0, false
 	case err != nil:
 		return h.fail(operation, fmt.Errorf("agent: %w", err)), true
@@ -156,11 +157,11 @@ func (h *helper) askFiles(flags []string) *credential.Credential {
 	if err != nil {
 		return nil // ghapp says what is wrong with it
 	}
-	question, ok := answer.Ask(flags, h.environ, request)
+	question, ok := credcache.Ask(flags, h.environ, request)
 	if !ok {
 		return nil
 	}
-	return answer.Find(h.cache, question, time.Now())
+	return credcache.Find(h.cache, question, time.Now())
 }
 
 // print answers a get.
@@ -186,7 +187,7 @@ func (h *helper) fail(operation credential.Operation, reason error) int {
 }
 
 func (h *helper) complain(reason error) {
-	if refused, ok := errors.AsType[*wire.RefusedError](reason); ok {
+	if refused, ok := errors.AsType[*agentproto.RefusedError](reason); ok {
 		reason = refused
 	}
 	fmt.Fprintln(h.stderr, "git-credential-ghapp:", reason)

@@ -27,20 +27,20 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/answer"
-	"github.com/ghapp-dev/ghapp/internal/wire"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 )
 
 func main() {
 	h := helper{
-		stdin: &tape{source: os.Stdin}, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
+		stdin: &replayReader{source: os.Stdin}, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
 		socket: os.Getenv(socketVariable),
 	}
 	if h.socket == "" && !identityGiven(h.environ) {
-		h.socket, h.usersOwn = wire.SocketPath(os.LookupEnv), true
+		h.socket, h.usersOwn = agentproto.SocketPath(os.LookupEnv), true
 	}
-	if answer.Supported {
-		h.cache = answer.Dir(os.LookupEnv)
+	if credcache.Supported {
+		h.cache = credcache.Dir(os.LookupEnv)
 	}
 	os.Exit(h.run(os.Args[1:]))
 }

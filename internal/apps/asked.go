@@ -11,11 +11,11 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/bridge"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
@@ -97,8 +97,8 @@ func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *cre
 	case op == credential.Erase:
 		o.dropAnswers(session)
 	case issued.token != nil && lasting && flags != nil:
-		if question, ok := answer.Ask(flags, o.Environ, asked); ok {
-			o.keepAnswer(ctx, session, issued, answer.Answer{Question: question, Files: files, Credential: found})
+		if question, ok := credcache.Ask(flags, o.Environ, asked); ok {
+			o.keepAnswer(ctx, session, issued, credcache.Answer{Question: question, Files: files, Credential: found})
 		}
 	}
 	return found, err
@@ -107,14 +107,14 @@ func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *cre
 // dependencies are the files that an answer for these settings rests on, as they are now.
 // It is false where a change could go unnoticed: of a key that is in no file, or of a file
 // that has just changed.
-func (o *Opener) dependencies(settings config.AppSettings) ([]answer.File, bool) {
+func (o *Opener) dependencies(settings config.AppSettings) ([]credcache.File, bool) {
 	loaded, err := o.Load()
 	if err != nil {
 		return nil, false
 	}
-	var files []answer.File
+	var files []credcache.File
 	if path, _ := loaded.Path(); path.Text != "" {
-		file, ok := answer.FileOf(path.Text, loaded.Info())
+		file, ok := credcache.FileOf(path.Text, loaded.Info())
 		if !ok {
 			return nil, false
 		}
@@ -132,7 +132,7 @@ func (o *Opener) dependencies(settings config.AppSettings) ([]answer.File, bool)
 		if err != nil {
 			return nil, false
 		}
-		file, ok := answer.FileOf(path, info)
+		file, ok := credcache.FileOf(path, info)
 		if !ok {
 			return nil, false
 		}
@@ -149,7 +149,7 @@ type issuedToken struct {
 
 // keepAnswer leaves what git is told for git-credential-ghapp, which then need not start
 // this program for the same question. Where that cannot be, nobody misses it.
-func (o *Opener) keepAnswer(ctx context.Context, s *Session, issued issuedToken, a answer.Answer) {
+func (o *Opener) keepAnswer(ctx context.Context, s *Session, issued issuedToken, a credcache.Answer) {
 	store, ok := s.Store.(*cache.Files)
 	if !ok {
 		return

@@ -11,10 +11,10 @@ import (
 	"runtime"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/answer"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 )
 
@@ -107,7 +107,7 @@ func (o *Opener) Cache() (*cache.Files, string, error) {
 
 // CacheDir is the directory of this user's cache, which need not be there.
 func (o *Opener) CacheDir() (string, error) {
-	if dir := answer.Dir(o.LookupEnv); dir != "" {
+	if dir := credcache.Dir(o.LookupEnv); dir != "" {
 		return dir, nil
 	}
 	variable := "HOME"

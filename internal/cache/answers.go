@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
-	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 )
 
 // KeepAnswer keeps an answer to a question of git's, for git-credential-ghapp to find,
@@ -17,7 +17,7 @@ import (
 //
 // The error is a [*StoreError] or a [*DirError], or says why this answer cannot be
 // kept, which no caller needs to care about: ghapp is asked again then.
-func (f *Files) KeepAnswer(ctx context.Context, key string, holds func(entry []byte) bool, a answer.Answer) error {
+func (f *Files) KeepAnswer(ctx context.Context, key string, holds func(entry []byte) bool, a credcache.Answer) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -36,11 +36,11 @@ func (f *Files) KeepAnswer(ctx context.Context, key string, holds func(entry []b
 	if entry == nil || !holds(entry) {
 		return errors.New("cache: the entry is gone")
 	}
-	stamp, ok := answer.StampOf(info)
+	stamp, ok := credcache.StampOf(info)
 	if !ok {
 		return errors.ErrUnsupported
 	}
-	a.Files = append(a.Files[:len(a.Files):len(a.Files)], answer.File{Path: filepath.Join(f.dir, key), Stamp: stamp})
+	a.Files = append(a.Files[:len(a.Files):len(a.Files)], credcache.File{Path: filepath.Join(f.dir, key), Stamp: stamp})
 	text, err := a.Encode()
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (f *Files) DropAnswers() error {
 	defer root.Close()
 	names, err := namesIn(root, all)
 	for _, name := range names {
-		if answer.IsName(name) {
+		if credcache.IsName(name) {
 			err = errors.Join(err, remove(root, name))
 		}
 	}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
-	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
@@ -24,21 +24,21 @@ const token = "ghs_canary_of_no_value"
 // openForAnswers opens a store of its own, where answers are kept.
 func openForAnswers(t *testing.T) *Files {
 	t.Helper()
-	if !answer.Supported {
+	if !credcache.Supported {
 		t.Skip("answers are kept on Linux and macOS")
 	}
 	return open(t, newDir(t))
 }
 
 // answerFor is an answer with the token to a question for a repository.
-func answerFor(repository string) answer.Answer {
+func answerFor(repository string) credcache.Answer {
 	asked := &credential.Credential{Protocol: "https", Host: "github.com", Path: repository}
-	question, ok := answer.Ask(nil, nil, asked)
+	question, ok := credcache.Ask(nil, nil, asked)
 	if !ok {
 		panic("it is no question")
 	}
 	expiry := time.Now().Add(time.Hour)
-	return answer.Answer{
+	return credcache.Answer{
 		Question: question, From: time.Now().Add(-time.Minute), Until: expiry,
 		Credential: credential.Answer(asked, "x-access-token", secret.New(token), expiry),
 	}
@@ -47,14 +47,14 @@ func answerFor(repository string) answer.Answer {
 // holdsToken is what [Files.KeepAnswer] asks about an entry.
 func holdsToken(entry []byte) bool { return bytes.Contains(entry, []byte(token)) }
 
-func keepAnswer(t *testing.T, f *Files, key string, a answer.Answer) {
+func keepAnswer(t *testing.T, f *Files, key string, a credcache.Answer) {
 	t.Helper()
 	testkit.OK(t, f.KeepAnswer(t.Context(), key, holdsToken, a))
 }
 
 // answered reports whether the answer is found.
-func answered(f *Files, a answer.Answer) bool {
-	found := answer.Find(f.Dir(), a.Question, time.Now())
+func answered(f *Files, a credcache.Answer) bool {
+	found := credcache.Find(f.Dir(), a.Question, time.Now())
 	return found != nil && found.Password.Reveal() == token
 }
 
@@ -167,7 +167,7 @@ func TestAnswerReplacesWhatIsInItsPlace(t *testing.T) {
 func TestRefusedAnswersAreDropped(t *testing.T) {
 	f := openForAnswers(t)
 	put(t, f, keyOf("token"), token)
-	answers := []answer.Answer{answerFor("acme/site"), answerFor("acme/web")}
+	answers := []credcache.Answer{answerFor("acme/site"), answerFor("acme/web")}
 	for _, a := range answers {
 		keepAnswer(t, f, keyOf("token"), a)
 	}
@@ -237,7 +237,7 @@ func keepWithoutEnd(f *Files, key string, kept func(n int)) error {
 	for n := 0; ; n++ {
 		a.Files = nil
 		for range n % 100 {
-			a.Files = append(a.Files, answer.File{Path: "/" + strings.Repeat("x", 200)})
+			a.Files = append(a.Files, credcache.File{Path: "/" + strings.Repeat("x", 200)})
 		}
 		if err := f.KeepAnswer(context.Background(), key, holdsToken, a); err != nil {
 			return err

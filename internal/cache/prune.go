@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/answer"
+	"github.com/ghapp-dev/ghapp/internal/credcache"
 )
 
 const (
@@ -40,7 +40,7 @@ func (f *Files) prune(root *os.Root, most int) {
 	names, _ := namesIn(root, most)
 	for _, name := range names {
 		switch {
-		case answer.IsName(name) && isOlder(root, name, answerLife):
+		case credcache.IsName(name) && isOlder(root, name, answerLife):
 			_ = root.Remove(name)
 		case isKey(name) && isOlder(root, name, entryLife):
 			f.pruneEntry(root, name)

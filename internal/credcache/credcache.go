@@ -1,4 +1,4 @@
-// Package answer keeps what was answered to a question of git's in a file, so that
+// Package credcache keeps what was answered to a question of git's in a file, so that
 // git-credential-ghapp can answer it again without starting ghapp: no configuration is
 // read, no key, and nobody is asked.
 //
@@ -38,7 +38,7 @@
 // The first part is the question, the last one the answer in git's own format. Times
 // are nanoseconds since 1970; those of a file are its device, inode, size, and the
 // times of its last modification and of its last change of state.
-package answer
+package credcache
 
 import (
 	"bytes"
@@ -99,7 +99,7 @@ func (a *Answer) Encode() ([]byte, error) {
 	out.WriteString("until " + strconv.FormatInt(a.Until.UnixNano(), 10) + "\n")
 	for _, file := range a.Files {
 		if !filepath.IsAbs(file.Path) || strings.Contains(file.Path, "\n") {
-			return nil, errors.New("answer: a file without an absolute path of one line")
+			return nil, errors.New("cached answer: a file without an absolute path of one line")
 		}
 		if file.Stamp == (Stamp{}) {
 			out.WriteString("none ")
@@ -114,7 +114,7 @@ func (a *Answer) Encode() ([]byte, error) {
 	}
 	out.WriteString(footer)
 	if out.Len() > maxFile {
-		return nil, errors.New("answer: more than " + strconv.Itoa(maxFile) + " bytes")
+		return nil, errors.New("cached answer: more than " + strconv.Itoa(maxFile) + " bytes")
 	}
 	return out.Bytes(), nil
 }

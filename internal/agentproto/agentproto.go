@@ -1,11 +1,11 @@
-// Package wire is how a credential helper asks an agent: the frames that travel,
+// Package agentproto is how a credential helper asks an agent: the frames that travel,
 // which package agent documents, the socket they travel over, and the client's half
 // of the conversation.
 //
 // git starts a helper anew for every question, twice in an operation, and most of the
 // helper's life is its start. So this package, unlike package agent, which listens as
 // well, does without package net.
-package wire
+package agentproto
 
 import (
 	"bufio"

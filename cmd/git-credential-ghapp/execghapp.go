@@ -12,16 +12,16 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 )
 
-// become lets "ghapp credential" take over, with the same arguments and the same
+// execGhapp lets "ghapp credential" take over, with the same arguments and the same
 // standard input. Where a process can be replaced it returns only an error; elsewhere
 // it returns ghapp's exit code.
-func become(flags []string, operation credential.Operation, stdin *tape) (int, error) {
+func execGhapp(flags []string, operation credential.Operation, stdin *replayReader) (int, error) {
 	path, err := findGhapp()
 	if err != nil {
 		return exitFailed, err
 	}
 	args := append([]string{path, "credential"}, flags...)
-	return replace(path, append(args, string(operation)), stdin)
+	return execProgram(path, append(args, string(operation)), stdin)
 }
 
 func runChild(path string, args []string, stdin io.Reader) (int, error) {

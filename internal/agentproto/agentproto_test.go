@@ -1,6 +1,6 @@
 //go:build unix
 
-package wire
+package agentproto
 
 import (
 	"context"
@@ -23,7 +23,7 @@ var request = &credential.Credential{Protocol: "https", Host: "github.com", Path
 // listen listens on a socket as an agent does.
 func listen(t *testing.T) *net.UnixListener {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "wire-") // a short name, since those of sockets are bounded
+	dir, err := os.MkdirTemp("", "proto-") // a short name, since those of sockets are bounded
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,6 @@
 //go:build !(linux || darwin)
 
-package answer
+package credcache
 
 import (
 	"errors"

@@ -14,12 +14,12 @@ import (
 // pipeSize is what a pipe holds before anyone reads from it, at the least.
 const pipeSize = 4096
 
-// replace becomes path. A request that was read is put back; one that is longer than
+// execProgram replaces this process by path. A request that was read is put back; one that is longer than
 // any of git's, or not one at all, is passed on to a child.
-func replace(path string, args []string, stdin *tape) (int, error) {
+func execProgram(path string, args []string, stdin *replayReader) (int, error) {
 	if len(stdin.read) > 0 {
 		if !stdin.whole || len(stdin.read) > pipeSize {
-			return runChild(path, args, stdin.rewound())
+			return runChild(path, args, stdin.replay())
 		}
 		if err := putBack(stdin.read); err != nil {
 			return exitFailed, fmt.Errorf("cannot pass the request on to %s: %w", path, err)

@@ -1,6 +1,6 @@
 //go:build !(linux || darwin || freebsd)
 
-package wire
+package agentproto
 
 import "syscall"
 

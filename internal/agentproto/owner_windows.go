@@ -1,4 +1,4 @@
-package wire
+package agentproto
 
 // checkOwner does nothing here: the directory's access control list, inherited from
 // the user's own directory for temporary files or caches, decides.
