@@ -49,9 +49,9 @@ func readFile(path string) ([]byte, *KeyError) {
 	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
-		return nil, &KeyError{Problem: ErrDirectory, Source: source(path), path: path}
+		return nil, &KeyError{Problem: errDirectory, Source: source(path), path: path}
 	case !mode.IsRegular():
-		return nil, &KeyError{Problem: ErrNotRegular, Source: source(path), path: path}
+		return nil, &KeyError{Problem: errNotRegular, Source: source(path), path: path}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, maxSize+1))
 	if err != nil {
@@ -60,7 +60,7 @@ func readFile(path string) ([]byte, *KeyError) {
 	return text, nil
 }
 
-func notPath() *KeyError { return &KeyError{Problem: ErrNotPath, Source: "the given path"} }
+func notPath() *KeyError { return &KeyError{Problem: errNotPath, Source: "the given path"} }
 
 // fileError explains an error of the operating system. It names path only where
 // that is no secret itself: keys do get pasted where a path is expected.
@@ -68,7 +68,7 @@ func fileError(path string, err error) *KeyError {
 	if isSecret(path) {
 		return notPath()
 	}
-	e := &KeyError{Problem: ErrUnreadable, Source: source(path), Err: err, path: path}
+	e := &KeyError{Problem: errUnreadable, Source: source(path), Err: err, path: path}
 	// The path is in Source already.
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		e.Err = pathErr.Err
@@ -77,7 +77,7 @@ func fileError(path string, err error) *KeyError {
 	case errors.Is(err, fs.ErrNotExist):
 		e.Problem = ErrMissing
 	case errors.Is(err, syscall.ENXIO): // what opening a socket gives
-		e.Problem = ErrNotRegular
+		e.Problem = errNotRegular
 	}
 	return e
 }
@@ -92,7 +92,7 @@ func isSecret(path string) bool {
 		return true
 	}
 	_, err := parse([]byte(path))
-	return err == nil || !slices.Contains([]Problem{ErrUnknown, ErrPath, ErrAppID, ErrUnexpanded, ErrEmpty}, err.Problem)
+	return err == nil || !slices.Contains([]Problem{errUnknown, errPath, errAppID, errUnexpanded, errEmpty}, err.Problem)
 }
 
 // absent is what remains of a path after the directories that are there.

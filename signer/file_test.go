@@ -65,26 +65,26 @@ func fileMistakes(t testing.TB) []fileMistake {
 		{"missing", filepath.Join(dir, "absent.pem"), ErrMissing},
 		{"missing, client ID in its name", "Iv23liAbCdEfGhIjKlMn", ErrMissing},
 		{"dangling link", dangling, ErrMissing},
-		{"directory", dir, ErrDirectory},
-		{"pipe", pipe, ErrNotRegular},
-		{"socket", socket, ErrNotRegular},
-		{"device", os.DevNull, ErrNotRegular},
-		{"loop", loop, ErrUnreadable},
-		{"under a file", filepath.Join(write(t, "file", "", 0o600), "app.pem"), ErrUnreadable},
-		{"empty", write(t, "app.pem", "", 0o600), ErrEmpty},
-		{"large", write(t, "app.pem", text+strings.Repeat("\n", maxSize), 0o600), ErrTooLarge},
+		{"directory", dir, errDirectory},
+		{"pipe", pipe, errNotRegular},
+		{"socket", socket, errNotRegular},
+		{"device", os.DevNull, errNotRegular},
+		{"loop", loop, errUnreadable},
+		{"under a file", filepath.Join(write(t, "file", "", 0o600), "app.pem"), errUnreadable},
+		{"empty", write(t, "app.pem", "", 0o600), errEmpty},
+		{"large", write(t, "app.pem", text+strings.Repeat("\n", maxSize), 0o600), errTooLarge},
 		{"encrypted", write(t, "app.pem", string(testdata(t)["encrypted.pkcs8"]), 0o600), ErrEncrypted},
-		{"no path", "", ErrNotPath},
-		{"key as path", text, ErrNotPath},
-		{"key as path, one line", oneLine, ErrNotPath},
-		{"key as path, escaped", lineBreaks.Replace(text), ErrNotPath},
-		{"key as path, base64", base64.StdEncoding.EncodeToString([]byte(text)), ErrNotPath},
-		{"key as path, no armour", strings.ReplaceAll(strings.Join(strings.Split(text, "\n")[1:5], ""), "/", "a"), ErrNotPath},
-		{"line of a key as path", strings.ReplaceAll(body, "/", "a"), ErrNotPath},
-		{"line of a key in a directory", filepath.Join(dir, body), ErrNotPath},
+		{"no path", "", errNotPath},
+		{"key as path", text, errNotPath},
+		{"key as path, one line", oneLine, errNotPath},
+		{"key as path, escaped", lineBreaks.Replace(text), errNotPath},
+		{"key as path, base64", base64.StdEncoding.EncodeToString([]byte(text)), errNotPath},
+		{"key as path, no armour", strings.ReplaceAll(strings.Join(strings.Split(text, "\n")[1:5], ""), "/", "a"), errNotPath},
+		{"line of a key as path", strings.ReplaceAll(body, "/", "a"), errNotPath},
+		{"line of a key in a directory", filepath.Join(dir, body), errNotPath},
 		{"missing, in directories of long names", filepath.Join(deep, "githubapp"), ErrMissing},
-		{"client secret as path", strings.Repeat("0a1b2c3d", 5), ErrNotPath},
-		{"token as path", "ghs_" + strings.Repeat("aB3", 12), ErrNotPath},
+		{"client secret as path", strings.Repeat("0a1b2c3d", 5), errNotPath},
+		{"token as path", "ghs_" + strings.Repeat("aB3", 12), errNotPath},
 	}
 }
 
@@ -106,7 +106,7 @@ func TestFileNamesTheMistake(t *testing.T) {
 			if key != nil || !errors.Is(err, row.want) {
 				t.Fatalf("File = %v, %v; want the problem %q", key, err, row.want)
 			}
-			if row.want == ErrNotPath {
+			if row.want == errNotPath {
 				wantSafe(t, row.path, err)
 				return
 			}
@@ -141,7 +141,7 @@ func TestEveryProblemIsProvoked(t *testing.T) {
 		provoked[row.want] = true
 	}
 	provoked[ErrChanged] = true   // TestRememberedKeyThatIsAnotherByNow
-	provoked[ErrNoProgram] = true // TestProgramThatCannotBeStarted
+	provoked[errNoProgram] = true // TestProgramThatCannotBeStarted
 	provoked[ErrExists] = true    // TestKeyringStoresOverNoOtherKey
 	for _, p := range problems(t) {
 		if !provoked[p] {
@@ -154,9 +154,9 @@ func TestFileTellsTheSystemsError(t *testing.T) {
 	for err, want := range map[error]Problem{
 		fs.ErrNotExist:   ErrMissing,
 		syscall.ENOENT:   ErrMissing,
-		fs.ErrPermission: ErrUnreadable,
-		syscall.EACCES:   ErrUnreadable,
-		syscall.EIO:      ErrUnreadable,
+		fs.ErrPermission: errUnreadable,
+		syscall.EACCES:   errUnreadable,
+		syscall.EIO:      errUnreadable,
 	} {
 		got := fileError("app.pem", &fs.PathError{Op: "open", Path: "app.pem", Err: err})
 		if got.Problem != want || !errors.Is(got, err) {

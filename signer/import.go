@@ -18,7 +18,7 @@ import (
 // ImportOptions is what [Import] needs besides the key and where it is to go. The zero
 // value is ready.
 type ImportOptions struct {
-	// Options are those of [Open]. A Timeout of 0 is [DefaultImportTimeout] for a
+	// Options are those of [Open]. A Timeout of 0 is three minutes for a
 	// program that takes a key in. Memory is not used: whoever holds the key is asked.
 	Options
 	// Confirm has an ssh-agent ask a person before each signature, and Lifetime, counted
@@ -28,9 +28,9 @@ type ImportOptions struct {
 	Lifetime time.Duration
 }
 
-// DefaultImportTimeout is how long a program may take to put a key where it belongs: key
+// importTimeout is how long a program may take to put a key where it belongs: key
 // services make keys for that first, and wrap and check what comes.
-const DefaultImportTimeout = 3 * time.Minute
+const importTimeout = 3 * time.Minute
 
 // Import puts a private key where a key URI says, keyring:, ssh-agent:, exec: or one of
 // [KMSProgram]'s, and returns it from there: it has signed a random message, and the
@@ -42,7 +42,7 @@ const DefaultImportTimeout = 3 * time.Minute
 // that of a context that was cancelled.
 func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Signer, put bool, err error) {
 	if key.private == nil {
-		return nil, false, &KeyError{Problem: ErrEmpty}
+		return nil, false, &KeyError{Problem: errEmpty}
 	}
 	store, err := o.store(uri)
 	if err != nil {
@@ -57,8 +57,8 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 		if err := store(ctx, key.private()); err != nil {
 			e, known := errors.AsType[*KeyError](err)
 			put = !known || !slices.Contains(untouched, e.Problem)
-			if known && (e.Problem == ErrFailed || e.Problem == ErrDeclined) {
-				e.Problem = ErrNotTaken
+			if known && (e.Problem == errFailed || e.Problem == ErrDeclined) {
+				e.Problem = errNotTaken
 			}
 			return nil, put, err
 		}
@@ -76,7 +76,7 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 
 // untouched are the problems after which nothing was put anywhere: whoever was asked
 // has said no before it began.
-var untouched = []Problem{ErrURI, ErrNoProgram, ErrNoAgent, ErrUnsupported, ErrExists, ErrPIN, ErrDenied, ErrDeclined, ErrAlgorithm}
+var untouched = []Problem{errURI, errNoProgram, errNoAgent, ErrUnsupported, ErrExists, ErrPIN, ErrDenied, ErrDeclined, errAlgorithm}
 
 // proof has the holder of a key sign a message that nobody has signed before.
 func proof(ctx context.Context, held Signer, key *Key, uri string) error {
@@ -88,7 +88,7 @@ func proof(ctx context.Context, held Signer, key *Key, uri string) error {
 	}
 	digest := sha256.Sum256(message)
 	if rsa.VerifyPKCS1v15(key.public, crypto.SHA256, digest[:], signature) != nil {
-		return &KeyError{Problem: ErrWrongSignature, Source: uri}
+		return &KeyError{Problem: errWrongSignature, Source: uri}
 	}
 	return nil
 }
@@ -124,7 +124,7 @@ func (o ImportOptions) store(uri string) (func(context.Context, *rsa.PrivateKey)
 	case scheme == "exec", keyuri.OfKMS(scheme):
 		options := o.Options
 		if options.Timeout == 0 {
-			options.Timeout = DefaultImportTimeout
+			options.Timeout = importTimeout
 		}
 		program, err := options.program(uri)
 		if err != nil {

@@ -65,15 +65,15 @@ var importMistakes = []struct {
 	{"safe refuses unsupported", ErrUnsupported, false, "no room"},
 	{"safe refuses exists", ErrExists, false, "no room"},
 	{"safe refuses denied", ErrDenied, false, "no room"},
-	{"safe refuses declined", ErrNotTaken, false, "no room"},
-	{"safe refuses failed", ErrNotTaken, true, "no room"},
+	{"safe refuses declined", errNotTaken, false, "no room"},
+	{"safe refuses failed", errNotTaken, true, "no room"},
 	{"safe refuses unavailable", ErrUnavailable, true, "no room"},
-	{"safe tells another", ErrProtocol, true, "the program tells of another key than the one that it was given"},
+	{"safe tells another", errProtocol, true, "the program tells of another key than the one that it was given"},
 	{"safe loses", ErrNoKey, true, ""},
-	{"safe swaps", ErrWrongSignature, true, ""},
+	{"safe swaps", errWrongSignature, true, ""},
 	{"safe stalls", ErrTimeout, true, "waited for 2s"},
 	{"fail pin", ErrPIN, false, ""},
-	{"silent", ErrProtocol, false, "the program said nothing"},
+	{"silent", errProtocol, false, "the program said nothing"},
 }
 
 func TestImportThatFailsSaysWhetherSomethingIsLeft(t *testing.T) {
@@ -107,7 +107,7 @@ func TestKeyThatAProgramRepeatsIsNotShown(t *testing.T) {
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(rsaKey()))(t)
 	middle := base64.StdEncoding.EncodeToString(der)[600:640]
 	told := fmt.Sprint(notices, err)
-	if !errors.Is(err, ErrNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) || strings.Contains(told, "MII") {
+	if !errors.Is(err, errNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) || strings.Contains(told, "MII") {
 		t.Errorf("it is told: %s", told)
 	}
 }
@@ -117,8 +117,8 @@ func TestImportIsRefusedWhereNoKeyCanBePut(t *testing.T) {
 	key := keyFrom(t, pemPKCS1(rsaKey()))
 	o := ImportOptions{Options: Options{Environ: []string{"A_KEY="}}}
 	for uri, want := range map[string]Problem{
-		"app.pem": ErrUnsupported, "file:/app.pem": ErrUnsupported, "env:A_KEY": ErrUnsupported, "kms:canary": ErrScheme,
-		"keyring:": ErrURI, "ssh-agent:": ErrURI, "ssh-agent:app": ErrNoAgent, "exec:/nowhere/to/be/found": ErrNoProgram,
+		"app.pem": ErrUnsupported, "file:/app.pem": ErrUnsupported, "env:A_KEY": ErrUnsupported, "kms:canary": errScheme,
+		"keyring:": errURI, "ssh-agent:": errURI, "ssh-agent:app": errNoAgent, "exec:/nowhere/to/be/found": errNoProgram,
 	} {
 		if _, put, err := Import(t.Context(), key, uri, o); put || !errors.Is(err, want) {
 			t.Errorf("%s: %v, %v", uri, put, err)
@@ -129,10 +129,10 @@ func TestImportIsRefusedWhereNoKeyCanBePut(t *testing.T) {
 		t.Error(err)
 	}
 	o.Confirm, o.Lifetime = false, time.Millisecond
-	if _, _, err := Import(t.Context(), key, "ssh-agent:app?socket=/a", o); !errors.Is(err, ErrURI) {
+	if _, _, err := Import(t.Context(), key, "ssh-agent:app?socket=/a", o); !errors.Is(err, errURI) {
 		t.Error(err)
 	}
-	if _, _, err := Import(t.Context(), new(Key), "ssh-agent:app?socket=/a", ImportOptions{}); !errors.Is(err, ErrEmpty) {
+	if _, _, err := Import(t.Context(), new(Key), "ssh-agent:app?socket=/a", ImportOptions{}); !errors.Is(err, errEmpty) {
 		t.Error(err)
 	}
 }
@@ -203,10 +203,10 @@ func TestAgentThatTakesNoKey(t *testing.T) {
 		_, put, err := Import(context.Background(), key, "ssh-agent:"+name, ImportOptions{Options: Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}}})
 		return put, err
 	}
-	if put, err := add(refusing, "app"); put || !errors.Is(err, ErrNotTaken) {
+	if put, err := add(refusing, "app"); put || !errors.Is(err, errNotTaken) {
 		t.Errorf("%v, %v", put, err)
 	}
-	if put, err := add(refusing, Fingerprint(&otherKey().PublicKey)); put || !errors.Is(err, ErrURI) {
+	if put, err := add(refusing, Fingerprint(&otherKey().PublicKey)); put || !errors.Is(err, errURI) {
 		t.Errorf("%v, %v", put, err)
 	}
 	// Its comment is not replaced: somebody may name it by that.

@@ -66,7 +66,7 @@ func StoreInKeyring(ctx context.Context, uri string, text secret.Text, o Options
 	}
 	there, err = o.readKeyring(ctx, uri, item)
 	if err == nil && there.Fingerprint() != key.Fingerprint() {
-		err = &KeyError{Problem: ErrFailed, Source: keyuri.Shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
+		err = &KeyError{Problem: errFailed, Source: keyuri.Shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
 	}
 	return err
 }
@@ -86,7 +86,7 @@ func CheckKeyring(ctx context.Context, o Options) error {
 		o.asked(ctx, uri, "read", func(ctx context.Context) error {
 			found, err := o.fromKeyring(ctx, item)
 			if err == nil && strings.TrimSpace(found) != text {
-				err = &KeyError{Problem: ErrFailed, Err: errors.New("the keyring gives another text back than the one that was stored")}
+				err = &KeyError{Problem: errFailed, Err: errors.New("the keyring gives another text back than the one that was stored")}
 			}
 			return err
 		}),
@@ -142,7 +142,7 @@ func (o Options) readKeyring(ctx context.Context, uri string, item item) (*Key, 
 // isOfText reports whether an error is about what was read, and not about the reading.
 func isOfText(err error) bool {
 	e, ok := errors.AsType[*KeyError](err)
-	return ok && !slices.Contains([]Problem{ErrURI, ErrNoProgram, ErrNoKey, ErrUnavailable, ErrTimeout, ErrFailed}, e.Problem)
+	return ok && !slices.Contains([]Problem{errURI, errNoProgram, ErrNoKey, ErrUnavailable, ErrTimeout, errFailed}, e.Problem)
 }
 
 // asked bounds a question to the keyring, and says of its error what the question was
@@ -162,7 +162,7 @@ func (o Options) asked(ctx context.Context, uri, verb string, question func(cont
 			hint: "unlock the keyring: on a machine without a desktop nobody is asked for its password",
 		}
 	case errors.Is(err, errTooMuch):
-		return &KeyError{Problem: ErrTooLarge, Source: keyuri.Shown(uri)}
+		return &KeyError{Problem: errTooLarge, Source: keyuri.Shown(uri)}
 	case known:
 		e.Source = keyuri.Shown(uri)
 		return e

@@ -57,7 +57,7 @@ func (o Options) intoKeyring(ctx context.Context, item item, text string) error 
 	line := "add-generic-password -s " + securityQuote(item.service) + " -a " + securityQuote(item.account) +
 		" -w " + base64.StdEncoding.EncodeToString([]byte(text)) + "\n"
 	if len(line) > longestSecurityLine {
-		return &KeyError{Problem: ErrTooLong, Err: errors.New("the program of the keychain takes no key of this length"), hint: "keep the key in a file that only you can read"}
+		return &KeyError{Problem: errTooLong, Err: errors.New("the program of the keychain takes no key of this length"), hint: "keep the key in a file that only you can read"}
 	}
 	_, err := o.security(ctx, line, "-i")
 	return err

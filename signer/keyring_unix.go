@@ -20,7 +20,7 @@ func (o Options) secretTool(ctx context.Context, input, verb string, words ...st
 	path, err := exec.LookPath("secret-tool")
 	if err != nil {
 		return answer{}, &KeyError{
-			Problem: ErrNoProgram, Err: errors.New("secret-tool is not on PATH"),
+			Problem: errNoProgram, Err: errors.New("secret-tool is not on PATH"),
 			hint: "install it: apt-get install libsecret-tools, dnf install libsecret",
 		}
 	}

@@ -81,12 +81,12 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 		"fails in silence":      {absent + "; exit 1", "keyring:app", key, ErrUnavailable, "exit status 1"},
 		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, secret.Placeholder},
 		"forgets it":            {absent + "; exit 0", "keyring:app", key, ErrNoKey, ""},
-		"gives another back":    {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`, "keyring:app", key, ErrFailed, "another key"},
+		"gives another back":    {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`, "keyring:app", key, errFailed, "another key"},
 		"cannot be read before": {"echo down >&2; exit 1", "keyring:app", key, ErrUnavailable, "down"},
-		"is not there":          {"", "keyring:app", key, ErrNoProgram, ""},
-		"is given no key":       {shelf, "keyring:app", secret.New("canary"), ErrUnknown, ""},
-		"is not what is named":  {shelf, "env:APP", key, ErrURI, "keyring:NAME"},
-		"is named by an option": {shelf, "keyring:app/-x", key, ErrURI, "keyring:NAME"},
+		"is not there":          {"", "keyring:app", key, errNoProgram, ""},
+		"is given no key":       {shelf, "keyring:app", secret.New("canary"), errUnknown, ""},
+		"is not what is named":  {shelf, "env:APP", key, errURI, "keyring:NAME"},
+		"is named by an option": {shelf, "keyring:app/-x", key, errURI, "keyring:NAME"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			newShelf(t, test.script)
@@ -114,7 +114,7 @@ func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
 		}
 	}
 	newShelf(t, `test "$1" = lookup && exec echo another; exit 0`)
-	testkit.ErrorIs(t, CheckKeyring(t.Context(), Options{}), ErrFailed)
+	testkit.ErrorIs(t, CheckKeyring(t.Context(), Options{}), errFailed)
 }
 
 // In GNOME's keyring a key is stored and found, and where that is locked, and nobody can

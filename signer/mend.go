@@ -123,11 +123,11 @@ func findBlocks(text string) ([]block, *KeyError) {
 	case len(blocks) > 0:
 		return blocks, nil
 	case onlyBegin().MatchString(strings.TrimFunc(text, isFiller)):
-		return nil, &KeyError{Problem: ErrFirstLine}
+		return nil, &KeyError{Problem: errFirstLine}
 	case len(lines) > 0:
-		return nil, &KeyError{Problem: ErrTruncated, Err: errNoBegin}
+		return nil, &KeyError{Problem: errTruncated, Err: errNoBegin}
 	case brokenArmour().MatchString(text):
-		return nil, &KeyError{Problem: ErrDamaged}
+		return nil, &KeyError{Problem: errDamaged}
 	}
 	return nil, nil
 }
@@ -175,28 +175,28 @@ type shape struct {
 
 // mistakes have a form of their own.
 var mistakes = []shape{
-	{`^SHA256:[A-Za-z0-9+/]{43}=?$`, ErrFingerprint},
-	{`^(?i:[0-9a-f]{2}(:[0-9a-f]{2}){15,31})$`, ErrFingerprint},
-	{`^[0-9a-f]{40}$`, ErrClientSecret},
-	{`^[0-9]{1,12}$`, ErrAppID},
-	{`^Iv[0-9A-Za-z][0-9A-Za-z.]{8,30}$`, ErrAppID},
-	{`^(gh[opsur]_|github_pat_)[A-Za-z0-9._-]+$`, ErrToken},
-	{`^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`, ErrToken},
-	{`^PuTTY-User-Key-File-`, ErrPuTTY},
-	{`^(ssh-(rsa|ed25519|dss)|ecdsa-sha2-\S+) `, ErrPublicKey},
-	{`^---- BEGIN SSH2 PUBLIC KEY`, ErrPublicKey},
-	{`^\{[\s\S]*"kty"`, ErrJWK},
+	{`^SHA256:[A-Za-z0-9+/]{43}=?$`, errFingerprint},
+	{`^(?i:[0-9a-f]{2}(:[0-9a-f]{2}){15,31})$`, errFingerprint},
+	{`^[0-9a-f]{40}$`, errClientSecret},
+	{`^[0-9]{1,12}$`, errAppID},
+	{`^Iv[0-9A-Za-z][0-9A-Za-z.]{8,30}$`, errAppID},
+	{`^(gh[opsur]_|github_pat_)[A-Za-z0-9._-]+$`, errToken},
+	{`^eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`, errToken},
+	{`^PuTTY-User-Key-File-`, errPuTTY},
+	{`^(ssh-(rsa|ed25519|dss)|ecdsa-sha2-\S+) `, errPublicKey},
+	{`^---- BEGIN SSH2 PUBLIC KEY`, errPublicKey},
+	{`^\{[\s\S]*"kty"`, errJWK},
 }
 
 // references may be anything, so they are looked for last: the base64 of UTF-16
 // begins with a slash.
 var references = []shape{
-	{`^(\$|\{\{|%\w+%$)`, ErrUnexpanded},
-	{`^[^\n]*\.(pem|key|p8|der)$`, ErrPath},
-	{`^(~|\.{1,2}|[A-Za-z]:|file:)?[/\\][^\n]*$`, ErrPath},
+	{`^(\$|\{\{|%\w+%$)`, errUnexpanded},
+	{`^[^\n]*\.(pem|key|p8|der)$`, errPath},
+	{`^(~|\.{1,2}|[A-Za-z]:|file:)?[/\\][^\n]*$`, errPath},
 }
 
-// recognise tells which of shapes value has, or ErrUnknown. The patterns are
+// recognise tells which of shapes value has, or errUnknown. The patterns are
 // compiled here, where something has gone wrong already, and not at each start.
 func recognise(shapes []shape, value string) Problem {
 	for _, s := range shapes {
@@ -204,5 +204,5 @@ func recognise(shapes []shape, value string) Problem {
 			return s.problem
 		}
 	}
-	return ErrUnknown
+	return errUnknown
 }

@@ -94,7 +94,7 @@ func Open(ctx context.Context, uri string, o Options) (Signer, error) {
 }
 
 func unknownScheme(scheme string) *KeyError {
-	e := &KeyError{Problem: ErrScheme}
+	e := &KeyError{Problem: errScheme}
 	if len(scheme) <= 20 { // what is longer may be anything
 		e.Source = "the key URI " + scheme + ":"
 	}
@@ -112,17 +112,17 @@ func openFile(path string) (Signer, error) {
 }
 
 func badURI(uri string, why error) *KeyError {
-	return &KeyError{Problem: ErrURI, Source: keyuri.Shown(uri), Err: why}
+	return &KeyError{Problem: errURI, Source: keyuri.Shown(uri), Err: why}
 }
 
 func (o Options) openVariable(uri string) (Signer, error) {
 	name := uri[len("env:"):]
 	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) || len(name) > 64 {
-		return nil, &KeyError{Problem: ErrURI, Source: "the key URI env:", Err: errors.New("what follows is no name of a variable")}
+		return nil, &KeyError{Problem: errURI, Source: "the key URI env:", Err: errors.New("what follows is no name of a variable")}
 	}
 	text := o.variable(name)
 	if text == "" {
-		return nil, &KeyError{Problem: ErrUnset, Source: "environment " + name}
+		return nil, &KeyError{Problem: errUnset, Source: "environment " + name}
 	}
 	key, err := FromText("environment "+name, text)
 	if err != nil {

@@ -20,7 +20,7 @@ const (
 	maxBits = 16384 // one signature with more takes seconds
 )
 
-// What was found missing where a key is [ErrTruncated].
+// What was found missing where a key is [errTruncated].
 var (
 	errNoBegin = errors.New("there is no BEGIN line")
 	errNoEnd   = errors.New("there is no END line")
@@ -64,24 +64,24 @@ func parse(text []byte) (*Key, *KeyError) {
 	}
 	key, invalid := newKey(private)
 	if invalid != nil {
-		return nil, &KeyError{Problem: ErrInvalid}
+		return nil, &KeyError{Problem: errInvalid}
 	}
 	return key, nil
 }
 
 func privateKey(text []byte) (*rsa.PrivateKey, *KeyError) {
 	if len(text) > maxSize {
-		return nil, &KeyError{Problem: ErrTooLarge}
+		return nil, &KeyError{Problem: errTooLarge}
 	}
 	if bytes.HasPrefix(text, longSequence) {
-		return nil, bare(text, ErrDER)
+		return nil, bare(text, errDER)
 	}
 	value := strings.TrimFunc(decodeUTF(text), isFiller)
 	if dropFiller(mend(value)) == "" {
-		return nil, &KeyError{Problem: ErrEmpty}
+		return nil, &KeyError{Problem: errEmpty}
 	}
 	key, err := parseText(value, 2)
-	if err != nil && err.Problem == ErrUnknown {
+	if err != nil && err.Problem == errUnknown {
 		err.Problem = recognise(references, value)
 	}
 	return key, err
@@ -97,17 +97,17 @@ func parseText(text string, wrappings int) (*rsa.PrivateKey, *KeyError) {
 	if len(blocks) > 0 {
 		return choose(blocks)
 	}
-	if problem := recognise(mistakes, strings.TrimFunc(text, isFiller)); problem != ErrUnknown {
+	if problem := recognise(mistakes, strings.TrimFunc(text, isFiller)); problem != errUnknown {
 		return nil, &KeyError{Problem: problem}
 	}
 	inner := unwrap(plain)
 	switch {
 	case bytes.HasPrefix(inner, longSequence):
-		return nil, bare(inner, ErrNoArmour)
+		return nil, bare(inner, errNoArmour)
 	case len(inner) > 0 && wrappings > 0:
 		return parseText(decodeUTF(inner), wrappings-1)
 	}
-	return nil, &KeyError{Problem: ErrUnknown}
+	return nil, &KeyError{Problem: errUnknown}
 }
 
 // bare names the key in der, which came without PEM around it: problem if that is
@@ -115,10 +115,10 @@ func parseText(text string, wrappings int) (*rsa.PrivateKey, *KeyError) {
 func bare(der []byte, problem Problem) *KeyError {
 	_, err := keyFromDER(der)
 	switch {
-	case err == nil, err.Problem == ErrTruncated:
+	case err == nil, err.Problem == errTruncated:
 		return &KeyError{Problem: problem}
-	case err.Problem == ErrDamaged:
-		return &KeyError{Problem: ErrUnknown}
+	case err.Problem == errDamaged:
+		return &KeyError{Problem: errUnknown}
 	}
 	return err
 }
@@ -138,7 +138,7 @@ func choose(blocks []block) (*rsa.PrivateKey, *KeyError) {
 		case key == nil:
 			key = found
 		case !key.Equal(found):
-			return nil, &KeyError{Problem: ErrSeveral}
+			return nil, &KeyError{Problem: errSeveral}
 		}
 	}
 	if key != nil {
@@ -149,7 +149,7 @@ func choose(blocks []block) (*rsa.PrivateKey, *KeyError) {
 
 func (e *KeyError) aboutPrivateKey() bool {
 	switch e.Problem {
-	case ErrPublicKey, ErrCertificate, ErrUnknown:
+	case errPublicKey, errCertificate, errUnknown:
 		return false
 	}
 	return true
@@ -160,29 +160,29 @@ func (e *KeyError) aboutPrivateKey() bool {
 func (b block) key() (*rsa.PrivateKey, *KeyError) {
 	switch label := b.label; {
 	case strings.Contains(label, "CERTIFICATE"):
-		return nil, &KeyError{Problem: ErrCertificate}
+		return nil, &KeyError{Problem: errCertificate}
 	case strings.Contains(label, "PUBLICKEY"):
-		return nil, &KeyError{Problem: ErrPublicKey}
+		return nil, &KeyError{Problem: errPublicKey}
 	case !strings.Contains(label, "PRIVATEKEY"):
-		return nil, &KeyError{Problem: ErrUnknown} // EC PARAMETERS, PKCS7, …
+		return nil, &KeyError{Problem: errUnknown} // EC PARAMETERS, PKCS7, …
 	case strings.Contains(label, "ENCRYPTED"), strings.Contains(b.body, "ENCRYPTED"):
 		// The second is the Proc-Type header of RFC 1421 section 4.6.1.1.
 		return nil, &KeyError{Problem: ErrEncrypted}
 	case label == "ECPRIVATEKEY":
-		return nil, &KeyError{Problem: ErrEC}
+		return nil, &KeyError{Problem: errEC}
 	case label == "DSAPRIVATEKEY":
-		return nil, &KeyError{Problem: ErrDSA}
+		return nil, &KeyError{Problem: errDSA}
 	case label == "PGPPRIVATEKEYBLOCK":
-		return nil, &KeyError{Problem: ErrAlgorithm}
+		return nil, &KeyError{Problem: errAlgorithm}
 	}
 	body := b.base64()
 	switch {
 	case body == "" && !b.closed:
-		return nil, &KeyError{Problem: ErrFirstLine}
+		return nil, &KeyError{Problem: errFirstLine}
 	case body == "":
-		return nil, &KeyError{Problem: ErrTruncated, Err: errNoBody}
+		return nil, &KeyError{Problem: errTruncated, Err: errNoBody}
 	case !b.closed && b.label != "OPENSSHPRIVATEKEY":
-		return nil, &KeyError{Problem: ErrTruncated, Err: errNoEnd}
+		return nil, &KeyError{Problem: errTruncated, Err: errNoEnd}
 	}
 	// The error of base64 tells an offset, and nothing that helps.
 	der, err := base64.RawStdEncoding.DecodeString(body)
@@ -190,7 +190,7 @@ func (b block) key() (*rsa.PrivateKey, *KeyError) {
 	case b.label == "OPENSSHPRIVATEKEY":
 		return nil, &KeyError{Problem: opensshProblem(der)}
 	case err != nil:
-		return nil, &KeyError{Problem: ErrDamaged}
+		return nil, &KeyError{Problem: errDamaged}
 	}
 	return keyFromDER(der)
 }
@@ -201,13 +201,13 @@ func (b block) key() (*rsa.PrivateKey, *KeyError) {
 func opensshProblem(data []byte) Problem {
 	switch {
 	case bytes.Contains(data, []byte("ssh-ed25519")):
-		return ErrEd25519
+		return errEd25519
 	case bytes.Contains(data, []byte("ecdsa-sha2-")):
-		return ErrEC
+		return errEC
 	case bytes.Contains(data, []byte("ssh-dss")):
-		return ErrDSA
+		return errDSA
 	}
-	return ErrOpenSSH
+	return errOpenSSH
 }
 
 // longSequence begins the DER of every key of 1024 bits and more: a SEQUENCE
@@ -228,7 +228,7 @@ var (
 // and only what is left is called damaged or invalid.
 func keyFromDER(der []byte) (*rsa.PrivateKey, *KeyError) {
 	if bytes.HasPrefix(der, longSequence) && len(der) >= 4 && 4+(int(der[2])<<8|int(der[3])) > len(der) {
-		return nil, &KeyError{Problem: ErrTruncated, Err: errShort}
+		return nil, &KeyError{Problem: errTruncated, Err: errShort}
 	}
 	var pkcs8 struct {
 		Version    int
@@ -240,13 +240,13 @@ func keyFromDER(der []byte) (*rsa.PrivateKey, *KeyError) {
 		case oid.Equal(oidRSA):
 			der = pkcs8.PrivateKey
 		case oid.Equal(oidDSA):
-			return nil, &KeyError{Problem: ErrDSA}
+			return nil, &KeyError{Problem: errDSA}
 		case oid.Equal(oidEC):
-			return nil, &KeyError{Problem: ErrEC}
+			return nil, &KeyError{Problem: errEC}
 		case oid.Equal(oidEd25519):
-			return nil, &KeyError{Problem: ErrEd25519}
+			return nil, &KeyError{Problem: errEd25519}
 		default:
-			return nil, &KeyError{Problem: ErrAlgorithm}
+			return nil, &KeyError{Problem: errAlgorithm}
 		}
 	}
 	var pkcs1 struct {
@@ -254,17 +254,17 @@ func keyFromDER(der []byte) (*rsa.PrivateKey, *KeyError) {
 		N, E    *big.Int
 	}
 	if rest, err := asn1.Unmarshal(der, &pkcs1); err != nil || len(rest) > 0 {
-		return nil, &KeyError{Problem: ErrDamaged}
+		return nil, &KeyError{Problem: errDamaged}
 	}
 	switch n := pkcs1.N.BitLen(); {
 	case n < minBits:
-		return nil, &KeyError{Problem: ErrTooShort, Err: fmt.Errorf("%d bits", n)}
+		return nil, &KeyError{Problem: errTooShort, Err: fmt.Errorf("%d bits", n)}
 	case n > maxBits:
-		return nil, &KeyError{Problem: ErrTooLong, Err: fmt.Errorf("%d bits", n)}
+		return nil, &KeyError{Problem: errTooLong, Err: fmt.Errorf("%d bits", n)}
 	}
 	key, err := x509.ParsePKCS1PrivateKey(der)
 	if err != nil {
-		return nil, &KeyError{Problem: ErrInvalid}
+		return nil, &KeyError{Problem: errInvalid}
 	}
 	return key, nil
 }

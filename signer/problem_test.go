@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -37,13 +38,17 @@ func problems(t testing.TB) []Problem {
 	return found
 }
 
-func TestEveryProblemHasAHint(t *testing.T) {
+func TestEveryProblemHasAHintAndACode(t *testing.T) {
+	short := regexp.MustCompile(`^[a-z]+(-[a-z]+){0,4}$`)
 	seen := map[Problem]bool{}
 	for _, p := range problems(t) {
 		if seen[p] {
 			t.Errorf("two problems are called %q", p)
 		}
 		seen[p] = true
+		if code := p.Code(); !short.MatchString(code) || len(code) > 32 {
+			t.Errorf("%q has the code %q: give it a short one", p, code)
+		}
 		for _, path := range []string{"", "/etc/app.pem"} {
 			e := &KeyError{Problem: p, path: path}
 			if hint := e.Hint(); hint == "" || strings.ContainsAny(hint, "\r\n") {
@@ -51,9 +56,10 @@ func TestEveryProblemHasAHint(t *testing.T) {
 			}
 		}
 	}
+	testkit.Equal(t, len(meanings()), len(seen), "problems that have a meaning")
 }
 
-func TestCureNamesTheFile(t *testing.T) {
+func TestHintNamesTheFile(t *testing.T) {
 	for path, want := range map[string]string{
 		"":                 "openssl pkey -in KEY -out KEY.new   # asks for the passphrase",
 		"/etc/app.pem":     "openssl pkey -in /etc/app.pem -out /etc/app.pem.new   # asks for the passphrase",
@@ -65,7 +71,7 @@ func TestCureNamesTheFile(t *testing.T) {
 
 func TestKeyErrorIs(t *testing.T) {
 	var err error = &KeyError{Problem: ErrMissing, Source: "file app.pem", Err: fs.ErrNotExist}
-	if !errors.Is(err, ErrMissing) || errors.Is(err, ErrEmpty) || !errors.Is(err, fs.ErrNotExist) {
+	if !errors.Is(err, ErrMissing) || errors.Is(err, errEmpty) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("errors.Is does not follow %v", err)
 	}
 	if want := "cannot use the private key in file app.pem: missing: " + fs.ErrNotExist.Error(); err.Error() != want {

@@ -75,7 +75,7 @@ func (o Options) program(uri string) (*program, error) {
 		path, err := findBeside(KMSProgram)
 		if err != nil {
 			return nil, &KeyError{
-				Problem: ErrNoProgram, Source: keyuri.Shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
+				Problem: errNoProgram, Source: keyuri.Shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
 				hint: "make install-kms, in the source of ghapp, builds and installs it; docs/key-services.md says what it does",
 			}
 		}
@@ -87,7 +87,7 @@ func (o Options) program(uri string) (*program, error) {
 		return nil, badURI(uri, err)
 	}
 	if p.path, err = exec.LookPath(name); err != nil {
-		return nil, &KeyError{Problem: ErrNoProgram, Source: keyuri.Shown(uri), Err: cause(err)}
+		return nil, &KeyError{Problem: errNoProgram, Source: keyuri.Shown(uri), Err: cause(err)}
 	}
 	return p, nil
 }
@@ -121,7 +121,7 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 	if public, err := publicKey(answer); err != nil {
 		return err
 	} else if !key.PublicKey.Equal(public) {
-		return &KeyError{Problem: ErrProtocol, Err: errors.New("the program tells of another key than the one that it was given")}
+		return &KeyError{Problem: errProtocol, Err: errors.New("the program tells of another key than the one that it was given")}
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func (p *program) call(ctx context.Context, q question) ([]byte, error) {
 	answer, err := p.run(ctx, line, p.path)
 	clear(line)
 	value, problem := parseResponse(answer.output, q.Operation)
-	garbled := errors.Is(problem, ErrProtocol)
+	garbled := errors.Is(problem, errProtocol)
 	switch e, _ := errors.AsType[*KeyError](problem); {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
@@ -152,14 +152,14 @@ func (p *program) call(ctx context.Context, q question) ([]byte, error) {
 func (p *program) stopped(err error, a answer) error {
 	if e, exited := errors.AsType[*exec.ExitError](err); exited {
 		if a.last != "" {
-			return &KeyError{Problem: ErrFailed, Err: fmt.Errorf("the program ended with %s and no answer: %s", e.ProcessState, a.last)}
+			return &KeyError{Problem: errFailed, Err: fmt.Errorf("the program ended with %s and no answer: %s", e.ProcessState, a.last)}
 		}
-		return &KeyError{Problem: ErrProtocol, Err: fmt.Errorf("the program ended with %s and no answer", e.ProcessState)}
+		return &KeyError{Problem: errProtocol, Err: fmt.Errorf("the program ended with %s and no answer", e.ProcessState)}
 	}
 	if errors.Is(err, errTooMuch) {
-		return &KeyError{Problem: ErrProtocol, Err: err}
+		return &KeyError{Problem: errProtocol, Err: err}
 	}
-	return &KeyError{Problem: ErrNoProgram, Err: cause(err)}
+	return &KeyError{Problem: errNoProgram, Err: cause(err)}
 }
 
 const (

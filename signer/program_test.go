@@ -121,23 +121,23 @@ var misbehaving = []struct {
 	{"slow", ErrTimeout, "waited for 300ms"},
 	{"child", ErrTimeout, "waited for 300ms"},
 	{"slow to sign", ErrTimeout, "waited for 300ms"},
-	{"silent", ErrProtocol, "the program said nothing"},
-	{"garbage", ErrProtocol, "the program did not answer with one JSON object of the protocol"},
-	{"not one object", ErrProtocol, "the program did not answer with one JSON object of the protocol"},
-	{"two answers", ErrProtocol, "the program did not answer with one JSON object of the protocol"},
-	{"huge", ErrProtocol, "the program said more than 64 KiB"},
-	{"huge answer", ErrProtocol, "the program said more than 64 KiB"},
-	{"no version", ErrProtocol, "the answer has no version"},
-	{"next version", ErrProtocol, "the program speaks version 2 of the protocol, and this is version 1"},
-	{"wrong type", ErrProtocol, "a part of the answer is not of the type that it is to have"},
-	{"no answer", ErrProtocol, "the answer has neither public_key nor error"},
-	{"no key", ErrProtocol, "the public key is not the DER of a SubjectPublicKeyInfo"},
-	{"crash", ErrFailed, "the program ended with exit status 3 and no answer: no device for URI\\x1b[31m"},
-	{"crash in silence", ErrProtocol, "the program ended with exit status 3 and no answer"},
-	{"sign with another key", ErrWrongSignature, ""},
-	{"EC", ErrEC, ""},
+	{"silent", errProtocol, "the program said nothing"},
+	{"garbage", errProtocol, "the program did not answer with one JSON object of the protocol"},
+	{"not one object", errProtocol, "the program did not answer with one JSON object of the protocol"},
+	{"two answers", errProtocol, "the program did not answer with one JSON object of the protocol"},
+	{"huge", errProtocol, "the program said more than 64 KiB"},
+	{"huge answer", errProtocol, "the program said more than 64 KiB"},
+	{"no version", errProtocol, "the answer has no version"},
+	{"next version", errProtocol, "the program speaks version 2 of the protocol, and this is version 1"},
+	{"wrong type", errProtocol, "a part of the answer is not of the type that it is to have"},
+	{"no answer", errProtocol, "the answer has neither public_key nor error"},
+	{"no key", errProtocol, "the public key is not the DER of a SubjectPublicKeyInfo"},
+	{"crash", errFailed, "the program ended with exit status 3 and no answer: no device for URI\\x1b[31m"},
+	{"crash in silence", errProtocol, "the program ended with exit status 3 and no answer"},
+	{"sign with another key", errWrongSignature, ""},
+	{"EC", errEC, ""},
 	{"fail not-found", ErrNoKey, "the device says URI"},
-	{"fail something new", ErrFailed, "the device says URI"},
+	{"fail something new", errFailed, "the device says URI"},
 }
 
 func TestMisbehavingPrograms(t *testing.T) {
@@ -238,13 +238,13 @@ func TestNoticesAreBounded(t *testing.T) {
 func TestProgramThatCannotBeStarted(t *testing.T) {
 	t.Parallel()
 	for uri, want := range map[string]Problem{
-		"exec:/nowhere/to/be/found":                  ErrNoProgram,
-		"exec:ghapp-no-such-program":                 ErrNoProgram,
-		"exec:" + write(t, "data", "x", 0o600):       ErrNoProgram,
-		"exec:" + write(t, "program", "\x00", 0o700): ErrNoProgram,
-		"exec:":      ErrURI,
-		"exec:%":     ErrURI,
-		"exec:a%00b": ErrURI,
+		"exec:/nowhere/to/be/found":                  errNoProgram,
+		"exec:ghapp-no-such-program":                 errNoProgram,
+		"exec:" + write(t, "data", "x", 0o600):       errNoProgram,
+		"exec:" + write(t, "program", "\x00", 0o700): errNoProgram,
+		"exec:":      errURI,
+		"exec:%":     errURI,
+		"exec:a%00b": errURI,
 	} {
 		_, err := Open(t.Context(), uri, Options{})
 		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != want || e.Hint() == "" || want.Temporary() {
@@ -364,7 +364,7 @@ func TestKMSProgramIsMissing(t *testing.T) {
 	for _, scheme := range slices.DeleteFunc(keyuri.Schemes(), func(s string) bool { return !keyuri.OfKMS(s) }) {
 		_, err := Open(t.Context(), scheme+":name=app;pin-value="+testPIN, Options{})
 		e, ok := errors.AsType[*KeyError](err)
-		if !ok || e.Problem != ErrNoProgram || strings.Contains(e.Hint(), "\n") || !strings.Contains(e.Hint(), "make install-kms") || strings.Contains(err.Error(), "canary") {
+		if !ok || e.Problem != errNoProgram || strings.Contains(e.Hint(), "\n") || !strings.Contains(e.Hint(), "make install-kms") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}
@@ -384,8 +384,8 @@ func TestKMSProgramIsFoundOnPATH(t *testing.T) {
 // openMistakes are key URIs that name no key, in the environment of
 // TestOpenOfVariables.
 var openMistakes = map[string]Problem{
-	"env:EMPTY": ErrUnset, "env:NOWHERE": ErrUnset, "env:WRONG": ErrUnknown, "env:": ErrURI, "env:canary-1": ErrURI, "env:$APP": ErrURI,
-	"env:" + strings.Repeat("A", 65): ErrURI, "kms:canary": ErrScheme, strings.Repeat("canary", 9) + ":x": ErrScheme, "file://host/a.pem": ErrURI,
+	"env:EMPTY": errUnset, "env:NOWHERE": errUnset, "env:WRONG": errUnknown, "env:": errURI, "env:canary-1": errURI, "env:$APP": errURI,
+	"env:" + strings.Repeat("A", 65): errURI, "kms:canary": errScheme, strings.Repeat("canary", 9) + ":x": errScheme, "file://host/a.pem": errURI,
 }
 
 func TestOpenOfVariables(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 
 // kinds are the problems that the kinds of an [execsigner.Failure] stand for.
 var kinds = map[string]Problem{
-	"invalid-uri": ErrURI,
+	"invalid-uri": errURI,
 	"not-found":   ErrNoKey,
-	"key-type":    ErrAlgorithm,
+	"key-type":    errAlgorithm,
 	"pin":         ErrPIN,
 	"denied":      ErrDenied,
 	"declined":    ErrDeclined,
@@ -22,7 +22,7 @@ var kinds = map[string]Problem{
 	"unsupported": ErrUnsupported,
 	"unavailable": ErrUnavailable,
 	"timeout":     ErrTimeout,
-	"failed":      ErrFailed,
+	"failed":      errFailed,
 }
 
 // question is a request as it is sent.
@@ -52,7 +52,7 @@ const maxResponse = 64 << 10
 // [*KeyError], whose text has nothing of what was read but a Failure's message.
 func parseResponse(text []byte, operation string) ([]byte, error) {
 	garbled := func(format string, args ...any) ([]byte, error) {
-		return nil, &KeyError{Problem: ErrProtocol, Err: fmt.Errorf(format, args...)}
+		return nil, &KeyError{Problem: errProtocol, Err: fmt.Errorf(format, args...)}
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return garbled("the program said nothing")
@@ -76,7 +76,7 @@ func parseResponse(text []byte, operation string) ([]byte, error) {
 	if f := response.Error; f != nil {
 		problem, ok := kinds[f.Kind]
 		if !ok {
-			problem = ErrFailed
+			problem = errFailed
 		}
 		e := &KeyError{Problem: problem}
 		if f.Message != "" {

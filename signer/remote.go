@@ -81,10 +81,10 @@ func (r *remote) Sign(ctx context.Context, message []byte) ([]byte, error) {
 			r.remember(ctx, public)
 			return signature, nil
 		}
-		err = &KeyError{Problem: ErrWrongSignature}
+		err = &KeyError{Problem: errWrongSignature}
 	}
 	err = r.explain(ctx, bounded, err)
-	if !errors.Is(err, ErrWrongSignature) && !errors.Is(err, ErrNoKey) {
+	if !errors.Is(err, errWrongSignature) && !errors.Is(err, ErrNoKey) {
 		return nil, err
 	}
 	// It may be another key by now. After any other error nobody is asked once more: a
@@ -104,9 +104,9 @@ func (r *remote) ask(ctx context.Context) (*rsa.PublicKey, error) {
 	if err == nil {
 		switch bits := public.N.BitLen(); {
 		case bits < minBits:
-			err = &KeyError{Problem: ErrTooShort, Err: fmt.Errorf("%d bits", bits)}
+			err = &KeyError{Problem: errTooShort, Err: fmt.Errorf("%d bits", bits)}
 		case bits > maxBits:
-			err = &KeyError{Problem: ErrTooLong, Err: fmt.Errorf("%d bits", bits)}
+			err = &KeyError{Problem: errTooLong, Err: fmt.Errorf("%d bits", bits)}
 		}
 	}
 	if err != nil {
@@ -213,15 +213,15 @@ func (r *remote) remember(ctx context.Context, public *rsa.PublicKey) {
 func publicKey(der []byte) (*rsa.PublicKey, error) {
 	key, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, &KeyError{Problem: ErrProtocol, Err: errors.New("the public key is not the DER of a SubjectPublicKeyInfo")}
+		return nil, &KeyError{Problem: errProtocol, Err: errors.New("the public key is not the DER of a SubjectPublicKeyInfo")}
 	}
 	switch key := key.(type) {
 	case *rsa.PublicKey:
 		return key, nil
 	case *ecdsa.PublicKey:
-		return nil, &KeyError{Problem: ErrEC}
+		return nil, &KeyError{Problem: errEC}
 	case ed25519.PublicKey:
-		return nil, &KeyError{Problem: ErrEd25519}
+		return nil, &KeyError{Problem: errEd25519}
 	}
-	return nil, &KeyError{Problem: ErrAlgorithm}
+	return nil, &KeyError{Problem: errAlgorithm}
 }

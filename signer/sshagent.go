@@ -100,7 +100,7 @@ func (a *sshAgent) sign(ctx context.Context, public *rsa.PublicKey, message []by
 	}
 	signature, err := parseAgentSignature(answer)
 	if err != nil {
-		return nil, &KeyError{Problem: ErrProtocol, Err: err}
+		return nil, &KeyError{Problem: errProtocol, Err: err}
 	}
 	return signature, nil
 }
@@ -115,7 +115,7 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 	comment := a.name
 	if strings.HasPrefix(comment, "SHA256:") {
 		if comment != sshFingerprint(blob) && comment != Fingerprint(&key.PublicKey) {
-			return &KeyError{Problem: ErrURI, Err: errors.New("it is the fingerprint of another key"), hint: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
+			return &KeyError{Problem: errURI, Err: errors.New("it is the fingerprint of another key"), hint: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
 		}
 		comment = "GitHub App"
 	}
@@ -191,7 +191,7 @@ func (a *sshAgent) list(ctx context.Context) ([]agentKey, error) {
 	}
 	keys, err := parseIdentities(answer)
 	if err != nil {
-		return nil, &KeyError{Problem: ErrProtocol, Err: err}
+		return nil, &KeyError{Problem: errProtocol, Err: err}
 	}
 	return keys, nil
 }
@@ -210,7 +210,7 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 		case public == nil:
 			other = kind
 		case found != nil && !found.Equal(public):
-			return nil, &KeyError{Problem: ErrSeveralKeys, hint: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
+			return nil, &KeyError{Problem: errSeveralKeys, hint: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
 		default:
 			found = public
 		}
@@ -235,7 +235,7 @@ func sshFingerprint(blob []byte) string {
 // ask sends one message and returns the answer, which has one byte at least.
 func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 	if a.socket == "" {
-		return nil, &KeyError{Problem: ErrNoAgent, Err: errors.New("SSH_AUTH_SOCK is not set")}
+		return nil, &KeyError{Problem: errNoAgent, Err: errors.New("SSH_AUTH_SOCK is not set")}
 	}
 	unreachable := func(err error) error {
 		if ctx.Err() != nil {
@@ -263,7 +263,7 @@ func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 	}
 	answer, err := readAgentFrame(conn)
 	if errors.Is(err, errAgentFrame) {
-		return nil, &KeyError{Problem: ErrProtocol, Err: err}
+		return nil, &KeyError{Problem: errProtocol, Err: err}
 	}
 	if err != nil {
 		return nil, unreachable(err)
@@ -359,26 +359,26 @@ func parseSSHKey(blob []byte) (*rsa.PublicKey, Problem) {
 	kind, rest, ok := cutString(blob)
 	switch name := string(kind); {
 	case !ok:
-		return nil, ErrAlgorithm
+		return nil, errAlgorithm
 	case strings.Contains(name, "ed25519"):
-		return nil, ErrEd25519
+		return nil, errEd25519
 	case strings.Contains(name, "ecdsa"):
-		return nil, ErrEC
+		return nil, errEC
 	case name == "ssh-dss":
-		return nil, ErrDSA
+		return nil, errDSA
 	case strings.Contains(name, "-cert-"):
-		return nil, ErrCertificate
+		return nil, errCertificate
 	case name != "ssh-rsa":
-		return nil, ErrAlgorithm
+		return nil, errAlgorithm
 	}
 	exponent, rest, ok := cutString(rest)
 	modulus, rest, whole := cutString(rest)
 	if !ok || !whole || len(rest) > 0 || len(exponent) == 0 || len(exponent) > 4 || len(modulus) == 0 || exponent[0]|modulus[0] >= 0x80 {
-		return nil, ErrInvalid
+		return nil, errInvalid
 	}
 	public := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: int(new(big.Int).SetBytes(exponent).Int64())}
 	if public.N.BitLen() < 1024 || public.E < 3 {
-		return nil, ErrInvalid
+		return nil, errInvalid
 	}
 	return public, ""
 }

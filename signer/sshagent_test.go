@@ -131,41 +131,41 @@ var agentMistakes = []struct {
 }{
 	{"no keys", func() []byte { return identities() }, nil, ErrNoKey, "the agent has no keys, or is locked"},
 	{"other keys", func() []byte { return identities(agentKey{sshRSA(&otherKey().PublicKey), "apps"}) }, nil, ErrNoKey, "none of the agent's 1 keys has this fingerprint or comment"},
-	{"an Ed25519 key", func() []byte { return identities(agentKey{ed25519Blob(), "app"}) }, nil, ErrEd25519, ""},
+	{"an Ed25519 key", func() []byte { return identities(agentKey{ed25519Blob(), "app"}) }, nil, errEd25519, ""},
 	{"an ECDSA key", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("ecdsa-sha2-nistp256")), "app"})
-	}, nil, ErrEC, ""},
+	}, nil, errEC, ""},
 	{"an ECDSA key on a token", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("sk-ecdsa-sha2-nistp256@openssh.com")), "app"})
-	}, nil, ErrEC, ""},
-	{"a DSA key", func() []byte { return identities(agentKey{appendString(nil, []byte("ssh-dss")), "app"}) }, nil, ErrDSA, ""},
+	}, nil, errEC, ""},
+	{"a DSA key", func() []byte { return identities(agentKey{appendString(nil, []byte("ssh-dss")), "app"}) }, nil, errDSA, ""},
 	{"a certificate", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("ssh-rsa-cert-v01@openssh.com")), "app"})
-	}, nil, ErrCertificate, ""},
-	{"a key cut off", func() []byte { return identities(agentKey{sshRSA(&rsaKey().PublicKey)[:100], "app"}) }, nil, ErrInvalid, ""},
-	{"no key in it", func() []byte { return identities(agentKey{nil, "app"}) }, nil, ErrAlgorithm, ""},
-	{"a short key", func() []byte { return identities(agentKey{sshRSA(&short1024().PublicKey), "app"}) }, nil, ErrTooShort, "1024 bits"},
+	}, nil, errCertificate, ""},
+	{"a key cut off", func() []byte { return identities(agentKey{sshRSA(&rsaKey().PublicKey)[:100], "app"}) }, nil, errInvalid, ""},
+	{"no key in it", func() []byte { return identities(agentKey{nil, "app"}) }, nil, errAlgorithm, ""},
+	{"a short key", func() []byte { return identities(agentKey{sshRSA(&short1024().PublicKey), "app"}) }, nil, errTooShort, "1024 bits"},
 	{"two keys", func() []byte {
 		return identities(agentKey{sshRSA(&rsaKey().PublicKey), "app"}, agentKey{sshRSA(&otherKey().PublicKey), "app"})
-	}, nil, ErrSeveralKeys, ""},
+	}, nil, errSeveralKeys, ""},
 	{"a refusal to list", func() []byte { return framed(agentFailure) }, nil, ErrDenied, "the agent does not tell which keys it has"},
-	{"an answer to something else", func() []byte { return framed(99) }, nil, ErrProtocol, errAgentType.Error()},
-	{"no count", func() []byte { return framed(agentIdentitiesAnswer, 0) }, nil, ErrProtocol, errAgentFrame.Error()},
-	{"too few keys", func() []byte { return framed(agentIdentitiesAnswer, 255, 255, 255, 255) }, nil, ErrProtocol, errAgentFrame.Error()},
-	{"something behind the keys", func() []byte { return framed(agentIdentitiesAnswer, 0, 0, 0, 0, 7) }, nil, ErrProtocol, errAgentFrame.Error()},
-	{"nothing", func() []byte { return framed() }, nil, ErrProtocol, errAgentFrame.Error()},
-	{"too much", func() []byte { return []byte{255, 255, 255, 255} }, nil, ErrProtocol, errAgentFrame.Error()},
+	{"an answer to something else", func() []byte { return framed(99) }, nil, errProtocol, errAgentType.Error()},
+	{"no count", func() []byte { return framed(agentIdentitiesAnswer, 0) }, nil, errProtocol, errAgentFrame.Error()},
+	{"too few keys", func() []byte { return framed(agentIdentitiesAnswer, 255, 255, 255, 255) }, nil, errProtocol, errAgentFrame.Error()},
+	{"something behind the keys", func() []byte { return framed(agentIdentitiesAnswer, 0, 0, 0, 0, 7) }, nil, errProtocol, errAgentFrame.Error()},
+	{"nothing", func() []byte { return framed() }, nil, errProtocol, errAgentFrame.Error()},
+	{"too much", func() []byte { return []byte{255, 255, 255, 255} }, nil, errProtocol, errAgentFrame.Error()},
 	{"a hang-up", func() []byte { return nil }, nil, ErrUnavailable, "the ssh-agent at SOCKET: it hung up: EOF"},
 	{"no confirmation", nil, nil, ErrDeclined, "the agent has the key and does not sign with it"},
-	{"SHA-1", nil, func(testing.TB, []byte) []byte { return signature("ssh-rsa", make([]byte, 256)) }, ErrProtocol, errAgentSHA1.Error()},
-	{"SHA-512", nil, func(testing.TB, []byte) []byte { return signature("rsa-sha2-512", make([]byte, 256)) }, ErrProtocol, errAgentType.Error()},
-	{"no signature", nil, func(testing.TB, []byte) []byte { return framed(agentSignResponse, 0, 0, 0, 9) }, ErrProtocol, errAgentFrame.Error()},
+	{"SHA-1", nil, func(testing.TB, []byte) []byte { return signature("ssh-rsa", make([]byte, 256)) }, errProtocol, errAgentSHA1.Error()},
+	{"SHA-512", nil, func(testing.TB, []byte) []byte { return signature("rsa-sha2-512", make([]byte, 256)) }, errProtocol, errAgentType.Error()},
+	{"no signature", nil, func(testing.TB, []byte) []byte { return framed(agentSignResponse, 0, 0, 0, 9) }, errProtocol, errAgentFrame.Error()},
 	{"a signature by another key", nil, func(t testing.TB, request []byte) []byte {
 		message := appendString([]byte{agentSignRequest}, sshRSA(&otherKey().PublicKey))
 		_, rest, _ := cutString(request[1:])
 		return signed(t, otherKey(), append(message, rest...))
-	}, ErrWrongSignature, ""},
-	{"no socket", nil, nil, ErrNoAgent, "SSH_AUTH_SOCK is not set"},
+	}, errWrongSignature, ""},
+	{"no socket", nil, nil, errNoAgent, "SSH_AUTH_SOCK is not set"},
 	{"nobody there", nil, nil, ErrUnavailable, "the ssh-agent at SOCKET: connect: no such file or directory"},
 }
 
@@ -223,7 +223,7 @@ func TestSilentAgentIsATimeout(t *testing.T) {
 func TestAgentURIs(t *testing.T) {
 	t.Parallel()
 	for _, uri := range []string{"ssh-agent:", "ssh-agent:%20", "ssh-agent:%zz", "ssh-agent:a%0ab", "ssh-agent:app?socket=relative", "ssh-agent:app?socket=%z"} {
-		testkit.ErrorIs(t, testkit.ErrorOf(Open(t.Context(), uri, Options{})), ErrURI, "%s", uri)
+		testkit.ErrorIs(t, testkit.ErrorOf(Open(t.Context(), uri, Options{})), errURI, "%s", uri)
 	}
 }
 
@@ -261,7 +261,7 @@ func TestRememberedAgentKeyNeedsNoAgentToBeOpened(t *testing.T) {
 	if err != nil || key.Fingerprint() != Fingerprint(&rsaKey().PublicKey) {
 		t.Fatal(err)
 	}
-	testkit.ErrorIs(t, testkit.ErrorOf(key.Sign(t.Context(), nil)), ErrNoAgent)
+	testkit.ErrorIs(t, testkit.ErrorOf(key.Sign(t.Context(), nil)), errNoAgent)
 }
 
 // RFC 8332 has the signature as a string, and some agents leave leading zeros out.

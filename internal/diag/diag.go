@@ -138,7 +138,7 @@ func explain(err error) Report {
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), e.Hint(), Configuration
+		report.Kind, report.Hint, report.ExitCode = e.Problem.Code(), e.Hint(), Configuration
 		if e.Problem.Temporary() {
 			report.ExitCode = Unreachable
 		}

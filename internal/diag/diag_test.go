@@ -104,8 +104,8 @@ func TestHintsSayWhatTheErrorKnows(t *testing.T) {
 		{&ghapp.Error{Kind: ghapp.ErrClockOff, Detail: &ghapp.ClockError{Offset: -15 * time.Minute}}, "15m0s off"},
 		{&ghapp.Error{Kind: ghapp.ErrRateLimited, Detail: &ghapp.RateLimitError{Until: time.Now().Add(90 * time.Minute)}}, "in 1h"},
 		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, "at least a minute"},
-		{&signer.KeyError{Problem: signer.ErrOpenSSH}, "ssh-keygen"},
-		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrOpenSSH}}, "ssh-keygen"},
+		{&signer.KeyError{Problem: signer.ErrEncrypted}, "openssl pkey"},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, "openssl pkey"},
 		{&config.Error{Problems: []config.Problem{{Text: "a"}, {Text: "b", Hint: "do b"}}}, "do b"},
 	} {
 		if got := diag.Explain(test.err).Hint; !strings.Contains(got, test.want) {

@@ -53,7 +53,7 @@ func TestExposed(t *testing.T) {
 
 // What is safe, and what is a hint, depends on whose the file is: a command that leaves
 // the key to nobody who uses it is none.
-func TestCureOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
+func TestHintOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 	const me, mine, theirs = 1000, 1000, 2000
 	for name, test := range map[string]struct {
 		mode         fs.FileMode
