@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"cmd/ghapp", "cmd/git-credential-ghapp"},
 	{"internal/demo"}, // above all that it shows, so that nothing leans on it
 	{"internal/cli"},
-	{"internal/registration"},
+	{"internal/registration", "internal/syncer"},
 	{"internal/agentserver", "internal/gitsession", "internal/keystore"},
 	{"internal/apps", "internal/configedit", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},

@@ -6,7 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,13 +16,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
+	"github.com/ghapp-dev/ghapp/internal/syncer"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
@@ -159,7 +158,7 @@ func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []s
 	}
 	for _, option := range config.SyncOptions() {
 		if flags.Changed(option.Flag()) || wanted && option.IsRevision() || option.Key == "notify" {
-			continue // of the receiver, see [command.notifier]
+			continue // a secret; the receiver is looked up when it is needed
 		}
 		set, err := option.FromVariable(c.lookup, o.field(option))
 		if err != nil {
@@ -172,9 +171,8 @@ func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []s
 	return ofOne, nil
 }
 
-// entries reads the directories that the command line is about from the configuration that a
-// command loads.
-type entries func(*command) ([]config.Sync, error)
+// entries are the directories that the command line is about, by the configuration of an Opener.
+type entries func(*apps.Opener) ([]config.Sync, error)
 
 // syncEntries reads the command line and the variables.
 func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) (entries, error) {
@@ -208,16 +206,16 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		return wrong("name a repository, directories of the config file, or --all")
 	case !o.All && strings.ContainsAny(args[0], "/:"):
 		list, err := c.oneEntry(args, o)
-		return func(*command) ([]config.Sync, error) { return list, nil }, err
+		return func(*apps.Opener) ([]config.Sync, error) { return list, nil }, err
 	case len(ofOne) > 0:
 		return wrong("%s is for a repository that is named here; for directories of the config file it stands there", strings.Join(ofOne, " "))
 	}
-	return func(c *command) ([]config.Sync, error) { return c.entriesOfFile(o.All, args) }, nil
+	return func(opener *apps.Opener) ([]config.Sync, error) { return entriesOfFile(opener, o.All, args) }, nil
 }
 
 // entriesOfFile are directories that the config file names.
-func (c *command) entriesOfFile(all bool, names []string) ([]config.Sync, error) {
-	loaded, err := c.apps().Load()
+func entriesOfFile(opener *apps.Opener, all bool, names []string) ([]config.Sync, error) {
+	loaded, err := opener.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +230,7 @@ func (c *command) entriesOfFile(all bool, names []string) ([]config.Sync, error)
 	case all:
 		return known, nil
 	}
-	return c.namedEntries(known, names, "status", "rollback", "resume")
+	return namedEntries(known, names, "status", "rollback", "resume")
 }
 
 // oneEntry is what flags say of a repository.
@@ -259,7 +257,7 @@ func (c *command) oneEntry(args []string, o *syncOptions) ([]config.Sync, error)
 
 // namedEntries are those of some names. Where one is not known, it may be one of the words
 // that could stand in its place.
-func (c *command) namedEntries(known []config.Sync, names []string, words ...string) ([]config.Sync, error) {
+func namedEntries(known []config.Sync, names []string, words ...string) ([]config.Sync, error) {
 	var list []config.Sync
 	for _, name := range names {
 		entry, ok := entryNamed(known, name)
@@ -293,27 +291,32 @@ func entryNamed(known []config.Sync, name string) (config.Sync, bool) {
 
 // runSync brings directories to their commits, once or until ctx ends.
 func (c *command) runSync(ctx context.Context, entries entries, o config.SyncProcess) error {
-	list, err := entries(c)
+	log := c.syncLog(o)
+	s, err := syncer.New(ctx, syncer.Options{
+		Opener: c.apps(), Entries: entries, Process: o, Log: log, Show: c.showExec(log),
+		Output: c.gitOutput(), Version: c.release(),
+	})
 	if err != nil {
 		return err
 	}
-	log, err := c.syncLog(o)
-	if err != nil {
-		return err
-	}
-	limits := &rateLimits{}
+	defer s.Close()
 	if o.Watch {
-		c = c.with(c.apps().With(func(o *apps.Options) { o.Observe = limits.observe }))
+		return s.Watch(ctx)
 	}
-	kept, err := c.keep(ctx, list, log, o.Force)
-	if err != nil {
-		return err
+	list, err := s.Once(ctx)
+	return errors.Join(c.printSynced(ctx, list), err)
+}
+
+// showExec shows a person what the command after a release prints. It is nil where a log does
+// (--verbose), or nobody is there.
+func (c *command) showExec(log *slog.Logger) func(line string) bool {
+	if c.json || log.Enabled(context.Background(), slog.LevelInfo) {
+		return nil
 	}
-	defer kept.close()
-	if o.Watch {
-		return c.watch(ctx, kept, entries, o, limits)
+	return func(line string) bool {
+		c.progress("%s", line)
+		return !c.quiet
 	}
-	return kept.serving(ctx, func() error { return kept.once(ctx) })
 }
 
 // synced is what became of a directory, for programs.
@@ -331,53 +334,28 @@ type synced struct {
 	Error     *diag.Report `json:"error,omitempty"`
 }
 
-// once makes one pass of every directory.
-func (k *keeper) once(ctx context.Context) error {
+// printSynced prints what became of directories in one pass. The error is that of the pass, or an
+// exit code where there are several.
+func (c *command) printSynced(ctx context.Context, results []syncer.Result) error {
 	var list []synced
 	var failed []error
-	for _, p := range k.watcher.Once(ctx) {
-		t := k.of[p.Target]
-		if t.presently().Wiki && saysNotFound(p.Err) {
-			p.Err = &diag.ExitError{Code: diag.Refused, Err: p.Err, Hint: diag.NoWiki}
-		}
+	for _, r := range results {
 		s := synced{
-			Name: t.entry.Name, Directory: t.entry.To, Repository: t.presently().String(), Outcome: string(p.Outcome),
-			Unapplied: t.unapplied,
-			Commit:    p.Commit, Bytes: p.Bytes, Seconds: p.Took.Round(time.Millisecond).Seconds(),
+			Name: r.Entry.Name, Directory: r.Entry.To, Repository: r.Repository.String(), Outcome: string(r.Outcome),
+			Commit: r.Commit, Release: r.Release, Bytes: r.Bytes, Seconds: r.Took.Round(time.Millisecond).Seconds(),
+			Unapplied: r.Unapplied,
 		}
-		if r, err := t.deploy.Published(); err == nil && r != nil {
-			s.Release = r.ID
-		}
-		switch {
-		case p.Err != nil:
-			report := diag.Explain(t.printed.once(k.command, p.Err))
+		if r.Err != nil {
+			report := diag.Explain(r.Err)
 			s.Error = &report
-			failed = append(failed, p.Err)
-			_, held := errors.AsType[*deploy.HeldError](p.Err)
-			switch {
-			case ctx.Err() != nil: // it was stopped, which is no failure
-			case held: // as somebody wants it; the status shows what is held
-				k.command.noted(t.deploy, k.log, nil, time.Time{})
-			default:
-				k.command.noted(t.deploy, k.log, &report, p.Retry)
-			}
-		case k.command.json:
-		case p.Outcome == watch.Published:
-			k.command.progress("%s is at %s of %s now (%s).", t.entry.To, shortly(p.Commit), t.presently(), t.want)
-		default:
-			k.command.progress("%s is at %s of %s (%s); nothing is new.", t.entry.To, shortly(p.Commit), t.presently(), t.want)
-			if len(t.unapplied) > 0 {
-				k.command.progress("Not run for what is published already: %s. With --force it is built and published anew, with that.",
-					strings.Join(t.unapplied, ", "))
-			}
-		}
-		if p.Err == nil {
-			k.command.noted(t.deploy, k.log, nil, time.Time{})
+			failed = append(failed, r.Err)
+		} else if !c.json {
+			c.tellSynced(r)
 		}
 		list = append(list, s)
 	}
-	if k.command.json {
-		if err := term.JSON(k.command.Stdout, list); err != nil {
+	if c.json {
+		if err := term.JSON(c.Stdout, list); err != nil {
 			return err
 		}
 	}
@@ -386,28 +364,32 @@ func (k *keeper) once(ctx context.Context) error {
 		return nil
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case len(list) == 1 && !k.command.json:
+	case len(list) == 1 && !c.json:
 		return failed[0]
 	}
 	worst := 0
 	for _, err := range failed {
 		report := diag.Explain(err)
-		if !k.command.json {
-			k.command.report(report)
+		if !c.json {
+			c.report(report)
 		}
 		worst = max(worst, report.ExitCode)
 	}
 	return &examinedExit{worst}
 }
 
-// saysNotFound reports whether the git service says that a repository is not there. Of a new
-// token it says no more.
-func saysNotFound(err error) bool {
-	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
-		return e.Reason == gitcmd.RepositoryNotFound
+// tellSynced tells a person of a directory that is at its commit.
+func (c *command) tellSynced(r syncer.Result) {
+	at := fmt.Sprintf("%s is at %s of %s", r.Entry.To, shortly(r.Commit), r.Repository)
+	if r.Outcome == watch.Published {
+		c.progress("%s now (%s).", at, r.Revision)
+		return
 	}
-	e, ok := errors.AsType[*ghapp.Error](err)
-	return ok && e.Kind == ghapp.ErrTokenUnknown && e.Status == http.StatusNotFound
+	c.progress("%s (%s); nothing is new.", at, r.Revision)
+	if len(r.Unapplied) > 0 {
+		c.progress("Not run for what is published already: %s. With --force it is built and published anew, with that.",
+			strings.Join(r.Unapplied, ", "))
+	}
 }
 
 // shortly is how a commit is shown.
@@ -422,14 +404,14 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		entries, err := c.namedEntries(loaded.Syncs(), []string{name})
+		entries, err := namedEntries(loaded.Syncs(), []string{name})
 		if err != nil {
 			if _, there := os.Lstat(name); there == nil {
 				err = &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: "a path has a slash in it: ./" + name}
 			}
 			return nil, "", err
 		}
-		return deployed(entries[0]), name, nil
+		return syncer.Target(entries[0]), name, nil
 	}
 	path, err := filepath.Abs(name)
 	if err != nil {
@@ -439,7 +421,7 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 	if loaded, err := c.apps().Load(); err == nil {
 		for _, s := range loaded.Syncs() {
 			if s.To == path {
-				return deployed(s), s.Name, nil
+				return syncer.Target(s), s.Name, nil
 			}
 		}
 	}
@@ -448,18 +430,4 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 		t.Mode = deploy.Directory
 	}
 	return t, filepath.Base(path), nil
-}
-
-// deployed is what an entry says of its directory.
-func deployed(s config.Sync) *deploy.Target {
-	t := &deploy.Target{
-		Dir: s.To, Mode: deploy.Mode(s.Mode), Share: deploy.Share(s.Share), TrustParent: s.TrustParent, Keep: s.Keep, Depth: s.Depth, Filter: s.Filter, Sparse: s.Sparse,
-		Submodules: s.Submodules, LFS: s.LFS, FsckIgnore: s.FsckIgnore,
-		Check: deploy.Command{Line: s.Check, Timeout: s.CheckTimeout},
-		Exec:  deploy.Command{Line: s.Exec, Timeout: s.ExecTimeout, Tries: s.ExecTries},
-	}
-	if s.VerifySignatures {
-		t.Signatures = &deploy.Signatures{AllowedSigners: s.AllowedSigners}
-	}
-	return t
 }

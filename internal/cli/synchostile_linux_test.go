@@ -314,6 +314,21 @@ func TestOutputOfTheCommandAfterAReleaseIsShown(t *testing.T) {
 	}
 }
 
+// Who stops a watch reads in the log that it ends, and what it waits for.
+func TestEndOfAWatchIsLoggedWithWhatItWaitsFor(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s := m.syncs("acme/site", "--to", "site", "--exec", "touch ../../../begun; sleep 60")
+	m.until("begun")
+	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	if said := s.says("ending after a signal"); said["waits_for"] != "site" {
+		t.Errorf("it waits for %q, not for the directory site", said["waits_for"])
+	}
+	if err := s.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}
+
 // For programs, --json is what a log is in.
 func TestWatchLogsJSONForThoseWhoWantIt(t *testing.T) {
 	t.Parallel()

@@ -3,12 +3,10 @@
 package cli
 
 import (
-	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/internal/text"
@@ -16,7 +14,7 @@ import (
 
 // syncLog is the log of a process that keeps directories: what was published and what
 // failed, and nothing of passes that found nothing.
-func (c *command) syncLog(o config.SyncProcess) (*slog.Logger, error) {
+func (c *command) syncLog(o config.SyncProcess) *slog.Logger {
 	level := slog.LevelInfo
 	switch {
 	case c.quiet:
@@ -36,14 +34,12 @@ func (c *command) syncLog(o config.SyncProcess) (*slog.Logger, error) {
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch format {
-	case "":
-		return term.NewLogger(c.Stderr, level), nil
 	case "text":
-		return slog.New(slog.NewTextHandler(scrubbed{c.Stderr}, options)), nil
+		return slog.New(slog.NewTextHandler(scrubbed{c.Stderr}, options))
 	case "json":
-		return slog.New(slog.NewJSONHandler(scrubbed{c.Stderr}, options)), nil
+		return slog.New(slog.NewJSONHandler(scrubbed{c.Stderr}, options))
 	}
-	return nil, &diag.UsageError{Err: fmt.Errorf("--log-format is text or json, not %q", format)}
+	return term.NewLogger(c.Stderr, level)
 }
 
 // scrubbed takes tokens out of each record that a log writes: a server can repeat one in

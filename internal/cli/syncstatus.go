@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -17,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/syncer"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -156,24 +156,9 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 func lastFailed(f *deploy.Failure) string {
 	said := "the last pass (" + ago(time.Since(f.At)) + ") failed: " + f.Message
 	if !f.Again.IsZero() {
-		said += fmt.Sprintf("; tried again at %s (in %d seconds)", f.Again.Format(time.RFC3339), inSeconds(f.Again))
+		said += fmt.Sprintf("; tried again at %s (in %d seconds)", f.Again.Format(time.RFC3339), syncer.InSeconds(f.Again))
 	}
 	return said
-}
-
-// noted remembers how a pass of a directory has ended, for ghapp sync status.
-func (c *command) noted(t *deploy.Target, log *slog.Logger, failed *diag.Report, again time.Time) {
-	var failure *deploy.Failure
-	if failed != nil {
-		now := time.Now().UTC().Truncate(time.Second)
-		failure = &deploy.Failure{Message: failed.Message, Kind: failed.Kind, At: now}
-		if !again.IsZero() {
-			failure.Again = again.UTC().Round(time.Second)
-		}
-	}
-	if err := t.Note(failure); err != nil {
-		log.Debug("ghapp sync status will not know how the pass has ended", "directory", t.Dir, "error", err)
-	}
 }
 
 // ago is a time in the past, for people.
@@ -234,11 +219,11 @@ as the config file does.`,
 func (c *command) runRollback(ctx context.Context, t *deploy.Target, to string, damaged deploy.Damaged) error {
 	git := gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
 	t.Git, t.Environ, t.Log = git, git.Plain(), c.log()
-	var seen printed
-	t.Printed = seen.by(c, t.Log, func() bool { return false })
+	shown := &syncer.Shown{Show: c.showExec(t.Log)}
+	t.Printed = shown.Printed
 	r, err := t.Rollback(ctx, to, damaged)
 	if err != nil {
-		return seen.once(c, err)
+		return shown.Once(err)
 	}
 	if c.json {
 		return term.JSON(c.Stdout, r)

@@ -1,6 +1,6 @@
 //go:build unix
 
-package cli
+package syncer
 
 import (
 	"context"
@@ -24,13 +24,13 @@ import (
 // webhooks answers GitHub's webhook and POST /sync, with the secrets that their files have
 // by now.
 type webhooks struct {
-	watching *watching
-	now      atomic.Pointer[hook.Handler]
+	service *service
+	now     atomic.Pointer[hook.Handler]
 }
 
 // newWebhooks reads the secrets.
-func (w *watching) newWebhooks(ctx context.Context) (*webhooks, error) {
-	h := &webhooks{watching: w}
+func (w *service) newWebhooks(ctx context.Context) (*webhooks, error) {
+	h := &webhooks{service: w}
 	handler, err := h.handler(ctx)
 	if err != nil {
 		return nil, err
@@ -41,19 +41,19 @@ func (w *watching) newWebhooks(ctx context.Context) (*webhooks, error) {
 
 // handler reads the secrets, and is nil where nobody is to be answered.
 func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
-	w := h.watching
-	if w.options.Webhook == "" {
+	w := h.service
+	if w.Process.Webhook == "" {
 		return nil, nil
 	}
-	webhook, err := w.command.secrets(w.options.WebhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
+	webhook, err := w.secrets(w.Process.WebhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
 	if err != nil {
 		return nil, err
 	}
-	wishes, err := w.command.secrets(w.options.SyncSecretFiles, "GHAPP_SYNC_SECRET")
+	requests, err := w.secrets(w.Process.SyncSecretFiles, "GHAPP_SYNC_SECRET")
 	if err != nil {
 		return nil, err
 	}
-	if len(webhook) == 0 && len(wishes) == 0 {
+	if len(webhook) == 0 && len(requests) == 0 {
 		return nil, &diag.SettingError{
 			Err: errors.New("--webhook has no secret, and would believe everybody"),
 			Hint: "openssl rand -hex 32 > FILE, give that with --webhook-secret-file, " +
@@ -61,10 +61,10 @@ func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
 		}
 	}
 	return &hook.Handler{
-		Secrets: webhook, SyncSecrets: wishes, Log: w.log, OnAnswer: w.metrics.answered,
-		OnPush: func(p hook.Push, done func(error)) bool { return w.now.Load().pushed(ctx, p, done) },
+		Secrets: webhook, SyncSecrets: requests, Log: w.log, OnAnswer: w.metrics.onAnswer,
+		OnPush: func(p hook.Push, done func(error)) bool { return w.now.Load().onPush(ctx, p, done) },
 		OnSync: func(names []string, all bool, done func(error)) []string {
-			return w.now.Load().wished(ctx, names, all, done)
+			return w.now.Load().onRequest(ctx, names, all, done)
 		},
 	}, nil
 }
@@ -72,32 +72,33 @@ func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
 // ServeHTTP implements [http.Handler].
 func (h *webhooks) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.now.Load().ServeHTTP(w, r) }
 
-// pushed has those directories brought up to date that follow a ref, and reports whether
+// onPush has those directories brought up to date that follow a ref, and reports whether
 // there are any.
-func (k *keeper) pushed(ctx context.Context, p hook.Push, done func(error)) bool {
+func (s *Syncer) onPush(ctx context.Context, p hook.Push, done func(error)) bool {
 	var list []*watch.Target
-	for target, t := range k.of {
-		r := t.presently()
-		_, host, _ := strings.Cut(t.asker.Origin, "://")
-		if strings.EqualFold(r.String(), p.Repository.String()) && strings.EqualFold(p.Repository.Host, host) && t.want.Matches(p.Ref) {
+	for target, d := range s.of {
+		r := d.currentName()
+		_, host, _ := strings.Cut(d.asker.Origin, "://")
+		here := strings.EqualFold(r.String(), p.Repository.String()) && strings.EqualFold(p.Repository.Host, host)
+		if here && d.revision.Matches(p.Ref) {
 			list = append(list, target)
 		}
 	}
 	if len(list) == 0 {
 		return false
 	}
-	k.trigger(ctx, list, done)
+	s.trigger(ctx, list, done)
 	return true
 }
 
-// wished has the named directories brought up to date, and returns the names that none
+// onRequest has the named directories brought up to date, and returns the names that none
 // has.
-func (k *keeper) wished(ctx context.Context, names []string, all bool, done func(error)) (unknown []string) {
-	list := k.watcher.All()
+func (s *Syncer) onRequest(ctx context.Context, names []string, all bool, done func(error)) (unknown []string) {
+	list := s.watcher.All()
 	if !all {
 		list = nil
 		for _, name := range names {
-			if t := k.watcher.Find(name); t != nil {
+			if t := s.watcher.Find(name); t != nil {
 				list = append(list, t)
 			} else {
 				unknown = append(unknown, name)
@@ -105,18 +106,18 @@ func (k *keeper) wished(ctx context.Context, names []string, all bool, done func
 		}
 	}
 	if len(unknown) == 0 {
-		k.trigger(ctx, list, done)
+		s.trigger(ctx, list, done)
 	}
 	return unknown
 }
 
 // trigger asks for passes, and calls done once, when all have ended.
-func (k *keeper) trigger(ctx context.Context, list []*watch.Target, done func(error)) {
+func (s *Syncer) trigger(ctx context.Context, list []*watch.Target, done func(error)) {
 	var mu sync.Mutex
 	var failed []error
 	left := len(list)
 	for _, t := range list {
-		k.watcher.Trigger(ctx, t, func(err error) {
+		s.watcher.Trigger(ctx, t, func(err error) {
 			mu.Lock()
 			defer mu.Unlock()
 			failed = append(failed, err)
@@ -127,16 +128,16 @@ func (k *keeper) trigger(ctx context.Context, list []*watch.Target, done func(er
 	}
 }
 
-// syncServers are those of a process that watches.
-type syncServers struct {
+// servers are those of a process that watches.
+type servers struct {
 	webhook, status string // their addresses; "" is none
 	list            []*http.Server
 	failed          chan error
 }
 
 // serve begins to answer, or says why it cannot.
-func (w *watching) serve(ctx context.Context) (*syncServers, error) {
-	s, o := &syncServers{failed: make(chan error, 2)}, w.options
+func (w *service) serve(ctx context.Context) (*servers, error) {
+	s, o := &servers{failed: make(chan error, 2)}, w.Process
 	muxes := map[string]*http.ServeMux{}
 	mux := func(address string) *http.ServeMux {
 		if muxes[address] == nil {
@@ -152,7 +153,7 @@ func (w *watching) serve(ctx context.Context) (*syncServers, error) {
 		ours := w.statusNames()
 		m.Handle("GET /healthz", hook.OnlyTo(ours, http.HandlerFunc(w.healthz)))
 		m.Handle("GET /readyz", hook.OnlyTo(ours, http.HandlerFunc(w.readyz)))
-		m.Handle("GET /metrics", hook.OnlyTo(ours, http.HandlerFunc(w.metrics.serve)))
+		m.Handle("GET /metrics", hook.OnlyTo(ours, http.HandlerFunc(w.metrics.serveHTTP)))
 	}
 	for address, m := range muxes {
 		var listening net.ListenConfig
@@ -179,9 +180,9 @@ func (w *watching) serve(ctx context.Context) (*syncServers, error) {
 }
 
 // statusNames are the names by which the status may be asked.
-func (w *watching) statusNames() []string {
-	names := slices.Clone(w.options.StatusHosts)
-	if host, _, err := net.SplitHostPort(w.options.Status); err == nil && host != "" {
+func (w *service) statusNames() []string {
+	names := slices.Clone(w.Process.StatusHosts)
+	if host, _, err := net.SplitHostPort(w.Process.Status); err == nil && host != "" {
 		names = append(names, host)
 	}
 	if name, err := os.Hostname(); err == nil && name != "" {
@@ -190,14 +191,14 @@ func (w *watching) statusNames() []string {
 	return names
 }
 
-func (s *syncServers) close() {
+func (s *servers) close() {
 	for _, server := range s.list {
 		_ = server.Close()
 	}
 }
 
 // healthz answers 200 while the loop does.
-func (w *watching) healthz(rw http.ResponseWriter, r *http.Request) {
+func (w *service) healthz(rw http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
 	if !w.watcher.Alive(ctx) {
@@ -208,7 +209,7 @@ func (w *watching) healthz(rw http.ResponseWriter, r *http.Request) {
 }
 
 // cannotListen is the error of an address that cannot be listened at. One that is taken, or
-// that this machine has not got yet, can be had later: whoever starts ghapp may try again.
+// that this machine has not got yet, can be had later: a service manager may try again.
 func cannotListen(address string, err error) error {
 	failed := fmt.Errorf("listen at %s: %w", address, err)
 	const hint = "give an address such as 127.0.0.1:8080 or :8080 that is free"
@@ -220,7 +221,7 @@ func cannotListen(address string, err error) error {
 
 // readyz answers 200 once every directory shows something. That it is old is no reason
 // to take it away from those who use it.
-func (w *watching) readyz(rw http.ResponseWriter, _ *http.Request) {
+func (w *service) readyz(rw http.ResponseWriter, _ *http.Request) {
 	if names := w.now.Load().unready(); len(names) > 0 {
 		http.Error(rw, "nothing is published yet: "+strings.Join(names, ", "), http.StatusServiceUnavailable)
 		return

@@ -1,6 +1,6 @@
 //go:build unix
 
-package cli
+package syncer
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 )
 
-// apart refuses directories that lie in each other, by whatever names: what is published
+// checkOverlap refuses directories that lie in each other, by whatever names: what is published
 // in the outer one would take the inner one away.
-func apart(entries []config.Sync) error {
+func checkOverlap(entries []config.Sync) error {
 	real := make([]string, len(entries))
 	for i, s := range entries {
 		real[i] = filepath.Join(resolved(filepath.Dir(s.To)), filepath.Base(s.To))
@@ -25,7 +25,10 @@ func apart(entries []config.Sync) error {
 			switch {
 			case i == j:
 			case real[i] == real[j]:
-				return &diag.SettingError{Err: fmt.Errorf("sync.%s and sync.%s keep one directory, %s", a.Name, b.Name, real[i]), Hint: "give each its own under to:"}
+				return &diag.SettingError{
+					Err:  fmt.Errorf("sync.%s and sync.%s keep one directory, %s", a.Name, b.Name, real[i]),
+					Hint: "give each its own under to:",
+				}
 			case within(real[i], real[j]), within(real[i], beside):
 				return &diag.SettingError{
 					Err:  fmt.Errorf("the directory of sync.%s, %s, lies in what sync.%s keeps", a.Name, a.To, b.Name),

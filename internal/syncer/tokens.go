@@ -1,6 +1,6 @@
 //go:build unix
 
-package cli
+package syncer
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 )
 
-// appSession gets tokens of an App for as long as a process watches.
-type appSession struct {
-	keeper *keeper
+// appTokens gets tokens of an App for as long as a process watches.
+type appTokens struct {
+	syncer *Syncer
 	app    *apps.App
 
 	mu      sync.Mutex
@@ -22,7 +22,7 @@ type appSession struct {
 }
 
 // token returns a token for just these repositories.
-func (a *appSession) token(ctx context.Context, repositories ...string) (*ghapp.Token, error) {
+func (a *appTokens) token(ctx context.Context, repositories ...string) (*ghapp.Token, error) {
 	var token *ghapp.Token
 	err := a.app.Do(ctx, func(s *apps.Session) (err error) {
 		token, err = a.source(s, repositories).Token(ctx)
@@ -31,12 +31,12 @@ func (a *appSession) token(ctx context.Context, repositories ...string) (*ghapp.
 	if err != nil {
 		return nil, err
 	}
-	a.keeper.handedOut(token.Secret)
+	a.syncer.handedOut(token.Secret)
 	return token, nil
 }
 
 // source is where tokens come from with the key of a Session.
-func (a *appSession) source(s *apps.Session, repositories []string) ghapp.TokenSource {
+func (a *appTokens) source(s *apps.Session, repositories []string) ghapp.TokenSource {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.of != s {
@@ -56,15 +56,15 @@ func request(s *apps.Session, repositories []string) ghapp.TokenRequest {
 	return ghapp.TokenRequest{Repositories: repositories, Installation: s.Installation()}
 }
 
-// drop tells of a token that was refused.
-func (a *appSession) drop(ctx context.Context, refused *ghapp.Token, repositories ...string) error {
+// invalidate tells of a token that was refused.
+func (a *appTokens) invalidate(ctx context.Context, refused *ghapp.Token, repositories ...string) error {
 	s := a.app.Current()
 	return s.App.Invalidate(ctx, request(s, repositories), refused.Secret)
 }
 
 // tokensFor is a source of tokens for several repositories.
 type tokensFor struct {
-	*appSession
+	*appTokens
 	repositories []string
 }
 
@@ -75,5 +75,5 @@ func (t tokensFor) Token(ctx context.Context) (*ghapp.Token, error) {
 
 // Invalidate is told of a token that GitHub refused.
 func (t tokensFor) Invalidate(ctx context.Context, refused *ghapp.Token) error {
-	return t.drop(ctx, refused, t.repositories...)
+	return t.invalidate(ctx, refused, t.repositories...)
 }

@@ -1,0 +1,244 @@
+//go:build unix
+
+package syncer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
+	"github.com/ghapp-dev/ghapp/internal/refs"
+	"github.com/ghapp-dev/ghapp/internal/watch"
+	"github.com/ghapp-dev/ghapp/secret"
+)
+
+// Options are what a [Syncer] is made with. What is not said to be optional is required.
+type Options struct {
+	// Opener opens the Apps. A process that watches takes a fresh one when it reads the
+	// configuration anew.
+	Opener *apps.Opener
+	// Entries are the directories that are kept, by the configuration of an Opener.
+	Entries func(*apps.Opener) ([]config.Sync, error)
+	// Process is what was said of the process.
+	Process config.SyncProcess
+	// Output is where git reports its progress to. Where it does not, nothing is shown of it.
+	Output gitsession.Output
+	// Version is ghapp's.
+	Version string
+	// Log is told of each step.
+	Log *slog.Logger
+	// Show shows a person a line of the command after a release, in one pass, and reports
+	// whether it was shown. Nil: nobody is there.
+	Show func(line string) bool
+}
+
+// Syncer keeps the directories of one reading of the configuration. [New] makes one, and Close
+// ends it.
+type Syncer struct {
+	Options
+	limits      *rateLimits // of a process that watches
+	git         *gitsession.Session
+	router      *apps.Router
+	tokens      map[string]*appTokens // by the name of an App, and a host
+	directories []*directory
+	of          map[*watch.Target]*directory
+	batches     map[string]*batch // by the groups of targets
+	watcher     *watch.Watcher
+	replaced    chan struct{} // closed when another has taken its place, and no pass is under way
+}
+
+// New reads the configuration and makes a Syncer of it. Nothing is asked of GitHub for it.
+func New(ctx context.Context, o Options) (*Syncer, error) {
+	entries, err := o.Entries(o.Opener)
+	if err != nil {
+		return nil, err
+	}
+	limits := &rateLimits{}
+	if o.Process.Watch {
+		o.Opener = o.Opener.With(func(a *apps.Options) { a.Observe = limits.observe })
+	}
+	return newSyncer(ctx, o, entries, limits)
+}
+
+func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *rateLimits) (_ *Syncer, err error) {
+	s := &Syncer{
+		Options: o, limits: limits, tokens: map[string]*appTokens{},
+		of: map[*watch.Target]*directory{}, batches: map[string]*batch{},
+		watcher: &watch.Watcher{RetryAfter: retryAfter}, replaced: make(chan struct{}),
+	}
+	if s.git, err = gitsession.Listen(o.Opener); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if err := checkOverlap(entries); err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if err := s.add(ctx, entry); err != nil {
+			return nil, err
+		}
+	}
+	s.makeBatches()
+	s.watcher.Targets, s.watcher.AskAll = s.targets(), s.askAll
+	return s, nil
+}
+
+// Close ends it. Nothing may be running any more.
+func (s *Syncer) Close() { _ = s.git.Close() }
+
+// tokenLife is longer than a token lives: an hour
+// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app).
+const tokenLife = 2 * time.Hour
+
+// handedOut keeps a token out of what git prints.
+func (s *Syncer) handedOut(token secret.Text) {
+	s.git.Tokens.AddUntil(token, time.Now().Add(tokenLife))
+}
+
+// answering answers git while work runs.
+func (s *Syncer) answering(ctx context.Context, work func() error) error {
+	return s.git.Serve(ctx, s.router, work)
+}
+
+// add adds a directory.
+func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
+	repository, err := ghapp.ParseRepository(entry.Repository)
+	if err != nil {
+		return err
+	}
+	revision := refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version}
+	if err := revision.Validate(); err != nil {
+		return err
+	}
+	settings, err := s.Opener.Settings(repository)
+	if err != nil {
+		return err
+	}
+	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+	if err != nil {
+		return &diag.SettingError{Err: err}
+	}
+	d := &directory{
+		syncer: s, entry: entry, revision: revision, deploy: Target(entry), repository: repository,
+		shown: Shown{Show: s.Show},
+	}
+	// What is wrong with the directory is told before GitHub is asked for anything.
+	if _, err := d.deploy.Published(); err != nil {
+		if _, ok := errors.AsType[*deploy.Error](err); !ok {
+			err = &diag.SettingError{Err: err}
+		}
+		return err
+	}
+	if d.tokens, err = s.open(ctx, repository, settings.Name+"\x00"+host.Origin); err != nil {
+		return err
+	}
+	d.asker = &refs.Asker{
+		Origin: host.Origin, Transport: d.tokens.app.Current().Transport,
+		Token: d.token, Drop: d.invalidate, Log: s.Log,
+	}
+	s.prepareGit(d, host.Origin, settings.CAFile.Text)
+	d.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: d.ask, Publish: d.publish}
+	s.directories = append(s.directories, d)
+	s.of[d.target] = d
+	return nil
+}
+
+// open opens the App of a repository, which directories share that have the same name of it.
+func (s *Syncer) open(ctx context.Context, r ghapp.RepositoryName, name string) (*appTokens, error) {
+	opened := s.tokens[name]
+	if opened == nil {
+		app, err := s.Opener.App(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		opened = &appTokens{syncer: s, app: app}
+		s.tokens[name] = opened
+	}
+	if s.router == nil {
+		s.router = s.Opener.Router(opened.app, func(a *gitauth.Answerer) {
+			a.Permissions = nil // this reads
+			a.HandedOut = s.handedOut
+		})
+	}
+	return opened, nil
+}
+
+// prepareGit says how git is run for a directory.
+func (s *Syncer) prepareGit(d *directory, origin, authorities string) {
+	output := s.Output
+	if !output.Progress {
+		// What git says stands in the error, and its lines in the midst of a log help nobody.
+		output = gitsession.Output{}
+	}
+	git := s.git.Git(output)
+	d.deploy.Git = *git
+	d.deploy.Scope = gitcmd.Scope{Origin: origin, Helper: gitsession.Helper(s.Opener.LookupEnv), CAFile: authorities}
+	d.deploy.Environ, d.deploy.Log = git.Plain(), s.Log
+	d.deploy.Printed = d.shown.Printed
+}
+
+// targets are those of all directories.
+func (s *Syncer) targets() []*watch.Target {
+	var list []*watch.Target
+	for _, d := range s.directories {
+		list = append(list, d.target)
+	}
+	return list
+}
+
+// unready are the directories that show nothing yet.
+func (s *Syncer) unready() []string {
+	return s.names(func(d *directory) bool { return d.release() == nil })
+}
+
+// busy are the directories that something is being published in.
+func (s *Syncer) busy() []string {
+	return s.names(func(d *directory) bool { return d.publishing.Load() })
+}
+
+func (s *Syncer) names(of func(*directory) bool) []string {
+	var names []string
+	for _, d := range s.directories {
+		if of(d) {
+			names = append(names, d.entry.Name)
+		}
+	}
+	return names
+}
+
+// retryAfter is how long GitHub wants to be left alone after an error.
+func retryAfter(err error) time.Duration {
+	if limit, ok := errors.AsType[*ghapp.RateLimitError](err); ok && errors.Is(err, ghapp.ErrRateLimited) {
+		return time.Until(limit.Until)
+	}
+	return 0
+}
+
+// Target is what an entry of the configuration says of its directory.
+func Target(entry config.Sync) *deploy.Target {
+	t := &deploy.Target{
+		Dir: entry.To, Mode: deploy.Mode(entry.Mode), Share: deploy.Share(entry.Share), TrustParent: entry.TrustParent,
+		Keep: entry.Keep, Depth: entry.Depth, Filter: entry.Filter, Sparse: entry.Sparse,
+		Submodules: entry.Submodules, LFS: entry.LFS, FsckIgnore: entry.FsckIgnore,
+		Check: deploy.Command{Line: entry.Check, Timeout: entry.CheckTimeout},
+		Exec:  deploy.Command{Line: entry.Exec, Timeout: entry.ExecTimeout, Tries: entry.ExecTries},
+	}
+	if entry.VerifySignatures {
+		t.Signatures = &deploy.Signatures{AllowedSigners: entry.AllowedSigners}
+	}
+	return t
+}
