@@ -144,8 +144,9 @@ func (f *syncFlag) choices() []string { return f.option.Values }
 // Type implements [pflag.Value].
 func (f *syncFlag) Type() string {
 	return map[config.OptionKind]string{
-		config.TextOption: "string", config.PathOption: "string", config.NumberOption: "int", config.DurationOption: "duration",
-		config.SwitchOption: "bool", config.ListOption: "strings", config.PathsOption: "strings",
+		config.TextOption: "string", config.PathOption: "string",
+		config.NumberOption: "int", config.DurationOption: "duration", config.SwitchOption: "bool",
+		config.ListOption: "strings", config.PathsOption: "strings",
 	}[f.option.Kind]
 }
 
@@ -208,7 +209,8 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		list, err := c.oneEntry(args, o)
 		return func(*apps.Opener) ([]config.Sync, error) { return list, nil }, err
 	case len(ofOne) > 0:
-		return wrong("%s is for a repository that is named here; for directories of the config file it stands there", strings.Join(ofOne, " "))
+		return wrong("%s is for a repository that is named here; for directories of the config file it stands there",
+			strings.Join(ofOne, " "))
 	}
 	return func(opener *apps.Opener) ([]config.Sync, error) { return entriesOfFile(opener, o.All, args) }, nil
 }
@@ -236,7 +238,8 @@ func entriesOfFile(opener *apps.Opener, all bool, names []string) ([]config.Sync
 // oneEntry is what flags say of a repository.
 func (c *command) oneEntry(args []string, o *syncOptions) ([]config.Sync, error) {
 	if len(args) > 1 {
-		return nil, &diag.UsageError{Err: fmt.Errorf("several directories are kept from the config file; here is one repository, and also %q", args[1:])}
+		return nil, &diag.UsageError{Err: fmt.Errorf(
+			"several directories are kept from the config file; here is one repository, and also %q", args[1:])}
 	}
 	if o.one.To == "" {
 		return nil, &diag.UsageError{Err: errors.New("--to DIR is missing: the directory to keep")}
@@ -273,11 +276,15 @@ func namedEntries(known []config.Sync, names []string, words ...string) ([]confi
 			if meant := spelling.Nearest(name, append(all, words...)); meant != "" {
 				hint = spelling.DidYouMean(meant) + " " + hint
 			}
-			return nil, &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: hint}
+			return nil, noDirectory(name, hint)
 		}
 		list = append(list, entry)
 	}
 	return list, nil
+}
+
+func noDirectory(name, hint string) error {
+	return &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: hint}
 }
 
 func entryNamed(known []config.Sync, name string) (config.Sync, bool) {
@@ -407,7 +414,7 @@ func (c *command) directoryOf(name string) (*deploy.Target, string, error) {
 		entries, err := namedEntries(loaded.Syncs(), []string{name})
 		if err != nil {
 			if _, there := os.Lstat(name); there == nil {
-				err = &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: "a path has a slash in it: ./" + name}
+				err = noDirectory(name, "a path has a slash in it: ./"+name)
 			}
 			return nil, "", err
 		}

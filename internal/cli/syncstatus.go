@@ -88,7 +88,8 @@ func (c *command) showStatus(names []string) error {
 			s.Damage = status.Damage.Error()
 		}
 		s.Failure = status.Failure
-		wrong = wrong || status.Damage != nil || status.Failure != nil || status.Published == nil || status.Published.ExecFailed()
+		wrong = wrong || status.Damage != nil || status.Failure != nil ||
+			status.Published == nil || status.Published.ExecFailed()
 		list = append(list, s)
 		rows = append(rows, statusRows(shown, t, status)...)
 	}
@@ -118,7 +119,8 @@ func statusRows(name string, t *deploy.Target, s *deploy.Status) [][]string {
 		if !r.PublishedAt.IsZero() {
 			published = ago(time.Since(r.PublishedAt))
 		}
-		return []string{name, dir, r.ID, term.OrDash(r.Repository), term.OrDash(r.Ref), shortly(term.OrDash(r.Commit)), published, state}
+		commit := shortly(term.OrDash(r.Commit))
+		return []string{name, dir, r.ID, term.OrDash(r.Repository), term.OrDash(r.Ref), commit, published, state}
 	}
 	state := "published"
 	switch {
@@ -211,7 +213,8 @@ as the config file does.`,
 		},
 	}
 	cmd.Flags().StringVar(&to, "to", "", "the `RELEASE` to publish again, as ghapp sync status shows it")
-	cmd.Flags().BoolVar(&rebuild, "rebuild", false, "build a release again of which a file was changed, and check it again")
+	cmd.Flags().BoolVar(&rebuild, "rebuild", false,
+		"build a release again of which a file was changed, and check it again")
 	cmd.Flags().BoolVar(&asIs, "as-is", false, "publish a release although a file of it was changed")
 	return cmd
 }

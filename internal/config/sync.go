@@ -101,7 +101,8 @@ func (s *Sync) inherit(d syncDefaults, own func(key string) bool) {
 func (p *parser) sync(name string, at, value *yaml.Node, defaults syncDefaults) (Sync, bool) {
 	s := Sync{Name: name, Source: p.source(at)}
 	if secretIn(name) != "" || !namePattern().MatchString(name) {
-		p.problem(at.Line, "use up to 39 letters, digits, dots, hyphens and underscores", "this cannot be the name of a directory to keep")
+		p.problem(at.Line, "use up to 39 letters, digits, dots, hyphens and underscores",
+			"this cannot be the name of a directory to keep")
 		return s, false
 	}
 	before, where := p.count(), "sync."+name
@@ -220,7 +221,8 @@ func (p *parser) checkSyncs(syncs []Sync) {
 	first := map[string]Sync{}
 	for _, s := range syncs {
 		if other, taken := first[s.To]; taken {
-			p.problem(s.Source.Line, "", "sync.%s and sync.%s (line %d) keep one directory", s.Name, other.Name, other.Source.Line)
+			p.problem(s.Source.Line, "", "sync.%s and sync.%s (line %d) keep one directory",
+				s.Name, other.Name, other.Source.Line)
 			continue
 		}
 		first[s.To] = s

@@ -86,7 +86,9 @@ func SyncOptions() []SyncOption {
 		return SyncOption{Key: key, Kind: NumberOption, Least: 1, Most: mostNumber, Help: help}
 	}
 	duration := func(key, help string) SyncOption {
-		return SyncOption{Key: key, Kind: DurationOption, Least: int64(ShortestPeriod), Most: int64(longestPeriod), Help: help}
+		return SyncOption{
+			Key: key, Kind: DurationOption, Least: int64(ShortestPeriod), Most: int64(longestPeriod), Help: help,
+		}
 	}
 	period := duration("period", "with --watch: the time between two questions (default 1m0s)")
 	period.Watching = true
@@ -106,7 +108,9 @@ func SyncOptions() []SyncOption {
 		number("keep", "how many releases stay, for rollback (default 3)"),
 		{
 			Key: "share", Values: []string{"reflink", "link", "none"},
-			Help: "how `FILES` that have not changed are shared with the release before: reflink, where the file system can (the default); link, by hard links elsewhere, which is for files that nobody writes to; none",
+			Help: "how `FILES` that have not changed are shared with the release before: " +
+				"reflink, where the file system can (the default); " +
+				"link, by hard links elsewhere, which is for files that nobody writes to; none",
 		},
 		{
 			Key: "trust_parent", Kind: SwitchOption,
@@ -126,7 +130,10 @@ func SyncOptions() []SyncOption {
 			Help: "leave these `CHECKS` of git's out, such as duplicateEntries; separated by commas",
 		},
 		{Key: "verify_signatures", Kind: SwitchOption, Help: "publish only commits with a signature that git accepts"},
-		{Key: "allowed_signers", Kind: PathOption, Emptied: true, Help: "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)"},
+		{
+			Key: "allowed_signers", Kind: PathOption, Emptied: true,
+			Help: "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)",
+		},
 		{Key: "check", Emptied: true, Help: "a `COMMAND` that must succeed in the new release before it is published"},
 		duration("check_timeout", "how long the check may take (default 5m0s)"),
 		{Key: "exec", Emptied: true, Help: "a `COMMAND` to run in DIR once it is published"},
@@ -142,7 +149,8 @@ func SyncOptions() []SyncOption {
 		},
 		{
 			Key: "webhook_secret_file", Env: "GHAPP_WEBHOOK_SECRET_FILE", Kind: PathsOption, Process: true, Watching: true,
-			Help: "the `FILE` of the webhook's secret (GHAPP_WEBHOOK_SECRET_FILE, or GHAPP_WEBHOOK_SECRET); twice while it is replaced",
+			Help: "the `FILE` of the webhook's secret (GHAPP_WEBHOOK_SECRET_FILE, or GHAPP_WEBHOOK_SECRET); " +
+				"twice while it is replaced",
 		},
 		{
 			Key: "sync_secret_file", Env: "GHAPP_SYNC_SECRET_FILE", Kind: PathsOption, Process: true, Watching: true,
@@ -154,18 +162,23 @@ func SyncOptions() []SyncOption {
 		},
 		{
 			Key: "status_host", Kind: ListOption, Process: true, Watching: true,
-			Help: "a `NAME` by which --status is asked, besides addresses, localhost and the name of this machine; others are refused",
+			Help: "a `NAME` by which --status is asked, besides addresses, localhost and the name of this machine; " +
+				"others are refused",
 		},
 		{
 			Key: "notify", Env: "GHAPP_SYNC_NOTIFY_URL", Process: true, Watching: true,
-			Help: "a `URL` that is told what was published and what failed (GHAPP_SYNC_NOTIFY_URL keeps it out of the command line)",
+			Help: "a `URL` that is told what was published and what failed " +
+				"(GHAPP_SYNC_NOTIFY_URL keeps it out of the command line)",
 		},
 		{
 			Key: "notify_secret_file", Kind: PathOption, Process: true, Watching: true,
 			Help: "the `FILE` of a secret that signs it, as GitHub signs its webhooks",
 		},
 		jobs,
-		{Key: "log_format", Process: true, Values: []string{"text", "json"}, Help: "text or json; lines for people on a terminal"},
+		{
+			Key: "log_format", Process: true, Values: []string{"text", "json"},
+			Help: "text or json; lines for people on a terminal",
+		},
 	}
 }
 
@@ -191,8 +204,9 @@ func revisionKeys() []string { return []string{"branch", "tag", "commit", "versi
 func (s *Sync) Field(key string) any {
 	return map[string]any{
 		"repository": &s.Repository, "branch": &s.Branch, "tag": &s.Tag, "commit": &s.Commit, "version": &s.Version,
-		"to": &s.To, "mode": &s.Mode, "keep": &s.Keep, "share": &s.Share, "trust_parent": &s.TrustParent, "period": &s.Period, "depth": &s.Depth, "filter": &s.Filter,
-		"sparse": &s.Sparse, "fsck_ignore": &s.FsckIgnore, "submodules": &s.Submodules, "lfs": &s.LFS, "verify_signatures": &s.VerifySignatures,
+		"to": &s.To, "mode": &s.Mode, "keep": &s.Keep, "share": &s.Share, "trust_parent": &s.TrustParent,
+		"period": &s.Period, "depth": &s.Depth, "filter": &s.Filter, "sparse": &s.Sparse, "fsck_ignore": &s.FsckIgnore,
+		"submodules": &s.Submodules, "lfs": &s.LFS, "verify_signatures": &s.VerifySignatures,
 		"allowed_signers": &s.AllowedSigners, "check": &s.Check, "check_timeout": &s.CheckTimeout,
 		"exec": &s.Exec, "exec_timeout": &s.ExecTimeout, "exec_tries": &s.ExecTries,
 	}[key]
@@ -202,7 +216,8 @@ func (s *Sync) Field(key string) any {
 func (s *SyncProcess) Field(key string) any {
 	return map[string]any{
 		"all": &s.All, "force": &s.Force, "watch": &s.Watch, "webhook": &s.Webhook,
-		"webhook_secret_file": &s.WebhookSecretFiles, "sync_secret_file": &s.SyncSecretFiles, "status": &s.Status, "status_host": &s.StatusHosts,
+		"webhook_secret_file": &s.WebhookSecretFiles, "sync_secret_file": &s.SyncSecretFiles,
+		"status": &s.Status, "status_host": &s.StatusHosts,
 		"notify": &s.Notify, "notify_secret_file": &s.NotifySecretFile, "jobs": &s.Jobs, "log_format": &s.LogFormat,
 	}[key]
 }

@@ -198,7 +198,8 @@ func (b *building) keepTimes(files []file) error {
 			return err
 		}
 		at := unix.NsecToTimespec(old.time)
-		if err := unix.UtimesNanoAt(dirs[0], path.Base(f.path), []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		times := []unix.Timespec{at, at}
+		if err := unix.UtimesNanoAt(dirs[0], path.Base(f.path), times, unix.AT_SYMLINK_NOFOLLOW); err != nil {
 			return &os.PathError{Op: "utimensat", Path: filepath.Join(root, f.path), Err: err}
 		}
 		files[i].time = old.time

@@ -18,7 +18,9 @@ const mostOutput = 4 << 10
 
 // run runs a command line for a release until it succeeds, as often as it says. previous
 // is the commit that was published before.
-func (t *Target) runCommand(ctx context.Context, name string, c Command, dir string, r *Release, previous string) error {
+func (t *Target) runCommand(
+	ctx context.Context, name string, c Command, dir string, r *Release, previous string,
+) error {
 	if c.Line == "" {
 		return nil
 	}
@@ -48,7 +50,9 @@ func (t *Target) runCommand(ctx context.Context, name string, c Command, dir str
 }
 
 // once runs it once, and returns the end of what it printed.
-func (t *Target) runOnce(ctx context.Context, name string, c Command, dir string, r *Release, previous string) (string, error) {
+func (t *Target) runOnce(
+	ctx context.Context, name string, c Command, dir string, r *Release, previous string,
+) (string, error) {
 	bounded, cancel := context.WithTimeoutCause(ctx, c.timeout(), fmt.Errorf("it took longer than %s", c.timeout()))
 	defer cancel()
 	cmd := exec.CommandContext(bounded, "/bin/sh", "-c", c.Line)

@@ -1,12 +1,12 @@
 // Package deploy keeps a directory at a commit. It builds what the commit has beside the
 // directory, proves that it is whole, has it written to the disk, and publishes it by
-// one rename; whoever looks sees the old state or the new one, and nothing else.
+// one rename: a reader sees the old state or the new one, and nothing else.
 //
 // For a directory DIR everything else is in .DIR.ghapp beside it, on the same file
 // system:
 //
 //	DIR                          -> .DIR.ghapp/releases/000042-1f7a7a472abf
-//	.DIR.ghapp/lock              held by whoever changes anything here
+//	.DIR.ghapp/lock              held by the process that changes something here
 //	.DIR.ghapp/store.git/        what was fetched
 //	.DIR.ghapp/modules/HASH.git/ the same of submodules
 //	.DIR.ghapp/releases/ID/      the files of a commit, without anything of git's

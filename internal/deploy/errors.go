@@ -86,7 +86,8 @@ type HeldError struct {
 }
 
 func (e *HeldError) Error() string {
-	return fmt.Sprintf("commit %s is not published in %s: it is held since a rollback at %s", short(e.Commit), e.Dir, e.Since.Format(time.RFC3339))
+	return fmt.Sprintf("commit %s is not published in %s: it is held since a rollback at %s",
+		short(e.Commit), e.Dir, e.Since.Format(time.RFC3339))
 }
 
 // short is how a commit is shown.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -39,7 +38,7 @@ func fsckName(name string) error {
 	switch {
 	case name == "" || strings.ContainsFunc(name, func(r rune) bool { return !letters(r) }):
 		return fmt.Errorf("%q is no name of a check of git's, such as zeroPaddedDate", name)
-	case slices.ContainsFunc([]string{"nulInHeader", "unterminatedHeader"}, func(fatal string) bool { return strings.EqualFold(fatal, name) }):
+	case strings.EqualFold(name, "nulInHeader"), strings.EqualFold(name, "unterminatedHeader"):
 		return fmt.Errorf("git's check %s cannot be left out", name)
 	}
 	return nil

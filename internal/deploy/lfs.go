@@ -53,7 +53,8 @@ func (s *store) pointers(ctx context.Context, dir, index string, list []entry) (
 	git.Repository.Index = index
 	var found []string
 	for some := range slices.Chunk(likely, 500) {
-		out, err := git.Output(ctx, gitcmd.Scope{}, append([]string{"check-attr", "--cached", "-z", "filter", "--"}, some...)...)
+		args := append([]string{"check-attr", "--cached", "-z", "filter", "--"}, some...)
+		out, err := git.Output(ctx, gitcmd.Scope{}, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -79,7 +80,8 @@ func isPointer(root *os.Root, e entry) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if !strings.HasPrefix(string(text), "version https://git-lfs.github.com/spec/") && !strings.HasPrefix(string(text), "version https://hawser.github.com/spec/") {
+	if !strings.HasPrefix(string(text), "version https://git-lfs.github.com/spec/") &&
+		!strings.HasPrefix(string(text), "version https://hawser.github.com/spec/") {
 		return false, nil
 	}
 	var sum hash.Hash = sha1.New()

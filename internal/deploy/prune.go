@@ -30,7 +30,8 @@ func (t *Target) moveToTrash(id string) error {
 	if err := os.Remove(filepath.Join(t.record(id), recordFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := os.Rename(t.tree(id), filepath.Join(t.base(), trashPrefix+id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	err := os.Rename(t.tree(id), filepath.Join(t.base(), trashPrefix+id))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return remove(t.record(id))

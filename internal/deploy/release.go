@@ -99,7 +99,8 @@ const recordFile = "release.json"
 // isID reports whether a name is that of a release.
 func isID(name string) bool {
 	number, commit, _ := strings.Cut(name, "-")
-	return len(number) >= 6 && strings.Trim(number, "0123456789") == "" && commit != "" && strings.Trim(commit, "0123456789abcdef") == ""
+	return len(number) >= 6 && strings.Trim(number, "0123456789") == "" &&
+		commit != "" && strings.Trim(commit, "0123456789abcdef") == ""
 }
 
 // indexFile is git's index of a part.

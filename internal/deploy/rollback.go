@@ -29,7 +29,7 @@ const (
 // held, with those that were held already: none of them is published until another one
 // has been, or [Target.Resume] is called. The command after a release runs.
 //
-// Nothing is made for a directory that is none of ours.
+// It makes nothing beside a directory that was not published by this package.
 //
 // The error has the Problem [ErrNoRelease] where there is no such release,
 // [ErrNothingBefore] where none is named and there is none to go back to, and
@@ -157,7 +157,8 @@ func (t *Target) rebuild(ctx context.Context, r, published *Release) (*Release, 
 	case len(r.Parts) == 0:
 		return nil, errors.New("what it was made of is not known any more")
 	case r.BuildOptions != t.buildOptions():
-		return nil, fmt.Errorf("it was built with other options (%s; now %s)", orNone(r.BuildOptions), orNone(t.buildOptions()))
+		return nil, fmt.Errorf("it was built with other options (%s; now %s)",
+			orNone(r.BuildOptions), orNone(t.buildOptions()))
 	}
 	with, err := t.isolated(ctx)
 	if err != nil {

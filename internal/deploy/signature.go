@@ -43,7 +43,11 @@ func (s *store) verify(ctx context.Context, commit string) error {
 	for _, word := range []string{"EXPKEYSIG", "EXPSIG", "REVKEYSIG"} {
 		// Newer versions of git accept the first of them.
 		if err == nil && strings.Contains(status.String(), "[GNUPG:] "+word+" ") {
-			return &Error{Problem: ErrSignature, Op: "verify commit " + short(commit), Err: errors.New("the key or the signature has expired, or is revoked"), Output: status.String()}
+			return &Error{
+				Problem: ErrSignature, Op: "verify commit " + short(commit),
+				Err:    errors.New("the key or the signature has expired, or is revoked"),
+				Output: status.String(),
+			}
 		}
 	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && ctx.Err() == nil {

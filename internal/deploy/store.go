@@ -84,14 +84,16 @@ func (s *store) configuration(commit string) []byte {
 		format, extensions = 1, extensions+"\tpartialClone = origin\n"
 	}
 	fmt.Fprintf(&b, "[core]\n\trepositoryFormatVersion = %d\n\tfileMode = true\n\tbare = true\n", format)
-	b.WriteString("\ttrustCtime = false\n\tcheckStat = minimal\n\tsplitIndex = false\n\tuntrackedCache = false\n\tpreloadIndex = false\n\tlogAllRefUpdates = false\n")
+	b.WriteString("\ttrustCtime = false\n\tcheckStat = minimal\n\tsplitIndex = false\n\tuntrackedCache = false\n" +
+		"\tpreloadIndex = false\n\tlogAllRefUpdates = false\n")
 	fmt.Fprintf(&b, "\tsparseCheckout = %t\n\tsparseCheckoutCone = false\n", len(s.sparse) > 0)
 	if extensions != "" {
 		b.WriteString("[extensions]\n" + extensions)
 	}
 	b.WriteString("[index]\n\tversion = 2\n\tsparse = false\n\tskipHash = false\n")
 	b.WriteString("[gc]\n\tauto = 0\n\tpruneExpire = now\n[maintenance]\n\tauto = false\n")
-	b.WriteString("[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\twriteCommitGraph = false\n\trecurseSubmodules = false\n\tprune = false\n[fetch \"fsck\"]\n")
+	b.WriteString("[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\twriteCommitGraph = false\n" +
+		"\trecurseSubmodules = false\n\tprune = false\n[fetch \"fsck\"]\n")
 	for _, name := range append(unchecked(), s.FsckIgnore...) {
 		b.WriteString("\t" + name + " = ignore\n")
 	}
@@ -102,7 +104,8 @@ func (s *store) configuration(commit string) []byte {
 		fmt.Fprintf(&b, "\tpromisor = true\n\tpartialCloneFilter = %s\n", gitsetup.Quote(s.Filter))
 	}
 	if s.LFS {
-		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n" +
+		b.WriteString("[filter \"lfs\"]\n\tclean = git-lfs clean -- %f\n\tsmudge = git-lfs smudge -- %f\n" +
+			"\tprocess = git-lfs filter-process\n\trequired = true\n[lfs]\n\tlocksverify = false\n" +
 			// Over what .lfsconfig says: all of the large files, or none.
 			"\tskipdownloaderrors = false\n\tfetchinclude = \"\"\n\tfetchexclude = \"\"\n")
 	}
@@ -157,7 +160,8 @@ func (s *store) create(ctx context.Context, commit string) error {
 	git.Dir = filepath.Dir(s.dir)
 	// The configuration is ours, and it is one of refs in files.
 	git.Environ = append(slices.Clip(git.Environ), "GIT_DEFAULT_REF_FORMAT=files", "GIT_DEFAULT_HASH="+format)
-	if _, err := git.Output(ctx, gitcmd.Scope{}, "init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--", made); err != nil {
+	args := []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--", made}
+	if _, err := git.Output(ctx, gitcmd.Scope{}, args...); err != nil {
 		return err
 	}
 	if err := os.Chmod(made, 0o700); err != nil {
@@ -196,7 +200,10 @@ func (s *store) writeSparsePatterns() error {
 // target's lock is held, and git ends with us.
 func (s *store) removeStale() error {
 	var stale []string
-	for _, pattern := range []string{"*.lock", "refs/ghapp/*.lock", "config.new", "HEAD.new", "info/*.new", "objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*"} {
+	for _, pattern := range []string{
+		"*.lock", "refs/ghapp/*.lock", "config.new", "HEAD.new", "info/*.new",
+		"objects/pack/tmp_*", "objects/pack/*.keep", "objects/tmp_*", "objects/*/tmp_obj_*",
+	} {
 		names, err := filepath.Glob(filepath.Join(globQuoted(s.dir), pattern))
 		if err != nil {
 			return err
@@ -231,7 +238,10 @@ func (s *store) discard() error {
 // fetch gets a commit, which no other can be given for. A release is named so that its
 // objects stay.
 func (s *store) fetch(ctx context.Context, commit, id string) error {
-	args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--force", "--depth=" + strconv.Itoa(s.depth())}
+	args := []string{
+		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
+		"--force", "--depth=" + strconv.Itoa(s.depth()),
+	}
 	git := s.git()
 	if git.Progress {
 		args[1] = "--progress"

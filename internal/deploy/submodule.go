@@ -19,7 +19,7 @@ import (
 const deepest = 10
 
 // submodules checks out those of a part, which stand in its index, and theirs. Each is
-// fetched by its commit, so that whoever serves it cannot give another.
+// fetched by its commit, so that no server can give another.
 func (b *building) submodules(ctx context.Context, part Part, list []entry, depth int) error {
 	var wanted []entry
 	for _, e := range list {
@@ -31,7 +31,10 @@ func (b *building) submodules(ctx context.Context, part Part, list []entry, dept
 		return nil
 	}
 	if depth == deepest {
-		return &Error{Problem: ErrSubmodule, Op: "check out " + part.Path, Err: fmt.Errorf("submodules lie in each other more than %d deep", deepest)}
+		return &Error{
+			Problem: ErrSubmodule, Op: "check out " + part.Path,
+			Err: fmt.Errorf("submodules lie in each other more than %d deep", deepest),
+		}
 	}
 	urls, err := b.storeOf(part).urls(ctx, part.Commit)
 	if err != nil {
@@ -64,8 +67,10 @@ func (b *building) submodules(ctx context.Context, part Part, list []entry, dept
 // urls are the addresses that .gitmodules of a commit names, by path; "" where it says
 // that the submodule is not to be checked out.
 func (s *store) urls(ctx context.Context, commit string) (map[string]string, error) {
-	out, err := s.git().Output(ctx, s.scope(), "config", "--null", "--blob", commit+":.gitmodules", "--get-regexp", `^submodule\..*\.(path|url|update)$`)
-	if e, ok := errors.AsType[*gitcmd.Error](err); ok && (e.ExitCode == 1 || strings.Contains(e.Stderr, "unable to resolve config blob")) {
+	out, err := s.git().Output(ctx, s.scope(), "config", "--null", "--blob", commit+":.gitmodules",
+		"--get-regexp", `^submodule\..*\.(path|url|update)$`)
+	e, failed := errors.AsType[*gitcmd.Error](err)
+	if failed && (e.ExitCode == 1 || strings.Contains(e.Stderr, "unable to resolve config blob")) {
 		return nil, nil // there is none
 	}
 	if err != nil {
@@ -110,7 +115,8 @@ func (s *store) urls(ctx context.Context, commit string) (map[string]string, err
 // resolve is the address of a submodule, which may be relative to that of the repository
 // it is in (https://git-scm.com/docs/gitmodules).
 func resolve(parent, address string) (string, error) {
-	if strings.HasPrefix(address, "-") || strings.ContainsFunc(address, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	if strings.HasPrefix(address, "-") || strings.ContainsFunc(address, control) {
 		return "", fmt.Errorf("%q is no address", address)
 	}
 	if !strings.HasPrefix(address, "./") && !strings.HasPrefix(address, "../") {
@@ -144,7 +150,8 @@ func resolve(parent, address string) (string, error) {
 // https is the https form of an address on the target's host, whose ssh and http forms
 // lead to the same repositories. A user in it is nobody that this logs in as.
 func (t *Target) https(address string) string {
-	if u, err := url.Parse(address); err == nil && u.User != nil && slices.Contains([]string{"https", "http", "git"}, u.Scheme) {
+	schemes := []string{"https", "http", "git"}
+	if u, err := url.Parse(address); err == nil && u.User != nil && slices.Contains(schemes, u.Scheme) {
 		bare := *u
 		bare.User = nil
 		if on := t.https(bare.String()); strings.HasPrefix(on, t.Scope.Origin+"/") {

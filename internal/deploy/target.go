@@ -34,8 +34,8 @@ const (
 	// Reflink has a file share its blocks with the old one, where the file system can
 	// (ioctl_ficlone(2): btrfs, xfs). Elsewhere git writes all files.
 	Reflink Share = "reflink"
-	// HardLink makes hard links where blocks cannot be shared. Whoever writes to a file
-	// in place, instead of replacing it, writes to all releases that share it.
+	// HardLink makes hard links where blocks cannot be shared. A program that writes to a
+	// file in place, instead of replacing it, writes to all releases that share it.
 	HardLink Share = "link"
 	// NoShare has git write all files.
 	NoShare Share = "none"

@@ -283,7 +283,7 @@ func (w *walk) close() {
 
 // share makes one file of the second tree out of that of the first, and reports whether it
 // is there. What it has is compared in the second tree: of a copy that is out of reach for
-// whoever may write to the first one.
+// those who may write to the first one.
 func (w *walk) share(dirs [2]int, name string, e entry, digest string) bool {
 	made := e.mode != modeSymlink && !w.noClones && w.clone(dirs, name, e)
 	if !made && w.how == HardLink {

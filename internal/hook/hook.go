@@ -90,8 +90,8 @@ type Handler struct {
 	// call of more than three seconds fails the delivery at GitHub, though its work counts.
 	OnPush func(p Push, done func(error)) bool
 
-	// OnSync takes a request for a pass of the named targets, or of all, and returns the names that no target has. If there
-	// are none, done has to be called once, with the outcome of all. It should not wait for the work.
+	// OnSync takes a request for a pass of the named targets, or of all, and returns the names that no target has. If
+	// there are none, done has to be called once, with the outcome of all. It should not wait for the work.
 	OnSync func(names []string, all bool, done func(error)) (unknown []string)
 
 	// OnAnswer is told the path of each request, [OtherPath] for one that there is nothing at, and
@@ -164,7 +164,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // only lets POST through.
-func (h *Handler) only(w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) answer) answer {
+func (h *Handler) only(
+	w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) answer,
+) answer {
 	if r.Method != http.MethodPost {
 		a := say(http.StatusMethodNotAllowed, "only POST is answered here")
 		a.header = http.Header{"Allow": {http.MethodPost}}
@@ -208,6 +210,7 @@ func (t *refusals) log(log *slog.Logger, r *http.Request, a answer) {
 		t.untold++
 		return
 	}
-	log.Warn("a request was refused", "path", clean(r.URL.Path), "from", r.RemoteAddr, "status", a.status, "why", a.text, "untold_before", t.untold)
+	log.Warn("a request was refused", "path", clean(r.URL.Path), "from", r.RemoteAddr,
+		"status", a.status, "why", a.text, "untold_before", t.untold)
 	t.last, t.untold = now, 0
 }

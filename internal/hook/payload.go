@@ -100,7 +100,8 @@ func isObjectID(text string) bool {
 // word.
 func isRef(text string) bool {
 	strange := func(r rune) bool {
-		return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar || strings.ContainsRune(`~^:?*[\`, r)
+		return unicode.IsControl(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar ||
+			strings.ContainsRune(`~^:?*[\`, r)
 	}
 	name, ok := strings.CutPrefix(text, "refs/")
 	return ok && name != "" && len(text) <= 1024 && !strings.Contains(text, "..") && !strings.ContainsFunc(text, strange)

@@ -32,8 +32,8 @@ type outcome struct {
 	Error  *diag.Report `json:"error,omitempty"`
 }
 
-// sync answers POST /sync: 202 when the request is queued, 200 or 500 with the outcome when that was waited for, 404 for
-// the name of no target.
+// sync answers POST /sync: 202 when the request is queued, 200 or 500 with the outcome when that was waited for, 404
+// where no target has the name.
 func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	// A web page cannot set the header that is asked for without asking us first; a request that a page made is none
 	// of ours all the same.

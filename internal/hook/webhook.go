@@ -99,7 +99,8 @@ func (h *Handler) dispatch(ctx context.Context, event string, p *payload, id ide
 	if a.status != http.StatusAccepted {
 		level = slog.LevelDebug // a push to something else, mostly
 	}
-	log.Log(ctx, level, "a push was told", "before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
+	log.Log(ctx, level, "a push was told",
+		"before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
 	return a
 }
 
@@ -142,7 +143,8 @@ func (h *Handler) take(p Push, id identity) answer {
 
 // unsigned is one answer for every way in which a signature can be wrong.
 func unsigned() answer {
-	return say(http.StatusUnauthorized, "the signature is missing or wrong; compare the webhook's secret at GitHub with the one here")
+	return say(http.StatusUnauthorized,
+		"the signature is missing or wrong; compare the webhook's secret at GitHub with the one here")
 }
 
 func busy(text string) answer {
@@ -179,7 +181,8 @@ func isHex(text string) bool { return strings.Trim(text, "0123456789abcdefABCDEF
 // pong is what a new webhook is told, on whose page it can be read.
 func (p *payload) pong() string {
 	if events := p.Hook.Events; len(events) > 0 && !slices.Contains(events, "push") && !slices.Contains(events, "*") {
-		return "the secret is right, but this webhook does not send push events: choose them (for an App: Permissions & events, Subscribe to events, Push)"
+		return "the secret is right, but this webhook does not send push events: choose them " +
+			"(for an App: Permissions & events, Subscribe to events, Push)"
 	}
 	return "the secret is right, and pushes will be taken"
 }
@@ -206,7 +209,8 @@ func (p *payload) lifecycle(event string) string {
 		}
 		return "the App may no longer read these repositories of " + account + ": " + strings.Join(names, ", ")
 	case "repository renamed":
-		return "a repository was renamed to " + repository + "; GitHub redirects from the old name until another repository takes it"
+		return "a repository was renamed to " + repository +
+			"; GitHub redirects from the old name until another repository takes it"
 	case "repository transferred":
 		return "a repository was transferred, and is " + repository + " now; the App has to be installed there"
 	case "repository deleted":

@@ -26,7 +26,7 @@ type Event struct {
 	What       What         `json:"event"`
 	Target     string       `json:"target"`
 	Repository string       `json:"repository"`         // owner/name
-	Ref        string       `json:"ref"`                // as the target has it: a branch, a tag, a version's range, a commit
+	Ref        string       `json:"ref"`                // a branch, a tag, a version's range or a commit
 	Commit     string       `json:"commit,omitempty"`   // the one that is, or was to be, published
 	Previous   string       `json:"previous,omitempty"` // the one before it
 	Directory  string       `json:"directory"`

@@ -82,15 +82,16 @@ func (n *Notifier) target() (*url.URL, error) {
 		u.Fragment, u.RawFragment = "", ""
 		return u, nil
 	case u.Scheme == "http":
-		return nil, fmt.Errorf("the address to notify, at %s, is http://, which would send its secret unencrypted; use https://", u.Host)
+		return nil, fmt.Errorf(
+			"the address to notify, at %s, is http://, which would send its secret unencrypted; use https://", u.Host)
 	}
 	return nil, fmt.Errorf("the address to notify, at %s, is not https://", u.Host)
 }
 
 // Send sends an event, and again, twice at most, where the receiver was not reached, had a fault of its own, or wants
 // it later. That takes less than a minute. An event may arrive more than once, under the same X-Ghapp-Delivery. The
-// error, a *[StatusError], an *[api.NetworkError] or that of ctx, tells nothing of the URL but its host; a target is not
-// worse for it, so that a caller should log it and go on.
+// error, a *[StatusError], an *[api.NetworkError] or that of ctx, tells nothing of the URL but its host. The target has
+// not failed because of it: a caller should log it and go on.
 func (n *Notifier) Send(ctx context.Context, e Event) error {
 	u, err := n.target()
 	if err != nil {
@@ -183,7 +184,8 @@ func (n *Notifier) post(ctx context.Context, u *url.URL, what What, delivery str
 // sameOriginOnly lets a redirect pass that stays at the receiver and keeps the method; any other is the answer.
 func sameOriginOnly(next *http.Request, via []*http.Request) error {
 	from := via[0]
-	if next.URL.Scheme != from.URL.Scheme || next.URL.Host != from.URL.Host || next.Method != from.Method || len(via) >= 5 {
+	sameOrigin := next.URL.Scheme == from.URL.Scheme && next.URL.Host == from.URL.Host
+	if !sameOrigin || next.Method != from.Method || len(via) >= 5 {
 		return http.ErrUseLastResponse
 	}
 	return nil
@@ -199,7 +201,8 @@ func (n *Notifier) withoutSecrets(ctx context.Context, u *url.URL, err error) er
 		return context.Cause(ctx)
 	}
 	secrets := scrub.New(n.URL, n.Secret, secret.New(u.RequestURI()))
-	for part := range strings.FieldsFuncSeq(u.RequestURI(), func(r rune) bool { return strings.ContainsRune("/?&=;", r) }) {
+	separator := func(r rune) bool { return strings.ContainsRune("/?&=;", r) }
+	for part := range strings.FieldsFuncSeq(u.RequestURI(), separator) {
 		secrets.Add(secret.New(part))
 	}
 	password, _ := u.User.Password()

@@ -83,7 +83,10 @@ func (a *Asker) Ask(ctx context.Context, r ghapp.RepositoryName, w Revision) (Fo
 	if w.Commit != "" {
 		return Found{Repository: r, Commit: strings.ToLower(w.Commit)}, nil
 	}
-	q := &question{Asker: a, repository: r, revision: w, errorContext: errorContext{op: fmt.Sprintf("ask for %s of %s", w, r), origin: a.Origin}}
+	q := &question{
+		Asker: a, repository: r, revision: w,
+		errorContext: errorContext{op: fmt.Sprintf("ask for %s of %s", w, r), origin: a.Origin},
+	}
 	if err := q.check(); err != nil {
 		return Found{}, err
 	}
@@ -202,8 +205,7 @@ func (q *question) list(ctx context.Context, path, format string) (Found, error)
 	if err != nil {
 		return Found{}, err
 	}
-	path, err = q.roundTrip(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
-		body: lsRefs(format, q.revision.prefixes())},
+	path, err = q.roundTrip(ctx, uploadPack(path, lsRefs(format, q.revision.prefixes())),
 		func(p *packets) error { return readListing(p, l) })
 	if err != nil {
 		return Found{}, err
@@ -211,20 +213,25 @@ func (q *question) list(ctx context.Context, path, format string) (Found, error)
 	if l.found.Ref == "" && l.count == 0 {
 		// No HEAD either: it may stand for a branch that is yet to come, while there are
 		// others. The first ref of all tells.
-		_, err = q.roundTrip(ctx, request{path: path, suffix: "/git-upload-pack", media: "application/x-git-upload-pack-result",
-			body: lsRefs(format, nil)},
-			func(p *packets) error {
-				next, err := p.next()
-				if err == nil && next.mark == payload {
-					l.count++
-				}
-				return err
-			})
+		_, err = q.roundTrip(ctx, uploadPack(path, lsRefs(format, nil)), func(p *packets) error {
+			next, err := p.next()
+			if err == nil && next.mark == payload {
+				l.count++
+			}
+			return err
+		})
 		if err != nil && err != io.EOF {
 			return Found{}, err
 		}
 	}
 	return q.result(path, l)
+}
+
+// uploadPack is a request to git's service of that name.
+func uploadPack(path string, body []byte) request {
+	return request{
+		path: path, suffix: "/git-upload-pack", body: body, media: "application/x-git-upload-pack-result",
+	}
 }
 
 // lsRefs is the request (gitprotocol-v2(5), "Command Request"). No prefixes: all refs.
@@ -250,11 +257,14 @@ func (q *question) discover(ctx context.Context, path string) (Found, form, erro
 		return Found{}, form{}, err
 	}
 	var ad advertisement
-	path, err = q.roundTrip(ctx, request{path: path, suffix: "/info/refs", query: "?service=git-upload-pack", media: "application/x-git-upload-pack-advertisement"},
-		func(p *packets) (err error) {
-			ad, err = readAdvertisement(p, l)
-			return err
-		})
+	discovery := request{
+		path: path, suffix: "/info/refs", query: "?service=git-upload-pack",
+		media: "application/x-git-upload-pack-advertisement",
+	}
+	path, err = q.roundTrip(ctx, discovery, func(p *packets) (err error) {
+		ad, err = readAdvertisement(p, l)
+		return err
+	})
 	var found Found
 	switch {
 	case err != nil:
@@ -371,7 +381,9 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 		if origin == q.origin {
 			kind = ghapp.ErrUnreachable
 		}
-		return "", &ghapp.Error{Kind: kind, Op: q.op, Err: &api.RedirectError{From: q.origin, To: q.printable(origin), Status: answer.StatusCode}}
+		return "", &ghapp.Error{Kind: kind, Op: q.op, Err: &api.RedirectError{
+			From: q.origin, To: q.printable(origin), Status: answer.StatusCode,
+		}}
 	}
 	path, ok := strings.CutSuffix(strings.TrimPrefix(to.Path, "/"), r.suffix)
 	if _, err := ghapp.ParseRepository(path); !ok || err != nil || strings.HasPrefix(path, "/") {

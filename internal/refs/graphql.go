@@ -123,7 +123,8 @@ func query(questions []Question, some []int) string {
 		fmt.Fprintf(&b, "%s:repository(owner:%s,name:%s){nameWithOwner isEmpty ref:%s{...r}}", alias(n),
 			quote(q.Repository.Owner), quote(q.Repository.Name), ref)
 	}
-	b.WriteString("}fragment r on Ref{prefix name target{__typename oid ...on Tag{target{__typename oid ...on Tag{target{__typename oid}}}}}}")
+	b.WriteString("}fragment r on Ref{prefix name target{__typename oid " +
+		"...on Tag{target{__typename oid ...on Tag{target{__typename oid}}}}}}")
 	return b.String()
 }
 
@@ -176,15 +177,21 @@ func (g *GraphQL) ask(ctx context.Context, questions []Question, answers []Answe
 	case api.Foreign(answer, text) != nil:
 		return x.refused(answer, text)
 	case len(text) > maxGraphQL || json.Unmarshal(text, &got) != nil:
-		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: op, Err: errors.New("the answer is not that of GitHub's GraphQL API")}
+		return &ghapp.Error{
+			Kind: ghapp.ErrUnreachable, Op: op, Err: errors.New("the answer is not that of GitHub's GraphQL API"),
+		}
 	}
 	for _, e := range got.Errors {
-		if e.Type == "RATE_LIMIT" || e.Type == "RATE_LIMITED" || strings.Contains(strings.ToLower(e.Message), "secondary rate limit") {
+		secondary := strings.Contains(strings.ToLower(e.Message), "secondary rate limit")
+		if e.Type == "RATE_LIMIT" || e.Type == "RATE_LIMITED" || secondary {
 			return x.limited(answer, e.Message)
 		}
 	}
 	if got.Data == nil {
-		e := &ghapp.Error{Kind: ghapp.ErrRefused, Op: op, Status: answer.StatusCode, RequestID: x.printable(answer.Header.Get("X-GitHub-Request-Id"))}
+		e := &ghapp.Error{
+			Kind: ghapp.ErrRefused, Op: op, Status: answer.StatusCode,
+			RequestID: x.printable(answer.Header.Get("X-GitHub-Request-Id")),
+		}
 		if len(got.Errors) > 0 {
 			e.Message = x.printable(got.Errors[0].Message)
 		}

@@ -134,7 +134,8 @@ type RefError struct {
 func (e *RefError) Error() string {
 	switch {
 	case e.Empty:
-		return fmt.Sprintf("%s is empty: it has no commit yet, and so no %s", e.Repository, strings.TrimPrefix(e.Revision.String(), "the "))
+		return fmt.Sprintf("%s is empty: it has no commit yet, and so no %s",
+			e.Repository, strings.TrimPrefix(e.Revision.String(), "the "))
 	case e.Revision == Revision{}:
 		return fmt.Sprintf("the default branch of %s has no commit", e.Repository)
 	case e.Revision.Version != "":
@@ -175,5 +176,6 @@ func checkName(what, name string) error {
 // isObject reports whether text is an object ID, of SHA-1 or SHA-256, in lower case. The
 // ID of all zeros is none (gitglossary(7), "null").
 func isObject(text string) bool {
-	return (len(text) == 40 || len(text) == 64) && strings.Trim(text, "0123456789abcdef") == "" && strings.Trim(text, "0") != ""
+	return (len(text) == 40 || len(text) == 64) &&
+		strings.Trim(text, "0123456789abcdef") == "" && strings.Trim(text, "0") != ""
 }

@@ -133,7 +133,7 @@ type state struct {
 func (s *state) at() time.Time {
 	next, least := s.next, s.blocked
 	if len(s.waiting) > 0 {
-		// Whoever asks for it may know that the server is well again.
+		// The one who asks for it may know that the server is well again.
 		next = time.Time{}
 		if try := s.tried.Add(betweenTries); try.Before(least) {
 			least = try
