@@ -57,7 +57,7 @@ func (t *Target) runOnce(
 	defer cancel()
 	cmd := exec.CommandContext(bounded, "/bin/sh", "-c", c.Line)
 	cmd.Dir, cmd.Env = dir, t.environ(dir, r, previous)
-	output, err := newOutput(func(line string) { t.tell(name, r, line) })
+	output, err := newOutput(func(line string) { t.printLine(name, r, line) })
 	if err != nil {
 		return "", err
 	}
@@ -77,8 +77,8 @@ func (t *Target) runOnce(
 	return said, err
 }
 
-// tell tells of a line that a command printed.
-func (t *Target) tell(name string, r *Release, line string) {
+// printLine hands on a line that a command printed.
+func (t *Target) printLine(name string, r *Release, line string) {
 	if t.Printed != nil {
 		t.Printed(name, line)
 	}

@@ -148,9 +148,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case r.URL.Path == path && usable(h.Secrets) && h.OnPush != nil:
-		counted, a = DefaultPath, h.only(w, r, h.webhook)
+		counted, a = DefaultPath, h.postOnly(w, r, h.webhook)
 	case r.URL.Path == SyncPath && usable(h.SyncSecrets) && h.OnSync != nil:
-		counted, a = SyncPath, h.only(w, r, h.sync)
+		counted, a = SyncPath, h.postOnly(w, r, h.sync)
 	default:
 		a = say(http.StatusNotFound, "there is nothing here")
 	}
@@ -163,8 +163,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.write(w)
 }
 
-// only lets POST through.
-func (h *Handler) only(
+// postOnly lets POST through.
+func (h *Handler) postOnly(
 	w http.ResponseWriter, r *http.Request, next func(http.ResponseWriter, *http.Request) answer,
 ) answer {
 	if r.Method != http.MethodPost {

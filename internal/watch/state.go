@@ -35,7 +35,7 @@ func (l *loop) replace(next *generation) *generation {
 		if !s.removed {
 			continue
 		}
-		s.tell(ErrRemoved)
+		s.abandon(ErrRemoved)
 		if !s.running {
 			delete(l.states, name)
 		}
@@ -44,7 +44,7 @@ func (l *loop) replace(next *generation) *generation {
 	l.watcher.mu.Lock()
 	l.watcher.now = next.targets
 	l.watcher.mu.Unlock()
-	before.leave()
+	before.closeIfDone()
 	return before
 }
 
@@ -60,13 +60,13 @@ func (l *loop) ended(ctx context.Context, e ended) {
 		s.running = false
 	}
 	if p.Err == nil || ctx.Err() == nil { // else it was stopped, which is no outcome
-		l.watcher.tell(p)
+		l.watcher.onPass(p)
 	}
 	s.answer(p.Err)
 	if s.removed {
 		delete(l.states, s.Name)
 	}
-	e.generation.leave()
+	e.generation.closeIfDone()
 }
 
 // idle is how long there is nothing to begin.
@@ -217,8 +217,8 @@ func (s *state) answer(err error) {
 	s.answered = nil
 }
 
-// tell tells those who asked for one that never began.
-func (s *state) tell(err error) {
+// abandon tells those who asked for a pass that never began.
+func (s *state) abandon(err error) {
 	for _, done := range s.waiting {
 		done(err)
 	}

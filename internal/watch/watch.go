@@ -150,8 +150,9 @@ type change struct {
 	before chan *generation
 }
 
-// leave closes ended where it is time to. The loop calls it.
-func (g *generation) leave() {
+// closeIfDone closes ended once the generation is over and no pass of it is under way. The loop
+// calls it.
+func (g *generation) closeIfDone() {
 	if g.over && g.passes == 0 {
 		close(g.ended)
 	}
@@ -259,7 +260,7 @@ func (w *Watcher) Once(ctx context.Context) []Pass {
 	for range w.Targets {
 		p := (<-passed).Pass
 		of[p.Target] = p
-		w.tell(p)
+		w.onPass(p)
 	}
 	var list []Pass
 	for _, t := range w.Targets {
@@ -289,7 +290,7 @@ func (w *Watcher) Run(ctx context.Context) {
 			}
 		} else if l.running == 0 {
 			for _, s := range l.states {
-				s.tell(context.Cause(ctx))
+				s.abandon(context.Cause(ctx))
 			}
 			return
 		}
@@ -314,7 +315,7 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
-func (w *Watcher) tell(p Pass) {
+func (w *Watcher) onPass(p Pass) {
 	if w.OnPass != nil {
 		w.OnPass(p)
 	}
