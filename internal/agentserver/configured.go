@@ -139,9 +139,7 @@ func (c *configured) forget(ctx context.Context, token secret.Text) error {
 	c.tokens.revoked(token)
 	var failed error
 	for _, a := range c.opener.Apps() {
-		for _, s := range a.Sessions() {
-			failed = errors.Join(failed, s.App.Forget(ctx, token))
-		}
+		failed = errors.Join(failed, a.Current().App.Forget(ctx, token))
 	}
 	return failed
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // App is an App for as long as a process runs, which may be longer than its key lives. The
@@ -35,9 +36,8 @@ type App struct {
 
 	mu         sync.Mutex
 	current    *Session
-	previous   *Session  // the one before current, until that has served; may be nil
-	candidate  *Session  // of a new file, until GitHub has taken it; may be nil
-	tryAgainAt time.Time // when to ask GitHub again whether it takes the candidate
+	candidate  signer.Signer // of a new file, until GitHub has taken it; may be nil
+	tryAgainAt time.Time     // when to ask GitHub again whether it takes the candidate
 }
 
 const (
@@ -177,34 +177,17 @@ func (a *App) Session(ctx context.Context) *Session {
 	return a.Current()
 }
 
-// Do calls fn with the newest key. Where that fails, fn is called once more with another
-// key, if there is one: one that GitHub did take, and then refuses, has not reached all of
-// its servers yet.
+// Do calls fn, and where the key fails, once more with the one that the configuration has
+// by now, if that is another.
 func (a *App) Do(ctx context.Context, fn func(*Session) error) error {
 	s := a.Session(ctx)
 	err := fn(s)
-	if other := a.instead(ctx, s, err); other != nil {
-		s = other
-		err = fn(s)
-	}
-	if err == nil {
-		a.served(s)
-	}
-	return err
-}
-
-// instead is the App with another key than the one of s, which has met err. It is nil where
-// there is none.
-func (a *App) instead(ctx context.Context, s *Session, err error) *Session {
-	if errors.Is(err, ghapp.ErrKeyMismatch) {
-		if before := a.fallBack(s); before != nil {
-			return before
+	if errors.Is(err, ghapp.ErrKeyMismatch) || errors.Is(err, ghapp.ErrKey) {
+		if other := a.configured(ctx, s); other != nil {
+			err = fn(other)
 		}
 	}
-	if errors.Is(err, ghapp.ErrKeyMismatch) || errors.Is(err, ghapp.ErrKey) {
-		return a.configured(ctx, s)
-	}
-	return nil
+	return err
 }
 
 // look reads the key's file if it has changed. What cannot be used, such as half a file or
@@ -220,9 +203,9 @@ func (a *App) look(ctx context.Context) {
 	a.file = now
 	current := a.Current()
 	key, err := a.newest.Key(context.WithoutCancel(ctx), current.Settings, current.Store)
-	var candidate *Session
+	var candidate signer.Signer
 	if err == nil && key.Fingerprint() != current.App.Status().Fingerprint {
-		candidate, err = a.newest.withKey(current.Settings, key, current.Store)
+		candidate = key
 	}
 	if err != nil {
 		a.opener.Log.Warn("the file of the key has changed and cannot be used; the key before is used on", "error", err)
@@ -233,7 +216,7 @@ func (a *App) look(ctx context.Context) {
 }
 
 // due is the new key that GitHub is to be asked about now, or nil.
-func (a *App) due() *Session {
+func (a *App) due() signer.Signer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.candidate == nil || time.Now().Before(a.tryAgainAt) {
@@ -242,11 +225,13 @@ func (a *App) due() *Session {
 	return a.candidate
 }
 
-// prove asks GitHub whether it takes the new key, and if so, takes it into use.
-func (a *App) prove(ctx context.Context, candidate *Session) {
+// prove has the App sign with the new key, if GitHub takes it. The key before is used until
+// the new one has got a token; see [ghapp.App.Rotate].
+func (a *App) prove(ctx context.Context, candidate signer.Signer) {
 	bounded, cancel := context.WithTimeout(ctx, keyProof)
 	defer cancel()
-	_, err := candidate.App.Info(bounded)
+	s := a.Current()
+	err := s.App.Rotate(bounded, candidate)
 	if ctx.Err() != nil {
 		return // nobody waits for it any more; the next one asks
 	}
@@ -255,32 +240,15 @@ func (a *App) prove(ctx context.Context, candidate *Session) {
 	if err != nil {
 		a.tryAgainAt = time.Now().Add(keyPause)
 		a.opener.Log.Warn("the new key in "+a.path+" is not taken; the key before is used on",
-			"new", candidate.App.Status().Fingerprint, "error", err)
+			"new", candidate.Fingerprint(), "error", err)
 		return
 	}
-	a.previous = a.current
-	a.use(candidate)
+	a.candidate = nil
+	a.tellOf(s.App.Status().Issuer, candidate.Fingerprint())
 }
 
-// use takes a new key into use. The lock is held.
-func (a *App) use(s *Session) {
-	a.current, a.candidate = s, nil
-	a.opener.Tell("App %s signs with its new key %s.", s.App.Status().Issuer, s.App.Status().Fingerprint)
-}
-
-// fallBack returns to the key before that of s; nil if there is none.
-func (a *App) fallBack(s *Session) *Session {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.current != s:
-		return a.current // somebody else has done so
-	case a.previous == nil:
-		return nil
-	}
-	a.opener.Log.Warn("GitHub refuses the new key; the key before is used on", "new", s.App.Status().Fingerprint)
-	a.current, a.previous, a.candidate, a.tryAgainAt = a.previous, nil, s, time.Now().Add(keyPause)
-	return a.current
+func (a *App) tellOf(issuer, fingerprint string) {
+	a.opener.Tell("App %s signs with its new key %s.", issuer, fingerprint)
 }
 
 // configured takes the key that the configuration has by now, if that is another than the
@@ -316,25 +284,9 @@ func (a *App) configured(ctx context.Context, failed *Session) *Session {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.newest, a.path, a.file = again, path, file
-	a.previous = nil
-	a.use(s)
+	a.current, a.candidate = s, nil
+	a.tellOf(s.App.Status().Issuer, s.App.Status().Fingerprint)
 	return s
-}
-
-// served tells that s has done what it was to do, so that the key before it is not needed.
-func (a *App) served(s *Session) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.current == s {
-		a.previous = nil
-	}
-}
-
-// Sessions are the App with each key that there is at present.
-func (a *App) Sessions() []*Session {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.DeleteFunc([]*Session{a.current, a.previous, a.candidate}, func(s *Session) bool { return s == nil })
 }
 
 // NextKey is the fingerprint of a key that is configured and not taken by GitHub as yet, or
@@ -343,16 +295,14 @@ func (a *App) NextKey() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.candidate != nil {
-		return a.candidate.App.Status().Fingerprint
+		return a.candidate.Fingerprint()
 	}
 	return a.current.App.Status().RejectedKey // of two that are configured
 }
 
 // HangUp closes the connections that nobody uses at present.
 func (a *App) HangUp() {
-	for _, s := range a.Sessions() {
-		(&http.Client{Transport: s.Transport}).CloseIdleConnections()
-	}
+	(&http.Client{Transport: a.Current().Transport}).CloseIdleConnections()
 }
 
 // SameFile reports whether a file has not changed since. Nil is one that is not there.
