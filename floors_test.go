@@ -17,12 +17,12 @@ var floors = [][]string{
 	{"internal/demo"}, // above all that it shows, so that nothing leans on it
 	{"internal/cli"},
 	{"internal/registration", "internal/syncer"},
-	{"internal/agentserver", "internal/gitsession", "internal/keystore"},
+	{"configured", "internal/agentserver", "internal/gitsession", "internal/keystore"},
 	{"internal/apps", "internal/configedit", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
 	{"internal/deploy", "internal/setup"},
-	{"internal/config", "internal/gitcmd", "internal/refs", "internal/term"},
-	{"internal/cache", "internal/gitauth"},
+	{"filestore", "internal/config", "internal/gitcmd", "internal/refs", "internal/term"},
+	{"storetest", "internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/agentproto", "internal/credcache"},

@@ -4,7 +4,10 @@ import "context"
 
 // Store keeps tokens and installation lookups where other processes find them.
 // Entries hold secrets: a store keeps them from other users. It is safe for
-// concurrent use.
+// concurrent use. A key is 64 lower-case hexadecimal digits (a SHA-256), and an entry less
+// than a megabyte.
+//
+// Package filestore has one of files, and package storetest tests others.
 type Store interface {
 	// Get returns an entry, or nil where there is none. It does not wait.
 	Get(ctx context.Context, key string) ([]byte, error)

@@ -10,7 +10,13 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/storetest"
 )
+
+// The other tests rest on this store.
+func TestStoreOfTheTestsKeepsTheInterfacesPromises(t *testing.T) {
+	storetest.Run(t, func(testing.TB) ghapp.Store { return newMemory() })
+}
 
 func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 	cause := errors.New("read-only file system")
