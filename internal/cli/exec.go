@@ -40,8 +40,8 @@ func (c *command) exec() *cobra.Command {
 		Long: `Runs a command with GH_TOKEN and GITHUB_TOKEN set (GH_ENTERPRISE_TOKEN and
 GITHUB_ENTERPRISE_TOKEN for a GitHub Enterprise Server) to an installation access token
 for the repositories named, which all belong to one owner; without a name, for that of
-the current directory's remote origin. It may read their contents and no more, unless
---permissions says otherwise.
+the current directory's remote origin (a repository without a work tree is not asked).
+It may read their contents and no more, unless --permissions says otherwise.
 
 git asks ghapp while the command runs, for other repositories of the host too, and gets
 a new token when one has expired; the variables stay as they are, so what reads them
@@ -125,7 +125,9 @@ func (c *command) execRepositories(ctx context.Context, named []string, o execOp
 		request.Repositories = named
 		return ghapp.ParseRepository(named[0])
 	}
-	repository, err := gitsession.OriginRemote(ctx, &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()})
+	// One among the files of a clone could choose for whose repository there is a token.
+	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), NoBare: true}
+	repository, err := gitsession.OriginRemote(ctx, git)
 	request.Repositories = []string{repository.String()}
 	return repository, err
 }

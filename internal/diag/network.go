@@ -32,6 +32,9 @@ func Foreign(e *api.ForeignError) *TroubleError {
 		trouble.Hint = "write https:// before the host: --host, and --api-url if there is one"
 	case e.Website:
 		trouble.Hint = "the API of a GitHub Enterprise Server is at https://HOST/api/v3: correct --api-url, or leave it out"
+	case e.Status < http.StatusMultipleChoices:
+		trouble.Hint = "a network that wants a sign-in, or a proxy, answers in GitHub's place: open any page in a browser; " +
+			"if GitHub itself is reached there, check --host and --api-url"
 	}
 	return trouble
 }

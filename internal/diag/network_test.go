@@ -65,6 +65,7 @@ func TestProxyThatCannotBeReadHasItsNameInTheHint(t *testing.T) {
 func TestAnswerOfAnotherServerHasItsOwnHint(t *testing.T) {
 	for want, foreign := range map[string]*api.ForeignError{
 		"sign-in page":   {Host: "h", Status: 404, Media: "text/html"},
+		"in a browser":   {Host: "h", Status: 200, Media: "text/html"}, // of a network that wants a sign-in
 		"/api/v3":        {Host: "h", Status: 404, Media: "text/html", Website: true},
 		"write https://": {Host: "h", Status: 400, Plain: true},
 	} {
