@@ -34,6 +34,7 @@ const softHSMPath = "/usr/lib/softhsm/libsofthsm2.so"
 
 func newSoftHSM(t *testing.T) *softHSM {
 	t.Helper()
+	testkit.Long(t)
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
 	testkit.OK(t, os.Mkdir(tokens, 0o700))

@@ -35,6 +35,7 @@ type swTPM struct {
 
 func newTPM(t *testing.T) *swTPM {
 	t.Helper()
+	testkit.Long(t)
 	path := testkit.Program(t, "swtpm")
 	state := t.TempDir()
 	s := &swTPM{t: t, dir: t.TempDir(), socket: filepath.Join(state, "tpm")}

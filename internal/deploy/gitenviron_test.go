@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // hostile is what people, distributions and attackers have in git's configuration. MARK
@@ -202,6 +203,7 @@ func besieged(t *testing.T, w *world) (mark string) {
 // What the user's git, the system's and the environment's are told has no say in what is
 // published, and does not stop it.
 func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	commits := func(w *world) [][]githubtest.Entry {
 		lib := w.repository("acme/lib")

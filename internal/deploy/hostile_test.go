@@ -249,6 +249,7 @@ func (a *author) literal(kind, text string) string {
 
 // Each of these stands in histories that GitHub serves, and git clone takes them.
 func TestCommitsThatCloneAcceptsArePublished(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t)
 	a := w.author()

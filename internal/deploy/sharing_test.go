@@ -53,6 +53,7 @@ func (w *world) shareds() []string {
 
 // A check that writes into a file in place, as compilers do, writes into no other release.
 func TestNoReleaseSharesAFileThatCanBeWritten(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
 		for _, how := range []Share{"", NoShare} {

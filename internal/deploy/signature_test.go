@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // author is somebody who commits with git itself, and pushes.
@@ -75,6 +77,7 @@ func (w *world) served(a *author) {
 }
 
 func TestOnlyCommitsThatSomebodyTrustedHasSignedArePublished(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	keys := t.TempDir()
 	key := func(name string) (file, public string) {

@@ -8,9 +8,11 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestSparsePathThatTheCommitHasNotPublishesNothing(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Sparse = []string{"site/public", "docs/"} })
 	w.publish(w.commit(map[string]string{"site/public/a": "1", "site/src/b": "1", "docs/c": "1", "docs-old": "1", "README": "1"}))

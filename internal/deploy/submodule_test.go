@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitlink is a submodule of a commit.
@@ -63,6 +64,7 @@ func (w *world) files() string {
 }
 
 func TestSubmodulesAreFoundByEveryFormOfTheirAddress(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Submodules = true })
 	near, far := w.lib("acme/near", "near"), w.lib("other/far", "far")
@@ -96,6 +98,7 @@ func TestSubmodulesAreFoundByEveryFormOfTheirAddress(t *testing.T) {
 
 // GitHub redirects these to https, and git clone follows. Nothing is sent unencrypted.
 func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Submodules = true })
 	w.server = httptest.NewTLSServer(http.HandlerFunc(w.serve))
@@ -181,6 +184,7 @@ func TestUnchangedSubmoduleCostsNoRequest(t *testing.T) {
 }
 
 func TestSubmoduleAndFileTakeTurnsAtAPath(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Submodules = true })
 	lib := w.lib("acme/lib", "1")
@@ -205,6 +209,7 @@ func TestSubmoduleAndFileTakeTurnsAtAPath(t *testing.T) {
 }
 
 func TestSubmoduleThatCannotBeHadLeavesTheOldRelease(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	var foreign []*http.Request
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -268,6 +273,7 @@ func TestSubmoduleThatCannotBeHadLeavesTheOldRelease(t *testing.T) {
 }
 
 func TestSubmodulesThatLieInEachOtherHaveAnEnd(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Submodules = true })
 	inner := w.lib("acme/m0", "1")

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // travels copies everything beside the directory and the directory itself to other
@@ -30,6 +32,7 @@ func (w *world) travels(command string) {
 }
 
 func TestDirectoryIsKnownAfterItWasCopied(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	ways := map[string]string{
 		"cp -a":   `cp -a "$FROM/." "$TO/"`,
@@ -92,6 +95,7 @@ func TestDirectoryIsNotKnownByTheInodeAlone(t *testing.T) {
 
 // Who is killed while two directories are exchanged, and copied then, is still known.
 func TestExchangeThatWasCutShortIsKnownAfterACopy(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	for _, done := range []bool{true, false} {
 		for _, copied := range []bool{true, false} {

@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Somebody else has prepared what ghapp would find in a directory where both may write,
 // as /tmp: a store whose configuration runs a program, or releases that lead elsewhere.
 func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	if os.Geteuid() != 0 {
 		t.Skip("only root can be another user")
