@@ -177,7 +177,7 @@ func explain(op string, err error) error {
 		return already
 	}
 	e := &Error{Kind: ErrRefused, Op: op}
-	switch cause := err.(type) {
+	switch cause := err.(type) { //nolint:errorlint // internal/api wraps none of its own
 	case *api.Error:
 		e.Status, e.Message, e.RequestID, e.DocumentationURL = cause.Status, cause.Message, cause.RequestID, cause.DocumentationURL
 		if !cause.Until.IsZero() {

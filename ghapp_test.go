@@ -197,7 +197,6 @@ func (m *memory) Update(ctx context.Context, key string, fn func(context.Context
 		turn = make(chan struct{}, 1)
 		m.turns[key] = turn
 	}
-	old := bytes.Clone(m.entries[key])
 	m.mu.Unlock()
 	select {
 	case turn <- struct{}{}:
@@ -205,7 +204,7 @@ func (m *memory) Update(ctx context.Context, key string, fn func(context.Context
 		return ctx.Err()
 	}
 	defer func() { <-turn }()
-	old, _ = m.Get(ctx, key)
+	old, _ := m.Get(ctx, key)
 	entry, err := fn(ctx, old)
 	if err != nil {
 		return err

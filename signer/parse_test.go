@@ -188,7 +188,9 @@ func textMistakes(t testing.TB) []mistake {
 	lines := strings.SplitAfter(strings.TrimSpace(text), "\n")
 	first, last, body := lines[0], lines[len(lines)-1], strings.Join(lines[1:len(lines)-1], "")
 	armoured := func(body string) string { return first + body + last }
-	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey()), []byte("example"), x509.PEMCipherAES256) //nolint:staticcheck // what openssl writes
+	//nolint:staticcheck // what openssl writes
+	legacy, err := x509.EncryptPEMBlock(rand.Reader, "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(rsaKey()),
+		[]byte("example"), x509.PEMCipherAES256)
 	testkit.OK(t, err)
 	rows := []mistake{
 		{"nothing", "", errEmpty},

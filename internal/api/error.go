@@ -15,6 +15,7 @@ import (
 // (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 type Limit int
 
+// What an answer may report.
 const (
 	NoLimit        Limit = iota // the answer is about something else
 	PrimaryLimit                // the hourly budget is used up; it is refilled at [Error.Until]

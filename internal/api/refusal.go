@@ -7,6 +7,7 @@ import "strings"
 // left to go by is the status.
 type Refusal int
 
+// What a refusal may say.
 const (
 	Unexplained           Refusal = iota
 	ClockOff                      // a time in the JWT is not GitHub's

@@ -156,7 +156,7 @@ func (c *command) askForKey(ctx context.Context, old *keystore.TriedKey) (string
 	c.console().Tell("Generate a private key %s\n\nPath of the file that was downloaded:", term.Paragraph(where))
 	line, err := term.Line(ctx, c.Stdin)
 	switch {
-	case err == io.EOF, err == nil && line == "":
+	case errors.Is(err, io.EOF), err == nil && line == "":
 		return "", none
 	case err != nil:
 		return "", fmt.Errorf("read the path of the new key: %w", err)

@@ -76,7 +76,7 @@ func unknownCommand(parent *cobra.Command, word string) error {
 func flagError(cmd *cobra.Command, err error) error {
 	e := &diag.UsageError{Err: err}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
-		e.Err, e.Hint = unknownFlag(cmd, unknown)
+		e.Hint, e.Err = unknownFlag(cmd, unknown)
 	}
 	if wrong, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
 		flag := wrong.GetFlag()
@@ -86,7 +86,8 @@ func flagError(cmd *cobra.Command, err error) error {
 	return e
 }
 
-func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) (error, string) {
+// unknownFlag explains a flag that cmd does not have.
+func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) (hint string, err error) {
 	name, hints := "--"+unknown.GetSpecifiedName(), []string{}
 	if short := unknown.GetSpecifiedShortnames(); short != "" {
 		name = "-" + unknown.GetSpecifiedName()
@@ -107,7 +108,7 @@ func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) (error, strin
 	case "exec":
 		hints = append(hints, "the command and its options go after --: ghapp exec REPO -- COMMAND")
 	}
-	return fmt.Errorf("%s has no flag %s", cmd.CommandPath(), text.Quoted(name)), strings.Join(hints, "\n")
+	return strings.Join(hints, "\n"), fmt.Errorf("%s has no flag %s", cmd.CommandPath(), text.Quoted(name))
 }
 
 // takes says what values a flag takes, after "takes".

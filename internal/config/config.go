@@ -91,7 +91,7 @@ func Load(o Options) (*Config, error) {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
 	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}, helperLine: o.HelperLine}
-	home, _ := o.LookupEnv(homeVariable(runtime.GOOS))
+	home, _ := o.LookupEnv(homeVariable())
 	var problems []Problem
 	for _, s := range Settings() {
 		problems = append(problems, c.readFlag(s, o, home)...)
@@ -121,7 +121,7 @@ func Path(o Options) (Value, error) {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
 	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}}
-	home, _ := o.LookupEnv(homeVariable(runtime.GOOS))
+	home, _ := o.LookupEnv(homeVariable())
 	for _, s := range Settings() {
 		if s.Key != "config" {
 			continue
@@ -340,8 +340,8 @@ func reason(err error) string {
 }
 
 // homeVariable is the variable that names the home directory.
-func homeVariable(goos string) string {
-	if goos == "windows" {
+func homeVariable() string {
+	if runtime.GOOS == "windows" {
 		return "USERPROFILE"
 	}
 	return "HOME"

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
@@ -32,7 +31,7 @@ const (
 func Edit(path string, o Options, change func(*Draft) error) error {
 	home := ""
 	if o.LookupEnv != nil {
-		home, _ = o.LookupEnv(homeVariable(runtime.GOOS))
+		home, _ = o.LookupEnv(homeVariable())
 	}
 	for range maxEdits {
 		done, err := edit(path, home, change)

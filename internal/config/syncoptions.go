@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -289,7 +288,7 @@ func (o SyncOption) FromVariable(lookup func(string) (string, bool), field any) 
 	if text = strings.TrimSpace(text); text == "" {
 		return false, nil
 	}
-	home, _ := lookup(homeVariable(runtime.GOOS))
+	home, _ := lookup(homeVariable())
 	switch {
 	case secretIn(text) == aPrivateKey || secretIn(text) == aToken:
 		err = fmt.Errorf("it holds %s", secretIn(text))

@@ -3,6 +3,7 @@
 package credcache
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"syscall"
@@ -82,7 +83,7 @@ func readPrivate(path string) ([]byte, bool) {
 // again makes a system call until no signal interrupts it.
 func again(call func() error) error {
 	for {
-		if err := call(); err != syscall.EINTR {
+		if err := call(); !errors.Is(err, syscall.EINTR) {
 			return err
 		}
 	}

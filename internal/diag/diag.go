@@ -36,11 +36,14 @@ const (
 // ExitCodes is [fault.ExitCodes].
 func ExitCodes() []string { return fault.ExitCodes() }
 
-// UsageError, SettingError and ExitError are those of package fault.
+// The errors of package fault.
 type (
-	UsageError   = fault.UsageError
+	// UsageError is [fault.UsageError].
+	UsageError = fault.UsageError
+	// SettingError is [fault.SettingError].
 	SettingError = fault.SettingError
-	ExitError    = fault.ExitError
+	// ExitError is [fault.ExitError].
+	ExitError = fault.ExitError
 )
 
 // Report is what a person, or a program with --json, is told of an error.

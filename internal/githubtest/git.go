@@ -165,7 +165,7 @@ func (gh *GitHub) serveGit(w http.ResponseWriter, r *http.Request, g gitRoute) {
 		gh.mu.Lock()
 		repo.pushed = gh.now()
 		gh.mu.Unlock()
-		repo.pushing(func() error {
+		_ = repo.pushing(func() error {
 			gh.backend(w, r, fmt.Sprintf("/%d.git/%s", repo.ID, g.rest))
 			return nil
 		})

@@ -172,7 +172,7 @@ func (n *Notifier) post(ctx context.Context, u *url.URL, what What, delivery str
 		return failure
 	}
 	defer answer.Body.Close()
-	io.CopyN(io.Discard, answer.Body, maxAnswer)
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
 	if answer.StatusCode/100 == 2 {
 		return nil
 	}

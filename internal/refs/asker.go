@@ -220,7 +220,7 @@ func (q *question) list(ctx context.Context, path, format string) (Found, error)
 			}
 			return err
 		})
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return Found{}, err
 		}
 	}
@@ -418,7 +418,7 @@ type body struct {
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
 	n, err := b.Reader.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}
 	return n, err

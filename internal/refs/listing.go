@@ -1,6 +1,7 @@
 package refs
 
 import (
+	"errors"
 	"io"
 	"strings"
 
@@ -93,7 +94,7 @@ func readListing(p *packets, l *listing) error {
 	for {
 		next, err := p.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return unsuitablef("it ends before its end")
 		case err != nil:
 			return err
@@ -216,7 +217,7 @@ func readRefs(p *packets, l *listing, line, target string) error {
 		}
 		next, err := p.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return unsuitablef("it ends before its end")
 		case err != nil:
 			return err
@@ -238,7 +239,7 @@ func readCapabilities(p *packets) (advertisement, error) {
 	for {
 		next, err := p.next()
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return ad, unsuitablef("it ends before its end")
 		case err != nil:
 			return ad, err
@@ -268,7 +269,7 @@ func readLine(p *packets) (string, error) { return lineOf(p.next()) }
 
 func lineOf(next packet, err error) (string, error) {
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return "", unsuitablef("it is empty")
 	case err != nil:
 		return "", err

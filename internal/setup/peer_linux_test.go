@@ -154,7 +154,7 @@ func TestStrangersConnectionsAreFew(t *testing.T) {
 	close(crowd)
 	ended := 0
 	for conn := range crowd {
-		defer conn.Close()
+		defer conn.Close() //nolint:staticcheck // crowd is closed: they end with the test
 		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
 		if n, _ := conn.Read(make([]byte, 12)); n == 0 {
 			ended++

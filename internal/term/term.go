@@ -143,7 +143,7 @@ func (p Person) Agrees(ctx context.Context, question string, enter bool) (bool, 
 		_, _ = io.WriteString(p.Out, "\n") // so that what follows begins a line
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return false, nil
 	case err != nil:
 		return false, err

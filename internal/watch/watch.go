@@ -24,7 +24,7 @@ const (
 	// betweenTries is the least time between two passes that are asked for while the
 	// server wants to be left alone.
 	betweenTries = time.Minute
-	// MostAsked bounds the questions that are open at the same time; those that one
+	// MaxQuestions bounds the questions that are open at the same time; those that one
 	// AskAll asks are one of them.
 	MaxQuestions = 16
 	// DefaultJobs is how many targets are published at the same time.
