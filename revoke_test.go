@@ -1,12 +1,15 @@
 package ghapp_test
 
 import (
+	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -181,4 +184,37 @@ func TestRevokeTokenNeedsNoApp(t *testing.T) {
 	wantKind(t, c.Client.Revoke(t.Context(), token.Secret), ghapp.ErrTokenRefused)
 	c.Host = "http://github.com"
 	wantKind(t, c.Client.Revoke(t.Context(), token.Secret), ghapp.ErrInvalid)
+}
+
+// While GitHub is being told, another process must not be given what is about to end.
+func TestRevokedTokenIsInNoStoreWhenGitHubIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		told := 0
+		app := w.app(t, func(c *ghapp.Config) {
+			c.Store = store
+			next := c.Transport
+			c.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodDelete {
+					told++
+					secret := strings.TrimPrefix(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "), "token ")
+					store.each(func(entry []byte) []byte {
+						testkit.Lacks(t, string(entry), secret)
+						return entry
+					})
+				}
+				return next.RoundTrip(r)
+			})
+		})
+		token := mustToken(t, app, site())
+		kept := false
+		store.each(func(entry []byte) []byte {
+			kept = kept || strings.Contains(string(entry), token.Secret.Reveal())
+			return entry
+		})
+		testkit.Equal(t, kept, true, "the token is in the store before")
+		testkit.OK(t, app.Revoke(t.Context(), token))
+		testkit.Equal(t, told, 1, "times that GitHub is told")
+	})
 }

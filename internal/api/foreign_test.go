@@ -82,3 +82,54 @@ func TestPortOfTLSThatIsAskedWithoutIsNamed(t *testing.T) {
 		t.Errorf("%#v", err)
 	}
 }
+
+// A limit is one whoever tells of it, in whatever form: it is waited for.
+func TestLimitIsNoForeignAnswer(t *testing.T) {
+	for name, test := range map[string]struct {
+		status  int
+		header  string
+		value   string
+		foreign bool
+	}{
+		"429":                            {status: 429},
+		"403 and nothing left":           {status: 403, header: "X-Ratelimit-Remaining", value: "0"},
+		"403 and a time to wait":         {status: 403, header: "Retry-After", value: "60"},
+		"403 and some left":              {status: 403, header: "X-Ratelimit-Remaining", value: "1", foreign: true},
+		"403 and nothing said of limits": {status: 403, foreign: true},
+	} {
+		answer := &http.Response{StatusCode: test.status, Header: http.Header{}}
+		if test.header != "" {
+			answer.Header.Set(test.header, test.value)
+		}
+		testkit.Equal(t, Foreign(answer, []byte("<html>slow down</html>")) != nil, test.foreign, "%s is foreign", name)
+	}
+}
+
+// The git service refuses in plain text, and tells of itself by the request's id.
+func TestPageInPlaceOfTheGitServicesIsForeign(t *testing.T) {
+	for name, test := range map[string]struct {
+		status  int
+		header  []string
+		foreign bool
+	}{
+		"page":                 {403, []string{"Content-Type", "text/html"}, true},
+		"plain text":           {403, []string{"Content-Type", "text/plain"}, false},
+		"page of GitHub's":     {404, []string{"Content-Type", "text/html", "X-Github-Request-Id", "1"}, false},
+		"page with a wait":     {403, []string{"Content-Type", "text/html", "Retry-After", "60"}, false},
+		"page of a failure":    {502, []string{"Content-Type", "text/html"}, false},
+		"page that is no news": {200, []string{"Content-Type", "text/html"}, false},
+	} {
+		answer := &http.Response{StatusCode: test.status, Header: http.Header{}}
+		for i := 0; i < len(test.header); i += 2 {
+			answer.Header.Set(test.header[i], test.header[i+1])
+		}
+		testkit.Equal(t, ForeignPage(answer) != nil, test.foreign, "%s is foreign", name)
+	}
+}
+
+func TestKindOfAForeignAnswerIsToldShort(t *testing.T) {
+	answer := &http.Response{StatusCode: 403, Header: http.Header{"Content-Type": {"text/" + strings.Repeat("x", 1<<16)}}}
+	if text := Foreign(answer, nil).Error(); len(text) > 300 {
+		t.Errorf("it is told in %d bytes", len(text))
+	}
+}

@@ -3,6 +3,8 @@ package cache
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -39,4 +41,20 @@ func TestPurgeRemovesByContent(t *testing.T) {
 	if entry, _ := f.Get(context.Background(), one); string(entry) != "its successor" {
 		t.Errorf("what took the place of the token is %q now", entry)
 	}
+}
+
+// What is no entry, such as a lock or an answer that is kept beside one, is not looked at, and
+// a cache that is not there has nothing to purge.
+func TestPurgeLooksAtEntriesAlone(t *testing.T) {
+	dir := t.TempDir() + "/cache"
+	f := testkit.Must(Open(dir))(t)
+	testkit.OK(t, f.Put(t.Context(), keyOf("one"), []byte("the token")))
+	beside := filepath.Join(dir, "README")
+	testkit.OK(t, os.WriteFile(beside, []byte("the token"), 0o600))
+	looked := 0
+	testkit.OK(t, f.Purge(t.Context(), func([]byte) bool { looked++; return true }))
+	testkit.Equal(t, looked, 2, "looks at one entry, before its lock and below it")
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(beside))(t)), "the token", "what lies beside")
+	testkit.OK(t, os.RemoveAll(dir))
+	testkit.OK(t, f.Purge(t.Context(), func([]byte) bool { return true }))
 }
