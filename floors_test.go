@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"configured", "internal/agentserver", "internal/gitsession", "internal/keystore"},
 	{"internal/apps", "internal/configedit", "internal/doctor", "internal/hook", "internal/notify"},
 	{"internal/diag"},
-	{"internal/deploy", "internal/setup"},
+	{"internal/deploy", "internal/gitconfig", "internal/setup"},
 	{"filestore", "internal/config", "internal/gitcmd", "internal/refs", "internal/term"},
 	{"storetest", "internal/cache", "internal/gitauth"},
 	{""}, // ghapp itself

@@ -16,8 +16,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/doctor"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitconfig"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
-	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -135,6 +135,7 @@ func (e *examinedExit) Error() string { return fmt.Sprintf("a broken link (exit 
 // examined is this machine, as the commands come by it.
 func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), NoBare: true}
+	files := &gitconfig.Files{Git: git}
 	o := doctor.Options{
 		Version: c.release(), Environ: c.Environ, Own: c.apps().Own(),
 		Load: func() (*config.Config, error) {
@@ -158,8 +159,8 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 			}
 			return files, dir, nil
 		},
-		Entries: func(ctx context.Context) ([]gitsetup.Entry, error) { return gitEntries(ctx, git) },
-		Netrc:   c.netrcConflicts,
+		Entries: files.Entries,
+		Netrc:   files.Netrc,
 		Agent:   c.examineAgent,
 		Waits: func(link string) {
 			c.progress("ghapp: still looking at the link %s", link)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitconfig"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -101,9 +100,14 @@ type gitSetupReport struct {
 	Text      string              `json:"text,omitempty"` // with --print: what would be written
 }
 
+// gitFiles are the files of git's configuration as it is seen from here.
+func (c *command) gitFiles() *gitconfig.Files {
+	return &gitconfig.Files{Git: &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}}
+}
+
 func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
-	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
-	file, err := c.gitConfigFile(ctx, git, o.scope())
+	git := c.gitFiles()
+	file, err := git.Path(ctx, o.scope())
 	if err != nil {
 		return err
 	}
@@ -114,43 +118,9 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 	if o.undo {
 		return c.undoGitSetup(ctx, git, files, o)
 	}
-	loaded, err := c.apps().Load()
+	report, sections, whole, err := c.planGitSetup(ctx, git, file, o)
 	if err != nil {
 		return err
-	}
-	hosts, err := loaded.Hosts()
-	if err != nil {
-		return err
-	}
-	entries, err := gitEntries(ctx, git)
-	if err != nil {
-		return err
-	}
-	report := gitSetupReport{File: file, Conflicts: append([]gitsetup.Conflict{}, gitsetup.Variables(c.lookup)...)}
-	var sections []gitsetup.Section
-	for _, settings := range hosts {
-		host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
-		if err != nil {
-			return &diag.SettingError{Err: err}
-		}
-		sections = append(sections, c.gitSections(host.Origin, settings, o)...)
-		report.Origins = append(report.Origins, host.Origin)
-		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
-		report.Conflicts = append(report.Conflicts, c.netrcConflicts(host.Origin)...)
-		if only := gitsession.OnlyInEnvironment(c.apps(), settings, ""); only != "" {
-			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", only))
-		}
-	}
-	for _, conflict := range report.Conflicts {
-		c.log().Warn(fmt.Sprintf("%s: %s: %s; hint: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Hint))
-	}
-	whole := sections
-	if o.identity {
-		identity, err := c.identitySection(ctx, loaded, entries, file)
-		if err != nil {
-			return err
-		}
-		whole = append(slices.Clone(sections), identity)
 	}
 	if o.print && c.json {
 		report.Text = string(gitsetup.Text(whole))
@@ -160,18 +130,18 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		_, err := c.Stdout.Write(gitsetup.Text(whole))
 		return err
 	}
-	report.Changed, err = editEach(files,
+	report.Changed, err = gitconfig.EditEach(files,
 		func(text []byte) []byte {
 			return gitsetup.Apply(o.withoutFormer(text, report.Origins), report.Origins, whole)
 		},
-		func(path string) error { return gitReads(ctx, git, path, whole) })
+		func(path string) error { return git.Reads(ctx, path, whole) })
 	if err != nil {
-		return notEdited(err)
+		return err
 	}
 	if o.local {
-		changed, err := c.setLaterSubmodules(ctx, git, file, report.Origins, sections, o.submodules)
+		changed, err := git.SetSubmodules(ctx, file, report.Origins, sections, o.submodules)
 		if err != nil {
-			return notEdited(err)
+			return err
 		}
 		report.Changed = report.Changed || changed
 	}
@@ -184,6 +154,52 @@ func (c *command) runGitSetup(ctx context.Context, o gitSetupOptions) error {
 		c.progress("git asks ghapp for %s already: %s is as it was", strings.Join(report.Origins, " and "), file)
 	}
 	return nil
+}
+
+// planGitSetup tells of what stands in the way, and returns what is to be written: sections
+// for submodules as well, and whole for the file itself.
+func (c *command) planGitSetup(ctx context.Context, git *gitconfig.Files, file string, o gitSetupOptions) (
+	report gitSetupReport, sections, whole []gitsetup.Section, err error,
+) {
+	none := gitSetupReport{}
+	loaded, err := c.apps().Load()
+	if err != nil {
+		return none, nil, nil, err
+	}
+	hosts, err := loaded.Hosts()
+	if err != nil {
+		return none, nil, nil, err
+	}
+	entries, err := git.Entries(ctx)
+	if err != nil {
+		return none, nil, nil, err
+	}
+	report = gitSetupReport{File: file, Conflicts: append([]gitsetup.Conflict{}, gitsetup.Variables(c.lookup)...)}
+	for _, settings := range hosts {
+		host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+		if err != nil {
+			return none, nil, nil, &diag.SettingError{Err: err}
+		}
+		sections = append(sections, c.gitSections(host.Origin, settings, o)...)
+		report.Origins = append(report.Origins, host.Origin)
+		report.Conflicts = append(report.Conflicts, gitsetup.Conflicts(entries, host.Origin, o.scope(), os.ReadFile)...)
+		report.Conflicts = append(report.Conflicts, git.Netrc(host.Origin)...)
+		if only := gitsession.OnlyInEnvironment(c.apps(), settings, ""); only != "" {
+			c.log().Warn(fmt.Sprintf("git needs %s each time, since the key is nowhere else", only))
+		}
+	}
+	for _, conflict := range report.Conflicts {
+		c.log().Warn(fmt.Sprintf("%s: %s: %s; hint: %s", conflict.Place(), conflict.Key, conflict.Text, conflict.Hint))
+	}
+	whole = sections
+	if o.identity {
+		identity, err := c.identitySection(ctx, loaded, entries, file)
+		if err != nil {
+			return none, nil, nil, err
+		}
+		whole = append(slices.Clone(sections), identity)
+	}
+	return report, sections, whole, nil
 }
 
 // gitSections is all that git-setup writes for an origin.
@@ -226,19 +242,7 @@ func (o gitSetupOptions) withoutFormer(text []byte, origins []string) []byte {
 	return gitsetup.RemoveFormer(text, origins)
 }
 
-// editEach edits files, and reports whether one of them has changed.
-func editEach(files []string, change func([]byte) []byte, check func(path string) error) (changed bool, err error) {
-	for _, file := range files {
-		one, err := gitsetup.Edit(file, change, check)
-		changed = changed || one
-		if err != nil {
-			return changed, err
-		}
-	}
-	return changed, nil
-}
-
-func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []string, o gitSetupOptions) error {
+func (c *command) undoGitSetup(ctx context.Context, git *gitconfig.Files, files []string, o gitSetupOptions) error {
 	file := files[0]
 	var origins []string
 	if name, given := c.givenFlags()["host"]; given {
@@ -248,7 +252,7 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []
 		}
 		origins = []string{host.Origin}
 	}
-	changed, err := editEach(files,
+	changed, err := gitconfig.EditEach(files,
 		func(text []byte) []byte {
 			if text == nil {
 				return nil
@@ -258,14 +262,14 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []
 		func(string) error { return nil })
 	if err == nil && o.local {
 		// Without a home directory there is no file of the user's with anything in it.
-		if later, none := c.laterIn(ctx, git, file); none == nil {
+		if later, none := git.Submodules(ctx, file); none == nil {
 			var more bool
-			more, err = later.remove(origins)
+			more, err = later.Remove(origins)
 			changed = changed || more
 		}
 	}
 	if err != nil {
-		return notEdited(err)
+		return err
 	}
 	switch {
 	case c.json:
@@ -278,129 +282,21 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitcmd.Runner, files []
 	return nil
 }
 
-// notEdited says what to do about a file that cannot be edited.
-func notEdited(err error) error {
-	switch {
-	case errors.Is(err, gitsetup.ErrLocked):
-		return &diag.SettingError{Err: err, Hint: "if no git is writing it just now, one was killed while it did: delete the lock file"}
-	case errors.Is(err, fs.ErrPermission):
-		return &diag.SettingError{Err: err, Hint: "run it as the user who owns the file, or without --system for yourself alone"}
-	}
-	return err
-}
-
-// gitConfigFile is the file that git writes to for a scope
-// (https://git-scm.com/docs/git-config#FILES).
-func (c *command) gitConfigFile(ctx context.Context, git *gitcmd.Runner, scope gitsetup.Scope) (string, error) {
-	switch scope {
-	case gitsetup.System:
-		// git has the path built in, and tells it to an editor alone.
-		asking := *git
-		asking.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)], "GIT_EDITOR=echo")
-		out, err := asking.Output(ctx, gitcmd.Scope{}, "config", "--system", "--edit")
-		return strings.TrimSuffix(string(out), "\n"), err
-	case gitsetup.Local:
-		out, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--git-path", "config")
-		if err != nil {
-			return "", &diag.UsageError{Err: fmt.Errorf("--local is for the repository of the current directory: %w", err)}
-		}
-		return filepath.Abs(strings.TrimSuffix(string(out), "\n"))
-	}
-	none := func(why, hint string) error {
-		return &diag.SettingError{Err: errors.New("git has no configuration of this user: " + why), Hint: hint + ", or use --system or --local"}
-	}
-	if path, set := c.lookup("GIT_CONFIG_GLOBAL"); path != "" {
-		return filepath.Abs(path)
-	} else if set {
-		return "", none("GIT_CONFIG_GLOBAL is set but empty", "unset it")
-	}
-	home := c.home()
-	if home == "" {
-		return "", none("the environment has no home directory", "set HOME")
-	}
-	path := filepath.Join(home, ".gitconfig")
-	if _, err := os.Stat(path); err == nil {
-		return path, nil
-	}
-	base, _ := c.lookup("XDG_CONFIG_HOME")
-	if base == "" {
-		base = filepath.Join(home, ".config")
-	}
-	if other := filepath.Join(base, "git", "config"); exists(other) {
-		return other, nil
-	}
-	return path, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // home is the directory where git and libcurl look for the user's files.
 func (c *command) home() string { return userdirs.Home(runtime.GOOS, c.lookup) }
 
-// gitEntries is git's configuration as it stands in the current directory.
-func gitEntries(ctx context.Context, git *gitcmd.Runner) ([]gitsetup.Entry, error) {
-	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--null", "--show-scope", "--show-origin", "--list")
-	if err != nil {
-		return nil, err
+// tellOfSubmodules says of a clone that has submodules that git will ask nobody for those
+// that it fetches later, unless the configuration of the user or of the machine has it do so.
+func (c *command) tellOfSubmodules(ctx context.Context, dir, origin string) {
+	if _, err := os.Stat(filepath.Join(dir, ".gitmodules")); err != nil {
+		return
 	}
-	entries, err := gitsetup.ParseEntries(out)
-	if err != nil {
-		return nil, err
+	root := filepath.VolumeName(dir) + string(filepath.Separator)
+	git := gitcmd.Runner{Dir: root, Environ: c.Environ, Own: c.apps().Own()}
+	helpers, err := git.Output(ctx, gitcmd.Scope{}, "config", "--get-all", "credential."+origin+".helper")
+	if err == nil && strings.Contains(string(helpers), "ghapp") {
+		return
 	}
-	// git names a repository's own file as seen from the top of the work tree.
-	top, err := git.Output(ctx, gitcmd.Scope{}, "rev-parse", "--show-toplevel")
-	for i, e := range entries {
-		if e.File != "" && !filepath.IsAbs(e.File) && err == nil {
-			entries[i].File = filepath.Join(strings.TrimSuffix(string(top), "\n"), e.File)
-		}
-	}
-	return entries, nil
-}
-
-// gitReads asks git whether it reads the end of a file as it was meant.
-func gitReads(ctx context.Context, git *gitcmd.Runner, path string, sections []gitsetup.Section) error {
-	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--file="+path, "--null", "--list")
-	if err != nil {
-		return err
-	}
-	var want strings.Builder
-	for _, s := range sections {
-		for _, setting := range s.Settings {
-			fmt.Fprintf(&want, "%s\n%s\x00", s.Key(setting), setting.Value)
-		}
-	}
-	if !strings.HasSuffix(string(out), want.String()) {
-		return errors.New("git would not read it as it is meant; its last line may end with a backslash")
-	}
-	return nil
-}
-
-// netrcConflicts are the logins that libcurl would use before git asks.
-func (c *command) netrcConflicts(origin string) []gitsetup.Conflict {
-	u, err := url.Parse(origin)
-	if err != nil || c.home() == "" {
-		return nil
-	}
-	names := []string{".netrc"}
-	if runtime.GOOS == "windows" {
-		names = append(names, "_netrc")
-	}
-	var list []gitsetup.Conflict
-	for _, name := range names {
-		path := filepath.Join(c.home(), name)
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // what cannot be read here, libcurl cannot read either
-		}
-		if line := gitsetup.Netrc(text, u.Hostname()); line > 0 {
-			list = append(list, gitsetup.Conflict{
-				File: path, Line: line, Key: "machine " + u.Hostname(),
-				Text: "this login is sent before git asks anybody for a credential", Hint: "delete the entry",
-			})
-		}
-	}
-	return list
+	c.progress("Submodules that plain git fetches here later will ask nobody for a credential: `ghapp git-setup` makes\n" +
+		"all git of this user ask, `ghapp git-setup --local --submodules` in this clone that of its submodules.")
 }
