@@ -16,10 +16,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestNewNamesEverythingThatIsWrong(t *testing.T) {
@@ -38,13 +37,9 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 			app, err := ghapp.New(test.config)
 			wantKind(t, err, ghapp.ErrInvalid)
 			for _, says := range test.says {
-				if !strings.Contains(err.Error(), says) {
-					t.Errorf("error %q does not say %q", err, says)
-				}
+				testkit.ErrorContains(t, err, says)
 			}
-			if app != nil {
-				t.Error("an App came with the error")
-			}
+			testkit.Equal(t, app, nil, "an App came with the error")
 		})
 	}
 }
@@ -58,9 +53,7 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 		"SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=": false, // a fingerprint
 	} {
 		_, err := ghapp.New(ghapp.Config{Issuer: issuer, Signer: ghapp.FromCryptoSigner(testKey())})
-		if (err == nil) != good {
-			t.Errorf("issuer %q: error %v", issuer, err)
-		}
+		testkit.Equal(t, (err == nil), good, "issuer %q: error %v", issuer, err)
 	}
 }
 
@@ -68,37 +61,28 @@ func TestSecretInPlaceOfTheIssuerIsNotRepeated(t *testing.T) {
 	for _, secret := range []string{"0123456789abcdef0123456789abcdef01234567", "-----BEGIN RSA PRIVATE KEY-----\nMIIE" + canary} {
 		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: ghapp.FromCryptoSigner(testKey())})
 		wantKind(t, err, ghapp.ErrInvalid)
-		if strings.Contains(err.Error(), secret[:12]) {
-			t.Errorf("error %q repeats what may be a secret", err)
-		}
+		testkit.Lacks(t, err.Error(), secret[:12])
 	}
 }
 
 func TestNewAsksNothingOfGitHub(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
-	if calls := w.calls(); len(calls) != 0 {
-		t.Errorf("requests: %v", calls)
-	}
+	testkit.Equal(t, len(w.calls()), 0, "requests")
 	if app.Status().Host != "github.com" || app.Status().Origin != "https://github.com" || app.Status().Issuer != w.registration.ClientID || app.Status().ClockOffset != 0 {
 		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Status().Host, app.Status().Origin, app.Status().Issuer, app.Status().ClockOffset)
 	}
 }
 
 func TestFingerprintIsThatOfTheSubjectPublicKeyInfo(t *testing.T) {
-	der, err := x509.MarshalPKIXPublicKey(&testKey().PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	der := testkit.Must(x509.MarshalPKIXPublicKey(&testKey().PublicKey))(t)
 	sum := sha256.Sum256(der)
 	w := newWorld(t)
 	if got, want := w.app(t).Status().Fingerprint, "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
 		t.Errorf("fingerprint %s, want %s", got, want)
 	}
 	hidden := w.app(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testKey()} })
-	if got := hidden.Status().Fingerprint; got != "" {
-		t.Errorf("fingerprint %s of a signer that tells no key", got)
-	}
+	testkit.Equal(t, hidden.Status().Fingerprint, "", "fingerprint")
 }
 
 func TestUserAgentAndAPIVersion(t *testing.T) {
@@ -108,11 +92,9 @@ func TestUserAgentAndAPIVersion(t *testing.T) {
 		{"", "none", "ghapp", ""},
 	} {
 		w := newWorld(t)
-		if _, err := w.app(t, func(c *ghapp.Config) {
+		testkit.Must(w.app(t, func(c *ghapp.Config) {
 			c.UserAgent, c.APIVersion, c.OmitAPIVersion = test.agent, test.version, test.version == "none"
-		}).Info(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		}).Info(t.Context()))(t)
 		if r := w.gh.Requests()[0]; r.UserAgent != test.wantAgent || r.APIVersion != test.wantVersion {
 			t.Errorf("User-Agent %q, X-GitHub-Api-Version %q; want %q, %q", r.UserAgent, r.APIVersion, test.wantAgent, test.wantVersion)
 		}
@@ -128,23 +110,16 @@ func TestEachHostHasItsAPI(t *testing.T) {
 		{"http://127.0.0.1:4040", "", "127.0.0.1:4040 /api/v3/app"},
 	} {
 		w := newWorld(t)
-		if _, err := w.app(t, func(c *ghapp.Config) { c.Host, c.APIURL = test.host, test.api }).Info(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(w.app(t, func(c *ghapp.Config) { c.Host, c.APIURL = test.host, test.api }).Info(t.Context()))(t)
 		r := w.gh.Requests()[0]
-		if got := r.Host + " " + r.Path; got != test.want {
-			t.Errorf("host %q, API URL %q: asked %s, want %s", test.host, test.api, got, test.want)
-		}
+		testkit.Equal(t, r.Host+" "+r.Path, test.want, "host %q, API URL %q: asked", test.host, test.api)
 	}
 }
 
 func TestInfoProvesThatKeyAndIssuerBelongTogether(t *testing.T) {
 	w := newWorld(t)
 	for _, issuer := range []string{w.registration.ClientID, fmt.Sprint(w.registration.ID)} {
-		info, err := w.app(t, func(c *ghapp.Config) { c.Issuer = issuer }).Info(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := testkit.Must(w.app(t, func(c *ghapp.Config) { c.Issuer = issuer }).Info(t.Context()))(t)
 		if info.ID != w.registration.ID || info.ClientID != w.registration.ClientID || info.Slug != w.registration.Slug ||
 			info.Owner != "app-owner" || info.Name != w.registration.Name || info.Permissions["contents"] != "read" || info.URL == "" {
 			t.Errorf("info %+v", info)
@@ -158,9 +133,7 @@ func TestKeyAndAppThatDoNotBelongTogether(t *testing.T) {
 	_, err := w.app(t).Info(t.Context())
 	wantKind(t, err, ghapp.ErrKeyMismatch) // no key is registered
 
-	if _, err := w.registration.RotateKey(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(w.registration.RotateKey())(t)
 	for _, ask := range []func(*ghapp.App) error{
 		func(app *ghapp.App) error { _, err := app.Info(t.Context()); return err },
 		func(app *ghapp.App) error { _, err := app.FindInstallation(t.Context(), "acme"); return err },
@@ -206,14 +179,9 @@ func TestJWTIsReusedWhileItIsGoodForAMinute(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if n := signer.signatures(); n != 1 {
-			t.Errorf("%d signatures for 100 callers at once, want 1", n)
-		}
+		testkit.Equal(t, signer.signatures(), 1, "signatures for 100 callers at once")
 		for range 100 {
-			jwt, err := app.JWT(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
+			jwt := testkit.Must(app.JWT(t.Context()))(t)
 			if left := time.Until(jwt.ExpiresAt); left < 59*time.Second {
 				t.Fatalf("a JWT with %s left was handed out", left)
 			}
@@ -259,9 +227,7 @@ func TestCallerOfJWTLeavesWhenItsContextEnds(t *testing.T) {
 func TestFromCryptoSignerObeysTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ghapp.FromCryptoSigner(testKey()).Sign(ctx, []byte("x")); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(ghapp.FromCryptoSigner(testKey()).Sign(ctx, []byte("x"))), context.Canceled)
 	signer := ghapp.FromCryptoSigner(testKey())
 	if named, ok := signer.(interface{ Public() crypto.PublicKey }); !ok || !testKey().PublicKey.Equal(named.Public()) {
 		t.Error("the signer does not tell its public key")
@@ -280,9 +246,7 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 					w.gh.SetClockOffset(ahead)
 					var log logBuffer
 					app := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
-					if _, err := app.Info(t.Context()); err != nil {
-						t.Fatal(err)
-					}
+					testkit.Must(app.Info(t.Context()))(t)
 					// The first answer measures the clock, whatever it says.
 					if off := (app.Status().ClockOffset - ahead).Abs(); off > time.Second {
 						t.Errorf("offset %s, want %s", app.Status().ClockOffset, ahead)
@@ -295,9 +259,7 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 					w.gh.ResetRequests()
 					token := mustToken(t, app, site())
 					for range 3 {
-						if _, err := app.FindInstallation(t.Context(), "acme"); err != nil {
-							t.Fatal(err)
-						}
+						testkit.Must(app.FindInstallation(t.Context(), "acme"))(t)
 					}
 					for _, r := range w.gh.Requests() {
 						if r.Status >= 400 {
@@ -341,9 +303,7 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 						t.Errorf("offset %s, error %q; want %s, and the date %s", detail[ghapp.ClockError](e).Offset, err, ahead, date)
 					}
 				}
-				if app.Status().ClockOffset != 0 {
-					t.Errorf("the offset %s is believed", app.Status().ClockOffset)
-				}
+				testkit.Equal(t, app.Status().ClockOffset, 0, "the offset")
 				for _, r := range w.gh.Requests() {
 					parts := strings.Split(r.Credential.Token, ".")
 					claims, err := base64.RawURLEncoding.DecodeString(parts[len(parts)-2])
@@ -355,9 +315,7 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 						t.Errorf("%s %s carries a JWT that is good for %s", r.Method, r.Path, good)
 					}
 				}
-				if n := w.count("/app"); n != 1 {
-					t.Errorf("%d requests for one question", n)
-				}
+				testkit.Equal(t, w.count("/app"), 1, "requests for one question")
 			})
 		})
 	}
@@ -376,9 +334,7 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 			w.fault(t, refusal)
 			var log logBuffer
 			app := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
-			if _, err := app.Info(t.Context()); err != nil {
-				t.Errorf("%s: %v", message, err)
-			}
+			testkit.OK(t, testkit.ErrorOf(app.Info(t.Context())), "%s", message)
 			requests := w.gh.Requests()
 			if len(requests) != 2 || requests[0].Credential.Token == requests[1].Credential.Token {
 				t.Errorf("%s: %d requests; want a second one, with another JWT", message, len(requests))
@@ -392,9 +348,7 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 			if off := (detail[ghapp.ClockError](e).Offset - 30*time.Second).Abs(); off > time.Second || len(w.gh.Requests()) != 2 {
 				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message, detail[ghapp.ClockError](e).Offset, len(w.gh.Requests()))
 			}
-			if n := len(log.lines("clock is off")); n != 1 {
-				t.Errorf("%s: %d warnings, want one however often it happens", message, n)
-			}
+			testkit.Equal(t, len(log.lines("clock is off")), 1, "%s", message)
 		})
 	}
 }
@@ -405,9 +359,7 @@ func TestRightClockIsNotBlamed(t *testing.T) {
 	var log logBuffer
 	_, err := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) }).Info(t.Context())
 	wantKind(t, err, ghapp.ErrClockOff)
-	if lines := log.lines("clock is off"); len(lines) != 0 {
-		t.Errorf("warned of a clock that is right: %s", lines)
-	}
+	testkit.Equal(t, len(log.lines("clock is off")), 0, "warned of a clock that is right")
 }
 
 func TestInstallationsAreListedWithTheSuspendedOnes(t *testing.T) {
@@ -419,9 +371,7 @@ func TestInstallationsAreListedWithTheSuspendedOnes(t *testing.T) {
 	app := w.app(t)
 	var accounts []string
 	for found, err := range app.Installations(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		accounts = append(accounts, found.Account)
 		if suspended := !found.SuspendedAt.IsZero(); suspended != (found.Account == "acme") {
 			t.Errorf("%s: suspended at %v", found.Account, found.SuspendedAt)
@@ -464,13 +414,10 @@ func TestInstallationsEndAtTheFirstError(t *testing.T) {
 				}
 				seen[found.ID]++
 			}
-			if failures != 1 || len(seen) != 100*f.Skip {
-				t.Errorf("%d errors after %d installations", failures, len(seen))
-			}
+			testkit.Equal(t, failures, 1)
+			testkit.Equal(t, len(seen), 100*f.Skip)
 			for id, n := range seen {
-				if n != 1 {
-					t.Errorf("installation %d came %d times", id, n)
-				}
+				testkit.Equal(t, n, 1, "installation %d came", id)
 			}
 		})
 	}
@@ -478,14 +425,10 @@ func TestInstallationsEndAtTheFirstError(t *testing.T) {
 	w.gh.SetClockOffset(time.Hour)
 	n := 0
 	for _, err := range w.app(t).Installations(t.Context()) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		n++
 	}
-	if n != 151 {
-		t.Errorf("%d installations with a wrong clock, want 151", n)
-	}
+	testkit.Equal(t, n, 151, "installations with a wrong clock")
 }
 
 func TestListOfInstallationsThatIsNoList(t *testing.T) {
@@ -505,15 +448,8 @@ func TestListOfInstallationsThatIsNoList(t *testing.T) {
 func TestConfigMayBeChangedAfterwards(t *testing.T) {
 	w := newWorld(t)
 	c := w.config()
-	app, err := ghapp.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(c))(t)
 	c.Issuer, c.Signer, c.Transport, c.Host = "1", nil, nil, "evil.example"
-	if _, err := app.Info(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if diff := cmp.Diff([]string{"GET /app"}, w.calls()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Must(app.Info(t.Context()))(t)
+	testkit.Diff(t, w.calls(), []string{"GET /app"})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -55,35 +56,23 @@ func TestRegister(t *testing.T) {
 	var log strings.Builder
 	c := w.hostOnly()
 	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	made, err := c.Register(t.Context(), code)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := signer.FromText("the answer", made.PEM.Reveal())
-	if err != nil {
-		t.Fatal(err)
-	}
+	made := testkit.Must(c.Register(t.Context(), code))(t)
+	key := testkit.Must(signer.FromText("the answer", made.PEM.Reveal()))(t)
 	if made.Name != "From a Manifest" || made.Owner != "acme" || made.Slug != "from-a-manifest" || made.URL != "https://github.com/apps/from-a-manifest" {
 		t.Errorf("%+v", made.AppInfo)
 	}
 	app := w.app(t, func(c *ghapp.Config) { c.Issuer, c.Signer = made.ClientID, key })
-	if info, err := app.Info(t.Context()); err != nil || info.ID != made.ID {
-		t.Errorf("the App asks who it is: %+v, %v", info, err)
-	}
+	testkit.Equal(t, testkit.Must(app.Info(t.Context()))(t).ID, made.ID, "the App asks who it")
 
 	// Once, and nothing of it is told.
-	_, err = c.Register(t.Context(), code)
-	if e := wantKind(t, err, ghapp.ErrRefused); e.Status != http.StatusNotFound {
-		t.Errorf("the code once more: status %d", e.Status)
-	}
+	_, err := c.Register(t.Context(), code)
+	testkit.Equal(t, wantKind(t, err, ghapp.ErrRefused).Status, http.StatusNotFound, "the code once more: status")
 	told := log.String() + fmt.Sprintf("%+v %#v %v", made, made, err)
 	if !strings.Contains(told, "/conversions") {
 		t.Fatalf("nothing was logged of the request:\n%s", told)
 	}
 	for _, secret := range []string{code.Reveal(), strings.Split(made.PEM.Reveal(), "\n")[2]} {
-		if strings.Contains(told, secret) {
-			t.Errorf("a secret is told:\n%s", told)
-		}
+		testkit.Lacks(t, told, secret)
 	}
 }
 

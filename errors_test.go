@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -23,9 +24,8 @@ func TestKindIsATargetOfErrorsIs(t *testing.T) {
 	if !errors.Is(err, ghapp.ErrSuspended) || errors.Is(err, ghapp.ErrNotInstalled) || ghapp.KindOf(err) != ghapp.ErrSuspended {
 		t.Errorf("Kind %q", ghapp.KindOf(err))
 	}
-	if ghapp.KindOf(io.EOF) != "" || ghapp.KindOf(nil) != "" {
-		t.Error("an error that is not ours has a Kind")
-	}
+	testkit.Equal(t, ghapp.KindOf(io.EOF), "")
+	testkit.Equal(t, ghapp.KindOf(nil), "")
 }
 
 func TestErrorSaysWhatFailedAndWhy(t *testing.T) {
@@ -37,9 +37,7 @@ func TestErrorSaysWhatFailedAndWhy(t *testing.T) {
 		`cannot use this App: key cannot sign`:                                  {Kind: ghapp.ErrKey, Op: "use this App"},
 		`cannot list: GitHub answered 502`:                                      {Op: "list", Status: 502},
 	} {
-		if got := e.Error(); got != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+		testkit.Equal(t, e.Error(), want)
 	}
 }
 
@@ -74,9 +72,7 @@ func TestAnswerOfGitHubIsGivenItsKind(t *testing.T) {
 		t.Run(fmt.Sprint(test.status, " ", test.message), func(t *testing.T) {
 			w := newWorld(t)
 			body, err := json.Marshal(map[string]string{"message": test.message, "documentation_url": "https://docs.github.com/rest"})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			w.fault(t, githubtest.Fault{Match: "GET /app", Status: test.status, Body: string(body)})
 			_, err = w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Info(t.Context())
 			e := wantKind(t, err, test.want)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // floors are the packages of this module from the top down. A package imports
@@ -41,10 +43,7 @@ func TestImportsGoDownOnly(t *testing.T) {
 		}
 	}
 	list := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
-	output, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	output := testkit.Must(list.Output())(t)
 	seen := 0
 	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
 		var p struct {
@@ -82,17 +81,12 @@ func TestImportsGoDownOnly(t *testing.T) {
 			}
 		}
 	}
-	if seen != len(floorOf) {
-		t.Errorf("%d packages are listed, %d have a floor", seen, len(floorOf))
-	}
+	testkit.Equal(t, seen, len(floorOf), "packages are listed,  have a floor")
 }
 
 // docs/architecture.md tells a newcomer of the floors; it must not tell of others.
 func TestArchitectureTellsOfTheseFloors(t *testing.T) {
-	page, err := os.ReadFile("docs/architecture.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := testkit.Must(os.ReadFile("docs/architecture.md"))(t)
 	var told [][]string
 	for line := range strings.Lines(string(page)) {
 		cells := strings.Split(line, "|")

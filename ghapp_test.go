@@ -21,6 +21,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // testKey is the one key of this test binary.
@@ -42,14 +43,9 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	t.Cleanup(func() {
-		if err := gh.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, gh.Close())
 	})
 	w := &world{gh: gh, registration: gh.AddApp(githubtest.AppOptions{})}
 	w.registration.AddKey(&testKey().PublicKey)
@@ -73,19 +69,14 @@ func (w *world) app(t testing.TB, edit ...func(*ghapp.Config)) *ghapp.App {
 	for _, f := range edit {
 		f(&c)
 	}
-	app, err := ghapp.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(c))(t)
 	return app
 }
 
 // fault makes something go wrong.
 func (w *world) fault(t testing.TB, f githubtest.Fault) {
 	t.Helper()
-	if err := w.gh.Fault(f); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.gh.Fault(f))
 }
 
 // calls are the methods and paths of the requests so far.
@@ -119,10 +110,7 @@ func site() ghapp.TokenRequest { return ghapp.TokenRequest{Repositories: []strin
 // mustToken is a token, or the end of the test.
 func mustToken(t testing.TB, app *ghapp.App, r ghapp.TokenRequest) *ghapp.Token {
 	t.Helper()
-	token, err := app.Token(t.Context(), r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := testkit.Must(app.Token(t.Context(), r))(t)
 	return token
 }
 
@@ -133,9 +121,7 @@ func wantKind(t testing.TB, err error, kind ghapp.Kind) *ghapp.Error {
 	if !ok || e.Kind != kind || !errors.Is(err, kind) {
 		t.Fatalf("error %v (Kind %q), want Kind %q", err, ghapp.KindOf(err), kind)
 	}
-	if strings.Contains(err.Error(), "\n") {
-		t.Errorf("error %q is not one line", err)
-	}
+	testkit.Lacks(t, err.Error(), "\n")
 	return e
 }
 
@@ -327,10 +313,7 @@ func (f roundTrips) RoundTrip(req *http.Request) (*http.Response, error) { retur
 
 func mustURL(t testing.TB, text string) *url.URL {
 	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := testkit.Must(url.Parse(text))(t)
 	return u
 }
 

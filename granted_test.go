@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
@@ -17,9 +18,7 @@ func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
 		long := process()
 		source := long.TokenSource(all)
 		first := mustToken(t, long, all)
-		if _, err := source.Token(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(source.Token(t.Context()))(t)
 		if token := mustToken(t, process(), all); token.Secret.Reveal() != first.Secret.Reveal() {
 			t.Error("a token with all that is granted is not used again")
 		}
@@ -41,15 +40,11 @@ func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
 		if token := mustToken(t, process(), all); token.Permissions.String() != "contents:read,metadata:read" {
 			t.Errorf("after less was accepted a process is given %s", token.Permissions)
 		}
-		if n := w.gh.Mints(); n != 3 {
-			t.Errorf("%d tokens were minted, want one for each grant", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 3, "tokens were minted")
 		// Named permissions are looked at by nobody.
 		before := len(w.gh.Requests())
 		mustToken(t, process(), site())
 		mustToken(t, process(), site())
-		if n := len(w.gh.Requests()) - before; n != 1 {
-			t.Errorf("a token for what is named took %d requests", n)
-		}
+		testkit.Equal(t, len(w.gh.Requests())-before, 1, "a token for what is named took")
 	})
 }

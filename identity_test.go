@@ -1,12 +1,12 @@
 package ghapp_test
 
 import (
-	"errors"
 	"strconv"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The number in the address is that of the App's user: with the App's own ID, which is
@@ -14,15 +14,9 @@ import (
 func TestIdentityHasTheIDOfTheBot(t *testing.T) {
 	w := newWorld(t)
 	app := open(t, w)
-	token, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 	for _, with := range []*ghapp.Token{nil, token} {
-		got, err := app.Identity(t.Context(), with)
-		if err != nil {
-			t.Fatal(err)
-		}
+		got := testkit.Must(app.Identity(t.Context(), with))(t)
 		want := ghapp.Identity{
 			Name: w.registration.Slug + "[bot]", UserID: w.registration.BotID,
 			Email: strconv.FormatInt(w.registration.BotID, 10) + "+" + w.registration.Slug + "[bot]@users.noreply.github.com",
@@ -38,22 +32,15 @@ func TestIdentityThatIsAnotherUsersIsRefused(t *testing.T) {
 	for _, body := range []string{
 		`{"id":7,"login":"deployer","type":"User"}`, `{"id":7,"login":"other[bot]","type":"Bot"}`, `{}`,
 	} {
-		if err := w.gh.Fault(githubtest.Fault{Match: "GET /users/*", Status: 200, Body: body}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.gh.Fault(githubtest.Fault{Match: "GET /users/*", Status: 200, Body: body}))
 		identity, err := open(t, w).Identity(t.Context(), nil)
-		if !errors.Is(err, ghapp.ErrUnreachable) {
-			t.Errorf("%s: %+v, %v", body, identity, err)
-		}
+		testkit.ErrorIs(t, err, ghapp.ErrUnreachable, "%s: %+v", body, identity)
 		w.gh.ClearFaults()
 	}
 }
 
 func open(t *testing.T, w *world) *ghapp.App {
 	t.Helper()
-	app, err := ghapp.New(w.config())
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(w.config()))(t)
 	return app
 }

@@ -5,16 +5,15 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // TestImporterLinksFewModules keeps the library light for those who import it.
 func TestImporterLinksFewModules(t *testing.T) {
 	const ours = "github.com/ghapp-dev/ghapp"
 	list := exec.CommandContext(t.Context(), "go", "list", "-deps", "-f", "{{if not .Standard}}{{with .Module}}{{.Path}}{{end}}{{end}}", ".")
-	output, err := list.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	output := testkit.Must(list.Output())(t)
 	modules := strings.Fields(string(output))
 	slices.Sort(modules)
 	modules = slices.Compact(modules)

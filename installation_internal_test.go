@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A process that is asked about whatever names come along, for weeks.
@@ -23,14 +25,10 @@ func TestLookupsThatAreBelievedNoMoreAreDropped(t *testing.T) {
 				a.installations.remember(fmt.Sprint("found", day, i), installationRef{Installation: 1, FoundAt: time.Now()})
 				a.installations.remember(fmt.Sprint("missed", day, i), installationRef{FoundAt: time.Now(), err: miss})
 			}
-			if n := held(); n != 100 {
-				t.Errorf("day %d: %d are held, want 100", day, n)
-			}
+			testkit.Equal(t, held(), 100, "day %d", day)
 			time.Sleep(missLife)
 			a.installations.remember("another", installationRef{Installation: 1, FoundAt: time.Now()})
-			if n := held(); n != 51 {
-				t.Errorf("day %d: %d are held after the misses have ended, want 51", day, n)
-			}
+			testkit.Equal(t, held(), 51, "day %d", day)
 			time.Sleep(refLife)
 		}
 	})

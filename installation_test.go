@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestEveryFormOfAnInstallationIsUnderstood(t *testing.T) {
@@ -65,9 +66,7 @@ func TestInstallationOnAnotherHostIsRefused(t *testing.T) {
 		_, err := app.FindInstallation(t.Context(), of)
 		wantKind(t, err, ghapp.ErrWrongHost)
 	}
-	if calls := w.calls(); len(calls) != 0 {
-		t.Errorf("requests: %v", calls)
-	}
+	testkit.Equal(t, len(w.calls()), 0, "requests")
 }
 
 func TestWhatNamesNoInstallation(t *testing.T) {
@@ -80,13 +79,9 @@ func TestWhatNamesNoInstallation(t *testing.T) {
 	} {
 		_, err := app.FindInstallation(t.Context(), of)
 		wantKind(t, err, ghapp.ErrInvalid)
-		if strings.Contains(err.Error(), "\x1b") {
-			t.Errorf("error %q", err)
-		}
+		testkit.Lacks(t, err.Error(), "\x1b")
 	}
-	if calls := w.calls(); len(calls) != 0 {
-		t.Errorf("requests: %v", calls)
-	}
+	testkit.Equal(t, len(w.calls()), 0, "requests")
 }
 
 func TestNotInstalledIsTyped(t *testing.T) {
@@ -138,14 +133,10 @@ func TestOneLookupServesAllRepositoriesOfAnOwner(t *testing.T) {
 		group.Wait()
 		mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs"}})
 		mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "ACME"})
-		if n := w.count(lookUps); n != 1 {
-			t.Errorf("%d lookups for 22 tokens of one owner, want 1", n)
-		}
+		testkit.Equal(t, w.count(lookUps), 1, "lookups for 22 tokens of one owner")
 		time.Sleep(25 * time.Hour)
 		mustToken(t, app, site())
-		if n := w.count(lookUps); n != 2 {
-			t.Errorf("%d lookups after a day, want 2", n)
-		}
+		testkit.Equal(t, w.count(lookUps), 2, "lookups after a day")
 	})
 }
 
@@ -161,9 +152,7 @@ func TestLookupThatLandedMeanwhileIsNotMadeAgain(t *testing.T) {
 			synctest.Wait()
 		}
 		group.Wait()
-		if n := w.count(lookUps); n != 1 {
-			t.Errorf("%d lookups, want 1", n)
-		}
+		testkit.Equal(t, w.count(lookUps), 1, "lookups")
 	})
 }
 
@@ -193,9 +182,7 @@ func TestFirstTokenTakesTwoCallsAndALaterOneNone(t *testing.T) {
 	app := w.app(t, share)
 	mustToken(t, app, site())
 	want := []string{"GET /users/acme/installation", fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID)}
-	if diff := cmp.Diff(want, w.calls()); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, w.calls(), want)
 	mustToken(t, app, site())
 	mustToken(t, w.app(t, share), site())
 	if n := len(w.calls()); n != 2 {
@@ -333,21 +320,15 @@ func TestEnterpriseInstallationIsNamed(t *testing.T) {
 func TestRepositoryThatMovedIsFollowedByItsID(t *testing.T) {
 	for name, move := range map[string]func(*testing.T, *world){
 		"renamed": func(t *testing.T, w *world) {
-			if err := w.gh.Rename("acme/site", "shop"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.gh.Rename("acme/site", "shop"))
 		},
 		"transferred": func(t *testing.T, w *world) {
-			if err := w.gh.Transfer("acme/site", "globex"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.gh.Transfer("acme/site", "globex"))
 			w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
 		},
 		"transferred from an owner without an installation": func(t *testing.T, w *world) {
 			w.installation.Uninstall()
-			if err := w.gh.Transfer("acme/site", "globex"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.gh.Transfer("acme/site", "globex"))
 			w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
 		},
 	} {
@@ -388,9 +369,7 @@ func TestRepositoryThatIsNotSelectedIsNamed(t *testing.T) {
 		for _, name := range []string{"acme/hidden", "acme/nothing"} {
 			_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{name}})
 			e := wantKind(t, err, ghapp.ErrRepositoryNotSelected)
-			if diff := cmp.Diff([]string{name}, detail[ghapp.RepositoryError](e).Repositories); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, detail[ghapp.RepositoryError](e).Repositories, []string{name})
 		}
 	}
 	_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/nothing"}})
@@ -403,9 +382,7 @@ func TestInstallationWithoutAnIDIsNone(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Status: 200, Body: body})
 		_, err := w.app(t).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrUnreachable)
-		if n := w.count(mints); n != 0 {
-			t.Errorf("%s: %d mints", body, n)
-		}
+		testkit.Equal(t, w.count(mints), 0, "%s", body)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/bridge"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // What Kept promises of a store is what a new process makes of it.
@@ -75,10 +76,7 @@ func TestAnEntryOfAStoreTellsWhichRepositoriesItsTokenIsFor(t *testing.T) {
 	store := newMemory()
 	token := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
 	key := bridge.EntryOf(token, "acme/site").Key
-	entry, err := store.Get(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	entry := testkit.Must(store.Get(t.Context(), key))(t)
 	if api, names := bridge.RepositoriesOf(entry); api != token.API || !slices.Equal(names, []string{"acme/site"}) {
 		t.Errorf("it tells of %q at %q", names, api)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // laterKey is one that the App of a world does not have.
@@ -70,14 +71,10 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 || !strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
 			t.Errorf("the log: %s", log.String())
 		}
-		if _, err := app.FindInstallation(t.Context(), "acme"); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(app.FindInstallation(t.Context(), "acme"))(t)
 		listed := 0
 		for _, err := range app.Installations(t.Context()) {
-			if err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, err)
 			listed++
 		}
 		if token, err := app.TokenSource(site()).Token(t.Context()); err != nil || listed != 1 {
@@ -103,9 +100,7 @@ func TestRefusalOfTheNewestKeyIsSharedForAMinute(t *testing.T) {
 		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
 		w.gh.ResetRequests()
 		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
-		if calls := w.calls(); len(calls) != 0 {
-			t.Errorf("another process asked %v", calls)
-		}
+		testkit.Equal(t, len(w.calls()), 0, "another process asked")
 		time.Sleep(2 * time.Minute)
 		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
 		if calls := w.calls(); len(calls) != 1 || w.gh.Mints() != 1 {
@@ -137,9 +132,7 @@ func TestBothKeysRefused(t *testing.T) {
 	w.registration.RemoveKeys()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
-	if app.Status().RejectedKey != "" {
-		t.Error("the newest key is said to be refused in favour of another")
-	}
+	testkit.Equal(t, app.Status().RejectedKey, "", "the newest key is said to be refused in favour of another")
 }
 
 func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
@@ -168,9 +161,7 @@ func TestOtherRefusalsLeaveThePreviousKeyAlone(t *testing.T) {
 	w.installation.Suspend()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrSuspended)
-	if opened.Load() != 0 {
-		t.Error("the previous key was opened")
-	}
+	testkit.Equal(t, opened.Load(), 0, "the previous key was opened")
 }
 
 func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
@@ -181,17 +172,13 @@ func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
 		shared := func(c *ghapp.Config) { c.Store = store }
 		token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
 		time.Sleep(30 * time.Second) // it is not young any more
-		if err := w.app(t, withTwoKeys(&opened), shared).Invalidate(t.Context(), site(), token.Secret); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.app(t, withTwoKeys(&opened), shared).Invalidate(t.Context(), site(), token.Secret))
 		app := w.app(t, withTwoKeys(&opened), shared)
 		second := mustToken(t, app, site())
 		if second.Secret.Reveal() == token.Secret.Reveal() {
 			t.Error("a token that was refused is handed out")
 		}
-		if err := app.Revoke(t.Context(), second); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, app.Revoke(t.Context(), second))
 		if third := mustToken(t, app, site()); third.Secret.Reveal() == second.Secret.Reveal() {
 			t.Error("a token that was revoked is handed out")
 		}
@@ -279,9 +266,7 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 					wantKind(t, err, ghapp.ErrSuspended)
 					return
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				same := again.Secret.Reveal() == token.Secret.Reveal()
 				if down := test.failing != nil || test.fault != nil; same != down {
 					t.Errorf("the old token is handed out: %v", same)
@@ -309,12 +294,8 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 			t.Errorf("a key that GitHub does not know: error %v, %s in use, want %s", err, app.Status().Fingerprint, older)
 		}
 		w.registration.AddKey(&laterKey().PublicKey)
-		if err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey())); err != nil {
-			t.Fatal(err)
-		}
-		if app.Status().Fingerprint != newest {
-			t.Errorf("%s in use, want %s", app.Status().Fingerprint, newest)
-		}
+		testkit.OK(t, app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey())))
+		testkit.Equal(t, app.Status().Fingerprint, newest, "in use")
 
 		// Some of GitHub's servers do not know the key yet: the one before is used, whose
 		// token is there.
@@ -330,8 +311,6 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 
 		// The new key has served: the one before is not asked for any more.
 		w.registration.RemoveKey(&laterKey().PublicKey)
-		if _, err := app.Info(t.Context()); !errors.Is(err, ghapp.ErrKeyMismatch) {
-			t.Errorf("error %v, want that of the one key there is", err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(app.Info(t.Context())), ghapp.ErrKeyMismatch)
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestRepositoriesOfAToken(t *testing.T) {
@@ -20,9 +21,7 @@ func TestRepositoriesOfAToken(t *testing.T) {
 	app := w.app(t)
 	seen := map[string]*ghapp.RepositoryInfo{}
 	for r, err := range app.Repositories(t.Context(), mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		seen[r.FullName] = r
 	}
 	if len(seen) != 253 || w.count("/installation/repositories") != 3 {
@@ -39,9 +38,7 @@ func TestRepositoriesOfAToken(t *testing.T) {
 		n++
 		break
 	}
-	if n != 1 {
-		t.Errorf("%d repositories for a token of one", n)
-	}
+	testkit.Equal(t, n, 1, "repositories for a token of one")
 }
 
 func TestVisibilityWhereTheHostDoesNotTellIt(t *testing.T) {
@@ -62,22 +59,17 @@ func TestListingWaitsForAYoungToken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.gh.SetPropagationDelay(2 * time.Second)
-			if err := w.gh.SetPropagationDelayStatus(status); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.gh.SetPropagationDelayStatus(status))
 			app := w.app(t)
 			n := 0
 			for r, err := range app.Repositories(t.Context(), mustToken(t, app, site())) {
-				if err != nil {
-					t.Fatalf("%d: %v", status, err)
-				}
+				testkit.OK(t, err, "%d", status)
 				if n++; r.FullName != "acme/site" {
 					t.Errorf("%s", r.FullName)
 				}
 			}
-			if n != 1 || w.gh.Mints() != 1 {
-				t.Errorf("%d repositories, %d mints", n, w.gh.Mints())
-			}
+			testkit.Equal(t, n, 1)
+			testkit.Equal(t, w.gh.Mints(), 1)
 		})
 	}
 }
@@ -102,13 +94,10 @@ func TestListingEndsAtTheFirstError(t *testing.T) {
 				}
 				seen[r.FullName]++
 			}
-			if failures != 1 || len(seen) != want {
-				t.Errorf("%d errors after %d repositories, want one after %d", failures, len(seen), want)
-			}
+			testkit.Equal(t, failures, 1)
+			testkit.Equal(t, len(seen), want)
 			for name, n := range seen {
-				if n != 1 {
-					t.Errorf("%s came %d times", name, n)
-				}
+				testkit.Equal(t, n, 1, "%s came", name)
 			}
 		})
 	}

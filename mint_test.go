@@ -11,11 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // mintBodies are the bodies of the mints so far.
@@ -44,9 +43,7 @@ func TestScopeOfATokenIsTheLeastThatDoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			mustToken(t, w.app(t), test.request)
-			if diff := cmp.Diff([]string{test.want}, w.mintBodies()); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, w.mintBodies(), []string{test.want})
 		})
 	}
 }
@@ -164,9 +161,7 @@ func TestTooBroadTokenThatCannotBeRevokedIsToldOf(t *testing.T) {
 	w.fault(t, githubtest.Fault{Match: "DELETE /installation/token", Status: 502})
 	_, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrTooBroad)
-	if !strings.Contains(err.Error(), "could not be revoked") || !strings.Contains(err.Error(), "502") {
-		t.Errorf("error %q", err)
-	}
+	testkit.ErrorContains(t, err, "could not be revoked", "502")
 }
 
 func TestLessThanWasAskedForIsRefused(t *testing.T) {
@@ -191,9 +186,7 @@ func TestInstallationOfAnotherOwnerGivesNoNamesake(t *testing.T) {
 		r.Installation = installation
 		token, err := app.Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrTooBroad)
-		if token != nil {
-			t.Errorf("a token for %v", token.Repositories)
-		}
+		testkit.Equal(t, token, nil)
 	}
 	for _, minted := range w.gh.Tokens() {
 		if !minted.Revoked {
@@ -208,9 +201,7 @@ func TestAnswerWithoutATokenIsNoToken(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 201, Body: body})
 		token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrUnreachable)
-		if token != nil {
-			t.Errorf("%s: a token came", body)
-		}
+		testkit.Equal(t, token, nil, "%s: a token came", body)
 	}
 }
 
@@ -269,9 +260,7 @@ func TestMintGoesToTheAPIWhateverTheAnswerNames(t *testing.T) {
 		c.Transport = network{"https://api.github.com": w.gh, "https://evil.example": evil}
 	})
 	mustToken(t, app, site())
-	if n := len(evil.Requests()); n != 0 {
-		t.Errorf("%d requests went where the answer pointed", n)
-	}
+	testkit.Equal(t, len(evil.Requests()), 0, "requests went where the answer pointed")
 }
 
 func TestRenewedTokenTellsItsOwnGrants(t *testing.T) {
@@ -288,12 +277,8 @@ func TestRenewedTokenTellsItsOwnGrants(t *testing.T) {
 		w.installation.SetPermissions(map[string]string{"contents": "read"})
 		time.Sleep(2 * time.Hour)
 		second := mustToken(t, app, r)
-		if diff := cmp.Diff(ghapp.Permissions{"contents": "read", "metadata": "read"}, second.Permissions); diff != "" {
-			t.Errorf("permissions (-want +got):\n%s", diff)
-		}
-		if first.Permissions["actions"] != "write" {
-			t.Error("the old token changed under those who hold it")
-		}
+		testkit.Diff(t, second.Permissions, ghapp.Permissions{"contents": "read", "metadata": "read"})
+		testkit.Equal(t, first.Permissions["actions"], "write", "the old token changed under those who hold it")
 	})
 }
 
@@ -324,9 +309,7 @@ func TestOnlyWhatTokensAreMadeOfIsHandedOut(t *testing.T) {
 				"token": text, "expires_at": time.Now().Add(time.Hour), "permissions": map[string]string{"contents": "read", "metadata": "read"},
 				"repository_selection": "selected", "repositories": []map[string]any{{"id": 1, "full_name": "acme/site"}},
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusCreated, Body: string(body)})
 			token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 			wantKind(t, err, ghapp.ErrUnreachable)

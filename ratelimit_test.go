@@ -1,23 +1,20 @@
 package ghapp_test
 
 import (
-	"errors"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
 func TestRateLimitIsTheInstallations(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
-	token, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 	before, err := app.RateLimit(t.Context(), token)
 	if err != nil || before.Limit != 5000 || before.Remaining != 5000 || before.Unlimited {
 		t.Fatalf("%+v, %v", before, err)
@@ -26,14 +23,10 @@ func TestRateLimitIsTheInstallations(t *testing.T) {
 		t.Errorf("it is refilled in %s", left)
 	}
 	for _, err := range app.Repositories(t.Context(), token) {
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 	}
-	after, err := app.RateLimit(t.Context(), token)
-	if err != nil || after.Remaining != 4999 {
-		t.Errorf("%+v, %v: to ask costs nothing, and to list one", after, err)
-	}
+	after := testkit.Must(app.RateLimit(t.Context(), token))(t)
+	testkit.Equal(t, after.Remaining, 4999)
 }
 
 func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
@@ -43,10 +36,7 @@ func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
 	for _, reset := range []string{"9223372036854775807", "-9223372036854775808", "4102444800", "0"} {
 		w.gh.ClearFaults()
 		w.fault(t, githubtest.Fault{Match: "GET /rate_limit", Body: `{"resources":{"core":{"limit":-5,"remaining":-1,"reset":` + reset + `}}}`})
-		limit, err := app.RateLimit(t.Context(), token)
-		if err != nil {
-			t.Fatal(err)
-		}
+		limit := testkit.Must(app.RateLimit(t.Context(), token))(t)
 		if left := time.Until(limit.Reset); left < 0 || left > time.Hour+time.Second || limit.Limit != 0 || limit.Remaining != 0 {
 			t.Errorf("reset %s: %d of %d, refilled in %s", reset, limit.Remaining, limit.Limit, left)
 		}
@@ -57,10 +47,7 @@ func TestServerWithoutRateLimit(t *testing.T) {
 	w := newWorld(t)
 	w.gh.SetRateLimit(-1)
 	app := w.app(t)
-	token, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	token := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 	limit, err := app.RateLimit(t.Context(), token)
 	if err != nil || !limit.Unlimited {
 		t.Errorf("%+v, %v", limit, err)
@@ -71,10 +58,6 @@ func TestRateLimitOfARevokedToken(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
 	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobodys"), MintedAt: time.Now().Add(-time.Hour)})
-	if !errors.Is(err, ghapp.ErrTokenRefused) {
-		t.Errorf("%v", err)
-	}
-	if e, ok := errors.AsType[*ghapp.Error](err); !ok || e.Status != http.StatusUnauthorized {
-		t.Errorf("%v", err)
-	}
+	testkit.ErrorIs(t, err, ghapp.ErrTokenRefused)
+	testkit.Equal(t, testkit.ErrorAs[*ghapp.Error](t, err).Status, http.StatusUnauthorized)
 }

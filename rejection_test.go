@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
@@ -46,9 +47,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 		before := len(w.gh.Requests())
 		_, err := app.Info(t.Context())
 		wantKind(t, err, ghapp.ErrKeyMismatch)
-		if len(w.gh.Requests()) != before+1 {
-			t.Error("GitHub was not asked who the App is")
-		}
+		testkit.Equal(t, len(w.gh.Requests()), before+1, "GitHub was not asked who the App is")
 		// It ends by itself.
 		w.registration.AddKey(&laterKey().PublicKey)
 		refused(app)
@@ -70,7 +69,5 @@ func TestRejectedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
 		_, err := app.Token(context.Background(), site())
 		wantKind(t, err, ghapp.ErrKeyMismatch)
 	}
-	if n := len(w.gh.Requests()); n != 2 {
-		t.Errorf("GitHub was asked %d times", n)
-	}
+	testkit.Equal(t, len(w.gh.Requests()), 2, "GitHub was asked")
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func FuzzParseTarget(f *testing.F) {
@@ -16,10 +17,7 @@ func FuzzParseTarget(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
-	host, err := api.ParseHost("", "")
-	if err != nil {
-		f.Fatal(err)
-	}
+	host := testkit.Must(api.ParseHost("", ""))(f)
 	f.Fuzz(func(t *testing.T, text string) {
 		found, err := parseTarget(text, host)
 		if err != nil {

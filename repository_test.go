@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestParseRepository(t *testing.T) {
@@ -135,9 +136,8 @@ func FuzzParseRepository(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		r, err := ghapp.ParseRepository(text)
 		if err != nil {
-			if ghapp.KindOf(err) != ghapp.ErrInvalid || r != (ghapp.RepositoryName{}) {
-				t.Errorf("%q: %v, %v", text, r, err)
-			}
+			testkit.Equal(t, ghapp.KindOf(err), ghapp.ErrInvalid, "%q, %v", text, err)
+			testkit.Equal(t, r, (ghapp.RepositoryName{}), "%q, %v", text, err)
 			return
 		}
 		if strings.ContainsFunc(r.Owner+r.Name, func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsPrint(c) || c == '/' || c == ' ' }) ||

@@ -16,9 +16,7 @@ import (
 // drops tells the App that a token was refused.
 func drops(t *testing.T, app *ghapp.App, r ghapp.TokenRequest, token *ghapp.Token) {
 	t.Helper()
-	if err := app.Invalidate(t.Context(), r, token.Secret); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, app.Invalidate(t.Context(), r, token.Secret))
 }
 
 func TestRefusedTokenIsDroppedEverywhere(t *testing.T) {
@@ -60,9 +58,7 @@ func TestTokenOfAWrongClockIsDropped(t *testing.T) {
 		w.gh.RevokeTokens()
 		w.gh.SetClockOffset(0)
 		app := w.app(t, share)
-		if _, err := app.Info(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(app.Info(t.Context()))(t)
 		drops(t, app, site(), first)
 		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("it was not dropped")
@@ -73,9 +69,7 @@ func TestTokenOfAWrongClockIsDropped(t *testing.T) {
 func TestTokenOfARepositoryThatMovedIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		if err := w.gh.Rename("acme/site", "shop"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.gh.Rename("acme/site", "shop"))
 		app := w.app(t)
 		first := mustToken(t, app, site())
 		time.Sleep(time.Minute)
@@ -93,13 +87,8 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 		share := func(c *ghapp.Config) { c.Store = store }
 		app := w.app(t, share)
 		source := app.TokenSource(site())
-		first, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := app.Revoke(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
+		first := testkit.Must(source.Token(t.Context()))(t)
+		testkit.OK(t, app.Revoke(t.Context(), first))
 		if !w.gh.Tokens()[0].Revoked {
 			t.Error("GitHub was not told")
 		}
@@ -122,17 +111,10 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 		start := time.Now()
 		wantKind(t, app.Revoke(t.Context(), first), ghapp.ErrTokenRefused)
 		wantKind(t, app.Revoke(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobody")}), ghapp.ErrTokenRefused)
-		if took := time.Since(start); took != 0 {
-			t.Errorf("waited %s for tokens that are not new", took)
-		}
+		testkit.Equal(t, time.Since(start), 0, "waited")
 		// A caller that has only the text of a token ends it as well.
-		second, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := app.Revoke(t.Context(), &ghapp.Token{Secret: second.Secret}); err != nil {
-			t.Fatal(err)
-		}
+		second := testkit.Must(source.Token(t.Context()))(t)
+		testkit.OK(t, app.Revoke(t.Context(), &ghapp.Token{Secret: second.Secret}))
 		if third, err := source.Token(t.Context()); err != nil || third.Secret.Reveal() == second.Secret.Reveal() {
 			t.Errorf("a token that was revoked by its text is handed out (%v)", err)
 		}
@@ -150,9 +132,7 @@ func TestRevokeLeavesTheTokenOfAnotherProcess(t *testing.T) {
 		long := site()
 		long.MinLife = 50 * time.Minute
 		second := mustToken(t, w.app(t, share), long)
-		if err := app.Revoke(t.Context(), first); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, app.Revoke(t.Context(), first))
 		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() != second.Secret.Reveal() {
 			t.Error("the newer token in the store was thrown away with the old one")
 		}

@@ -81,19 +81,11 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 	w := newWorld(t)
 	c := w.config()
 	c.Transport = roundTrips(c.Transport.RoundTrip) // the stand-in itself knows its tokens
-	app, err := ghapp.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app := testkit.Must(ghapp.New(c))(t)
 	token := mustToken(t, app, site())
-	jwt, err := app.JWT(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	jwt := testkit.Must(app.JWT(t.Context()))(t)
 	source := app.TokenSource(site())
-	if _, err := source.Token(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(source.Token(t.Context()))(t)
 	signature := jwt.Secret.Reveal()[strings.LastIndex(jwt.Secret.Reveal(), ".")+1:]
 	key := testKey()
 	secrets := []string{
@@ -109,13 +101,9 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 		wantNone(t, name, printed(t, value), secrets...)
 	}
 	for value, want := range map[any]string{app: "App " + app.Status().Issuer + " on github.com", source: "tokens for acme/site"} {
-		if got := fmt.Sprintf("%v|%+v|%s", value, value, value); got != want+"|"+want+"|"+want {
-			t.Errorf("prints as %q", got)
-		}
+		testkit.Equal(t, fmt.Sprintf("%v|%+v|%s", value, value, value), want+"|"+want+"|"+want, "prints as")
 	}
-	if text := fmt.Sprint(token.Secret); text != "[redacted]" {
-		t.Errorf("a secret prints as %q", text)
-	}
+	testkit.Equal(t, fmt.Sprint(token.Secret), "[redacted]", "a secret prints as")
 }
 
 // trouble is everything that can go wrong with requests, one kind at a time.
@@ -176,13 +164,8 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 					c.Transport, c.Log, c.Store, c.MaxWait = echoing(w.gh.RoundTripper()), logTo(&log), newMemory(), time.Second
 				})
 				token, err := app.Token(t.Context(), site()) // before anything goes wrong
-				if err != nil {
-					t.Fatal(err)
-				}
-				jwt, err := app.JWT(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
+				jwt := testkit.Must(app.JWT(t.Context()))(t)
 				time.Sleep(time.Minute)
 				fault.Match = match
 				w.fault(t, fault)
@@ -210,10 +193,7 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 					keep(err)
 				}
 				client := &http.Client{Transport: &ghapp.Transport{Source: app.TokenSource(fresh), Base: echoing(w.gh.RoundTripper())}, Timeout: time.Hour}
-				req, err := http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil)
-				if err != nil {
-					t.Fatal(err)
-				}
+				req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
 				if answer, err := client.Do(req); err == nil {
 					answer.Body.Close()
 				} else if kind := ghapp.KindOf(err); kind != "" {

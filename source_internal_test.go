@@ -7,31 +7,21 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	// Not in a synctest bubble, whose times have no monotonic reading.
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
-	gh, err := githubtest.New(githubtest.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
+	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	defer gh.Close()
 	registration := gh.AddApp(githubtest.AppOptions{})
 	registration.AddKey(&key.PublicKey)
 	registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 	app, err := New(Config{Client: Client{Transport: gh.RoundTripper()}, Issuer: registration.ClientID, Signer: FromCryptoSigner(key)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	s := app.TokenSource(TokenRequest{Repositories: []string{"acme/site"}}).(*source)
-	first, err := s.Token(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	first := testkit.Must(s.Token(t.Context()))(t)
 	l := s.warm.Load()
 	if next := time.Duration(l.check.Load()) - time.Since(app.tokens.start); next > time.Second {
 		t.Errorf("the wall clock is asked after %s, want a second at most", next)

@@ -10,32 +10,26 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestWarmSourceAllocatesNothing(t *testing.T) {
 	w := newWorld(t)
 	source := w.app(t).TokenSource(site())
 	ctx := t.Context()
-	if _, err := source.Token(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if n := testing.AllocsPerRun(1000, func() {
+	testkit.Must(source.Token(ctx))(t)
+	testkit.Equal(t, testing.AllocsPerRun(1000, func() {
 		if _, err := source.Token(ctx); err != nil {
 			t.Error(err)
 		}
-	}); n != 0 {
-		t.Errorf("%.1f allocations", n)
-	}
+	}), 0, "allocations")
 }
 
 func TestWarmSourceAsksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		source := w.app(t).TokenSource(site())
-		first, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := testkit.Must(source.Token(t.Context()))(t)
 		w.gh.ResetRequests()
 		for range 500 {
 			token, err := source.Token(t.Context())
@@ -44,9 +38,7 @@ func TestWarmSourceAsksNothing(t *testing.T) {
 			}
 			time.Sleep(6 * time.Second)
 		}
-		if calls := w.calls(); len(calls) != 0 {
-			t.Errorf("requests: %v", calls)
-		}
+		testkit.Equal(t, len(w.calls()), 0, "requests")
 	})
 }
 
@@ -63,9 +55,7 @@ func TestSourceKeepsMinLife(t *testing.T) {
 			}
 			time.Sleep(30 * time.Second)
 		}
-		if n := w.gh.Mints(); n != 4 {
-			t.Errorf("%d mints in 100 minutes, want one every 30", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 4, "mints in 100 minutes")
 	})
 }
 
@@ -75,9 +65,7 @@ func TestSourceKeepsMinLifeToTheMoment(t *testing.T) {
 		r := site()
 		r.MinLife = 30 * time.Minute
 		source := w.app(t).TokenSource(r)
-		if _, err := source.Token(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(source.Token(t.Context()))(t)
 		// Asked just before the moment, so that the lease was looked into just now.
 		time.Sleep(30*time.Minute - 400*time.Millisecond)
 		for range 10 {
@@ -87,9 +75,7 @@ func TestSourceKeepsMinLifeToTheMoment(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		if n := w.gh.Mints(); n != 2 {
-			t.Errorf("%d mints, want 2", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 2, "mints")
 	})
 }
 
@@ -121,9 +107,7 @@ func TestSourceObeysItsCallersContextWhenCold(t *testing.T) {
 			t.Errorf("error %v after %s", err, time.Since(start))
 		}
 		// The context of one call is not kept: the source works on.
-		if _, err := source.Token(t.Context()); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(source.Token(t.Context()))(t)
 		time.Sleep(time.Minute)
 	})
 }
@@ -135,24 +119,17 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 		w := newWorld(t)
 		app := w.app(t)
 		source := app.TokenSource(site())
-		leased, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		leased := testkit.Must(source.Token(t.Context()))(t)
 		time.Sleep(20 * time.Minute)
 		long := site()
 		long.MinLife = 50 * time.Minute
 		mustToken(t, app, long)
-		if err := source.(ghapp.Invalidator).Invalidate(t.Context(), leased); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, source.(ghapp.Invalidator).Invalidate(t.Context(), leased))
 		next, err := source.Token(t.Context())
 		if err != nil || next.Secret.Reveal() == leased.Secret.Reveal() {
 			t.Errorf("the refused token is handed out again (%v)", err)
 		}
-		if n := w.gh.Mints(); n != 2 {
-			t.Errorf("%d mints, want 2: the App's newer token is good", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 2, "mints")
 	})
 }
 
@@ -163,18 +140,11 @@ func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 		share := func(c *ghapp.Config) { c.Store = store }
 		source := w.app(t, share).TokenSource(site())
 		drop := func(token *ghapp.Token) {
-			if err := source.(ghapp.Invalidator).Invalidate(t.Context(), token); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, source.(ghapp.Invalidator).Invalidate(t.Context(), token))
 		}
-		first, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		first := testkit.Must(source.Token(t.Context()))(t)
 		drop(first)
-		if token, err := source.Token(t.Context()); err != nil || token != first {
-			t.Errorf("a token was dropped in its first second (%v)", err)
-		}
+		testkit.Equal(t, testkit.Must(source.Token(t.Context()))(t), first, "a token was dropped in its first second")
 		time.Sleep(time.Minute)
 		drop(first)
 		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
@@ -188,17 +158,12 @@ func TestRevokedTokenThatTheAppHasReplacedIsNotLeased(t *testing.T) {
 		w := newWorld(t)
 		app := w.app(t)
 		source := app.TokenSource(site())
-		leased, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		leased := testkit.Must(source.Token(t.Context()))(t)
 		time.Sleep(20 * time.Minute)
 		long := site()
 		long.MinLife = 50 * time.Minute
 		mustToken(t, app, long)
-		if err := app.Revoke(t.Context(), leased); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, app.Revoke(t.Context(), leased))
 		if token, err := source.Token(t.Context()); err != nil || token == leased {
 			t.Errorf("a revoked token is handed out (%v)", err)
 		}

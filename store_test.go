@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/storetest"
 )
 
@@ -67,9 +68,7 @@ func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	if lookUps, mints := w.count(lookUps), w.count(mints); lookUps != 1 || mints != 2 {
 		t.Errorf("%d look-ups, %d mints", lookUps, mints)
 	}
-	if err := app.Revoke(t.Context(), own); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, app.Revoke(t.Context(), own))
 	if kept := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site()); kept.Secret.Reveal() != others.Secret.Reveal() {
 		t.Error("the others' token is gone")
 	}
@@ -83,9 +82,7 @@ func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	empty := newMemory()
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store, c.Unshared = empty, true }), site())
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = empty }), site())
-	if lookUps := w.count(lookUps); lookUps != 2 {
-		t.Errorf("%d look-ups", lookUps)
-	}
+	testkit.Equal(t, w.count(lookUps), 2, "look-ups")
 }
 
 func TestRefusedTokenThatTheStoreCannotForgetIsNotBelieved(t *testing.T) {
@@ -97,9 +94,7 @@ func TestRefusedTokenThatTheStoreCannotForgetIsNotBelieved(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
 		store.before = errors.New("read-only file system")
-		if err := app.Invalidate(t.Context(), site(), first.Secret); !errors.Is(err, store.before) {
-			t.Errorf("error %v, want the store's", err)
-		}
+		testkit.ErrorIs(t, app.Invalidate(t.Context(), site(), first.Secret), store.before)
 		if next := mustToken(t, app, site()); next.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("the refused token was taken from the store again")
 		}

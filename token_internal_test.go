@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -29,20 +30,14 @@ func openApp(t testing.TB, c Config) *App {
 		c.Issuer = "1"
 	}
 	c.Signer = nobody{}
-	a, err := New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := testkit.Must(New(c))(t)
 	return a
 }
 
 // keyOf is the cache key of what a request wants, at an installation.
 func keyOf(t testing.TB, a *App, r TokenRequest, p installationRef) string {
 	t.Helper()
-	spec, err := newTokenSpec(r, a.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	spec := testkit.Must(newTokenSpec(r, a.host))(t)
 	return spec.key(a.keys.Load().newest, p)
 }
 
@@ -106,9 +101,7 @@ func TestEqualWishesShareAKey(t *testing.T) {
 		"another need of life": {Repositories: []string{"acme/docs", "acme/site"}, MinLife: 30 * time.Minute},
 	} {
 		r.Permissions = Permissions{"issues": "read", "contents": "read"}
-		if keyOf(t, app, r, here) != base {
-			t.Errorf("%s: another key", name)
-		}
+		testkit.Equal(t, keyOf(t, app, r, here), base, "%s: another key", name)
 	}
 	if keyOf(t, app, TokenRequest{Repositories: []string{"acme/site"}}, here) !=
 		keyOf(t, app, TokenRequest{Repositories: []string{"acme/site"}, Permissions: Permissions{"contents": "read"}}, here) {
@@ -262,10 +255,7 @@ func TestSleepOfTheMachineShortensALife(t *testing.T) {
 func TestStoredTokenComesBackWhole(t *testing.T) {
 	a := aged(time.Minute)
 	a.Permissions, a.Repositories, a.Installation, a.API, a.offset = Permissions{"contents": "read"}, []string{"acme/site"}, 5, "https://api.github.com", time.Hour
-	text, err := a.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(a.encode())(t)
 	b := decodeToken(text)
 	if b == nil || b.Secret.Reveal() != "x" || !b.ExpiresAt.Equal(a.ExpiresAt) || !b.MintedAt.Equal(a.MintedAt) || b.offset != a.offset ||
 		b.Installation != 5 || b.API != a.API || b.Permissions.String() != "contents:read" || len(b.Repositories) != 1 || !b.validFor(0) != !a.validFor(0) {
@@ -274,10 +264,7 @@ func TestStoredTokenComesBackWhole(t *testing.T) {
 }
 
 func FuzzDecodeToken(f *testing.F) {
-	whole, err := aged(time.Minute).encode()
-	if err != nil {
-		f.Fatal(err)
-	}
+	whole := testkit.Must(aged(time.Minute).encode())(f)
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
 	for _, seed := range []string{"", "null", "{}", "[]", `{"token":""}`, `{"token":"x","minted_at":"9999-12-31T23:59:59Z","expires_at":"0001-01-01T00:00:00Z","clock_offset_ns":9223372036854775807}`} {
@@ -302,12 +289,7 @@ func FuzzDecodeToken(f *testing.F) {
 func TestTokenThatIsNoneIsNotReadFromTheStore(t *testing.T) {
 	for token, want := range map[string]bool{"ghs_1.a-b_C": true, "ghs_$(id)": false, "ghs_\n": false, "": false} {
 		entry := &Token{Secret: secret.New(token), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
-		text, err := entry.encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := decodeToken(text) != nil; got != want {
-			t.Errorf("%q is read: %t, want %t", token, got, want)
-		}
+		text := testkit.Must(entry.encode())(t)
+		testkit.Equal(t, decodeToken(text) != nil, want, "%q is read", token)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -32,9 +33,7 @@ func TestPermissionsAreComparedByLevel(t *testing.T) {
 		{ghapp.Permissions{"contents": "admin"}, ghapp.Permissions{"contents": "owner"}, false},
 		{ghapp.Permissions{"contents": "read"}, ghapp.Permissions{"contents": ""}, false},
 	} {
-		if got := test.have.Covers(test.want); got != test.covers {
-			t.Errorf("%v covers %v: %t", test.have, test.want, got)
-		}
+		testkit.Equal(t, test.have.Covers(test.want), test.covers, "%v covers %v", test.have, test.want)
 	}
 	if text := (ghapp.Permissions{"metadata": "read", "contents": "write"}).String(); text != "contents:write,metadata:read" {
 		t.Errorf("String() = %q", text)
@@ -76,9 +75,7 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 			app := w.app(t)
 			_, err := app.Token(t.Context(), test.request)
 			wantKind(t, err, test.kind)
-			if !strings.Contains(err.Error(), test.says) {
-				t.Errorf("error %q does not say %q", err, test.says)
-			}
+			testkit.ErrorContains(t, err, test.says)
 			source := app.TokenSource(test.request)
 			if _, err := source.Token(t.Context()); ghapp.KindOf(err) != test.kind {
 				t.Errorf("the source says %v", err)
@@ -86,9 +83,7 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 			if err := app.Invalidate(t.Context(), test.request, secret.New("x")); ghapp.KindOf(err) != test.kind {
 				t.Errorf("Drop says %v", err)
 			}
-			if calls := w.calls(); len(calls) != 0 {
-				t.Errorf("requests: %v", calls)
-			}
+			testkit.Equal(t, len(w.calls()), 0, "requests")
 		})
 	}
 }
@@ -129,9 +124,7 @@ func TestBothTokenFormats(t *testing.T) {
 					t.Errorf("%v, %v", repository, err)
 				}
 			}
-			if err := app.Revoke(t.Context(), token); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, app.Revoke(t.Context(), token))
 		})
 	}
 }
@@ -140,12 +133,8 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		token := mustToken(t, w.app(t), ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs", "ACME/Site"}})
-		if diff := cmp.Diff([]string{"acme/site", "acme/docs"}, token.Repositories); diff != "" {
-			t.Errorf("repositories (-want +got):\n%s", diff)
-		}
-		if diff := cmp.Diff(ghapp.Permissions{"contents": "read", "metadata": "read"}, token.Permissions); diff != "" {
-			t.Errorf("permissions (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, token.Repositories, []string{"acme/site", "acme/docs"})
+		testkit.Diff(t, token.Permissions, ghapp.Permissions{"contents": "read", "metadata": "read"})
 		if token.Installation != w.installation.ID || token.API != "https://api.github.com" || !token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
 			t.Errorf("token %+v", token)
 		}
@@ -175,14 +164,9 @@ func TestCopyOfATokenIsTheSameToken(t *testing.T) {
 		w := newWorld(t)
 		app := w.app(t)
 		source := app.TokenSource(site())
-		token, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := testkit.Must(source.Token(t.Context()))(t)
 		copied := *token
-		if err := app.Revoke(t.Context(), &copied); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, app.Revoke(t.Context(), &copied))
 		next, err := source.Token(t.Context())
 		if err != nil || next.Secret.Reveal() == token.Secret.Reveal() {
 			t.Errorf("the source hands out a token that was revoked through a copy (%v)", err)
@@ -200,19 +184,14 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 			t.Errorf("the caller's list was changed: %v", r.Repositories)
 		}
 		r.Repositories[0], r.Permissions["contents"], r.Permissions["issues"] = "evil/x", "write", "write"
-		token, err := source.Token(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		token := testkit.Must(source.Token(t.Context()))(t)
 		if diff := cmp.Diff(ghapp.Permissions{"contents": "read", "metadata": "read"}, token.Permissions); diff != "" || len(token.Repositories) != 2 {
 			t.Errorf("token for %v, permissions (-want +got):\n%s", token.Repositories, diff)
 		}
 		// Neither does it change which token is dropped.
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
-		if err := source.(ghapp.Invalidator).Invalidate(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, source.(ghapp.Invalidator).Invalidate(t.Context(), token))
 		next, err := source.Token(t.Context())
 		if err != nil || next.Secret.Reveal() == token.Secret.Reveal() {
 			t.Errorf("the token was not dropped (%v)", err)

@@ -6,15 +6,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // queryFor is a query of an App that cannot mint: its Signer fails.
 func queryFor(t *testing.T, a *App, r TokenRequest) tokenQuery {
 	t.Helper()
-	spec, err := newTokenSpec(r, a.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	spec := testkit.Must(newTokenSpec(r, a.host))(t)
 	return newTokenQuery(a.keys.Load().newest, spec, installationRef{Installation: 1})
 }
 
@@ -29,9 +28,7 @@ func TestCallTakesWhatTheOneBeforeItHasBrought(t *testing.T) {
 	}
 	landed := aged(0)
 	e.token.Store(landed)
-	if token, err := a.tokens.loadOrMint(t.Context(), e, q); token != landed || err != nil {
-		t.Errorf("token %v, error %v, want the token that has just come", token, err)
-	}
+	testkit.Equal(t, testkit.Must(a.tokens.loadOrMint(t.Context(), e, q))(t), landed, "token")
 }
 
 func TestEntryIsReadOnlyIfItIsWhatIsLookedFor(t *testing.T) {
@@ -39,10 +36,7 @@ func TestEntryIsReadOnlyIfItIsWhatIsLookedFor(t *testing.T) {
 		a := openApp(t, Config{})
 		q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}, MinLife: 10 * time.Minute})
 		entry := func(age time.Duration) []byte {
-			text, err := aged(age).encode()
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := testkit.Must(aged(age).encode())(t)
 			return text
 		}
 		refused := &cacheEntry{}
@@ -62,9 +56,7 @@ func TestEntryIsReadOnlyIfItIsWhatIsLookedFor(t *testing.T) {
 			{"refused here", entry(time.Minute), refused, false},
 		} {
 			got := a.tokens.decode(test.entry, test.known, q)
-			if (got != nil) != test.want {
-				t.Errorf("%s: token %v, want one: %t", test.name, got, test.want)
-			}
+			testkit.Equal(t, (got != nil), test.want, "%s: token %v", test.name, got)
 			if got != nil && got.key != q.key {
 				t.Errorf("%s: the token stands under %q, want %q", test.name, got.key, q.key)
 			}
@@ -76,10 +68,7 @@ func TestEndingTokenOutlivesAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := openApp(t, Config{})
 		q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}})
-		old, err := aged(56 * time.Minute).encode()
-		if err != nil {
-			t.Fatal(err)
-		}
+		old := testkit.Must(aged(56 * time.Minute).encode())(t)
 		token, entry, err := a.tokens.replace(t.Context(), old, &cacheEntry{}, q)
 		if err != nil || token == nil || string(entry) != string(old) {
 			t.Errorf("token %v, error %v, want the ending one, since none can be minted", token, err)
@@ -88,9 +77,7 @@ func TestEndingTokenOutlivesAnOutage(t *testing.T) {
 			t.Errorf("entry %q, error %v, want that of the Signer", entry, err)
 		}
 		for err, want := range map[error]bool{ErrUnreachable: true, ErrRateLimited: true, context.DeadlineExceeded: true, ErrSuspended: false, ErrKeyMismatch: false} {
-			if isOutage(err) != want {
-				t.Errorf("%v is an outage: %t, want %t", err, isOutage(err), want)
-			}
+			testkit.Equal(t, isOutage(err), want, "%v is an outage", err)
 		}
 	})
 }

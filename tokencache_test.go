@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestThousandGoroutinesOnAColdCacheMintOnce(t *testing.T) {
@@ -79,9 +80,7 @@ func TestCancelledCallerDoesNotFailTheOthers(t *testing.T) {
 		first, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() {
-			if _, err := app.Token(first, site()); !errors.Is(err, context.Canceled) {
-				t.Errorf("the one who started it got %v", err)
-			}
+			testkit.ErrorIs(t, testkit.ErrorOf(app.Token(first, site())), context.Canceled, "the one who started it")
 		})
 		synctest.Wait()
 		for range 10 {
@@ -90,25 +89,19 @@ func TestCancelledCallerDoesNotFailTheOthers(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		cancel() // within the lookup
 		group.Wait()
-		if n := w.gh.Mints(); n != 1 {
-			t.Errorf("%d mints", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 1, "mints")
 		// And within the mint.
 		second, cancel := context.WithCancel(t.Context())
 		r := ghapp.TokenRequest{Repositories: []string{"acme/docs"}}
 		group.Go(func() {
-			if _, err := app.Token(second, r); !errors.Is(err, context.Canceled) {
-				t.Errorf("the one who started it got %v", err)
-			}
+			testkit.ErrorIs(t, testkit.ErrorOf(app.Token(second, r)), context.Canceled, "the one who started it")
 		})
 		synctest.Wait()
 		group.Go(func() { mustToken(t, app, r) })
 		time.Sleep(500 * time.Millisecond)
 		cancel()
 		group.Wait()
-		if n := w.gh.Mints(); n != 2 {
-			t.Errorf("%d mints", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 2, "mints")
 	})
 }
 
@@ -135,9 +128,7 @@ func TestMinLifeIsKept(t *testing.T) {
 		long.MinLife = 40 * time.Minute
 		first := mustToken(t, app, site())
 		time.Sleep(15 * time.Minute)
-		if token := mustToken(t, app, long); token != first {
-			t.Error("45 minutes are left, 40 are needed, and it was minted anew")
-		}
+		testkit.Equal(t, mustToken(t, app, long), first, "45 minutes are left, 40 are needed, and it was minted anew")
 		time.Sleep(10 * time.Minute)
 		if token := mustToken(t, app, site()); token != first {
 			t.Error("35 minutes are left, none are needed, and it was minted anew")
@@ -163,9 +154,7 @@ func TestMinLifeLongerThanTheHostsTokensIsAnErrorAndNoLoop(t *testing.T) {
 		r.MinLife = 30 * time.Minute
 		_, err := w.app(t).Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrInvalid)
-		if n := w.gh.Mints(); n != 1 {
-			t.Errorf("%d mints", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 1, "mints")
 	})
 }
 
@@ -194,9 +183,7 @@ func TestCallerWhoNeedsMoreIsNotContentWithWhatOthersGot(t *testing.T) {
 			}
 		})
 		group.Wait()
-		if n := w.gh.Mints(); n != 2 {
-			t.Errorf("%d mints, want 2", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 2, "mints")
 	})
 }
 
@@ -222,9 +209,7 @@ func TestTokenIsRenewedEarlyWhileTheOldOneServes(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if n := w.count(mints); n != 1 {
-			t.Errorf("%d mints at 54 minutes", n)
-		}
+		testkit.Equal(t, w.count(mints), 1, "mints at 54 minutes")
 		time.Sleep(2 * time.Minute)
 		start := time.Now()
 		for range 100 {
@@ -296,9 +281,7 @@ func TestTwoProcessesWithOneStoreMintOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if n := w.gh.Mints(); n != 1 {
-			t.Errorf("%d mints for 50 processes", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 1, "mints for 50 processes")
 		for _, token := range tokens {
 			if token.Secret.Reveal() != tokens[0].Secret.Reveal() || token.API != "https://api.github.com" || token.Repositories[0] != "acme/site" || token.Life() < 59*time.Minute {
 				t.Fatalf("token %+v", token)
@@ -312,9 +295,7 @@ func TestTwoProcessesWithOneStoreMintOnce(t *testing.T) {
 			}
 			time.Sleep(10 * time.Second)
 		}
-		if n := w.gh.Mints(); n != 2 {
-			t.Errorf("%d mints after the renewal", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 2, "mints after the renewal")
 	})
 }
 
@@ -362,8 +343,6 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 		mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/docs"}}) // sweeps
 		group.Wait()
 		mustToken(t, app, site())
-		if n := w.gh.Mints(); n != 3 {
-			t.Errorf("%d mints, want 3", n)
-		}
+		testkit.Equal(t, w.gh.Mints(), 3, "mints")
 	})
 }

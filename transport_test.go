@@ -17,6 +17,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -32,18 +33,10 @@ func (w *world) client(t testing.TB, base http.RoundTripper, edit ...func(*ghapp
 // get is a GET's status.
 func get(t testing.TB, c *http.Client, url string) int {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil))(t)
+	answer := testkit.Must(c.Do(req))(t)
 	defer answer.Body.Close()
-	if _, err := io.Copy(io.Discard, answer.Body); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(io.Copy(io.Discard, answer.Body))(t)
 	return answer.StatusCode
 }
 
@@ -53,9 +46,7 @@ func TestTransportAuthorizesRequestsToTheAPI(t *testing.T) {
 	w := newWorld(t)
 	c := w.client(t, nil)
 	for range 3 {
-		if status := get(t, c, theSite); status != 200 {
-			t.Errorf("status %d", status)
-		}
+		testkit.Equal(t, get(t, c, theSite), 200, "status")
 	}
 	last := w.gh.Requests()[len(w.gh.Requests())-1]
 	if last.Credential.InstallationID != w.installation.ID || last.Header.Get("Authorization") != "token "+last.Credential.Token || w.gh.Mints() != 1 {
@@ -81,13 +72,8 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 					w.gh.ClearFaults()
 					w.fault(t, githubtest.Fault{Match: "* /repos/acme/site", RedirectTo: other, Status: status})
 					req, err := http.NewRequestWithContext(t.Context(), method, theSite, strings.NewReader("body"))
-					if err != nil {
-						t.Fatal(err)
-					}
-					answer, err := c.Do(req)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, err)
+					answer := testkit.Must(c.Do(req))(t)
 					answer.Body.Close()
 				}
 			}
@@ -95,9 +81,7 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 			if n := len(recorder.Requests()); n != 11 {
 				t.Fatalf("%d requests reached the other host, want 11: this test proves nothing", n)
 			}
-			if leaks := recorder.Leaks(secret); len(leaks) != 0 {
-				t.Errorf("the token leaked: %v", leaks)
-			}
+			testkit.Equal(t, len(recorder.Leaks(secret)), 0, "the token leaked")
 			for _, r := range recorder.Requests() {
 				if r.Credential.Kind != githubtest.NoCredential {
 					t.Errorf("%s %s carried a credential", r.Method, r.Path)
@@ -116,12 +100,8 @@ func TestTokenComesBackOnTheWayBack(t *testing.T) {
 	recorder := githubtest.NewRecorder()
 	recorder.RedirectTo("https://api.github.com")
 	c := w.client(t, network{"https://api.github.com": w.gh, "https://evil.example": recorder})
-	if status := get(t, c, "https://evil.example/repos/acme/site"); status != 200 {
-		t.Errorf("status %d", status)
-	}
-	if leaks := recorder.Leaks(w.gh.Tokens()[0].Token); len(leaks) != 0 {
-		t.Errorf("the token leaked: %v", leaks)
-	}
+	testkit.Equal(t, get(t, c, "https://evil.example/repos/acme/site"), 200, "status")
+	testkit.Equal(t, len(recorder.Leaks(w.gh.Tokens()[0].Token)), 0, "the token leaked")
 }
 
 func TestPlainHTTPGetsNoToken(t *testing.T) {
@@ -138,9 +118,7 @@ func TestPlainHTTPGetsNoToken(t *testing.T) {
 		}}
 		get(t, c, u.String())
 		list := recorder.Requests()
-		if got := list[len(list)-1].Header.Get("Authorization"); got != want {
-			t.Errorf("API %q: Authorization %q, want %q", api, got, want)
-		}
+		testkit.Equal(t, list[len(list)-1].Header.Get("Authorization"), want, "API %q: Authorization", api)
 	}
 	// Nor does a request by http:// where the API is https://, not even on loopback.
 	c := &http.Client{Transport: &ghapp.Transport{
@@ -163,46 +141,28 @@ func TestAuthorizationOfTheCallersOwnStays(t *testing.T) {
 	recorder := githubtest.NewRecorder()
 	c := w.client(t, network{"https://api.github.com": recorder})
 	for _, own := range []string{"Bearer mine", "Basic eA=="} {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil))(t)
 		req.Header.Set("Authorization", own)
-		answer, err := c.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := testkit.Must(c.Do(req))(t)
 		answer.Body.Close()
 		list := recorder.Requests()
-		if diff := cmp.Diff([]string{own}, list[len(list)-1].Header.Values("Authorization")); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, list[len(list)-1].Header.Values("Authorization"), []string{own})
 	}
-	if w.gh.Mints() != 0 {
-		t.Error("a token was minted for nothing")
-	}
+	testkit.Equal(t, w.gh.Mints(), 0, "a token was minted for nothing")
 }
 
 func TestCallersRequestIsNotChanged(t *testing.T) {
 	w := newWorld(t)
 	transport := w.client(t, nil).Transport
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil))(t)
 	req.Header.Set("Accept", "application/json")
 	before := req.Header.Clone()
-	answer, err := transport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	answer := testkit.Must(transport.RoundTrip(req))(t)
 	answer.Body.Close()
 	if diff := cmp.Diff(before, req.Header); diff != "" || req.URL.String() != theSite {
 		t.Errorf("headers (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"application/json"}, w.gh.Requests()[len(w.gh.Requests())-1].Header.Values("Accept")); diff != "" {
-		t.Errorf("Accept (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, w.gh.Requests()[len(w.gh.Requests())-1].Header.Values("Accept"), []string{"application/json"})
 }
 
 func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
@@ -212,16 +172,10 @@ func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
 					w.gh.SetPropagationDelay(lag)
-					if err := w.gh.SetPropagationDelayStatus(status); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, w.gh.SetPropagationDelayStatus(status))
 					start := time.Now()
-					if got := get(t, w.client(t, nil), theSite); got != 200 {
-						t.Errorf("status %d after %s", got, time.Since(start))
-					}
-					if n := w.gh.Mints(); n != 1 {
-						t.Errorf("%d mints: a new token starts the lag anew", n)
-					}
+					testkit.Equal(t, get(t, w.client(t, nil), theSite), 200, "status, after %s", time.Since(start))
+					testkit.Equal(t, w.gh.Mints(), 1, "mints: a new token starts the lag anew")
 					if took := time.Since(start); took < lag || took > lag+3*time.Second {
 						t.Errorf("took %s for a lag of %s", took, lag)
 					}
@@ -246,9 +200,7 @@ func TestLagThatDoesNotEndIsToldTruly(t *testing.T) {
 			w := newWorld(t)
 			w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: status})
 			start := time.Now()
-			if got := get(t, w.client(t, nil), theSite); got != status {
-				t.Errorf("status %d, want GitHub's %d", got, status)
-			}
+			testkit.Equal(t, get(t, w.client(t, nil), theSite), status, "status")
 			if took := time.Since(start); took != 6*time.Second || w.count("/repos/acme/site") != 4 || w.gh.Mints() != 1 {
 				t.Errorf("%d: %d attempts in %s with %d tokens", status, w.count("/repos/acme/site"), took, w.gh.Mints())
 			}
@@ -295,13 +247,9 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
 		w.gh.ResetRequests()
-		if got := get(t, c, theSite); got != 200 {
-			t.Errorf("status %d", got)
-		}
+		testkit.Equal(t, get(t, c, theSite), 200, "status")
 		want := []string{"GET /repos/acme/site", fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID), "GET /repos/acme/site"}
-		if diff := cmp.Diff(want, w.calls()); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, w.calls(), want)
 	})
 }
 
@@ -314,9 +262,7 @@ func TestEndpointThatAlwaysRefusesIsNoLoop(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: 401})
 		w.gh.ResetRequests()
 		start := time.Now()
-		if got := get(t, c, theSite); got != 401 {
-			t.Errorf("status %d", got)
-		}
+		testkit.Equal(t, get(t, c, theSite), 401, "status")
 		if n := w.gh.Mints(); n != 2 || w.count("/repos/acme/site") > 5 || time.Since(start) > 7*time.Second {
 			t.Errorf("%d mints, %d attempts in %s", n, w.count("/repos/acme/site"), time.Since(start))
 		}
@@ -354,9 +300,7 @@ func TestRefusedTokenIsReplacedWhenTheStoreFails(t *testing.T) {
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
 		w.gh.RevokeTokens()
-		if got := get(t, c, theSite); got != 200 {
-			t.Errorf("status %d", got)
-		}
+		testkit.Equal(t, get(t, c, theSite), 200, "status")
 	})
 }
 
@@ -402,13 +346,8 @@ func TestBodyIsSentAgainWhole(t *testing.T) {
 				w.gh.ResetRequests()
 				body := strings.Repeat("a long body ", 100)
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader(body))
-				if err != nil {
-					t.Fatal(err)
-				}
-				answer, err := c.Do(req)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
+				answer := testkit.Must(c.Do(req))(t)
 				answer.Body.Close()
 				var seen int
 				for _, r := range w.gh.Requests() {
@@ -432,14 +371,8 @@ func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 		w := newWorld(t)
 		w.gh.SetPropagationDelay(2 * time.Second)
 		body := &closing{Reader: strings.NewReader("once")}
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := w.client(t, nil).Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", body))(t)
+		answer := testkit.Must(w.client(t, nil).Do(req))(t)
 		answer.Body.Close()
 		if answer.StatusCode != 401 || w.count("/issues") != 1 || !body.closed {
 			t.Errorf("status %d after %d attempts, body closed %t", answer.StatusCode, w.count("/issues"), body.closed)
@@ -450,9 +383,7 @@ func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 		w := newWorld(t)
 		w.gh.SetPropagationDelay(2 * time.Second)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader("x"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		cause := errors.New("the file has gone")
 		req.GetBody = func() (io.ReadCloser, error) { return nil, cause }
 		if _, err := w.client(t, nil).Do(req); !errors.Is(err, cause) || strings.Contains(err.Error(), "\n") {
@@ -472,10 +403,7 @@ func TestSourceThatFailsFailsTheRequestAndClosesItsBody(t *testing.T) {
 	w := newWorld(t)
 	w.installation.Suspend()
 	body := &closing{Reader: strings.NewReader("x")}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite, body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodPost, theSite, body))(t)
 	if _, err := w.client(t, nil).Transport.RoundTrip(req); !errors.Is(err, ghapp.ErrSuspended) || !body.closed {
 		t.Errorf("error %v, body closed %t", err, body.closed)
 	}
@@ -487,10 +415,7 @@ func TestWaitingForALagEndsWithTheRequestsContext(t *testing.T) {
 		w.gh.SetPropagationDelay(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
 		start := time.Now()
 		if _, err := w.client(t, nil).Do(req); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 1500*time.Millisecond {
 			t.Errorf("error %v after %s", err, time.Since(start))
@@ -532,10 +457,7 @@ func TestAnswersThatAreNotHandedOnAreClosed(t *testing.T) {
 func TestTransportIsSafeForConcurrentUse(t *testing.T) {
 	w := newWorld(t)
 	c := w.client(t, nil)
-	shared, err := http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	shared := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, theSite, nil))(t)
 	var group sync.WaitGroup
 	for range 30 {
 		group.Go(func() {
@@ -552,7 +474,5 @@ func TestTransportIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if n := w.gh.Mints(); n != 1 {
-		t.Errorf("%d mints", n)
-	}
+	testkit.Equal(t, w.gh.Mints(), 1, "mints")
 }

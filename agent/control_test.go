@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -33,17 +34,10 @@ func TestControlAnswersRawBytes(t *testing.T) {
 		{"stop of one that cannot be", handlerFunc(nil), "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn, err := net.Dial("unix", start(t, tt.h).Path())
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := testkit.Must(net.Dial("unix", start(t, tt.h).Path()))(t)
 			defer conn.Close()
-			if _, err := io.WriteString(conn, tt.in); err != nil {
-				t.Fatal(err)
-			}
-			if got, err := io.ReadAll(conn); err != nil || string(got) != tt.want {
-				t.Errorf("answered %q, %v, want %q", got, err, tt.want)
-			}
+			testkit.Must(io.WriteString(conn, tt.in))(t)
+			testkit.Equal(t, string(testkit.Must(io.ReadAll(conn))(t)), tt.want, "answered")
 		})
 	}
 }
@@ -69,9 +63,7 @@ func TestStatusAndStop(t *testing.T) {
 	}
 	l = start(t, controlled{err: errors.New("no")})
 	for _, what := range []func(*Client) error{readStatus, stop} {
-		if refused, ok := errors.AsType[*RefusedError](ask(l, what)); !ok || refused.Reason != "no" {
-			t.Errorf("got %v, want a refusal", refused)
-		}
+		testkit.Equal(t, testkit.ErrorAs[*RefusedError](t, ask(l, what)).Reason, "no")
 	}
 }
 
@@ -79,27 +71,17 @@ func TestStatusAndStop(t *testing.T) {
 func TestStoppedAgentHasLeftItsPlace(t *testing.T) {
 	path := known(t)
 	for range 20 {
-		l, err := ListenAt(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(ListenAt(path))(t)
 		served := make(chan error)
 		go func() { served <- Serve(t.Context(), l, controlled{stop: func() { l.Close() }}) }()
 		c, err := Dial(path)
 		if err == nil {
 			err = c.Stop(t.Context())
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		next, err := ListenAt(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		next := testkit.Must(ListenAt(path))(t)
 		next.Close()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, <-served)
 	}
 }
 
@@ -119,10 +101,7 @@ func TestAgentThatGoesAwayIsTold(t *testing.T) {
 
 func TestForgetNamesTheToken(t *testing.T) {
 	var named string
-	c, err := Dial(start(t, controlled{forget: func(token string) { named = token }}).Path())
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Must(Dial(start(t, controlled{forget: func(token string) { named = token }}).Path()))(t)
 	if err := c.Forget(t.Context(), secret.New("ghs_canary")); err != nil || named != "ghs_canary" {
 		t.Errorf("the agent was told to forget %q: %v", named, err)
 	}

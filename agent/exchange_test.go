@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -32,16 +33,11 @@ var request = &credential.Credential{Protocol: "https", Host: "github.com", Path
 // start serves h on a real socket until the test ends.
 func start(t *testing.T, h Handler) *Listener {
 	t.Helper()
-	l, err := Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(t.TempDir()))(t)
 	served := make(chan error, 1)
 	go func() { served <- Serve(context.Background(), l, h) }()
 	t.Cleanup(func() {
-		if err := errors.Join(l.Close(), <-served); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, errors.Join(l.Close(), <-served))
 	})
 	return l
 }
@@ -70,12 +66,8 @@ func TestExchange(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, operation := range []credential.Operation{credential.Get, credential.Store, credential.Erase} {
 				l := start(t, handlerFunc(func(_ context.Context, got credential.Operation, about *credential.Credential) (*credential.Credential, error) {
-					if got != operation {
-						t.Errorf("operation %q, want %q", got, operation)
-					}
-					if diff := cmp.Diff(request, about, sameSecrets); diff != "" {
-						t.Errorf("request (-sent +heard):\n%s", diff)
-					}
+					testkit.Equal(t, got, operation, "operation")
+					testkit.Diff(t, about, request, sameSecrets)
 					return tt.answer, tt.err
 				}))
 				got, err := Ask(t.Context(), l.Path(), operation, request)
@@ -88,9 +80,7 @@ func TestExchange(t *testing.T) {
 				case err != nil:
 					t.Error(err)
 				default:
-					if diff := cmp.Diff(tt.want, got, sameSecrets); diff != "" {
-						t.Errorf("answer (-want +got):\n%s", diff)
-					}
+					testkit.Diff(t, got, tt.want, sameSecrets)
 				}
 			}
 		})
@@ -136,18 +126,10 @@ func TestServerAnswersRawBytes(t *testing.T) {
 		{"too long", "ghapp-agent/1 get 9999999\n", "refused", "more than 1048576 bytes"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			conn, err := net.Dial("unix", l.Path())
-			if err != nil {
-				t.Fatal(err)
-			}
+			conn := testkit.Must(net.Dial("unix", l.Path()))(t)
 			defer conn.Close()
-			if _, err := io.WriteString(conn, tt.in); err != nil {
-				t.Fatal(err)
-			}
-			got, err := io.ReadAll(conn)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(io.WriteString(conn, tt.in))(t)
+			got := testkit.Must(io.ReadAll(conn))(t)
 			if want := fmt.Sprintf("ghapp-agent/1 %s %d\n%s", tt.word, len(tt.body), tt.body); string(got) != want {
 				t.Errorf("answered %q, want %q", got, want)
 			}
@@ -187,9 +169,7 @@ func TestClientSendsNothingItCannotWrite(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	_, err := (&Client{ours}).Ask(t.Context(), credential.Get, &credential.Credential{Host: "a\nb"})
-	if err == nil || !strings.Contains(err.Error(), "attribute host") {
-		t.Errorf("Ask() = %v", err)
-	}
+	testkit.ErrorContains(t, err, "attribute host")
 }
 
 func TestClientWaitsAsLongAsItsContext(t *testing.T) {
@@ -203,9 +183,7 @@ func TestClientWaitsAsLongAsItsContext(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || time.Since(asked) != time.Hour {
 			t.Errorf("Ask() = %v after %v", err, time.Since(asked))
 		}
-		if _, err := theirs.Write([]byte("x")); !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("the connection is still open: %v", err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(theirs.Write([]byte("x"))), io.ErrClosedPipe, "the connection is still open")
 	})
 }
 

@@ -13,15 +13,13 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // serveAt serves h at path until the test ends.
 func serveAt(t *testing.T, path string, h Handler) *Listener {
 	t.Helper()
-	l, err := ListenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(ListenAt(path))(t)
 	serveOn(t, l, h)
 	return l
 }
@@ -31,9 +29,7 @@ func serveOn(t *testing.T, l *Listener, h Handler) {
 	served := make(chan error, 1)
 	go func() { served <- Serve(t.Context(), l, h) }()
 	t.Cleanup(func() {
-		if err := errors.Join(l.Close(), <-served); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, errors.Join(l.Close(), <-served))
 	})
 }
 
@@ -46,13 +42,8 @@ func known(t *testing.T) string {
 // stale leaves a socket at path whose process is gone.
 func stale(t *testing.T, path string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	socket := testkit.Must(net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path}))(t)
 	socket.SetUnlinkOnClose(false)
 	socket.Close()
 }
@@ -66,20 +57,11 @@ func TestKnownSocketIsPrivate(t *testing.T) {
 		path:                             fs.ModeSocket | 0o600,
 		path + ".lock":                   0o600,
 	} {
-		info, err := os.Lstat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode() != want {
-			t.Errorf("%s has mode %v, want %v", name, info.Mode(), want)
-		}
+		info := testkit.Must(os.Lstat(name))(t)
+		testkit.Equal(t, info.Mode(), want, "%s has mode", name)
 	}
-	if l.Path() != path {
-		t.Errorf("listens on %s", l.Path())
-	}
-	if _, err := Ask(t.Context(), path, credential.Get, request); err != nil {
-		t.Error(err)
-	}
+	testkit.Equal(t, l.Path(), path, "listens on")
+	testkit.Must(Ask(t.Context(), path, credential.Get, request))(t)
 }
 
 func TestKnownSocketIsNotPutWhereOthersReachIt(t *testing.T) {
@@ -99,9 +81,7 @@ func TestKnownSocketIsNotPutWhereOthersReachIt(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := known(t)
 			dir := filepath.Dir(path)
-			if err := errors.Join(os.MkdirAll(dir, 0o700), tt.harm(dir)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, errors.Join(os.MkdirAll(dir, 0o700), tt.harm(dir)))
 			l, err := ListenAt(path)
 			if err == nil {
 				l.Close()
@@ -114,15 +94,9 @@ func TestKnownSocketIsNotPutWhereOthersReachIt(t *testing.T) {
 	}
 	t.Run("another user's", func(t *testing.T) {
 		dir := t.TempDir()
-		if err := os.Chmod(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := checkPrivate(dir, os.Geteuid()); err != nil {
-			t.Fatal(err)
-		}
-		if e, ok := errors.AsType[*DirError](checkPrivate(dir, os.Geteuid()+1)); !ok || !strings.Contains(e.Why, "belongs to user") {
-			t.Errorf("checkPrivate() = %v", e)
-		}
+		testkit.OK(t, os.Chmod(dir, 0o700))
+		testkit.OK(t, checkPrivate(dir, os.Geteuid()))
+		testkit.Contains(t, testkit.ErrorAs[*DirError](t, checkPrivate(dir, os.Geteuid()+1)).Why, "belongs to user")
 	})
 }
 
@@ -130,9 +104,7 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	path := known(t)
 	stale(t, path)
 	serveAt(t, path, handlerFunc(unused))
-	if _, err := Ask(t.Context(), path, credential.Get, request); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(Ask(t.Context(), path, credential.Get, request))(t)
 }
 
 func TestOccupiedSocketIsLeftAlone(t *testing.T) {
@@ -142,12 +114,8 @@ func TestOccupiedSocketIsLeftAlone(t *testing.T) {
 		if err == nil {
 			l.Close()
 		}
-		if e, ok := errors.AsType[*OccupiedError](err); !ok || e.Path != path {
-			t.Errorf("ListenAt() = %v, want an OccupiedError", err)
-		}
-		if _, err := Ask(t.Context(), path, credential.Get, request); err != nil {
-			t.Errorf("who had it does not answer: %v", err)
-		}
+		testkit.Equal(t, testkit.ErrorAs[*OccupiedError](t, err).Path, path)
+		testkit.OK(t, testkit.ErrorOf(Ask(t.Context(), path, credential.Get, request)), "who had it does not answer")
 	}
 	t.Run("by an agent", func(t *testing.T) {
 		path := known(t)
@@ -157,9 +125,7 @@ func TestOccupiedSocketIsLeftAlone(t *testing.T) {
 	t.Run("by one that took no lock", func(t *testing.T) {
 		path := known(t)
 		l := serveAt(t, path, handlerFunc(unused))
-		if err := os.Remove(path + ".lock"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Remove(path+".lock"))
 		occupied(t, path)
 		l.Close()
 	})
@@ -167,20 +133,14 @@ func TestOccupiedSocketIsLeftAlone(t *testing.T) {
 
 func TestWhatIsNoSocketIsLeftAlone(t *testing.T) {
 	path := known(t)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testkit.OK(t, os.WriteFile(path, []byte("precious"), 0o600))
 	for range 2 { // the first gives its lock back
 		if l, err := ListenAt(path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
 			t.Errorf("ListenAt() = %v, %v", l, err)
 		}
 	}
-	if text, err := os.ReadFile(path); err != nil || string(text) != "precious" {
-		t.Errorf("it holds %q, %v", text, err)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(path))(t)), "precious", "it")
 }
 
 // All of them find a dead agent's socket, and must not take a living one for it.
@@ -227,9 +187,7 @@ func TestOfManyStartingAtOnceOneListens(t *testing.T) {
 		} else {
 			c.Close()
 		}
-		if err := <-accepted; err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, <-accepted)
 		winners[0].Close()
 	}
 }
@@ -237,35 +195,19 @@ func TestOfManyStartingAtOnceOneListens(t *testing.T) {
 func TestAnAgentThatEndsMakesPlace(t *testing.T) {
 	path := known(t)
 	for range 2 {
-		l, err := ListenAt(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(ListenAt(path))(t)
 		for range 2 {
-			if err := l.Close(); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, l.Close())
 		}
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the socket is left behind: %v", err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(os.Lstat(path)), fs.ErrNotExist, "the socket is left behind")
 	}
 }
 
 func TestAnotherSocketInTheSamePlaceStays(t *testing.T) {
 	path := known(t)
-	l, err := ListenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(ListenAt(path))(t)
+	testkit.OK(t, os.Remove(path))
 	stale(t, path)
-	if err := l.Close(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("the other socket is gone: %v", err)
-	}
+	testkit.OK(t, l.Close())
+	testkit.OK(t, testkit.ErrorOf(os.Lstat(path)), "the other socket is gone")
 }

@@ -17,62 +17,37 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestSocketIsPrivate(t *testing.T) {
-	l, err := Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(t.TempDir()))(t)
 	defer l.Close()
 	dir := filepath.Dir(l.Path())
 	for name, want := range map[string]fs.FileMode{dir: fs.ModeDir | 0o700, l.Path(): fs.ModeSocket | 0o600} {
-		info, err := os.Lstat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if info.Mode() != want {
-			t.Errorf("%s has mode %v, want %v", name, info.Mode(), want)
-		}
+		info := testkit.Must(os.Lstat(name))(t)
+		testkit.Equal(t, info.Mode(), want, "%s has mode", name)
 	}
 	for range 2 {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, l.Close())
 	}
-	if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%s is left behind: %v", dir, err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Lstat(dir)), fs.ErrNotExist, "%s is left behind", dir)
 }
 
 // In a parent where others can move the directory and put another in its place.
 func TestCloseRemovesNothingThatIsNotItsOwn(t *testing.T) {
-	l, err := Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(t.TempDir()))(t)
 	theirs := filepath.Join(filepath.Dir(l.Path()), "theirs")
-	if err := os.WriteFile(theirs, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.Close(); err == nil || !strings.Contains(err.Error(), filepath.Dir(theirs)) {
-		t.Errorf("Close() = %v", err)
-	}
-	if _, err := os.Lstat(theirs); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, os.WriteFile(theirs, nil, 0o600))
+	testkit.ErrorContains(t, l.Close(), filepath.Dir(theirs))
+	testkit.Must(os.Lstat(theirs))(t)
 }
 
 func TestListenTakesTheFirstParentThatServes(t *testing.T) {
-	short, err := os.MkdirTemp("/tmp", "s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	short := testkit.Must(os.MkdirTemp("/tmp", "s"))(t)
 	defer os.RemoveAll(short)
 	long := filepath.Join(t.TempDir(), strings.Repeat("x", maxPath))
-	if err := os.Mkdir(long, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(long, 0o700))
 	for _, tt := range []struct {
 		name    string
 		parents []string
@@ -86,14 +61,9 @@ func TestListenTakesTheFirstParentThatServes(t *testing.T) {
 		{"/tmp if there is none", nil, "/tmp"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := Listen(tt.parents...)
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := testkit.Must(Listen(tt.parents...))(t)
 			defer l.Close()
-			if got := filepath.Dir(filepath.Dir(l.Path())); got != tt.want {
-				t.Errorf("listens under %s, want %s", got, tt.want)
-			}
+			testkit.Equal(t, filepath.Dir(filepath.Dir(l.Path())), tt.want, "listens under")
 			if left, _ := os.ReadDir(long); len(left) > 0 {
 				t.Errorf("left %v behind", left)
 			}
@@ -103,16 +73,10 @@ func TestListenTakesTheFirstParentThatServes(t *testing.T) {
 
 // The longest name that is accepted is one that the system accepts too.
 func TestLongestPath(t *testing.T) {
-	parent, err := os.MkdirTemp("/tmp", "s")
-	if err != nil {
-		t.Fatal(err)
-	}
+	parent := testkit.Must(os.MkdirTemp("/tmp", "s"))(t)
 	defer os.RemoveAll(parent)
 	path := filepath.Join(parent, strings.Repeat("x", maxPath-len(parent)-1))
-	socket, err := listenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := testkit.Must(listenAt(path))(t)
 	socket.Close()
 	if socket, err := listenAt(path + "x"); err == nil {
 		socket.Close()
@@ -133,10 +97,7 @@ func unused(context.Context, credential.Operation, *credential.Credential) (*cre
 
 func TestDialFindsNobody(t *testing.T) {
 	dead := filepath.Join(t.TempDir(), "agent")
-	socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: dead})
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := testkit.Must(net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: dead}))(t)
 	socket.SetUnlinkOnClose(false)
 	socket.Close()
 	for name, path := range map[string]string{
@@ -172,16 +133,12 @@ func TestDialTrustsNoSocketOthersCouldHavePut(t *testing.T) {
 		{"another user's socket", uid + 1, func(_ *testing.T, path string) string { return path }, "belongs to user"},
 		{"not a socket", uid, func(t *testing.T, path string) string {
 			file := filepath.Join(t.TempDir(), "agent")
-			if err := os.WriteFile(file, nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.WriteFile(file, nil, 0o600))
 			return file
 		}, "is not a socket"},
 		{"a symbolic link", uid, func(t *testing.T, path string) string {
 			link := filepath.Join(t.TempDir(), "agent")
-			if err := os.Symlink(path, link); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink(path, link))
 			return link
 		}, "is not a socket"},
 	} {
@@ -201,9 +158,7 @@ func TestDialTrustsNoSocketOthersCouldHavePut(t *testing.T) {
 
 func chmod(t *testing.T, path string, mode fs.FileMode) string {
 	t.Helper()
-	if err := os.Chmod(filepath.Dir(path), mode); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(filepath.Dir(path), mode))
 	return path
 }
 
@@ -211,10 +166,7 @@ func chmod(t *testing.T, path string, mode fs.FileMode) string {
 const hasPeerCredentials = runtime.GOOS == "linux" || runtime.GOOS == "darwin" || runtime.GOOS == "freebsd"
 
 func TestServerHearsNoOtherUser(t *testing.T) {
-	l, err := Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(t.TempDir()))(t)
 	l.uid++ // as if the listener, and not the client, were somebody else's
 	served := make(chan error)
 	go func() { served <- Serve(t.Context(), l, handlerFunc(unused)) }()
@@ -223,9 +175,7 @@ func TestServerHearsNoOtherUser(t *testing.T) {
 		t.Errorf("Ask() = %v, %v", got, err)
 	}
 	l.Close()
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, <-served)
 }
 
 // nobody is the other user of the tests below, which need root to become it.
@@ -275,26 +225,13 @@ func listenRaw(path string) int {
 // another user, in a directory that user can reach.
 func asNobody(t *testing.T, what string) *exec.Cmd {
 	t.Helper()
-	dir, err := os.MkdirTemp("/tmp", "ghapp-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := testkit.Must(os.MkdirTemp("/tmp", "ghapp-test-"))(t)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(dir, 0o755))
+	self := testkit.Must(os.Executable())(t)
 	binary := filepath.Join(dir, "test")
-	data, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(binary, data, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	data := testkit.Must(os.ReadFile(self))(t)
+	testkit.OK(t, os.WriteFile(binary, data, 0o755))
 	cmd := exec.Command(binary)
 	cmd.Dir = dir
 	cmd.Env = []string{role + "=" + what, "GORACE=atexit_sleep_ms=0"}
@@ -319,50 +256,30 @@ func TestTwoUsers(t *testing.T) {
 		if !hasPeerCredentials {
 			return
 		}
-		l, err := Listen("/tmp")
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := testkit.Must(Listen("/tmp"))(t)
 		served := make(chan error)
 		go func() { served <- Serve(t.Context(), l, handlerFunc(unused)) }()
 		chmod(t, l.Path(), 0o755)
-		if err := os.Chmod(l.Path(), 0o666); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chmod(l.Path(), 0o666))
 		out, err := asNobody(t, "ask "+l.Path()).Output()
 		if err != nil || len(out) > 0 {
 			t.Errorf("the other user was answered %q, %v", out, err)
 		}
 		l.Close()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, <-served)
 	})
 	t.Run("the client does not ask the other user", func(t *testing.T) {
-		dir, err := os.MkdirTemp("/tmp", "ghapp-test-")
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir := testkit.Must(os.MkdirTemp("/tmp", "ghapp-test-"))(t)
 		defer os.RemoveAll(dir)
 		chown := func(name string, uid int) {
-			if err := os.Chown(name, uid, uid); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chown(name, uid, uid))
 		}
 		chown(dir, nobody)
 		path := filepath.Join(dir, "agent")
 		cmd := asNobody(t, "listen "+path)
-		stdin, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		stdout, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		stdin := testkit.Must(cmd.StdinPipe())(t)
+		stdout := testkit.Must(cmd.StdoutPipe())(t)
+		testkit.OK(t, cmd.Start())
 		defer cmd.Wait()
 		defer stdin.Close()
 		if line, err := io.ReadAll(io.LimitReader(stdout, int64(len("listening\n")))); err != nil || string(line) != "listening\n" {

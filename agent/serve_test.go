@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -88,16 +89,12 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 			}))
 		})
 		conn := l.dial()
-		if _, err := io.WriteString(conn, "ghapp-agent/1 get 100\nhost="); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(io.WriteString(conn, "ghapp-agent/1 get 100\nhost="))(t)
 		asked := time.Now()
 		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
 			t.Errorf("answered %q, %v", got, err)
 		}
-		if waited := time.Since(asked); waited != requestTimeout {
-			t.Errorf("given up after %v, want %v", waited, requestTimeout)
-		}
+		testkit.Equal(t, time.Since(asked), requestTimeout, "given up after")
 		l.Close()
 		served.Wait()
 	})
@@ -118,9 +115,7 @@ func TestClientThatTakesNoAnswerIsGivenUp(t *testing.T) {
 		asked := time.Now()
 		l.Close()
 		served.Wait()
-		if waited := time.Since(asked); waited != answerTimeout {
-			t.Errorf("given up after %v, want %v", waited, answerTimeout)
-		}
+		testkit.Equal(t, time.Since(asked), answerTimeout, "given up after")
 	})
 }
 
@@ -137,10 +132,8 @@ func TestSlowHandlerIsWaitedFor(t *testing.T) {
 				return &credential.Credential{Username: "u"}, context.Cause(ctx)
 			}))
 		})
-		got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request)
-		if err != nil || got.Username != "u" {
-			t.Errorf("Ask() = %v, %v", got, err)
-		}
+		got := testkit.Must((&Client{l.dial()}).Ask(t.Context(), credential.Get, request))(t)
+		testkit.Equal(t, got.Username, "u")
 		l.Close()
 		served.Wait()
 	})
@@ -157,15 +150,11 @@ func TestHandlerEndsWhenItsClientHangsUp(t *testing.T) {
 	ctx, hangUp := context.WithCancel(t.Context())
 	var asking sync.WaitGroup
 	asking.Go(func() {
-		if _, err := Ask(ctx, l.Path(), credential.Get, request); !errors.Is(err, context.Canceled) {
-			t.Errorf("Ask() = %v", err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(Ask(ctx, l.Path(), credential.Get, request)), context.Canceled, "Ask()")
 	})
 	<-called
 	hangUp()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		t.Errorf("the handler's context ended with %v", err)
-	}
+	testkit.ErrorIs(t, <-ended, context.Canceled, "the handler's context ended")
 	asking.Wait()
 }
 
@@ -203,10 +192,7 @@ func TestClosingFinishesWhatRuns(t *testing.T) {
 }
 
 func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
-	l, err := Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(t.TempDir()))(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	called, served := make(chan struct{}), make(chan error)
 	go func() {
@@ -218,18 +204,10 @@ func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
 	}()
 	go func() { <-called; cancel() }()
 	// A refusal would keep the client from asking anybody else.
-	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.Is(err, ErrHungUp) {
-		t.Errorf("Ask() = %v, want ErrHungUp", err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(l.Path()); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket is left behind: %v", err)
-	}
-	if _, err := Ask(t.Context(), l.Path(), credential.Get, request); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Ask() = %v, want ErrUnavailable", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)), ErrHungUp, "Ask()")
+	testkit.OK(t, <-served)
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(l.Path())), os.ErrNotExist, "the socket is left behind")
+	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)), ErrUnavailable, "Ask()")
 }
 
 // crowd is more clients than are worked for at once, each of whom waits.
@@ -272,14 +250,10 @@ func newCrowd(t *testing.T) *crowd {
 func TestQuestionsWorkedOnAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
-		if got := c.running.Load(); got != maxCredentials {
-			t.Errorf("%d are worked on, want %d", got, maxCredentials)
-		}
+		testkit.Equal(t, c.running.Load(), maxCredentials, "are worked on")
 		close(c.finish)
 		c.asking.Wait()
-		if got := c.most.Load(); got != maxCredentials {
-			t.Errorf("%d were worked on at once, want %d", got, maxCredentials)
-		}
+		testkit.Equal(t, c.most.Load(), maxCredentials, "were worked on at once")
 		c.Close()
 		c.served.Wait()
 	})
@@ -290,12 +264,8 @@ func TestStatusAndStopWaitForNoQuestionOfGits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t)
 		begun := time.Now()
-		if got, err := (&Client{c.dial()}).Status(t.Context()); err != nil || string(got) != "{}" {
-			t.Errorf("Status() = %q, %v", got, err)
-		}
-		if err := (&Client{c.dial()}).Stop(t.Context()); err != nil {
-			t.Errorf("Stop() = %v", err)
-		}
+		testkit.Equal(t, string(testkit.Must((&Client{c.dial()}).Status(t.Context()))(t)), "{}", "Status()")
+		testkit.OK(t, (&Client{c.dial()}).Stop(t.Context()), "Stop()")
 		if waited := time.Since(begun); waited > 0 {
 			t.Errorf("they took %s", waited)
 		}
@@ -324,9 +294,7 @@ func TestWhoLeavesBeforeItsTurnIsNotWorkedFor(t *testing.T) {
 		c.asking.Wait()
 		c.Close()
 		c.served.Wait()
-		if got := c.called.Load(); got != maxCredentials+beyond {
-			t.Errorf("%d were worked for, want %d", got, maxCredentials+beyond)
-		}
+		testkit.Equal(t, c.called.Load(), maxCredentials+beyond, "were worked for")
 	})
 }
 
@@ -347,16 +315,10 @@ func TestServeWaitsForFileDescriptors(t *testing.T) {
 		if got, err := (&Client{l.dial()}).Ask(t.Context(), credential.Get, request); err != nil || got.Username != "u" {
 			t.Errorf("Ask() = %v, %v", got, err)
 		}
-		if waited := time.Since(began); waited != failures*acceptPause {
-			t.Errorf("waited %v", waited)
-		}
+		testkit.Equal(t, time.Since(began), failures*acceptPause, "waited")
 		broken := errors.New("broken")
 		l.errs <- broken
-		if err := <-served; !errors.Is(err, broken) {
-			t.Errorf("serve() = %v, want %v", err, broken)
-		}
-		if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-			t.Errorf("the listener is still open: %v", err)
-		}
+		testkit.ErrorIs(t, <-served, broken, "serve()")
+		testkit.ErrorIs(t, testkit.ErrorOf(l.Accept()), net.ErrClosed, "the listener is still open")
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // inherit is the process that a service manager has started with sockets in hand. It
@@ -48,19 +49,13 @@ func inherit() int {
 // inheriting is that process.
 func inheriting(t *testing.T, pid, count string, sockets ...net.Listener) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = []string{role + "=inherit ", "LISTEN_PID=" + pid, "LISTEN_FDS=" + count, "GORACE=atexit_sleep_ms=0"}
 	for _, socket := range sockets {
-		file, err := socket.(interface{ File() (*os.File, error) }).File()
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := testkit.Must(socket.(interface{ File() (*os.File, error) }).File())(t)
 		t.Cleanup(func() { file.Close() })
 		cmd.ExtraFiles = append(cmd.ExtraFiles, file)
 	}
@@ -69,10 +64,7 @@ func inheriting(t *testing.T, pid, count string, sockets ...net.Listener) *exec.
 
 func listening(t *testing.T, network, address string) net.Listener {
 	t.Helper()
-	l, err := net.Listen(network, address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(net.Listen(network, address))(t)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
@@ -82,34 +74,24 @@ func TestInheritedSocketIsServedAndStays(t *testing.T) {
 	cmd := inheriting(t, "mine", "1", listening(t, "unix", path))
 	var out strings.Builder
 	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := Ask(t.Context(), path, credential.Get, request); err != nil || got.Username != "u" {
-		t.Errorf("Ask() = %v, %v", got, err)
-	}
+	testkit.OK(t, cmd.Start())
+	testkit.Equal(t, testkit.Must(Ask(t.Context(), path, credential.Get, request))(t).Username, "u", "Ask()")
 	if err := cmd.Wait(); err != nil || out.String() != path+"<nil>" {
 		t.Errorf("it ended with %v, %q", err, out.String())
 	}
-	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("the service manager's socket is gone: %v", err)
-	}
+	testkit.OK(t, testkit.ErrorOf(os.Lstat(path)), "the service manager's socket is gone")
 }
 
 func privateDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(dir, 0o700))
 	return dir
 }
 
 func TestInheritedSocketIsChecked(t *testing.T) {
 	open := t.TempDir()
-	if err := os.Chmod(open, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(open, 0o755))
 	socket := listening(t, "unix", filepath.Join(privateDir(t), "agent.sock"))
 	for _, tt := range []struct {
 		name, pid, count string
@@ -138,23 +120,16 @@ func TestNotify(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "notify")
 	abstract := "@ghapp-notify-" + strconv.Itoa(os.Getpid())
 	for _, name := range []string{path, abstract} {
-		manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: name})
-		if err != nil {
-			t.Fatal(err)
-		}
+		manager := testkit.Must(net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: name}))(t)
 		defer manager.Close()
-		if err := Notify(func(string) (string, bool) { return name, true }, "READY=1"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, Notify(func(string) (string, bool) { return name, true }, "READY=1"))
 		text := make([]byte, 100)
 		manager.SetReadDeadline(time.Now().Add(time.Minute))
 		if n, err := manager.Read(text); err != nil || string(text[:n]) != "READY=1" {
 			t.Errorf("%s was told %q, %v", name, text[:n], err)
 		}
 	}
-	if err := Notify(func(string) (string, bool) { return "", false }, "READY=1"); err != nil {
-		t.Errorf("without a service manager: %v", err)
-	}
+	testkit.OK(t, Notify(func(string) (string, bool) { return "", false }, "READY=1"), "without a service manager")
 	if err := Notify(func(string) (string, bool) { return path + "-none", true }, "READY=1"); err == nil {
 		t.Error("a service manager that is gone was told")
 	}

@@ -10,31 +10,26 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // left makes a directory as Listen does, a while ago, with what fill puts into it.
 func left(t *testing.T, parent, name string, fill func(socket string)) string {
 	t.Helper()
 	dir := filepath.Join(parent, name)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(dir, 0o700))
 	if fill != nil {
 		fill(filepath.Join(dir, "agent"))
 	}
 	ago := time.Now().Add(-2 * sweepAge)
-	if err := os.Chtimes(dir, ago, ago); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chtimes(dir, ago, ago))
 	return dir
 }
 
 func listenOn(t *testing.T, path string) *net.UnixListener {
 	t.Helper()
-	socket, err := listenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := testkit.Must(listenAt(path))(t)
 	socket.SetUnlinkOnClose(false)
 	t.Cleanup(func() { socket.Close() })
 	return socket
@@ -43,15 +38,11 @@ func listenOn(t *testing.T, path string) *net.UnixListener {
 // What killed processes leave is gone when the next one listens, and nothing else is.
 func TestListenSweepsWhatTheKilledLeft(t *testing.T) {
 	parent, err := os.MkdirTemp("/tmp", "s") // short, for the names of sockets
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { os.RemoveAll(parent) })
 	dead := func(path string) { listenOn(t, path).Close() }
 	file := func(path string) {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(path, nil, 0o600))
 	}
 	gone := []string{left(t, parent, "ghapp-1", dead), left(t, parent, "ghapp-2", nil)}
 	stay := []string{
@@ -65,33 +56,19 @@ func TestListenSweepsWhatTheKilledLeft(t *testing.T) {
 	young := filepath.Join(parent, "ghapp-9")
 	link := filepath.Join(parent, "ghapp-10")
 	elsewhere := left(t, t.TempDir(), "ghapp-11", nil)
-	if err := errors.Join(os.Chmod(open, 0o755), os.Mkdir(young, 0o700), os.Symlink(elsewhere, link)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.Chmod(open, 0o755), os.Mkdir(young, 0o700), os.Symlink(elsewhere, link)))
 	stay = append(stay, open, young, link, elsewhere)
 
-	l, err := Listen(parent)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(Listen(parent))(t)
 	defer l.Close()
 	for _, dir := range gone {
-		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is there: %v", dir, err)
-		}
+		testkit.ErrorIs(t, testkit.ErrorOf(os.Lstat(dir)), fs.ErrNotExist, "%s is there", dir)
 	}
 	for _, dir := range append(stay, filepath.Dir(l.Path())) {
-		if _, err := os.Lstat(dir); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(os.Lstat(dir))(t)
 	}
-	if _, err := os.Lstat(filepath.Join(parent, "ghapp-4", "agent")); err != nil {
-		t.Error(err)
-	}
-	conn, err := net.Dial("unix", filepath.Join(parent, "ghapp-3", "agent"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(os.Lstat(filepath.Join(parent, "ghapp-4", "agent")))(t)
+	conn := testkit.Must(net.Dial("unix", filepath.Join(parent, "ghapp-3", "agent")))(t)
 	conn.Close()
 }
 
@@ -99,7 +76,5 @@ func TestSweepLeavesOtherUsersDirectoriesAlone(t *testing.T) {
 	parent := t.TempDir()
 	dir := left(t, parent, "ghapp-1", nil)
 	sweep(parent, os.Geteuid()+1, time.Now())
-	if _, err := os.Lstat(dir); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(os.Lstat(dir))(t)
 }

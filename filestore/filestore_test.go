@@ -4,20 +4,17 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/filestore"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/storetest"
 )
 
 func TestStoreKeepsItsPromises(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) ghapp.Store {
-		store, err := filestore.Open(filepath.Join(t.TempDir(), "tokens"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		store := testkit.Must(filestore.Open(filepath.Join(t.TempDir(), "tokens")))(t)
 		return store
 	})
 }
@@ -27,10 +24,6 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 		t.Skip("modes say nothing on Windows")
 	}
 	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := filestore.Open(dir); err == nil || !strings.Contains(err.Error(), dir) {
-		t.Errorf("error %v, want one that names %s", err, dir)
-	}
+	testkit.OK(t, os.Chmod(dir, 0o755))
+	testkit.ErrorContains(t, testkit.ErrorOf(filestore.Open(dir)), dir)
 }

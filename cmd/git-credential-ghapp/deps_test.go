@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // TestLinksOnlyWhatItNeeds keeps out of the helper what makes a program slow to
@@ -28,9 +30,7 @@ func TestLinksOnlyWhatItNeeds(t *testing.T) {
 		cmd := exec.Command("go", "list", "-deps", ".")
 		cmd.Env = append(cmd.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
 		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%s: %v", goos, err)
-		}
+		testkit.OK(t, err, "%s", goos)
 		packages := strings.Fields(string(out))
 		if len(packages) < len(allowed) {
 			t.Fatalf("%s: go list names %d packages only", goos, len(packages))

@@ -17,40 +17,28 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestWithoutAnAgentGhappAnswers(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	// place puts program into a new directory under name.
 	place := func(t *testing.T, name, program string) string {
 		t.Helper()
 		dir := t.TempDir()
-		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Symlink(program, filepath.Join(dir, name)))
 		return dir
 	}
 	// install returns a directory with the helper itself and ghapp beside it.
 	install := func(t *testing.T) string {
 		t.Helper()
 		dir := place(t, "ghapp", self)
-		data, err := os.ReadFile(filepath.Join(built, "git-credential-ghapp"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "git-credential-ghapp"), data, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		data := testkit.Must(os.ReadFile(filepath.Join(built, "git-credential-ghapp")))(t)
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, "git-credential-ghapp"), data, 0o755))
 		return dir
 	}
 	dead := filepath.Join(t.TempDir(), "agent")
-	socket, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: dead})
-	if err != nil {
-		t.Fatal(err)
-	}
+	socket := testkit.Must(net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: dead}))(t)
 	socket.SetUnlinkOnClose(false)
 	socket.Close()
 
@@ -97,9 +85,7 @@ func TestWithoutAnAgentGhappAnswers(t *testing.T) {
 		cmd := command(t, "", "get")
 		cmd.Path = filepath.Join(install(t), "git-credential-ghapp")
 		cmd.Env = append(cmd.Env, "PATH="+place(t, "ghapp", "/bin/false"))
-		if got := run(t, cmd, origin); got.Code != ghappExit {
-			t.Errorf("got %+v", got)
-		}
+		testkit.Equal(t, run(t, cmd, origin).Code, ghappExit)
 	})
 	t.Run("not from the working directory", func(t *testing.T) {
 		cmd := command(t, "", "get")
@@ -152,27 +138,15 @@ func TestAnswersByItself(t *testing.T) {
 
 func TestStoreTakesAllThatIsWritten(t *testing.T) {
 	cmd := command(t, "", "store")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.WriteString(stdin, strings.Repeat("x", credential.MaxSize)); err != nil {
-		t.Error(err)
-	}
+	stdin := testkit.Must(cmd.StdinPipe())(t)
+	testkit.OK(t, cmd.Start())
+	testkit.Must(io.WriteString(stdin, strings.Repeat("x", credential.MaxSize)))(t)
 	stdin.Close()
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, cmd.Wait())
 }
 
 func TestGitAndTheHelper(t *testing.T) {
-	gitPath, err := exec.LookPath("git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	gitPath := testkit.Must(exec.LookPath("git"))(t)
 	// After ours a helper is asked that would tell of it.
 	witness := filepath.Join(t.TempDir(), "asked")
 	fill := func(t *testing.T, h agent.Handler) result {
@@ -194,19 +168,11 @@ func TestGitAndTheHelper(t *testing.T) {
 	t.Run("a refusal", func(t *testing.T) {
 		got := fill(t, &fakeAgent{refusal: errors.New("acme/site: not installed")})
 		want := result{"", "git-credential-ghapp: acme/site: not installed\nfatal: credential helper 'ghapp' told us to quit\n", 128}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, got, want)
 	})
-	if _, err := os.Stat(witness); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the next helper was asked: %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(witness)), os.ErrNotExist, "the next helper was asked")
 	t.Run("not ours", func(t *testing.T) {
-		if got := fill(t, &fakeAgent{silent: true}); got.Code != 128 {
-			t.Errorf("got %+v", got)
-		}
-		if _, err := os.Stat(witness); err != nil {
-			t.Errorf("the next helper was not asked: %v", err)
-		}
+		testkit.Equal(t, fill(t, &fakeAgent{silent: true}).Code, 128)
+		testkit.OK(t, testkit.ErrorOf(os.Stat(witness)), "the next helper was not asked")
 	})
 }

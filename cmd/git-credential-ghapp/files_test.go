@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/credcache"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // answered is a user who has asked before.
@@ -37,21 +38,13 @@ func askedBefore(t *testing.T, request string, flags, environ []string) *answere
 	u := &answered{home: t.TempDir(), flags: flags}
 	u.key = filepath.Join(u.home, "app.pem")
 	u.environ = append([]string{"HOME=" + u.home}, environ...)
-	asked, err := credential.Parse(strings.NewReader(request))
-	if err != nil {
-		t.Fatal(err)
-	}
+	asked := testkit.Must(credential.Parse(strings.NewReader(request)))(t)
 	question, ok := credcache.Ask(flags, u.environ, asked)
 	if !ok {
 		t.Fatal("it is no question")
 	}
-	if err := os.WriteFile(u.key, []byte("key"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(u.key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(u.key, []byte("key"), 0o600))
+	info := testkit.Must(os.Stat(u.key))(t)
 	stamp, ok := credcache.StampOf(info)
 	if !ok {
 		t.Fatal("the file has no stamp")
@@ -75,22 +68,15 @@ func (u *answered) store(t *testing.T, do func(*cache.Files) error) {
 	if err == nil {
 		err = do(files)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 }
 
 // command is the helper of this user, with ghapp on PATH.
 func (u *answered) command(t *testing.T, operation string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	path := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(path, "ghapp")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(self, filepath.Join(path, "ghapp")))
 	cmd := command(t, "", append(u.flags[:len(u.flags):len(u.flags)], operation)...)
 	cmd.Env = append(append(cmd.Env, "PATH="+path), u.environ...)
 	return cmd
@@ -111,14 +97,8 @@ func TestAnswersFromTheFilesWithoutGhapp(t *testing.T) {
 		t.Fatalf("no captured requests: %v", err)
 	}
 	for _, name := range names {
-		data, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		request, err := credential.Parse(strings.NewReader(string(data)))
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := testkit.Must(os.ReadFile(name))(t)
+		request := testkit.Must(credential.Parse(strings.NewReader(string(data))))(t)
 		u := askedBefore(t, string(data), nil, nil)
 		want := result{Stdout: encode(t, answerTo(request))}
 		if diff := cmp.Diff(want, run(t, u.command(t, "get"), string(data))); diff != "" {
@@ -188,14 +168,10 @@ func TestAsksGhappWhatTheFilesDoNotAnswer(t *testing.T) {
 		{"another configuration", "get", origin, func(_ *testing.T, u *answered) { u.environ = append(u.environ, "XDG_CONFIG_HOME=/x") }},
 		{"another cache", "get", origin, func(t *testing.T, u *answered) { u.environ = append(u.environ, "XDG_CACHE_HOME="+t.TempDir()) }},
 		{"the key was replaced", "get", origin, func(t *testing.T, u *answered) {
-			if err := errors.Join(os.WriteFile(u.key+".new", []byte("key"), 0o600), os.Rename(u.key+".new", u.key)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, errors.Join(os.WriteFile(u.key+".new", []byte("key"), 0o600), os.Rename(u.key+".new", u.key)))
 		}},
 		{"the key was removed", "get", origin, func(t *testing.T, u *answered) {
-			if err := os.Remove(u.key); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Remove(u.key))
 		}},
 		{"the token was dropped", "get", origin, func(t *testing.T, u *answered) {
 			u.store(t, func(f *cache.Files) error {
@@ -209,9 +185,7 @@ func TestAsksGhappWhatTheFilesDoNotAnswer(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			u := askedBefore(t, origin, nil, nil)
 			tt.change(t, u)
-			if diff := cmp.Diff(u.fromGhapp(tt.operation, tt.in), run(t, u.command(t, tt.operation), tt.in)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, run(t, u.command(t, tt.operation), tt.in), u.fromGhapp(tt.operation, tt.in))
 		})
 	}
 }
@@ -233,15 +207,9 @@ func TestDoesNotWaitForMoreThanARequest(t *testing.T) {
 	for _, in := range []string{origin + "\n", "protocol=https\nhost=github.com\npath=acme/web.git\n\n"} {
 		cmd := u.command(t, "get")
 		stdin, err := cmd.StdinPipe() // which stays open
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stdin.Write([]byte(in)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		testkit.OK(t, cmd.Start())
+		testkit.Must(stdin.Write([]byte(in)))(t)
 		_ = cmd.Wait() // ghapp's exit code, or none
 	}
 }

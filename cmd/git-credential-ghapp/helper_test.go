@@ -21,6 +21,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -95,16 +96,11 @@ func answerTo(about *credential.Credential) *credential.Credential {
 
 func serve(t *testing.T, h agent.Handler) string {
 	t.Helper()
-	l, err := agent.Listen(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(agent.Listen(t.TempDir()))(t)
 	served := make(chan error)
 	go func() { served <- agent.Serve(context.Background(), l, h) }()
 	t.Cleanup(func() {
-		if err := errors.Join(l.Close(), <-served); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, errors.Join(l.Close(), <-served))
 	})
 	return l.Path()
 }
@@ -142,9 +138,7 @@ func run(t *testing.T, cmd *exec.Cmd, stdin string) result {
 func encode(t *testing.T, c *credential.Credential) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := c.Encode(&out); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, c.Encode(&out))
 	return out.String()
 }
 
@@ -158,14 +152,8 @@ func TestAnswersGitsOwnBytes(t *testing.T) {
 	}
 	for _, name := range names {
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			data, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			request, err := credential.Parse(bytes.NewReader(data))
-			if err != nil {
-				t.Fatal(err)
-			}
+			data := testkit.Must(os.ReadFile(name))(t)
+			request := testkit.Must(credential.Parse(bytes.NewReader(data)))(t)
 			operation := strings.Split(filepath.Base(name), "-")[2]
 			var a fakeAgent
 			got := run(t, command(t, serve(t, &a), operation), string(data))
@@ -177,16 +165,13 @@ func TestAnswersGitsOwnBytes(t *testing.T) {
 			case credential.Store:
 				asked = 0
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, want)
 			if len(a.heard) != asked {
 				t.Fatalf("the agent was asked %d times, want %d", len(a.heard), asked)
 			}
 			for _, q := range a.heard {
-				if string(q.operation) != operation || encode(t, q.about) != string(data) {
-					t.Errorf("the agent heard %s %q", q.operation, encode(t, q.about))
-				}
+				testkit.Equal(t, string(q.operation), operation)
+				testkit.Equal(t, encode(t, q.about), string(data))
 			}
 		})
 	}
@@ -205,9 +190,7 @@ func TestAnswersRequestsWithUnknownAttributes(t *testing.T) {
 			var a fakeAgent
 			got := run(t, command(t, serve(t, &a), "get"), origin+more)
 			want := result{Stdout: "username=x-access-token\npassword=" + canary + "\npassword_expiry_utc=4102444800\n"}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, want)
 			if len(a.heard) != 1 || a.heard[0].about.Host != "github.com" {
 				t.Errorf("the agent heard %+v", a.heard)
 			}
@@ -306,10 +289,7 @@ func TestBrokenAgentGivesNothing(t *testing.T) {
 		{"endless line", strings.Repeat(canary, 1000), "malformed frame"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			l, err := agent.Listen(t.TempDir())
-			if err != nil {
-				t.Fatal(err)
-			}
+			l := testkit.Must(agent.Listen(t.TempDir()))(t)
 			defer l.Close()
 			go func() {
 				conn, err := l.Accept()
@@ -325,9 +305,7 @@ func TestBrokenAgentGivesNothing(t *testing.T) {
 			if got.Stdout != "quit=1\n" || got.Code != exitDone || !strings.Contains(got.Stderr, tt.stderr) || !isOneLine(got.Stderr) {
 				t.Errorf("got %+v, want quit=1 and %q", got, tt.stderr)
 			}
-			if strings.Contains(got.Stderr, canary) {
-				t.Errorf("shows the token: %q", got.Stderr)
-			}
+			testkit.Lacks(t, got.Stderr, canary)
 		})
 	}
 }
@@ -335,9 +313,7 @@ func TestBrokenAgentGivesNothing(t *testing.T) {
 func TestAsksNoAgentOthersCouldHaveStarted(t *testing.T) {
 	var a fakeAgent
 	socket := serve(t, &a)
-	if err := os.Chmod(filepath.Dir(socket), 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(filepath.Dir(socket), 0o777))
 	got := run(t, command(t, socket, "get"), origin)
 	if got.Stdout != "quit=1\n" || !strings.Contains(got.Stderr, "lets other users in") || len(a.heard) > 0 {
 		t.Errorf("got %+v, the agent heard %v", got, a.heard)
@@ -356,9 +332,7 @@ func TestTwoUsers(t *testing.T) {
 	for _, open := range []bool{false, true} {
 		if open {
 			for name, mode := range map[string]os.FileMode{filepath.Dir(filepath.Dir(dir)): 0o755, dir: 0o755, socket: 0o666} {
-				if err := os.Chmod(name, mode); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Chmod(name, mode))
 			}
 		}
 		cmd := command(t, socket, "get")

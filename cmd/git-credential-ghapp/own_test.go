@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // ownAgent is a user's own agent: where helpers look for it by themselves.
@@ -27,15 +28,9 @@ type ownAgent struct {
 func newOwnAgent(t *testing.T) *ownAgent {
 	t.Helper()
 	// A short name, since those of sockets are bounded.
-	dir, err := os.MkdirTemp("", "own-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := testkit.Must(os.MkdirTemp("", "own-"))(t)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := agent.ListenAt(filepath.Join(dir, "ghapp", "agent.sock"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(agent.ListenAt(filepath.Join(dir, "ghapp", "agent.sock")))(t)
 	t.Cleanup(func() { l.Close() })
 	return &ownAgent{[]string{"XDG_RUNTIME_DIR=" + dir}, l}
 }
@@ -45,23 +40,16 @@ func (o *ownAgent) serve(t *testing.T, h agent.Handler) {
 	served := make(chan error)
 	go func() { served <- agent.Serve(context.Background(), o.listener, h) }()
 	t.Cleanup(func() {
-		if err := errors.Join(o.listener.Close(), <-served); err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, errors.Join(o.listener.Close(), <-served))
 	})
 }
 
 // command is the helper of this user, with ghapp on PATH.
 func (o *ownAgent) command(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
 	path := t.TempDir()
-	if err := os.Symlink(self, filepath.Join(path, "ghapp")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(self, filepath.Join(path, "ghapp")))
 	cmd := command(t, "", args...)
 	cmd.Env = append(append(cmd.Env, "PATH="+path), o.environ...)
 	return cmd
@@ -105,9 +93,7 @@ func TestAsksNoAgentThatMayBeSomebodyElse(t *testing.T) {
 			// The one that is named is asked all the same, if no flag says otherwise.
 			if cmd = own.command(t, "get"); len(tt.args) == 1 {
 				cmd.Env = append(cmd.Env, tt.variable, "GHAPP_AGENT_SOCK="+own.listener.Path())
-				if got := run(t, cmd, origin); !strings.Contains(got.Stdout, canary) {
-					t.Errorf("got %+v of the agent that was named", got)
-				}
+				testkit.Contains(t, run(t, cmd, origin).Stdout, canary)
 			}
 		})
 	}
@@ -130,9 +116,7 @@ func TestAsksNoAgentThatMayBeSomebodyElse(t *testing.T) {
 		own.serve(t, &a)
 		cmd := own.command(t, "get")
 		cmd.Env = append(cmd.Env, "GHAPP_APP=", "GHAPP_AGENT_SOCK=")
-		if got := run(t, cmd, origin); !strings.Contains(got.Stdout, canary) {
-			t.Errorf("got %+v", got)
-		}
+		testkit.Contains(t, run(t, cmd, origin).Stdout, canary)
 	})
 }
 
@@ -152,17 +136,13 @@ func TestWithoutTheUsersOwnAgentGhappAnswers(t *testing.T) {
 	t.Run("none", func(t *testing.T) {
 		own := newOwnAgent(t)
 		own.listener.Close()
-		if diff := cmp.Diff(want, run(t, own.command(t, "get"), origin)); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, run(t, own.command(t, "get"), origin), want)
 	})
 	t.Run("one that others could have started", func(t *testing.T) {
 		var a fakeAgent
 		own := newOwnAgent(t)
 		own.serve(t, &a)
-		if err := os.Chmod(filepath.Dir(own.listener.Path()), 0o777); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Chmod(filepath.Dir(own.listener.Path()), 0o777))
 		got := run(t, own.command(t, "get"), origin)
 		if got.Stdout != want.Stdout || got.Code != ghappExit || !strings.Contains(got.Stderr, "lets other users in") || !isOneLine(got.Stderr) || len(a.heard) > 0 {
 			t.Errorf("got %+v, the agent heard %v", got, a.heard)
@@ -199,7 +179,5 @@ func TestRefusalOfTheUsersOwnAgentStands(t *testing.T) {
 	own := newOwnAgent(t)
 	own.serve(t, &fakeAgent{refusal: errors.New("acme/site: not installed")})
 	want := result{"quit=1\n", "git-credential-ghapp: acme/site: not installed\n", exitDone}
-	if diff := cmp.Diff(want, run(t, own.command(t, "get"), origin)); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, run(t, own.command(t, "get"), origin), want)
 }

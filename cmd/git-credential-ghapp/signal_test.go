@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 type blocked struct{ called, gone chan struct{} }
@@ -28,13 +29,9 @@ func TestDiesOfASignalSilentlyAndTheAgentStops(t *testing.T) {
 		cmd := command(t, serve(t, b), "get")
 		var stdout, stderr bytes.Buffer
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(origin), &stdout, &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Start())
 		<-b.called
-		if err := cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Process.Signal(signal))
 		<-b.gone
 		cmd.Wait()
 		if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != signal {
@@ -59,13 +56,9 @@ func TestWaitsForASlowAgent(t *testing.T) {
 	cmd := command(t, serve(t, s), "get")
 	var stdout bytes.Buffer
 	cmd.Stdin, cmd.Stdout = strings.NewReader(origin), &stdout
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	<-s.called
-	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
-		t.Errorf("did not wait: %v", err)
-	}
+	testkit.OK(t, cmd.Process.Signal(syscall.Signal(0)), "did not wait")
 	close(s.answer)
 	if err := cmd.Wait(); err != nil || !strings.Contains(stdout.String(), canary) {
 		t.Errorf("ended with %v, printed %q", err, &stdout)
@@ -75,10 +68,7 @@ func TestWaitsForASlowAgent(t *testing.T) {
 func TestDiesSilentlyIfNobodyReads(t *testing.T) {
 	var a fakeAgent
 	cmd := command(t, serve(t, &a), "get")
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	read, write := testkit.Must2(os.Pipe())(t)
 	read.Close()
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(origin), write, &stderr

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 var request = &credential.Credential{Protocol: "https", Host: "github.com", Path: "acme/site.git"}
@@ -24,24 +25,16 @@ var request = &credential.Credential{Protocol: "https", Host: "github.com", Path
 func listen(t *testing.T) *net.UnixListener {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "proto-") // a short name, since those of sockets are bounded
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "agent")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := testkit.Must(net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: filepath.Join(dir, "agent")}))(t)
 	t.Cleanup(func() { l.Close() })
 	return l
 }
 
 func dial(t *testing.T, l *net.UnixListener) Conn {
 	t.Helper()
-	conn, err := Dial(l.Addr().String(), os.Geteuid())
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Must(Dial(l.Addr().String(), os.Geteuid()))(t)
 	return conn
 }
 
@@ -57,9 +50,7 @@ func heard(t *testing.T, l *net.UnixListener) net.Conn {
 	if err == nil {
 		_, err = io.CopyN(io.Discard, conn, int64(len("ghapp-agent/1 get 50\n")+len(question.Body)))
 	}
-	if err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, err)
 	return conn
 }
 
@@ -73,13 +64,9 @@ func TestAsksOverARealSocket(t *testing.T) {
 		io.WriteString(theirs, "ghapp-agent/1 o")
 		io.WriteString(theirs, "k 11\nusername=u\n")
 	}()
-	answer, err := Ask(t.Context(), conn, credential.Get, request)
-	if err != nil || answer.Username != "u" {
-		t.Errorf("Ask() = %v, %v", answer, err)
-	}
-	if err := conn.Close(); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("it was not closed: %v", err)
-	}
+	answer := testkit.Must(Ask(t.Context(), conn, credential.Get, request))(t)
+	testkit.Equal(t, answer.Username, "u")
+	testkit.ErrorIs(t, conn.Close(), os.ErrClosed, "it was not closed")
 }
 
 func TestCancelledWhileItWaits(t *testing.T) {
@@ -98,9 +85,7 @@ func TestCancelledWhileItWaits(t *testing.T) {
 	if _, err := Ask(ctx, conn, credential.Get, request); !errors.Is(err, context.Canceled) || errors.Is(err, ErrHungUp) {
 		t.Errorf("Ask() = %v", err)
 	}
-	if err := <-gone; err != io.EOF {
-		t.Errorf("the agent is not told: %v", err)
-	}
+	testkit.Equal(t, <-gone, io.EOF, "the agent is not told")
 }
 
 func TestWaitsNoLongerThanItsDeadline(t *testing.T) {
@@ -112,9 +97,7 @@ func TestWaitsNoLongerThanItsDeadline(t *testing.T) {
 				heard(t, l)
 			}
 		}()
-		if err := conn.SetDeadline(time.Now().Add(left)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, conn.SetDeadline(time.Now().Add(left)))
 		_, err := Ask(t.Context(), conn, credential.Get, request)
 		if left > 0 && (!errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "no answer")) || err == nil {
 			t.Errorf("with %s left, Ask() = %v", left, err)
@@ -125,9 +108,7 @@ func TestWaitsNoLongerThanItsDeadline(t *testing.T) {
 func TestTimeThatPassesIsNoDeadline(t *testing.T) {
 	l := listen(t)
 	conn := dial(t, l)
-	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	go func() {
 		theirs := heard(t, l)
 		defer theirs.Close()
@@ -159,29 +140,18 @@ func TestAgentThatEndsIsTold(t *testing.T) {
 	// Before it has heard the question.
 	l := listen(t)
 	conn := dial(t, l)
-	theirs, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	theirs := testkit.Must(l.Accept())(t)
 	theirs.Close()
-	if _, err := Ask(t.Context(), conn, credential.Get, request); !errors.Is(err, ErrHungUp) {
-		t.Errorf("Ask() = %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), conn, credential.Get, request)), ErrHungUp, "Ask()")
 }
 
 // Where many wait, a helper is better off asking ghapp than waiting with them.
 func TestDialDoesNotWait(t *testing.T) {
 	l := listen(t)
 	raw, err := l.SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 1) }); err != nil {
-		t.Fatal(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
+	testkit.OK(t, raw.Control(func(fd uintptr) { err = syscall.Listen(int(fd), 1) }))
+	testkit.OK(t, err)
 	for range 200 { // more than any system makes of it
 		var conn Conn
 		if conn, err = Dial(l.Addr().String(), os.Geteuid()); err != nil {
@@ -189,16 +159,12 @@ func TestDialDoesNotWait(t *testing.T) {
 		}
 		defer conn.Close()
 	}
-	if !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Dial() = %v", err)
-	}
+	testkit.ErrorIs(t, err, ErrUnavailable, "Dial()")
 }
 
 func TestNobodyListens(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Dial(filepath.Join(dir, "agent"), os.Geteuid()); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("Dial() = %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Dial(filepath.Join(dir, "agent"), os.Geteuid())), ErrUnavailable, "Dial()")
 	l := listen(t)
 	l.SetUnlinkOnClose(false)
 	l.Close()
@@ -211,7 +177,7 @@ func TestNobodyListens(t *testing.T) {
 func TestConnectionIsNotInherited(t *testing.T) {
 	conn := dial(t, listen(t))
 	defer conn.Close()
-	err := withDescriptor(conn.(socket), func(fd int) error {
+	testkit.OK(t, withDescriptor(conn.(socket), func(fd int) error {
 		flags, _, errno := syscall.Syscall(syscall.SYS_FCNTL, uintptr(fd), syscall.F_GETFD, 0)
 		if errno != 0 {
 			return errno
@@ -220,8 +186,5 @@ func TestConnectionIsNotInherited(t *testing.T) {
 			t.Error("a child inherits it")
 		}
 		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 }

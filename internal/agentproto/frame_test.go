@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestFramesAsDocumented(t *testing.T) {
@@ -25,17 +26,10 @@ func TestFramesAsDocumented(t *testing.T) {
 		{"ghapp-agent/1 ok 0\n", "ok", &credential.Credential{}},
 		{"ghapp-agent/1 ok 0\n", "ok", nil},
 	} {
-		f, err := Of(tt.word, tt.c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		f := testkit.Must(Of(tt.word, tt.c))(t)
 		var out bytes.Buffer
-		if err := f.Write(&out); err != nil {
-			t.Fatal(err)
-		}
-		if out.String() != tt.want {
-			t.Errorf("wrote %q, want %q", &out, tt.want)
-		}
+		testkit.OK(t, f.Write(&out))
+		testkit.Equal(t, out.String(), tt.want, "wrote %q", &out)
 	}
 }
 
@@ -77,13 +71,8 @@ func TestReadFrameRefuses(t *testing.T) {
 func TestReadFrameTakesTheLongest(t *testing.T) {
 	want := Frame{"get", bytes.Repeat([]byte("x"), credential.MaxSize)}
 	var out bytes.Buffer
-	if err := want.Write(&out); err != nil {
-		t.Fatal(err)
-	}
-	got, err := Read(bufio.NewReader(&out))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, want.Write(&out))
+	got := testkit.Must(Read(bufio.NewReader(&out)))(t)
 	if got.Word != want.Word || !bytes.Equal(got.Body, want.Body) {
 		t.Error("the longest frame came out changed")
 	}
@@ -102,13 +91,9 @@ func FuzzFrame(f *testing.F) {
 			return
 		}
 		var out bytes.Buffer
-		if err := first.Write(&out); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, first.Write(&out))
 		second, err := Read(bufio.NewReader(&out))
-		if err != nil {
-			t.Fatalf("%q does not come back: %v", data, err)
-		}
+		testkit.OK(t, err, "%q does not come back", data)
 		if diff := cmp.Diff(first, second); diff != "" {
 			t.Errorf("%q (-first +second):\n%s", data, diff)
 		}

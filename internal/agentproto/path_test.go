@@ -6,14 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestSocketPath(t *testing.T) {
 	own := t.TempDir()
 	file := filepath.Join(own, "file")
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, nil, 0o600))
 	for _, tt := range []struct {
 		name    string
 		environ map[string]string
@@ -42,9 +42,7 @@ func TestSocketPath(t *testing.T) {
 				value, set := tt.environ[name]
 				return value, set
 			}
-			if got := socketPath(lookup, tt.goos, tt.runUser, os.Geteuid()+tt.uid); got != tt.want {
-				t.Errorf("SocketPath() = %q, want %q", got, tt.want)
-			}
+			testkit.Equal(t, socketPath(lookup, tt.goos, tt.runUser, os.Geteuid()+tt.uid), tt.want, "SocketPath()")
 		})
 	}
 }

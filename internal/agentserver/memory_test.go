@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Used for a day, and then no more: without a token and without an end there is
@@ -25,14 +26,10 @@ func TestAgentHoldsNothingThatHasRunOut(t *testing.T) {
 				h.add(name)
 				h.use(name)
 			}
-			if held := len(h.list()); held != many {
-				t.Errorf("hour %d: %d are held", hour, held)
-			}
+			testkit.Equal(t, len(h.list()), many, "hour %d", hour)
 			time.Sleep(time.Hour + time.Minute)
 			synctest.Wait()
-			if len(h.held) != 0 {
-				t.Errorf("hour %d: %d that have run out are held", hour, len(h.held))
-			}
+			testkit.Equal(t, len(h.held), 0, "hour %d", hour)
 		}
 	})
 }
@@ -64,22 +61,16 @@ func TestTokenThatRanOutWhileTheMachineSleptIsNotServed(t *testing.T) {
 				first := h.use("acme/site")
 				time.Sleep(time.Minute / 2)
 				h.asleep(first, test.slept)
-				if live := len(h.list()) == 1; live != (first.Life() > 0) {
-					t.Errorf("listed as one that lives: %t", live)
-				}
+				testkit.Equal(t, len(h.list()) == 1, (first.Life() > 0), "listed as one that lives")
 				again := h.use("acme/site")
-				if same := again == first; same != test.served {
-					t.Errorf("served once more with %s left: %t", again.Life(), same)
-				}
+				testkit.Equal(t, again == first, test.served, "served once more with %s left", again.Life())
 				synctest.Wait()
 				if next := h.use("acme/site"); next.Life() <= 0 || h.github.Mints() != test.mints {
 					t.Errorf("then one with %s left; %d mints", next.Life(), h.github.Mints())
 				}
 				time.Sleep(2 * time.Hour)
 				synctest.Wait()
-				if len(h.held) != 0 {
-					t.Errorf("held: %v", h.list())
-				}
+				testkit.Equal(t, len(h.held), 0, "held: %v", h.list())
 			})
 		})
 	}
@@ -94,9 +85,8 @@ func TestTokenThatRanOutWhileTheMachineSleptIsNotRenewed(t *testing.T) {
 		h.asleep(h.use("acme/site"), 8*time.Hour)
 		time.Sleep(15 * time.Minute)
 		synctest.Wait()
-		if h.github.Mints() != 1 || len(h.held) != 0 {
-			t.Errorf("%d mints; held: %v", h.github.Mints(), h.list())
-		}
+		testkit.Equal(t, h.github.Mints(), 1, "mints; held: %v", h.list())
+		testkit.Equal(t, len(h.held), 0, "mints; held: %v", h.list())
 	})
 }
 
@@ -115,9 +105,7 @@ func collected[T any](p weak.Pointer[T]) bool {
 
 func TestConfigurationThatIsUsedNoMoreIsForgotten(t *testing.T) {
 	s := newService(t, "")
-	if err := s.ask(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, s.ask())
 	before := s.now.Load()
 	old := weak.Make(before)
 	var keys []weak.Pointer[apps.App]
@@ -125,15 +113,11 @@ func TestConfigurationThatIsUsedNoMoreIsForgotten(t *testing.T) {
 		keys = append(keys, weak.Make(i))
 	}
 	before = nil
-	if err := s.configure(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, s.configure(t.Context()))
 	if !collected(old) || len(keys) != 1 || !collected(keys[0]) {
 		t.Error("the configuration before, or its key, is held")
 	}
-	if err := s.ask(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, s.ask())
 }
 
 func TestNothingRunsOnceTheAgentHasEnded(t *testing.T) {
@@ -154,12 +138,8 @@ func TestNothingRunsOnceTheAgentHasEnded(t *testing.T) {
 		for i := range many {
 			ask(i)
 		}
-		if held := len(s.now.Load().tokens.list()); held != many {
-			t.Errorf("%d tokens are held", held)
-		}
-		if err := s.configure(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Equal(t, len(s.now.Load().tokens.list()), many, "tokens are held")
+		testkit.OK(t, s.configure(t.Context()))
 	}
 	ask(0)
 	s.Close()

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // oneApp is a config file of one App, whose key is KEY.
@@ -17,16 +19,9 @@ const oneApp = `apps:
 // rewrite replaces text in the config file, as editors do.
 func (s *service) rewrite(old, new string) {
 	s.t.Helper()
-	text, err := os.ReadFile(s.path)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(s.path+".new", []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.Rename(s.path+".new", s.path); err != nil {
-		s.t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(s.path))(s.t)
+	testkit.OK(s.t, os.WriteFile(s.path+".new", []byte(strings.Replace(string(text), old, new, 1)), 0o600))
+	testkit.OK(s.t, os.Rename(s.path+".new", s.path))
 }
 
 // All who ask after a change are answered by the new configuration, which is read once.
@@ -60,22 +55,16 @@ func TestSlowKeyOfAChangedConfigurationHoldsUpNobody(t *testing.T) {
 	s := newService(t, strings.Replace(oneApp, "KEY", "app.pem", 1))
 	program, release := filepath.Join(s.dir, "slow"), filepath.Join(s.dir, "release")
 	text := "#!/bin/sh\nwhile ! test -e '" + release + "'; do sleep 0.05; done\nexit 1\n"
-	if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(program, []byte(text), 0o700))
 	before := s.now.Load()
 	s.rewrite("app.pem", "'exec:"+program+"', key_timeout: 60s")
 	for range 20 { // but for the first, nobody waits
-		if err := s.ask(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, s.ask())
 	}
 	if s.now.Load() != before || s.upToDate() {
 		t.Error("a key that was not opened is in use")
 	}
-	if err := os.WriteFile(release, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(release, nil, 0o600))
 	for deadline := time.Now().Add(time.Minute); !s.upToDate(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the reading does not end")

@@ -14,32 +14,23 @@ import (
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Who has stopped it may start another at once.
 func TestStopMakesPlaceBeforeItAnswers(t *testing.T) {
 	dir, err := os.MkdirTemp("", "stop-") // a short name, since those of sockets are bounded
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "ghapp", "agent.sock")
-	listener, err := agent.ListenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	listener := testkit.Must(agent.ListenAt(path))(t)
 	stopped := false
 	h := &Server{listener: listener, stop: func() { stopped = true }}
 	if err := h.Stop(t.Context()); err != nil || !stopped {
 		t.Errorf("Stop() = %v, ends: %t", err, stopped)
 	}
-	next, err := agent.ListenAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := next.Close(); err != nil {
-		t.Error(err)
-	}
+	next := testkit.Must(agent.ListenAt(path))(t)
+	testkit.OK(t, next.Close())
 }
 
 // service is an agent for the App of a holding, with a GitHub behind a socket.
@@ -81,9 +72,7 @@ func newService(t *testing.T, config string) *service {
 func (s *service) putKey(name string) {
 	s.t.Helper()
 	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
-	if err := os.WriteFile(filepath.Join(s.dir, name), key, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.OK(s.t, os.WriteFile(filepath.Join(s.dir, name), key, 0o600))
 }
 
 func (s *service) ask() error {
@@ -126,9 +115,7 @@ func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
   later: {app: APP, key: later.pem, host: "ORIGIN", owners: [acme]}
   other: {app: APP, key: app.pem, host: "ORIGIN", owners: [octo]}
 `)
-	if err := s.ask(); err == nil || !strings.Contains(err.Error(), "later.pem: missing") {
-		t.Errorf("without a key: %v", err)
-	}
+	testkit.ErrorContains(t, s.ask(), "later.pem: missing")
 	s.putKey("later.pem")
 	var asking sync.WaitGroup
 	for range 20 {
@@ -139,10 +126,7 @@ func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
 		})
 	}
 	asking.Wait()
-	if held := s.now.Load().list(); len(held) != 2 {
-		t.Errorf("it holds %+v", held)
-	}
-	if s.refused.Load() != 1 || s.answered.Load() != 20 {
-		t.Errorf("%d refused, %d answered", s.refused.Load(), s.answered.Load())
-	}
+	testkit.Equal(t, len(s.now.Load().list()), 2, "it")
+	testkit.Equal(t, s.refused.Load(), 1)
+	testkit.Equal(t, s.answered.Load(), 20)
 }

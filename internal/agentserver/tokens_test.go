@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -39,22 +40,16 @@ type holding struct {
 
 func newHolding(t *testing.T) *holding {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
 	registered := github.AddApp(githubtest.AppOptions{Owner: "acme"})
 	registered.AddKey(&heldKey().PublicKey)
 	registered.Install("acme", githubtest.InstallOptions{All: true})
-	app, err := ghapp.New(ghapp.Config{
+	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: registered.ClientID,
 		Signer: ghapp.FromCryptoSigner(heldKey()),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	h := &holding{t: t, github: github, app: app}
 	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
 		return app.Token(ctx, r)
@@ -71,10 +66,7 @@ func (h *holding) add(repository string) {
 func (h *holding) use(repository string) *ghapp.Token {
 	h.t.Helper()
 	request := ghapp.TokenRequest{Repositories: []string{repository}}
-	token, err := h.app.Token(h.t.Context(), request)
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	token := testkit.Must(h.app.Token(h.t.Context(), request))(h.t)
 	h.issued(h.app, request, token)
 	return token
 }
@@ -93,14 +85,10 @@ func TestTokenInUseIsRenewedBeforeAnyoneWaitsForIt(t *testing.T) {
 				t.Errorf("after %s a token is handed out with %s left", time.Since(begun), left)
 			}
 			synctest.Wait()
-			if h.github.Mints() != mints {
-				t.Errorf("after %s it was not there, or aged", time.Since(begun))
-			}
+			testkit.Equal(t, h.github.Mints(), mints, "after %s it was not there, or aged", time.Since(begun))
 		}
 		// Every 50 to 55 minutes, since GitHub's second is cut off.
-		if mints := h.github.Mints(); mints != 6 {
-			t.Errorf("%d mints in five hours", mints)
-		}
+		testkit.Equal(t, h.github.Mints(), 6, "mints in five hours")
 	})
 }
 
@@ -175,15 +163,12 @@ func TestTokenThatOthersRenewedIsNotRenewedAgain(t *testing.T) {
 		h.use("acme/site")
 		time.Sleep(45 * time.Minute)
 		request := ghapp.TokenRequest{Repositories: []string{"acme/site"}, MinLife: 30 * time.Minute}
-		if _, err := h.app.Token(t.Context(), request); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(h.app.Token(t.Context(), request))(t)
 		fresh := h.use("acme/site")
 		time.Sleep(30 * time.Minute) // past the time of the first
 		synctest.Wait()
-		if h.github.Mints() != 2 || h.use("acme/site").Secret.Reveal() != fresh.Secret.Reveal() {
-			t.Errorf("%d mints", h.github.Mints())
-		}
+		testkit.Equal(t, h.github.Mints(), 2)
+		testkit.Equal(t, h.use("acme/site").Secret.Reveal(), fresh.Secret.Reveal())
 	})
 }
 
@@ -212,19 +197,13 @@ func TestRenewalWaitsForAnUnreachableGitHub(t *testing.T) {
 		h.use("acme/site")
 		time.Sleep(40 * time.Minute)
 		first := h.use("acme/site")
-		if err := h.github.Fault(githubtest.HTML502(githubtest.MintPattern)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, h.github.Fault(githubtest.HTML502(githubtest.MintPattern)))
 		time.Sleep(17 * time.Minute)
-		if held := h.list(); len(held) != 1 {
-			t.Errorf("held: %+v", held)
-		}
+		testkit.Equal(t, len(h.list()), 1, "held")
 		h.github.ClearFaults()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if mints := h.github.Mints(); mints != 2 {
-			t.Errorf("%d mints: it was not renewed before it was asked for", mints)
-		}
+		testkit.Equal(t, h.github.Mints(), 2, "mints: it was")
 		if token := h.use("acme/site"); token.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("the old one is handed out")
 		}
@@ -253,9 +232,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			defer h.close()
 			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
 			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()}, Issuer: h.app.Status().Issuer, Signer: key})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			var log bytes.Buffer
 			h.app = app
 			h.tokens.log = slog.New(slog.NewTextHandler(&log, nil))
@@ -271,9 +248,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			}
 			key.down.Store(down)
 			time.Sleep(17 * time.Minute)
-			if token := h.use("acme/site"); token.Secret.Reveal() != first.Secret.Reveal() {
-				t.Error("there is another token")
-			}
+			testkit.Equal(t, h.use("acme/site").Secret.Reveal(), first.Secret.Reveal(), "there is another token")
 			synctest.Wait()
 			if told := strings.Count(log.String(), "it serves on while it lives"); told != 1 || !strings.Contains(log.String(), "exec:kms: "+string(problem)) {
 				t.Errorf("%s is told %d times:\n%s", problem, told, log.String())
@@ -281,9 +256,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			key.down.Store(nil)
 			time.Sleep(2 * time.Minute)
 			synctest.Wait()
-			if renewed := h.github.Mints() == 2; renewed != again {
-				t.Errorf("%s: renewed %t", problem, renewed)
-			}
+			testkit.Equal(t, h.github.Mints() == 2, again, "%s: renewed", problem)
 		})
 	}
 }
@@ -295,9 +268,7 @@ func TestRefusedRenewalIsNotTriedAgain(t *testing.T) {
 		h.use("acme/site")
 		time.Sleep(40 * time.Minute)
 		h.use("acme/site")
-		if err := h.github.Script("suspend acme"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, h.github.Script("suspend acme"))
 		h.github.ResetRequests()
 		time.Sleep(time.Hour)
 		synctest.Wait()
@@ -307,9 +278,8 @@ func TestRefusedRenewalIsNotTriedAgain(t *testing.T) {
 				attempts++
 			}
 		}
-		if attempts != 1 || len(h.held) != 0 {
-			t.Errorf("%d attempts; held: %v", attempts, h.list())
-		}
+		testkit.Equal(t, attempts, 1, "attempts; held: %v", h.list())
+		testkit.Equal(t, len(h.held), 0, "attempts; held: %v", h.list())
 	})
 }
 
@@ -319,23 +289,15 @@ func TestErasedTokenIsHeldNoMore(t *testing.T) {
 		defer h.close()
 		token := h.use("acme/site")
 		h.rejected(token.Secret)
-		if held := h.list(); len(held) != 1 {
-			t.Error("one so young that GitHub may not know it yet is gone")
-		}
+		testkit.Equal(t, len(h.list()), 1, "one so young that GitHub may not know it yet is gone")
 		time.Sleep(time.Minute)
 		h.rejected(secret.New("ghs_another"))
-		if held := h.list(); len(held) != 1 {
-			t.Error("another's end took it along")
-		}
+		testkit.Equal(t, len(h.list()), 1, "another's end took it along")
 		h.rejected(token.Secret)
-		if held := h.list(); len(held) != 0 {
-			t.Errorf("held: %+v", held)
-		}
+		testkit.Equal(t, len(h.list()), 0, "held")
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		if mints := h.github.Mints(); mints != 1 {
-			t.Errorf("%d mints", mints)
-		}
+		testkit.Equal(t, h.github.Mints(), 1, "mints")
 	})
 }
 
@@ -349,12 +311,8 @@ func TestNothingIsRenewedAfterTheEnd(t *testing.T) {
 		h.use("acme/site") // an answer that was on its way
 		time.Sleep(12 * time.Minute)
 		synctest.Wait()
-		if mints := h.github.Mints(); mints != 1 {
-			t.Errorf("%d mints", mints)
-		}
+		testkit.Equal(t, h.github.Mints(), 1, "mints")
 		time.Sleep(time.Hour)
-		if held := h.list(); len(held) != 0 {
-			t.Errorf("one that has run out is held: %+v", held)
-		}
+		testkit.Equal(t, len(h.list()), 0, "one that has run out is held")
 	})
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -49,9 +50,7 @@ type changing struct {
 func newChanging(t *testing.T) *changing {
 	t.Helper()
 	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	t.Cleanup(func() { _ = github.Close() })
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme"})
 	app.AddKey(&heldKey().PublicKey)
@@ -87,12 +86,8 @@ func (knowing) RoundTrip(r *http.Request) (*http.Response, error) {
 func (c *changing) put(path string, key *rsa.PrivateKey) {
 	c.t.Helper()
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
-	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		c.t.Fatal(err)
-	}
+	testkit.OK(c.t, os.WriteFile(path+".new", text, 0o600))
+	testkit.OK(c.t, os.Rename(path+".new", path))
 }
 
 // ask asks as git does and returns the token.
@@ -112,10 +107,7 @@ func (c *changing) ask(repository string) (string, error) {
 
 func (c *changing) mustAsk(repository string) string {
 	c.t.Helper()
-	token, err := c.ask(repository)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	token := testkit.Must(c.ask(repository))(c.t)
 	return token
 }
 
@@ -154,9 +146,8 @@ func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
 		c.uses(laterKey(), nil)
 		c.app.RemoveKey(&heldKey().PublicKey)
 		c.mustAsk("acme/web")
-		if c.proofs() != 1 || len(c.told) != 1 {
-			t.Errorf("%d proofs, told: %q", c.proofs(), c.told)
-		}
+		testkit.Equal(t, c.proofs(), 1, "proofs, told: %q", c.told)
+		testkit.Equal(t, len(c.told), 1, "proofs, told: %q", c.told)
 	})
 }
 
@@ -169,9 +160,7 @@ func TestNewKeyThatGitHubDoesNotTakeIsTriedOnceAMinute(t *testing.T) {
 			c.uses(heldKey(), laterKey())
 			time.Sleep(time.Second)
 		}
-		if c.proofs() != 1 {
-			t.Errorf("%d proofs in a minute", c.proofs())
-		}
+		testkit.Equal(t, c.proofs(), 1, "proofs in a minute")
 		c.app.AddKey(&laterKey().PublicKey)
 		c.mustAsk("acme/site")
 		c.uses(laterKey(), nil)
@@ -184,13 +173,9 @@ func TestOldKeyServesWhileGitHubIsOutOfReach(t *testing.T) {
 		token := c.mustAsk("acme/site")
 		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
-		if err := c.github.Fault(githubtest.Fault{Delay: time.Hour}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, c.github.Fault(githubtest.Fault{Delay: time.Hour}))
 		asked := time.Now()
-		if got := c.mustAsk("acme/site"); got != token {
-			t.Error("another token was handed out")
-		}
+		testkit.Equal(t, c.mustAsk("acme/site"), token, "another token was handed out")
 		if waited := time.Since(asked); waited > keyProof {
 			t.Errorf("git waited for %s", waited)
 		}
@@ -212,12 +197,8 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 		err := c.github.Fault(githubtest.Fault{
 			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized, Body: `{"message":"A JSON web token could not be decoded"}`,
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := c.mustAsk("acme/site"); got != token {
-			t.Error("another token was handed out")
-		}
+		testkit.OK(t, err)
+		testkit.Equal(t, c.mustAsk("acme/site"), token, "another token was handed out")
 		c.uses(heldKey(), laterKey())
 		time.Sleep(keyPause)
 		if got := c.mustAsk("acme/site"); got == token {
@@ -226,9 +207,7 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 		c.uses(laterKey(), nil)
 		// It has worked: the old key is not gone back to.
 		c.app.RemoveKeys()
-		if _, err := c.ask("acme/web"); err == nil {
-			t.Error("a key that was deleted got a token")
-		}
+		testkit.Fails(t, testkit.ErrorOf(c.ask("acme/web")), "a key that was deleted got a token")
 		c.uses(laterKey(), nil)
 	})
 }
@@ -239,9 +218,7 @@ func TestManyWaitForOneProof(t *testing.T) {
 		c.put(c.path, laterKey())
 		c.app.RemoveKeys()
 		c.app.AddKey(&laterKey().PublicKey)
-		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: time.Second}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: time.Second}))
 		var asking sync.WaitGroup
 		for range 50 {
 			asking.Go(func() {
@@ -251,9 +228,8 @@ func TestManyWaitForOneProof(t *testing.T) {
 			})
 		}
 		asking.Wait()
-		if c.proofs() != 1 || c.github.Mints() != 1 {
-			t.Errorf("%d proofs, %d mints", c.proofs(), c.github.Mints())
-		}
+		testkit.Equal(t, c.proofs(), 1)
+		testkit.Equal(t, c.github.Mints(), 1)
 	})
 }
 
@@ -263,9 +239,7 @@ func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 		c := newChanging(t)
 		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
-		if err := c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: 5 * time.Second}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: 5 * time.Second}))
 		var proving sync.WaitGroup
 		proving.Go(func() { c.mustAsk("acme/site") })
 		synctest.Wait()
@@ -273,9 +247,7 @@ func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 		defer leave()
 		asked := time.Now()
 		c.Session(ctx)
-		if waited := time.Since(asked); waited != time.Second {
-			t.Errorf("waited for %s", waited)
-		}
+		testkit.Equal(t, time.Since(asked), time.Second, "waited for")
 		proving.Wait()
 		c.uses(laterKey(), nil)
 	})

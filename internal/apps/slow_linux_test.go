@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The holder of one App's key may take its time, or a person's.
@@ -19,19 +19,12 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 	dir := t.TempDir()
 	program := filepath.Join(dir, "slow")
 	text := "#!/bin/sh\n>>'" + dir + "/asked'\nwhile ! test -e '" + dir + "/release'; do sleep 0.05; done\nexit 1\n"
-	if err := os.WriteFile(program, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(program, []byte(text), 0o700))
 	defer func() { _ = os.WriteFile(filepath.Join(dir, "release"), nil, 0o600) }()
 	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
-	if err := os.WriteFile(filepath.Join(dir, "app.pem"), key, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(dir, "app.pem"), key, 0o600))
 	o := New(Options{Environ: []string{"HOME=" + dir, "GHAPP_APP=1", "GHAPP_KEY=" + filepath.Join(dir, "app.pem")}})
-	settings, err := o.Settings(ghapp.RepositoryName{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	settings := testkit.Must(o.Settings(ghapp.RepositoryName{}))(t)
 	settings.Key = config.Value{Text: "exec:" + program}
 	settings.KeyTimeout = config.Value{Text: "1m"}
 
@@ -49,16 +42,12 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 			t.Fatal("the program was not asked")
 		}
 	}
-	if _, err := o.App(t.Context(), ghapp.RepositoryName{}); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(o.App(t.Context(), ghapp.RepositoryName{}))(t)
 	select {
 	case err := <-opened:
 		t.Fatalf("the slow key was opened meanwhile: %v", err)
 	default:
 	}
 	cancel() // who asked waits no longer
-	if err := <-opened; !errors.Is(err, context.Canceled) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, <-opened, context.Canceled)
 }

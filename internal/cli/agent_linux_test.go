@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // daemon is a `ghapp agent` that runs, for Apps of the config file.
@@ -58,9 +59,7 @@ func (m *machine) launch() *daemon {
 	d.cmd, d.out = m.plain("ghapp", "agent")
 	// It lives as long as the test, which may be longer than a command may take.
 	d.cmd.Cancel, d.cmd.WaitDelay = func() error { return os.ErrProcessDone }, 0
-	if err := d.cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, d.cmd.Start())
 	go func() {
 		defer close(d.ended)
 		_ = d.cmd.Wait() // its exit code is in the result
@@ -118,14 +117,10 @@ type status struct {
 func (m *machine) status() status {
 	m.t.Helper()
 	cmd, out := m.plain("ghapp", "agent", "status", "--json")
-	if err := cmd.Run(); err != nil {
-		m.t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(m.t, cmd.Run(), "%s", out.stderr.String())
 	m.noSecretIn("the status", out.stdout.String())
 	var s status
-	if err := json.Unmarshal(out.stdout.Bytes(), &s); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, json.Unmarshal(out.stdout.Bytes(), &s))
 	return s
 }
 
@@ -149,17 +144,13 @@ func TestTwoHundredHelpersOfOneAgentMintOncePerScope(t *testing.T) {
 	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
 	for i := range many {
 		commands[i], outs[i] = m.helper("get", repositories[i%2])
-		if err := commands[i].Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, commands[i].Start())
 	}
 	for i, cmd := range commands {
 		_ = cmd.Wait() // its exit code is in the result
 		m.answered(cmd, outs[i])
 	}
-	if mints := m.github.Mints(); mints != len(repositories) {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), len(repositories), "mints")
 	if s := m.status(); s.Requests.Answered != many || s.Requests.Minted != len(repositories) || len(s.Tokens) != len(repositories) {
 		t.Errorf("the agent did not answer all of them: %+v", s)
 	}
@@ -193,14 +184,10 @@ func TestOfManyAgentsStartedAtOnceOneRuns(t *testing.T) {
 	pid := m.status().PID
 	for _, d := range daemons {
 		if d.cmd.Process.Pid == pid {
-			if r := d.end(syscall.SIGTERM); r.code != 0 {
-				t.Errorf("the one that ran: exit code %d\n%s", r.code, r.stderr)
-			}
+			d.end(syscall.SIGTERM).ends(t, 0)
 			continue
 		}
-		if r := d.wait(); r.code != 1 || !strings.Contains(r.stderr, fmt.Sprintf("already: process %d since", pid)) {
-			t.Errorf("one that did not: exit code %d\n%s", r.code, r.stderr)
-		}
+		d.wait().ends(t, 1, fmt.Sprintf("already: process %d since", pid))
 	}
 }
 
@@ -216,21 +203,13 @@ func TestAgentSaysWhoHasItsPlace(t *testing.T) {
 		m.configured()
 		socket := filepath.Join(m.runtime, "ghapp", "agent.sock")
 		m.write(socket+".lock", "")
-		lock, err := os.Open(socket + ".lock")
-		if err != nil {
-			t.Fatal(err)
-		}
+		lock := testkit.Must(os.Open(socket + ".lock"))(t)
 		defer lock.Close()
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
 		d := m.launch()
 		if name == "one that starts" {
 			time.Sleep(200 * time.Millisecond)
-			listener, err := net.Listen("unix", socket)
-			if err != nil {
-				t.Fatal(err)
-			}
+			listener := testkit.Must(net.Listen("unix", socket))(t)
 			defer listener.Close()
 			go func() {
 				conn, err := listener.Accept()
@@ -261,9 +240,7 @@ func TestKilledAgentIsNotMissed(t *testing.T) {
 			d := m.agent()
 			stop := m.traffic.hold(0, at)
 			cmd, out := m.helper("get", "acme/site")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			stop.wait(t)
 			d.end(syscall.SIGKILL)
 			m.noSecretOnDisk()
@@ -291,13 +268,9 @@ func TestAgentFinishesWhatItDoesBeforeItEnds(t *testing.T) {
 		d := m.agent()
 		stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
 		cmd, out := m.helper("get", "acme/site")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Start())
 		stop.wait(t)
-		if err := d.cmd.Process.Signal(signal); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, d.cmd.Process.Signal(signal))
 		// Its place is free at once.
 		eventually(t, patience, func() string {
 			if _, err := os.Lstat(d.socket); err == nil {
@@ -311,9 +284,7 @@ func TestAgentFinishesWhatItDoesBeforeItEnds(t *testing.T) {
 		}
 		_ = cmd.Wait() // its exit code is in the result
 		m.answered(cmd, out)
-		if mints := m.github.Mints(); mints != 1 {
-			t.Errorf("%v: %d mints: it was not the agent that answered", signal, mints)
-		}
+		testkit.Equal(t, m.github.Mints(), 1, "%v", signal)
 	}
 }
 
@@ -324,13 +295,9 @@ func TestAgentDoesNotWaitForeverToEnd(t *testing.T) {
 	d := m.agent()
 	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
 	cmd, out := m.helper("get", "acme/site")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	stop.wait(t)
-	if r := d.end(syscall.SIGTERM); r.code != 0 {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	d.end(syscall.SIGTERM).ends(t, 0)
 	m.traffic.release()
 	_ = cmd.Wait() // its exit code is in the result
 	m.answered(cmd, out)
@@ -346,9 +313,7 @@ func TestStatusAndStopAnswerWhileGitHubHangs(t *testing.T) {
 	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
 	for i := range many {
 		commands[i], outs[i] = m.helper("get", "acme/site")
-		if err := commands[i].Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, commands[i].Start())
 	}
 	stop.wait(t)
 	// Each of them is connected when it has nothing to do but to wait.
@@ -358,9 +323,7 @@ func TestStatusAndStopAnswerWhileGitHubHangs(t *testing.T) {
 		}
 		return ""
 	})
-	if s := m.status(); s.PID != d.cmd.Process.Pid {
-		t.Errorf("status: %+v", s)
-	}
+	testkit.Equal(t, m.status().PID, d.cmd.Process.Pid, "status")
 	if cmd, out := m.plain("ghapp", "agent", "stop"); cmd.Run() != nil {
 		t.Errorf("stop: %s", out.stderr.String())
 	}
@@ -369,12 +332,8 @@ func TestStatusAndStopAnswerWhileGitHubHangs(t *testing.T) {
 		_ = cmd.Wait() // its exit code is in the result
 		m.answered(cmd, outs[i])
 	}
-	if r := d.wait(); r.code != 0 {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
-	if mints := m.github.Mints(); mints != 1 {
-		t.Errorf("%d mints", mints)
-	}
+	d.wait().ends(t, 0)
+	testkit.Equal(t, m.github.Mints(), 1, "mints")
 }
 
 // connections are the sockets that an agent has open.
@@ -401,15 +360,11 @@ func TestHangUpsWithoutEnd(t *testing.T) {
 	before := m.connections(d)
 	commands, outs := make([]*exec.Cmd, many), make([]*outputs, many)
 	for i := range hangUps {
-		if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, d.cmd.Process.Signal(syscall.SIGHUP))
 		if i%(hangUps/many) == 0 {
 			n := i / (hangUps / many)
 			commands[n], outs[n] = m.helper("get", []string{"acme/site", "acme/web"}[n%2])
-			if err := commands[n].Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, commands[n].Start())
 		}
 	}
 	for i, cmd := range commands {
@@ -417,16 +372,12 @@ func TestHangUpsWithoutEnd(t *testing.T) {
 		m.answered(cmd, outs[i])
 	}
 	// What was asked of it before a hang-up and after it, is one and the same.
-	if mints := m.github.Mints(); mints != 2 {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), 2, "mints")
 	if s := m.status(); s.Requests.Answered != many || s.Requests.Refused != 0 {
 		t.Errorf("the agent did not answer all of them: %+v", s)
 	}
 	// A configuration that is not used any more has no connections.
-	if err := d.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, d.cmd.Process.Signal(syscall.SIGHUP))
 	eventually(t, patience, func() string {
 		if now := m.connections(d); now > before {
 			return fmt.Sprintf("%d sockets are open, %d before", now, before)
@@ -448,16 +399,12 @@ func TestAgentReplacesATokenThatGitSaysIsRefused(t *testing.T) {
 		t.Helper()
 		cmd, out := m.helper(operation, "acme/site")
 		cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=http\nhost=%s\npath=acme/site.git\nusername=x-access-token\npassword=%s\n\n", m.host, password))
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("%v\n%s", err, out.stderr.String())
-		}
+		testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 		return out.stdout.String()
 	}
 	first := ask("get", "")
 	ask("erase", "ghs_another")
-	if ask("get", "") != first {
-		t.Error("the end of another's token took it along")
-	}
+	testkit.Equal(t, ask("get", ""), first, "the end of another's token took it along")
 	ask("erase", m.tokens()[0])
 	if s := m.status(); len(s.Tokens) != 0 || s.Requests.Erased != 2 {
 		t.Errorf("it is held on: %+v", s)
@@ -469,26 +416,16 @@ func TestAgentReplacesATokenThatGitSaysIsRefused(t *testing.T) {
 		}
 		ask("erase", m.tokens()[i])
 	}
-	if mints := m.github.Mints(); mints != 4 {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), 4, "mints")
 }
 
 // listening is a socket as a service manager makes it.
 func (m *machine) listening(path string) *os.File {
 	m.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		m.t.Fatal(err)
-	}
-	listener, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	listener := testkit.Must(net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: path}))(m.t)
 	m.t.Cleanup(func() { listener.Close() })
-	file, err := listener.File()
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	file := testkit.Must(listener.File())(m.t)
 	m.t.Cleanup(func() { file.Close() })
 	return file
 }
@@ -499,9 +436,7 @@ func TestAgentThatAServiceManagerStarts(t *testing.T) {
 	m := newMachine(t)
 	m.configured()
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram", Name: filepath.Join(m.root, "notify")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	defer manager.Close()
 	told := func(want string) {
 		t.Helper()
@@ -515,39 +450,27 @@ func TestAgentThatAServiceManagerStarts(t *testing.T) {
 	inherited := m.listening(socket)
 	// git asks before there is an agent, and waits for it.
 	helper, answer := m.helper("get", "acme/site")
-	if err := helper.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, helper.Start())
 	cmd, out := m.plain("ghapp")
 	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec ghapp agent`}
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+manager.LocalAddr().String())
 	cmd.ExtraFiles = []*os.File{inherited}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	told("READY=1")
 	_ = helper.Wait() // its exit code is in the result
 	m.answered(helper, answer)
-	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Process.Signal(syscall.SIGHUP))
 	told("RELOADING=1")
 	told("READY=1")
 	// Another one, started by hand, does not take the place.
 	second := m.launch()
-	if r := second.wait(); r.code != 1 || !strings.Contains(r.stderr, fmt.Sprintf("already: process %d since", cmd.Process.Pid)) {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	second.wait().ends(t, 1, fmt.Sprintf("already: process %d since", cmd.Process.Pid))
 	if stop, out := m.plain("ghapp", "agent", "stop"); stop.Run() != nil {
 		t.Errorf("stop: %s", out.stderr.String())
 	}
 	told("STOPPING=1")
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, out.stderr.String())
-	}
-	if _, err := os.Lstat(socket); err != nil {
-		t.Errorf("the service manager's socket is gone: %v", err)
-	}
+	testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
+	testkit.OK(t, testkit.ErrorOf(os.Lstat(socket)), "the service manager's socket is gone")
 }
 
 // activated starts an agent on a service manager's socket.
@@ -556,9 +479,7 @@ func (m *machine) activated(socket *os.File) (*exec.Cmd, *outputs) {
 	cmd, out := m.plain("ghapp")
 	cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec ghapp agent`}
 	cmd.ExtraFiles = []*os.File{socket}
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	return cmd, out
 }
 
@@ -572,13 +493,9 @@ func TestAgentOfAServiceManagerIsStartedAnew(t *testing.T) {
 	agent, _ := m.activated(inherited)
 	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
 	asked, out := m.helper("get", "acme/site")
-	if err := asked.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, asked.Start())
 	stop.wait(t)
-	if err := agent.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, agent.Process.Kill())
 	_ = agent.Wait()
 	m.noSecretOnDisk()
 	m.traffic.release()
@@ -586,30 +503,21 @@ func TestAgentOfAServiceManagerIsStartedAnew(t *testing.T) {
 	m.answered(asked, out)
 
 	asked, out = m.helper("get", "acme/web")
-	if err := asked.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, asked.Start())
 	agent, told := m.activated(inherited)
 	_ = asked.Wait() // its exit code is in the result
 	m.answered(asked, out)
 	if s := m.status(); s.PID != agent.Process.Pid || s.Requests.Answered != 1 {
 		t.Errorf("status: %+v", s)
 	}
-	if err := agent.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := agent.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, told.stderr.String())
-	}
+	testkit.OK(t, agent.Process.Signal(syscall.SIGTERM))
+	testkit.OK(t, agent.Wait(), "%s", told.stderr.String())
 	m.noSecretOnDisk()
 }
 
 // The unit files say what the helper looks for.
 func TestUnitFilesNameTheSocketOfTheHelper(t *testing.T) {
-	text, err := os.ReadFile("../../docs/ghapp-agent.socket")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../../docs/ghapp-agent.socket"))(t)
 	dir := t.TempDir()
 	path := agent.SocketPath(func(name string) (string, bool) { return dir, name == "XDG_RUNTIME_DIR" })
 	for _, line := range []string{"ListenStream=" + strings.Replace(path, dir, "%t", 1), "DirectoryMode=0700", "SocketMode=0600"} {
@@ -630,10 +538,7 @@ func TestUnitFilesAreTakenBySystemd(t *testing.T) {
 	cmd, out := m.plain("ghapp", "verify", "--user", "--man=no")
 	cmd.Path = analyze
 	for _, name := range []string{"ghapp-agent.socket", "ghapp-agent.service"} {
-		text, err := os.ReadFile("../../docs/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile("../../docs/" + name))(t)
 		path := filepath.Join(m.home, ".config", "systemd", "user", name)
 		m.write(path, strings.ReplaceAll(string(text), "/usr/local/bin", binaries))
 		m.mode(path, 0o644)

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // another is the credential of another identity that the machine has.
@@ -121,17 +123,13 @@ func (m *machine) actsAsTheApp(prepare func(*machine, *evil), args ...string) {
 	prepare(m, e)
 	before := m.credentialStore()
 	r := m.must(args...)
-	if got := m.read("site/main.txt"); got != "main\n" {
-		m.t.Errorf("cloned %q", got)
-	}
+	testkit.Equal(m.t, m.read("site/main.txt"), "main\n", "cloned")
 	m.onlyOurs(3, another)
 	if asked := e.Requests(); len(asked) > 0 {
 		m.t.Errorf("evil was asked %d times", len(asked))
 	}
 	e.sentNothing(m)
-	if after := m.credentialStore(); after != before {
-		m.t.Errorf(".git-credentials was %q and is %q", before, after)
-	}
+	testkit.Equal(m.t, m.credentialStore(), before, ".git-credentials")
 	m.noProgramRan()
 	m.noSecretIn("the output", r.stdout+r.stderr)
 	m.noSecretOnDisk()
@@ -151,9 +149,7 @@ func (m *machine) fill(text string, e *evil) string {
 func (m *machine) program(path string) {
 	m.t.Helper()
 	m.write(path, "#!/bin/sh\ntouch '"+m.root+"/ran'\necho "+another+"\n")
-	if err := os.Chmod(path, 0o700); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(path, 0o700))
 }
 
 // noProgramRan fails if such a program was run.

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // installed is a machine with the helper in a directory of its own, beside a ghapp
@@ -96,10 +97,7 @@ func (m *installed) warm(args ...string) string {
 // answers are the files with answers.
 func (m *installed) answers() []string {
 	m.t.Helper()
-	files, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "answer-*"))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	files := testkit.Must(filepath.Glob(filepath.Join(m.cache, "ghapp", "answer-*")))(m.t)
 	return files
 }
 
@@ -112,15 +110,10 @@ func TestSecondFetchOfPlainGitStartsNoGhapp(t *testing.T) {
 	git := func(args ...string) {
 		t.Helper()
 		cmd, out := m.plain("git", args...)
-		path, err := exec.LookPath("git")
-		if err != nil {
-			t.Fatal(err)
-		}
+		path := testkit.Must(exec.LookPath("git"))(t)
 		cmd.Path = path
 		cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0")
-		if err := cmd.Run(); err != nil {
-			t.Fatalf("git %q: %v\n%s", args, err, out.stderr.String())
-		}
+		testkit.OK(t, cmd.Run(), "git %q, %s", args, out.stderr.String())
 	}
 	git("clone", "-q", origin+"/acme/site")
 	m.agedCache()
@@ -169,15 +162,9 @@ func TestEachQuestionHasAnAnswerOfItsOwn(t *testing.T) {
 			t.Errorf("%s: %+v", name, answer)
 		}
 	}
-	if got := m.started() - before; got != 3 {
-		t.Errorf("ghapp was started %d times for three new questions", got)
-	}
-	if got := len(m.answers()); got != 4 {
-		t.Errorf("there are %d answers, want 4", got)
-	}
-	if m.warm() != plain {
-		t.Error("the first is another by now")
-	}
+	testkit.Equal(t, m.started()-before, 3, "ghapp was started")
+	testkit.Equal(t, len(m.answers()), 4, "there")
+	testkit.Equal(t, m.warm(), plain, "the first is another by now")
 	m.noSecretOnDisk()
 }
 
@@ -215,9 +202,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 		m.write(m.config, strings.ReplaceAll(string(text), old, new))
 	}
 	remove := func(m *installed, path string) {
-		if err := os.Remove(path); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Remove(path))
 	}
 	const none, same, fresh = "no token", "the same token", "a new token"
 	for name, tt := range map[string]struct {
@@ -231,9 +216,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 		"another key":      {func(m *installed) { m.write(m.environ["GHAPP_KEY"], string(m.otherKey())) }, none},
 		"no key":           {func(m *installed) { remove(m, m.environ["GHAPP_KEY"]) }, none},
 		"the key for all": {func(m *installed) {
-			if err := os.Chmod(m.environ["GHAPP_KEY"], 0o644); err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, os.Chmod(m.environ["GHAPP_KEY"], 0o644))
 		}, same},
 		"git says that it is refused": {func(m *installed) {
 			m.ask(m.request("acme/site")+"username=x-access-token\npassword="+m.tokens()[0]+"\n", "erase")
@@ -251,23 +234,17 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 			}
 		}, fresh},
 		"others can enter the cache": {func(m *installed) {
-			if err := os.Chmod(filepath.Join(m.cache, "ghapp"), 0o755); err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, os.Chmod(filepath.Join(m.cache, "ghapp"), 0o755))
 		}, fresh},
 		"others can read the answer": {func(m *installed) {
 			for _, path := range m.answers() {
-				if err := os.Chmod(path, 0o644); err != nil {
-					m.t.Fatal(err)
-				}
+				testkit.OK(m.t, os.Chmod(path, 0o644))
 			}
 		}, same},
 		"a pipe in its place": {func(m *installed) {
 			for _, path := range m.answers() {
 				remove(m, path)
-				if err := syscall.Mkfifo(path, 0o600); err != nil {
-					m.t.Fatal(err)
-				}
+				testkit.OK(m.t, syscall.Mkfifo(path, 0o600))
 			}
 		}, same},
 		"half of it": {func(m *installed) {
@@ -276,9 +253,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 				if err == nil {
 					err = os.Truncate(path, info.Size()/2)
 				}
-				if err != nil {
-					m.t.Fatal(err)
-				}
+				testkit.OK(m.t, err)
 			}
 		}, same},
 	} {
@@ -289,9 +264,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 			tt.change(m)
 			before := m.started()
 			r := m.ask(m.request("acme/site"), "get")
-			if got := m.started() - before; got != 1 {
-				t.Errorf("ghapp was started %d times", got)
-			}
+			testkit.Equal(t, m.started()-before, 1, "ghapp was started")
 			_, rest, _ := strings.Cut(r.stdout, "password=")
 			token, _, _ := strings.Cut(rest, "\n")
 			got := none
@@ -300,9 +273,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 					got = []string{same, fresh}[min(i, 1)]
 				}
 			}
-			if got != tt.want {
-				t.Errorf("git is given %s, want %s: %+v", got, tt.want, r)
-			}
+			testkit.Equal(t, got, tt.want, "git is given, %+v", r)
 			m.noSecretIn("the helper's words", r.stderr)
 		})
 	}
@@ -312,10 +283,7 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 // one.
 func (m *installed) asOnly(owner string) {
 	m.t.Helper()
-	text, err := os.ReadFile(m.config)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(m.config))(m.t)
 	m.write(m.config, string(text)+fmt.Sprintf("  other: {app: 99, key: %s, host: %q, owners: [other]}\n", m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 }
 
@@ -342,9 +310,7 @@ func TestAnswerEndsWithThePreviousKey(t *testing.T) {
 	m.write(previous, string(m.otherKey()))
 	m.write(m.config, fmt.Sprintf("apps:\n  deploy: {app: %s, key: [%s, %s], host: %q}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], previous, m.environ["GHAPP_HOST"]))
 	m.warm()
-	if err := os.Remove(previous); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Remove(previous))
 	before := m.started()
 	if m.ask(m.request("acme/site"), "get"); m.started() != before+1 {
 		t.Error("ghapp was not started")
@@ -354,10 +320,7 @@ func TestAnswerEndsWithThePreviousKey(t *testing.T) {
 // otherKey is one that is not the App's.
 func (m *installed) otherKey() []byte {
 	m.t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(m.t)
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 
@@ -372,9 +335,7 @@ func TestNoAnswerIsKept(t *testing.T) {
 		"without a cache": {func(*installed) {}, []string{"--no-cache"}},
 		"in a cache that others can enter": {func(m *installed) {
 			dir := filepath.Join(m.cache, "ghapp")
-			if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o755)); err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, 0o755)))
 		}, nil},
 		"for a key in a relative path": {func(*installed) {}, []string{"--key", "../app.pem"}},
 	} {
@@ -384,9 +345,8 @@ func TestNoAnswerIsKept(t *testing.T) {
 			tt.prepare(m)
 			for want := 1; want <= 3; want++ {
 				r := m.ask(m.request("acme/site"), append(tt.args, "get")...)
-				if !strings.Contains(r.stdout, "password=ghs_") || m.started() != want {
-					t.Errorf("ghapp was started %d times, want %d: %+v", m.started(), want, r)
-				}
+				testkit.Contains(t, r.stdout, "password=ghs_")
+				testkit.Equal(t, m.started(), want)
 				if aged, _ := filepath.Glob(filepath.Join(m.cache, "ghapp", "[0-9a-f]*")); len(aged) > 0 {
 					m.agedCache()
 				}
@@ -412,9 +372,7 @@ func TestNoAnswerIsKept(t *testing.T) {
 		}
 		m.noSecretOnDisk()
 		for _, file := range allFiles(t, m.cache) {
-			if strings.Contains(file, "PRIVATE KEY") {
-				t.Error("the key is in the cache")
-			}
+			testkit.Lacks(t, file, "PRIVATE KEY")
 		}
 	})
 	t.Run("where not the helper asks", func(t *testing.T) {
@@ -432,9 +390,7 @@ func TestNoAnswerIsKept(t *testing.T) {
 		t.Parallel()
 		m := newInstalled(t)
 		repository := m.github.AddRepository("octo/open", githubtest.RepositoryOptions{Public: true})
-		if _, err := repository.Commit("main", "Begin", map[string]string{"name.txt": "open\n"}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(repository.Commit("main", "Begin", map[string]string{"name.txt": "open\n"}))(t)
 		for _, name := range []string{"octo/open", "acme/hidden"} {
 			r := m.ask("capability[]=authtype\n"+m.request(name)+"wwwauth[]=Basic\n", "get")
 			if r.stdout == "" || strings.Contains(r.stdout, "ghs_") {
@@ -474,9 +430,7 @@ func TestFiftyHelpersAtOnceWithoutAnAgent(t *testing.T) {
 		for i := range commands {
 			commands[i], outs[i] = m.plain("git-credential-ghapp", "get")
 			commands[i].Path, commands[i].Stdin = filepath.Join(m.bin, "git-credential-ghapp"), strings.NewReader(m.request("acme/site"))
-			if err := commands[i].Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, commands[i].Start())
 		}
 		for i, cmd := range commands {
 			_ = cmd.Wait() // its exit code is in the result
@@ -491,9 +445,7 @@ func TestFiftyHelpersAtOnceWithoutAnAgent(t *testing.T) {
 	}
 	before := m.started()
 	together()
-	if got := m.started() - before; got != 0 {
-		t.Errorf("ghapp was started %d times", got)
-	}
+	testkit.Equal(t, m.started()-before, 0, "ghapp was started")
 	if left, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "tmp-*")); len(left) > 0 || err != nil {
 		t.Errorf("unfinished files: %v, %v", left, err)
 	}
@@ -508,21 +460,15 @@ func TestHelperKilledAtAnyTimeLeavesAWholeAnswerOrNone(t *testing.T) {
 	want := m.warm()
 	start := func() *exec.Cmd {
 		for _, path := range m.answers() {
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Remove(path))
 		}
 		cmd, _ := m.plain("git-credential-ghapp", "get")
 		cmd.Path, cmd.Stdin = filepath.Join(m.bin, "git-credential-ghapp"), strings.NewReader(m.request("acme/site"))
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Start())
 		return cmd
 	}
 	begun := time.Now()
-	if err := start().Wait(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, start().Wait())
 	whole := time.Since(begun)
 	killed := 0
 	for point := range points {

@@ -22,10 +22,7 @@ func (m *machine) executed(args ...string) (calls []string, r result) {
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		m.t.Fatal(err)
 	}
-	text, err := os.ReadFile(record)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(record))(m.t)
 	for line := range strings.Lines(string(text)) {
 		// A program that was not there on one of PATH's directories was not started.
 		if strings.Contains(line, " execve(") && !strings.Contains(line, "ENOENT") {

@@ -3,6 +3,8 @@ package cli_test
 import (
 	"slices"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestCommandsOfTheGitHubCLIRunAsTheApp(t *testing.T) {
@@ -18,18 +20,12 @@ func TestCommandsOfTheGitHubCLIRunAsTheApp(t *testing.T) {
 		return m.client(".", slices.Concat([]string{"ghapp", "exec", "acme/site"}, flags, []string{"--", "gh"}, argv)...).stdout
 	}
 	gh(nil, "repo", "clone", "acme/site")
-	if got := m.read("site/main.txt"); got != "main\n" {
-		t.Errorf("cloned %q", got)
-	}
-	if shown := gh(nil, "api", "repos/acme/site", "--jq", ".full_name"); shown != "acme/site\n" {
-		t.Errorf("gh api: %q", shown)
-	}
+	testkit.Equal(t, m.read("site/main.txt"), "main\n", "cloned")
+	testkit.Equal(t, gh(nil, "api", "repos/acme/site", "--jq", ".full_name"), "acme/site\n", "gh api")
 	m.used(nil, 2, "acme/site")
 	m.github.ResetRequests()
 	for _, of := range []string{"release", "issue", "pr"} {
-		if shown := gh(more, of, "list", "-R", "acme/site"); shown != "" {
-			t.Errorf("gh %s list: %q", of, shown)
-		}
+		testkit.Equal(t, gh(more, of, "list", "-R", "acme/site"), "", "gh %s list", of)
 	}
 	m.used(map[string]string{"acme/site": "contents:read issues:read metadata:read pull_requests:read"}, 5, "acme/site")
 	m.revoked(5)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // twoApps are one for acme, and OTHER for the owners of what it needs.
@@ -18,10 +19,7 @@ func newSuperWorld(t *testing.T) (w *world, other *githubtest.App) {
 	w = newWorldFor(t)
 	w.app.Install("acme", mayMuch("acme/super", "acme/web"))
 	other = w.github.AddApp(githubtest.AppOptions{Owner: "octo"})
-	key, err := appKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(appKey())(t)
 	other.AddKey(&key.PublicKey)
 	other.Install("octo", mayMuch("octo/lib"))
 	other.Install("umbra", mayMuch("umbra/tool"))
@@ -48,15 +46,11 @@ func (w *world) changeSuper(t *testing.T, text string) {
 	}
 	for path, name := range map[string]string{"web": "acme/web", "lib": "octo/lib", "tool": "umbra/tool"} {
 		head, err := w.github.AddRepository(name, githubtest.RepositoryOptions{}).Commit("main", text, map[string]string{"name.txt": text})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		entries = append(entries, githubtest.Entry{Path: path, Mode: githubtest.Submodule, Content: head})
 	}
 	super := w.github.AddRepository("acme/super", githubtest.RepositoryOptions{})
-	if _, err := super.CommitEntries("main", githubtest.CommitOptions{Message: text, Entries: entries}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(super.CommitEntries("main", githubtest.CommitOptions{Message: text, Entries: entries}))(t)
 }
 
 func TestPlainGitUsesTheAppOfEachSubmodulesOwner(t *testing.T) {
@@ -74,9 +68,7 @@ func TestPlainGitUsesTheAppOfEachSubmodulesOwner(t *testing.T) {
 			whole := func(want string) {
 				t.Helper()
 				for _, dir := range []string{".", "web", "lib", "tool"} {
-					if got := m.read(filepath.Join("super", dir, "name.txt")); got != want {
-						t.Errorf("in %s there is %q, want %q", dir, got, want)
-					}
+					testkit.Equal(t, m.read(filepath.Join("super", dir, "name.txt")), want, "in %s there", dir)
 				}
 			}
 			m.client(".", "git", "clone", "-q", "--recurse-submodules", "https://github.com/acme/super")
@@ -124,9 +116,7 @@ func TestJobOfCronUsesTheApp(t *testing.T) {
 			t.Errorf("%q says %s", argv, r.stderr)
 		}
 	}
-	if got := m.read("site/main.txt"); got != "main\n" {
-		t.Errorf("cloned %q", got)
-	}
+	testkit.Equal(t, m.read("site/main.txt"), "main\n", "cloned")
 	m.used(nil, 1, "acme/site")
 }
 
@@ -146,9 +136,7 @@ func TestJobOfCIUsesTheApp(t *testing.T) {
 			m.as(environ, ".", "ghapp", "git-setup", place.flag)
 			m.as(environ, ".", "git", "clone", "-q", m.server.URL+"/acme/site")
 			m.as(environ, "site", "git", "fetch", "-q", "--all")
-			if got := m.read("site/main.txt"); got != "main\n" {
-				t.Errorf("cloned %q", got)
-			}
+			testkit.Equal(t, m.read("site/main.txt"), "main\n", "cloned")
 			m.used(nil, 2, "acme/site") // which no cache keeps
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // newFilmWorld is a world in which the App may write, and a machine in it whose user
@@ -52,9 +53,7 @@ func (m *machine) commitFilms(dir string, many int) {
 func (m *machine) filmsCame(dir string, many int) {
 	m.t.Helper()
 	for i := range many {
-		if got := m.read(filepath.Join(dir, filmName(i))); got != film(i) {
-			m.t.Errorf("%s is %q", filmName(i), got)
-		}
+		testkit.Equal(m.t, m.read(filepath.Join(dir, filmName(i))), film(i), "%s", filmName(i))
 	}
 }
 
@@ -72,13 +71,8 @@ func (m *machine) filmsStored(r *githubtest.Repository, many int) {
 // pushed fails unless the repository has the commit of a clone.
 func (m *machine) pushed(dir string, r *githubtest.Repository) {
 	m.t.Helper()
-	head, err := r.Head("main")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	if ours := strings.TrimSpace(m.client(dir, "git", "rev-parse", "HEAD").stdout); ours != head {
-		m.t.Errorf("the repository is at %s, the clone at %s", head, ours)
-	}
+	head := testkit.Must(r.Head("main"))(m.t)
+	testkit.Equal(m.t, strings.TrimSpace(m.client(dir, "git", "rev-parse", "HEAD").stdout), head, "the repository is")
 }
 
 // askedOfLFS counts what git-lfs was given, by method and the first word of the path.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Programs that know nothing of ghapp, and start git or ask its helpers themselves,
@@ -68,9 +69,7 @@ func (m *machine) start(environ []string, dir string, argv ...string) (*exec.Cmd
 	// It looks the program up where this environment says.
 	cmd.Path, cmd.Args = "/usr/bin/env", append([]string{"env", "--"}, argv...)
 	cmd.Env, cmd.Dir = environ, filepath.Join(m.work, dir)
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	return cmd, out
 }
 
@@ -117,9 +116,7 @@ func (m *machine) narrow(permissions map[string]string) map[string]int {
 			}
 			continue
 		case githubtest.BasicCredential:
-			if r.Credential.Username != "x-access-token" {
-				m.t.Errorf("%s came with the user name %q", what, r.Credential.Username)
-			}
+			testkit.Equal(m.t, r.Credential.Username, "x-access-token", "%s came with the user name", what)
 		}
 		token, ours := tokens[r.Credential.Token]
 		if !ours || len(token.Repositories) != 1 {
@@ -170,9 +167,7 @@ func (m *machine) used(permissions map[string]string, mints int, repositories ..
 	if got := slices.Sorted(maps.Keys(asked)); !slices.Equal(got, repositories) {
 		m.t.Errorf("with tokens it was asked for %v, want %v", got, repositories)
 	}
-	if got := m.github.Mints(); got != mints {
-		m.t.Errorf("%d mints, want %d", got, mints)
-	}
+	testkit.Equal(m.t, m.github.Mints(), mints, "mints")
 	m.noSecretOnDisk()
 }
 
@@ -193,12 +188,8 @@ func newLibraryWorld(t *testing.T) *world {
 		"package.json": `{"name": "lib", "version": "1.0.0", "main": "index.js"}`, "index.js": "module.exports = 'the library'\n",
 		"Cargo.toml": "[package]\nname = \"lib\"\nversion = \"1.0.0\"\nedition = \"2021\"\n", "src/lib.rs": "pub const NAME: &str = \"lib\";\n",
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := lib.Tag("v1.0.0", oid); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
+	testkit.OK(t, lib.Tag("v1.0.0", oid))
 	w.app.Install("acme", mayMuch("acme/lib", "acme/site", "acme/web"))
 	return w
 }

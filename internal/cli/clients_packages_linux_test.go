@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestGoModulesComeAsTheApp(t *testing.T) {
@@ -39,9 +41,7 @@ func TestGoModulesComeAsTheApp(t *testing.T) {
 			if text, err := os.ReadFile(filepath.Join(cache, "github.com/acme/lib@v1.0.0/lib.go")); err != nil || !strings.Contains(string(text), `"lib"`) {
 				t.Errorf("the module's file is %q, %v", text, err)
 			}
-			if sums := m.read("app/go.sum"); strings.Count(sums, "github.com/acme/lib v1.0.0") != 2 {
-				t.Errorf("go.sum is %q", sums)
-			}
+			testkit.Equal(t, strings.Count(m.read("app/go.sum"), "github.com/acme/lib v1.0.0"), 2, "go.sum")
 			if way.agent {
 				m.agentAnswered()
 			}
@@ -71,9 +71,7 @@ func TestPackagesOfNpmComeAsTheApp(t *testing.T) {
 		if shown := m.client("app", "node", "-p", "require('lib')").stdout; shown != "the library\n" {
 			t.Errorf("npm %s: the package is %q", args[0], shown)
 		}
-		if err := os.RemoveAll(filepath.Join(m.work, "app/node_modules")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.RemoveAll(filepath.Join(m.work, "app/node_modules")))
 	}
 	m.used(nil, 1, "acme/lib")
 	p.onlyHosts(t, "github.com", "api.github.com", "codeload.github.com")

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const twoApps = "# ours\napps:\n  a:\n    app: 1\n  b:\n    app: 2\n"
@@ -27,34 +29,25 @@ func configTo(t *testing.T, path string, args ...string) (stderr string, code in
 func configOf(t *testing.T, text string) (path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "config.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }
 
 func wantConfig(t *testing.T, path, want string) {
 	t.Helper()
-	if got, err := os.ReadFile(path); err != nil || string(got) != want {
-		t.Errorf("the file holds %q (%v), want %q", got, err, want)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(path))(t)), want, "the file")
 }
 
 func TestConfigSetWhileAnotherHoldsTheLock(t *testing.T) {
 	path := configOf(t, twoApps)
-	if err := os.WriteFile(path+".lock", nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path+".lock", nil, 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		stderr, code := configTo(t, path, "set", "a.key", "a.pem")
-		if code != 3 || !strings.Contains(stderr, path+".lock is there; if nobody is, remove that file") {
-			t.Errorf("exit code %d\n%s", code, stderr)
-		}
+		testkit.Equal(t, code, 3)
+		testkit.Contains(t, stderr, path+".lock is there; if nobody is, remove that file")
 	})
 	wantConfig(t, path, twoApps)
-	if _, err := os.Stat(path + ".lock"); err != nil {
-		t.Errorf("the lock of another: %v", err)
-	}
+	testkit.OK(t, testkit.ErrorOf(os.Stat(path+".lock")), "the lock of another")
 }
 
 func TestConfigSetsAtOnceLoseNothing(t *testing.T) {
@@ -69,10 +62,7 @@ func TestConfigSetsAtOnceLoseNothing(t *testing.T) {
 		})
 	}
 	all.Wait()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(path))(t)
 	for _, value := range settings {
 		if strings.Count(string(text), value) != 1 {
 			t.Errorf("%s is lost:\n%s", value, text)

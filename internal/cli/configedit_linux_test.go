@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const beforeEdit = "apps:\n  a:\n    app: 1\n"
@@ -31,18 +33,13 @@ func editing(t *testing.T, editor string) (m *machine, file string) {
 // beside are the copies that were kept.
 func beside(t *testing.T, file string) []string {
 	t.Helper()
-	kept, err := filepath.Glob(filepath.Join(filepath.Dir(file), "config.edit-*.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept := testkit.Must(filepath.Glob(filepath.Join(filepath.Dir(file), "config.edit-*.yaml")))(t)
 	return kept
 }
 
 func wantText(t *testing.T, file, want string) {
 	t.Helper()
-	if got, err := os.ReadFile(file); err != nil || string(got) != want {
-		t.Errorf("%s holds %q (%v), want %q", file, got, err, want)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(file))(t)), want, "%s", file)
 }
 
 // As visudo does: what is wrong is told, and edited again in the text as it was left.
@@ -99,13 +96,9 @@ func TestConfigInADirectoryThatIsReadOnly(t *testing.T) {
 		}
 	}
 	wantText(t, file, beforeEdit)
-	if _, err := os.Stat(filepath.Join(m.home, "ran")); err == nil {
-		t.Error("the editor was started for nothing")
-	}
-	entries, err := os.ReadDir(filepath.Dir(file))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("in the directory: %v (%v)", entries, err)
-	}
+	testkit.Fails(t, testkit.ErrorOf(os.Stat(filepath.Join(m.home, "ran"))), "the editor was started for nothing")
+	entries := testkit.Must(os.ReadDir(filepath.Dir(file)))(t)
+	testkit.Equal(t, len(entries), 1)
 }
 
 // The copy has in it what the file has, a PIN among it, and so has what is kept, though
@@ -122,8 +115,6 @@ func TestConfigEditKeepsThePINToItsOwner(t *testing.T) {
 		t.Fatalf("exit code %d, kept %v\n%s", r.code, kept, r.stderr)
 	}
 	wantText(t, filepath.Join(m.home, "mode"), "600\n")
-	info, err := os.Stat(kept[0])
-	if err != nil || info.Mode() != fs.FileMode(0o600) {
-		t.Errorf("what is kept: %v, %v", info.Mode(), err)
-	}
+	info := testkit.Must(os.Stat(kept[0]))(t)
+	testkit.Equal(t, info.Mode(), fs.FileMode(0o600))
 }

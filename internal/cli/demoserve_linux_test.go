@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A stranger pastes what is printed into a second terminal, and has a clone. After Ctrl-C
@@ -23,9 +25,7 @@ func TestDemoThatServesIsPastedAndLeavesNothing(t *testing.T) {
 	cmd, out := m.command("demo", "--serve")
 	shown := &outputBuffer{}
 	cmd.Stdout = shown
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }()
 	for late := time.Now().Add(patience); !strings.Contains(shown.String(), "Ctrl-C ends it"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(late) {
@@ -42,18 +42,12 @@ func TestDemoThatServesIsPastedAndLeavesNothing(t *testing.T) {
 	if output, err := pasted.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s\n%s", err, lines[1], output)
 	}
-	if _, err := os.Stat(filepath.Join(m.work, "site", "index.html")); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(os.Stat(filepath.Join(m.work, "site", "index.html")))(t)
 	if left, _ := os.ReadDir(m.cache); len(left) > 0 {
 		t.Errorf("in the user's cache: %v", left)
 	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, cmd.Process.Signal(syscall.SIGINT))
+	testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
 	if left, _ := filepath.Glob(filepath.Join(m.temp, "ghapp-demo-*")); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
@@ -64,13 +58,8 @@ func TestDemoThatServesTellsPrograms(t *testing.T) {
 	m := newMachine(t)
 	cmd, _ := m.command("demo", "--serve", "--json")
 	cmd.Stdout = nil
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	stdout := testkit.Must(cmd.StdoutPipe())(t)
+	testkit.OK(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }()
 	var told struct {
 		Environment map[string]string
@@ -79,10 +68,6 @@ func TestDemoThatServesTellsPrograms(t *testing.T) {
 	if err := json.NewDecoder(stdout).Decode(&told); err != nil || told.Repository != "acme/site" || told.Environment["GHAPP_KEY"] == "" {
 		t.Errorf("%+v, %v", told, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, cmd.Process.Signal(syscall.SIGTERM))
+	testkit.OK(t, cmd.Wait())
 }

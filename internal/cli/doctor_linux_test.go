@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestDoctorHasColoursOnATerminalAlone(t *testing.T) {
@@ -28,16 +30,12 @@ func TestDoctorHasColoursOnATerminalAlone(t *testing.T) {
 			if code != 4 || !strings.Contains(shown, "acme/hidden is not among those selected") {
 				t.Fatalf("exit code %d\n%s", code, shown)
 			}
-			if got := strings.Contains(shown, "\x1b[1;31mbroken \x1b[0m"); got != test.colours {
-				t.Errorf("colours: %t\n%q", got, shown)
-			}
+			testkit.Equal(t, strings.Contains(shown, "\x1b[1;31mbroken \x1b[0m"), test.colours, "colours, %q", shown)
 			if !test.colours && strings.Contains(shown, "\x1b") {
 				t.Errorf("an escape sequence is shown:\n%q", shown)
 			}
 			for _, word := range []string{"ok ", "broken ", "skipped"} {
-				if !strings.Contains(shown, word) {
-					t.Errorf("%q is not said in words", word)
-				}
+				testkit.Contains(t, shown, word)
 			}
 		})
 	}
@@ -47,9 +45,7 @@ func TestDoctorAsksTheAgent(t *testing.T) {
 	t.Parallel()
 	find := func(m *machine, d diagnosis, code int, state string) (text string) {
 		m.t.Helper()
-		if d.ExitCode != code {
-			m.t.Errorf("exit code %d, want %d", d.ExitCode, code)
-		}
+		testkit.Equal(m.t, d.ExitCode, code, "exit code")
 		for _, f := range d.Findings {
 			switch {
 			case f.Link == "agent" && f.State == state:
@@ -68,9 +64,7 @@ func TestDoctorAsksTheAgent(t *testing.T) {
 		m := newMachine(t)
 		d := m.agent()
 		text := find(m, m.diagnosis(m.ghapp("doctor", "--json", "acme/site")), 0, "ok")
-		if !strings.Contains(text, d.socket) || !strings.Contains(text, "requests answered") {
-			t.Error(text)
-		}
+		testkit.Contains(t, text, d.socket, "requests answered")
 	})
 	t.Run("with another key", func(t *testing.T) {
 		t.Parallel()
@@ -78,25 +72,17 @@ func TestDoctorAsksTheAgent(t *testing.T) {
 		m.agent()
 		m.environ["GHAPP_KEY"] = m.keyOf(m.app)
 		text := find(m, m.diagnosis(m.ghapp("doctor", "--json", "acme/site")), 0, warned)
-		if !strings.Contains(text, "agent-key") || strings.Count(text, "SHA256:") != 2 {
-			t.Error(text)
-		}
+		testkit.Contains(t, text, "agent-key")
+		testkit.Equal(t, strings.Count(text, "SHA256:"), 2)
 	})
 	t.Run("that does not answer", func(t *testing.T) {
 		t.Parallel()
 		m := newMachine(t)
 		socket := filepath.Join(m.runtime, "ghapp", "agent.sock")
-		if err := os.Mkdir(filepath.Dir(socket), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		listener, err := net.Listen("unix", socket)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Mkdir(filepath.Dir(socket), 0o700))
+		listener := testkit.Must(net.Listen("unix", socket))(t)
 		defer listener.Close()
 		text := find(m, m.diagnosis(m.ghapp("doctor", "--json", "acme/site")), 1, broken)
-		if !strings.Contains(text, "did not answer within 2s") || !strings.Contains(text, "ghapp agent stop") {
-			t.Error(text)
-		}
+		testkit.Contains(t, text, "did not answer within 2s", "ghapp agent stop")
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // diagnosis is what `ghapp doctor --json` tells.
@@ -104,9 +105,7 @@ func ailments() map[string]ailment {
 		"helper with a key that is gone": {prepare: func(m *machine) {
 			m.must("git-setup")
 			moved := filepath.Join(m.home, "moved.pem")
-			if err := os.Rename(m.environ["GHAPP_KEY"], moved); err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, os.Rename(m.environ["GHAPP_KEY"], moved))
 			m.environ["GHAPP_KEY"] = moved
 		}, link: "plain git", state: broken, kind: "plain-git-fails", says: "app.pem: missing", exit: 6},
 		"helper that only PATH leads to": {prepare: func(m *machine) {
@@ -299,16 +298,13 @@ func TestDoctorNamesWhatIsWrongAndNothingElse(t *testing.T) {
 			before := m.github.Mints()
 			told := m.ghapp(append([]string{"doctor", "--json", "-v"}, a.args...)...)
 			d := m.diagnosis(told)
-			if told.code != a.exit || d.ExitCode != a.exit {
-				t.Errorf("exit code %d, and %d told, want %d", told.code, d.ExitCode, a.exit)
-			}
+			testkit.Equal(t, told.code, a.exit)
+			testkit.Equal(t, d.ExitCode, a.exit)
 			blamed := false
 			for _, f := range d.Findings {
 				switch {
 				case f.State == "skipped":
-					if f.Text != "not checked: it needs "+a.link {
-						t.Errorf("%s: %s", f.Link, f.Text)
-					}
+					testkit.Equal(t, f.Text, "not checked: it needs "+a.link, "%s", f.Link)
 				case f.State == "ok" || f.State == "note":
 					if f.Cause+f.Hint+f.Kind != "" || f.ExitCode != 0 || f.Text == "" {
 						t.Errorf("%s is %s, and has a cause: %+v", f.Link, f.State, f)
@@ -367,9 +363,7 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 	hints := hintPattern.FindAllStringSubmatch(cloned.stderr, -1)
 	switch {
 	case slices.Contains(clones, name):
-		if cloned.code != 0 {
-			m.t.Errorf("exit code %d\n%s", cloned.code, cloned.stderr)
-		}
+		cloned.ends(m.t, 0)
 	case cloned.code == 0 || len(hints) != 1:
 		m.t.Errorf("exit code %d\n%s", cloned.code, cloned.stderr)
 	case slices.Contains(onlyTried, name) == (untimed(hints[0][1]) == untimed(advice)):
@@ -390,19 +384,14 @@ func (m *machine) noNameIn(r result) {
 	m.t.Helper()
 	names := regexp.MustCompile(`(?i)acme|\bocto\b|bigcorp|corp\b|deployer|Iv23li\w|3000000\d|\b1234\b|\b4711\b|/(site|hidden|nowhere)\b|of Second|ghapp\.invalid|evil\.test|proxy\.test|github\.test|ghapp test`)
 	for line := range strings.Lines(r.stdout + r.stderr) {
-		if found := names.FindString(line); found != "" {
-			m.t.Errorf("%q is in %s", found, line)
-		}
+		testkit.Equal(m.t, names.FindString(line), "", "is in %s", line)
 	}
 }
 
 // What only the doctor sees is seen here, each of it.
 func TestEveryTroubleIsProvoked(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../diag/trouble.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../diag/trouble.go"))(t)
 	troubles := regexp.MustCompile(`(?m)^\t\w+ +Trouble = "(.*?)"`).FindAllStringSubmatch(string(text), -1)
 	if len(troubles) < 20 {
 		t.Fatalf("only %d troubles are found", len(troubles))
@@ -471,9 +460,7 @@ func (m *machine) noTokenLives(others int) {
 func (m *machine) script(lines string) {
 	m.t.Helper()
 	for line := range strings.SplitSeq(lines, "\n") {
-		if err := m.github.Script(line); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, m.github.Script(line))
 	}
 }
 
@@ -482,15 +469,9 @@ func (m *machine) spend(times int) {
 	m.t.Helper()
 	token := strings.TrimSpace(m.must("token", "acme/site").stdout)
 	for range times {
-		req, err := http.NewRequest(http.MethodGet, m.server.URL+"/api/v3/installation/repositories", nil)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		req := testkit.Must(http.NewRequest(http.MethodGet, m.server.URL+"/api/v3/installation/repositories", nil))(m.t)
 		req.Header.Set("Authorization", "token "+token)
-		answer, err := http.DefaultClient.Do(req)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		answer := testkit.Must(http.DefaultClient.Do(req))(m.t)
 		_ = answer.Body.Close()
 		if answer.StatusCode != http.StatusOK {
 			m.t.Fatalf("status %d", answer.StatusCode)
@@ -520,9 +501,7 @@ func config(text string) func(*machine) {
 
 func chmod(m *machine, path string, mode os.FileMode) {
 	m.t.Helper()
-	if err := os.Chmod(path, mode); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(path, mode))
 }
 
 // fakeGit is a git that says it is of another version. One before 2.31 does not know
@@ -563,19 +542,14 @@ func (m *machine) repository() {
 	m.t.Helper()
 	m.write(filepath.Join(m.work, ".git", "HEAD"), "ref: refs/heads/main\n")
 	for _, name := range []string{"objects", "refs"} {
-		if err := os.MkdirAll(filepath.Join(m.work, ".git", name), 0o755); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.MkdirAll(filepath.Join(m.work, ".git", name), 0o755))
 	}
 }
 
 // keyOf writes a new key of an App to a file.
 func (m *machine) keyOf(app *githubtest.App) string {
 	m.t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(m.t)
 	app.AddKey(&key.PublicKey)
 	path := filepath.Join(m.root, app.Slug+".pem")
 	m.write(path, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
@@ -592,10 +566,7 @@ func anothersKey(m *machine) {
 // onGitHubCom has an App that is registered on a GitHub Enterprise Server, and asks
 // GitHub.com.
 func onGitHubCom(m *machine) {
-	other, err := githubtest.New(githubtest.Options{Dir: filepath.Join(m.root, "com")})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	other := testkit.Must(githubtest.New(githubtest.Options{Dir: filepath.Join(m.root, "com")}))(m.t)
 	m.t.Cleanup(func() { _ = other.Close() })
 	server := httptest.NewServer(other)
 	m.t.Cleanup(server.Close)

@@ -10,15 +10,14 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // revoked fails unless so many tokens were minted, and all of them have ended.
 func (m *machine) revoked(mints int) {
 	m.t.Helper()
 	tokens := m.github.Tokens()
-	if len(tokens) != mints {
-		m.t.Errorf("%d tokens were minted, want %d", len(tokens), mints)
-	}
+	testkit.Equal(m.t, len(tokens), mints, "tokens were minted")
 	for i, token := range tokens {
 		if !token.Revoked && time.Now().Before(token.Expires) {
 			m.t.Errorf("token %d of %d lives on", i+1, len(tokens))
@@ -44,10 +43,7 @@ func (m *machine) noTokenInCache() {
 		m.t.Errorf("in the cache: %q, %v", entries, err) // the installation, at least
 	}
 	for _, entry := range entries {
-		text, err := os.ReadFile(entry)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(entry))(m.t)
 		m.noSecretIn(entry, string(text))
 	}
 }
@@ -78,9 +74,7 @@ func TestCommandHasItsTokenAndGit(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 			for _, name := range []string{"site", "web"} {
-				if got := m.read(name); strings.Count(got, "refs/heads/main") != 2 {
-					t.Errorf("%s: %q", name, got)
-				}
+				testkit.Equal(t, strings.Count(m.read(name), "refs/heads/main"), 2, "%s", name)
 			}
 			m.revoked(2) // that of the variables, which git uses too, and that for acme/web
 			tokens := m.github.Tokens()
@@ -89,9 +83,7 @@ func TestCommandHasItsTokenAndGit(t *testing.T) {
 				"GH_ENTERPRISE_TOKEN": tokens[0].Token, "GITHUB_ENTERPRISE_TOKEN": tokens[0].Token, "GH_HOST": m.host, "GH_TOKEN": "theirs",
 				"GHAPP_PRIVATE_KEY": "", "MY_COPY": "",
 			} {
-				if env[name] != want {
-					t.Errorf("%s is %q", name, env[name])
-				}
+				testkit.Equal(t, env[name], want, "%s", name)
 			}
 			for _, token := range tokens {
 				if len(token.Repositories) != 1 || token.Permissions["contents"] != "read" {
@@ -139,9 +131,7 @@ func TestExecEndsAsItsCommand(t *testing.T) {
 			}
 			m := w.machine(t)
 			m.write(filepath.Join(m.work, "odd"), "\x00\x01\x02\x03")
-			if err := os.Chmod(filepath.Join(m.work, "odd"), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chmod(filepath.Join(m.work, "odd"), 0o700))
 			r := m.ghapp(append([]string{"exec", "acme/site", "--"}, test.argv...)...)
 			if r.code != test.code || !strings.Contains(r.stderr, test.says) || test.says == "" && r.stderr != "" {
 				t.Errorf("exit code %d, want %d\n%s", r.code, test.code, r.stderr)
@@ -155,9 +145,8 @@ func TestExecEndsAsItsCommand(t *testing.T) {
 					ended++
 				}
 			}
-			if minted != test.mints || ended != test.mints {
-				t.Errorf("%d tokens minted and %d revoked, want %d", minted, ended, test.mints)
-			}
+			testkit.Equal(t, minted, test.mints)
+			testkit.Equal(t, ended, test.mints)
 		})
 	}
 }
@@ -191,13 +180,9 @@ func TestSignalsArePassedOn(t *testing.T) {
 			m := newMachine(t)
 			cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(listening)...)...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // no terminal
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			m.until("ready")
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Process.Signal(signal))
 			want := 9
 			if signal == syscall.SIGINT {
 				want = 5
@@ -208,9 +193,7 @@ func TestSignalsArePassedOn(t *testing.T) {
 			if r := out.result(cmd); r.code != want || r.stderr != "" {
 				t.Errorf("exit code %d, want %d\n%s", r.code, want, r.stderr)
 			}
-			if got := m.read("got"); got != name+"\n" {
-				t.Errorf("the command got %q", got)
-			}
+			testkit.Equal(t, m.read("got"), name+"\n", "the comm")
 			m.revoked(1)
 		})
 	}
@@ -223,18 +206,14 @@ func TestCtrlCReachesTheCommandOnce(t *testing.T) {
 	m := newMachine(t)
 	term := m.terminal(append([]string{"exec", "acme/site"}, m.shell(listening)...)...)
 	m.until("ready")
-	if _, err := term.master.Write([]byte{3}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(term.master.Write([]byte{3}))(t)
 	m.until("got")
 	time.Sleep(100 * time.Millisecond) // for a second one, that is not to come
 	m.write(filepath.Join(m.work, "enough"), "")
 	if shown, code := term.wait(); code != 5 {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
-	if got := m.read("got"); got != "INT\n" {
-		t.Errorf("the command got %q", got)
-	}
+	testkit.Equal(t, m.read("got"), "INT\n", "the comm")
 	m.revoked(1)
 }
 
@@ -245,9 +224,7 @@ func TestCtrlCIsLeftToTheTerminal(t *testing.T) {
 	m := newMachine(t)
 	term := m.terminal(append([]string{"exec", "acme/site", "--", "setsid"}, m.shell(listening)[1:]...)...)
 	m.until("ready")
-	if _, err := term.master.Write([]byte{3}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(term.master.Write([]byte{3}))(t)
 	time.Sleep(200 * time.Millisecond) // for one that is not to come
 	m.write(filepath.Join(m.work, "enough"), "")
 	if shown, code := term.wait(); code != 5 {
@@ -269,9 +246,8 @@ func TestGitIsAnsweredAfterASignal(t *testing.T) {
 			r := m.ghapp(append([]string{"exec", "acme/site"}, m.shell(`
 				trap : `+signal+`; kill -`+signal+` $PPID; sleep 0.2
 				git ls-remote ORIGIN/acme/web && exit 5`)...)...)
-			if r.code != 5 || !strings.Contains(r.stdout, "refs/heads/main") {
-				t.Errorf("%+v", r)
-			}
+			testkit.Equal(t, r.code, 5)
+			testkit.Contains(t, r.stdout, "refs/heads/main")
 			m.revoked(2)
 		})
 	}
@@ -284,10 +260,7 @@ func TestGitInACommandUsesTheAppOfEachOwner(t *testing.T) {
 	w := newWorldFor(t)
 	m := w.machine(t)
 	other := w.github.AddApp(githubtest.AppOptions{Owner: "octo", Permissions: map[string]string{"contents": "read", "metadata": "read"}})
-	key, err := appKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(appKey())(t)
 	other.AddKey(&key.PublicKey)
 	other.Install("octo", githubtest.InstallOptions{All: true})
 	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer("ORIGIN", m.server.URL, "ONE", w.app.ClientID, "OTHER", other.ClientID, "KEY", m.environ["GHAPP_KEY"]).Replace(`
@@ -301,9 +274,7 @@ apps:
 	delete(m.environ, "GHAPP_KEY")
 	r := m.ghapp(append([]string{"exec", "acme/site"}, m.shell(`
 		for i in 1 2 3; do git ls-remote ORIGIN/octo/lib >/dev/null || exit 1; done`)...)...)
-	if r.code != 0 {
-		t.Errorf("%+v", r)
-	}
+	r.ends(t, 0)
 	m.revoked(2)
 }
 
@@ -319,9 +290,7 @@ func TestIgnoredSignalStaysIgnored(t *testing.T) {
 			cmd.Args = append([]string{"sh", "-c", `trap "" ` + signal + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 			cmd.Path = "/bin/sh"
 			_ = cmd.Run() // its exit code tells
-			if r := out.result(cmd); r.code != 4 {
-				t.Errorf("%+v", r)
-			}
+			out.result(cmd).ends(t, 4)
 			m.revoked(1)
 		})
 	}
@@ -352,13 +321,9 @@ func TestTokenOfAShortCommandIsRevoked(t *testing.T) {
 func TestTokenThatCannotBeRevokedIsTold(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if err := m.github.Fault(githubtest.Fault{Match: "DELETE /installation/token", Status: 403}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, m.github.Fault(githubtest.Fault{Match: "DELETE /installation/token", Status: 403}))
 	r := m.ghapp("exec", "acme/site", "--", "sh", "-c", "exit 3")
-	if r.code != 3 || !strings.Contains(r.stderr, "could not be revoked; it lives on until ") {
-		t.Errorf("%+v", r)
-	}
+	r.ends(t, 3, "could not be revoked; it lives on until ")
 	m.noSecretIn("stderr", r.stderr)
 }
 
@@ -373,12 +338,8 @@ func TestTokensOfOthersAreNotRevoked(t *testing.T) {
 			t.Errorf("revoked: %t, the cache's: %t", token.Revoked, token.Token == others)
 		}
 	}
-	if n := m.github.Mints(); n != 2 {
-		t.Errorf("%d mints", n)
-	}
-	if again := strings.TrimSpace(m.must("token", "acme/site").stdout); again != others {
-		t.Error("the cache has another token")
-	}
+	testkit.Equal(t, m.github.Mints(), 2, "mints")
+	testkit.Equal(t, strings.TrimSpace(m.must("token", "acme/site").stdout), others, "the cache has another token")
 }
 
 // Arguments are for every user to read, and the environment of git's own processes is
@@ -388,9 +349,7 @@ func TestNoTokenInArgumentsWhileTheCommandRuns(t *testing.T) {
 	m := newMachine(t)
 	stop := m.traffic.hold(0, isUploadPack("acme/site"))
 	cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`git clone -q ORIGIN/acme/site`)...)...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	stop.wait(t)
 	processes := m.processes()
 	if !slices.ContainsFunc(processes, func(p process) bool { return strings.HasSuffix(p.args[0], "git") }) {
@@ -402,9 +361,7 @@ func TestNoTokenInArgumentsWhileTheCommandRuns(t *testing.T) {
 	m.noSecretOnDisk()
 	m.traffic.release()
 	_ = cmd.Wait() // its exit code tells
-	if r := out.result(cmd); r.code != 0 {
-		t.Errorf("%+v", r)
-	}
+	out.result(cmd).ends(t, 0)
 	m.noSecretOnDisk()
 	m.revoked(1)
 }
@@ -420,9 +377,7 @@ func TestExecLooksUpNothingThatIsKnown(t *testing.T) {
 	for _, r := range m.requests() {
 		calls = append(calls, r.Method)
 	}
-	if got := strings.Join(calls, " "); got != "POST DELETE" {
-		t.Errorf("requests: %s", got)
-	}
+	testkit.Equal(t, strings.Join(calls, " "), "POST DELETE", "requests")
 	if tokens := m.github.Tokens(); len(tokens) != 2 || tokens[0].Revoked || !tokens[1].Revoked {
 		t.Errorf("tokens: %d", len(tokens))
 	}
@@ -443,9 +398,7 @@ func TestWhatGoesOnAfterExecUsesTheConfiguration(t *testing.T) {
 			cmd, out := m.plain("ghapp", append(args, m.shell(`
 				{ until [ -e ended ]; do sleep 0.02; done
 				git ls-remote ORIGIN/acme/site >late 2>words; echo $? >code.new; mv code.new code; } </dev/null >/dev/null 2>&1 &`)...)...)
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%v\n%s", err, out.stderr.String())
-			}
+			testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 			m.revoked(1)
 			m.write(filepath.Join(m.work, "ended"), "")
 			code, words := m.until("code"), m.read("words")
@@ -456,9 +409,7 @@ func TestWhatGoesOnAfterExecUsesTheConfiguration(t *testing.T) {
 			} else if code != "128\n" || !strings.Contains(words, "terminal prompts disabled") {
 				t.Errorf("git ended with %s\n%s", code, words)
 			}
-			if mints := m.github.Mints(); mints != map[bool]int{true: 2, false: 1}[configured] {
-				t.Errorf("%d mints", mints)
-			}
+			testkit.Equal(t, m.github.Mints(), map[bool]int{true: 2, false: 1}[configured], "mints")
 			m.allEnded(patience)
 			m.noSecretOnDisk()
 		})

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // net/http logs every header of HTTP/2 where GODEBUG says so, and cannot be told not to.
@@ -46,9 +48,7 @@ func TestNoSecretInWhatGoLogsOfHTTP2(t *testing.T) {
 					t.Errorf("%v shows what net/http logs:\n%s", args, r.stderr)
 				}
 			}
-			if used := two.Load() > 0; used != (debug == "") {
-				t.Errorf("HTTP/2 is used: %v; this test sees nothing, or too much", used)
-			}
+			testkit.Equal(t, two.Load() > 0, (debug == ""), "HTTP/2 is used")
 		})
 	}
 }
@@ -58,11 +58,7 @@ func TestNoCoreIsLeft(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.environ["GOTRACEBACK"] = "crash"
-	if _, err := exec.LookPath("sh"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(exec.LookPath("sh"))(t)
 	r := m.must("exec", "acme/site", "--", "sh", "-c", "ulimit -S -c")
-	if strings.TrimSpace(r.stdout) != "0" {
-		t.Errorf("the limit of a core is %s", r.stdout)
-	}
+	testkit.Equal(t, strings.TrimSpace(r.stdout), "0", "the limit of a core is %s", r.stdout)
 }

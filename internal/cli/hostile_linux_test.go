@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A directory may be a stranger's: an archive with a .git in it, or a bare repository among the
@@ -57,10 +59,7 @@ func TestDoctorRunsNothingOfAHostileDirectory(t *testing.T) {
 		"nothing": {},
 	}
 	w := newWorldFor(t)
-	git, err := exec.LookPath("git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	git := testkit.Must(exec.LookPath("git"))(t)
 	for name, c := range cases {
 		for _, embedded := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, embedded %v", name, embedded), func(t *testing.T) {
@@ -69,13 +68,9 @@ func TestDoctorRunsNothingOfAHostileDirectory(t *testing.T) {
 				m.must("git-setup")
 				// A git without git-lfs.
 				programs := filepath.Join(m.root, "programs")
-				if err := os.Mkdir(programs, 0o700); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Mkdir(programs, 0o700))
 				for program, path := range map[string]string{"git": git, "sh": "/bin/sh", "cat": "/bin/cat"} {
-					if err := os.Symlink(path, filepath.Join(programs, program)); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, os.Symlink(path, filepath.Join(programs, program)))
 				}
 				m.environ["PATH"] = binaries + ":" + programs
 				proxy, address := newProxy(t, m.server, "")
@@ -87,9 +82,7 @@ func TestDoctorRunsNothingOfAHostileDirectory(t *testing.T) {
 				}
 				for _, name := range []string{"objects", "refs"} {
 					for _, of := range []string{dir, filepath.Join(m.work, ".git")} {
-						if err := os.MkdirAll(filepath.Join(of, name), 0o700); err != nil {
-							t.Fatal(err)
-						}
+						testkit.OK(t, os.MkdirAll(filepath.Join(of, name), 0o700))
 					}
 				}
 				fill := strings.NewReplacer("RAN", ran, "PROXY", "http://"+address, "HOST", m.server.URL, "DIR", dir,
@@ -99,9 +92,7 @@ func TestDoctorRunsNothingOfAHostileDirectory(t *testing.T) {
 				m.write(filepath.Join(dir, "config"), fill("[remote \"origin\"]\n\turl = HOST/acme/site.git\n"+c.config))
 				for file, text := range c.also {
 					m.write(filepath.Join(dir, file), fill(text))
-					if err := os.Chmod(filepath.Join(dir, file), 0o700); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, os.Chmod(filepath.Join(dir, file), 0o700))
 				}
 				if embedded {
 					m.work = dir

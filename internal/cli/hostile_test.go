@@ -9,20 +9,16 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // commit makes a commit in a repository of the world, which is made if it is not
 // there, and returns it.
 func (w *world) commit(t *testing.T, repository string, entries ...githubtest.Entry) string {
 	t.Helper()
-	oid, err := w.github.AddRepository(repository, githubtest.RepositoryOptions{}).
-		CommitEntries("main", githubtest.CommitOptions{Message: "Change", Entries: entries})
-	if err != nil {
-		t.Fatal(err)
-	}
+	oid := testkit.Must(w.github.AddRepository(repository, githubtest.RepositoryOptions{}).
+		CommitEntries("main", githubtest.CommitOptions{Message: "Change", Entries: entries}))(t)
 	return oid
 }
 
@@ -91,9 +87,7 @@ func TestSubmoduleElsewhereIsNamedAndNobodyIsAskedForItsPassword(t *testing.T) {
 			m.gitConfig("core.askPass", filepath.Join(m.root, "askpass"))
 			m.environ["SSH_ASKPASS"] = filepath.Join(m.root, "askpass")
 			r := m.ghapp("clone", "acme/"+where, "--", "--recurse-submodules")
-			if r.code != 4 || !strings.Contains(r.stderr, "submodule ") || !strings.Contains(r.stderr, strings.TrimPrefix(e.url, "http://")+"/acme/site") {
-				t.Errorf("exit code %d, or the submodule is not named:\n%s", r.code, r.stderr)
-			}
+			r.ends(t, 4, "submodule ", strings.TrimPrefix(e.url, "http://")+"/acme/site")
 			e.sentNothing(m)
 			m.noProgramRan()
 			m.onlyOurs(3)
@@ -141,36 +135,24 @@ func TestHookOfARepositoryDoesNotRun(t *testing.T) {
 func TestSubmoduleOfAnotherOwnerGetsATokenOfItsOwn(t *testing.T) {
 	t.Parallel()
 	w := newWorldFor(t)
-	head, err := w.github.Repository("octo/lib").Head("main")
-	if err != nil {
-		t.Fatal(err)
-	}
+	head := testkit.Must(w.github.Repository("octo/lib").Head("main"))(t)
 	w.commit(t, "acme/site", submodule("lib", "../../octo/lib.git", head)...)
 	m := w.machine(t)
 
 	r := m.ghapp("clone", "acme/site", "--", "--recurse-submodules")
-	if r.code != 4 || !strings.Contains(r.stderr, "ghapp: error: cannot find the installation of octo") ||
-		!strings.Contains(r.stderr, "hint: install the App on this owner") {
-		t.Errorf("without an installation: exit code %d\n%s", r.code, r.stderr)
-	}
+	r.ends(t, 4, "ghapp: error: cannot find the installation of octo", "hint: install the App on this owner")
 	m.nothingLeft()
 
 	w.app.Install("octo", githubtest.InstallOptions{Repositories: []string{"lib"}})
 	m.must("clone", "acme/site", "--", "--recurse-submodules")
-	if got := m.read("site/lib/name.txt"); got != "octo/lib\n" {
-		t.Errorf("cloned %q", got)
-	}
+	testkit.Equal(t, m.read("site/lib/name.txt"), "octo/lib\n", "cloned")
 	m.onlyOurs(6)
 	var reach [][]string
 	for _, token := range w.github.Tokens() {
 		reach = append(reach, token.Repositories)
-		if token.Permissions["contents"] != "read" {
-			t.Errorf("a token may %v", token.Permissions)
-		}
+		testkit.Equal(t, token.Permissions["contents"], "read", "a token may %v", token.Permissions)
 	}
-	if diff := cmp.Diff([][]string{{"acme/site"}, {"octo/lib"}}, reach); diff != "" {
-		t.Errorf("the tokens reach (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, reach, [][]string{{"acme/site"}, {"octo/lib"}})
 
 	// Tomorrow too, with plain git.
 	w.commit(t, "octo/lib", githubtest.Entry{Path: "new.txt", Content: "new\n"})
@@ -178,9 +160,7 @@ func TestSubmoduleOfAnotherOwnerGetsATokenOfItsOwn(t *testing.T) {
 	if out, err := git.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	if got := m.read("site/lib/new.txt"); got != "new\n" {
-		t.Errorf("pulled %q", got)
-	}
+	testkit.Equal(t, m.read("site/lib/new.txt"), "new\n", "pulled")
 }
 
 // git is plain git on the machine.
@@ -204,9 +184,7 @@ func TestStoreOfLargeFilesGetsNoCredential(t *testing.T) {
 	m := w.machine(t)
 	m.installLFS()
 	m.must("clone", "acme/site")
-	if got := m.read("site/film.lfs"); got != "film\n" {
-		t.Errorf("cloned %q", got)
-	}
+	testkit.Equal(t, m.read("site/film.lfs"), "film\n", "cloned")
 	if !slices.ContainsFunc(store.Requests(), func(r githubtest.Request) bool { return r.Method == "GET" }) {
 		t.Error("the store was not asked")
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // twoHosts is a user with an App on each of two GitHubs, which plain git asks ghapp
@@ -42,9 +43,7 @@ func (h *twoHosts) run(code int, args ...string) result {
 	cmd, out := h.plain("ghapp", args...)
 	_ = cmd.Run() // its exit code tells
 	r := out.result(cmd)
-	if r.code != code {
-		h.t.Errorf("ghapp %q: exit code %d, want %d\n%s", args, r.code, code, r.stderr)
-	}
+	testkit.Equal(h.t, r.code, code, "ghapp %q: exit code, %s", args, r.stderr)
 	h.noSecretIn("the output", r.stdout+r.stderr)
 	h.second.noSecretIn("the output", r.stdout+r.stderr)
 	return r
@@ -84,9 +83,8 @@ func TestGitInACommandReachesTheOtherHostsOfTheConfiguration(t *testing.T) {
 		git ls-remote SECOND/acme/hidden && exit 1
 		git ls-remote `+e.url+`/acme/web && exit 1
 		exit 0`)
-	if strings.Count(r.stdout, "refs/heads/main") != 4 || !strings.Contains(r.stderr, "acme/hidden") {
-		t.Errorf("%+v", r)
-	}
+	testkit.Equal(t, strings.Count(r.stdout, "refs/heads/main"), 4)
+	testkit.Contains(t, r.stderr, "acme/hidden")
 	h.revoked(2)
 	h.second.revoked(2)
 	h.apart()
@@ -104,9 +102,7 @@ func TestAppThatIsNamedIsForItsHostAlone(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	h.revoked(1)
-	if mints := h.second.github.Mints(); mints != 0 {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, h.second.github.Mints(), 0, "mints")
 }
 
 func TestSubmoduleOnAnotherHostOfTheConfiguration(t *testing.T) {
@@ -114,16 +110,12 @@ func TestSubmoduleOnAnotherHostOfTheConfiguration(t *testing.T) {
 	h := newTwoHosts(t)
 	h.app.Install("acme", githubtest.InstallOptions{All: true})
 	head, err := h.second.github.Repository("acme/web").Head("main")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	h.commit(t, "acme/super", submodule("web", h.second.server.URL+"/acme/web", head)...)
 	h.commit(t, "acme/wrong", submodule("hidden", h.second.server.URL+"/acme/hidden", head)...)
 
 	h.run(0, "clone", "ORIGIN/acme/super", "super", "--", "--recurse-submodules")
-	if got := h.read("super/web/name.txt"); got != "acme/web\n" {
-		t.Errorf("cloned %q", got)
-	}
+	testkit.Equal(t, h.read("super/web/name.txt"), "acme/web\n", "cloned")
 	h.apart()
 
 	// It is told as what it is, and not as what git makes of it.
@@ -136,7 +128,5 @@ func TestSubmoduleOnAnotherHostOfTheConfiguration(t *testing.T) {
 	if git.Path, err = exec.LookPath("git"); err != nil {
 		t.Fatal(err)
 	}
-	if err := git.Run(); err != nil {
-		t.Errorf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, git.Run(), "%s", out.stderr.String())
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // first has a program be the first process of a container: PID 1.
@@ -27,10 +29,7 @@ func first(t *testing.T, cmd *exec.Cmd) {
 // below are the processes that descend from one, by state, as /proc tells.
 func below(t *testing.T, pid int) map[string][]string {
 	t.Helper()
-	list, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		t.Fatal(err)
-	}
+	list := testkit.Must(filepath.Glob("/proc/[0-9]*/stat"))(t)
 	type process struct{ parent, state, name string }
 	all := map[string]process{}
 	for _, file := range list {
@@ -72,9 +71,7 @@ func TestFirstProcessOfAContainerLeavesNoZombies(t *testing.T) {
 	}
 	m.shows("ran", "")
 	m.pushes("refused") // the exit code of a check is its own
-	if failed := s.says("failed; the directory stays as it was"); !strings.Contains(fmt.Sprint(failed["error"]), "exit status 1") {
-		t.Errorf("%v", failed)
-	}
+	testkit.Contains(t, fmt.Sprint(s.says("failed; the directory stays as it was")["error"]), "exit status 1")
 	eventually(t, patience, func() string {
 		left := below(t, s.cmd.Process.Pid)
 		delete(left, "R")
@@ -99,21 +96,13 @@ func TestFirstProcessOfAContainerEndsAsTheProgramDoes(t *testing.T) {
 	if r := m.ghapp("token", "acme/site"); r.code != 0 || !strings.HasPrefix(r.stdout, "ghs_") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
-	if r := m.ghapp("nosuch"); r.code != 2 {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
-	if r := m.ghapp("exec", "acme/site", "--", "sh", "-c", "exit 7"); r.code != 7 {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	m.ghapp("nosuch").ends(t, 2)
+	m.ghapp("exec", "acme/site", "--", "sh", "-c", "exit 7").ends(t, 7)
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		cmd, _ := m.command("exec", "acme/site", "--", "sh", "-c", "trap 'echo got >got; exit 9' TERM INT; : >begun; while :; do sleep 0.05; done")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Start())
 		m.until("begun")
-		if err := cmd.Process.Signal(s); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Process.Signal(s))
 		late := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		late.Stop()

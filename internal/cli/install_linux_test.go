@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Whoever builds as themselves and installs as root (sudo make install) needs no Go for
@@ -20,26 +22,17 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 	checkout, prefix, programs := t.TempDir(), t.TempDir(), t.TempDir()
 	write := func(path, text string, mode os.FileMode) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), mode); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.OK(t, os.WriteFile(path, []byte(text), mode))
 	}
 	for _, name := range []string{"Makefile", "scripts/built", "scripts/need", "scripts/units", "docs/ghapp-agent.service", "docs/ghapp-agent.socket"} {
-		text, err := os.ReadFile(filepath.Join("../..", name))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(filepath.Join("../..", name)))(t)
 		write(filepath.Join(checkout, name), string(text), 0o755)
 	}
 	source := filepath.Join(checkout, "cmd/ghapp/main.go")
 	write(source, "package main\n", 0o644)
 	hourAgo := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(source, hourAgo, hourAgo); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chtimes(source, hourAgo, hourAgo))
 	write(filepath.Join(checkout, "bin/ghapp"), "ghapp, as it was built", 0o755)
 	write(filepath.Join(checkout, "bin/git-credential-ghapp"), "the helper", 0o755)
 	write(filepath.Join(programs, "go"), "#!/bin/sh\necho went \"$@\" >>"+filepath.Join(programs, "log")+"\nexit 3\n", 0o755)
@@ -50,18 +43,14 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 		return string(output), err
 	}
 	output, err := install()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, output)
-	}
+	testkit.OK(t, err, "%s", output)
 	if text, err := os.ReadFile(filepath.Join(prefix, "bin/ghapp")); err != nil || string(text) != "ghapp, as it was built" {
 		t.Errorf("installed: %q, %v", text, err)
 	}
 	if log, _ := os.ReadFile(filepath.Join(programs, "log")); strings.Contains(string(log), "build") {
 		t.Errorf("go was run: %s", log)
 	}
-	if err := os.Chtimes(source, time.Now().Add(time.Hour), time.Now().Add(time.Hour)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chtimes(source, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
 	if output, err := install(); err == nil {
 		t.Errorf("what is older than its source was installed:\n%s", output)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // commandsOf are those below a command that do something themselves, as completion has
@@ -84,9 +86,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 			t.Errorf("%s: tested %t, excused %t", name, tested, excused)
 		}
 	}
-	if stopped := m.must("agent", "stop", "--json").stdout; !strings.Contains(stopped, `"ended": false`) {
-		t.Errorf("agent stop: %s", stopped)
-	}
+	testkit.Contains(t, m.must("agent", "stop", "--json").stdout, `"ended": false`)
 	site := m.github.Repository("acme/site")
 	for _, name := range order {
 		args := append(strings.Fields(name), "--json")
@@ -97,9 +97,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 		case "config set":
 			m.configFile("  a: {app: CLIENT, key: KEY, host: HOST}\n")
 		case "sync rollback":
-			if _, err := site.Commit("main", "Change", map[string]string{"next.txt": "x\n"}); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(site.Commit("main", "Change", map[string]string{"next.txt": "x\n"}))(t)
 			m.must("sync", "acme/site", "--to", filepath.Join(m.work, "live"))
 		}
 		cmd, out := m.command(args...)
@@ -111,9 +109,7 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 			continue
 		}
 		var value any
-		if err := json.Unmarshal(out.stdout.Bytes(), &value); err != nil {
-			t.Errorf("%s prints no JSON (%v):\n%s", name, err, out.stdout.String())
-		}
+		testkit.OK(t, json.Unmarshal(out.stdout.Bytes(), &value), "%s prints no JSON, %s", name, out.stdout.String())
 	}
 }
 
@@ -128,15 +124,11 @@ func TestAFailedCloneIsOneJSONErrorOnStandardError(t *testing.T) {
 			ExitCode int    `json:"exit_code"`
 		} `json:"error"`
 	}
-	if err := json.Unmarshal([]byte(r.stderr), &told); err != nil {
-		t.Fatalf("%v\n%s", err, r.stderr)
-	}
+	testkit.OK(t, json.Unmarshal([]byte(r.stderr), &told), "%s", r.stderr)
 	if told.Error.ExitCode != r.code || !strings.Contains(told.Error.Message, "gone") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
-	if r := m.must("clone", "acme/site", "cloned", "--json"); r.stderr != "" {
-		t.Errorf("%q", r.stderr)
-	}
+	testkit.Equal(t, m.must("clone", "acme/site", "cloned", "--json").stderr, "")
 }
 
 // What the command after a rollback prints is in its error, and not before it.
@@ -159,7 +151,5 @@ func TestAFailedRollbackIsOneJSONErrorOnStandardError(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stderr), &told); err != nil || r.code != 1 {
 		t.Fatalf("exit code %d, %v\n%s", r.code, err, r.stderr)
 	}
-	if !strings.Contains(told.Error.Message, "exit status 3\nsaid") {
-		t.Errorf("%q", told.Error.Message)
-	}
+	testkit.Contains(t, told.Error.Message, "exit status 3\nsaid")
 }

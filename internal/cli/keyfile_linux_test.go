@@ -5,6 +5,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A key that root owns and our group may read is how a service is given one, by hand and
@@ -27,9 +29,7 @@ func TestKeyOfRootThatOurGroupMayRead(t *testing.T) {
 			m := newMachine(t)
 			m.shared()
 			key := m.environ["GHAPP_KEY"]
-			if err := os.Chown(key, 0, test.group); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chown(key, 0, test.group))
 			m.mode(key, test.mode)
 			r := m.must("token", "acme/site", "--no-cache")
 			d := m.diagnosis(m.ghapp("doctor", "acme/site", "--json"))

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // emptyHolders are ready to take a key in, and name its place.
@@ -39,9 +40,7 @@ var emptyHolders = map[string]func(*machine) (uri string){
 func (m *machine) emptySigner() {
 	m.t.Helper()
 	m.signerProgram("good")
-	if err := os.Remove(m.environ[signerKey]); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Remove(m.environ[signerKey]))
 }
 
 // A downloaded key goes to each of them, and is needed no more as a file.
@@ -54,9 +53,8 @@ func TestImportedKeyClonesWithNoKeyOnDisk(t *testing.T) {
 			uri := hold(m)
 			file := m.environ["GHAPP_KEY"]
 			r := m.must("keys", "import", "--to", uri)
-			if r.stdout != "key: "+uri+"\n" || !strings.Contains(r.stderr, "has signed there") {
-				t.Errorf("it prints\n%s%s", r.stdout, r.stderr)
-			}
+			testkit.Equal(t, r.stdout, "key: "+uri+"\n")
+			testkit.Contains(t, r.stderr, "has signed there")
 			volatile := strings.HasPrefix(uri, "ssh-agent:")
 			if strings.Contains(r.stderr, "forgets its keys") != volatile {
 				t.Errorf("of an agent's memory it says\n%s", r.stderr)
@@ -65,9 +63,7 @@ func TestImportedKeyClonesWithNoKeyOnDisk(t *testing.T) {
 			if !volatile {
 				args = append(args, "--shred")
 			}
-			if r := m.must(args...); !strings.Contains(r.stderr, "already") {
-				t.Errorf("the second time it says\n%s", r.stderr)
-			}
+			testkit.Contains(t, m.must(args...).stderr, "already")
 			if _, err := os.Stat(file); (err == nil) != volatile {
 				t.Fatalf("the file: %v", err)
 			}
@@ -129,22 +125,15 @@ func TestPersonDecidesWhetherTheFileGoes(t *testing.T) {
 			m.emptySigner()
 			file := m.environ["GHAPP_KEY"]
 			second := file + ".second"
-			if err := os.Link(file, second); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Link(file, second))
 			term := m.terminal("keys", "import", "--to", signerURI(t))
-			if _, err := term.master.WriteString(answer + "\n"); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(term.master.WriteString(answer + "\n"))(t)
 			shown, code := term.wait()
 			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? [y/N]") || !strings.Contains(shown, "On an SSD") {
 				t.Fatalf("exit code %d\n%s", code, shown)
 			}
 			_, err := os.Stat(file)
-			text, readErr := os.ReadFile(second)
-			if readErr != nil {
-				t.Fatal(readErr)
-			}
+			text := testkit.Must(os.ReadFile(second))(t)
 			if os.IsNotExist(err) != gone || (len(bytes.Trim(text, "\x00")) == 0) != gone {
 				t.Errorf("the file is gone: %v\n%s", err, shown)
 			}
@@ -177,16 +166,12 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 		}
 	}
 	// What is there by that name, and is no key, is somebody's.
-	if r := m.ghapp("keys", "import", "--to", "keyring:password"); r.code != diag.Configuration || !strings.Contains(r.stderr, "no PEM private key in it") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	m.ghapp("keys", "import", "--to", "keyring:password").ends(t, diag.Configuration, "no PEM private key in it")
 	if got := m.ran("", "secret-tool", "lookup", "service", "ghapp", "username", "password"); got != "canary-item" {
 		t.Error("the item is another by now")
 	}
 	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
 		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
 	r := m.ghapp("token", "acme/web", "--key", "keyring:deploy", "--key-timeout", "2s")
-	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "keyring:deploy: ") || !strings.Contains(r.stderr, "unlock the keyring") {
-		t.Errorf("locked: exit code %d\n%s", r.code, r.stderr)
-	}
+	r.ends(t, diag.Unreachable, "keyring:deploy: ", "unlock the keyring")
 }

@@ -33,9 +33,7 @@ func (m *machine) background(program string, args ...string) {
 	cmd := exec.Command(m.lookPath(program), args...)
 	cmd.Env = m.environList()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	m.t.Cleanup(func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
@@ -52,9 +50,7 @@ func (m *machine) ran(input, program string, args ...string) string {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
-	if err != nil {
-		m.t.Fatalf("%s %q: %v\n%s%s", program, args, err, out, stderr.String())
-	}
+	testkit.OK(m.t, err, "%s %q, %s%s", program, args, out, stderr.String())
 	return string(out)
 }
 
@@ -116,15 +112,11 @@ func (m *machine) gpgAgent() {
 func (m *machine) emptyGPGAgent() {
 	m.t.Helper()
 	home := filepath.Join(m.t.TempDir(), "gnupg") // its files are GnuPG's affair
-	if err := os.Mkdir(home, 0o700); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Mkdir(home, 0o700))
 	m.environ["GNUPGHOME"] = home
 	pinentry := filepath.Join(home, "pinentry")
 	m.write(pinentry, "#!/bin/sh\necho OK\nwhile read -r command _; do [ \"$command\" != GETPIN ] || echo D passphrase; echo OK; done\n")
-	if err := os.Chmod(pinentry, 0o700); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(pinentry, 0o700))
 	m.write(filepath.Join(home, "gpg-agent.conf"), "enable-ssh-support\npinentry-program "+pinentry+"\n")
 	m.t.Cleanup(func() {
 		_ = exec.Command("gpgconf", "--homedir", home, "--kill", "gpg-agent").Run()
@@ -141,10 +133,7 @@ func publicOf(t *testing.T, line string) *rsa.PublicKey {
 	if len(fields) < 2 || fields[0] != "ssh-rsa" {
 		t.Fatalf("no RSA key: %s", line)
 	}
-	blob, err := base64.StdEncoding.DecodeString(fields[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	blob := testkit.Must(base64.StdEncoding.DecodeString(fields[1]))(t)
 	next := func() []byte {
 		n := binary.BigEndian.Uint32(blob)
 		value := blob[4 : 4+n]
@@ -181,9 +170,7 @@ func (m *machine) emptyKeyring() {
 	daemon := exec.Command(m.lookPath("gnome-keyring-daemon"), "--foreground", "--unlock", "--components=secrets")
 	daemon.Env, daemon.Stdin = m.environList(), strings.NewReader("password")
 	daemon.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := daemon.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, daemon.Start())
 	m.t.Cleanup(func() {
 		_ = daemon.Process.Kill()
 		_ = daemon.Wait()
@@ -194,19 +181,14 @@ func (m *machine) emptyKeyring() {
 // example is the program in docs/signer-protocol.md.
 func example(t *testing.T) string {
 	t.Helper()
-	page, err := os.ReadFile("../../docs/signer-protocol.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	page := testkit.Must(os.ReadFile("../../docs/signer-protocol.md"))(t)
 	_, rest, found := strings.Cut(string(page), "```sh\n")
 	text, _, closed := strings.Cut(rest, "```")
 	if !found || !closed || strings.Count(text, "\n") != 10 {
 		t.Fatalf("the page has no example of ten lines:\n%s", text)
 	}
 	path := filepath.Join(t.TempDir(), "sign with openssl")
-	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o700))
 	return path
 }
 
@@ -276,9 +258,7 @@ func (m *machine) kmsProgram(part string) {
 	if err == nil {
 		err = os.Symlink(self, filepath.Join(dir, "ghapp-signer-kms"))
 	}
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, err)
 	m.environ["PATH"] += string(os.PathListSeparator) + dir
 }
 
@@ -291,9 +271,7 @@ func TestCloneWithNoKeyOnDisk(t *testing.T) {
 			m.withoutKeyFile(hold(m))
 			m.must("clone", "acme/site", "site")
 			m.onlyOurs(2)
-			if got := m.read("site/main.txt"); got != "main\n" {
-				t.Errorf("the clone holds %q", got)
-			}
+			testkit.Equal(t, m.read("site/main.txt"), "main\n", "the clone")
 			m.noKeyOnDisk()
 			if slices.Contains(kmsURIs[1:], name) {
 				return
@@ -302,17 +280,11 @@ func TestCloneWithNoKeyOnDisk(t *testing.T) {
 			delete(m.environ, "GHAPP_KEY")
 			delete(m.environ, "GHAPP_APP")
 			delete(m.environ, "GHAPP_HOST")
-			if err := os.RemoveAll(m.cache); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Mkdir(m.cache, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.RemoveAll(m.cache))
+			testkit.OK(t, os.Mkdir(m.cache, 0o700))
 			before := m.github.Mints()
 			m.ran("", "git", "-C", filepath.Join(m.work, "site"), "pull", "-q")
-			if m.github.Mints() != before+1 {
-				t.Errorf("%d tokens were minted for the pull", m.github.Mints()-before)
-			}
+			testkit.Equal(t, m.github.Mints(), before+1, "%d tokens were minted for the pull", m.github.Mints()-before)
 			m.environ["GHAPP_KEY"] = "none"
 			m.noKeyOnDisk()
 		})
@@ -327,9 +299,7 @@ func TestKeyURIsInOtherCommands(t *testing.T) {
 	m.signerProgram("good")
 	uris := []string{signerURI(t), "ssh-agent:" + strings.TrimSpace(fingerprint), "file:" + m.environ["GHAPP_KEY"]}
 	for _, uri := range uris {
-		if got := m.must("keys", "fingerprint", uri).stdout; got != fingerprint {
-			t.Errorf("%s has the fingerprint %s", uri, got)
-		}
+		testkit.Equal(t, m.must("keys", "fingerprint", uri).stdout, fingerprint, "%s has the fingerprint", uri)
 		m.must("keys", "check", strings.TrimSpace(fingerprint), "--key", uri)
 		m.must("keys", "check", "--key", uri)
 		m.must("keys", "check", uri, "--key", "none")
@@ -351,10 +321,7 @@ func prints(n *big.Int) [][]byte {
 // inMemory is what of the key is in the memory of a process: a number, a line of PEM.
 func (m *machine) inMemory(pid int) map[string]bool {
 	m.t.Helper()
-	key, err := appKey()
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	key := testkit.Must(appKey())(m.t)
 	needles := map[string][][]byte{}
 	for _, number := range []*big.Int{key.Primes[0], key.Primes[1], key.D} {
 		needles["number"] = append(needles["number"], prints(number)...)
@@ -363,22 +330,14 @@ func (m *machine) inMemory(pid int) map[string]bool {
 	for _, line := range strings.Split(string(m.keyPEM), "\n")[9:20] {
 		needles["PEM"] = append(needles["PEM"], []byte(line))
 	}
-	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid))
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	memory, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	maps := testkit.Must(os.ReadFile(fmt.Sprintf("/proc/%d/maps", pid)))(m.t)
+	memory := testkit.Must(os.Open(fmt.Sprintf("/proc/%d/mem", pid)))(m.t)
 	defer memory.Close()
 	found, searched := map[string]bool{}, 0
 	for line := range strings.Lines(string(maps)) {
 		var from, to uint64
 		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.Must(fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode))(m.t)
 		if !strings.HasPrefix(mode, "rw") || to-from > 1<<30 {
 			continue // what cannot be written holds no key
 		}
@@ -419,9 +378,7 @@ var holdersOfMemory = map[string]struct {
 func (m *machine) inMemoryOf(what string, pid int, comes bool) {
 	m.t.Helper()
 	found := m.inMemory(pid)
-	if found["number"] != comes {
-		m.t.Errorf("a number of the key is in the memory of %s: %v", what, found["number"])
-	}
+	testkit.Equal(m.t, found["number"], comes, "a number of the key is in the memory of %s", what)
 	if found["PEM"] && !comes {
 		m.t.Errorf("a line of the key is in the memory of %s", what)
 	}
@@ -445,9 +402,7 @@ func TestNoKeyInTheMemoryOfGhapp(t *testing.T) {
 			if err == nil {
 				err = running.Start()
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			eventually(t, patience, func() string {
 				if _, err := os.Stat(filepath.Join(m.work, "begun")); err != nil {
 					return err.Error()
@@ -460,9 +415,7 @@ func TestNoKeyInTheMemoryOfGhapp(t *testing.T) {
 			// A helper that finds no agent becomes ghapp, and asks GitHub with what was signed.
 			held := m.traffic.hold(0, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/access_tokens") })
 			cmd, out := m.helper("get", "acme/web")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			held.wait(t)
 			m.inMemoryOf("the helper", cmd.Process.Pid, holder.comes)
 			m.traffic.release()
@@ -491,26 +444,16 @@ func TestWarmTokenAsksNobodyForTheKey(t *testing.T) {
 	m.signerProgram("good")
 	m.withoutKeyFile(signerURI(t))
 	first := m.must("token", "acme/site").stdout
-	if got := m.signerAsked(); got != "public-key sign" {
-		t.Errorf("for a new token the program was asked for %q", got)
-	}
+	testkit.Equal(t, m.signerAsked(), "public-key sign", "for a new token the program was asked for")
 	m.environ[signerPart] = "fail unavailable"
 	for range 2 {
-		if again := m.must("token", "acme/site").stdout; again != first {
-			t.Error("there is another token")
-		}
+		testkit.Equal(t, m.must("token", "acme/site").stdout, first, "there is another token")
 	}
 	m.must("clone", "acme/site")
-	if got := m.signerAsked(); got != "" {
-		t.Errorf("for a token in the cache the program was asked for %q", got)
-	}
+	testkit.Equal(t, m.signerAsked(), "", "for a token in the cache the program was asked for")
 	r := m.ghapp("token", "acme/web")
-	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "it cannot be reached: the device has no luck") || !strings.Contains(r.stderr, "tokens that are in the cache serve on") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
-	if got := m.signerAsked(); got != "sign" {
-		t.Errorf("for a new token the program was asked for %q", got)
-	}
+	r.ends(t, diag.Unreachable, "it cannot be reached: the device has no luck", "tokens that are in the cache serve on")
+	testkit.Equal(t, m.signerAsked(), "sign", "for a new token the program was asked for")
 }
 
 func TestSSHAgentThatIsGoneLeavesTokensServing(t *testing.T) {
@@ -520,24 +463,14 @@ func TestSSHAgentThatIsGoneLeavesTokensServing(t *testing.T) {
 	m.withoutKeyFile("ssh-agent:" + strings.Fields(m.ran("", "ssh-add", "-l"))[1])
 	first := m.must("token", "acme/site").stdout
 	m.ran("", "ssh-add", "-q", "-D")
-	if again := m.must("token", "acme/site").stdout; again != first {
-		t.Error("there is another token")
-	}
+	testkit.Equal(t, m.must("token", "acme/site").stdout, first, "there is another token")
 	r := m.ghapp("token", "acme/web")
-	if r.code != diag.Configuration || !strings.Contains(r.stderr, "there is no such key: the agent has the key no more") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	r.ends(t, diag.Configuration, "there is no such key: the agent has the key no more")
 	delete(m.environ, "SSH_AUTH_SOCK")
-	if again := m.must("token", "acme/site").stdout; again != first {
-		t.Error("there is another token")
-	}
-	if r := m.ghapp("token", "acme/web"); r.code != diag.Configuration || !strings.Contains(r.stderr, "no ssh-agent is named") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	testkit.Equal(t, m.must("token", "acme/site").stdout, first, "there is another token")
+	m.ghapp("token", "acme/web").ends(t, diag.Configuration, "no ssh-agent is named")
 	m.environ["SSH_AUTH_SOCK"] = filepath.Join(m.root, "nobody")
-	if r := m.ghapp("token", "acme/web"); r.code != diag.Unreachable || !strings.Contains(r.stderr, "it cannot be reached: the ssh-agent at ") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	m.ghapp("token", "acme/web").ends(t, diag.Unreachable, "it cannot be reached: the ssh-agent at ")
 }
 
 // What an ssh-agent does not do is told with its reason.
@@ -546,9 +479,7 @@ func TestSSHAgentThatDoesNotSign(t *testing.T) {
 	m := newMachine(t)
 	m.sshAgent()
 	askpass := filepath.Join(m.root, "askpass")
-	if err := os.WriteFile(askpass, []byte("#!/bin/sh\necho password\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(askpass, []byte("#!/bin/sh\necho password\n"), 0o700))
 	m.environ["SSH_ASKPASS"], m.environ["SSH_ASKPASS_REQUIRE"] = askpass, "force"
 	uri := "ssh-agent:" + strings.Fields(m.ran("", "ssh-add", "-l"))[1]
 	m.ran("", "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "mine", "-f", filepath.Join(m.root, "ed25519"))
@@ -562,9 +493,7 @@ func TestSSHAgentThatDoesNotSign(t *testing.T) {
 		}
 	}
 	m.ran("", "ssh-add", "-q", "-x")
-	if r := m.ghapp("token", "acme/site", "--key", uri); r.code != diag.Configuration || !strings.Contains(r.stderr, "the agent has no keys, or is locked") {
-		t.Errorf("locked: exit code %d\n%s", r.code, r.stderr)
-	}
+	m.ghapp("token", "acme/site", "--key", uri).ends(t, diag.Configuration, "the agent has no keys, or is locked")
 	m.ran("", "ssh-add", "-q", "-X")
 	m.must("token", "acme/site", "--key", uri)
 	// The agent asks its own environment for a confirmation, and finds nobody.
@@ -583,10 +512,7 @@ func TestAnotherKeyBehindTheSameNameHasTokensOfItsOwn(t *testing.T) {
 	m.signerProgram("good")
 	m.withoutKeyFile(signerURI(t))
 	first := m.must("token", "acme/site").stdout
-	other, err := m.app.RotateKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+	other := testkit.Must(m.app.RotateKey())(t)
 	before := m.must("keys", "fingerprint").stdout
 	m.write(m.environ[signerKey], string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(other)})))
 	// Who asks for the fingerprint wants to know it, and not what it was.
@@ -594,9 +520,7 @@ func TestAnotherKeyBehindTheSameNameHasTokensOfItsOwn(t *testing.T) {
 		t.Errorf("the fingerprint is still %s", now)
 	}
 	web := m.must("token", "acme/web").stdout // signs, and finds out
-	if m.github.Mints() != 2 {
-		t.Errorf("%d tokens were minted", m.github.Mints())
-	}
+	testkit.Equal(t, m.github.Mints(), 2, "tokens were minted")
 	again := m.must("token", "acme/site").stdout
 	if again == first || m.github.Mints() != 3 {
 		t.Errorf("the token of the key before is handed out; %d were minted", m.github.Mints())
@@ -658,9 +582,7 @@ func TestPINIsNotLeftInAClone(t *testing.T) {
 	if text := m.read("site/.git/config"); strings.Contains(text, "pkcs11") || !strings.Contains(text, "git-credential-ghapp --config ") {
 		t.Errorf("the clone's configuration:\n%s", text)
 	}
-	if !strings.Contains(r.stderr, "needs environment GHAPP_KEY too") {
-		t.Errorf("it is not told that the key is named nowhere else:\n%s", r.stderr)
-	}
+	testkit.Contains(t, r.stderr, "needs environment GHAPP_KEY too")
 	for _, args := range [][]string{{"config", "show"}, {"config", "show", "--json"}, {"doctor"}, {"-v", "token", "acme/web"}} {
 		r := m.ghapp(args...)
 		if strings.Contains(r.stdout+r.stderr, testPIN) {
@@ -698,10 +620,7 @@ func TestFingerprintsAreOfDifferentBytes(t *testing.T) {
 	m := newMachine(t)
 	m.sshAgent()
 	github := strings.TrimSpace(m.must("keys", "fingerprint").stdout)
-	blob, err := base64.StdEncoding.DecodeString(strings.Fields(m.ran("", "ssh-add", "-L"))[1])
-	if err != nil {
-		t.Fatal(err)
-	}
+	blob := testkit.Must(base64.StdEncoding.DecodeString(strings.Fields(m.ran("", "ssh-add", "-L"))[1]))(t)
 	sum := sha256.Sum256(blob)
 	if ssh := strings.Fields(m.ran("", "ssh-add", "-l"))[1]; ssh == github || ssh != "SHA256:"+base64.RawStdEncoding.EncodeToString(sum[:]) {
 		t.Errorf("%s, %s", ssh, github)
@@ -729,9 +648,7 @@ func TestKeyInAVariableIsHiddenFromOtherPrograms(t *testing.T) {
 			m.environ["TELLING"] = "this is the environment"
 			git := m.lookPath("git")
 			m.write(filepath.Join(m.home, "bin/git"), "#!/bin/sh\nenv >>'"+m.work+"/environment'\nexec "+git+" \"$@\"\n")
-			if err := os.Chmod(filepath.Join(m.home, "bin/git"), 0o700); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chmod(filepath.Join(m.home, "bin/git"), 0o700))
 			m.environ["PATH"] = filepath.Join(m.home, "bin") + string(os.PathListSeparator) + m.environ["PATH"]
 			m.must("clone", "acme/site", "site")
 			for where, text := range map[string]string{"git": m.read("environment"), "a command": m.must("exec", "acme/site", "--", "env").stdout} {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitRun is plain git, started by a shell, that has come to a moment: with the user's
@@ -76,9 +78,7 @@ func (m *machine) gitAt(under string, at gitMoment) *gitRun {
 		r.cmd, r.out = m.plain("ghapp", script[2:]...)
 		r.cmd.Path, r.cmd.Args[0] = "/bin/sh", "sh"
 	}
-	if err := r.cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, r.cmd.Start())
 	m.until("begun")
 	stop := m.traffic.hold(at.at.after, at.at.match)
 	m.write(filepath.Join(m.work, "go"), "")
@@ -101,9 +101,7 @@ func (r *gitRun) kill(kind string) {
 	if r.m.t.Failed() {
 		r.m.t.FailNow()
 	}
-	if err := syscall.Kill(found[0].pid, syscall.SIGKILL); err != nil {
-		r.m.t.Fatal(err)
-	}
+	testkit.OK(r.m.t, syscall.Kill(found[0].pid, syscall.SIGKILL))
 	if kind == "agent" {
 		r.agent.wait()
 	}
@@ -182,9 +180,7 @@ func TestPlainGitSurvivesWhateverIsKilled(t *testing.T) {
 					if victim == "agent" {
 						run.agent = m.agent()
 						run.asks("with another agent")
-						if answered := m.status().Requests.Answered; answered != 1 {
-							t.Errorf("it has answered %d times", answered)
-						}
+						testkit.Equal(t, m.status().Requests.Answered, 1, "it has answered")
 					}
 					m.noSecretOnDisk()
 				})

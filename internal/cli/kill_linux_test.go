@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // largeSize is enough for a transfer to be held in the middle.
@@ -26,10 +27,7 @@ func newLargeWorld(t *testing.T) *world {
 		noise[i] = byte(state >> 24)
 	}
 	web := w.github.Repository("acme/web")
-	head, err := web.Head("main")
-	if err != nil {
-		t.Fatal(err)
-	}
+	head := testkit.Must(web.Head("main"))(t)
 	repository := w.github.AddRepository("acme/large", githubtest.RepositoryOptions{})
 	if _, err := repository.CommitEntries("main", githubtest.CommitOptions{Message: "Begin", Entries: []githubtest.Entry{
 		{Path: "noise.bin", Content: string(noise)},
@@ -94,9 +92,7 @@ func (m *machine) started(at moment) *clone {
 	stop := m.traffic.hold(at.after, at.match)
 	c := &clone{m: m, ended: make(chan struct{})}
 	cmd, out := m.command(cloneLarge()...)
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	c.pid = cmd.Process.Pid
 	go func() {
 		defer close(c.ended)
@@ -117,9 +113,7 @@ type clone struct {
 
 func (c *clone) signal(pid int, s syscall.Signal) {
 	c.m.t.Helper()
-	if err := syscall.Kill(pid, s); err != nil {
-		c.m.t.Fatal(err)
-	}
+	testkit.OK(c.m.t, syscall.Kill(pid, s))
 }
 
 // wait waits for its end.
@@ -173,21 +167,13 @@ func TestCloneInTheBackgroundIsNotInterrupted(t *testing.T) {
 			cmd, out := m.command("clone", "acme/large")
 			cmd.Args = []string{"sh", "-c", `trap "" INT; exec "$@"`, "sh", cmd.Path, "clone", "acme/large"}
 			cmd.Path = "/bin/sh"
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			stop.wait(t)
 			// To git, which stands in a group of its own, the terminal does not send it.
-			if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Process.Signal(syscall.SIGINT))
 			m.traffic.release()
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("%v\n%s", err, out.stderr.String())
-			}
-			if len(m.read("large/noise.bin")) != largeSize {
-				t.Error("the clone is not whole")
-			}
+			testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
+			testkit.Equal(t, len(m.read("large/noise.bin")), largeSize, "the clone is not whole")
 		})
 	}
 }
@@ -241,9 +227,8 @@ func TestKilledGitIsToldAndLeavesNothing(t *testing.T) {
 			}
 			c.signal(git.pid, syscall.SIGKILL)
 			c.wait()
-			if c.code != 6 || !strings.Contains(c.stderr, "killed by a signal") {
-				t.Errorf("exit code %d, want 6\n%s", c.code, c.stderr)
-			}
+			testkit.Equal(t, c.code, 6)
+			testkit.Contains(t, c.stderr, "killed by a signal")
 			m.allEnded(time.Second)
 			m.traffic.release()
 			m.nothingLeft()
@@ -262,16 +247,12 @@ func TestCloneKilledAtAnyTimeLeavesNoSecret(t *testing.T) {
 		m := w.large(t)
 		m.environ["GIT_LFS_SKIP_SMUDGE"] = "1"
 		cmd, out := m.command("clone", "acme/large", "deep/large")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, cmd.Start())
 		return m, cmd, out
 	}
 	begun := time.Now()
 	_, cmd, out := start()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
 	whole := time.Since(begun)
 	unfinished := 0
 	for point := range points {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // A pack that takes longer than a token lives is followed by more questions: of
@@ -24,16 +25,12 @@ func TestCloneOutlivesItsToken(t *testing.T) {
 	m := w.large(t)
 	stop := m.traffic.hold(largeSize/2, isUploadPack("acme/large"))
 	cmd, out := m.command(cloneLarge()...)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	stop.wait(t)
 	first := w.github.Tokens()[0]
 	time.Sleep(time.Until(first.Expires) + 100*time.Millisecond)
 	m.traffic.release()
-	if err := cmd.Wait(); err != nil {
-		t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
 	m.complete("deep/large")
 	renewed := 0
 	for _, token := range w.github.Tokens() {
@@ -41,9 +38,7 @@ func TestCloneOutlivesItsToken(t *testing.T) {
 			renewed++
 		}
 	}
-	if renewed != 2 {
-		t.Errorf("%d tokens were minted for acme/large, want 2", renewed)
-	}
+	testkit.Equal(t, renewed, 2, "tokens were minted for acme/large")
 	for _, r := range m.requests() {
 		if r.Credential.Kind == githubtest.BasicCredential && r.Status == http.StatusUnauthorized {
 			t.Errorf("%s %s came with a token that is dead", r.Method, r.Path)
@@ -55,9 +50,7 @@ func TestCloneOutlivesItsToken(t *testing.T) {
 // before be used.
 func (m *machine) briefly() {
 	m.t.Helper()
-	if err := os.RemoveAll(filepath.Join(m.cache, "ghapp")); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.RemoveAll(filepath.Join(m.cache, "ghapp")))
 	m.github.SetTokenLife(5 * time.Second)
 	m.github.ResetRequests()
 	m.agentRuns()
@@ -112,9 +105,7 @@ func TestPlainGitOutlivesItsToken(t *testing.T) {
 		"submodules and git-lfs": {[]string{"clone", "-q", "--recurse-submodules"}, func(m *machine) { m.complete("large") }},
 		"a mirror that is updated": {[]string{"clone", "-q", "--mirror"}, func(m *machine) {
 			oid, err := m.github.Repository("acme/large").Commit("main", "Go on", map[string]string{"more.txt": "more\n"})
-			if err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, err)
 			m.client("large.git", "git", "fetch", "-q")
 			if got := m.client("large.git", "git", "rev-parse", "main").stdout; got != oid+"\n" {
 				m.t.Errorf("the mirror is at %q, want %s", got, oid)
@@ -166,9 +157,7 @@ func TestLFSOutlivesItsToken(t *testing.T) {
 		for i := range manyFilms {
 			entries = append(entries, githubtest.Entry{Path: filmName(i), Content: site.AddObject(film(i))})
 		}
-		if _, err := site.CommitEntries("main", githubtest.CommitOptions{Entries: entries}); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(site.CommitEntries("main", githubtest.CommitOptions{Entries: entries}))(t)
 		m.client(".", "env", "GIT_LFS_SKIP_SMUDGE=1", "git", "clone", "-q", m.server.URL+"/acme/site")
 		m.briefly()
 		if r := m.expired(0, isFilm("GET"), "site", "git", "lfs", "pull"); r.code != 0 {
@@ -211,34 +200,23 @@ func TestPushThatIsOlderThanItsTokenIsRepeated(t *testing.T) {
 	if dead := m.outlived("acme/site"); len(dead) != 1 || !strings.HasSuffix(dead[0].Path, "/git-receive-pack") {
 		t.Errorf("dead tokens came with %v", dead)
 	}
-	if uploads := m.askedOfLFS()["PUT objects"]; uploads != 2 {
-		t.Errorf("%d uploads", uploads)
-	}
+	testkit.Equal(t, m.askedOfLFS()["PUT objects"], 2, "uploads")
 }
 
 // agedCache makes what is in the cache a minute older, so that a token there is no
 // longer one that GitHub may not know yet.
 func (m *machine) agedCache() {
 	m.t.Helper()
-	files, err := filepath.Glob(filepath.Join(m.cache, "ghapp", "[0-9a-f]*"))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	files := testkit.Must(filepath.Glob(filepath.Join(m.cache, "ghapp", "[0-9a-f]*")))(m.t)
 	aged := 0
 	for _, file := range files {
 		var entry map[string]any
 		if text, err := os.ReadFile(file); err != nil || json.Unmarshal(text, &entry) != nil || entry["minted_at"] == nil {
 			continue
 		}
-		minted, err := time.Parse(time.RFC3339Nano, entry["minted_at"].(string))
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		minted := testkit.Must(time.Parse(time.RFC3339Nano, entry["minted_at"].(string)))(m.t)
 		entry["minted_at"] = minted.Add(-time.Minute)
-		text, err := json.Marshal(entry)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		text := testkit.Must(json.Marshal(entry))(m.t)
 		m.write(file, string(text))
 		aged++
 	}
@@ -254,15 +232,9 @@ func TestRevokedTokenOfTheCacheIsReplaced(t *testing.T) {
 	m.agedCache()
 	m.github.RevokeTokens()
 	r := m.must("clone", "acme/site")
-	if mints := m.github.Mints(); mints != 2 {
-		t.Errorf("%d mints", mints)
-	}
-	if got := m.read("site/main.txt"); got != "main\n" {
-		t.Errorf("cloned %q", got)
-	}
-	if !strings.Contains(r.stderr, "with a new one") {
-		t.Errorf("it is not told:\n%s", r.stderr)
-	}
+	testkit.Equal(t, m.github.Mints(), 2, "mints")
+	testkit.Equal(t, m.read("site/main.txt"), "main\n", "cloned")
+	testkit.Contains(t, r.stderr, "with a new one")
 }
 
 // A GitHub that refuses every token is not asked for ever.
@@ -282,9 +254,7 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 		m.github.ServeHTTP(w, r)
 	}))
 	r := m.ghapp("clone", "acme/site")
-	if r.code != 4 || !strings.Contains(r.stderr, "hint: run the command again for a new token; if that is refused as well") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	r.ends(t, 4, "hint: run the command again for a new token; if that is refused as well")
 	if mints := m.github.Mints(); mints != 2 || refused.Load() != 2 {
 		t.Errorf("%d mints, %d refusals", mints, refused.Load())
 	}

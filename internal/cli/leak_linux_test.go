@@ -9,14 +9,13 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // keyInVariable hands the key over in a variable.
 func (m *machine) keyInVariable(text string) {
 	m.t.Helper()
-	if err := os.Remove(m.environ["GHAPP_KEY"]); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Remove(m.environ["GHAPP_KEY"]))
 	delete(m.environ, "GHAPP_KEY")
 	m.environ["GHAPP_PRIVATE_KEY"] = text
 }
@@ -168,9 +167,7 @@ func TestNoSecretInAnyFailure(t *testing.T) {
 			if test.fault != nil {
 				w = newWorldFor(t)
 				w.github.SetTokenFormat(githubtest.Stateless)
-				if err := w.github.Fault(*test.fault); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, w.github.Fault(*test.fault))
 			}
 			m := w.machine(t)
 			if test.repeat != nil {
@@ -216,9 +213,7 @@ func TestNoSecretInAFailureThatPlainGitShows(t *testing.T) {
 				delete(m.environ, "GIT_CURL_VERBOSE")
 				way.prepare(m)
 				cmd, out := way.git(m, "acme/site", "ls-remote", m.server.URL+"/acme/site")
-				if err := cmd.Run(); err == nil {
-					t.Error("it did not fail")
-				}
+				testkit.Fails(t, cmd.Run(), "it did not fail")
 				if m.credentialsSent() == 0 {
 					t.Error("no credential was sent, so this test sees nothing")
 				}
@@ -242,12 +237,8 @@ func TestNoSecretInTheNameOfAHost(t *testing.T) {
 	for _, args := range [][]string{{"-v", "revoke"}, {"-v", "revoke", "--json"}} {
 		cmd, out := m.command(args...)
 		cmd.Stdin = strings.NewReader(token)
-		if err := cmd.Run(); err == nil {
-			t.Error("it was redirected and did not fail")
-		}
-		if shown := out.stderr.String(); !strings.Contains(shown, "redirects (307) to http://[redacted]") {
-			t.Errorf("the redirect is not told:\n%s", shown)
-		}
+		testkit.Fails(t, cmd.Run(), "it was redirected and did not fail")
+		testkit.Contains(t, out.stderr.String(), "redirects (307) to http://[redacted]")
 		m.noSecretIn("the output", out.stdout.String()+out.stderr.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // newStoreWorld is a world in which acme/site keeps its large files with acme/web, as its
@@ -21,9 +22,7 @@ func newStoreWorld(t *testing.T, selected ...string) *machine {
 		{Path: ".gitattributes", Content: films}, {Path: ".lfsconfig", Content: "[lfs]\n\turl = " + m.server.URL + "/acme/web.git/info/lfs\n"},
 		{Path: "1.film", Content: store.AddObject("film 1")}, {Path: ".assets/2.film", Content: store.AddObject("film 2")}, {Path: "a", Content: "1"},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	m.installLFS()
 	return m
 }
@@ -32,9 +31,7 @@ func newStoreWorld(t *testing.T, selected ...string) *machine {
 func (m *machine) films(dir string) {
 	m.t.Helper()
 	for name, want := range map[string]string{"1.film": "film 1", ".assets/2.film": "film 2"} {
-		if got := m.read(filepath.Join(dir, name)); got != want {
-			m.t.Errorf("%s is %.40q", name, got)
-		}
+		testkit.Equal(m.t, m.read(filepath.Join(dir, name)), want, "%s", name)
 	}
 }
 
@@ -51,9 +48,7 @@ func (m *machine) narrowForStore() {
 		default:
 			m.t.Errorf("a token reaches %q", reaches)
 		}
-		if access := token.Permissions["contents"]; access != "read" {
-			m.t.Errorf("a token may %v", token.Permissions)
-		}
+		testkit.Equal(m.t, token.Permissions["contents"], "read", "a token may %v", token.Permissions)
 	}
 	if both == 0 {
 		m.t.Error("no token is for both")
@@ -103,9 +98,7 @@ func TestStoreOfLargeFilesThatTheAppDoesNotReachIsNamed(t *testing.T) {
 	if r := m.ghapp("clone", "acme/site", "site"); r.code == 0 || !strings.Contains(r.stderr, "store=acme/web") || !strings.Contains(r.stderr, "add that on the App's installation page") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
-	if r := m.ghapp("sync", "acme/site", "--branch", "main", "--to", "plain"); r.code != 0 {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	m.ghapp("sync", "acme/site", "--branch", "main", "--to", "plain").ends(t, 0)
 }
 
 // Whose .lfsconfig names a repository of another owner, another host, or the repository
@@ -123,9 +116,7 @@ func TestLFSConfigGetsNoTokenForAnotherOwnersRepository(t *testing.T) {
 		m.write(filepath.Join(m.work, "other"), "[lfs]\n\turl = "+m.server.URL+"/acme/web\n")
 		m.client("work", "git", "ls-remote", "-q", m.server.URL+"/acme/site")
 		for _, token := range m.github.Tokens() {
-			if got := strings.Join(token.Repositories, " "); got != "acme/site" {
-				t.Errorf("%s: a token reaches %s", address, got)
-			}
+			testkit.Equal(t, strings.Join(token.Repositories, " "), "acme/site", "%s: a token reaches", address)
 		}
 	}
 }

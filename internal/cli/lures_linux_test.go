@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // lure is a repository, and what stands around it, that leads a careless client to
@@ -126,9 +127,7 @@ func setRedirectOfPush(l *lure) {
 
 func setRenamed(l *lure) {
 	l.commit(l.film()...)
-	if err := l.m.github.Rename(l.repository, strings.TrimPrefix(l.repository, "acme/")+"-now"); err != nil {
-		l.m.t.Fatal(err)
-	}
+	testkit.OK(l.m.t, l.m.github.Rename(l.repository, strings.TrimPrefix(l.repository, "acme/")+"-now"))
 	l.in("fetch")
 }
 

@@ -53,10 +53,7 @@ func newMachine(t *testing.T) *machine {
 func newWorldFor(t *testing.T) *world {
 	t.Helper()
 	testkit.Long(t)
-	w, err := newWorld(filepath.Join(t.TempDir(), "github"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := testkit.Must(newWorld(filepath.Join(t.TempDir(), "github")))(t)
 	t.Cleanup(func() { _ = w.github.Close() })
 	return w
 }
@@ -64,9 +61,7 @@ func newWorldFor(t *testing.T) *world {
 // machine is a new machine in this world, which has an address of its own for each.
 func (w *world) machine(t *testing.T) *machine {
 	t.Helper()
-	if err := build(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, build())
 	m := &machine{world: w, t: t, traffic: &traffic{next: w.github}}
 	m.server = httptest.NewServer(m.traffic)
 	m.host = m.server.Listener.Addr().String()
@@ -107,10 +102,7 @@ const theirs = "theirs"
 func (m *machine) setUp() {
 	m.t.Helper()
 	// A short name, since those of sockets are bounded.
-	root, err := os.MkdirTemp("", "ghapp-machine-")
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	root := testkit.Must(os.MkdirTemp("", "ghapp-machine-"))(m.t)
 	m.t.Cleanup(func() { _ = os.RemoveAll(root) })
 	m.root = root
 	m.environ = map[string]string{
@@ -123,9 +115,7 @@ func (m *machine) setUp() {
 	}
 	for name, dir := range map[string]*string{"HOME": &m.home, "TMPDIR": &m.temp, "XDG_RUNTIME_DIR": &m.runtime, "XDG_CACHE_HOME": &m.cache, "PWD": &m.work} {
 		*dir = filepath.Join(root, strings.ToLower(name))
-		if err := os.Mkdir(*dir, 0o700); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Mkdir(*dir, 0o700))
 		m.environ[name] = *dir
 	}
 	m.write(m.environ["GHAPP_KEY"], string(m.keyPEM))
@@ -135,21 +125,14 @@ func (m *machine) setUp() {
 // write writes a file that others cannot read.
 func (m *machine) write(path, text string) {
 	m.t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		m.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testkit.OK(m.t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 // read returns the text of a file in the current directory.
 func (m *machine) read(name string) string {
 	m.t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.work, name))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(filepath.Join(m.work, name)))(m.t)
 	return string(text)
 }
 
@@ -185,6 +168,15 @@ func (m *machine) installLFS() {
 type result struct {
 	stdout, stderr string
 	code           int // -1 after a signal
+}
+
+// ends fails the test if the exit code is another, or one of the parts is not in what was written to standard error.
+func (r result) ends(t testing.TB, code int, parts ...string) {
+	missing := slices.DeleteFunc(parts, func(part string) bool { return strings.Contains(r.stderr, part) })
+	if r.code != code || len(missing) > 0 {
+		t.Helper()
+		t.Errorf("exit code %d, want %d and on standard error %q\n%s%s", r.code, code, missing, r.stdout, r.stderr)
+	}
 }
 
 // command is ghapp with its arguments, ready to start. The result is complete when
@@ -236,9 +228,7 @@ func (m *machine) must(args ...string) result {
 // noSecretIn fails if a text holds a secret.
 func (m *machine) noSecretIn(where, text string) {
 	m.t.Helper()
-	if found := search([]byte(text), m.secrets()); found != "" {
-		m.t.Errorf("a secret is in %s: %s", where, found)
-	}
+	testkit.Equal(m.t, search([]byte(text), m.secrets()), "", "a secret is in %s", where)
 }
 
 // noSecretOnDisk fails if a file of the machine holds a secret, but for the key and
@@ -261,9 +251,7 @@ func (m *machine) noSecretOnDisk() {
 			return err
 		}
 		if filepath.Dir(path) == filepath.Join(m.cache, "ghapp") {
-			if info.Mode().Perm() != 0o600 {
-				m.t.Errorf("%s has the mode %o", path, info.Mode().Perm())
-			}
+			testkit.Equal(m.t, info.Mode().Perm(), 0o600, "%s has the mode", path)
 			return nil
 		}
 		text, err := os.ReadFile(path)
@@ -271,14 +259,10 @@ func (m *machine) noSecretOnDisk() {
 			return nil
 		}
 		files++
-		if found := secrets.in(append(text, path...)); found != "" {
-			m.t.Errorf("a secret is in %s: %s", path, found)
-		}
+		testkit.Equal(m.t, secrets.in(append(text, path...)), "", "a secret is in %s", path)
 		return err
 	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, err)
 }
 
 // onlyOurs fails unless each request of git's that came with a credential came with
@@ -314,17 +298,12 @@ func (m *machine) onlyOurs(atLeast int, others ...string) {
 func (m *machine) nothingLeft() {
 	m.t.Helper()
 	for dir, want := range map[string]string{m.work: theirs, m.temp: "", m.runtime: ""} {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		entries := testkit.Must(os.ReadDir(dir))(m.t)
 		var names []string
 		for _, entry := range entries {
 			names = append(names, entry.Name())
 		}
-		if got := strings.Join(names, " "); got != want {
-			m.t.Errorf("in %s there is %q, want %q", dir, got, want)
-		}
+		testkit.Equal(m.t, strings.Join(names, " "), want, "in %s there", dir)
 	}
 }
 

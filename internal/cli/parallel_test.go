@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // together starts n processes of ghapp at once on one machine and returns how they
@@ -15,9 +17,7 @@ func (m *machine) together(n int, args func(i int) []string) []result {
 		commands[i], outs[i] = m.command(args(i)...)
 	}
 	for _, cmd := range commands {
-		if err := cmd.Start(); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, cmd.Start())
 	}
 	results := make([]result, n)
 	for i, cmd := range commands {
@@ -31,9 +31,7 @@ func TestFiftyProcessesOnAColdCacheMintOnce(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	results := m.together(50, func(int) []string { return []string{"token", "acme/site"} })
-	if mints := m.github.Mints(); mints != 1 {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), 1, "mints")
 	for _, r := range results {
 		if r.code != 0 || strings.TrimSpace(r.stdout) != m.tokens()[0] {
 			t.Errorf("exit code %d\n%s", r.code, r.stderr)
@@ -49,13 +47,9 @@ func TestClonesAtOnceMintOncePerRepository(t *testing.T) {
 		return []string{"clone", repositories[i%2], string(rune('a' + i))}
 	})
 	for i, r := range results {
-		if r.code != 0 {
-			t.Errorf("clone %d: exit code %d\n%s", i, r.code, r.stderr)
-		}
+		testkit.Equal(t, r.code, 0, "clone %d: exit code, %s", i, r.stderr)
 	}
-	if mints := m.github.Mints(); mints != len(repositories) {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), len(repositories), "mints")
 	m.onlyOurs(2 * len(results))
 }
 
@@ -65,20 +59,12 @@ func TestKilledMinterIsSucceeded(t *testing.T) {
 	m := newMachine(t)
 	stop := m.traffic.hold(0, isCall("POST", "/access_tokens"))
 	first, _ := m.command("token", "acme/site")
-	if err := first.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, first.Start())
 	stop.wait(t)
 	second, out := m.command("token", "acme/site")
-	if err := second.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if err := first.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, second.Start())
+	testkit.OK(t, first.Process.Kill())
 	_ = first.Wait()
 	m.traffic.release()
-	if err := second.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, second.Wait(), "%s", out.stderr.String())
 }

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"context"
 	"encoding/pem"
-	"errors"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -12,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // install puts the programs below a prefix with their version in it, as Homebrew does,
@@ -21,18 +21,12 @@ func (m *machine) install(prefix, version string) {
 	dir := filepath.Join(prefix, "Cellar", "ghapp", version, "bin")
 	for _, name := range []string{"ghapp", "git-credential-ghapp"} {
 		for _, path := range []string{dir, filepath.Join(prefix, "bin")} {
-			if err := os.MkdirAll(path, 0o755); err != nil {
-				m.t.Fatal(err)
-			}
+			testkit.OK(m.t, os.MkdirAll(path, 0o755))
 		}
-		if err := os.Link(filepath.Join(binaries, name), filepath.Join(dir, name)); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Link(filepath.Join(binaries, name), filepath.Join(dir, name)))
 		link := filepath.Join(prefix, "bin", name)
 		_ = os.Remove(link)
-		if err := os.Symlink(filepath.Join("..", "Cellar", "ghapp", version, "bin", name), link); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Symlink(filepath.Join("..", "Cellar", "ghapp", version, "bin", name), link))
 	}
 	m.environ["PATH"] = filepath.Join(prefix, "bin") + ":" + os.Getenv("PATH")
 	m.programs = filepath.Join(prefix, "bin")
@@ -42,18 +36,13 @@ func (m *machine) install(prefix, version string) {
 func (m *machine) upgrade(prefix, from, to string) {
 	m.t.Helper()
 	m.install(prefix, to)
-	if err := os.RemoveAll(filepath.Join(prefix, "Cellar", "ghapp", from)); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.RemoveAll(filepath.Join(prefix, "Cellar", "ghapp", from)))
 }
 
 // bare runs git as `env -i` does with the PATH of cron, and with these variables alone.
 func (m *machine) bare(variables []string, args ...string) result {
 	m.t.Helper()
-	git, err := exec.LookPath("git")
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	git := testkit.Must(exec.LookPath("git"))(m.t)
 	ctx, cancel := context.WithTimeout(m.t.Context(), 2*patience)
 	defer cancel()
 	argv := append([]string{"-i", "PATH=/usr/bin:/bin"}, variables...)
@@ -62,9 +51,7 @@ func (m *machine) bare(variables []string, args ...string) result {
 	out := &outputs{}
 	cmd.Stdout, cmd.Stderr = &out.stdout, &out.stderr
 	if err := cmd.Run(); err != nil {
-		if _, exit := errors.AsType[*exec.ExitError](err); !exit {
-			m.t.Fatal(err)
-		}
+		testkit.ErrorAs[*exec.ExitError](m.t, err)
 	}
 	return out.result(cmd)
 }
@@ -107,9 +94,7 @@ func TestPlainGitFollowsAKeyThatWasMoved(t *testing.T) {
 	program := filepath.Join(m.root, "sign")
 	m.write(program, "#!/bin/sh\nexec env "+signerPart+"="+m.environ[signerPart]+" "+signerKey+"="+m.environ[signerKey]+
 		" "+signerLog+"="+m.environ[signerLog]+" "+strings.TrimSuffix(strings.TrimPrefix(signerURI(t), "exec:"), "?slot=9a")+" \"$@\"\n")
-	if err := os.Chmod(program, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(program, 0o700))
 	// One clone is made before there is a config file, and one after.
 	m.must("clone", "acme/site", "early")
 	key := m.environ["GHAPP_KEY"]
@@ -151,21 +136,14 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	w := newOpenWorld(t)
 	m := w.machine(t)
 	m.work = filepath.Join(m.root, "w [o] r*k")
-	if err := os.Mkdir(m.work, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(m.work, 0o700))
 	home := []string{"HOME=" + m.home}
 	m.gitConfig("user.name", "Octo")
 	before := m.userConfig()
 	m.must("clone", "acme/site")
-	if r := m.must("clone", "acme/site", "other"); strings.Contains(r.stderr, "ubmodules") {
-		t.Errorf("of a clone without submodules it says\n%s", r.stderr)
-	}
+	testkit.Lacks(t, m.must("clone", "acme/site", "other").stderr, "ubmodules")
 	site := w.github.Repository("acme/site")
-	head, err := w.github.Repository("acme/web").Head("main")
-	if err != nil {
-		t.Fatal(err)
-	}
+	head := testkit.Must(w.github.Repository("acme/web").Head("main"))(t)
 	if _, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "Use web", Entries: submodule("web", "../web.git", head)}); err != nil {
 		t.Fatal(err)
 	}
@@ -173,9 +151,7 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	if r := m.bare(home, "-C", "site", "submodule", "update", "--init"); r.code == 0 || !strings.Contains(r.stderr, "could not read Username") {
 		t.Fatalf("git asks for a submodule by itself: exit code %d\n%s", r.code, r.stderr)
 	}
-	if r := m.must("clone", "acme/site", "third"); !strings.Contains(r.stderr, "git-setup --local --submodules") {
-		t.Errorf("of a clone with submodules it says\n%s", r.stderr)
-	}
+	testkit.Contains(t, m.must("clone", "acme/site", "third").stderr, "git-setup --local --submodules")
 
 	work := m.work
 	m.work = filepath.Join(work, "site")
@@ -189,9 +165,7 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	}
 	m.work = work
 	m.mustBare(home, "-C", "site", "submodule", "update", "--init")
-	if text := m.read("site/web/name.txt"); text != "acme/web\n" {
-		t.Errorf("%q", text)
-	}
+	testkit.Equal(t, m.read("site/web/name.txt"), "acme/web\n")
 	// It is for that clone alone, and a later fetch in the submodule asks as well.
 	m.mustBare(home, "-C", "site/web", "fetch", "--all")
 	m.mustBare(home, "-C", "other", "pull")
@@ -202,9 +176,7 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	m.work = filepath.Join(work, "site")
 	m.must("git-setup", "--local", "--undo")
 	m.work = work
-	if after := m.userConfig(); after != before {
-		t.Errorf("the user's file is\n%s", after)
-	}
+	testkit.Equal(t, m.userConfig(), before, "the user's file")
 	for _, name := range []string{"config", "modules/web/config", "ghapp-submodules"} {
 		if text, err := os.ReadFile(filepath.Join(m.work, "site", ".git", name)); strings.Contains(string(text), "ghapp") || name == "ghapp-submodules" && err == nil {
 			t.Errorf("left in %s:\n%s", name, text)
@@ -214,18 +186,13 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	// All git of the user.
 	m.must("git-setup")
 	m.mustBare(home, "-C", "other", "submodule", "update", "--init")
-	if r := m.must("clone", "acme/site", "fourth"); strings.Contains(r.stderr, "--submodules") {
-		t.Errorf("after git-setup it says\n%s", r.stderr)
-	}
+	testkit.Lacks(t, m.must("clone", "acme/site", "fourth").stderr, "--submodules")
 }
 
 // userConfig is git's file of the user.
 func (m *machine) userConfig() string {
 	m.t.Helper()
-	text, err := os.ReadFile(filepath.Join(m.home, ".gitconfig"))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(filepath.Join(m.home, ".gitconfig")))(m.t)
 	return string(text)
 }
 
@@ -242,9 +209,7 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 		for _, f := range d.Findings {
 			found[f.Link] = f.State + ": " + f.Text + "\n" + f.Cause + "\n" + f.Hint
 		}
-		if d.ExitCode != code {
-			t.Errorf("exit code %d, want %d: %q", d.ExitCode, code, found)
-		}
+		testkit.Equal(t, d.ExitCode, code, "exit code, %q", found)
 		return found
 	}
 	found := look(0)
@@ -255,9 +220,7 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 	}
 	// The key moves, where ghapp knows it to be and the clone does not.
 	moved := filepath.Join(m.home, "moved.pem")
-	if err := os.Rename(m.environ["GHAPP_KEY"], moved); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], moved))
 	m.environ["GHAPP_KEY"] = moved
 	if found := look(6); !strings.HasPrefix(found["plain git"], "broken: ") || !strings.Contains(found["plain git"], "`ghapp git-setup --local`") {
 		t.Errorf("%q", found["plain git"])

@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // poisonLine is poison without its line break, for what is one line.
@@ -116,10 +117,7 @@ func TestNothingThatAHolderOfAKeySaysIsObeyed(t *testing.T) {
 	t.Parallel()
 	w := newOpenWorld(t)
 	answer := func(r map[string]any) string {
-		text, err := json.Marshal(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(json.Marshal(r))(t)
 		return string(text)
 	}
 	for where, program := range map[string]struct{ notice, answer, end string }{
@@ -161,9 +159,7 @@ func TestNothingThatAHolderOfAKeySaysIsObeyed(t *testing.T) {
 func (m *machine) sayingProgram(path, text string) {
 	m.t.Helper()
 	m.write(path, "#!/bin/sh\n"+text)
-	if err := os.Chmod(path, 0o700); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(path, 0o700))
 }
 
 // A configuration may have come with a repository, or from whoever sells servers.
@@ -238,9 +234,7 @@ func TestNothingThatAConfigurationSaysIsObeyed(t *testing.T) {
 				[]string{"config", "set", "deploy.owners", "acme"}, []string{"doctor", "acme/site"}, []string{"sync", "status"}))
 		}
 		// Programs are given the path as it is, and people what they can read.
-		if r := m.ghapp("config", "path"); !strings.Contains(r.stdout, poison) {
-			t.Errorf("the path is %q", r.stdout)
-		}
+		testkit.Contains(t, m.ghapp("config", "path").stdout, poison)
 		harmless(t, "config path --json", m.ghapp("config", "path", "--json").stdout)
 		shown, _ := m.terminal("config", "path").wait()
 		harmless(t, "the terminal", strings.ReplaceAll(shown, "\r\n", "\n"))
@@ -273,10 +267,7 @@ func TestNothingThatAReceiverOfNoticesSaysIsObeyed(t *testing.T) {
 		t.Run(format, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			listener, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
+			listener := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 			defer listener.Close()
 			var asked atomic.Int64
 			go func() {
@@ -363,10 +354,7 @@ func TestNothingThatIsSentToAWatcherIsObeyed(t *testing.T) {
 				"action": "created", "hook": map[string]any{"url": "u", "events": []any{"push"}},
 				"repository": map[string]any{"id": 1, "full_name": "acme/site", "html_url": m.server.URL + "/acme/site", "clone_url": m.server.URL + "/acme/site.git"},
 				"sender":     map[string]any{"login": "o"}, "installation": map[string]any{"id": 1, "account": map[string]any{"login": "acme"}}}
-			text, err := json.Marshal(poisoned(poisonous, ""))
-			if err != nil {
-				t.Fatal(err)
-			}
+			text := testkit.Must(json.Marshal(poisoned(poisonous, "")))(t)
 			for _, event := range []string{"ping", "push", "installation", "create", "\u202e\u009b31m\u2066"} {
 				for _, body := range [][]byte{text, []byte(`"` + poison), []byte("payload=" + escaped(string(text)))} {
 					request := "POST /webhook HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: " + event + "\r\nX-GitHub-Delivery: \u202e\u009b31m\u2066" + event +
@@ -405,14 +393,9 @@ func escaped(s string) string {
 // and headers are for no terminal.
 func saidTo(t *testing.T, address, request string) string {
 	t.Helper()
-	conn, err := net.Dial("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := testkit.Must(net.Dial("tcp", address))(t)
 	defer conn.Close()
-	if _, err := io.WriteString(conn, request); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(io.WriteString(conn, request))(t)
 	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return ""

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // process is one that runs on a machine.
@@ -104,9 +106,7 @@ func (o *observer) sawNoSecret(m *machine, programs []string, variables ...strin
 	}
 	secrets, seen := needlesOf(m.secrets()), map[string]bool{}
 	for text, p := range o.arguments {
-		if found := secrets.in([]byte(text)); found != "" {
-			m.t.Errorf("a secret is in the arguments of %v: %s", p, found)
-		}
+		testkit.Equal(m.t, secrets.in([]byte(text)), "", "a secret is in the arguments of %v", p)
 	}
 	for entry, p := range o.environ {
 		name, _, _ := strings.Cut(entry, "=")

@@ -21,7 +21,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The hosts of these tests are in no DNS (RFC 6761 section 6.2): only a proxy leads
@@ -34,20 +34,14 @@ const (
 // secure is a server of https for a machine, which is told of its authority.
 func (m *machine) secure() *httptest.Server {
 	m.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	key := testkit.Must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(m.t)
 	now := time.Now()
 	certificate := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
 		DNSNames: []string{proxiedHost, proxiedAPI, "github.com", "*.github.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
-	der, err := x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	der := testkit.Must(x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key))(m.t)
 	server := httptest.NewUnstartedServer(m.traffic)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 	server.StartTLS()
@@ -152,14 +146,10 @@ func TestProxyOfTheEnvironmentIsUsedForGitHubAndGit(t *testing.T) {
 			r := m.must("-v", "clone", "acme/site")
 			m.onlyOurs(3)
 			want := []string{"Go-http-client to github.test:443", "git to github.test:443"}
-			if diff := cmp.Diff(want, slices.Sorted(maps.Keys(p.asked()))); diff != "" {
-				t.Errorf("the proxy was asked (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, slices.Sorted(maps.Keys(p.asked())), want)
 			m.noSecretIn("what the proxy was told", p.told())
 			for _, secret := range []string{"s3cret", "Y29ycDpzM2NyZXQ="} {
-				if strings.Contains(r.stdout+r.stderr, secret) {
-					t.Errorf("the proxy's password is shown")
-				}
+				testkit.Lacks(t, r.stdout+r.stderr, secret)
 			}
 			m.noSecretIn("the output", r.stdout+r.stderr)
 		})
@@ -179,9 +169,7 @@ func TestHostsThatNeedNoProxyAreReachedWithout(t *testing.T) {
 	clone := func(dir string, want ...string) {
 		t.Helper()
 		m.must("clone", "acme/site", dir, "--no-cache")
-		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(p.asked()))); diff != "" {
-			t.Errorf("the proxy was asked (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, slices.Sorted(maps.Keys(p.asked())), want)
 	}
 	m.environ["no_proxy"] = "other.test,127.0.0.1"
 	clone("a", "Go-http-client to api.github.test:443")
@@ -212,9 +200,7 @@ func TestMissingProxyIsNamed(t *testing.T) {
 	m.environ["GHAPP_API_URL"] = server.URL
 	m.gitConfig("http.proxy", "http://127.0.0.1:1")
 	r := m.ghapp("clone", "acme/site")
-	if r.code != 5 || !strings.Contains(r.stderr, "127.0.0.1") || !strings.Contains(r.stderr, "hint: check the network, https_proxy") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	r.ends(t, 5, "127.0.0.1", "hint: check the network, https_proxy")
 	m.nothingLeft()
 }
 
@@ -235,9 +221,7 @@ func TestCertificatesAreCheckedOnAMachineThatDoesNot(t *testing.T) {
 			m.environ["GHAPP_HOST"] = server.URL
 			prepare(m, server.URL)
 			r := m.ghapp("clone", "acme/site")
-			if r.code != 3 || !strings.Contains(r.stderr, "certificate") {
-				t.Errorf("exit code %d\n%s", r.code, r.stderr)
-			}
+			r.ends(t, 3, "certificate")
 			if m.github.Mints() == 0 {
 				t.Error("there was no token to send")
 			}

@@ -12,20 +12,16 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // asksFirst reports whether git can ask for a credential before a server does: git
 // 2.46 and later.
 func asksFirst(t *testing.T) bool {
 	t.Helper()
-	version, err := (&gitcmd.Runner{Environ: os.Environ()}).Version(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	version := testkit.Must((&gitcmd.Runner{Environ: os.Environ()}).Version(t.Context()))(t)
 	return version.AtLeast(2, 46)
 }
 
@@ -53,19 +49,14 @@ func (w *world) userMachine(t *testing.T) *machine {
 		"apps:\n  deploy:\n    app: %s\n    key: %s\n    host: %q\n    owners: [acme, octo]\n    permissions: {contents: write}\n",
 		m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 	setup, out := m.plain("ghapp", "git-setup")
-	if err := setup.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, setup.Run(), "%s", out.stderr.String())
 	return m
 }
 
 // usersGit runs git for such a user.
 func (m *machine) usersGit(args ...string) result {
 	m.t.Helper()
-	path, err := exec.LookPath("git")
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	path := testkit.Must(exec.LookPath("git"))(m.t)
 	cmd, out := m.plain("ghapp", args...)
 	cmd.Path, cmd.Args = path, append([]string{"git"}, args...)
 	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
@@ -145,12 +136,8 @@ func TestGitSetupSparesTheRequestThatIsRefused(t *testing.T) {
 				}
 			}
 		}
-		if r := m.lsRemote("other/pub"); r.code != 0 {
-			t.Error(r.stderr)
-		}
-		if got := m.count(); got != (tally{Git: 2}) {
-			t.Errorf("of an owner whom the file does not name: %+v", got)
-		}
+		m.lsRemote("other/pub").ends(t, 0)
+		testkit.Equal(t, m.count(), (tally{Git: 2}), "of an owner whom the file does not name")
 	})
 }
 
@@ -199,9 +186,7 @@ func TestPublicRepositoryIsReadThoughTheTokenIsRefused(t *testing.T) {
 				t.Errorf("push: exit code %d, %+v\n%s", r.code, got, r.stderr)
 			}
 			r = m.usersGit("-C", "copy", "push", "origin", "HEAD:main")
-			if r.code != 0 {
-				t.Errorf("push once more: exit code %d\n%s", r.code, r.stderr)
-			}
+			r.ends(t, 0)
 		}
 		m.noSecretOnDisk()
 
@@ -277,23 +262,15 @@ func TestTokenThatTheGitServiceRefusesIsNotHandedOut(t *testing.T) {
 // age makes the tokens in the cache older than they are.
 func (m *machine) age(by time.Duration) {
 	m.t.Helper()
-	paths, err := filepath.Glob(filepath.Join(m.cache, "ghapp", strings.Repeat("?", 64)))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	paths := testkit.Must(filepath.Glob(filepath.Join(m.cache, "ghapp", strings.Repeat("?", 64))))(m.t)
 	for _, path := range paths {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(path))(m.t)
 		var entry map[string]any
 		if json.Unmarshal(text, &entry) != nil || entry["minted_at"] == nil {
 			continue
 		}
 		minted, err := time.Parse(time.RFC3339, entry["minted_at"].(string))
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, err)
 		entry["minted_at"] = minted.Add(-by)
 		if text, err = json.Marshal(entry); err != nil {
 			m.t.Fatal(err)
@@ -324,12 +301,9 @@ func TestCloneOfAPublicRepositoryBehindAnAllowList(t *testing.T) {
 		if n := strings.Count(r.stderr, warning); n != 1 {
 			t.Errorf("told %d times\n%s", n, r.stderr)
 		}
-		if m.read("open/name.txt") != "acme/open\n" || m.read("open/film.lfs") != "film\n" {
-			t.Error("not all of it is there")
-		}
-		if r := m.ghapp("clone", "acme/site"); r.code != 4 || !strings.Contains(r.stderr, "ghapp: hint: the owner lets in listed addresses only") {
-			t.Errorf("private: exit code %d\n%s", r.code, r.stderr)
-		}
+		testkit.Equal(t, m.read("open/name.txt"), "acme/open\n")
+		testkit.Equal(t, m.read("open/film.lfs"), "film\n")
+		m.ghapp("clone", "acme/site").ends(t, 4, "ghapp: hint: the owner lets in listed addresses only")
 	})
 
 	// The clone that was made before minting was refused finds a token in the cache.
@@ -342,12 +316,8 @@ func TestCloneOfAPublicRepositoryBehindAnAllowList(t *testing.T) {
 		m.age(time.Minute)
 		m.allowListAtGit()
 		r := m.must("clone", "acme/open")
-		if told := strings.Contains(r.stderr, warning); told != asksFirst(t) {
-			t.Errorf("told %t\n%s", told, r.stderr)
-		}
-		if r := m.ghapp("clone", "acme/site"); r.code != 4 || !strings.Contains(r.stderr, "ghapp: hint: the owner lets in listed addresses only") {
-			t.Errorf("private: exit code %d\n%s", r.code, r.stderr)
-		}
+		testkit.Equal(t, strings.Contains(r.stderr, warning), asksFirst(t), "told, %s", r.stderr)
+		m.ghapp("clone", "acme/site").ends(t, 4, "ghapp: hint: the owner lets in listed addresses only")
 	})
 
 	t.Run("in exec", func(t *testing.T) {
@@ -433,9 +403,7 @@ func TestCloneFollowsARepositoryOnItsHostAlone(t *testing.T) {
 			m.traffic.divert(isDiscovery("acme/open"), movedTo(e.url))
 			m.traffic.divert(func(r *http.Request) bool { return isSettle(r) && strings.HasPrefix(r.URL.Path, "/acme/open") }, movedTo(e.url))
 			r := m.ghapp("clone", "acme/open")
-			if r.code != 3 || !strings.Contains(r.stderr, "redirects (307) to "+e.url+": not followed") {
-				t.Errorf("exit code %d\n%s", r.code, r.stderr)
-			}
+			r.ends(t, 3, "redirects (307) to "+e.url+": not followed")
 			m.nothingLeft()
 			if n := len(e.Requests()); n > 0 {
 				t.Errorf("evil was asked %d times", n)
@@ -447,25 +415,17 @@ func TestCloneFollowsARepositoryOnItsHostAlone(t *testing.T) {
 		m := w.machine(t)
 		m.must("clone", "acme/cached", "before")
 		for _, name := range []string{"moved", "cached"} {
-			if err := w.github.Rename("acme/"+name, "now-"+name); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.github.Rename("acme/"+name, "now-"+name))
 		}
 		for _, name := range []string{"moved", "cached"} {
 			r := m.must("clone", "acme/"+name)
-			if !strings.Contains(r.stderr, fmt.Sprintf("acme/%s is acme/now-%s now.", name, name)) {
-				t.Errorf("not told:\n%s", r.stderr)
-			}
-			if got := m.read(name + "/name.txt"); got != name+"\n" {
-				t.Errorf("cloned %q", got)
-			}
+			testkit.Contains(t, r.stderr, fmt.Sprintf("acme/%s is acme/now-%s now.", name, name))
+			testkit.Equal(t, m.read(name+"/name.txt"), name+"\n", "cloned")
 			remote, err := m.git("-C", name, "remote", "get-url", "origin").Output()
 			if want := m.server.URL + "/acme/now-" + name + ".git\n"; err != nil || string(remote) != want {
 				t.Errorf("the remote is %q, %v, want %q", remote, err, want)
 			}
 		}
-		if diff := cmp.Diff("", m.ghapp("-q", "clone", "acme/moved", "quiet").stderr); diff != "" {
-			t.Errorf("said (-want +got):\n%s", diff)
-		}
+		testkit.Diff(t, m.ghapp("-q", "clone", "acme/moved", "quiet").stderr, "")
 	})
 }

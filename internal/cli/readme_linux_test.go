@@ -13,15 +13,13 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // section is the part of the README under a heading.
 func section(t *testing.T, heading string) string {
 	t.Helper()
-	text, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../../README.md"))(t)
 	_, rest, found := strings.Cut(string(text), "\n## "+heading+"\n")
 	if !found {
 		t.Fatalf("the README has no section %q", heading)
@@ -70,9 +68,7 @@ func TestReadmeMakesPlainGitWork(t *testing.T) {
 		m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
 	}
 	key := filepath.Join(m.home, ".config/ghapp/app.pem")
-	if err := os.Rename(m.environ["GHAPP_KEY"], key); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], key))
 	m.environ["GHAPP_KEY"] = key // the one place on disk where it may be
 
 	script, commands := "set -eu\n", 0
@@ -190,16 +186,10 @@ func (m *machine) begun(argv ...string) *running {
 func (m *machine) personOnGitHub() *person {
 	m.t.Helper()
 	p := newPerson(m.t)
-	authority, err := os.ReadFile(m.environ["SSL_CERT_FILE"])
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	authority := testkit.Must(os.ReadFile(m.environ["SSL_CERT_FILE"]))(m.t)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
-	through, err := url.Parse(m.environ["https_proxy"])
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	through := testkit.Must(url.Parse(m.environ["https_proxy"]))(m.t)
 	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: func(r *http.Request) (*url.URL, error) {
 		if r.URL.Scheme == "https" {
 			return through, nil

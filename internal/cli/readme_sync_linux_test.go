@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // What the README says of deploying a branch, word for word: its commands one after the
@@ -20,9 +22,7 @@ func TestReadmeDeploysABranch(t *testing.T) {
 		"systemctl reload nginx.service", "touch "+filepath.Join(m.root, "reloaded")).Replace(config)
 	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
 	key := filepath.Join(m.home, ".config/ghapp/app.pem")
-	if err := os.Rename(m.environ["GHAPP_KEY"], key); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], key))
 	for _, name := range []string{"GHAPP_KEY", "GHAPP_APP", "GHAPP_HOST"} {
 		delete(m.environ, name)
 	}
@@ -54,10 +54,7 @@ func TestReadmeDeploysABranch(t *testing.T) {
 	}
 	m.pushes("second")
 	// What the unit reads is what the README puts there.
-	unit, err := os.ReadFile("../../docs/ghapp-sync.service")
-	if err != nil {
-		t.Fatal(err)
-	}
+	unit := testkit.Must(os.ReadFile("../../docs/ghapp-sync.service"))(t)
 	for line := range strings.Lines(string(unit)) {
 		_, path, is := strings.Cut(strings.TrimSpace(line), ":")
 		if is && strings.HasPrefix(line, "LoadCredential=") && !strings.Contains(text, " "+filepath.Base(path)+" ") {
@@ -88,8 +85,6 @@ func TestReadmeDeploysABranch(t *testing.T) {
 	}
 	m.environ["GHAPP_KEY"] = key // the one place on disk where it may be
 	s.ends()
-	if _, err := os.Stat(filepath.Join(m.root, "reloaded")); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(os.Stat(filepath.Join(m.root, "reloaded")))(t)
 	m.noSecretOnDisk()
 }

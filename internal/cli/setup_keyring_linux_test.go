@@ -8,6 +8,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // storedKey is the key that the keyring has under a name.
@@ -32,9 +34,7 @@ func TestSetupPutsTheKeyIntoTheKeyring(t *testing.T) {
 	m.ran("another's", "secret-tool", "store", "--label=Another", "service", "ghapp", "username", "acme-deployer")
 	r := m.setup("--org", "acme", "--name", "Acme Deployer", "--keyring", "-v")
 	p.open(r.page + "/")
-	if !strings.Contains(p.text, "in its keyring") {
-		t.Errorf("the page does not say where the key goes:\n%s", p.text)
-	}
+	testkit.Contains(t, p.text, "in its keyring")
 	p.press()
 	p.press()
 	p.press("install_target=selected", "repository=acme/site")
@@ -88,13 +88,10 @@ func TestSetupTriesTheKeyringBeforeItBegins(t *testing.T) {
 			r := m.startSetup("--org", "acme", "--keyring")
 			done := r.result()
 			for _, text := range append(test.says, "the keyring does not keep what it is given, so nothing was begun", "leave --keyring out") {
-				if done.code != test.code || !strings.Contains(done.stderr, text) {
-					t.Errorf("exit code %d, and %q was not told:\n%s", done.code, text, done.stderr)
-				}
+				testkit.Equal(t, done.code, test.code)
+				testkit.Contains(t, done.stderr, text)
 			}
-			if n := len(m.requests()); n != 0 {
-				t.Errorf("GitHub was asked %d times", n)
-			}
+			testkit.Equal(t, len(m.requests()), 0, "GitHub was asked")
 			m.nothingKept()
 		})
 	}
@@ -112,12 +109,8 @@ func TestSetupKeepsTheKeyThatTheKeyringDoesNotTake(t *testing.T) {
 	p.refresh()
 	done := r.result()
 	file := filepath.Join(filepath.Dir(m.configPath()), "late.pem")
-	if done.code != 0 || !strings.Contains(done.stderr, "the keyring did not take the key, which is in a file that only you can read") || !strings.Contains(done.stderr, file) {
-		t.Errorf("exit code %d\n%s", done.code, done.stderr)
-	}
-	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info, err)
-	}
+	done.ends(t, 0, "the keyring did not take the key, which is in a file that only you can read", file)
+	testkit.Equal(t, testkit.Must(os.Stat(file))(t).Mode().Perm(), 0o600)
 	m.configHas("    key: late.pem")
 	m.must("clone", "acme/site")
 }
@@ -136,9 +129,7 @@ lookup*) exit 1 ;;
 esac
 echo waiting >"$HOME/waits"
 exec sleep 3600`)
-	if err := syscall.Mkfifo(filepath.Join(m.home, "waits"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, syscall.Mkfifo(filepath.Join(m.home, "waits"), 0o600))
 	r := m.setup("--org", "acme", "--name", "Ended", "--keyring")
 	go func() {
 		_, _ = os.ReadFile(filepath.Join(m.home, "waits")) // ends when it waits
@@ -154,9 +145,7 @@ exec sleep 3600`)
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
 	}
 	m.configHas("    key: ended.pem")
-	if checked := m.must("keys", "check"); !strings.Contains(checked.stdout, "belongs to Ended") {
-		t.Errorf("%s", checked.stdout)
-	}
+	testkit.Contains(t, m.must("keys", "check").stdout, "belongs to Ended")
 }
 
 func TestImportPutsTheKeyIntoTheKeyring(t *testing.T) {
@@ -190,9 +179,7 @@ func TestImportPutsTheKeyIntoTheKeyring(t *testing.T) {
 				t.Errorf("%q was not told:\n%s", says, done.stderr)
 			}
 			m.configHas("    key: keyring:deployer")
-			if m.storedKey("deployer") != string(m.keyPEM) {
-				t.Error("the keyring has another key")
-			}
+			testkit.Equal(t, m.storedKey("deployer"), string(m.keyPEM), "the keyring has another key")
 			if _, err := os.Stat(file); (err == nil) != test.stays {
 				t.Errorf("the file: %v", err)
 			}
@@ -227,9 +214,7 @@ func TestImportThatTheKeyringRefusesChangesNothing(t *testing.T) {
 		case "file that others read":
 			chmod(m, file, 0o644)
 		case "link":
-			if err := os.Symlink("app.pem", filepath.Join(m.work, "link.pem")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Symlink("app.pem", filepath.Join(m.work, "link.pem")))
 		case "locked":
 			m.lockKeyring()
 		}
@@ -238,9 +223,7 @@ func TestImportThatTheKeyringRefusesChangesNothing(t *testing.T) {
 			t.Errorf("%s: exit code %d\n%s", name, done.code, done.stderr)
 		}
 		m.nothingKept()
-		if text, err := os.ReadFile(file); err != nil || string(text) != string(m.keyPEM) {
-			t.Errorf("%s: the key: %v", name, err)
-		}
+		testkit.Equal(t, string(testkit.Must(os.ReadFile(file))(t)), string(m.keyPEM), "%s: the key", name)
 	}
 }
 
@@ -255,17 +238,13 @@ func TestImportIntoTheKeyringThatCannotWriteTheConfigFile(t *testing.T) {
 	m.write(m.configPath(), "# ours\n")
 	chmod(m, m.configPath(), 0o400)
 	if os.Geteuid() == 0 { // whom no mode stops
-		if err := errors.Join(os.Remove(m.configPath()), os.Mkdir(m.configPath(), 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, errors.Join(os.Remove(m.configPath()), os.Mkdir(m.configPath(), 0o700)))
 	}
 	done := m.ghapp("setup", "import", "--app", "1234", "--key", "app.pem", "--keyring", "--move")
 	if done.code == 0 {
 		t.Errorf("exit code 0\n%s", done.stderr)
 	}
-	if text, err := os.ReadFile(file); err != nil || string(text) != string(m.keyPEM) {
-		t.Errorf("the key: %v", err)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(file))(t)), string(m.keyPEM), "the key")
 }
 
 // shellProgram puts a shell script on PATH, before the programs of the machine.

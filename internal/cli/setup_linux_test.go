@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // newcomer is a machine without an App, and with a program that opens browsers.
@@ -31,9 +32,7 @@ func newNewcomer(t *testing.T) *machine {
 	m := newMachine(t)
 	delete(m.environ, "GHAPP_APP")
 	delete(m.environ, "GHAPP_KEY")
-	if err := os.Remove(m.oldKey()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Remove(m.oldKey()))
 	bin := filepath.Join(m.root, "bin")
 	m.write(filepath.Join(bin, "xdg-open"), "#!/bin/sh\nenv >\"$HOME/opener-environ\"\nprintf '%s\\n' \"$#\" \"$@\" >\"$HOME/opened\"\n")
 	if err := errors.Join(os.Chmod(filepath.Join(bin, "xdg-open"), 0o700), syscall.Mkfifo(filepath.Join(m.home, "opened"), 0o600)); err != nil {
@@ -106,9 +105,7 @@ func (m *machine) startSetup(args ...string) *running {
 	if r.stdin, err = cmd.StdinPipe(); err != nil {
 		m.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	return r
 }
 
@@ -154,10 +151,7 @@ type person struct {
 
 func newPerson(t *testing.T) *person {
 	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	jar := testkit.Must(cookiejar.New(nil))(t)
 	p := &person{t: t, client: &http.Client{Jar: jar, Timeout: patience}}
 	t.Cleanup(p.client.CloseIdleConnections)
 	return p
@@ -165,22 +159,13 @@ func newPerson(t *testing.T) *person {
 
 func (p *person) do(method, address string, form url.Values) {
 	p.t.Helper()
-	r, err := http.NewRequestWithContext(p.t.Context(), method, address, strings.NewReader(form.Encode()))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequestWithContext(p.t.Context(), method, address, strings.NewReader(form.Encode())))(p.t)
 	if form != nil {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	answer, err := p.client.Do(r)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	answer := testkit.Must(p.client.Do(r))(p.t)
 	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	text := testkit.Must(io.ReadAll(answer.Body))(p.t)
 	p.at, p.text, p.status = answer.Request.URL, string(text), answer.StatusCode
 }
 
@@ -217,10 +202,7 @@ func (p *person) press(changes ...string) {
 		name, value, _ := strings.Cut(change, "=")
 		values.Set(name, value)
 	}
-	action, err := p.at.Parse(html.UnescapeString(form[1]))
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	action := testkit.Must(p.at.Parse(html.UnescapeString(form[1])))(p.t)
 	p.do(http.MethodPost, action.String(), values)
 }
 
@@ -234,10 +216,7 @@ func (p *person) refresh() {
 		if match == nil {
 			return
 		}
-		next, err := p.at.Parse(html.UnescapeString(match[1]))
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		next := testkit.Must(p.at.Parse(html.UnescapeString(match[1])))(p.t)
 		p.open(next.String())
 	}
 }
@@ -284,9 +263,7 @@ func TestSetupFromNothingToAClone(t *testing.T) {
 	r := m.setup("--org", "acme", "--name", "Acme Deployer", "-v")
 	p.create(r)
 	// An installation elsewhere is not the one that is waited for.
-	if err := m.github.Script("install acme-deployer octo all"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, m.github.Script("install acme-deployer octo all"))
 	for asked, end := m.asked(), time.Now().Add(patience); m.asked() < asked+2 && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -295,9 +272,7 @@ func TestSetupFromNothingToAClone(t *testing.T) {
 		t.Errorf("after the installation the browser is on %s", p.at)
 	}
 	p.refresh()
-	if !strings.Contains(p.text, "Acme Deployer is ready") || !strings.Contains(p.text, "ghapp clone acme/site") {
-		t.Errorf("the last page:\n%s", p.text)
-	}
+	testkit.Contains(t, p.text, "Acme Deployer is ready", "ghapp clone acme/site")
 	done := r.result()
 	if done.code != 0 {
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
@@ -306,15 +281,10 @@ func TestSetupFromNothingToAClone(t *testing.T) {
 		"The App Acme Deployer of acme has its key in " + filepath.Join(m.home, ".config/ghapp/acme-deployer.pem"),
 		"It is installed on acme, for selected repositories. The config file is " + m.configPath(), "git ls-remote of acme/site works: 3 references.", "ghapp clone acme/site",
 	} {
-		if !strings.Contains(done.stderr, text) {
-			t.Errorf("%q was not told:\n%s", text, done.stderr)
-		}
+		testkit.Contains(t, done.stderr, text)
 	}
 
-	text, err := os.ReadFile(m.configPath())
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(m.configPath()))(t)
 	want := regexp.MustCompile(`^apps:
   acme-deployer:
     app: Iv23li\w{14}
@@ -326,9 +296,7 @@ $`)
 		t.Errorf("the config file:\n%s", text)
 	}
 	for _, path := range []string{m.configPath(), filepath.Join(filepath.Dir(m.configPath()), "acme-deployer.pem")} {
-		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
-			t.Errorf("%s: %v, %v", path, info, err)
-		}
+		testkit.Equal(t, testkit.Must(os.Stat(path))(t).Mode().Perm(), 0o600, "%s", path)
 	}
 
 	// No token, no code, no state and no client secret is told or left.
@@ -337,19 +305,12 @@ $`)
 		t.Fatalf("there is nothing to look for: %q", way)
 	}
 	m.noSecretOnDisk()
-	key, err := os.ReadFile(filepath.Join(filepath.Dir(m.configPath()), "acme-deployer.pem"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(os.ReadFile(filepath.Join(filepath.Dir(m.configPath()), "acme-deployer.pem")))(t)
 	secrets := append(m.tokens(), way...)
 	secrets = append(secrets, strings.Split(string(key), "\n")[3])
-	if found := search([]byte(done.stdout+done.stderr), secrets); found != "" {
-		t.Errorf("a secret was told: %s\n%s", found, done.stderr)
-	}
-	environ, err := os.ReadFile(filepath.Join(m.home, "opener-environ"))
-	if err != nil || strings.Contains(string(environ), "GHAPP_") {
-		t.Errorf("the browser's environment: %v\n%s", err, environ)
-	}
+	testkit.Equal(t, search([]byte(done.stdout+done.stderr), secrets), "", "a secret was told, %s", done.stderr)
+	environ := testkit.Must(os.ReadFile(filepath.Join(m.home, "opener-environ")))(t)
+	testkit.Lacks(t, string(environ), "GHAPP_")
 	_ = filepath.WalkDir(m.root, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && entry.Type().IsRegular() {
 			if text, _ := os.ReadFile(path); search(text, way) != "" {
@@ -362,9 +323,7 @@ $`)
 	// And nothing else is needed.
 	delete(m.environ, "GHAPP_HOST")
 	m.must("clone", "acme/site")
-	if got := m.read("site/main.txt"); got != "main\n" {
-		t.Errorf("the clone has %q", got)
-	}
+	testkit.Equal(t, m.read("site/main.txt"), "main\n", "the clone")
 	if r := m.ghapp("token", "acme/web"); r.code == 0 {
 		t.Error("a token for a repository that was not selected")
 	}
@@ -377,23 +336,14 @@ func TestSetupGoesOnWithTheInstallation(t *testing.T) {
 	r := m.setup("--org", "acme")
 	p.create(r)
 	r.lines.await(t, "Waiting until it is installed")
-	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if stopped := r.result(); stopped.code != 130 || !strings.Contains(stopped.stderr, "To go on with its installation: ghapp setup") {
-		t.Errorf("exit code %d\n%s", stopped.code, stopped.stderr)
-	}
-	before, err := os.ReadFile(m.configPath())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, r.cmd.Process.Signal(syscall.SIGINT))
+	r.result().ends(t, 130, "To go on with its installation: ghapp setup")
+	before := testkit.Must(os.ReadFile(m.configPath()))(t)
 
 	r = m.setup("--json")
 	second := newPerson(t)
 	second.open(r.page + "/")
-	if !strings.Contains(second.text, "Waiting for GitHub") || !strings.Contains(second.text, `target="_blank"`) {
-		t.Errorf("the page of an App that is there:\n%s", second.text)
-	}
+	testkit.Contains(t, second.text, "Waiting for GitHub", `target="_blank"`)
 	p.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	p.press("install_target=all") // on GitHub's page, which sends the browser to the port of the first time
 	second.refresh()
@@ -401,10 +351,8 @@ func TestSetupGoesOnWithTheInstallation(t *testing.T) {
 	if done.code != 0 || !strings.Contains(done.stderr, "is not installed yet: going on with that") || !strings.Contains(done.stdout, `"repository": "acme/`) {
 		t.Errorf("exit code %d\n%s%s", done.code, done.stdout, done.stderr)
 	}
-	after, err := os.ReadFile(m.configPath())
-	if err != nil || string(after) != string(before) {
-		t.Errorf("the config file was\n%s\nand is\n%s", before, after)
-	}
+	after := testkit.Must(os.ReadFile(m.configPath()))(t)
+	testkit.Equal(t, string(after), string(before))
 }
 
 // One that is installed is not gone on with: another App is made beside it.
@@ -417,9 +365,7 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 	r := m.setup("--org", "acme", "--name", "Deployer") // which is taken, and changed on GitHub's page
 	p.open(r.page + "/")
 	p.press()
-	if !strings.Contains(p.text, "Name is already taken") {
-		t.Errorf("GitHub's page:\n%s", p.text)
-	}
+	testkit.Contains(t, p.text, "Name is already taken")
 	p.press("name=Second")
 	p.press("install_target=all")
 	p.refresh()
@@ -427,14 +373,10 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
 	}
 	text, err := os.ReadFile(m.configPath())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	// The owner stays with the App that has it.
 	for _, part := range []string{"# Ours.\napps:\n  deployer:   # the first\n", "owners: [acme]\n  second:\n    app: Iv23li", "    key: second.pem\n", "\n\n# The end.\n"} {
-		if !strings.Contains(string(text), part) {
-			t.Errorf("%q is not in\n%s", part, text)
-		}
+		testkit.Contains(t, string(text), part)
 	}
 	if strings.Count(string(text), "owners:") != 1 {
 		t.Errorf("two Apps have the owner:\n%s", text)
@@ -454,9 +396,7 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 	if kept, err := os.ReadFile(filepath.Join(filepath.Dir(m.configPath()), "second-2.pem")); err != nil || string(kept) != "another's\n" {
 		t.Errorf("the key of another App has become %q, %v", kept, err)
 	}
-	if err := r.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, r.cmd.Process.Kill())
 	_ = r.cmd.Wait() // it was killed
 }
 
@@ -469,13 +409,9 @@ func TestSetupRefusesAnAppOfAnotherOwner(t *testing.T) {
 	p.text = strings.Replace(p.text, "/organizations/acme/settings/", "/settings/", 1)
 	p.press()
 	p.press()
-	if !strings.Contains(p.text, "belongs to octocat, and not to acme") {
-		t.Errorf("the page:\n%s", p.text)
-	}
+	testkit.Contains(t, p.text, "belongs to octocat, and not to acme")
 	done := r.result()
-	if done.code != 4 || !strings.Contains(done.stderr, "belongs to octocat, and not to acme; nothing of it was kept") {
-		t.Errorf("exit code %d\n%s", done.code, done.stderr)
-	}
+	done.ends(t, 4, "belongs to octocat, and not to acme; nothing of it was kept")
 	m.nothingKept()
 }
 
@@ -504,23 +440,16 @@ func TestSetupSaysWhatToDoWhenGitHubRefusesTheCode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m, p := newNewcomer(t), newPerson(t)
-			if err := m.github.Script("fault POST /app-manifests/*/conversions " + test.fault); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, m.github.Script("fault POST /app-manifests/*/conversions "+test.fault))
 			r := m.setup("--org", "acme")
 			p.open(r.page + "/")
 			p.press()
 			p.press()
-			if !strings.Contains(p.text, "The setup has stopped") {
-				t.Errorf("the page:\n%s", p.text)
-			}
+			testkit.Contains(t, p.text, "The setup has stopped")
 			done := r.result()
-			if done.code != test.code || !strings.Contains(done.stderr, test.says) {
-				t.Errorf("exit code %d, want %d with %q\n%s", done.code, test.code, test.says, done.stderr)
-			}
-			if found := search([]byte(done.stderr), m.secretsOfTheWay()); found != "" {
-				t.Errorf("a secret was told: %s", found)
-			}
+			testkit.Equal(t, done.code, test.code)
+			testkit.Contains(t, done.stderr, test.says)
+			testkit.Equal(t, search([]byte(done.stderr), m.secretsOfTheWay()), "", "a secret was told")
 			m.nothingKept()
 		})
 	}
@@ -550,9 +479,7 @@ func TestSetupWithoutABrowser(t *testing.T) {
 			p.open(p.at.String())
 			p.press("install_target=all")
 			p.refresh()
-			if done := r.result(); done.code != 0 {
-				t.Errorf("exit code %d\n%s", done.code, done.stderr)
-			}
+			r.result().ends(t, 0)
 			if _, err := os.Stat(filepath.Join(m.home, "opener-environ")); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("a browser was opened: %v", err)
 			}
@@ -586,14 +513,10 @@ func TestSetupTakesAnAddressThatIsPasted(t *testing.T) {
 		t.Fatalf("GitHub leads to %q", pasted)
 	}
 	forged := regexp.MustCompile(`state=\w+`).ReplaceAllString(pasted, "state=FORGED")
-	if _, err := fmt.Fprintf(r.stdin, "\n%s\n", forged); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(fmt.Fprintf(r.stdin, "\n%s\n", forged))(t)
 	r.lines.await(t, "the state is not one of this setup")
 	m.nothingKept()
-	if _, err := fmt.Fprintf(r.stdin, "%s\n", pasted); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(fmt.Fprintf(r.stdin, "%s\n", pasted))(t)
 	r.lines.await(t, "Waiting until it is installed")
 	page := bufio.NewScanner(strings.NewReader(r.lines.String()))
 	for page.Scan() {
@@ -604,9 +527,7 @@ func TestSetupTakesAnAddressThatIsPasted(t *testing.T) {
 	}
 	p.press("install_target=all")
 	p.refresh()
-	if done := r.result(); done.code != 0 {
-		t.Errorf("exit code %d\n%s", done.code, done.stderr)
-	}
+	r.result().ends(t, 0)
 }
 
 // The key is there once: it stays although the config file cannot be written.
@@ -618,18 +539,14 @@ func TestSetupKeepsTheKeyWhenItCannotWriteTheConfigFile(t *testing.T) {
 	p.open(r.page + "/")
 	p.press()
 	p.press()
-	if !strings.Contains(p.text, "The setup has stopped") || !strings.Contains(p.text, "kept.pem") {
-		t.Errorf("the page:\n%s", p.text)
-	}
+	testkit.Contains(t, p.text, "The setup has stopped", "kept.pem")
 	done := r.result()
 	hint := regexp.MustCompile(`hint: then run ghapp (setup import --app Iv23li\w+ --key (\S+kept\.pem))\n`).FindStringSubmatch(done.stderr)
 	if done.code != 3 || !strings.Contains(done.stderr, "the file is not YAML") || hint == nil {
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
 	}
 	m.write(m.configPath(), "apps:\n")
-	if imported := m.must(strings.Fields(hint[1])...); !strings.Contains(imported.stderr, "The key belongs to Kept") {
-		t.Errorf("%s", imported.stderr)
-	}
+	testkit.Contains(t, m.must(strings.Fields(hint[1])...).stderr, "The key belongs to Kept")
 	if text, err := os.ReadFile(m.configPath()); err != nil || !strings.Contains(string(text), "    key: kept.pem\n") {
 		t.Errorf("%v\n%s", err, text)
 	}
@@ -639,12 +556,8 @@ func TestSetupThatIsInterruptedLeavesNothing(t *testing.T) {
 	t.Parallel()
 	m := newNewcomer(t)
 	r := m.setup()
-	if err := r.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if stopped := r.result(); stopped.code != 130 || !strings.Contains(stopped.stderr, "Nothing was set up.") {
-		t.Errorf("exit code %d\n%s", stopped.code, stopped.stderr)
-	}
+	testkit.OK(t, r.cmd.Process.Signal(syscall.SIGINT))
+	r.result().ends(t, 130, "Nothing was set up.")
 	m.nothingKept()
 }
 
@@ -660,9 +573,8 @@ func TestSetupWarnsOfVariablesThatGoBeforeIt(t *testing.T) {
 	p.refresh()
 	done := r.result()
 	for _, text := range []string{"GHAPP_APP is set, and goes before the config file", "GHAPP_KEY is set", "permissions: {contents: write}\nunder apps."} {
-		if done.code != 0 || !strings.Contains(done.stderr, text) {
-			t.Errorf("exit code %d, and %q was not told:\n%s", done.code, text, done.stderr)
-		}
+		testkit.Equal(t, done.code, 0)
+		testkit.Contains(t, done.stderr, text)
 	}
 	if key, err := os.ReadFile(m.oldKey()); err != nil || !slices.Equal(key, m.keyPEM) {
 		t.Errorf("the other App's key: %v", err)
@@ -678,21 +590,16 @@ func TestImportAsksBeforeItMovesAKey(t *testing.T) {
 			m := newNewcomer(t)
 			open := filepath.Join(m.work, "open.pem")
 			m.write(open, string(m.keyPEM))
-			if err := os.Chmod(open, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Chmod(open, 0o644))
 			term := m.terminal("setup", "import", "--app", "1234", "--key", open)
 			if _, err := io.WriteString(term.master, answer); err != nil { // it waits in the terminal
 				t.Fatal(err)
 			}
 			shown, got := term.wait()
-			if got != code || !strings.Contains(shown, "where only you can read it? [Y/n]") {
-				t.Errorf("exit code %d, want %d\n%s", got, code, shown)
-			}
+			testkit.Equal(t, got, code)
+			testkit.Contains(t, shown, "where only you can read it? [Y/n]")
 			_, err := os.Stat(open)
-			if there := err == nil; there != (code != 0) {
-				t.Errorf("the key is there: %t", there)
-			}
+			testkit.Equal(t, err == nil, (code != 0), "the key is there")
 			if code != 0 {
 				m.nothingKept()
 			}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 	"github.com/ghapp-dev/ghapp/signer/execsigner"
 )
@@ -41,9 +42,7 @@ func (m *machine) signerProgram(part string) {
 // withoutKeyFile removes the key's file and names the key by a URI.
 func (m *machine) withoutKeyFile(uri string) {
 	m.t.Helper()
-	if err := os.Remove(m.environ["GHAPP_KEY"]); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Remove(m.environ["GHAPP_KEY"]))
 	m.environ["GHAPP_KEY"] = uri
 }
 
@@ -142,9 +141,6 @@ func (p signerRole) Sign(ctx context.Context, uri string, message, _ []byte) ([]
 // signerURI is a key URI of this binary, with no secret in it.
 func signerURI(t *testing.T) string {
 	t.Helper()
-	self, err := filepath.Abs(os.Args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(filepath.Abs(os.Args[0]))(t)
 	return "exec:" + self + "?slot=9a"
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitSetUp makes plain git ask ghapp, for the App of the config file.
@@ -21,18 +22,13 @@ func (m *machine) gitSetUp() {
 	m.t.Helper()
 	m.configured()
 	cmd, out := m.plain("ghapp", "git-setup")
-	if err := cmd.Run(); err != nil {
-		m.t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(m.t, cmd.Run(), "%s", out.stderr.String())
 }
 
 // userGit is plain git of a user who has no variables of ghapp, ready to start.
 func (m *machine) userGit(dir string, args ...string) (*exec.Cmd, *outputs) {
 	m.t.Helper()
-	path, err := exec.LookPath("git")
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	path := testkit.Must(exec.LookPath("git"))(m.t)
 	cmd, out := m.plain("git", args...)
 	cmd.Path, cmd.Args[0], cmd.Dir = path, "git", filepath.Join(m.work, dir)
 	return cmd, out
@@ -42,9 +38,7 @@ func (m *machine) userGit(dir string, args ...string) (*exec.Cmd, *outputs) {
 func (m *machine) fetching(dir, repository string) {
 	m.t.Helper()
 	cmd, out := m.userGit(".", "init", "--quiet", dir)
-	if err := cmd.Run(); err != nil {
-		m.t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(m.t, cmd.Run(), "%s", out.stderr.String())
 	config := filepath.Join(m.work, dir, ".git", "config")
 	m.configure(config, "remote.origin.url", m.server.URL+"/"+repository)
 	m.configure(config, "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
@@ -86,9 +80,7 @@ func TestTwoHundredFetchesOfOneAgentMintOncePerRepository(t *testing.T) {
 	}
 	working.Wait()
 	unseen()
-	if mints := m.github.Mints(); mints != len(repositories) {
-		t.Errorf("%d mints", mints)
-	}
+	testkit.Equal(t, m.github.Mints(), len(repositories), "mints")
 	for i := range atOnce {
 		if head := m.read(fmt.Sprint("r", i, "/.git/refs/remotes/origin/main")); len(head) != 41 {
 			t.Errorf("repository %d has fetched %q", i, head)
@@ -155,9 +147,7 @@ func (m *machine) watched() (unseen func()) {
 		for where, text := range seen {
 			m.noSecretIn(where, text)
 		}
-		if reached != "" {
-			m.t.Errorf("the other user reached %s", reached)
-		}
+		testkit.Equal(m.t, reached, "", "the other user reached")
 		if looks < 2 || len(seen) < 2 {
 			m.t.Errorf("the other user looked %d times, and saw %d files and command lines", looks, len(seen))
 		}

@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // syncer is a ghapp sync --watch.
@@ -51,14 +52,9 @@ func (m *machine) syncs(args ...string) *syncer {
 	m.t.Helper()
 	cmd, out := m.command(append([]string{"sync", "--watch", "--log-format", "json"}, args...)...)
 	s := &syncer{m: m, cmd: cmd, out: out, more: make(chan struct{})}
-	read, write, err := os.Pipe()
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	read, write := testkit.Must2(os.Pipe())(m.t)
 	cmd.Stderr = write
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	write.Close()
 	m.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
@@ -111,17 +107,11 @@ func (s *syncer) log() string {
 // ends ends it as systemd does, which is no failure.
 func (s *syncer) ends() {
 	s.m.t.Helper()
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		s.m.t.Fatal(err)
-	}
-	if err := s.cmd.Wait(); err != nil {
-		s.m.t.Errorf("%v\n%s", err, s.log())
-	}
+	testkit.OK(s.m.t, s.cmd.Process.Signal(syscall.SIGTERM))
+	testkit.OK(s.m.t, s.cmd.Wait(), "%s", s.log())
 	s.m.noSecretIn("the log", s.log())
 	for _, secret := range []string{webhookSecret, wishSecret} {
-		if strings.Contains(s.log(), secret) {
-			s.m.t.Errorf("a secret is in the log:\n%s", s.log())
-		}
+		testkit.Lacks(s.m.t, s.log(), secret)
 	}
 }
 
@@ -143,9 +133,7 @@ func (m *machine) shows(path, text string) {
 func (m *machine) pushes(text string) string {
 	m.t.Helper()
 	oid, err := m.github.Repository("acme/site").Commit("deployment", "Change", map[string]string{"deployment.txt": text})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, err)
 	return oid
 }
 
@@ -154,10 +142,7 @@ func (m *machine) hooked(address, secret, delivery, ref, after string) (int, str
 	m.t.Helper()
 	body := fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":false,"forced":false,"repository":{"id":1,"full_name":"acme/site","html_url":"http://%s/acme/site","clone_url":"http://%s/acme/site.git"}}`,
 		ref, strings.Repeat("1", 40), after, m.host, m.host)
-	r, err := http.NewRequest(http.MethodPost, "http://"+address+"/webhook", strings.NewReader(body))
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequest(http.MethodPost, "http://"+address+"/webhook", strings.NewReader(body)))(m.t)
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("X-GitHub-Event", "push")
 	r.Header.Set("X-GitHub-Delivery", delivery)
@@ -174,10 +159,7 @@ func signed(secret string, body []byte) string {
 
 func (m *machine) answer(r *http.Request) (int, string) {
 	m.t.Helper()
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	answer := testkit.Must(http.DefaultClient.Do(r))(m.t)
 	defer answer.Body.Close()
 	text, _ := io.ReadAll(answer.Body)
 	return answer.StatusCode, string(text)
@@ -185,10 +167,7 @@ func (m *machine) answer(r *http.Request) (int, string) {
 
 func (m *machine) get(address, path string) (int, string) {
 	m.t.Helper()
-	r, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	r := testkit.Must(http.NewRequest(http.MethodGet, "http://"+address+path, nil))(m.t)
 	return m.answer(r)
 }
 
@@ -249,9 +228,7 @@ func TestPushIsPublishedWhenGitHubTellsOfIt(t *testing.T) {
 	s.ends()
 	environ := m.read(".site.ghapp/releases/environ")
 	m.noSecretIn("the environment of the command", environ)
-	if strings.Contains(environ, "canary") || strings.Contains(environ, "GHAPP_KEY") {
-		t.Errorf("the command has\n%s", environ)
-	}
+	testkit.Lacks(t, environ, "canary", "GHAPP_KEY")
 	m.noSecretOnDisk()
 }
 
@@ -307,10 +284,7 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 		// A page of evil.example that has its name lead here, and Prometheus by a name that was given.
 		for host, refused := range map[string]bool{"evil.example": true, "sync.monitoring.svc:80": false} {
-			r, err := http.NewRequest(http.MethodGet, "http://"+address+path, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
+			r := testkit.Must(http.NewRequest(http.MethodGet, "http://"+address+path, nil))(t)
 			r.Host = host
 			if status, text := m.answer(r); (status == http.StatusMisdirectedRequest) != refused || refused && strings.Contains(text, "site") {
 				t.Errorf("%s for %s: %d %s", path, host, status, text)
@@ -320,9 +294,7 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "site") {
 		t.Errorf("%d %s", status, text)
 	}
-	if _, err := m.github.Repository("acme/site").Commit("gone", "Here it is", map[string]string{"a": "1"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(m.github.Repository("acme/site").Commit("gone", "Here it is", map[string]string{"a": "1"}))(t)
 	status, text := m.get(address, "/metrics")
 	for _, line := range []string{
 		`ghapp_sync_passes_total{name="site",outcome="failed"} 1`, `ghapp_sync_published{name="site",repository="acme/site"} 0`, `ghapp_sync_failures_total{name="site",kind=`,
@@ -355,18 +327,14 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	}
 	// Somebody has taken away where the link leads to.
 	releases := filepath.Join(m.work, ".site.ghapp", "releases")
-	if err := os.Rename(releases, releases+".away"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(releases, releases+".away"))
 	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", status, text)
 	}
 	if _, text := m.get(address, "/metrics"); !strings.Contains(text, `ghapp_sync_published{name="site",repository="acme/site"} 0`) {
 		t.Errorf("what is not there is published:\n%s", text)
 	}
-	if err := os.Rename(releases+".away", releases); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(releases+".away", releases))
 	s.ends()
 }
 
@@ -408,9 +376,7 @@ func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(m.root, "notify"), Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	defer socket.Close()
 	m.environ["NOTIFY_SOCKET"] = filepath.Join(m.root, "notify")
 	m.environ["WATCHDOG_USEC"] = "200000"
@@ -438,17 +404,11 @@ func TestServiceManagerIsToldWhenAllIsThereAndThatItLives(t *testing.T) {
 	if slices.Contains(told, "READY=1") {
 		t.Error("it was ready before anything was there")
 	}
-	if _, err := m.github.Repository("acme/site").Commit("later", "Here it is", map[string]string{"a": "1"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(m.github.Repository("acme/site").Commit("later", "Here it is", map[string]string{"a": "1"}))(t)
 	until("READY=1")
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	until("STOPPING=1")
-	if err := s.cmd.Wait(); err != nil {
-		t.Errorf("%v\n%s", err, s.log())
-	}
+	testkit.OK(t, s.cmd.Wait(), "%s", s.log())
 }
 
 func TestReceiverIsToldWhatWasPublishedWhatFailedAndWhenItIsOver(t *testing.T) {
@@ -486,9 +446,7 @@ func TestReceiverIsToldWhatWasPublishedWhatFailedAndWhenItIsOver(t *testing.T) {
 		t.Errorf("%v", e)
 	}
 	s.ends()
-	if strings.Contains(s.log(), canary) {
-		t.Errorf("the address is in the log\n%s", s.log())
-	}
+	testkit.Lacks(t, s.log(), canary)
 }
 
 // A token that is refused, even in its first seconds, is no reason to publish nothing for
@@ -577,17 +535,13 @@ func TestManyRepositoriesOfAnOwnerAreOneQuestion(t *testing.T) {
 	if kinds["graphql"] < 2 || kinds["graphql"] > 12 || kinds["git"] > 12 || kinds["api"] > 0 {
 		t.Errorf("in four periods of 12 repositories: %v", kinds)
 	}
-	if _, err := m.github.Repository("acme/many-3").Commit("main", "Change", map[string]string{"name": "changed"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(m.github.Repository("acme/many-3").Commit("main", "Change", map[string]string{"name": "changed"}))(t)
 	m.shows("many-3/name", "changed")
 	m.measures(status, `ghapp_github_rate_limit_remaining{host="`+m.host+`",resource="graphql"} 49`)
 
 	// One that the App does not reach any more does not take the others with it.
 	m.script("select acme " + strings.Join(names[1:], " ") + "\nrevoke")
-	if _, err := m.github.Repository("acme/many-4").Commit("main", "Change", map[string]string{"name": "still"}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(m.github.Repository("acme/many-4").Commit("main", "Change", map[string]string{"name": "still"}))(t)
 	m.shows("many-4/name", "still")
 	m.shows("many-0/name", "many-0")
 	s.ends()
@@ -603,8 +557,6 @@ func TestSyncTakesTheKeyThatIsThereByNow(t *testing.T) {
 	m.script("rotate-key " + m.environ["GHAPP_APP"] + " " + m.environ["GHAPP_KEY"] + "\nrevoke")
 	m.pushes("after")
 	m.shows("site/deployment.txt", "after")
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	_ = s.cmd.Wait()
 }

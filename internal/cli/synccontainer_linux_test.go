@@ -33,48 +33,30 @@ func (m *machine) pod() (content string) {
 	version := filepath.Join(secrets, "..2026_11_30")
 	for name, text := range map[string]string{"app.pem": string(m.keyPEM), "webhook-secret": webhookSecret + "\n"} {
 		m.write(filepath.Join(version, name), text)
-		if err := os.Symlink(filepath.Join("..data", name), filepath.Join(secrets, name)); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Symlink(filepath.Join("..data", name), filepath.Join(secrets, name)))
 	}
-	if err := os.Symlink(filepath.Base(version), filepath.Join(secrets, "..data")); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Symlink(filepath.Base(version), filepath.Join(secrets, "..data")))
 	for _, path := range []string{secrets, version, filepath.Join(version, "app.pem"), filepath.Join(version, "webhook-secret")} {
 		mode := os.FileMode(0o440)
 		if filepath.Ext(path) == "" && filepath.Base(path) != "webhook-secret" || path == version {
 			mode = 0o755 | os.ModeSetgid | os.ModeSticky
 		}
-		if err := os.Chown(path, 0, podUser); err != nil {
-			m.t.Fatal(err)
-		}
-		if err := os.Chmod(path, mode); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Chown(path, 0, podUser))
+		testkit.OK(m.t, os.Chmod(path, mode))
 	}
 	// Two volumes of the pod's: emptyDir with fsGroup.
 	content, temp := filepath.Join(m.root, "content"), filepath.Join(m.root, "podtmp")
 	for _, dir := range []string{content, temp} {
-		if err := os.Mkdir(dir, 0o777); err != nil {
-			m.t.Fatal(err)
-		}
-		if err := os.Chown(dir, 0, podUser); err != nil {
-			m.t.Fatal(err)
-		}
-		if err := os.Chmod(dir, 0o777|os.ModeSetgid); err != nil {
-			m.t.Fatal(err)
-		}
+		testkit.OK(m.t, os.Mkdir(dir, 0o777))
+		testkit.OK(m.t, os.Chown(dir, 0, podUser))
+		testkit.OK(m.t, os.Chmod(dir, 0o777|os.ModeSetgid))
 	}
-	if err := os.Chmod(m.root, 0o755); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(m.root, 0o755))
 	if err := os.Chmod(binaries, 0o755); err != nil { // as an image has it
 		m.t.Fatal(err)
 	}
 	passwd := filepath.Join(m.root, "passwd")
-	if err := os.WriteFile(passwd, []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o644); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.WriteFile(passwd, []byte("root:x:0:0:root:/root:/bin/sh\n"), 0o644))
 	m.user = func(cmd *exec.Cmd) {
 		args := []string{
 			"bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1", "--die-with-parent",
@@ -131,9 +113,7 @@ func TestSidecarRunsAsItsManifestSays(t *testing.T) {
 			}
 			published := filepath.Join(content, "site", "deployment.txt")
 			info, err := os.Stat(published)
-			if err != nil {
-				t.Fatalf("%v\n%s", err, s.log())
-			}
+			testkit.OK(t, err, "%s", s.log())
 			if stat := info.Sys().(*syscall.Stat_t); stat.Uid != podUser || info.Mode()&0o444 != 0o444 {
 				t.Errorf("it is %d's, with mode %s: the server cannot read it", stat.Uid, info.Mode())
 			}
@@ -145,40 +125,27 @@ func TestSidecarRunsAsItsManifestSays(t *testing.T) {
 			m.shows(filepath.Join("..", "content", "site", "deployment.txt"), "pushed")
 			// What is advised for the key must not take it away from the pod.
 			for _, wrong := range []string{"chmod 600", "chown"} {
-				if strings.Contains(s.log(), wrong) {
-					t.Errorf("%q is advised:\n%s", wrong, s.log())
-				}
+				testkit.Lacks(t, s.log(), wrong)
 			}
 			for _, wrong := range []string{`"level":"ERROR"`, "read-only file system", "permission denied", "unknown user"} {
-				if strings.Contains(s.log(), wrong) {
-					t.Errorf("%s:\n%s", wrong, s.log())
-				}
+				testkit.Lacks(t, s.log(), wrong)
 			}
 			// The signals of the container's runtime go to its first process.
 			children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", s.cmd.Process.Pid, s.cmd.Process.Pid))
 			if err != nil {
 				t.Skipf("the first process cannot be found: %v", err)
 			}
-			first, err := strconv.Atoi(strings.TrimSpace(string(children)))
-			if err != nil {
-				t.Fatalf("bwrap has the children %q", children)
-			}
+			first := testkit.Must(strconv.Atoi(strings.TrimSpace(string(children))))(t)
 			m.pushes("asked for")
 			for signal, answer := range map[syscall.Signal]string{
 				syscall.SIGHUP: "the configuration was read anew", syscall.SIGUSR1: "every directory is asked about, as SIGUSR1 wishes",
 			} {
-				if err := syscall.Kill(first, signal); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, syscall.Kill(first, signal))
 				s.says(answer)
 			}
 			m.shows(filepath.Join("..", "content", "site", "deployment.txt"), "asked for")
-			if err := syscall.Kill(first, syscall.SIGTERM); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.cmd.Wait(); err != nil {
-				t.Errorf("%v\n%s", err, s.log())
-			}
+			testkit.OK(t, syscall.Kill(first, syscall.SIGTERM))
+			testkit.OK(t, s.cmd.Wait(), "%s", s.log())
 			m.noSecretIn("the log", s.log())
 		})
 	}

@@ -22,6 +22,7 @@ import (
 	settings "github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -34,14 +35,9 @@ func TestSyncUnitIsTakenBySystemd(t *testing.T) {
 		t.Skip("needs systemd-analyze")
 	}
 	newMachine(t) // which builds what the unit starts
-	text, err := os.ReadFile("../../docs/ghapp-sync.service")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../../docs/ghapp-sync.service"))(t)
 	unit := filepath.Join(t.TempDir(), "ghapp-sync.service")
-	if err := os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644))
 	for _, args := range [][]string{
 		{"verify", "--man=no", unit},
 		{"security", "--offline=true", "--no-pager", "--threshold=20", unit},
@@ -60,9 +56,7 @@ func TestUnitsAreRestartedAfterACrash(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	cmd, _ := m.command("sync", "acme/site", "--to", "site", "--watch", "--exec", "touch ../../../done")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	m.until("done")
 	if err := cmd.Process.Signal(syscall.SIGABRT); err != nil { // as WatchdogSignal= has it
 		t.Fatal(err)
@@ -70,10 +64,7 @@ func TestUnitsAreRestartedAfterACrash(t *testing.T) {
 	_ = cmd.Wait() // its exit code tells
 	crashed := strconv.Itoa(cmd.ProcessState.ExitCode())
 	for _, unit := range []string{"ghapp-sync.service", "ghapp-agent.service"} {
-		text, err := os.ReadFile(filepath.Join("..", "..", "docs", unit))
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(filepath.Join("..", "..", "docs", unit)))(t)
 		_, after, found := strings.Cut(string(text), "\nRestartPreventExitStatus=")
 		codes, _, _ := strings.Cut(after, "\n")
 		if !found || slices.Contains(strings.Fields(codes), crashed) {
@@ -84,22 +75,15 @@ func TestUnitsAreRestartedAfterACrash(t *testing.T) {
 
 func TestSyncUnitLeavesEachAppItsOwnKey(t *testing.T) {
 	t.Parallel()
-	unit, err := os.ReadFile("../../docs/ghapp-sync.service")
-	if err != nil {
-		t.Fatal(err)
-	}
+	unit := testkit.Must(os.ReadFile("../../docs/ghapp-sync.service"))(t)
 	m := newMachine(t)
 	credentials := filepath.Join(m.root, "credentials")
 	second := m.github.AddApp(githubtest.AppOptions{Owner: "octo"})
-	if err := os.MkdirAll(credentials, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.MkdirAll(credentials, 0o700))
 	config := fmt.Sprintf("apps:\n  one: {app: %s, key: app.pem, host: %s, api_url: %s, owners: [acme]}\n  two: {app: \"%d\", key: other.pem, host: %s, api_url: %s, owners: [octo]}\n",
 		m.environ["GHAPP_APP"], m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"], second.ID, m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"])
 	config = strings.ReplaceAll(config, ", api_url: ,", ",")
-	if err := os.Rename(m.environ["GHAPP_KEY"], filepath.Join(credentials, "app.pem")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], filepath.Join(credentials, "app.pem")))
 	m.write(filepath.Join(m.root, "config.yaml"), config)
 	for _, name := range []string{"GHAPP_KEY", "GHAPP_APP", "GHAPP_HOST", "GHAPP_API_URL"} {
 		delete(m.environ, name)
@@ -208,10 +192,7 @@ type (
 
 func readManifests(t *testing.T, name string) map[string]manifest {
 	t.Helper()
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile(name))(t)
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	objects := map[string]manifest{}
@@ -318,9 +299,7 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 		t.Errorf("files %q, mounted for reading only: %t", files, readOnly)
 	}
 	for _, file := range files {
-		if path.Dir(file) != secrets {
-			t.Errorf("%s is not in %s", file, secrets)
-		}
+		testkit.Equal(t, path.Dir(file), secrets, "%s is not in", file)
 	}
 	if at, _ := server.mount("secret"); at != "" {
 		t.Errorf("the server is given the key, at %s", at)
@@ -342,9 +321,8 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 		t.Fatalf("restartPolicy %q, or a probe is missing, or one too many", sync.RestartPolicy)
 	}
 	for p, want := range map[*probe]string{sync.StartupProbe: "/readyz", sync.LivenessProbe: "/healthz"} {
-		if p.HTTPGet.Path != want || p.HTTPGet.Port != "status" {
-			t.Errorf("probe %+v, want %s at status", p.HTTPGet, want)
-		}
+		testkit.Equal(t, p.HTTPGet.Path, want)
+		testkit.Equal(t, p.HTTPGet.Port, "status")
 	}
 	for _, name := range []string{"status", "webhook"} {
 		address, err := net.ResolveTCPAddr("tcp", sync.flag(name))
@@ -357,13 +335,9 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 	for name, c := range map[string]*container{"site": server, "ghapp-webhook": sync} {
 		service := objects["Service "+name]
 		selector := map[string]string{}
-		if err := service.Spec.Selector.Decode(selector); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, service.Spec.Selector.Decode(selector))
 		for key, value := range selector {
-			if deployment.Spec.Template.Metadata.Labels[key] != value {
-				t.Errorf("service %s selects %s=%s", name, key, value)
-			}
+			testkit.Equal(t, deployment.Spec.Template.Metadata.Labels[key], value, "service %s selects %s", name, key)
 		}
 		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 || service.Spec.Ports[0].TargetPort == "status" {
 			t.Errorf("service %s: %+v", name, service.Spec.Ports)
@@ -375,10 +349,7 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 // the defaults that there are.
 func TestSyncDocsTellOfEveryOption(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/sync.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../../docs/sync.md"))(t)
 	rows := 0
 	for _, o := range settings.SyncOptions() {
 		flag, key := "`--"+o.Flag()+"`", "`"+o.Key+"` "
@@ -418,10 +389,7 @@ func TestSyncDocsNameFlagsThatThereAre(t *testing.T) {
 	help := m.must("sync", "--help").stdout + m.must("sync", "rollback", "--help").stdout
 	seen := 0
 	for _, name := range []string{"ghapp-sync.service", "kubernetes-sidecar.yaml", "sync.md"} {
-		text, err := os.ReadFile("../../docs/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile("../../docs/" + name))(t)
 		for _, flag := range regexp.MustCompile(`--[a-z][a-z-]+`).FindAllString(string(text), -1) {
 			if slices.Contains([]string{"--system", "--no-create-home", "--shell", "--now", "--from-file", "--symref"}, flag) {
 				continue // of useradd, systemctl, kubectl and git

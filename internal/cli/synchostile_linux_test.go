@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // newSilent is a receiver that takes what it is sent and answers when it is told to.
@@ -42,10 +44,7 @@ func TestSyncSaysWhatIsWrongWithACommandLine(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	m.keeping("  a: {repository: acme/site, to: a}\n")
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	taken := testkit.Must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer taken.Close()
 	m.environ["GHAPP_SYNC_SECRET"] = wishSecret
 	one := func(args ...string) []string { return append([]string{"acme/site", "--to", "x"}, args...) }
@@ -97,9 +96,7 @@ func TestSyncSaysWhatIsWrongWithACommandLine(t *testing.T) {
 func TestDirectoriesThatLieInEachOtherAreRefused(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if err := os.Symlink(m.work, filepath.Join(m.root, "other")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(m.work, filepath.Join(m.root, "other")))
 	for _, test := range []struct{ first, second, says string }{
 		{m.work + "/a", m.root + "/other/a", "keep one directory"},
 		{m.work + "/a", m.root + "/other/./b/../a/", "keep one directory"},
@@ -120,14 +117,10 @@ func TestDirectoriesThatLieInEachOtherAreRefused(t *testing.T) {
 func TestDirectoryIsFoundByEveryWayToWriteIt(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	if err := os.Symlink(m.work, filepath.Join(m.root, "other")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(m.work, filepath.Join(m.root, "other")))
 	for i, dir := range []string{"site", "./site/", m.work + "//site", "../pwd/site", m.root + "/other/site"} {
 		r := m.must("sync", "acme/site", "--to", dir)
-		if new := !strings.Contains(r.stderr, "nothing is new"); new != (i == 0) {
-			t.Errorf("%s: %s", dir, r.stderr)
-		}
+		testkit.Equal(t, !strings.Contains(r.stderr, "nothing is new"), (i == 0), "%s: %s", dir, r.stderr)
 		if dir != "site" {
 			m.must("sync", "status", dir)
 		}
@@ -148,9 +141,7 @@ func TestNameAndPathOfTheConfigFileAreOneDirectory(t *testing.T) {
 		}
 	}
 	m.must("sync", "rollback", "./www")
-	if told := m.read("told"); told != "deployment\n2deployment\n" {
-		t.Errorf("the command was not run for a rollback by the path: %q", told)
-	}
+	testkit.Equal(t, m.read("told"), "deployment\n2deployment\n", "the command was not run for a rollback by the path")
 	m.must("sync", "resume", "example.com")
 	m.must("sync", "rollback", "example.com", "--to", m.latest("www"))
 	// A file with a mistake in it keeps nobody from rolling back.
@@ -203,9 +194,8 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 		t.Helper()
 		select {
 		case notice := <-notices:
-			if !strings.Contains(notice, want) || strings.Contains(notice, "stays as it was") {
-				t.Errorf("the receiver is told %s", notice)
-			}
+			testkit.Contains(t, notice, want)
+			testkit.Lacks(t, notice, "stays as it was")
 		case <-time.After(patience):
 			t.Error("the receiver is told nothing")
 		}
@@ -227,9 +217,8 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 		return ""
 	})
 	r := m.ghapp("sync", "status", "./site")
-	if r.code != 1 || !strings.Contains(r.stdout, "published, but the command after it failed") {
-		t.Errorf("exit code %d\n%s", r.code, r.stdout)
-	}
+	testkit.Equal(t, r.code, 1)
+	testkit.Contains(t, r.stdout, "published, but the command after it failed")
 	labels := `{name="site",repository="acme/site"} `
 	for _, want := range []string{"ghapp_sync_exec_failed" + labels + "1\n", "ghapp_sync_last_success_timestamp_seconds" + labels + "0\n", "ghapp_sync_published" + labels + "1\n"} {
 		if status, text := m.get(address, "/metrics"); status != http.StatusOK || !strings.Contains(text, want) {
@@ -244,9 +233,7 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 	}
 	m.must("sync", "status", "./site")
 	s.ends()
-	if strings.Contains(s.log(), "the directory stays as it was") {
-		t.Errorf("it says that the directory stays as it was:\n%s", s.log())
-	}
+	testkit.Lacks(t, s.log(), "the directory stays as it was")
 }
 
 // cron runs one pass a minute: each says that the command has failed, until it is well.
@@ -281,15 +268,9 @@ func TestAnotherCommandAfterAReleaseDoesNotWaitForTheOneThatFailed(t *testing.T)
 	if r := pass("echo first; exit 3"); r.code != 1 {
 		t.Fatalf("exit code %d\n%s", r.code, r.stderr)
 	}
-	if r := pass("echo second; exit 4"); r.code != 1 || !strings.Contains(r.stderr, "second\n") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
-	if r := pass("echo second; exit 4"); r.code != 1 || !strings.Contains(r.stderr, "exit status 4 (it has failed once, ") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
-	if r := pass("echo third"); r.code != 0 || !strings.Contains(r.stderr, "third\n") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	pass("echo second; exit 4").ends(t, 1, "second\n")
+	pass("echo second; exit 4").ends(t, 1, "exit status 4 (it has failed once, ")
+	pass("echo third").ends(t, 0, "third\n")
 }
 
 // What the README promises of --exec 'echo …' is seen by whoever tries it.
@@ -297,9 +278,8 @@ func TestOutputOfTheCommandAfterAReleaseIsShown(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", `printf 'at %s\n\033[31m' "$GHAPP_REF"`)
-	if !strings.Contains(r.stderr, "at refs/heads/deployment\n") || strings.Contains(r.stderr, "\033") {
-		t.Errorf("%q", r.stderr)
-	}
+	testkit.Contains(t, r.stderr, "at refs/heads/deployment\n")
+	testkit.Lacks(t, r.stderr, "\033")
 	m.pushes("2")
 	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-q"); strings.Contains(r.stderr, "loud") {
 		t.Errorf("%q", r.stderr)
@@ -324,9 +304,7 @@ func TestEndOfAWatchIsLoggedWithWhatItWaitsFor(t *testing.T) {
 	if said := s.says("ending after a signal"); said["waits_for"] != "site" {
 		t.Errorf("it waits for %q, not for the directory site", said["waits_for"])
 	}
-	if err := s.cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, s.cmd.Wait())
 }
 
 // For programs, --json is what a log is in.
@@ -334,23 +312,17 @@ func TestWatchLogsJSONForThoseWhoWantIt(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	cmd, out := m.command("sync", "acme/site", "--to", "site", "--watch", "--json", "--exec", "touch ../../../done")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	m.until("done")
 	_ = cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
+	testkit.OK(t, cmd.Wait())
 	for line := range strings.Lines(out.stderr.String()) {
 		if !strings.HasPrefix(line, `{"time":`) {
 			t.Errorf("%s", line)
 		}
 	}
 	cmd, out = m.command("sync", "acme/web", "--to", "web", "--watch", "--quiet", "--exec", "touch ../../../too")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, cmd.Start())
 	m.until("too")
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	if err := cmd.Wait(); err != nil || out.stdout.Len()+out.stderr.Len() > 0 {
@@ -367,13 +339,9 @@ func TestSyncSaysWhyADirectoryCannotBeKept(t *testing.T) {
 	m.must("sync", "acme/site", "--to", "site")
 	m.shared()
 	other := filepath.Join(m.root, "of-root")
-	if err := os.Mkdir(other, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(other, 0o755))
 	for _, name := range []string{"", "lock", "records", "releases"} { // what root has made
-		if err := os.Lchown(filepath.Join(m.work, ".site.ghapp", name), 0, 0); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Lchown(filepath.Join(m.work, ".site.ghapp", name), 0, 0))
 	}
 	for _, test := range []struct {
 		dir, says string
@@ -407,9 +375,7 @@ func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
 	}
 	m := newMachine(t)
 	volume := filepath.Join(m.work, "volume")
-	if err := os.Mkdir(volume, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(volume, 0o755))
 	cmd, out := m.command("sync", "acme/site", "--to", "volume")
 	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none "$0" && exec "$@"`, volume, cmd.Path}, cmd.Args[1:]...)
 	var err error
@@ -417,7 +383,5 @@ func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Run() // its exit code is in the result
-	if r := out.result(cmd); r.code != 3 || !strings.Contains(r.stderr, "something is mounted there") {
-		t.Errorf("exit code %d\n%s", r.code, r.stderr)
-	}
+	out.result(cmd).ends(t, 3, "something is mounted there")
 }

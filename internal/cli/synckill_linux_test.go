@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // keepLarge are the arguments that keep acme/large, with all that it is made of.
@@ -46,9 +48,7 @@ func TestKilledWatchLeavesNoSecretAndNoGit(t *testing.T) {
 				}
 				return ""
 			})
-			if err := s.cmd.Process.Kill(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, s.cmd.Process.Kill())
 			_ = s.cmd.Wait()
 			eventually(t, 3*time.Second, func() string {
 				if running && slices.ContainsFunc(m.processes(), func(p process) bool { return p.pid == git.pid }) {
@@ -57,18 +57,14 @@ func TestKilledWatchLeavesNoSecretAndNoGit(t *testing.T) {
 				return ""
 			})
 			m.noSecretOnDisk()
-			if _, err := os.Lstat(filepath.Join(m.work, "deep/large")); err == nil {
-				t.Error("something is published")
-			}
+			testkit.Fails(t, testkit.ErrorOf(os.Lstat(filepath.Join(m.work, "deep/large"))), "something is published")
 			m.traffic.release()
 			m.allEnded(patience)
 			m.noSecretOnDisk()
 			m.must(append([]string{"sync"}, keepLarge()[:5]...)...)
 			m.complete("deep/large")
-			releases, err := os.ReadDir(filepath.Join(m.work, "deep/.large.ghapp/releases"))
-			if err != nil || len(releases) != 1 {
-				t.Errorf("releases: %v %v", releases, err)
-			}
+			releases := testkit.Must(os.ReadDir(filepath.Join(m.work, "deep/.large.ghapp/releases")))(t)
+			testkit.Equal(t, len(releases), 1)
 			m.noSecretOnDisk()
 		})
 	}
@@ -117,18 +113,14 @@ func TestWatchThatIsEndedEndsWhatItHasStarted(t *testing.T) {
 				t.Errorf("what is published: %v", err)
 			}
 			for _, wrong := range []string{"failed; the directory", "published, but"} {
-				if strings.Contains(s.log(), wrong) {
-					t.Errorf("its end is told as a failure:\n%s", s.log())
-				}
+				testkit.Lacks(t, s.log(), wrong)
 			}
 			if name != "exec" {
 				return
 			}
 			// The command is still owed.
 			m.must(append([]string{"sync"}, append(keepLarge()[:5], "--exec", "echo done >done")...)...)
-			if m.read("deep/large/done") != "done\n" {
-				t.Error("the command was not run")
-			}
+			testkit.Equal(t, m.read("deep/large/done"), "done\n", "the command was not run")
 		})
 	}
 }
@@ -190,9 +182,7 @@ func TestSilentReceiverDoesNotHoldUpTheEnd(t *testing.T) {
 	go func() { ended <- s.cmd.Wait() }()
 	select {
 	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, err)
 	case <-time.After(25 * time.Second): // one alone has less than a minute
 		t.Error("it does not end")
 	}

@@ -8,14 +8,14 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // signals sends a signal to a ghapp sync --watch.
 func (s *syncer) signals(signal syscall.Signal) {
 	s.m.t.Helper()
-	if err := s.cmd.Process.Signal(signal); err != nil {
-		s.m.t.Fatal(err)
-	}
+	testkit.OK(s.m.t, s.cmd.Process.Signal(signal))
 }
 
 // SIGHUP has the configuration read anew, all or nothing, and a pass that is under way ends
@@ -29,9 +29,7 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	m.environ["GHAPP_CONFIG"] = file
 	// The check waits until it is let go on, so that a pass is under way.
 	gate := filepath.Join(m.root, "gate")
-	if err := syscall.Mkfifo(gate, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, syscall.Mkfifo(gate, 0o600))
 	first := fmt.Sprintf("sync:\n  site: {repository: acme/site, branch: deployment, to: %s, period: 1h, check: 'cat %s; true'}\n  old: {repository: acme/site, branch: main, to: %s, period: 1h}\n",
 		filepath.Join(m.work, "site"), gate, filepath.Join(m.work, "old"))
 	m.write(file, first)
@@ -40,10 +38,7 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	webhook, status := fmt.Sprint(watching["webhook"]), fmt.Sprint(watching["status"])
 	m.shows("old/main.txt", "main")
 	// The check has begun once somebody reads there.
-	letGo, err := os.OpenFile(gate, os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	letGo := testkit.Must(os.OpenFile(gate, os.O_WRONLY, 0))(t)
 
 	// What cannot be used changes nothing.
 	for _, wrong := range []string{"sync: [", "sync: {}\n", strings.Replace(first, "acme/site", "other-host.example:8/a/b", 1)} {
@@ -70,9 +65,7 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	letGo.Close()
 	m.shows("site/deployment.txt", "deployment")
 	m.measures(status, `ghapp_sync_passes_total{name="site",outcome="published"} 1`)
-	if text := m.measures(status, "ghapp_config_last_reload_successful 1"); strings.Contains(text, `name="old"`) {
-		t.Error(text)
-	}
+	testkit.Lacks(t, m.measures(status, "ghapp_config_last_reload_successful 1"), `name="old"`)
 
 	one := m.pushes("pushed")
 	if status, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2517", "refs/heads/deployment", one); status != 401 {
@@ -89,9 +82,7 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 		`ghapp_sync_webhook_requests_total{path="/webhook",outcome="refused"} 1`,
 		`ghapp_sync_release_info{name="site",repository="acme/site",ref="refs/heads/deployment",commit="` + one + `",release="`,
 	} {
-		if !strings.Contains(text, line) {
-			t.Errorf("without %s:\n%s", line, text)
-		}
+		testkit.Contains(t, text, line)
 	}
 
 	// SIGUSR1 asks now.

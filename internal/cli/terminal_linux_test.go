@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"golang.org/x/sys/unix"
 )
 
@@ -47,29 +48,16 @@ func (b *outputBuffer) String() string {
 // terminal starts ghapp on a terminal of its own.
 func (m *machine) terminal(args ...string) *terminal {
 	m.t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	master := testkit.Must(os.OpenFile("/dev/ptmx", os.O_RDWR|syscall.O_NOCTTY, 0))(m.t)
 	m.t.Cleanup(func() { _ = master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		m.t.Fatal(err)
-	}
-	number, err := unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0))
+	number := testkit.Must(unix.IoctlGetUint32(int(master.Fd()), unix.TIOCGPTN))(m.t)
+	slave := testkit.Must(os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0))(m.t)
 	defer slave.Close()
 	cmd, _ := m.command(args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = slave, slave, slave
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, cmd.Start())
 	term := &terminal{m.t, master, cmd, &outputBuffer{}, make(chan struct{})}
 	go func() {
 		_, _ = io.Copy(term.shown, master) // it ends with EIO when the last program has closed it
@@ -91,9 +79,7 @@ func (term *terminal) until(text string) {
 // types presses keys.
 func (term *terminal) types(keys string) {
 	term.t.Helper()
-	if _, err := io.WriteString(term.master, keys); err != nil {
-		term.t.Fatal(err)
-	}
+	testkit.Must(io.WriteString(term.master, keys))(term.t)
 }
 
 // wait waits for the end of ghapp and returns what it has shown and its exit code.
@@ -117,19 +103,14 @@ func TestProgressOfGitIsShownOnATerminal(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, shown)
 	}
 	for _, want := range []string{"Cloning into 'deep/large'...", "Receiving objects:  50%", "Receiving objects: 100%", "done.\r\n"} {
-		if !strings.Contains(shown, want) {
-			t.Errorf("%q is not shown:\n%q", want, shown)
-		}
+		testkit.Contains(t, shown, want)
 	}
 	m.noSecretIn("the terminal", shown)
 
 	quiet, code := m.terminal("clone", "acme/web", "-q").wait()
-	if code != 0 || quiet != "" {
-		t.Errorf("with -q: exit code %d, shown %q", code, quiet)
-	}
-	if r := m.must("clone", "acme/web", "no-terminal"); strings.Contains(r.stderr, "objects") {
-		t.Errorf("without a terminal:\n%s", r.stderr)
-	}
+	testkit.Equal(t, code, 0)
+	testkit.Equal(t, quiet, "")
+	testkit.Lacks(t, m.must("clone", "acme/web", "no-terminal").stderr, "objects")
 }
 
 func TestCtrlCEndsACloneOnATerminal(t *testing.T) {
@@ -139,9 +120,7 @@ func TestCtrlCEndsACloneOnATerminal(t *testing.T) {
 	stop := m.traffic.hold(largeSize/2, isUploadPack("acme/large"))
 	term := m.terminal(cloneLarge()...)
 	stop.wait(t)
-	if _, err := term.master.Write([]byte{3}); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(term.master.Write([]byte{3}))(t)
 	if shown, code := term.wait(); code != 130 {
 		t.Errorf("exit code %d\n%s", code, shown)
 	}
@@ -159,9 +138,8 @@ func TestNobodyIsAskedForAPasswordOnATerminal(t *testing.T) {
 	w.commit(t, "acme/site", submodule("sub", e.url+"/acme/site", strings.Repeat("1", 40))...)
 	m := w.machine(t)
 	shown, code := m.terminal("clone", "acme/site", "--", "--recurse-submodules").wait()
-	if code != 4 || strings.Contains(shown, "\nUsername for ") {
-		t.Errorf("exit code %d\n%s", code, shown)
-	}
+	testkit.Equal(t, code, 4)
+	testkit.Lacks(t, shown, "\nUsername for ")
 	e.sentNothing(m)
 	m.nothingLeft()
 }
@@ -226,9 +204,7 @@ func TestCtrlCEndsEveryQuestion(t *testing.T) {
 			}
 			term.types("\x03")
 			shown, code := term.wait()
-			if code != 130 {
-				t.Errorf("exit code %d\n%s", code, shown)
-			}
+			testkit.Equal(t, code, 130, "exit code, %s", shown)
 			for path, text := range before {
 				if now := m.files(); now[path] != text {
 					t.Errorf("%s is another or gone\n%s", path, shown)
@@ -244,15 +220,9 @@ func (m *machine) files() map[string]string {
 	m.t.Helper()
 	files := map[string]string{}
 	for _, pattern := range []string{"*.pem", "*/*.pem", "home/.config/ghapp/config.yaml"} {
-		paths, err := filepath.Glob(filepath.Join(m.root, pattern))
-		if err != nil {
-			m.t.Fatal(err)
-		}
+		paths := testkit.Must(filepath.Glob(filepath.Join(m.root, pattern)))(m.t)
 		for _, path := range paths {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				m.t.Fatal(err)
-			}
+			text := testkit.Must(os.ReadFile(path))(m.t)
 			files[path] = string(text)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // evil is another host, which keeps what it is sent.
@@ -66,20 +67,14 @@ const largeText = "film\n"
 // open makes evil answer openly, with the bait.
 func (e *evil) open(t *testing.T) {
 	t.Helper()
-	b, err := theBait()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := testkit.Must(theBait())(t)
 	e.Serve(b)
 }
 
 // evilHead is the commit that evil has.
 func evilHead(t *testing.T) string {
 	t.Helper()
-	b, err := theBait()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := testkit.Must(theBait())(t)
 	return b.head
 }
 

@@ -4,8 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The units that make install brings start the ghapp that it has installed.
@@ -15,12 +16,9 @@ func TestUnitsStartTheInstalledProgram(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), "../../scripts/units", dir, "/home/ada/.local/bin").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	service, err := os.ReadFile(filepath.Join(dir, "ghapp-agent.service"))
-	if err != nil || !strings.Contains(string(service), "\nExecStart=/home/ada/.local/bin/ghapp agent\n") || strings.Contains(string(service), "/usr/local") {
-		t.Errorf("%v\n%s", err, service)
-	}
-	socket, err := os.ReadFile(filepath.Join(dir, "ghapp-agent.socket"))
-	if err != nil || !strings.Contains(string(socket), "\nListenStream=%t/ghapp/agent.sock\n") {
-		t.Errorf("%v\n%s", err, socket)
-	}
+	service := testkit.Must(os.ReadFile(filepath.Join(dir, "ghapp-agent.service")))(t)
+	testkit.Contains(t, string(service), "\nExecStart=/home/ada/.local/bin/ghapp agent\n")
+	testkit.Lacks(t, string(service), "/usr/local")
+	socket := testkit.Must(os.ReadFile(filepath.Join(dir, "ghapp-agent.socket")))(t)
+	testkit.Contains(t, string(socket), "\nListenStream=%t/ghapp/agent.sock\n")
 }

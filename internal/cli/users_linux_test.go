@@ -2,7 +2,6 @@ package cli_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,9 +54,7 @@ func as(t *testing.T, uid int, run func()) {
 		run()
 		ended <- nil
 	}()
-	if err := <-ended; err != nil {
-		t.Fatalf("become user %d: %v", uid, err)
-	}
+	testkit.OK(t, <-ended, "become user %d", uid)
 }
 
 // shared makes the machine one that two users share: it belongs to one of them, as
@@ -74,9 +72,7 @@ func (m *machine) shared() {
 	} {
 		m.mode(dir, mode)
 	}
-	if err := os.Chown(m.temp, 0, 0); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chown(m.temp, 0, 0))
 	var err error
 	as(m.t, owner, func() { _, err = os.Stat(filepath.Join(binaries, "ghapp")) })
 	if err != nil {
@@ -86,23 +82,18 @@ func (m *machine) shared() {
 
 func (m *machine) mode(path string, mode fs.FileMode) {
 	m.t.Helper()
-	if err := os.Chmod(path, mode); err != nil {
-		m.t.Fatal(err)
-	}
+	testkit.OK(m.t, os.Chmod(path, mode))
 }
 
 // handOver makes what the test has written the user's own.
 func (m *machine) handOver(path string) {
 	m.t.Helper()
-	err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+	testkit.OK(m.t, filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		return os.Lchown(path, owner, owner)
-	})
-	if err != nil {
-		m.t.Fatal(err)
-	}
+	}))
 }
 
 // attempt is something that the other user tries.
@@ -130,9 +121,7 @@ func (m *machine) keptOut(attempts []attempt) {
 	})
 	as(m.t, other, func() {
 		for _, a := range attempts {
-			if err := a.try(); !errors.Is(err, fs.ErrPermission) {
-				m.t.Errorf("the other user was not forbidden to %s: %v", a.what, err)
-			}
+			testkit.ErrorIs(m.t, a.try(), fs.ErrPermission, "the other user was not forbidden to %s", a.what)
 		}
 	})
 }
@@ -287,15 +276,11 @@ func TestOtherUserReachesNeitherAgentNorHelper(t *testing.T) {
 			m.shared()
 			d := m.agentAt(filepath.Join(dir, "agent.sock"))
 			cmd, out := m.helper("get", "acme/web")
-			if err := cmd.Run(); err != nil {
-				t.Fatalf("%v\n%s", err, out.stderr.String())
-			}
+			testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 			// With tokens in the agent, in the cache, and one on its way to a helper.
 			stop := m.traffic.hold(0, isSettle)
 			cmd, out = m.helper("get", "acme/site")
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			stop.wait(t)
 			dirs := []string{dir}
 			if cache := filepath.Join(m.cache, "ghapp"); cache != dir {
@@ -306,9 +291,7 @@ func TestOtherUserReachesNeitherAgentNorHelper(t *testing.T) {
 			_ = cmd.Wait() // its exit code is in the result
 			m.answered(cmd, out)
 			m.noSecretOnDisk()
-			if r := d.end(syscall.SIGTERM); r.code != 0 {
-				t.Errorf("exit code %d\n%s", r.code, r.stderr)
-			}
+			d.end(syscall.SIGTERM).ends(t, 0)
 		})
 	}
 }
@@ -329,15 +312,11 @@ func TestOtherUserReachesNoSocketInASharedDirectory(t *testing.T) {
 			m.shared()
 			stop := m.traffic.hold(0, isUploadPack("acme/site"))
 			cmd, out := m.command(strings.Split(strings.ReplaceAll(strings.Join(args, " "), "ORIGIN", m.server.URL), " ")...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			stop.wait(t)
 			m.keptOut(m.againstAll(m.sessionDir(), filepath.Join(m.cache, "ghapp")))
 			m.traffic.release()
-			if err := cmd.Wait(); err != nil {
-				t.Errorf("%v\n%s", err, out.stderr.String())
-			}
+			testkit.OK(t, cmd.Wait(), "%s", out.stderr.String())
 			m.noSecretOnDisk()
 		})
 	}
@@ -421,9 +400,7 @@ func (p *trap) unheard(taken string) {
 	if p.heard.Len() > 0 {
 		p.t.Errorf("the other user was asked %q", p.heard.String())
 	}
-	if strings.Contains(taken, trapped) {
-		p.t.Error("the other user was believed")
-	}
+	testkit.Lacks(p.t, taken, trapped)
 }
 
 // Wherever helper or agent look, the other user was there before.
@@ -490,22 +467,17 @@ func TestSocketOfTheOtherUserIsNotAsked(t *testing.T) {
 			helper.Env = append(helper.Env, named)
 			_ = helper.Run() // its exit code is in the result
 			r := out.result(helper)
-			if !strings.Contains(r.stderr, test.helper) {
-				t.Errorf("the helper does not say why: %q", r.stderr)
-			}
+			testkit.Contains(t, r.stderr, test.helper)
 			if test.final {
-				if r.code != 0 || r.stdout != "quit=1\n" {
-					t.Errorf("the helper: %+v", r)
-				}
+				testkit.Equal(t, r.code, 0)
+				testkit.Equal(t, r.stdout, "quit=1\n")
 			} else {
 				m.answered(helper, out)
 			}
 
 			agent, told := m.plain("ghapp", "agent")
 			agent.Env = append(agent.Env, named)
-			if err := agent.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, agent.Start())
 			if test.agent == "" {
 				m.listensAt(filepath.Join(m.cache, "ghapp", "agent.sock"))
 				_ = agent.Process.Signal(syscall.SIGTERM)
@@ -542,9 +514,7 @@ func TestSocketThatWasExchangedIsNotAsked(t *testing.T) {
 			}
 			stop := m.traffic.hold(0, at)
 			cmd, out := m.command(strings.Split(strings.ReplaceAll(strings.Join(args, " "), "ORIGIN", m.server.URL), " ")...)
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			stop.wait(t)
 			dir := m.sessionDir()
 			as(t, other, func() {

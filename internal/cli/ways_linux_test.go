@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // way is a way to hand our credential to git.
@@ -168,10 +170,7 @@ func gitMinor(t *testing.T) int {
 	if err != nil || found == nil {
 		t.Fatalf("%q, %v", out, err)
 	}
-	minor, err := strconv.Atoi(string(found[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
+	minor := testkit.Must(strconv.Atoi(string(found[1])))(t)
 	return minor
 }
 
@@ -190,9 +189,7 @@ func (w way) newWorkingMachine(t *testing.T, prepare ...func(*machine)) *machine
 		t.Cleanup(end)
 	}
 	cmd, out := w.clone(m, cloning{repository: "acme/site", address: "http://" + m.host + "/acme/site", dir: "site"})
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, out.stderr.String())
-	}
+	testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 	return m
 }
 
@@ -272,9 +269,7 @@ func TestNoHelperOfTheUserSavesTheToken(t *testing.T) {
 					saved = minor < 46 && name != byExec
 				}
 				cmd, out := w.git(m, "acme/site", "-C", "site", "fetch")
-				if err := cmd.Run(); err != nil {
-					t.Errorf("%v\n%s", err, out.stderr.String())
-				}
+				testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 				if (m.credentialStore() != "not there") != saved {
 					t.Errorf(".git-credentials is %q", m.credentialStore())
 				}
@@ -309,9 +304,7 @@ func TestGitSetupTellsWhatKeepsPlainGitFromTheApp(t *testing.T) {
 			m.configFile(noOwner)
 			prepare(m, e)
 			setup, told := m.plain("ghapp", "git-setup")
-			if err := setup.Run(); err != nil {
-				t.Fatalf("%v\n%s", err, told.stderr.String())
-			}
+			testkit.OK(t, setup.Run(), "%s", told.stderr.String())
 			args := []string{"clone", m.server.URL + "/acme/site"}
 			if name == "login in the remote's address" {
 				args = []string{"fetch"}
@@ -326,9 +319,7 @@ func TestGitSetupTellsWhatKeepsPlainGitFromTheApp(t *testing.T) {
 			if asTheApp == warned {
 				t.Errorf("as the App: %t, and git-setup said: %s\n%s", asTheApp, told.stderr.String(), out.stderr.String())
 			}
-			if strings.Contains(told.stderr.String(), another) {
-				t.Error("git-setup tells a secret")
-			}
+			testkit.Lacks(t, told.stderr.String(), another)
 			e.sentNothing(m)
 		})
 	}

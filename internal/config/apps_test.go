@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -15,13 +16,10 @@ func load(t *testing.T, text string, flags, variables map[string]string) *Config
 	for name, value := range flags {
 		all[name] = value
 	}
-	c, err := Load(Options{Flags: all, LookupEnv: func(name string) (string, bool) {
+	c := testkit.Must(Load(Options{Flags: all, LookupEnv: func(name string) (string, bool) {
 		value, ok := variables[name]
 		return value, ok
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}}))(t)
 	return c
 }
 
@@ -36,9 +34,7 @@ func TestAppsAreThoseOfTheFile(t *testing.T) {
 	}
 	variables := map[string]string{"GHAPP_APP": "9", "GHAPP_PRIVATE_KEY": "another's", "GHAPP_INSTALLATION": "8"}
 	c := load(t, twoHosts, map[string]string{"ca-file": "/ca.pem"}, variables)
-	if diff := cmp.Diff([]string{"a 1 /a.pem github.com /ca.pem", "b 2 /b.pem ghe.example.com /ca.pem"}, told(c.Apps())); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, told(c.Apps()), []string{"a 1 /a.pem github.com /ca.pem", "b 2 /b.pem ghe.example.com /ca.pem"})
 	if given := c.Given(); given.App.Text != "9" || given.Installation.Text != "8" || given.PrivateKey.Reveal() != "another's" || given.Host.Text != "github.com" || given.Name != "" {
 		t.Errorf("given: %+v", given)
 	}
@@ -58,9 +54,7 @@ func TestClaimantIsOfTheSameHost(t *testing.T) {
 	for _, test := range []struct{ host, owner, want string }{
 		{"github.com", "ACME", "a"}, {"GHE.example.com", "acme", "b"}, {"github.com", "octo", ""}, {"x.ghe.com", "acme", ""},
 	} {
-		if got := d.Claimant(test.host, test.owner); got != test.want {
-			t.Errorf("%s on %s is claimed by %q, want %q", test.owner, test.host, got, test.want)
-		}
+		testkit.Equal(t, d.Claimant(test.host, test.owner), test.want, "%s on %s is claimed by", test.owner, test.host)
 	}
 }
 
@@ -70,9 +64,7 @@ func TestAppNameIsOneThatTheFileTakes(t *testing.T) {
 		"a-very-long-name-that-has-34-chars-or-more": "a-very-long-name-that-has-34-chars",
 	} {
 		got := AppName(text)
-		if got != want {
-			t.Errorf("%q becomes %q, want %q", text, got, want)
-		}
+		testkit.Equal(t, got, want, "%q becomes", text)
 		if _, problems := parse("c.yaml", []byte("apps:\n  "+got+"-99: {app: 1}\n"), ""); len(problems) > 0 {
 			t.Errorf("%q: %v", got, problems)
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 const twoApps = `apps:
@@ -107,9 +107,7 @@ func TestChoice(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			a, err := c.App(test.sel)
 			if got := strings.Join(short(err, home), "\n"); got != test.err {
 				t.Fatalf("got  %s\nwant %s", got, test.err)
@@ -147,17 +145,11 @@ func TestPrivateKeyOfTheEnvironment(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, _ := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := c.App(Selector{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
+			a := testkit.Must(c.App(Selector{}))(t)
 			got := a.Key.Text + " " + a.Key.Source.String() + a.PrivateKeySource.String()
-			if got != test.want || a.PrivateKey.IsZero() != (a.Key.Text != "") {
-				t.Errorf("got %q, want %q", got, test.want)
-			}
+			testkit.Equal(t, got, test.want)
+			testkit.Equal(t, a.PrivateKey.IsZero(), (a.Key.Text != ""))
 		})
 	}
 }
@@ -183,16 +175,10 @@ func TestAPIURLBelongsToItsHost(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, _ := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := c.App(Selector{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if a.APIURL.Text != test.want || (a.APIURL.Source == Source{}) != (test.want == "") {
-				t.Errorf("the API URL is %+v, want %q", a.APIURL, test.want)
-			}
+			testkit.OK(t, err)
+			a := testkit.Must(c.App(Selector{}))(t)
+			testkit.Equal(t, a.APIURL.Text, test.want)
+			testkit.Equal(t, (a.APIURL.Source == Source{}), (test.want == ""))
 		})
 	}
 }
@@ -292,34 +278,22 @@ func TestList(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			var got []string
 			for _, e := range c.List() {
 				line := strings.Join([]string{e.App, e.Key, e.Value, e.Source.String()}, "|")
 				got = append(got, strings.ReplaceAll(line, filepath.Join(home, ".config", "ghapp", "config.yaml"), "FILE"))
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("the list (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, test.want)
 		})
 	}
 }
 
 func TestListAsJSON(t *testing.T) {
-	c, err := Load(Options{Flags: map[string]string{"app": "1"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := json.Marshal(c.List()[2:4])
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Must(Load(Options{Flags: map[string]string{"app": "1"}}))(t)
+	got := testkit.Must(json.Marshal(c.List()[2:4]))(t)
 	want := `[{"app":"","key":"app","value":"1","source":"flag --app"},{"app":"","key":"key","value":"","source":""}]`
-	if string(got) != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
+	testkit.Equal(t, string(got), want, "got  %s", got)
 }
 
 // For these git is to have a token at once.
@@ -360,20 +334,13 @@ apps:
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, _ := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
-			hosts, err := c.Hosts()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
+			hosts := testkit.Must(c.Hosts())(t)
 			var got []string
 			for _, host := range hosts {
 				got = append(got, strings.Join(host.GitOwners(), " "))
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, test.want)
 		})
 	}
 }

@@ -10,9 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -106,24 +105,17 @@ func TestPrecedence(t *testing.T) {
 					w.file = "apps:\n  mine:\n    app: 9\n"
 				}
 				c, err, home := w.load(t)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				a, err := c.App(Selector{})
 				if want == "" && s.Key == "key" {
-					if err == nil {
-						t.Error("no error without a key")
-					}
+					testkit.Fails(t, err, "no error without a key")
 					return
 				}
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				got := a.field(s.Key)
 				gotSource := strings.ReplaceAll(got.Source.String(), filepath.Join(home, ".config", "ghapp", "config.yaml"), "FILE")
-				if got.Text != want || gotSource != source {
-					t.Errorf("got %q from %q, want %q from %q", got.Text, gotSource, want, source)
-				}
+				testkit.Equal(t, got.Text, want)
+				testkit.Equal(t, gotSource, source)
 			})
 		}
 	}
@@ -241,34 +233,26 @@ func TestInputMessages(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if diff := cmp.Diff(test.want, short(err, home)); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, short(err, home), test.want)
 			if typed, ok := errors.AsType[*Error](err); err != nil && (!ok || len(typed.Problems) != len(test.want)) {
 				t.Errorf("the error is a %T", err)
 			}
 			if err != nil && (strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "0a0a")) {
 				t.Error("a message repeats what may be a secret")
 			}
-			if (c == nil) != (err != nil) {
-				t.Errorf("Load returned %v and %v", c, err)
-			}
+			testkit.Equal(t, (c == nil), (err != nil), "Load returned %v and %v", c, err)
 		})
 	}
 }
 
 func TestCauseOfAMissingFile(t *testing.T) {
 	_, err, _ := world{flags: map[string]string{"config": "/nowhere"}}.load(t)
-	if !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("%v does not wrap fs.ErrNotExist", err)
-	}
+	testkit.ErrorIs(t, err, fs.ErrNotExist, "does")
 }
 
 func TestLoadWithoutEnvironment(t *testing.T) {
 	c, err := Load(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	if path, found := c.Path(); path.Text != "" || found {
 		t.Errorf("the config file is %v, %v", path, found)
 	}
@@ -295,14 +279,10 @@ func TestPath(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			path, found := c.Path()
 			got := fmt.Sprintf("%s %s %v", strings.ReplaceAll(path.Text, home, "HOME"), path.Source, found)
-			if got != filepath.FromSlash(test.want) {
-				t.Errorf("got  %s\nwant %s", got, test.want)
-			}
+			testkit.Equal(t, got, filepath.FromSlash(test.want), "got, want %s", test.want)
 		})
 	}
 }
@@ -312,26 +292,16 @@ func TestHomeDirectoryIsExpanded(t *testing.T) {
 		flags: map[string]string{"app": "1", "key": "~/k.pem"},
 		env:   map[string]string{"GHAPP_CA_FILE": "~/ca.pem"},
 	}.load(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := c.App(Selector{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
+	a := testkit.Must(c.App(Selector{}))(t)
 	for got, want := range map[string]string{a.Key.Text: filepath.Join(home, "k.pem"), a.CAFile.Text: filepath.Join(home, "ca.pem")} {
-		if got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
+		testkit.Equal(t, got, want)
 	}
 }
 
 // A command is run in one directory, and git or tomorrow's command in another.
 func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := testkit.Must(filepath.EvalSymlinks(t.TempDir()))(t)
 	t.Chdir(dir)
 	if err := os.WriteFile("config.yaml", []byte("apps:\n  a: {app: 1, key: file.pem, ca_file: file-ca.pem}\nsync:\n  site: {repository: a/b, to: www, allowed_signers: signers}\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -348,13 +318,9 @@ func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
 		"two keys":  {Flags: map[string]string{"config": "config.yaml", "key": "new.pem\n../old.pem"}, LookupEnv: lookup(nil)},
 	} {
 		loaded, err := Load(o)
-		if err != nil {
-			t.Fatal(name, err)
-		}
+		testkit.OK(t, err, "%v", name)
 		settings, err := loaded.App(Selector{})
-		if err != nil {
-			t.Fatal(name, err)
-		}
+		testkit.OK(t, err, "%v", name)
 		path, _ := loaded.Path()
 		named := []string{path.Text, settings.Key.Text, settings.CAFile.Text, settings.PreviousKey.Text}
 		for _, s := range loaded.Syncs() {
@@ -376,38 +342,24 @@ func TestKeyURIIsNoPath(t *testing.T) {
 		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true, "ssh-agent:SHA256:x": true, "file:///k.pem": true,
 		"k.pem": false, "./a:b": false, "/a:b": false, "C:\\k.pem": false, "c:k.pem": false, "1a:b": false, "": false, ":": false, "a b:c": false,
 	} {
-		if got := keyuri.Scheme(text) != ""; got != want {
-			t.Errorf("%q has a scheme: %v", text, got)
-		}
+		testkit.Equal(t, keyuri.Scheme(text) != "", want, "%q has a scheme", text)
 	}
 }
 
 func TestPrivateKeyIsNeverPrinted(t *testing.T) {
 	c, err, _ := world{flags: map[string]string{"app": "1"}, env: map[string]string{"GHAPP_PRIVATE_KEY": pem}}.load(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := c.App(Selector{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
+	a := testkit.Must(c.App(Selector{}))(t)
 	if a.PrivateKey.Reveal() != pem || a.PrivateKeySource.String() != "environment GHAPP_PRIVATE_KEY" || a.Key.Text != "" {
 		t.Errorf("the key comes from %s; there is a path too: %v", a.PrivateKeySource, a.Key)
 	}
-	asJSON, err := json.Marshal([]any{a, c.List()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	asJSON := testkit.Must(json.Marshal([]any{a, c.List()}))(t)
 	all := string(asJSON)
 	for _, v := range []any{c, *c, a, &a, c.List()} {
 		all += fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v, v)
 	}
-	if strings.Contains(all, "canary") || strings.Contains(all, "BEGIN") {
-		t.Error("the private key is printed")
-	}
-	if !strings.Contains(all, secret.Placeholder) {
-		t.Error("nothing stands for the private key")
-	}
+	testkit.Lacks(t, all, "canary", "BEGIN")
+	testkit.Contains(t, all, secret.Placeholder)
 }
 
 // Whoever is to mend a file has to find it.
@@ -415,15 +367,11 @@ func TestPathOfAFileThatIsWrong(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "c.yaml")
 	put(t, path, "apps: [", 0o600)
 	o := Options{Flags: map[string]string{"config": path, "api-url": "nonsense"}}
-	if got, err := Path(o); err != nil || got.Text != path {
-		t.Errorf("the config file is %v, %v", got, err)
-	}
+	testkit.Equal(t, testkit.Must(Path(o))(t).Text, path, "the config file")
 	if got, err := Path(Options{Flags: map[string]string{"config": ""}}); err == nil {
 		t.Errorf("of an empty flag it is %v", got)
 	}
-	if got, err := Path(Options{}); err != nil || got.Text != "" {
-		t.Errorf("of nobody it is %v, %v", got, err)
-	}
+	testkit.Equal(t, testkit.Must(Path(Options{}))(t).Text, "", "of nobody it")
 }
 
 // A unit of systemd, or a container, puts the keys of several Apps into one directory, and
@@ -433,16 +381,12 @@ func TestEachAppHasItsOwnKeyInTheDirectoryOfKeys(t *testing.T) {
 	path := filepath.Join(dir, "config.yaml")
 	text := "apps:\n  a: {app: 1, key: a.pem, owners: [acme], ca_file: ca.pem}\n  b: {app: 2, key: [new.pem, sub/old.pem], owners: [octo]}\n" +
 		"  c: {app: 3, key: /abs/c.pem, owners: [third]}\n  d: {app: 4, key: 'exec:./sign', owners: [fourth]}\n"
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	variables := map[string]string{"GHAPP_CONFIG": path, "GHAPP_KEY_DIR": "/run/credentials/ghapp-sync.service"}
 	load := func() *Config {
 		t.Helper()
 		c, err := Load(Options{LookupEnv: func(name string) (string, bool) { text, ok := variables[name]; return text, ok }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
 		return c
 	}
 	c := load()
@@ -460,15 +404,11 @@ func TestEachAppHasItsOwnKeyInTheDirectoryOfKeys(t *testing.T) {
 			t.Errorf("the authorities are looked for at %q", s.CAFile.Text)
 		}
 	}
-	if len(c.Warnings()) != 0 {
-		t.Errorf("%v", c.Warnings())
-	}
+	testkit.Equal(t, len(c.Warnings()), 0, "%v", c.Warnings())
 	variables["GHAPP_KEY"] = "/one.pem"
 	if w := load().Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), "GHAPP_KEY takes the place of the key that each of the 4 Apps") {
 		t.Errorf("%v", w)
 	}
 	variables["GHAPP_APP"] = "a" // then there is one App
-	if w := load().Warnings(); len(w) != 0 {
-		t.Errorf("%v", w)
-	}
+	testkit.Equal(t, len(load().Warnings()), 0)
 }

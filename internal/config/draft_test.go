@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -34,9 +35,7 @@ apps:
 func draftOf(t *testing.T, text string, change func(*Draft) error) string {
 	t.Helper()
 	d := &Draft{path: "c.yaml", home: "/home/ada", text: []byte(text)}
-	if err := change(d); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, change(d))
 	if _, problems := parse(d.path, d.text, d.home); len(problems) > 0 {
 		t.Fatalf("%v in\n%s", problems, d.text)
 	}
@@ -85,9 +84,7 @@ func TestAChangeLeavesAllElseAsItIsWritten(t *testing.T) {
 			replaced("        repositories:\n            acme/site: {contents: write}   # it pushes\n", "")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, draftOf(t, handwritten, test.change)); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, draftOf(t, handwritten, test.change), test.want)
 		})
 	}
 }
@@ -181,12 +178,8 @@ func TestDraftRefusesWhatItCannotChange(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := &Draft{path: "c.yaml", text: []byte(test.text)}
 			err := test.change(d)
-			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("error %v, want %q", err, test.want)
-			}
-			if string(d.Bytes()) != test.text {
-				t.Errorf("the text has become %q", d.Bytes())
-			}
+			testkit.ErrorContains(t, err, test.want)
+			testkit.Equal(t, string(d.Bytes()), test.text, "the text has become %q", d.Bytes())
 		})
 	}
 }
@@ -194,9 +187,7 @@ func TestDraftRefusesWhatItCannotChange(t *testing.T) {
 func TestHas(t *testing.T) {
 	d := &Draft{text: []byte(handwritten)}
 	for path, want := range map[string]bool{"apps": true, "apps deploy key": true, "apps nobody": false, "apps deploy key x": false, "default": true} {
-		if got := d.Has(strings.Fields(path)...); got != want {
-			t.Errorf("Has(%s) = %t", path, got)
-		}
+		testkit.Equal(t, d.Has(strings.Fields(path)...), want, "Has(%s)", path)
 	}
 	if (&Draft{}).Has("apps") || (&Draft{text: []byte("a: [")}).Has("a") {
 		t.Error("an empty file, or one that is no YAML, has a key")

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestEachIsEveryAppThatMayBeChosen(t *testing.T) {
@@ -25,9 +25,7 @@ func TestEachIsEveryAppThatMayBeChosen(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			loaded, err, _ := world{file: test.file, flags: test.flags}.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			var got []string
 			for settings, err := range loaded.Each() {
 				line := settings.Name + " " + settings.App.Text
@@ -38,9 +36,7 @@ func TestEachIsEveryAppThatMayBeChosen(t *testing.T) {
 				}
 				got = append(got, line)
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("(-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, test.want)
 		})
 	}
 }

@@ -11,14 +11,14 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // put writes a file of a mode.
 func put(t *testing.T, path, text string, mode fs.FileMode) {
 	t.Helper()
-	if err := errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.WriteFile(path, []byte(text), 0o600), os.Chmod(path, mode)))
 }
 
 // wantFile checks text and mode of a file, and that nothing else is left beside it.
@@ -40,9 +40,7 @@ func wantFile(t *testing.T, path, text string, mode fs.FileMode) {
 
 func TestEditMakesANewFileForItsOwnerAlone(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ghapp", "config.yaml")
-	if err := Edit(path, Options{}, newApp); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Edit(path, Options{}, newApp))
 	wantFile(t, path, "apps:\n  new:\n    app: Iv23liNEWNEWNEWNEWNE\n    key: new.pem\n    owners: [umbrella]\n", 0o600)
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o700 {
 		t.Errorf("the directory: %v, %v", info.Mode(), err)
@@ -52,9 +50,7 @@ func TestEditMakesANewFileForItsOwnerAlone(t *testing.T) {
 func TestEditKeepsTheModeOfAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	put(t, path, "apps:\n  a:\n    app: 1\n", 0o644)
-	if err := Edit(path, Options{}, set("a", "default")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Edit(path, Options{}, set("a", "default")))
 	wantFile(t, path, "apps:\n  a:\n    app: 1\ndefault: a\n", 0o644)
 }
 
@@ -65,20 +61,14 @@ func TestEditFollowsALink(t *testing.T) {
 	if err := os.Symlink("real.yaml", link); err != nil {
 		t.Skip(err)
 	}
-	if err := Edit(link, Options{}, set("a", "default")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, Edit(link, Options{}, set("a", "default")))
 	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
 		t.Errorf("the link has become %v, %v", info.Mode(), err)
 	}
 	wantFile(t, real, "apps:\n  a:\n    app: 1\ndefault: a\n", 0o600)
 
-	if err := os.Remove(real); err != nil {
-		t.Fatal(err)
-	}
-	if err := Edit(link, Options{}, newApp); err == nil || !strings.Contains(err.Error(), "it is a link to a file that is not there") {
-		t.Errorf("a link to nothing: %v", err)
-	}
+	testkit.OK(t, os.Remove(real))
+	testkit.ErrorContains(t, Edit(link, Options{}, newApp), "it is a link to a file that is not there")
 }
 
 func TestEditLeavesTheFileAloneWhenTheChangeIsNone(t *testing.T) {
@@ -118,9 +108,7 @@ func TestEditIsMadeAnewWhenTheFileHasChanged(t *testing.T) {
 			calls := 0
 			err := Edit(path, Options{}, func(d *Draft) error {
 				if calls++; calls == 1 {
-					if err := Edit(path, Options{}, set("2", "apps", "theirs", "app")); err != nil {
-						t.Fatal(err)
-					}
+					testkit.OK(t, Edit(path, Options{}, set("2", "apps", "theirs", "app")))
 				}
 				return d.Set("3", "apps", "ours", "app")
 			})
@@ -151,13 +139,9 @@ func TestALockThatStaysIsTold(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	put(t, path+".lock", "", 0o600)
 	synctest.Test(t, func(t *testing.T) {
-		if err := Edit(path, Options{}, newApp); err == nil || !strings.Contains(err.Error(), "remove that file") {
-			t.Errorf("error %v", err)
-		}
+		testkit.ErrorContains(t, Edit(path, Options{}, newApp), "remove that file")
 	})
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("the file: %v", err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(path)), fs.ErrNotExist, "the file")
 }
 
 func TestEditsAtOnceAllCount(t *testing.T) {
@@ -171,10 +155,8 @@ func TestEditsAtOnceAllCount(t *testing.T) {
 		})
 	}
 	all.Wait()
-	text, err := os.ReadFile(path)
-	if err != nil || strings.Count(string(text), "app: 1") != 8 {
-		t.Errorf("%v, and\n%s", err, text)
-	}
+	text := testkit.Must(os.ReadFile(path))(t)
+	testkit.Equal(t, strings.Count(string(text), "app: 1"), 8)
 	wantFile(t, path, string(text), 0o600)
 }
 
@@ -183,10 +165,7 @@ func TestANewConfigFileMayBeNamed(t *testing.T) {
 	if _, err := Load(Options{Flags: map[string]string{"config": path}}); err == nil {
 		t.Error("a file that is not there is no problem to a command that reads it")
 	}
-	c, err := Load(Options{Flags: map[string]string{"config": path}, New: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := testkit.Must(Load(Options{Flags: map[string]string{"config": path}, New: true}))(t)
 	if got, found := c.Path(); got.Text != path || found {
 		t.Errorf("path %s, found %t", got.Text, found)
 	}

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Where root changes the file of another, it stays theirs.
@@ -16,16 +18,9 @@ func TestEditKeepsTheOwnerOfAFile(t *testing.T) {
 	}
 	path := filepath.Join(t.TempDir(), "config.yaml")
 	put(t, path, "apps:\n  a:\n    app: 1\n", 0o600)
-	if err := os.Chown(path, 4711, 4712); err != nil {
-		t.Fatal(err)
-	}
-	if err := Edit(path, Options{}, set("a", "default")); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chown(path, 4711, 4712))
+	testkit.OK(t, Edit(path, Options{}, set("a", "default")))
+	info := testkit.Must(os.Stat(path))(t)
 	if stat := info.Sys().(*syscall.Stat_t); stat.Uid != 4711 || stat.Gid != 4712 {
 		t.Errorf("it belongs to %d:%d", stat.Uid, stat.Gid)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"unicode"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/secret"
@@ -186,12 +187,8 @@ func TestFileMessages(t *testing.T) {
 			for _, p := range problems {
 				got = append(got, p.String())
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
-			if strings.Contains(strings.Join(got, "\n"), "canary") {
-				t.Error("a message repeats what may be a secret")
-			}
+			testkit.Diff(t, got, test.want)
+			testkit.Lacks(t, strings.Join(got, "\n"), "canary")
 		})
 	}
 }
@@ -238,9 +235,7 @@ apps:
 			{name: "tilde", line: 18, values: map[string]Value{"app": at("Iv1.0123456789abcdef", 19), "key": at("/home/me", 20)}},
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(file{}, fileApp{}, Value{}, secret.Text{})); diff != "" {
-		t.Errorf("the file (-want +got):\n%s", diff)
-	}
+	testkit.Diff(t, got, want, cmp.AllowUnexported(file{}, fileApp{}, Value{}, secret.Text{}))
 }
 
 func TestProblemsAreBounded(t *testing.T) {
@@ -271,9 +266,7 @@ func TestAliasesAreNotExpanded(t *testing.T) {
 	_, problems := parse("c.yaml", []byte(b.String()), "")
 	// One for each key; one for a, which has no app; two for each alias.
 	want := fmt.Sprintf("and %d problems more", many+1+2*many-mostProblems)
-	if got := problems[len(problems)-1].Text; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
+	testkit.Equal(t, problems[len(problems)-1].Text, want)
 }
 
 func FuzzFile(f *testing.F) {
@@ -295,9 +288,7 @@ func FuzzFile(f *testing.F) {
 			if p.Text == "" || len(text) > 500 || strings.ContainsFunc(text, unicode.IsControl) {
 				t.Errorf("the problem is %q", text)
 			}
-			if secretIn(text) != "" {
-				t.Errorf("a problem repeats a secret: %q", text)
-			}
+			testkit.Equal(t, secretIn(text), "", "a problem repeats a secret: %q", text)
 		}
 		if len(problems) > 0 {
 			return
@@ -320,10 +311,7 @@ func FuzzFile(f *testing.F) {
 
 // TestFileOfTheDocumentation keeps the package comment true.
 func TestFileOfTheDocumentation(t *testing.T) {
-	source, err := os.ReadFile("config.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	source := testkit.Must(os.ReadFile("config.go"))(t)
 	var b strings.Builder
 	for line := range strings.Lines(string(source)) {
 		if text, ok := strings.CutPrefix(line, "//\t"); ok {
@@ -346,7 +334,5 @@ func TestFileOfTheDocumentation(t *testing.T) {
 			}
 		}
 	}
-	if len(got.apps[0].rights) != 3 {
-		t.Errorf("the example lets git do %+v", got.apps[0].rights)
-	}
+	testkit.Equal(t, len(got.apps[0].rights), 3, "the example lets git do %+v", got.apps[0].rights)
 }

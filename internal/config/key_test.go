@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -88,13 +89,8 @@ func TestPreviousKeyComesWithTheNewest(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
-			a, err := c.App(Selector{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
+			a := testkit.Must(c.App(Selector{}))(t)
 			source := func(v Value) string {
 				return strings.ReplaceAll(v.Source.String(), filepath.Join(home, ".config", "ghapp", "config.yaml"), "FILE")
 			}
@@ -118,9 +114,7 @@ func TestWrongKeyFlags(t *testing.T) {
 		pem:                                    "--key takes a path or a key URI, and holds a private key itself (" + hintFor(aPrivateKey) + ")",
 	} {
 		_, err, home := world{flags: map[string]string{"app": "1", "key": text}}.load(t)
-		if got := strings.Join(short(err, home), "\n"); got != want {
-			t.Errorf("%q:\ngot  %s\nwant %s", text, got, want)
-		}
+		testkit.Equal(t, strings.Join(short(err, home), "\n"), want, "%q", text)
 		if err != nil && strings.Contains(err.Error(), "4711") {
 			t.Errorf("%q: the PIN is in the error", text)
 		}
@@ -134,20 +128,12 @@ func TestPINIsNeverPrinted(t *testing.T) {
 		"variable": {env: map[string]string{"GHAPP_APP": "1", "GHAPP_KEY": uri}},
 	} {
 		c, err, _ := w.load(t)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := c.App(Selector{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		a := testkit.Must(c.App(Selector{}))(t)
 		if a.Key.Reveal() != uri || !a.Key.HasSecret() {
 			t.Errorf("%s: the URI is lost: %s", name, a.Key.Text)
 		}
-		asJSON, err := json.Marshal([]any{a, c.List()})
-		if err != nil {
-			t.Fatal(err)
-		}
+		asJSON := testkit.Must(json.Marshal([]any{a, c.List()}))(t)
 		all := string(asJSON)
 		for _, v := range []any{c, *c, a, &a, a.Key, c.List()} {
 			all += fmt.Sprintf("%v %+v %#v %s %q", v, v, v, v, v)
@@ -164,8 +150,6 @@ func TestPINIsNeverPrinted(t *testing.T) {
 func TestKeyTimeout(t *testing.T) {
 	for text, ok := range map[string]bool{"1s": true, "1m": true, "90s": true, "0s": false, "91s": false, "5": false, "soon": false, "-1s": false} {
 		_, err, home := world{flags: map[string]string{"app": "1", "key-timeout": text}}.load(t)
-		if (err == nil) != ok {
-			t.Errorf("%s: %v", text, short(err, home))
-		}
+		testkit.Equal(t, (err == nil), ok, "%s: %v", text, short(err, home))
 	}
 }

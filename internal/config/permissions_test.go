@@ -6,6 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // rightsFile has an App that may write everywhere but in two places, and one of which
@@ -44,13 +45,8 @@ func TestGitMayWriteWhereTheFileSaysSoOnly(t *testing.T) {
 		{"gamma", "x", nil},
 	} {
 		c, err, _ := world{file: rightsFile}.load(t)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a, err := c.App(Selector{Owner: test.owner})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		a := testkit.Must(c.App(Selector{Owner: test.owner}))(t)
 		got := a.GitPermissions(ghapp.RepositoryName{Owner: test.owner, Name: test.name})
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s/%s (-want +got):\n%s", test.owner, test.name, diff)
@@ -61,13 +57,8 @@ func TestGitMayWriteWhereTheFileSaysSoOnly(t *testing.T) {
 // An App that flags or variables name is not the file's, whatever that says.
 func TestGitReadsOnlyForAnAppThatIsNotTheFiles(t *testing.T) {
 	c, err, _ := world{flags: map[string]string{"app": "9", "key": "/k.pem"}, file: rightsFile}.load(t)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := c.App(Selector{Owner: "acme"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
+	a := testkit.Must(c.App(Selector{Owner: "acme"}))(t)
 	if got := a.GitPermissions(ghapp.RepositoryName{Owner: "acme", Name: "site"}); got != nil {
 		t.Errorf("git may %s", got)
 	}
@@ -110,9 +101,7 @@ func TestPermissionMessages(t *testing.T) {
 			for _, p := range problems {
 				got = append(got, p.String())
 			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
-				t.Errorf("problems (-want +got):\n%s", diff)
-			}
+			testkit.Diff(t, got, test.want)
 		})
 	}
 }
@@ -140,14 +129,10 @@ func TestHosts(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			hosts, err := c.Hosts()
 			if got := short(err, home); test.err != "" {
-				if diff := cmp.Diff([]string{test.err}, got); diff != "" {
-					t.Errorf("error (-want +got):\n%s", diff)
-				}
+				testkit.Diff(t, got, []string{test.err})
 				return
 			}
 			var got []string
@@ -173,9 +158,7 @@ func TestAppsOfOneHostShareItsCertificateAuthorities(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c, err, _ := world{file: "apps:\n  a: {app: 1, key: /k.pem, host: ghe.example.com, owners: [acme]" + test.a + "}\n" +
 				"  b: {app: 2, key: /k.pem, host: ghe.example.com, owners: [octo]" + test.b + "}\n"}.load(t)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			hosts, err := c.Hosts()
 			if err != nil || len(hosts) != 1 || hosts[0].CAFile.Text != test.want {
 				t.Errorf("%v, %v", hosts, err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
@@ -26,13 +26,9 @@ sync:
     lfs: true
   lib: {repository: "git@github.com:acme/lib.git", version: ^1.2, to: lib, keep: 5}
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	c, err := Load(Options{Flags: map[string]string{"config": path}, LookupEnv: func(name string) (string, bool) { return "/home/me", name == "HOME" }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	want := []Sync{
 		{
 			Name: "site", Repository: "acme/site", Branch: "deployment", To: "/home/me/site", Period: 30 * time.Second,
@@ -40,9 +36,7 @@ sync:
 		},
 		{Name: "lib", Repository: "git@github.com:acme/lib.git", Version: "^1.2", To: filepath.Join(dir, "lib"), Keep: 5, Source: Source{FromFile, path, 12}},
 	}
-	if diff := cmp.Diff(want, c.Syncs(), cmpopts.IgnoreUnexported(Sync{})); diff != "" {
-		t.Error(diff)
-	}
+	testkit.Diff(t, c.Syncs(), want, cmpopts.IgnoreUnexported(Sync{}))
 	found := false
 	for _, e := range c.List() {
 		if e.Key == "sync.site.branch" {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // Every row of the table has a field that its kind fits, in exactly one of the two structs.
@@ -86,9 +88,7 @@ func TestEveryFrontOfSyncTakesAndRefusesTheSameValues(t *testing.T) {
 				said["sync_defaults"] = refusedByFile(t, "sync_defaults: {"+o.Key+": "+written+"}\n")
 			}
 			for front, text := range said {
-				if text != said["flag"] {
-					t.Errorf("%s=%s: the %s says %q, the flag %q", o.Key, value, front, text, said["flag"])
-				}
+				testkit.Equal(t, text, said["flag"], "%s=%s: the %s", o.Key, value, front)
 			}
 		}
 	}
@@ -122,13 +122,8 @@ sync_defaults:
   sparse: [docs]
   allowed_signers: signers
 `
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := Load(Options{Flags: map[string]string{"config": path}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
+	c := testkit.Must(Load(Options{Flags: map[string]string{"config": path}}))(t)
 	one, two := c.Syncs()[0], c.Syncs()[1]
 	if one.Branch != "deployment" || one.Keep != 5 || !one.LFS || one.Period != 30*time.Second || strings.Join(one.Sparse, " ") != "docs" ||
 		one.AllowedSigners != filepath.Join(filepath.Dir(path), "signers") {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -33,10 +34,7 @@ func TestWarningOfAFileThatOthersCanChange(t *testing.T) {
 		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, test.mode), os.Chown(path, test.owner, -1)); err != nil {
 			t.Fatal(err)
 		}
-		c, err := Load(Options{Flags: map[string]string{"config": path}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := testkit.Must(Load(Options{Flags: map[string]string{"config": path}}))(t)
 		var want []Problem
 		if test.why != "" {
 			want = []Problem{{
@@ -54,12 +52,7 @@ func TestWarningOfAFileThatOthersCanChange(t *testing.T) {
 // the tests, and none for what is no file.
 func TestFilesOfRootAreTrusted(t *testing.T) {
 	for _, path := range []string{"/etc/passwd", os.DevNull} {
-		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if why := writableByOthers(info); why != "" {
-			t.Errorf("%s: %s", path, why)
-		}
+		info := testkit.Must(os.Stat(path))(t)
+		testkit.Equal(t, writableByOthers(info), "", "%s", path)
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -51,13 +52,8 @@ func keep(t *testing.T) *kept {
 	t.Helper()
 	dir := t.TempDir()
 	k := &kept{dir: filepath.Join(dir, "cache"), present: filepath.Join(dir, "app.pem"), absent: filepath.Join(dir, "config.yaml")}
-	if err := errors.Join(os.Mkdir(k.dir, 0o700), os.WriteFile(k.present, []byte("key"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	stamp, err := stat(k.present)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.Mkdir(k.dir, 0o700), os.WriteFile(k.present, []byte("key"), 0o600)))
+	stamp := testkit.Must(stat(k.present))(t)
 	k.Answer = Answer{
 		Question: ask(t, nil, nil, asked()),
 		From:     now().Add(-time.Minute), Until: now().Add(time.Minute),
@@ -71,18 +67,13 @@ func keep(t *testing.T) *kept {
 
 func (k *kept) text(t *testing.T) []byte {
 	t.Helper()
-	text, err := k.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(k.Encode())(t)
 	return text
 }
 
 func (k *kept) write(t *testing.T, text []byte) {
 	t.Helper()
-	if err := os.WriteFile(k.path, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(k.path, text, 0o600))
 }
 
 // found fails unless the answer is found.
@@ -97,9 +88,7 @@ func (k *kept) found(t *testing.T) {
 // missed fails if an answer is found.
 func (k *kept) missed(t *testing.T) {
 	t.Helper()
-	if got := Find(k.dir, k.Question, now()); got != nil {
-		t.Errorf("found %v", got)
-	}
+	testkit.Equal(t, Find(k.dir, k.Question, now()), nil, "found")
 }
 
 func TestFileAsDocumented(t *testing.T) {
@@ -135,10 +124,8 @@ password_expiry_utc=1764003600
 
 end
 `
-	text, err := a.Encode()
-	if err != nil || string(text) != want {
-		t.Errorf("wrote %v\n%s", err, text)
-	}
+	text := testkit.Must(a.Encode())(t)
+	testkit.Equal(t, string(text), want)
 	back, ok := parse(text, a.Question)
 	if !ok || !back.From.Equal(a.From) || !back.Until.Equal(a.Until) || len(back.Files) != 2 || back.Files[0] != a.Files[0] || back.Files[1] != a.Files[1] {
 		t.Errorf("read %t, %v", ok, back)
@@ -148,12 +135,8 @@ end
 func TestAnswerIsFound(t *testing.T) {
 	k := keep(t)
 	k.found(t)
-	if Find("", k.Question, now()) != nil {
-		t.Error("found without a directory")
-	}
-	if got := Find(k.dir, ask(t, []string{"-q"}, nil, asked()), now()); got != nil {
-		t.Errorf("another question found %v", got)
-	}
+	testkit.Equal(t, Find("", k.Question, now()), nil, "found without a directory")
+	testkit.Equal(t, Find(k.dir, ask(t, []string{"-q"}, nil, asked()), now()), nil, "another question found")
 }
 
 func TestAnswerIsGoodForItsTimeOnly(t *testing.T) {
@@ -161,9 +144,7 @@ func TestAnswerIsGoodForItsTimeOnly(t *testing.T) {
 	for at, want := range map[time.Time]bool{
 		k.From.Add(-1): false, k.From: true, k.Until.Add(-1): true, k.Until: false, {}: false,
 	} {
-		if got := Find(k.dir, k.Question, at); (got != nil) != want {
-			t.Errorf("at %v: %v, want one: %t", at, got, want)
-		}
+		testkit.Equal(t, (Find(k.dir, k.Question, at) != nil), want, "at %v", at)
 	}
 }
 
@@ -189,20 +170,14 @@ func TestAnswerEndsWithWhatItRestsOn(t *testing.T) {
 			k := keep(t)
 			// Times advance in steps.
 			for old, err := stat(k.present); ; {
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				probe := filepath.Join(filepath.Dir(k.present), "probe")
-				if err := os.WriteFile(probe, nil, 0o600); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.WriteFile(probe, nil, 0o600))
 				if stamp, err := stat(probe); err != nil || stamp.changed > old.changed {
 					break
 				}
 			}
-			if err := change(k); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, change(k))
 			k.missed(t)
 		})
 	}
@@ -211,15 +186,11 @@ func TestAnswerEndsWithWhatItRestsOn(t *testing.T) {
 func TestLinkToAFileIsFollowed(t *testing.T) {
 	k := keep(t)
 	link := filepath.Join(filepath.Dir(k.present), "link")
-	if err := os.Symlink(k.present, link); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(k.present, link))
 	k.Files[0].Path = link
 	k.write(t, k.text(t))
 	k.found(t)
-	if err := errors.Join(os.Remove(link), os.Symlink(k.dir, link)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(os.Remove(link), os.Symlink(k.dir, link)))
 	k.missed(t)
 }
 
@@ -247,9 +218,7 @@ func TestAnswerOfOthersIsNotRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := keep(t)
 			k.found(t)
-			if err := harm(k); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, harm(k))
 			k.missed(t)
 			if _, ok := readPrivate(k.path); ok && !strings.HasPrefix(name, "in ") {
 				t.Error("it was read")
@@ -313,9 +282,7 @@ func TestOddAnswerIsNone(t *testing.T) {
 			t.Fatalf("%s: it is not odd", name)
 		}
 		k.write(t, []byte(odd))
-		if got := Find(k.dir, k.Question, now()); got != nil {
-			t.Errorf("%s: found %v", name, got)
-		}
+		testkit.Equal(t, Find(k.dir, k.Question, now()), nil, "%s: found", name)
 	}
 }
 
@@ -363,9 +330,7 @@ func TestQuestionHoldsEverythingThatDecides(t *testing.T) {
 		"an empty variable":   ask(t, nil, append(environ, "GHAPP_APP=", "GHAPP_FUTURE="), asked()),
 		"a variable of git's": ask(t, nil, append(environ, "GIT_DIR=/x", "PATH=/y"), asked()),
 	} {
-		if q.Name() != questions["as it is"].Name() {
-			t.Errorf("%s makes it another question", what)
-		}
+		testkit.Equal(t, q.Name(), questions["as it is"].Name(), "%s makes it another question", what)
 	}
 }
 
@@ -430,13 +395,8 @@ func TestAnswerThatCannotBeKept(t *testing.T) {
 // A file can change again within the step of its times, which would not show.
 func TestFileThatHasJustChangedIsNothingToRestOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(path, nil, 0o600))
+	info := testkit.Must(os.Stat(path))(t)
 	stamp, ok := StampOf(info)
 	if now, err := stat(path); !ok || err != nil || now != stamp || stamp == (Stamp{}) {
 		t.Errorf("stamps %v and %v", stamp, now)
@@ -471,9 +431,7 @@ func TestDir(t *testing.T) {
 		{nil, ""},
 	} {
 		got := Dir(func(name string) (string, bool) { v, ok := tt.environ[name]; return v, ok })
-		if got != tt.want {
-			t.Errorf("%v: %q, want %q", tt.environ, got, tt.want)
-		}
+		testkit.Equal(t, got, tt.want, "%v", tt.environ)
 	}
 	home, err := os.UserCacheDir()
 	if got := Dir(os.LookupEnv); err == nil && got != filepath.Join(home, "ghapp") {
@@ -491,10 +449,7 @@ func FuzzParse(f *testing.F) {
 		Question: q, From: now(), Until: now().Add(time.Hour), Files: []File{{"/a b", Stamp{1, 2, 3, 4, 5}}, {"/c", Stamp{}}},
 		Credential: credential.Answer(&credential.Credential{Capabilities: []string{"authtype"}}, "u", secret.New(canary), now()),
 	}
-	text, err := a.Encode()
-	if err != nil {
-		f.Fatal(err)
-	}
+	text := testkit.Must(a.Encode())(f)
 	for _, cut := range []int{0, len(q.text), len(text) / 2, len(text)} {
 		f.Add(text[:cut])
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // until waits for something that another process does.
@@ -33,23 +35,17 @@ func TestServerThatACommandLeavesRunningLivesOnAndIsLogged(t *testing.T) {
 	w := newWorld(t)
 	dir := t.TempDir()
 	touch := func(name string) {
-		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
 	}
 	w.target.Exec = Command{Line: server(dir)}
 	w.publish(w.commit(map[string]string{"a": "1"}))
-	if r := w.published(); r.Exec != execDone {
-		t.Errorf("%+v", r)
-	}
+	testkit.Equal(t, w.published().Exec, execDone)
 	for _, n := range []string{"1", "2", "3"} {
 		touch("ask" + n)
 		until(t, "the server does its work "+n, func() bool { return exists(filepath.Join(dir, "did"+n)) })
 		until(t, "its line is logged", func() bool { return strings.Contains(w.log.String(), "answer "+n) })
 	}
-	if !strings.Contains(w.log.String(), "left something running") {
-		t.Error("it is not told that something runs on")
-	}
+	testkit.Contains(t, w.log.String(), "left something running")
 }
 
 // The same when the process that published is gone: its output goes nowhere.
@@ -63,9 +59,7 @@ func TestServerThatACommandLeavesRunningOutlivesTheProcess(t *testing.T) {
 		t.Fatal(p.Error)
 	}
 	for _, n := range []string{"1", "2", "3"} {
-		if err := os.WriteFile(filepath.Join(dir, "ask"+n), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, "ask"+n), nil, 0o600))
 		until(t, "the server does its work "+n, func() bool { return exists(filepath.Join(dir, "did"+n)) })
 	}
 }

@@ -20,9 +20,7 @@ import (
 func mounting(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("DEPLOY_TEST_MOUNTS") != "" {
-		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""))
 		return true
 	}
 	if os.Geteuid() != 0 {
@@ -45,18 +43,14 @@ func mounting(t *testing.T) bool {
 func memory(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", 0, options); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, unix.Mount("none", dir, "tmpfs", 0, options))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 	return dir
 }
 
 func remount(t *testing.T, dir string, flags uintptr, options string) {
 	t.Helper()
-	if err := unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|flags, options); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, unix.Mount("none", dir, "tmpfs", unix.MS_REMOUNT|flags, options))
 }
 
 func TestFullDiskLeavesTheOldRelease(t *testing.T) {
@@ -106,21 +100,13 @@ func TestReadOnlyDiskLeavesTheOldRelease(t *testing.T) {
 		w.publish(first)
 		commit := w.commit(map[string]string{"a": "2"})
 		remount(t, dir, unix.MS_RDONLY, "size=20m")
-		if err := w.refused(commit); !errors.Is(err, syscall.EROFS) {
-			t.Error(err)
-		}
-		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, syscall.EROFS) {
-			t.Error(err)
-		}
+		testkit.ErrorIs(t, w.refused(commit), syscall.EROFS)
+		testkit.ErrorIs(t, testkit.ErrorOf(w.target.Rollback(t.Context(), "", Refuse)), syscall.EROFS)
 		w.publish(first) // nothing is to be done
-		if status, err := w.target.Status(); err != nil || status.Damage != nil {
-			t.Errorf("%+v %v", status, err)
-		}
+		testkit.Equal(t, testkit.Must(w.target.Status())(t).Damage, nil)
 		remount(t, dir, 0, "size=20m")
 		w.publish(commit)
-		if got := w.shows(); got != "a: 2" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: 2")
 		w.clean()
 	}
 }
@@ -145,9 +131,7 @@ func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
 	first := w.published()
 	free := func() uint64 {
 		var stat unix.Statfs_t
-		if err := errors.Join(flush(dir), unix.Statfs(dir, &stat)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, errors.Join(flush(dir), unix.Statfs(dir, &stat)))
 		return stat.Bavail * uint64(stat.Bsize)
 	}
 	before := free()
@@ -155,21 +139,14 @@ func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
 	if used := int64(before) - int64(free()); used > int64(len(big)) {
 		t.Errorf("the second release takes %d bytes", used)
 	}
-	file, err := os.OpenFile(filepath.Join(w.target.Dir, "dir/b"), os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := file.WriteString("new"); err != nil {
-		t.Fatal(err)
-	}
+	file := testkit.Must(os.OpenFile(filepath.Join(w.target.Dir, "dir/b"), os.O_WRONLY, 0))(t)
+	testkit.Must(file.WriteString("new"))(t)
 	_ = file.Close()
 	if text, _ := os.ReadFile(filepath.Join(w.target.tree(first.ID), "dir/b")); string(text) != "old" {
 		t.Errorf("the older release has %q", text)
 	}
 	w.rollback("")
-	if got := w.file("dir/b"); got != "old" {
-		t.Errorf("%q", got)
-	}
+	testkit.Equal(t, w.file("dir/b"), "old")
 }
 
 // On a file system that takes two names for one, a release in which they meet is none.
@@ -186,9 +163,7 @@ func TestNamesThatMeetAreRefused(t *testing.T) {
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
 	w := newWorldIn(t, dir+"/fold")
 	w.publish(w.commit(map[string]string{"a": "1"}))
-	if err := w.refused(w.commit(map[string]string{"name": "1", "NAME": "22"})); err == nil {
-		t.Error("it was published")
-	}
+	testkit.Fails(t, w.refused(w.commit(map[string]string{"name": "1", "NAME": "22"})), "it was published")
 }
 
 // A user who may not write is told so; what is published stays.
@@ -198,19 +173,10 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 	}
 	t.Parallel()
 	const nobody = 65534
-	root, err := os.MkdirTemp("", "ghapp-nobody-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := testkit.Must(os.MkdirTemp("", "ghapp-nobody-"))(t)
 	t.Cleanup(func() { _ = os.RemoveAll(root) })
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
+	text := testkit.Must(os.ReadFile(self))(t)
 	binary, home := filepath.Join(root, "ghapp"), filepath.Join(root, "home")
 	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(binary, text, 0o755), os.Chmod(binary, 0o755), os.Mkdir(home, 0o755), os.Chown(home, nobody, nobody)); err != nil {
 		t.Fatal(err)
@@ -223,9 +189,7 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 		cmd.Env, cmd.Dir = w.role(w.want(commit)).environ(t), home
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
+		testkit.OK(t, err, "%s", out)
 		return string(out)
 	}
 	if said := publish(w.commit(map[string]string{"a": "1"})); !strings.Contains(said, `"Error":""`) {
@@ -233,23 +197,14 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 	}
 	commit := w.commit(map[string]string{"a": "2"})
 	for _, dir := range []string{home, w.target.base(), w.target.releases(), w.target.records(), w.target.mainStore("").dir} {
-		info, err := os.Stat(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(dir, 0o555); err != nil {
-			t.Fatal(err)
-		}
+		info := testkit.Must(os.Stat(dir))(t)
+		testkit.OK(t, os.Chmod(dir, 0o555))
 		said := publish(commit)
 		if !strings.Contains(strings.ToLower(said), "permission denied") {
 			t.Errorf("%s: %s", dir, said)
 		}
-		if got := w.shows(); got != "a: 1" {
-			t.Errorf("%s: it shows %q", dir, got)
-		}
-		if err := os.Chmod(dir, info.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Equal(t, w.shows(), "a: 1", "%s: it shows", dir)
+		testkit.OK(t, os.Chmod(dir, info.Mode().Perm()))
 	}
 	if said := publish(commit); !strings.Contains(said, `"Error":""`) || w.shows() != "a: 2" {
 		t.Error(said)
@@ -271,23 +226,17 @@ func TestManyProcessesOnOneDirectory(t *testing.T) {
 			cmd.Env = w.role(w.want(w.commit(map[string]string{"a": fmt.Sprint(i + 1)}))).environ(t)
 			out := &strings.Builder{}
 			cmd.Stdout, cmd.Stderr = out, out
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, cmd.Start())
 			running = append(running, cmd)
 		}
 		for _, cmd := range running {
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
+			testkit.OK(t, cmd.Wait())
 			said := fmt.Sprint(cmd.Stdout)
 			if !strings.Contains(said, `"Error":""`) && !strings.Contains(said, string(ErrBusy)) {
 				t.Errorf("%s: %s", mode, said)
 			}
 		}
-		if status, err := w.target.Status(); err != nil || status.Damage != nil {
-			t.Errorf("%+v %v", status, err)
-		}
+		testkit.Equal(t, testkit.Must(w.target.Status())(t).Damage, nil)
 		w.clean()
 	}
 }

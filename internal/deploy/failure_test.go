@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestStatusTellsOfTheLastFailureUntilAPassEndsWell(t *testing.T) {
@@ -17,25 +19,16 @@ func TestStatusTellsOfTheLastFailureUntilAPassEndsWell(t *testing.T) {
 	}
 	w.publish(w.commit(map[string]string{"a": "1"}))
 	for _, want := range []*Failure{nil, failed, nil} {
-		if err := w.target.Note(want); err != nil {
-			t.Fatal(err)
-		}
-		status, err := w.target.Status()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.Note(want))
+		status := testkit.Must(w.target.Status())(t)
 		if got := status.Failure; (got == nil) != (want == nil) || got != nil && (got.Message != want.Message || !got.Again.Equal(want.Again)) {
 			t.Errorf("the status tells of %+v, want %+v", got, want)
 		}
 	}
 	// Whoever leads the state elsewhere has nothing written or removed there.
 	elsewhere := t.TempDir()
-	if err := os.Rename(w.target.base(), elsewhere+"/state"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(elsewhere+"/state", w.target.base()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(w.target.base(), elsewhere+"/state"))
+	testkit.OK(t, os.Symlink(elsewhere+"/state", w.target.base()))
 	if err := w.target.Note(failed); err == nil || exists(elsewhere+"/state/failure.json") {
 		t.Errorf("it was noted through a link: %v", err)
 	}

@@ -45,9 +45,7 @@ func newScenario(t *testing.T, mode Mode, what string) *scenario {
 		g.Environ = append(slices.Clip(g.Environ), "HOME="+home, "TMPDIR="+s.root)
 		g.Git.Environ = g.Environ
 	})
-	if err := os.Mkdir(filepath.Join(s.root, "home"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Mkdir(filepath.Join(s.root, "home"), 0o700))
 	return s
 }
 
@@ -58,9 +56,7 @@ func (s *scenario) push() (commit, shows string) {
 	commit, err := s.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{
 		{Path: "a", Content: fmt.Sprint(s.turns)}, {Path: "dir/b", Content: "1"}, {Path: fmt.Sprintf("new%d", s.turns%2), Content: "1"},
 	}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testkit.OK(s.t, err)
 	return commit, fmt.Sprintf("a: %d; dir/b: 1; new%d: 1", s.turns, s.turns%2)
 }
 
@@ -83,9 +79,7 @@ func (s *scenario) next() turn {
 	turn.finish = publish
 	if s.what == "rollback" {
 		s.publish(commit)
-		if litter := litter(s.target); litter != "" {
-			s.t.Errorf("half made, after the one before: %s", litter)
-		}
+		testkit.Equal(s.t, litter(s.target), "", "half made, after the one before")
 		turn.old, turn.new = shows, s.begun
 		turn.finish = func() error {
 			if s.published().Commit != commit {
@@ -111,9 +105,7 @@ func (s *scenario) run(c call, v verdict) (hit bool) {
 		return verdict{}
 	})
 	if !result.hit {
-		if err := turn.finish(); err != nil {
-			s.t.Errorf("%s: without a fault: %v", c, err)
-		}
+		testkit.OK(s.t, turn.finish(), "%s: without a fault", c)
 		return false
 	}
 	fail := func(format string, args ...any) {
@@ -296,8 +288,6 @@ func TestFileSystemThatCannotExchangeIsTold(t *testing.T) {
 	if !r.hit || !strings.Contains(string(r.output), string(ErrNoExchange)) {
 		t.Errorf("%s", r.output)
 	}
-	if got := s.shows(); got != shows {
-		t.Errorf("it shows %q", got)
-	}
+	testkit.Equal(t, s.shows(), shows, "it shows")
 	s.clean()
 }

@@ -163,12 +163,8 @@ func besieged(t *testing.T, w *world) (mark string) {
 	write := func(name, text string) string {
 		t.Helper()
 		path := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o755))
 		return path
 	}
 	run := "#!/bin/sh\ntouch '" + mark + "'\n"
@@ -207,10 +203,7 @@ func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) 
 	t.Parallel()
 	commits := func(w *world) [][]githubtest.Entry {
 		lib := w.repository("acme/lib")
-		oid, err := lib.Commit("main", "x", map[string]string{"lf": "a\nb\n", "low.up": "low"})
-		if err != nil {
-			t.Fatal(err)
-		}
+		oid := testkit.Must(lib.Commit("main", "x", map[string]string{"lf": "a\nb\n", "low.up": "low"}))(t)
 		list := [][]githubtest.Entry{{
 			{Path: ".gitattributes", Content: "*.up filter=up\n*.bin filter=lfs diff=lfs merge=lfs -text\nauto text=auto\ncr eol=crlf text\n"},
 			{Path: "lf", Content: "a\nb\n"}, {Path: "crlf", Content: "a\r\nb\r\n"}, {Path: "auto", Content: "a\nb\n"}, {Path: "cr", Content: "a\nb\n"},
@@ -241,10 +234,7 @@ func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) 
 			}
 		}
 		// The same where the stores are packed anew.
-		apart, err := w.target.isolated(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
+		apart := testkit.Must(w.target.isolated(t.Context()))(t)
 		apart.gc(t.Context(), map[string]bool{w.published().ID: true})
 		if _, err := os.Stat(mark); err == nil {
 			text, _ := os.ReadFile(mark)
@@ -276,9 +266,7 @@ func TestProxyOfTheSystemsConfigurationIsUsed(t *testing.T) {
 	}))
 	t.Cleanup(proxy.Close)
 	system := filepath.Join(t.TempDir(), "system")
-	if err := os.WriteFile(system, []byte("[core]\n\tautocrlf = true\n[http]\n\tproxy = "+proxy.URL+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(system, []byte("[core]\n\tautocrlf = true\n[http]\n\tproxy = "+proxy.URL+"\n"), 0o644))
 	w.target.Git.Environ = append(slices.DeleteFunc(slices.Clone(w.target.Git.Environ), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG") }), "GIT_CONFIG_SYSTEM="+system)
 	w.publish(w.commit(map[string]string{"a": "1\n2\n"}))
 	if asked.Load() == 0 || strings.Contains(w.file("a"), "\r") {
@@ -291,12 +279,8 @@ func TestBrokenConfigurationStopsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	home := w.target.Environ[1][len("HOME="):]
-	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[user\n"), 0o644))
 	w.target.Git.Environ = append(slices.Clone(w.target.Git.Environ), "GIT_CONFIG_COUNT=many")
 	w.publish(w.commit(map[string]string{"a": "1"}))
-	if !strings.Contains(w.log.String(), "git's configuration cannot be read") {
-		t.Error("it is not told")
-	}
+	testkit.Contains(t, w.log.String(), "git's configuration cannot be read")
 }

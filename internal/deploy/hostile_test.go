@@ -22,9 +22,7 @@ import (
 func (w *world) entries(list ...githubtest.Entry) string {
 	w.t.Helper()
 	commit, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: list})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, err)
 	return commit
 }
 
@@ -52,9 +50,7 @@ func TestNamesThatShellsAndFileSystemsFearAreOnlyNames(t *testing.T) {
 	}
 	w.target.Sparse = []string{"dir", "*", "#", "!x", "[a]", " ", "a b"}
 	w.publish(w.entries(list...))
-	if list, err := os.ReadDir(w.target.Dir); err != nil || len(list) != len(w.target.Sparse) {
-		t.Errorf("%v %v", list, err)
-	}
+	testkit.Equal(t, len(testkit.Must(os.ReadDir(w.target.Dir))(t)), len(w.target.Sparse))
 }
 
 // What a link leads to is never followed, and never written to.
@@ -63,9 +59,7 @@ func TestLinksInTheRepositoryAreNotFollowed(t *testing.T) {
 	w := newWorld(t)
 	outside := t.TempDir()
 	file := filepath.Join(outside, "f")
-	if err := os.WriteFile(file, []byte("mine"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(file, []byte("mine"), 0o644))
 	link := func(path, to string) githubtest.Entry {
 		return githubtest.Entry{Path: path, Mode: githubtest.Symlink, Content: to}
 	}
@@ -79,13 +73,9 @@ func TestLinksInTheRepositoryAreNotFollowed(t *testing.T) {
 	for i, step := range steps {
 		w.publish(w.entries(step...))
 		want := len(step)
-		if got := strings.Count(w.shows(), ";") + 1; got != want {
-			t.Errorf("step %d: %s", i, w.shows())
-		}
+		testkit.Equal(t, strings.Count(w.shows(), ";")+1, want, "step %d: %s", i, w.shows())
 	}
-	if text, err := os.ReadFile(file); err != nil || string(text) != "mine" {
-		t.Errorf("it was written through a link: %q %v", text, err)
-	}
+	testkit.Equal(t, string(testkit.Must(os.ReadFile(file))(t)), "mine", "it was written through a link")
 	if list, _ := os.ReadDir(outside); len(list) != 1 {
 		t.Errorf("%v", list)
 	}
@@ -97,22 +87,16 @@ func TestEmptyTreeAndEmptyFiles(t *testing.T) {
 		w := newWorld(t, func(g *Target) { g.Mode = mode })
 		empty := w.entries()
 		w.publish(empty)
-		if got := w.shows(); got != "" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "")
 		if info, err := os.Stat(w.target.Dir); err != nil || !info.IsDir() {
 			t.Error(err)
 		}
 		w.publish(w.commit(map[string]string{"a": "", "b/c": ""}))
 		w.publish(w.commit(map[string]string{"b/c": "x"}))
-		if got := w.shows(); got != "a: ; b/c: x" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: ; b/c: x")
 		if mode == Link {
 			w.publish(empty)
-			if list, err := os.ReadDir(w.target.Dir); err != nil || len(list) != 0 {
-				t.Errorf("%v %v", list, err)
-			}
+			testkit.Equal(t, len(testkit.Must(os.ReadDir(w.target.Dir))(t)), 0)
 		}
 	}
 }
@@ -127,9 +111,7 @@ func TestDirectoryWithoutFilesIsNotMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.publish(w.entries(githubtest.Entry{Path: "a", Content: "1"}))
-	if list, err := os.ReadDir(w.target.Dir); err != nil || len(list) != 1 {
-		t.Errorf("%v %v", list, err)
-	}
+	testkit.Equal(t, len(testkit.Must(os.ReadDir(w.target.Dir))(t)), 1)
 }
 
 // The attributes of the commit count, as in any work tree, and the filters of the user's
@@ -150,9 +132,7 @@ func TestAttributesCountAsInAWorkTree(t *testing.T) {
 			githubtest.Entry{Path: "turn", Content: fmt.Sprint(turn)},
 		))
 		for name, want := range map[string]string{"crlf": "a\r\nb\r\n", "hidden": "1", "subst": "$Format:%H$", "up": "loud"} {
-			if got := w.file(name); got != want {
-				t.Errorf("%s is %q", name, got)
-			}
+			testkit.Equal(t, w.file(name), want, "%s", name)
 		}
 		if got := w.file("id"); !strings.HasPrefix(got, "$Id: ") {
 			t.Errorf("%q", got)
@@ -161,9 +141,7 @@ func TestAttributesCountAsInAWorkTree(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	}
-	if status, err := w.target.Status(); err != nil || status.Damage != nil {
-		t.Errorf("%+v %v", status, err)
-	}
+	testkit.Equal(t, testkit.Must(w.target.Status())(t).Damage, nil)
 }
 
 // The modes are those of the umask of whoever runs it, as with git: with 077 a web
@@ -194,10 +172,7 @@ func (a *author) tree(entries string) string {
 	a.t.Helper()
 	cmd := exec.CommandContext(a.t.Context(), "git", "hash-object", "-t", "tree", "-w", "--literally", "--stdin")
 	cmd.Dir, cmd.Env, cmd.Stdin = a.dir, a.environ, strings.NewReader(entries)
-	out, err := cmd.Output()
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	out := testkit.Must(cmd.Output())(a.t)
 	commit := a.run("git", "commit-tree", "-m", "x", strings.TrimSpace(string(out)))
 	a.run("git", "update-ref", "refs/heads/deployment", commit)
 	return commit
@@ -226,13 +201,9 @@ func TestObjectsThatGitHubWouldNotServeAreRefused(t *testing.T) {
 	}
 	// Old histories have these, and they harm nobody.
 	w.publish(a.tree("0100644 padded\x00" + raw))
-	if got := w.shows(); got != "padded: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "padded: 1")
 	w.publish(a.tree("100664 old\x00" + raw))
-	if got := w.shows(); got != "old: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "old: 1")
 }
 
 // literal makes an object of the text as it stands.
@@ -240,10 +211,7 @@ func (a *author) literal(kind, text string) string {
 	a.t.Helper()
 	cmd := exec.CommandContext(a.t.Context(), "git", "hash-object", "-t", kind, "-w", "--literally", "--stdin")
 	cmd.Dir, cmd.Env, cmd.Stdin = a.dir, a.environ, strings.NewReader(text)
-	out, err := cmd.Output()
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	out := testkit.Must(cmd.Output())(a.t)
 	return strings.TrimSpace(string(out))
 }
 
@@ -290,9 +258,7 @@ func TestCheckOfGitsIsLeftOutWhereTheUserSaysSo(t *testing.T) {
 	w.served(a)
 	w.publish(a.commit("1"))
 	raw, err := hex.DecodeString(a.run("git", "rev-parse", "HEAD:a"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	unsorted := a.tree("100644 b\x00" + string(raw) + "100644 a\x00" + string(raw))
 	err = w.refused(unsorted)
 	if err == nil || !strings.Contains(err.Error(), ": treeNotSorted: ") || strings.Contains(err.Error(), "connection") {
@@ -300,9 +266,7 @@ func TestCheckOfGitsIsLeftOutWhereTheUserSaysSo(t *testing.T) {
 	}
 	w.target.FsckIgnore = []string{"treeNotSorted"}
 	w.publish(unsorted)
-	if got := w.shows(); got != "a: 1; b: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 1; b: 1")
 	// It is no damage either, when something else fails.
 	if s := w.target.mainStore(w.want(unsorted).URL); !s.sound(t.Context()) {
 		t.Error("the store is taken for damaged")
@@ -327,14 +291,10 @@ func TestSHA256Repository(t *testing.T) {
 			t.Fatal(commit)
 		}
 		w.publish(commit)
-		if got := w.shows(); got != "a: "+text {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: "+text)
 	}
 	w.rollback("")
-	if got := w.shows(); got != "a: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 2")
 }
 
 func TestLargeFilesOfLFS(t *testing.T) {
@@ -353,33 +313,25 @@ func TestLargeFilesOfLFS(t *testing.T) {
 	}
 	w.target.LFS = true
 	w.publish(first)
-	if w.file("big.bin") != "1" || w.file("same.bin") != "same" {
-		t.Errorf("%q %q", w.file("big.bin"), w.file("same.bin"))
-	}
+	testkit.Equal(t, w.file("big.bin"), "1")
+	testkit.Equal(t, w.file("same.bin"), "same")
 	w.github.ResetRequests()
 	w.publish(w.entries(big("2")...))
-	if w.file("big.bin") != "2" || w.file("same.bin") != "same" {
-		t.Errorf("%q %q", w.file("big.bin"), w.file("same.bin"))
-	}
+	testkit.Equal(t, w.file("big.bin"), "2")
+	testkit.Equal(t, w.file("same.bin"), "same")
 	downloads := 0
 	for _, r := range w.github.Requests() {
 		if r.Method == "GET" && strings.Contains(r.Path, "/lfs/") {
 			downloads++
 		}
 	}
-	if downloads != 1 {
-		t.Errorf("%d files were downloaded, and one is new", downloads)
-	}
+	testkit.Equal(t, downloads, 1, "files were downloaded, and one is new")
 	list := big("3")
 	list[1].Content = fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 7\n", strings.Repeat("ab", 32))
 	err := w.refused(w.entries(list...))
-	if e, ok := errors.AsType[*gitcmd.Error](err); !ok || e.Reason != gitcmd.LFSFailed {
-		t.Errorf("%v", err)
-	}
+	testkit.Equal(t, testkit.ErrorAs[*gitcmd.Error](t, err).Reason, gitcmd.LFSFailed)
 	w.rollback("")
-	if w.file("big.bin") != "1" {
-		t.Errorf("%q", w.file("big.bin"))
-	}
+	testkit.Equal(t, w.file("big.bin"), "1")
 }
 
 func TestVeryManyFiles(t *testing.T) {
@@ -396,9 +348,8 @@ func TestVeryManyFiles(t *testing.T) {
 	if _, list, err := w.target.index(r, 0); err != nil || len(list) != 3000 {
 		t.Errorf("%d files, %v", len(list), err)
 	}
-	if w.file("d1/e1/f1") != "x" || w.file("d2/e2/f2") != "2" {
-		t.Error("it has not what the commit has")
-	}
+	testkit.Equal(t, w.file("d1/e1/f1"), "x")
+	testkit.Equal(t, w.file("d2/e2/f2"), "2")
 }
 
 // The user's environment and configuration do not change what the package relies on.
@@ -413,8 +364,6 @@ func TestIndexIsOfTheVersionThatIsRead(t *testing.T) {
 	}
 	for _, text := range []string{"1", "2"} {
 		w.publish(w.commit(map[string]string{"a": text, "b": "1"}))
-		if got := w.shows(); got != "a: "+text+"; b: 1" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: "+text+"; b: 1")
 	}
 }

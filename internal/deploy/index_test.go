@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // gitIndex makes an index with real git, of a tree with an executable file, a link, a
@@ -17,9 +19,7 @@ func gitIndex(t testing.TB, format string, sparse bool) []byte {
 		cmd := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "index.version=2"}, args...)...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("git %q: %v\n%s", args, err, out)
-		}
+		testkit.OK(t, err, "git %q, %s", args, out)
 		return string(out)
 	}
 	git("init", "--quiet", "--object-format="+format)
@@ -29,27 +29,16 @@ func gitIndex(t testing.TB, format string, sparse bool) []byte {
 		if len(path) > 4000 {
 			continue
 		}
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o644))
 	}
-	if err := os.Chmod(filepath.Join(dir, "run"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("a", filepath.Join(dir, "link")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(filepath.Join(dir, "run"), 0o755))
+	testkit.OK(t, os.Symlink("a", filepath.Join(dir, "link")))
 	git("add", "--all")
 	if sparse {
 		git("update-index", "--skip-worktree", "dir/b")
 	}
-	data, err := os.ReadFile(filepath.Join(dir, ".git", "index"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := testkit.Must(os.ReadFile(filepath.Join(dir, ".git", "index")))(t)
 	return data
 }
 
@@ -59,10 +48,7 @@ func TestIndexIsReadAsGitWroteIt(t *testing.T) {
 		hash   int
 		sparse bool
 	}{{"sha1", 20, false}, {"sha1", 20, true}, {"sha256", 32, false}} {
-		entries, err := parseIndex(gitIndex(t, test.format, test.sparse), test.hash)
-		if err != nil {
-			t.Fatal(err)
-		}
+		entries := testkit.Must(parseIndex(gitIndex(t, test.format, test.sparse), test.hash))(t)
 		var got []string
 		for _, e := range entries {
 			text := e.path
@@ -84,9 +70,7 @@ func TestIndexIsReadAsGitWroteIt(t *testing.T) {
 		if test.sparse {
 			want = "a dir/b- dir/c link@ run*"
 		}
-		if strings.Join(got, " ") != want {
-			t.Errorf("%q, want %q", got, want)
-		}
+		testkit.Equal(t, strings.Join(got, " "), want, "%q", got)
 	}
 }
 
@@ -95,9 +79,7 @@ func TestIndexWithAPathThatLeadsElsewhereIsRefused(t *testing.T) {
 	for _, path := range []string{"../b5", "/etc5", "d//b5", "./r5", "dir/.", "dir/b"} {
 		data := []byte(strings.Replace(string(good), "dir/b\x00", (path + "\x00\x00\x00\x00")[:5]+"\x00", 1))
 		_, err := parseIndex(data, 20)
-		if (err == nil) != (path == "dir/b") {
-			t.Errorf("%q: %v", path, err)
-		}
+		testkit.Equal(t, (err == nil), (path == "dir/b"), "%q: %v", path, err)
 	}
 }
 

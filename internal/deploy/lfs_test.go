@@ -32,14 +32,10 @@ func TestPointerInThePlaceOfALargeFileIsNotPublished(t *testing.T) {
 		{Path: "a", Content: "1"}, {Path: "big.bin", Content: w.site.AddObject("large")}, {Path: "pointer.txt", Content: pointerTo("cd")},
 	}
 	w.publish(w.entries(list...))
-	if got := w.file("big.bin"); got != "large" {
-		t.Errorf("%q", got)
-	}
+	testkit.Equal(t, w.file("big.bin"), "large")
 	list[3].Content = pointerTo("ab")
 	err := w.refused(w.entries(list...))
-	if gitcmd.ReasonOf(err) != gitcmd.LFSFailed {
-		t.Errorf("%v", err)
-	}
+	testkit.Equal(t, gitcmd.ReasonOf(err), gitcmd.LFSFailed, "%v", err)
 	// Whatever makes git-lfs content: a program before it, here.
 	real := testkit.Program(t, "git-lfs")
 	bin := t.TempDir()
@@ -61,9 +57,8 @@ func TestLargeFilesThatTheRepositoryLeavesOutAreThere(t *testing.T) {
 		githubtest.Entry{Path: ".gitattributes", Content: tracked}, githubtest.Entry{Path: ".lfsconfig", Content: "[lfs]\n\tfetchexclude = *\n\tfetchinclude = other\n"},
 		githubtest.Entry{Path: "big.bin", Content: w.site.AddObject("large")}, githubtest.Entry{Path: "dir/big.bin", Content: w.site.AddObject("large too")},
 	))
-	if w.file("big.bin") != "large" || w.file("dir/big.bin") != "large too" {
-		t.Errorf("%q %q", w.file("big.bin"), w.file("dir/big.bin"))
-	}
+	testkit.Equal(t, w.file("big.bin"), "large")
+	testkit.Equal(t, w.file("dir/big.bin"), "large too")
 }
 
 // A pointer that an older release shows stays in none of the next ones, and what cannot
@@ -84,16 +79,12 @@ func TestPointersOfAReleaseBeforeAreNotTakenOver(t *testing.T) {
 			t.Fatalf("%q", w.file("big.bin"))
 		}
 		r.BuildOptions = w.target.buildOptions() // as if it had been built with the large files
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
 	}
 	shows()
 	list[1].Content = "2"
 	commit := w.entries(list...)
-	if err := w.refused(commit); gitcmd.ReasonOf(err) != gitcmd.LFSFailed {
-		t.Errorf("%v", err)
-	}
+	testkit.Equal(t, gitcmd.ReasonOf(w.refused(commit)), gitcmd.LFSFailed)
 	list[3].Content = w.site.AddObject("found")
 	w.publish(w.entries(list...))
 	if w.file("big.bin") != "large" || w.file("lost.bin") != "found" || !strings.HasPrefix(w.file("pointer.txt"), "version ") {

@@ -45,9 +45,7 @@ func TestTroubleOnTheWayLeavesTheOldRelease(t *testing.T) {
 			w := newWorld(t)
 			w.publish(w.commit(map[string]string{"a": "1"}))
 			commit := w.commit(map[string]string{"a": "2", "big": noise(200 << 10)})
-			if err := w.github.Fault(test.fault); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, w.github.Fault(test.fault))
 			err := w.refused(commit)
 			e, ok := errors.AsType[*gitcmd.Error](err)
 			if !ok || !slices.Contains(test.reasons, e.Reason) {
@@ -78,28 +76,20 @@ func TestRepositoryThatIsRenamedOrDeletedLeavesTheOldRelease(t *testing.T) {
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1"}))
 	commit := w.commit(map[string]string{"a": "2"})
-	if err := w.github.Rename("acme/site", "page"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, w.github.Rename("acme/site", "page"))
 	if e, ok := errors.AsType[*gitcmd.Error](w.refused(commit)); !ok || e.Reason != gitcmd.Redirected {
 		t.Errorf("%v", e) // the caller asks where it is
 	}
 	want := w.want(commit)
 	want.URL = w.server.URL + "/acme/page.git"
-	if _, err := w.target.Publish(t.Context(), want); err != nil {
-		t.Error(err)
-	}
-	if err := w.github.DeleteRepository("acme/page"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(w.target.Publish(t.Context(), want))(t)
+	testkit.OK(t, w.github.DeleteRepository("acme/page"))
 	want.Commit = strings.Repeat("12", 20)
 	_, err := w.target.Publish(t.Context(), want)
 	if e, ok := errors.AsType[*gitcmd.Error](err); !ok || e.Reason != gitcmd.RepositoryNotFound && e.Reason != gitcmd.Unauthorized {
 		t.Errorf("%v", err)
 	}
-	if got := w.shows(); got != "a: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 2")
 	w.clean()
 }
 
@@ -131,14 +121,10 @@ func TestPackWithAWrongByteIsRefused(t *testing.T) {
 		_, _ = rw.Write(body)
 	})
 	commit := w.commit(map[string]string{"a": "2"})
-	if _, ok := errors.AsType[*gitcmd.Error](w.refused(commit)); !ok {
-		t.Error("it is not git that has refused it")
-	}
+	testkit.ErrorAs[*gitcmd.Error](t, w.refused(commit))
 	broken = false
 	w.publish(commit)
-	if got := w.shows(); got != "a: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 2")
 }
 
 // A server that says nothing is given up: a pass is never the last one because of it.
@@ -167,9 +153,7 @@ func TestServerThatSaysNothingIsGivenUp(t *testing.T) {
 		if e, ok := errors.AsType[*gitcmd.Error](err); !ok || e.Reason != gitcmd.TimedOut {
 			t.Errorf("%s: %v", match, err)
 		}
-		if got := w.shows(); got != "a: 1" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: 1")
 		w.clean()
 	}
 }
@@ -183,15 +167,9 @@ func TestClockThatJumpsChangesNoOrder(t *testing.T) {
 		r := w.published()
 		r.BuiltAt = r.BuiltAt.AddDate(-20*(i+1), 0, 0)
 		r.PublishedAt = r.PublishedAt.AddDate(50-20*i, 0, 0)
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
 	}
-	if list, err := w.target.list(); err != nil || len(list) != 2 {
-		t.Errorf("%d releases, %v", len(list), err)
-	}
+	testkit.Equal(t, len(testkit.Must(w.target.list())(t)), 2, "releases")
 	w.rollback("")
-	if got := w.shows(); got != "a: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 2")
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // roleVariable tells the test binary that it is another process, which does one thing to
@@ -52,10 +53,7 @@ func (w *world) role(want Request) role {
 // environ is the environment of the process.
 func (r role) environ(t testing.TB) []string {
 	t.Helper()
-	text, err := json.Marshal(r)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(json.Marshal(r))(t)
 	// The race detector would sleep for a second at the end of each.
 	return []string{roleVariable + "=" + string(text), "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}
 }
@@ -63,17 +61,12 @@ func (r role) environ(t testing.TB) []string {
 // plays has another process play a role, and waits for its end.
 func (w *world) plays(r role) played {
 	w.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(w.t)
 	cmd := exec.CommandContext(w.t.Context(), self)
 	cmd.Env = r.environ(w.t)
 	text, err := cmd.Output()
 	var p played
-	if err := errors.Join(err, json.Unmarshal(text, &p)); err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, errors.Join(err, json.Unmarshal(text, &p)))
 	return p
 }
 

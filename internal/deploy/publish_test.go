@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestDirectoryHasTheFilesOfTheCommitAndNothingElse(t *testing.T) {
@@ -26,30 +27,20 @@ func TestDirectoryHasTheFilesOfTheCommitAndNothingElse(t *testing.T) {
 			if !outcome.Changed || outcome.Release.Commit != first || outcome.Fetched == 0 {
 				t.Errorf("%+v", outcome)
 			}
-			if got := w.shows(); got != "a: 1; dir/b: 1; dir/deep/c: 1; gone: 1" {
-				t.Error(got)
-			}
+			testkit.Equal(t, w.shows(), "a: 1; dir/b: 1; dir/deep/c: 1; gone: 1")
 			second, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Entries: []githubtest.Entry{
 				{Path: "dir/b", Content: "2"}, {Path: "gone", Delete: true}, {Path: "run", Mode: githubtest.Executable, Content: "#!/bin/sh"},
 				{Path: "link", Mode: githubtest.Symlink, Content: "dir/b"},
 			}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			outcome = w.publish(second)
-			if outcome.Release.Previous != first {
-				t.Errorf("%+v", outcome.Release)
-			}
-			if got := w.shows(); got != "a: 1; dir/b: 2; dir/deep/c: 1; link -> dir/b; run: #!/bin/sh" {
-				t.Error(got)
-			}
+			testkit.Equal(t, outcome.Release.Previous, first, "%+v", outcome.Release)
+			testkit.Equal(t, w.shows(), "a: 1; dir/b: 2; dir/deep/c: 1; link -> dir/b; run: #!/bin/sh")
 			if info, err := os.Stat(filepath.Join(w.target.Dir, "run")); err != nil || info.Mode()&0o111 == 0 {
 				t.Errorf("%v %v", info, err)
 			}
-			info, err := os.Lstat(w.target.Dir)
-			if err != nil || (info.Mode()&os.ModeSymlink != 0) != (mode == Link) {
-				t.Errorf("%v %v", info, err)
-			}
+			info := testkit.Must(os.Lstat(w.target.Dir))(t)
+			testkit.Equal(t, (info.Mode()&os.ModeSymlink != 0), (mode == Link))
 			w.clean()
 		})
 	}
@@ -65,9 +56,7 @@ func TestNothingNewIsNoProcessAndNoRequest(t *testing.T) {
 	if outcome := w.publish(commit); outcome.Changed || outcome.Release.Commit != commit {
 		t.Errorf("%+v", outcome)
 	}
-	if n := w.requests(); n != 0 {
-		t.Errorf("%d requests", n)
-	}
+	testkit.Equal(t, w.requests(), 0, "requests")
 }
 
 func TestForcedPushIsNothingSpecial(t *testing.T) {
@@ -75,13 +64,9 @@ func TestForcedPushIsNothingSpecial(t *testing.T) {
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1", "b": "1"}))
 	orphan, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Orphan: true, Entries: []githubtest.Entry{{Path: "c", Content: "2"}}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	w.publish(orphan)
-	if got := w.shows(); got != "c: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "c: 2")
 }
 
 // What programs write into the published directory stays out of the next release, and
@@ -91,33 +76,19 @@ func TestChangesInThePublishedDirectoryAreNotTakenOver(t *testing.T) {
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1", "dir/b": "1", "dir/c": "1", "replaced/x": "1", "sub/y": "1"}))
 	for name, text := range map[string]string{"upload": "x", "dir/b": "changed in place", "dir/upload": "x"} {
-		if err := os.WriteFile(filepath.Join(w.target.Dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.WriteFile(filepath.Join(w.target.Dir, name), []byte(text), 0o644))
 	}
-	if err := os.Chmod(filepath.Join(w.target.Dir, "dir/c"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(filepath.Join(w.target.Dir, "dir/c"), 0o755))
 	// A directory that was replaced by a link leads out of the tree.
 	outside := t.TempDir()
-	if err := os.WriteFile(filepath.Join(outside, "x"), []byte("1"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(outside, "x"), []byte("1"), 0o644))
 	for _, name := range []string{"replaced", "sub"} {
-		if err := os.RemoveAll(filepath.Join(w.target.Dir, name)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.RemoveAll(filepath.Join(w.target.Dir, name)))
 	}
-	if err := os.Symlink(outside, filepath.Join(w.target.Dir, "replaced")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(outside, filepath.Join(w.target.Dir, "replaced")))
 	w.publish(w.commit(map[string]string{"a": "2"}))
-	if got := w.shows(); got != "a: 2; dir/b: 1; dir/c: 1; replaced/x: 1; sub/y: 1" {
-		t.Error(got)
-	}
-	if info, err := os.Stat(filepath.Join(w.target.Dir, "dir/c")); err != nil || info.Mode()&0o111 != 0 {
-		t.Errorf("%v %v", info, err)
-	}
+	testkit.Equal(t, w.shows(), "a: 2; dir/b: 1; dir/c: 1; replaced/x: 1; sub/y: 1")
+	testkit.Equal(t, testkit.Must(os.Stat(filepath.Join(w.target.Dir, "dir/c")))(t).Mode()&0o111, 0)
 }
 
 func TestFailingCheckLeavesTheOldRelease(t *testing.T) {
@@ -146,9 +117,7 @@ func TestCheckThatHangsIsEndedWithAllItStarted(t *testing.T) {
 	}
 	_ = os.Remove(marker)
 	time.Sleep(200 * time.Millisecond)
-	if _, err := os.Stat(marker); err == nil {
-		t.Error("something that the check started is still there")
-	}
+	testkit.Fails(t, testkit.ErrorOf(os.Stat(marker)), "something that the check started is still there")
 }
 
 func TestCommandAfterwardsIsRetriedAndTold(t *testing.T) {
@@ -161,9 +130,7 @@ func TestCommandAfterwardsIsRetriedAndTold(t *testing.T) {
 	if !errors.Is(err, ErrExec) || outcome == nil || !outcome.Changed || w.shows() != "a: 1" {
 		t.Fatalf("%+v %v", outcome, err)
 	}
-	if r := w.published(); r.Exec != execFailed {
-		t.Errorf("%+v", r)
-	}
+	testkit.Equal(t, w.published().Exec, execFailed)
 	w.requests()
 	if outcome := w.publish(commit); outcome.Changed || w.requests() > 0 {
 		t.Errorf("%+v", outcome)
@@ -196,35 +163,25 @@ func TestCommandIsTriedAgainWhileNothingNewCanBePublished(t *testing.T) {
 	worse := w.want(w.commit(map[string]string{"a": "2"}))
 	tries := map[string]func(){
 		"a commit whose check fails": func() {
-			if _, err := w.target.Publish(t.Context(), worse); !errors.Is(err, ErrCheck) {
-				t.Errorf("the check: %v", err)
-			}
+			testkit.ErrorIs(t, testkit.ErrorOf(w.target.Publish(t.Context(), worse)), ErrCheck, "the check")
 		},
 		"a server that is away": func() { _ = w.target.RunPendingExec(t.Context()) },
 	}
 	for name, try := range tries {
 		r := w.published()
 		r.Exec, r.ExecFailures, r.ExecFailedAt = execFailed, 1, time.Now().UTC()
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(mended, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
+		testkit.OK(t, os.WriteFile(mended, nil, 0o600))
 		if try(); !w.published().ExecFailed() {
 			t.Errorf("%s: it did not wait", name)
 		}
 		r.ExecFailedAt = r.ExecFailedAt.Add(-time.Minute)
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
 		if try(); w.published().execUnfinished() {
 			t.Errorf("%s: it was not tried again", name)
 		}
 	}
-	if got := w.shows(); got != "a: 1" {
-		t.Errorf("it shows %s", got)
-	}
+	testkit.Equal(t, w.shows(), "a: 1", "it shows")
 }
 
 func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
@@ -248,18 +205,12 @@ func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
 	ago := func(pause time.Duration) {
 		t.Helper()
 		r := w.published()
-		if got := r.ExecRetryAt().Sub(r.ExecFailedAt); got != pause {
-			t.Errorf("after %d failures the pause is %s, want %s", r.ExecFailures, got, pause)
-		}
+		testkit.Equal(t, r.ExecRetryAt().Sub(r.ExecFailedAt), pause, "after %d failures the pause", r.ExecFailures)
 		r.ExecFailedAt = r.ExecFailedAt.Add(10*time.Second - pause)
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
 		pass(r.ExecFailures)
 		r.ExecFailedAt = r.ExecFailedAt.Add(-10 * time.Second)
-		if err := w.target.save(r); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, w.target.save(r))
 		pass(r.ExecFailures + 1)
 	}
 	pass(1)
@@ -273,17 +224,11 @@ func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
 	want = w.want(w.commit(map[string]string{"a": "2"}))
 	want.Patient = true
 	pass(10)
-	if got := w.shows(); got != "a: 2" {
-		t.Error(got)
-	}
-	if r := w.published(); r.ExecFailures != 1 {
-		t.Errorf("%+v", r)
-	}
+	testkit.Equal(t, w.shows(), "a: 2")
+	testkit.Equal(t, w.published().ExecFailures, 1)
 	w.target.Exec.Line = "true"
 	want.Patient = false
-	if _, err := w.target.Publish(t.Context(), want); err != nil {
-		t.Error(err)
-	}
+	testkit.Must(w.target.Publish(t.Context(), want))(t)
 }
 
 func TestFailedCommandAfterARollbackIsTriedAgainToo(t *testing.T) {
@@ -296,9 +241,7 @@ func TestFailedCommandAfterARollbackIsTriedAgainToo(t *testing.T) {
 	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrExec) {
 		t.Fatal(err)
 	}
-	if _, err := w.target.Publish(t.Context(), w.want(commit)); !errors.Is(err, ErrExec) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(w.target.Publish(t.Context(), w.want(commit))), ErrExec)
 	w.target.Exec.Line = "true"
 	_, err := w.target.Publish(t.Context(), w.want(commit))
 	if _, held := errors.AsType[*HeldError](err); !held || w.published().Exec != execDone {
@@ -326,10 +269,8 @@ func TestOnlySoManyReleasesAreKept(t *testing.T) {
 	for _, text := range []string{"1", "2", "3", "4"} {
 		w.publish(w.commit(map[string]string{"a": text}))
 	}
-	list, err := w.target.list()
-	if err != nil || len(list) != 2 {
-		t.Errorf("%d releases, %v", len(list), err)
-	}
+	list := testkit.Must(w.target.list())(t)
+	testkit.Equal(t, len(list), 2)
 	if names, _ := entries(w.target.releases()); len(names) != 2 {
 		t.Errorf("%q", names)
 	}
@@ -349,17 +290,11 @@ func TestSomethingElseInThePlaceIsLeftAlone(t *testing.T) {
 			t.Run(name+" "+string(mode), func(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, func(g *Target) { g.Mode = mode })
-				if err := make(w.target.Dir); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, make(w.target.Dir))
 				before, err := os.Lstat(w.target.Dir)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, err)
 				_, err = w.target.Publish(t.Context(), w.want(w.commit(map[string]string{"a": "1"})))
-				if !errors.Is(err, ErrForeign) {
-					t.Error(err)
-				}
+				testkit.ErrorIs(t, err, ErrForeign)
 				after, err := os.Lstat(w.target.Dir)
 				if err != nil || !os.SameFile(before, after) {
 					t.Error("it was replaced")
@@ -373,13 +308,9 @@ func TestEmptyDirectoryIsTaken(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
 		w := newWorld(t, func(g *Target) { g.Mode = mode })
-		if err := os.Mkdir(w.target.Dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Mkdir(w.target.Dir, 0o755))
 		w.publish(w.commit(map[string]string{"a": "1"}))
-		if got := w.shows(); got != "a: 1" {
-			t.Error(got)
-		}
+		testkit.Equal(t, w.shows(), "a: 1")
 	}
 }
 
@@ -387,9 +318,7 @@ func TestTwoAtOnceTakeTurns(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	unlock, err := w.target.lock(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	_, err = w.target.lock(t.Context(), 0)
 	if by := fmt.Sprintf("process %d, since 20", os.Getpid()); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), by) {
 		t.Errorf("%v, want it to name %q", err, by)
@@ -405,13 +334,9 @@ func TestTwoAtOnceTakeTurns(t *testing.T) {
 	time.Sleep(50 * time.Millisecond)
 	unlock()
 	for range 2 {
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
+		testkit.OK(t, <-done)
 	}
-	if list, err := w.target.list(); err != nil || len(list) != 1 {
-		t.Errorf("%d releases, %v", len(list), err)
-	}
+	testkit.Equal(t, len(testkit.Must(w.target.list())(t)), 1, "releases")
 }
 
 func TestAnotherMakeupIsBuiltAnew(t *testing.T) {
@@ -421,39 +346,27 @@ func TestAnotherMakeupIsBuiltAnew(t *testing.T) {
 	w.publish(commit)
 	w.target.Sparse = []string{"docs", "top"}
 	w.publish(commit)
-	if got := w.shows(); got != "docs/a: 1; top: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs/a: 1; top: 1")
 	w.publish(w.commit(map[string]string{"docs/a": "2", "src/b": "2"}))
-	if got := w.shows(); got != "docs/a: 2; top: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs/a: 2; top: 1")
 	w.target.Sparse = []string{"docs*"}
 	w.publish(w.commit(map[string]string{"src/b": "3"}))
-	if got := w.shows(); got != "docs*: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs*: 1")
 	w.target.Sparse = nil
 	w.publish(w.commit(map[string]string{"src/b": "4"}))
-	if got := w.shows(); got != "docs*: 1; docs/a: 2; src/b: 4; top: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs*: 1; docs/a: 2; src/b: 4; top: 1")
 }
 
 func TestFilterLeavesOutWhatIsNotWanted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Filter, g.Sparse = "blob:none", []string{"docs"} })
 	w.publish(w.commit(map[string]string{"docs/a": "1", "big": strings.Repeat("x", 1<<20)}))
-	if got := w.shows(); got != "docs/a: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs/a: 1")
 	if size := w.target.mainStore("").size(); size > 100<<10 {
 		t.Errorf("%d bytes were fetched", size)
 	}
 	w.publish(w.commit(map[string]string{"docs/a": "2"}))
-	if got := w.shows(); got != "docs/a: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "docs/a: 2")
 }
 
 func TestCommitThatIsGoneIsTold(t *testing.T) {
@@ -461,9 +374,7 @@ func TestCommitThatIsGoneIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1"}))
 	err := w.refused(strings.Repeat("12", 20))
-	if e, ok := errors.AsType[*gitcmd.Error](err); !ok || !strings.Contains(e.Error(), "not our ref") {
-		t.Error(err)
-	}
+	testkit.Contains(t, testkit.ErrorAs[*gitcmd.Error](t, err).Error(), "not our ref")
 }
 
 func TestDamagedStoreIsFetchedAnew(t *testing.T) {
@@ -472,9 +383,7 @@ func TestDamagedStoreIsFetchedAnew(t *testing.T) {
 		"pack gone": func(t *testing.T, store string) {
 			names, _ := filepath.Glob(filepath.Join(store, "objects/pack/*.pack"))
 			for _, name := range names {
-				if err := os.Remove(name); err != nil {
-					t.Fatal(err)
-				}
+				testkit.OK(t, os.Remove(name))
 			}
 		},
 		"pack overwritten": func(t *testing.T, store string) {
@@ -482,13 +391,8 @@ func TestDamagedStoreIsFetchedAnew(t *testing.T) {
 			for _, name := range names {
 				info, _ := os.Stat(name)
 				_ = os.Chmod(name, 0o600)
-				file, err := os.OpenFile(name, os.O_WRONLY, 0)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if _, err := file.WriteAt([]byte(strings.Repeat("x", int(info.Size())-60)), 40); err != nil {
-					t.Fatal(err)
-				}
+				file := testkit.Must(os.OpenFile(name, os.O_WRONLY, 0))(t)
+				testkit.Must(file.WriteAt([]byte(strings.Repeat("x", int(info.Size())-60)), 40))(t)
 				_ = file.Close()
 			}
 		},

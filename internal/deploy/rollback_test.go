@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // rollback rolls back, which must succeed.
@@ -20,9 +22,7 @@ func (w *world) rollback(id string) *Release {
 func (w *world) rollbackOr(id string, damaged Damaged) *Release {
 	w.t.Helper()
 	r, err := w.target.Rollback(w.t.Context(), id, damaged)
-	if err != nil {
-		w.t.Fatalf("%v\n%s", err, w.log)
-	}
+	testkit.OK(w.t, err, "%s", w.log)
 	if now := w.published(); now == nil || now.ID != r.ID {
 		w.t.Fatalf("%+v was rolled back to, and %+v is published", r, now)
 	}
@@ -33,9 +33,7 @@ func (w *world) rollbackOr(id string, damaged Damaged) *Release {
 func (w *world) file(name string) string {
 	w.t.Helper()
 	text, err := os.ReadFile(filepath.Join(w.target.Dir, name))
-	if err != nil {
-		w.t.Error(err)
-	}
+	testkit.OK(w.t, err)
 	return string(text)
 }
 
@@ -52,16 +50,12 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 				commits = append(commits, w.commit(map[string]string{"a": text}))
 				w.publish(commits[len(commits)-1])
 			}
-			if _, err := w.target.Rollback(t.Context(), w.published().ID, Refuse); !errors.Is(err, ErrNoRelease) {
-				t.Error(err)
-			}
+			testkit.ErrorIs(t, testkit.ErrorOf(w.target.Rollback(t.Context(), w.published().ID, Refuse)), ErrNoRelease)
 			w.target.Git.Git = "/nonexistent/git" // nothing is needed but a rename
 			w.rollback("")
 			w.rollback("")
 			w.target.Git.Git = ""
-			if got := w.file("a"); got != "1" {
-				t.Errorf("it shows %q", got)
-			}
+			testkit.Equal(t, w.file("a"), "1", "it shows")
 			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text), commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
 				t.Errorf("the command saw\n%s", text)
 			}
@@ -87,12 +81,8 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 			w.publish(w.commit(map[string]string{"a": "4"}))
 			w.publish(commits[2]) // a branch may go back to it, by a push of somebody's
 			w.rollback("")
-			if got := w.file("a"); got != "4" {
-				t.Errorf("it shows %q", got)
-			}
-			if _, err := w.target.Resume(t.Context()); err != nil {
-				t.Error(err)
-			}
+			testkit.Equal(t, w.file("a"), "4", "it shows")
+			testkit.Must(w.target.Resume(t.Context()))(t)
 			w.publish(commits[2])
 			w.clean()
 		})
@@ -112,9 +102,7 @@ func TestHoldOutlivesARecordThatIsLost(t *testing.T) {
 		if ended {
 			w.publish(w.commit(map[string]string{"a": "3"})) // which ends the hold
 		}
-		if err := os.RemoveAll(w.target.record(w.published().ID)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.RemoveAll(w.target.record(w.published().ID)))
 		if !ended {
 			_, err := w.target.Publish(t.Context(), w.want(left))
 			if held, ok := errors.AsType[*HeldError](err); !ok || held.Since.IsZero() {
@@ -141,20 +129,11 @@ func TestRollbackGoesToWhatWasPublishedBefore(t *testing.T) {
 	w.rollback("")
 	w.publish(w.commit(map[string]string{"a": "4"}))
 	w.rollback("")
-	if got := w.file("a"); got != "2" {
-		t.Errorf("it shows %q, but 3 was rolled back from", got)
-	}
-	list, err := w.target.list()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Equal(t, w.file("a"), "2", "it shows")
+	list := testkit.Must(w.target.list())(t)
 	w.rollback(list[2].ID) // by its name it can be had
-	if got := w.file("a"); got != "3" {
-		t.Errorf("it shows %q", got)
-	}
-	if _, err := w.target.Rollback(t.Context(), "000099-abcdef", Refuse); !errors.Is(err, ErrNoRelease) {
-		t.Error(err)
-	}
+	testkit.Equal(t, w.file("a"), "3", "it shows")
+	testkit.ErrorIs(t, testkit.ErrorOf(w.target.Rollback(t.Context(), "000099-abcdef", Refuse)), ErrNoRelease)
 }
 
 func TestDamagedReleaseIsBuiltAgainWithoutTheNetwork(t *testing.T) {
@@ -167,9 +146,7 @@ func TestDamagedReleaseIsBuiltAgainWithoutTheNetwork(t *testing.T) {
 				w.publish(w.commit(map[string]string{"a": text, "dir/b": text}))
 			}
 			list, _ := w.target.list()
-			if err := os.Remove(filepath.Join(w.target.tree(list[1].ID), "dir/b")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, os.Remove(filepath.Join(w.target.tree(list[1].ID), "dir/b")))
 			w.server.Close()
 			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) || w.file("a") != "2" {
 				t.Error(err)
@@ -180,9 +157,7 @@ func TestDamagedReleaseIsBuiltAgainWithoutTheNetwork(t *testing.T) {
 			}
 			w.clean()
 			w.rollback("") // from the new one back to what was before the old one
-			if got := w.file("a"); got != "0" {
-				t.Errorf("it shows %q", got)
-			}
+			testkit.Equal(t, w.file("a"), "0", "it shows")
 		})
 	}
 }
@@ -202,31 +177,21 @@ func TestDamagedReleaseThatCannotBeBuiltIsNotPublished(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if got := w.shows(); got != "a: 2" {
-		t.Errorf("it shows %q", got)
-	}
+	testkit.Equal(t, w.shows(), "a: 2", "it shows")
 	if status, err := w.target.Status(); err != nil || len(status.Held) != 0 || len(status.Releases) != 2 {
 		t.Errorf("%+v %v", status, err)
 	}
 	w.rollbackOr("", AsIs)
-	if got := w.shows(); got != "a: changed" {
-		t.Errorf("it shows %q", got)
-	}
+	testkit.Equal(t, w.shows(), "a: changed", "it shows")
 }
 
 func TestStatusTellsOfDamage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if status, err := w.target.Status(); err != nil || status.Published != nil {
-		t.Errorf("%+v %v", status, err)
-	}
+	testkit.Equal(t, testkit.Must(w.target.Status())(t).Published, nil)
 	w.publish(w.commit(map[string]string{"a": "1"}))
-	if status, err := w.target.Status(); err != nil || status.Damage != nil {
-		t.Errorf("%+v %v", status, err)
-	}
-	if err := os.WriteFile(filepath.Join(w.target.Dir, "a"), []byte("2"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Equal(t, testkit.Must(w.target.Status())(t).Damage, nil)
+	testkit.OK(t, os.WriteFile(filepath.Join(w.target.Dir, "a"), []byte("2"), 0o644))
 	if status, err := w.target.Status(); err != nil || !errors.Is(status.Damage, ErrDamaged) {
 		t.Errorf("%+v %v", status, err)
 	}
@@ -247,9 +212,7 @@ func TestLostReleaseIsNotTakenForPublished(t *testing.T) {
 			_ = os.RemoveAll(w.target.record(r.ID))
 		}
 		w.publish(commit)
-		if got := w.shows(); got != "a: 1" {
-			t.Errorf("%s: it shows %q", what, got)
-		}
+		testkit.Equal(t, w.shows(), "a: 1", "%s: it shows", what)
 		w.publish(w.commit(map[string]string{"a": "2"}))
 	}
 }
@@ -262,12 +225,8 @@ func TestRollbackGoesBackAfterGoingForward(t *testing.T) {
 	w.publish(w.commit(map[string]string{"a": "2"}))
 	newest := w.published().ID
 	for _, step := range []struct{ id, shows string }{{"", "a: 1"}, {newest, "a: 2"}, {"", "a: 1"}} {
-		if _, err := w.target.Rollback(t.Context(), step.id, Refuse); err != nil {
-			t.Fatalf("to %q: %v", step.id, err)
-		}
-		if got := w.shows(); got != step.shows {
-			t.Errorf("to %q: %s", step.id, got)
-		}
+		testkit.OK(t, testkit.ErrorOf(w.target.Rollback(t.Context(), step.id, Refuse)), "to %q", step.id)
+		testkit.Equal(t, w.shows(), step.shows, "to %q", step.id)
 	}
 	if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNothingBefore) {
 		t.Errorf("there is nothing before the first: %v", err)

@@ -21,14 +21,11 @@ import (
 // shareds are the files of kept releases that have an inode in common with another.
 func (w *world) shareds() []string {
 	w.t.Helper()
-	list, err := w.target.list()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	list := testkit.Must(w.target.list())(w.t)
 	first, shared := map[uint64]string{}, []string(nil)
 	for _, r := range list {
 		root := w.target.location(r)
-		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		testkit.OK(w.t, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() {
 				return err
 			}
@@ -42,10 +39,7 @@ func (w *world) shareds() []string {
 			}
 			first[number] = r.ID
 			return nil
-		})
-		if err != nil {
-			w.t.Fatal(err)
-		}
+		}))
 	}
 	slices.Sort(shared)
 	return shared
@@ -63,9 +57,7 @@ func TestNoReleaseSharesAFileThatCanBeWritten(t *testing.T) {
 			w.refused(w.commit(map[string]string{"a": "2"}))
 			w.target.Check = Command{Line: "echo built > dist/app.js"}
 			w.publish(w.commit(map[string]string{"a": "3"}))
-			if got := w.file("dist/app.js"); got != "built\n" {
-				t.Errorf("%s %s: it shows %q", mode, how, got)
-			}
+			testkit.Equal(t, w.file("dist/app.js"), "built\n", "%s %s: it shows", mode, how)
 			w.target.Exec = Command{Line: "echo exec >> run"} // nor has the command after it
 			w.publish(w.commit(map[string]string{"a": "4"}))
 			if got := w.shareds(); len(got) > 0 {
@@ -73,9 +65,7 @@ func TestNoReleaseSharesAFileThatCanBeWritten(t *testing.T) {
 			}
 			w.target.Exec = Command{}
 			w.rollback("")
-			if got := w.shows(); got != "a: 3; dist/app.js: built; run: x" {
-				t.Errorf("%s %s: %s", mode, how, got)
-			}
+			testkit.Equal(t, w.shows(), "a: 3; dist/app.js: built; run: x", "%s %s", mode, how)
 		}
 	}
 }
@@ -105,10 +95,7 @@ func TestFileThatKeepsSizeAndTimeIsNotTakenOver(t *testing.T) {
 		w := newWorld(t, func(g *Target) { g.Share = how })
 		w.publish(w.commit(map[string]string{"a": "1", "code": "right", "link": "x"}))
 		name := filepath.Join(w.target.Dir, "code")
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		info := testkit.Must(os.Stat(name))(t)
 		if err := errors.Join(os.WriteFile(name, []byte("wrong"), 0o644), os.Chtimes(name, info.ModTime(), info.ModTime())); err != nil {
 			t.Fatal(err)
 		}
@@ -116,12 +103,8 @@ func TestFileThatKeepsSizeAndTimeIsNotTakenOver(t *testing.T) {
 			t.Errorf("%s: %+v %v", how, status, err)
 		}
 		w.publish(w.commit(map[string]string{"a": "2"}))
-		if got := w.file("code"); got != "right" {
-			t.Errorf("%s: the next release has %q", how, got)
-		}
-		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) {
-			t.Errorf("%s: %v", how, err)
-		}
+		testkit.Equal(t, w.file("code"), "right", "%s: the next release", how)
+		testkit.ErrorIs(t, testkit.ErrorOf(w.target.Rollback(t.Context(), "", Refuse)), ErrDamaged, "%s", how)
 	}
 }
 
@@ -134,9 +117,7 @@ func TestWhatACheckHasChangedIsNotTakenOver(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": "1", "lock": "A\n"}))
 		w.target.Check = Command{}
 		w.publish(w.commit(map[string]string{"a": "2"}))
-		if got := w.shows(); got != "a: 2; lock: A" {
-			t.Errorf("%s: %s", how, got)
-		}
+		testkit.Equal(t, w.shows(), "a: 2; lock: A", "%s", how)
 	}
 }
 
@@ -147,10 +128,7 @@ func TestUnchangedFilesKeepTheirTime(t *testing.T) {
 		w := newWorld(t, func(g *Target) { g.Share = how })
 		w.publish(w.commit(map[string]string{"a": "1", "dir/b": "1"}))
 		past := func(name string) int64 {
-			info, err := os.Stat(filepath.Join(w.target.Dir, name))
-			if err != nil {
-				t.Fatal(err)
-			}
+			info := testkit.Must(os.Stat(filepath.Join(w.target.Dir, name)))(t)
 			return info.ModTime().UnixNano()
 		}
 		a, b := past("a"), past("dir/b")
@@ -180,14 +158,10 @@ func TestRollbackBringsBackWhatWasBuiltAndChecked(t *testing.T) {
 		if text, _ := os.ReadFile(runs); string(text) != "x\nx\nx\n" {
 			t.Errorf("%s: the check has run %q", mode, text)
 		}
-		if status, err := w.target.Status(); err != nil || status.Damage != nil {
-			t.Errorf("%s: %+v %v", mode, status, err)
-		}
+		testkit.Equal(t, testkit.Must(w.target.Status())(t).Damage, nil, "%s", mode)
 		// What it has built is lost: that is no release any more.
 		list, _ := w.target.list()
-		if err := os.Remove(filepath.Join(w.target.tree(list[0].ID), "built/x")); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Remove(filepath.Join(w.target.tree(list[0].ID), "built/x")))
 		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"built/x" is missing`) || w.file("a") != "2" {
 			t.Errorf("%s: %v", mode, err)
 		}
@@ -208,17 +182,13 @@ func TestRebuildWithAFailingCheckPublishesNothing(t *testing.T) {
 	w.publish(w.commit(map[string]string{"a": "1"}))
 	old := w.published()
 	w.publish(w.commit(map[string]string{"a": "2"}))
-	if err := os.Remove(filepath.Join(w.target.tree(old.ID), "built")); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Remove(filepath.Join(w.target.tree(old.ID), "built")))
 	w.target.Check = Command{Line: "false"}
 	if _, err := w.target.Rollback(t.Context(), "", Rebuild); !errors.Is(err, ErrDamaged) || w.file("a") != "2" {
 		t.Error(err)
 	}
 	w.target.Sparse = []string{"a"}
-	if _, err := w.target.Rollback(t.Context(), "", Rebuild); err == nil || !strings.Contains(err.Error(), "other options") {
-		t.Error(err)
-	}
+	testkit.ErrorContains(t, testkit.ErrorOf(w.target.Rollback(t.Context(), "", Rebuild)), "other options")
 	w.clean()
 }
 
@@ -226,11 +196,9 @@ func TestRebuildWithAFailingCheckPublishesNothing(t *testing.T) {
 func states(t *testing.T, dir string) string {
 	t.Helper()
 	root, err := filepath.EvalSymlinks(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	var lines []string
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	testkit.OK(t, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -249,10 +217,7 @@ func states(t *testing.T, dir string) string {
 		rel, _ := filepath.Rel(root, name)
 		lines = append(lines, fmt.Sprintf("%s %s %q%q", rel, info.Mode(), text, to))
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return strings.Join(lines, "\n")
 }
 
@@ -320,14 +285,10 @@ func TestReleaseIsTheSameWhateverWasThereBefore(t *testing.T) {
 		commit := w.entries(h.next()...)
 		fresh := *w.target
 		fresh.Dir = filepath.Join(dir, fmt.Sprint("fresh", turn), "site")
-		if _, err := fresh.Publish(t.Context(), w.want(commit)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(fresh.Publish(t.Context(), w.want(commit)))(t)
 		want := states(t, fresh.Dir)
 		for _, g := range targets {
-			if _, err := g.Publish(t.Context(), w.want(commit)); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(g.Publish(t.Context(), w.want(commit)))(t)
 			if got := states(t, g.Dir); got != want {
 				t.Fatalf("commit %d, share %s:\n%s\nfrom nothing:\n%s", turn, g.share(), got, want)
 			}

@@ -39,18 +39,14 @@ func (a *author) run(name string, args ...string) string {
 		cmd.Dir = a.dir
 	}
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		a.t.Fatalf("%s %q: %v\n%s", name, args, err, out)
-	}
+	testkit.OK(a.t, err, "%s %q, %s", name, args, out)
 	return strings.TrimSpace(string(out))
 }
 
 // commit makes a commit with these options of git's.
 func (a *author) commit(text string, options ...string) string {
 	a.t.Helper()
-	if err := os.WriteFile(filepath.Join(a.dir, "a"), []byte(text), 0o644); err != nil {
-		a.t.Fatal(err)
-	}
+	testkit.OK(a.t, os.WriteFile(filepath.Join(a.dir, "a"), []byte(text), 0o644))
 	a.run("git", "add", "a")
 	a.run("git", append([]string{"commit", "--quiet", "-m", text}, options...)...)
 	return a.run("git", "rev-parse", "HEAD")
@@ -65,9 +61,7 @@ func (w *world) served(a *author) {
 	if err == nil {
 		err = errors.Join(os.Mkdir(filepath.Join(root, "acme"), 0o755), os.Symlink(filepath.Join(a.dir, ".git"), filepath.Join(root, "acme", "site.git")))
 	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, err)
 	w.server = httptest.NewServer(&cgi.Handler{
 		Path: git, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard,
 		Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root, "GIT_CONFIG_NOSYSTEM=1"},
@@ -85,10 +79,7 @@ func TestOnlyCommitsThatSomebodyTrustedHasSignedArePublished(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
-		text, err := os.ReadFile(file + ".pub")
-		if err != nil {
-			t.Fatal(err)
-		}
+		text := testkit.Must(os.ReadFile(file + ".pub"))(t)
 		return file, strings.TrimSpace(string(text))
 	}
 	trusted, trustedPublic := key("trusted")
@@ -108,40 +99,26 @@ func TestOnlyCommitsThatSomebodyTrustedHasSignedArePublished(t *testing.T) {
 	if err := w.refused(a.commit("2")); !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), "not signed") {
 		t.Error(err)
 	}
-	if err := w.refused(a.commit("3", with(stranger)...)); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
-	if err := w.refused(a.commit("4", with(expired)...)); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(a.commit("3", with(stranger)...)), ErrSignature)
+	testkit.ErrorIs(t, w.refused(a.commit("4", with(expired)...)), ErrSignature)
 	// Of a tag only the commit counts: who moves a tag has signed no release.
 	unsigned := a.commit("5")
 	a.run("git", "tag", "-s", "-u", trusted+".pub", "-m", "x", "v1")
-	if err := w.refused(unsigned); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(unsigned), ErrSignature)
 	last := a.commit("6", with(trusted)...)
-	if err := os.Rename(signers, signers+".gone"); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(signers, signers+".gone"))
 	if err := w.refused(last); !errors.Is(err, ErrSignature) || !strings.Contains(err.Error(), "no such file") {
 		t.Error(err)
 	}
-	if err := os.Rename(signers+".gone", signers); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Rename(signers+".gone", signers))
 	w.publish(last)
-	if got := w.shows(); got != "a: 6" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.shows(), "a: 6")
 }
 
 func TestGnuPGVerifiesCommits(t *testing.T) {
 	t.Parallel()
 	home, err := os.MkdirTemp("", "gpg") // its sockets have short names
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	environ := append(os.Environ(), "GNUPGHOME="+home)
 	t.Cleanup(func() {
 		cmd := exec.Command("gpgconf", "--kill", "all")
@@ -153,9 +130,7 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), "gpg", append([]string{"--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
 		cmd.Env = environ
 		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("gpg %q: %v\n%s", args, err, out)
-		}
+		testkit.OK(t, err, "gpg %q, %s", args, out)
 		return string(out)
 	}
 	gpg("--quick-generate-key", "Trusted <trusted@example.com>", "ed25519", "sign", "never")
@@ -169,17 +144,13 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 	a := w.author("GNUPGHOME=" + home)
 	w.served(a)
 	w.publish(a.commit("1", "-Strusted@example.com"))
-	if err := w.refused(a.commit("2")); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(a.commit("2")), ErrSignature)
 	program := filepath.Join(t.TempDir(), "gpg")
 	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec gpg --faked-system-time 20200101T120000! \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	a.run("git", "config", "gpg.program", program)
-	if err := w.refused(a.commit("3", "-Sexpired@example.com")); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(a.commit("3", "-Sexpired@example.com")), ErrSignature)
 	a.run("git", "config", "--unset", "gpg.program")
 	signed := a.commit("4", "-Sstranger@example.com")
 	fingerprint := ""
@@ -189,7 +160,5 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 		}
 	}
 	gpg("--yes", "--delete-secret-and-public-key", fingerprint)
-	if err := w.refused(signed); !errors.Is(err, ErrSignature) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(signed), ErrSignature)
 }

@@ -35,15 +35,11 @@ func TestSparsePathThatTheCommitHasNotPublishesNothing(t *testing.T) {
 			t.Errorf("%s: %v", wanted, err)
 		}
 		w.target.Sparse = []string{wanted} // alone it leaves nothing
-		if err := w.refused(commit); err == nil {
-			t.Error(wanted)
-		}
+		testkit.Fails(t, w.refused(commit), "%v", wanted)
 	}
 	// A path that goes with a commit is the same.
 	w.target.Sparse = []string{"docs"}
-	if err := w.refused(w.entries(githubtest.Entry{Path: "a", Content: "1"})); !errors.Is(err, ErrSparse) {
-		t.Error(err)
-	}
+	testkit.ErrorIs(t, w.refused(w.entries(githubtest.Entry{Path: "a", Content: "1"})), ErrSparse)
 }
 
 func TestSparsePathMayBeASubmodule(t *testing.T) {
@@ -54,9 +50,7 @@ func TestSparsePathMayBeASubmodule(t *testing.T) {
 		{path: "vendor/lib", url: "../lib", commit: lib}, {path: "other", url: "../lib", commit: lib},
 	}, githubtest.Entry{Path: "a", Content: "1"}, githubtest.Entry{Path: "b", Content: "1"})
 	w.publish(commit)
-	if got := w.files(); got != "a: 1; vendor/lib/f: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.files(), "a: 1; vendor/lib/f: 1")
 	w.target.Sparse = []string{"vendor/lib/f"}
 	if err := w.refused(commit); !errors.Is(err, ErrSparse) || !strings.Contains(err.Error(), `in the submodule "vendor/lib"`) {
 		t.Error(err)

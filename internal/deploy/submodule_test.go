@@ -31,10 +31,7 @@ func superproject(t *testing.T, r *githubtest.Repository, links []gitlink, more 
 		entries = append(entries, githubtest.Entry{Path: l.path, Mode: githubtest.Submodule, Content: l.commit})
 	}
 	entries = append(entries, githubtest.Entry{Path: ".gitmodules", Content: text})
-	commit, err := r.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: entries})
-	if err != nil {
-		t.Fatal(err)
-	}
+	commit := testkit.Must(r.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: entries}))(t)
 	return commit
 }
 
@@ -45,10 +42,7 @@ func (w *world) lib(name, text string) string {
 	if r == nil {
 		r = w.repository(name)
 	}
-	commit, err := r.Commit("main", "x", map[string]string{"f": text, "same": "same"})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	commit := testkit.Must(r.Commit("main", "x", map[string]string{"f": text, "same": "same"}))(w.t)
 	return commit
 }
 
@@ -83,17 +77,13 @@ func TestSubmodulesAreFoundByEveryFormOfTheirAddress(t *testing.T) {
 	}, githubtest.Entry{Path: "a", Content: "1"})
 	w.publish(commit)
 	want := "a: 1; deep/absolute/f: far; nested/in/f: near; relative/f: near; scp/f: far; ssh/f: near; two up/f: far"
-	if got := w.files(); got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
-	}
+	testkit.Equal(t, w.files(), want)
 	if info, err := os.Stat(filepath.Join(w.target.Dir, "none")); err != nil || !info.IsDir() {
 		t.Error(err)
 	}
 	w.target.Submodules = false
 	w.publish(commit)
-	if got := w.files(); got != "a: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.files(), "a: 1")
 }
 
 // GitHub redirects these to https, and git clone follows. Nothing is sent unencrypted.
@@ -114,9 +104,7 @@ func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
 		{path: "user", url: "http://somebody@127.0.0.1/acme/near.git", commit: near}, {path: "case", url: "HTTP://127.0.0.1/acme/near.git", commit: near},
 		{path: "own", url: strings.Replace(w.server.URL, "https://", "https://somebody@", 1) + "/acme/near.git", commit: near},
 	}))
-	if got := w.files(); got != "case/f: near; git/f: near; http/f: near; own/f: near; user/f: near" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.files(), "case/f: near; git/f: near; http/f: near; own/f: near; user/f: near")
 	for _, r := range w.published().Parts {
 		if !strings.HasPrefix(r.URL, w.server.URL+"/acme/") {
 			t.Errorf("%s was fetched from %s", r.Path, r.URL)
@@ -124,9 +112,7 @@ func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
 	}
 	// Another host's stays what it is, and is refused.
 	err := w.refused(superproject(t, w.site, []gitlink{{path: "sub", url: "http://127.0.0.1.example/acme/near.git", commit: near}}))
-	if gitcmd.ReasonOf(err) != gitcmd.ProtocolNotAllowed {
-		t.Error(err)
-	}
+	testkit.Equal(t, gitcmd.ReasonOf(err), gitcmd.ProtocolNotAllowed, "%v", err)
 }
 
 // A submodule that is as it was is not fetched, and its files are shared; one that has
@@ -144,9 +130,7 @@ func TestUnchangedSubmoduleCostsNoRequest(t *testing.T) {
 	commit := superproject(t, w.site, links, githubtest.Entry{Path: "a", Content: "2"})
 	w.github.ResetRequests()
 	w.publish(commit)
-	if got := w.files(); got != "a: 2; another/f: 1; far/f: 1; near/f: 2" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.files(), "a: 2; another/f: 1; far/f: 1; near/f: 2")
 	asked := map[string]int{}
 	for _, r := range w.github.Requests() {
 		for _, name := range []string{"site", "near", "far"} {
@@ -162,9 +146,7 @@ func TestUnchangedSubmoduleCostsNoRequest(t *testing.T) {
 	w.github.ResetRequests()
 	w.publish(superproject(t, w.site, links, githubtest.Entry{Path: "a", Content: "3"}))
 	for _, r := range w.github.Requests() {
-		if !strings.Contains(r.Path, "/acme/site") {
-			t.Errorf("%s was asked for", r.Path)
-		}
+		testkit.Contains(t, r.Path, "/acme/site")
 	}
 	for _, name := range []string{"far/f", "near/same"} {
 		a, err1 := os.Stat(filepath.Join(w.target.tree(first.ID), name))
@@ -174,13 +156,9 @@ func TestUnchangedSubmoduleCostsNoRequest(t *testing.T) {
 		}
 	}
 	// They are looked at when somebody rolls back, too.
-	if err := os.WriteFile(filepath.Join(w.target.tree(first.ID), "near/f"), []byte("x"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.WriteFile(filepath.Join(w.target.tree(first.ID), "near/f"), []byte("x"), 0o644))
 	w.rollbackOr(first.ID, Rebuild)
-	if got := w.files(); got != "a: 1; far/f: 1; near/f: 1" {
-		t.Error(got)
-	}
+	testkit.Equal(t, w.files(), "a: 1; far/f: 1; near/f: 1")
 }
 
 func TestSubmoduleAndFileTakeTurnsAtAPath(t *testing.T) {
@@ -202,9 +180,7 @@ func TestSubmoduleAndFileTakeTurnsAtAPath(t *testing.T) {
 		{superproject(t, w.site, nil), ".gitmodules: "},
 	} {
 		w.publish(step.commit)
-		if got := w.files(); got != step.want {
-			t.Errorf("got %q, want %q", got, step.want)
-		}
+		testkit.Equal(t, w.files(), step.want)
 	}
 }
 
@@ -246,30 +222,22 @@ func TestSubmoduleThatCannotBeHadLeavesTheOldRelease(t *testing.T) {
 		t.Error("the foreign host was not asked, so nothing is shown")
 	}
 	for _, r := range foreign {
-		if r.Header.Get("Authorization") != "" {
-			t.Errorf("it was given %q", r.Header.Get("Authorization"))
-		}
+		testkit.Equal(t, r.Header.Get("Authorization"), "", "it was given")
 	}
 	if text, _ := os.ReadFile(asked); strings.Contains(string(text), "localhost") {
 		t.Errorf("a credential was asked for, for\n%s", text)
 	}
 
 	missing, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{{Path: "x", Mode: githubtest.Submodule, Content: lib}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := w.refused(missing); !errors.Is(err, ErrSubmodule) {
-		t.Error(err)
-	}
+	testkit.OK(t, err)
+	testkit.ErrorIs(t, w.refused(missing), ErrSubmodule)
 	lost := superproject(t, w.site, []gitlink{{path: "x", url: "../lib", commit: strings.Repeat("12", 20)}})
 	if e, ok := errors.AsType[*gitcmd.Error](w.refused(lost)); !ok || !strings.HasSuffix(e.Submodule, "/acme/lib") {
 		t.Errorf("%+v", e)
 	}
 	// git's server refuses such a thing in .gitmodules; the check of what is fetched does too.
 	option := superproject(t, w.site, []gitlink{{path: "x", url: "-u./evil", commit: lib}})
-	if err := w.refused(option); err == nil {
-		t.Error("an option was taken for an address")
-	}
+	testkit.Fails(t, w.refused(option), "an option was taken for an address")
 }
 
 func TestSubmodulesThatLieInEachOtherHaveAnEnd(t *testing.T) {

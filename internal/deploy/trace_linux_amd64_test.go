@@ -15,6 +15,7 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"golang.org/x/sys/unix"
 )
 
@@ -127,19 +128,10 @@ type task struct {
 // call that changes files below root.
 func trace(t testing.TB, environ []string, root string, decide func(call) verdict) traced {
 	t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	self := testkit.Must(os.Executable())(t)
+	read, write := testkit.Must2(os.Pipe())(t)
 	defer read.Close()
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
+	null := testkit.Must(os.Open(os.DevNull))(t)
 	defer null.Close()
 	printed := make(chan []byte)
 	go func() {
@@ -149,15 +141,13 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 	r := &tracer{
 		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{}, turns: map[string]int{}, seen: map[call]int{},
 	}
-	err = onThreadOfItsOwn(func() error { return r.run(self, environ, null, write) })
+	err := onThreadOfItsOwn(func() error { return r.run(self, environ, null, write) })
 	_ = write.Close()
 	r.result.output = <-printed
 	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
 		t.Skipf("the tracer: %v", err) // as in some containers
 	}
-	if err != nil {
-		t.Fatalf("the tracer: %v\n%s", err, r.result.output)
-	}
+	testkit.OK(t, err, "the tracer, %s", r.result.output)
 	return r.result
 }
 

@@ -17,17 +17,13 @@ import (
 func (w *world) travels(command string) {
 	w.t.Helper()
 	from, to := filepath.Dir(w.target.Dir), filepath.Join(w.t.TempDir(), "there")
-	if err := os.Mkdir(to, 0o755); err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, os.Mkdir(to, 0o755))
 	cmd := exec.CommandContext(w.t.Context(), "sh", "-ec", command)
 	cmd.Env = append(os.Environ(), "FROM="+from, "TO="+to)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		w.t.Fatalf("%s: %v\n%s", command, err, out)
 	}
-	if err := os.RemoveAll(filepath.Join(from, ".site.ghapp")); err != nil {
-		w.t.Fatal(err)
-	}
+	testkit.OK(w.t, os.RemoveAll(filepath.Join(from, ".site.ghapp")))
 	w.target.Dir = filepath.Join(to, "site")
 }
 
@@ -63,13 +59,9 @@ func TestDirectoryIsKnownAfterItWasCopied(t *testing.T) {
 					t.Errorf("the next pass looks at every file again: %+v", r)
 				}
 				w.rollback("")
-				if got := w.shows(); got != "a: 1; b: 1; c: 1" {
-					t.Error(got)
-				}
+				testkit.Equal(t, w.shows(), "a: 1; b: 1; c: 1")
 				w.publish(w.commit(map[string]string{"a": "3"}))
-				if got := w.shows(); got != "a: 3; b: 1; c: 1" {
-					t.Error(got)
-				}
+				testkit.Equal(t, w.shows(), "a: 3; b: 1; c: 1")
 				w.clean()
 			})
 		}
@@ -85,9 +77,7 @@ func TestDirectoryIsNotKnownByTheInodeAlone(t *testing.T) {
 	w.publish(w.commit(map[string]string{"a": "2"}))
 	newest := w.published()
 	old.Inode, newest.Inode = newest.Inode, 1
-	if err := errors.Join(w.target.save(old), w.target.save(newest)); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, errors.Join(w.target.save(old), w.target.save(newest)))
 	if r := w.published(); r == nil || r.ID != newest.ID {
 		t.Errorf("%+v is published, and taken for %+v", newest, r)
 	}
@@ -112,9 +102,7 @@ func TestExchangeThatWasCutShortIsKnownAfterACopy(t *testing.T) {
 			if !done {
 				err = errors.Join(err, exchange(w.target.tree(r.ID), w.target.Dir))
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			testkit.OK(t, err)
 			if copied {
 				w.travels(`cp -a "$FROM/." "$TO/"`)
 			}
@@ -124,13 +112,9 @@ func TestExchangeThatWasCutShortIsKnownAfterACopy(t *testing.T) {
 			}
 			w.publish(newest)
 			w.clean()
-			if got := w.shows(); got != "a: 2; b: 1; c: 1" {
-				t.Errorf("exchanged %t, copied %t: %s", done, copied, got)
-			}
+			testkit.Equal(t, w.shows(), "a: 2; b: 1; c: 1", "exchanged %t, copied %t", done, copied)
 			w.rollback("")
-			if got := w.shows(); got != "a: 1; b: 1; c: 1" {
-				t.Errorf("exchanged %t, copied %t: after a rollback %s", done, copied, got)
-			}
+			testkit.Equal(t, w.shows(), "a: 1; b: 1; c: 1", "exchanged %t, copied %t: after a rollback", done, copied)
 		}
 	}
 }
@@ -145,9 +129,7 @@ func TestDirectoryOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 	} {
 		w := newWorld(t, func(g *Target) { g.Mode = Directory })
 		w.publish(w.commit(map[string]string{"a": "1", "b": "1"}))
-		if err := os.Rename(w.target.Dir, w.target.Dir+".moved"); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, os.Rename(w.target.Dir, w.target.Dir+".moved"))
 		cmd := exec.CommandContext(t.Context(), "sh", "-ec", put)
 		cmd.Env = append(os.Environ(), "DIR="+w.target.Dir)
 		if out, err := cmd.CombinedOutput(); err != nil {

@@ -47,9 +47,7 @@ func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
 		w.publish(commit)
 		w.publish(w.commit(map[string]string{"a": "2"}))
 		next := w.commit(map[string]string{"a": "3"})
-		if err := prepare(w, w.target.base()); err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, prepare(w, w.target.base()))
 		w.target.Git.Git = "/nonexistent/git" // it comes to no program of git's
 		before := w.shows()
 		for _, commit := range []string{next, w.published().Commit} {
@@ -60,9 +58,7 @@ func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
 		if _, err := w.target.Rollback(t.Context(), "", AsIs); !errors.Is(err, ErrUnsafe) {
 			t.Errorf("%s: rolled back: %v", name, err)
 		}
-		if got := w.shows(); got != before {
-			t.Errorf("%s: it shows %s", name, got)
-		}
+		testkit.Equal(t, w.shows(), before, "%s: it shows", name)
 		w.target.TrustParent, w.target.Git.Git = true, ""
 		if _, err := w.target.Publish(t.Context(), w.want(next)); (err == nil) != (strings.Contains(name, "above") || strings.Contains(name, "that it is")) {
 			t.Errorf("%s: where the directory above is trusted: %v", name, err)
@@ -75,8 +71,6 @@ func TestStickyDirectoryAboveIsSafe(t *testing.T) {
 	t.Parallel()
 	w := newWorldIn(t, filepath.Join(t.TempDir(), "above"))
 	w.publish(w.commit(map[string]string{"a": "1"}))
-	if err := os.Chmod(filepath.Dir(w.target.Dir), 0o777|fs.ModeSticky); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Chmod(filepath.Dir(w.target.Dir), 0o777|fs.ModeSticky))
 	w.publish(w.commit(map[string]string{"a": "2"}))
 }

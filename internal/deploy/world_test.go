@@ -18,6 +18,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // world is a GitHub with a public repository, and a
@@ -57,10 +58,7 @@ func newWorld(t *testing.T, change ...func(*Target)) *world {
 // newWorldIn has the directory in dir.
 func newWorldIn(t *testing.T, dir string, change ...func(*Target)) *world {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
 	w := &world{t: t, github: github, log: &logged{}}
 	w.server = httptest.NewServer(http.HandlerFunc(w.serve))
@@ -96,10 +94,7 @@ func (w *world) repository(name string) *githubtest.Repository {
 // commit adds files to the branch deployment.
 func (w *world) commit(files map[string]string) string {
 	w.t.Helper()
-	oid, err := w.site.Commit("deployment", "Change", files)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	oid := testkit.Must(w.site.Commit("deployment", "Change", files))(w.t)
 	return oid
 }
 
@@ -111,9 +106,7 @@ func (w *world) want(commit string) Request {
 func (w *world) publish(commit string) *Outcome {
 	w.t.Helper()
 	outcome, err := w.target.Publish(w.t.Context(), w.want(commit))
-	if err != nil {
-		w.t.Fatalf("%v\n%s", err, w.log)
-	}
+	testkit.OK(w.t, err, "%s", w.log)
 	return outcome
 }
 
@@ -125,9 +118,7 @@ func (w *world) refused(commit string) error {
 	if err == nil {
 		w.t.Fatalf("%+v was published", outcome)
 	}
-	if after := w.shows(); after != before {
-		w.t.Errorf("after a failure the directory shows %s, before it %s", after, before)
-	}
+	testkit.Equal(w.t, w.shows(), before, "after a failure the directory shows")
 	w.clean()
 	return err
 }
@@ -145,7 +136,7 @@ func tree(t testing.TB, dir string) string {
 		return ""
 	}
 	var lines []string
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	testkit.OK(t, filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -158,10 +149,7 @@ func tree(t testing.TB, dir string) string {
 		text, err := os.ReadFile(name)
 		lines = append(lines, fmt.Sprintf("%s: %s", rel, strings.TrimSpace(string(text))))
 		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))
 	slices.Sort(lines)
 	return strings.Join(lines, "; ")
 }
@@ -169,9 +157,7 @@ func tree(t testing.TB, dir string) string {
 // clean fails the test where anything half made lies about.
 func (w *world) clean() {
 	w.t.Helper()
-	if litter := litter(w.target); litter != "" {
-		w.t.Errorf("half made: %s", litter)
-	}
+	testkit.Equal(w.t, litter(w.target), "", "half made")
 }
 
 // litter are the names of what is half made.
@@ -211,9 +197,6 @@ func (w *world) requests() int {
 // published is the release that is published.
 func (w *world) published() *Release {
 	w.t.Helper()
-	r, err := w.target.Published()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	r := testkit.Must(w.target.Published())(w.t)
 	return r
 }

@@ -8,32 +8,24 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestOneHoldsTheLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := Take(t.Context(), path, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Take(t.Context(), path, 0); !errors.Is(err, ErrHeld) {
-		t.Errorf("taken twice: %v, want %v", err, ErrHeld)
-	}
+	unlock := testkit.Must(Take(t.Context(), path, 0))(t)
+	testkit.ErrorIs(t, testkit.ErrorOf(Take(t.Context(), path, 0)), ErrHeld, "taken twice")
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(why)
-	if _, err := Take(ctx, path, time.Hour); !errors.Is(err, why) {
-		t.Errorf("waited beyond the end of the context: %v, want %v", err, why)
-	}
+	testkit.ErrorIs(t, testkit.ErrorOf(Take(ctx, path, time.Hour)), why, "waited beyond the end of the context")
 	freed := make(chan struct{})
 	go func() {
 		defer close(freed)
 		unlock()
 	}()
-	again, err := Take(t.Context(), path, time.Hour)
-	if err != nil {
-		t.Fatalf("not to be had after it was given back: %v", err)
-	}
+	again := testkit.Must(Take(t.Context(), path, time.Hour))(t)
 	<-freed
 	again()
 }
@@ -44,14 +36,10 @@ func TestLinkIsNoLock(t *testing.T) {
 	}
 	dir := t.TempDir()
 	there, path := filepath.Join(dir, "there"), filepath.Join(dir, "lock")
-	if err := os.Symlink(there, path); err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, os.Symlink(there, path))
 	if unlock, err := Take(t.Context(), path, 0); err == nil {
 		unlock()
 		t.Error("a link was followed")
 	}
-	if _, err := os.Lstat(there); err == nil {
-		t.Error("a file was made where the link leads")
-	}
+	testkit.Fails(t, testkit.ErrorOf(os.Lstat(there)), "a file was made where the link leads")
 }

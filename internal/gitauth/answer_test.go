@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 var testKey = sync.OnceValue(func() *rsa.PrivateKey {
@@ -40,10 +41,7 @@ type world struct {
 
 func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	t.Helper()
-	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
 	w := &world{github: github, app: github.AddApp(githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})}
 	w.app.AddKey(&testKey().PublicKey)
@@ -51,14 +49,11 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 		github.AddRepository(name, githubtest.RepositoryOptions{})
 	}
 	w.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"acme/site", "acme/web"}})
-	app, err := ghapp.New(ghapp.Config{
+	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: w.app.ClientID,
 		Signer: ghapp.FromCryptoSigner(testKey()),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	w.answerer = &gitauth.Answerer{
 		Origin: "https://github.com",
 		App:    func(context.Context, string) (*ghapp.App, string, error) { return app, w.named, nil },
@@ -89,20 +84,13 @@ func ask(path string) *credential.Credential {
 func TestAnswerIsATokenForJustThatRepositoryToRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
-		answer, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 		tokens := w.github.Tokens()
 		if len(tokens) != 1 || answer.Username != "x-access-token" || answer.Password.Reveal() != tokens[0].Token {
 			t.Fatalf("answer %v of tokens %v", answer, tokens)
 		}
-		if got := strings.Join(tokens[0].Repositories, ","); got != "acme/site" {
-			t.Errorf("the token reaches %s", got)
-		}
-		if tokens[0].Permissions["contents"] != "read" {
-			t.Errorf("the token may %v", tokens[0].Permissions)
-		}
+		testkit.Equal(t, strings.Join(tokens[0].Repositories, ","), "acme/site", "the token reaches")
+		testkit.Equal(t, tokens[0].Permissions["contents"], "read", "the token may %v", tokens[0].Permissions)
 		if left := time.Until(answer.PasswordExpiry); left < 59*time.Minute || left > time.Hour {
 			t.Errorf("git is told that it lives %s", left)
 		}
@@ -113,10 +101,7 @@ func TestExpiryIsToldByThisMachinesClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
 		w.github.SetClockOffset(3 * time.Hour)
-		answer, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 		if left := time.Until(answer.PasswordExpiry); left < 59*time.Minute || left > 61*time.Minute {
 			t.Errorf("git is told that it lives %s, by its own clock", left)
 		}
@@ -145,9 +130,7 @@ func TestOnlyTheExactHostIsAnswered(t *testing.T) {
 				t.Errorf("protocol %q: %v, %v", protocol, answer, err)
 			}
 		}
-		if n := len(w.github.Requests()); n != 0 {
-			t.Errorf("GitHub was asked %d times for somebody else's host", n)
-		}
+		testkit.Equal(t, len(w.github.Requests()), 0, "GitHub was asked")
 		asked := ask("acme/site.git")
 		asked.Host = "github.com:443"
 		if _, err := w.answerer.Credential(t.Context(), credential.Get, asked); err != nil {
@@ -163,12 +146,8 @@ func TestWithoutAPathNoTokenIsGuessed(t *testing.T) {
 		if err == nil || answer != nil || !strings.Contains(err.Error(), "useHttpPath") {
 			t.Errorf("%v, %v", answer, err)
 		}
-		if w.answerer.Refusal() == nil {
-			t.Error("the refusal is not remembered")
-		}
-		if n := len(w.github.Requests()); n != 0 {
-			t.Errorf("GitHub was asked %d times", n)
-		}
+		testkit.Fails(t, w.answerer.Refusal(), "the refusal is not remembered")
+		testkit.Equal(t, len(w.github.Requests()), 0, "GitHub was asked")
 	})
 }
 
@@ -182,13 +161,8 @@ func TestNewTokenIsWaitedForWithTheSameToken(t *testing.T) {
 				return 200, ""
 			})
 			start := time.Now()
-			answer, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if took := time.Since(start); took != 3*time.Second {
-				t.Errorf("waited %s, want 1 s and 2 s", took)
-			}
+			answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
+			testkit.Equal(t, time.Since(start), 3*time.Second, "waited")
 			if w.github.Mints() != 1 || answer.Password.Reveal() != w.github.Tokens()[0].Token {
 				t.Errorf("%d mints", w.github.Mints())
 			}
@@ -222,21 +196,14 @@ func TestNamedInstallationIsNotLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
 		w.named = strconv.FormatInt(w.app.Install("acme", githubtest.InstallOptions{All: true}).ID, 10)
-		answer, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if n := len(w.github.Requests()); n != 1 {
-			t.Errorf("%d requests, want a mint", n)
-		}
+		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
+		testkit.Equal(t, len(w.github.Requests()), 1, "requests")
 
 		// A refusal by git reaches the token that was found that way.
 		time.Sleep(time.Minute)
 		asked := ask("acme/site.git")
 		asked.Username, asked.Password = answer.Username, answer.Password
-		if _, err := w.answerer.Credential(t.Context(), credential.Erase, asked); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(w.answerer.Credential(t.Context(), credential.Erase, asked))(t)
 		if again, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")); err != nil || again.Password.Reveal() == answer.Password.Reveal() {
 			t.Errorf("the refused token is handed out again: %v", err)
 		}
@@ -255,9 +222,7 @@ func TestNamedInstallationOfAnotherOwnerIsPassedOver(t *testing.T) {
 			w.named = named
 			for _, repository := range []string{"octo/lib", "octo/site", "acme/site"} {
 				answer, err := w.answerer.Credential(t.Context(), credential.Get, ask(repository+".git"))
-				if err != nil {
-					t.Fatalf("%s: %v", repository, err)
-				}
+				testkit.OK(t, err, "%s", repository)
 				for _, token := range w.github.Tokens() {
 					if token.Token == answer.Password.Reveal() && (strings.Join(token.Repositories, ",") != repository || token.Revoked) {
 						t.Errorf("%s: the token reaches %s, revoked %t", repository, token.Repositories, token.Revoked)
@@ -282,9 +247,7 @@ func TestRefusalDoesNotRepeatTheToken(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, secret := range []string{w.github.Tokens()[0].Token, strings.TrimPrefix(w.asked[0].Header.Get("Authorization"), "Basic ")} {
-			if strings.Contains(err.Error(), secret) {
-				t.Errorf("the error repeats the credential")
-			}
+			testkit.Lacks(t, err.Error(), secret)
 		}
 	})
 }
@@ -304,23 +267,17 @@ func TestOldTokenIsNotTriedBeforehand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
 		for range 2 {
-			if _, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 			time.Sleep(time.Minute)
 		}
-		if len(w.asked) != 1 {
-			t.Errorf("the git service was asked %d times, want once for the new token", len(w.asked))
-		}
+		testkit.Equal(t, len(w.asked), 1, "the git service was asked")
 	})
 }
 
 func TestUnreachableGitServiceIsLeftForGitToTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(0))
-		if _, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")); err != nil {
-			t.Error(err)
-		}
+		testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 	})
 }
 
@@ -333,12 +290,8 @@ func TestWaitForANewTokenEndsWithItsCaller(t *testing.T) {
 		if _, err := w.answerer.Credential(ctx, credential.Get, ask("acme/site.git")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-		if took := time.Since(start); took != 1500*time.Millisecond {
-			t.Errorf("left after %s", took)
-		}
-		if refusal := w.answerer.Refusal(); refusal != nil {
-			t.Errorf("its end is taken for a refusal: %v", refusal)
-		}
+		testkit.Equal(t, time.Since(start), 1500*time.Millisecond, "left after")
+		testkit.OK(t, w.answerer.Refusal(), "its end is taken for a refusal")
 		time.Sleep(time.Minute) // the trial goes on for others who may wait for it, and ends by itself
 	})
 }
@@ -350,19 +303,14 @@ func TestEraseDropsARefusedTokenOnceItIsOld(t *testing.T) {
 		w := newWorld(t, always(0))
 		get := func() *credential.Credential {
 			t.Helper()
-			answer, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 			return answer
 		}
 		erase := func(answer *credential.Credential) {
 			t.Helper()
 			asked := ask("acme/site.git")
 			asked.Username, asked.Password = answer.Username, answer.Password
-			if _, err := w.answerer.Credential(t.Context(), credential.Erase, asked); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(w.answerer.Credential(t.Context(), credential.Erase, asked))(t)
 		}
 		first := get()
 		if w.answerer.Erased() {
@@ -372,9 +320,7 @@ func TestEraseDropsARefusedTokenOnceItIsOld(t *testing.T) {
 		if !w.answerer.Erased() {
 			t.Error("git said erase, and nobody knows")
 		}
-		if get().Password.Reveal() != first.Password.Reveal() {
-			t.Error("a token in its first seconds was dropped")
-		}
+		testkit.Equal(t, get().Password.Reveal(), first.Password.Reveal(), "a token in its first seconds was dropped")
 		time.Sleep(time.Minute)
 		erase(first)
 		second := get()
@@ -397,13 +343,9 @@ func TestRefusalNamesTheRepositoryThatIsNotSelected(t *testing.T) {
 		if !errors.Is(err, ghapp.ErrRepositoryNotSelected) || !strings.Contains(err.Error(), "acme/payroll") {
 			t.Error(err)
 		}
-		if got := w.answerer.Refusal(); !errors.Is(got, ghapp.ErrRepositoryNotSelected) {
-			t.Errorf("remembered %v", got)
-		}
+		testkit.ErrorIs(t, w.answerer.Refusal(), ghapp.ErrRepositoryNotSelected, "remembered")
 		// It is no reason for what fails later.
 		w.answerer.Forget()
-		if got := w.answerer.Refusal(); got != nil {
-			t.Errorf("after it was forgotten, remembered %v", got)
-		}
+		testkit.OK(t, w.answerer.Refusal(), "after it was forgotten, remembered")
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // allowList is GitHub's text.
@@ -100,9 +101,7 @@ func (w *openWorld) wantAnonymous(t *testing.T, path string) {
 	if n := len(w.asked); n > 0 && w.asked[n-1].Header.Get("Authorization") != "" {
 		t.Errorf("%s: asked with a credential whether it is public", path)
 	}
-	if refusal := w.answerer.Refusal(); refusal != nil {
-		t.Errorf("%s: git is said to have been refused: %v", path, refusal)
-	}
+	testkit.OK(t, w.answerer.Refusal(), "%s: git is said to have been refused", path)
 }
 
 func TestPublicRepositoryBehindAnAllowListIsReadWithoutAToken(t *testing.T) {
@@ -117,14 +116,10 @@ func TestPublicRepositoryBehindAnAllowListIsReadWithoutAToken(t *testing.T) {
 				w := newOpenWorld(t)
 				refuse(w)
 				w.wantAnonymous(t, "acme/site.git")
-				if text := w.said.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "acme/site is public") || !strings.Contains(text, "IP allow list") {
-					t.Errorf("told: %q", text)
-				}
+				testkit.Contains(t, w.said.String(), "level=WARN", "acme/site is public", "IP allow list")
 				// A wiki is asked for by its own name.
 				w.wantAnonymous(t, "acme/site.wiki.git")
-				if last := w.asked[len(w.asked)-1].URL.Path; last != "/acme/site.wiki/info/refs" {
-					t.Errorf("asked for %s", last)
-				}
+				testkit.Equal(t, w.asked[len(w.asked)-1].URL.Path, "/acme/site.wiki/info/refs", "asked for")
 			})
 		})
 	}
@@ -303,9 +298,7 @@ func TestOpenRepositoryIsRememberedForAWhile(t *testing.T) {
 					t.Fatalf("%s: %v, %v", name, answer, err)
 				}
 			}
-			if n := w.requests() - before; n != 0 {
-				t.Errorf("%s: %d requests", name, n)
-			}
+			testkit.Equal(t, w.requests()-before, 0, "%s", name)
 			if told := strings.Count(w.said.String(), "level=WARN"); told != map[bool]int{true: 0, false: 1}[answerer == w.answerer] {
 				t.Errorf("%s: told %d times: %s", name, told, w.said)
 			}
@@ -335,9 +328,7 @@ func TestEraseForgetsAnOpenRepository(t *testing.T) {
 		w.wantAnonymous(t, "acme/site.git") // it is remembered
 		back := credential.AnswerAnonymous()
 		back.Protocol, back.Host, back.Path = "https", "github.com", "acme/site.git"
-		if _, err := w.answerer.Credential(t.Context(), credential.Erase, back); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(w.answerer.Credential(t.Context(), credential.Erase, back))(t)
 		if w.answerer.Erased() {
 			t.Error("a token is said to have been refused")
 		}
@@ -371,10 +362,8 @@ func TestMovedRepositoryIsFoundOnItsHostAlone(t *testing.T) {
 		w := newOpenWorld(t)
 		w.service.moved = map[string]string{"acme/site.git": "https://github.com/octo/portal.git"}
 		site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
-		moved, err := w.answerer.Moved(t.Context(), site)
-		if err != nil || moved.String() != "octo/portal" {
-			t.Errorf("%s, %v", moved, err)
-		}
+		moved := testkit.Must(w.answerer.Moved(t.Context(), site))(t)
+		testkit.Equal(t, moved.String(), "octo/portal")
 		for _, to := range []string{"https://evil.example/acme/site.git", "http://github.com/acme/site.git", "https://github.com:444/acme/site.git"} {
 			w.asked = nil
 			w.service.moved["acme/site.git"] = to
@@ -383,9 +372,7 @@ func TestMovedRepositoryIsFoundOnItsHostAlone(t *testing.T) {
 				t.Errorf("to %s: %v", to, err)
 			}
 			for _, r := range w.asked {
-				if r.URL.Scheme+"://"+r.URL.Host != "https://github.com" {
-					t.Errorf("asked %s", r.URL)
-				}
+				testkit.Equal(t, r.URL.Scheme+"://"+r.URL.Host, "https://github.com", "asked %s", r.URL)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -48,15 +49,12 @@ func (s *shared) Update(ctx context.Context, key string, fn func(context.Context
 // process is a world's answerer as another process has it, with a store that they share.
 func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
 	t.Helper()
-	app, err := ghapp.New(ghapp.Config{
+	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: w.github.RoundTripper()},
 		Issuer: w.app.ClientID,
 		Signer: ghapp.FromCryptoSigner(testKey()),
 		Store:  store,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	}))(t)
 	return &gitauth.Answerer{
 		Origin: w.answerer.Origin, Transport: w.answerer.Transport, Store: store,
 		App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
@@ -93,18 +91,12 @@ func TestNewTokenIsTriedOnceByOneProcessForAll(t *testing.T) {
 			})
 		}
 		running.Wait()
-		if n := len(w.asked); n != 3 {
-			t.Errorf("the git service was asked %d times, want twice in vain and once more", n)
-		}
-		if n := w.github.Mints(); n != 1 {
-			t.Errorf("%d tokens were minted", n)
-		}
+		testkit.Equal(t, len(w.asked), 3, "the git service was asked")
+		testkit.Equal(t, w.github.Mints(), 1, "tokens were minted")
 		// For another repository it is another token, and is tried too.
 		get(t, w.process(t, store), "acme/web")
 		get(t, w.process(t, store), "acme/web.git/info/lfs")
-		if n := len(w.asked); n != 4 {
-			t.Errorf("the git service was asked %d times after another repository", n)
-		}
+		testkit.Equal(t, len(w.asked), 4, "the git service was asked")
 	})
 }
 
@@ -114,9 +106,7 @@ func TestNewTokenIsTriedOnceWithoutAStore(t *testing.T) {
 		for range 3 {
 			get(t, w.answerer, "acme/site")
 		}
-		if n := len(w.asked); n != 1 {
-			t.Errorf("the git service was asked %d times", n)
-		}
+		testkit.Equal(t, len(w.asked), 1, "the git service was asked")
 	})
 }
 
@@ -129,15 +119,11 @@ func TestRefusalOfATokenThatWasTakenDropsIt(t *testing.T) {
 		get(t, other, "acme/site")
 		erase := ask("acme/site")
 		erase.Username, erase.Password = "x-access-token", secret.New(first)
-		if _, err := a.Credential(t.Context(), credential.Erase, erase); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(a.Credential(t.Context(), credential.Erase, erase))(t)
 		if second := get(t, a, "acme/site"); second == first {
 			t.Error("it is handed out again")
 		}
-		if n := len(w.asked); n != 2 {
-			t.Errorf("two tokens were tried %d times", n)
-		}
+		testkit.Equal(t, len(w.asked), 2, "two tokens were tried")
 	})
 }
 
@@ -162,10 +148,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 				})
 				store := newShared()
 				app, _, _ := w.process(t, store).App(t.Context(), "acme")
-				dead, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-				if err != nil {
-					t.Fatal(err)
-				}
+				dead := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 				w.github.RevokeTokens()
 				time.Sleep(time.Second)
 				start := time.Now()
@@ -181,9 +164,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 				if took := time.Since(start); took < test.least || took > test.most {
 					t.Errorf("it took %s", took)
 				}
-				if n := w.github.Mints(); n != 2 {
-					t.Errorf("%d tokens were minted, want one for the dead one", n)
-				}
+				testkit.Equal(t, w.github.Mints(), 2, "tokens were minted")
 			})
 		})
 	}

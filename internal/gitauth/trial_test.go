@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -76,9 +77,7 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 				if got := ghapp.KindOf(err); got != test.want || (err == nil) != (test.want == "") {
 					t.Errorf("%v", err)
 				}
-				if test.answer.asked != test.asked {
-					t.Errorf("asked %d times, want %d", test.answer.asked, test.asked)
-				}
+				testkit.Equal(t, test.answer.asked, test.asked, "asked")
 			})
 		})
 	}
@@ -88,9 +87,7 @@ func TestTrialWithoutAnAnswer(t *testing.T) {
 	token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	a := &gitauth.Answerer{Origin: "https://github.com", Transport: &answering{err: errors.New("no route")}}
 	err := a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
-	if silent, ok := errors.AsType[*api.NetworkError](err); !ok || silent.Host != "github.com" {
-		t.Errorf("%v", err)
-	}
+	testkit.Equal(t, testkit.ErrorAs[*api.NetworkError](t, err).Host, "github.com")
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if err := a.Trial(ended, token, ghapp.RepositoryName{Owner: "acme", Name: "site"}); !errors.Is(err, context.Canceled) {
@@ -100,15 +97,9 @@ func TestTrialWithoutAnAnswer(t *testing.T) {
 
 // Lag is told apart from refusal: it is over at some time.
 func TestTrialWaitsForANewToken(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
 	synctest.Test(t, func(t *testing.T) {
-		github, err := githubtest.New(githubtest.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 		defer github.Close()
 		app := github.AddApp(githubtest.AppOptions{})
 		app.AddKey(&key.PublicKey)
@@ -116,21 +107,12 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		github.SetPropagationDelay(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
 		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(key)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := ours.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.OK(t, err)
+		token := testkit.Must(ours.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 		begun := time.Now()
 		a := &gitauth.Answerer{Origin: "https://github.com", Transport: github.RoundTripper()}
-		if err := a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"}); err != nil {
-			t.Error(err)
-		}
-		if waited := time.Since(begun); waited != 6*time.Second {
-			t.Errorf("waited %s", waited)
-		}
+		testkit.OK(t, a.Trial(t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"}))
+		testkit.Equal(t, time.Since(begun), 6*time.Second, "waited")
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -23,14 +24,9 @@ func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) 
 
 func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App {
 	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1", Signer: ghapp.FromCryptoSigner(key)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.OK(t, err)
 	return app
 }
 
@@ -121,9 +117,7 @@ func TestEndOfTokens(t *testing.T) {
 			tokens.add(app, token)
 			tokens.add(app, token) // given to git twice
 			tokens.revoke(slog.New(slog.NewTextHandler(stderr, nil)))
-			if server.requests != test.requests {
-				t.Errorf("%d requests, want %d", server.requests, test.requests)
-			}
+			testkit.Equal(t, server.requests, test.requests, "requests")
 			if got := stderr.String(); !strings.Contains(got, test.warning) || test.warning == "" && got != "" || strings.Contains(got, "canary") {
 				t.Errorf("told: %q", got)
 			}

@@ -7,14 +7,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // The documentation has a row for each metric, in the words of its HELP, and for no other.
 func TestDocsTellOfEveryMetric(t *testing.T) {
-	text, err := os.ReadFile("../../docs/sync.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := testkit.Must(os.ReadFile("../../docs/sync.md"))(t)
 	for _, m := range allMetrics() {
 		name := m.name
 		if m.labels != "" {
@@ -25,9 +24,7 @@ func TestDocsTellOfEveryMetric(t *testing.T) {
 		}
 	}
 	rows := regexp.MustCompile("(?m)^\\| `[a-z_]+(\\{[a-z,]+\\})?` \\| (counter|gauge|histogram) \\|").FindAll(text, -1)
-	if len(rows) != len(allMetrics()) {
-		t.Errorf("docs/sync.md has %d rows of metrics, and there are %d metrics", len(rows), len(allMetrics()))
-	}
+	testkit.Equal(t, len(rows), len(allMetrics()), "docs/sync.md")
 }
 
 // Prometheus' own conventions: https://prometheus.io/docs/practices/naming/.
