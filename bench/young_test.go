@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// firstSeconds is less than what ghapp takes for the time that a new token needs to be
+// newFor is less than what ghapp takes for the time that a new token needs to be
 // known everywhere: ten seconds.
-const firstSeconds = 8 * time.Second
+const newFor = 8 * time.Second
 
 // BenchmarkFirstSeconds is what git pays while the token is new, which is when most jobs use
 // it: the helper's answer beside that with an old token, and a small clone beside git's own.
@@ -75,7 +75,7 @@ func newYoungHelper(tb testing.TB) *youngHelper {
 // turn asks once. The first question for a token, which has it tried at the git service,
 // is left out of the time: there is one such in a token's life.
 func (h *youngHelper) turn() (time.Duration, error) {
-	if time.Since(h.minted) > firstSeconds {
+	if time.Since(h.minted) > newFor {
 		h.minted = time.Now()
 		if err := h.mintAnew(); err != nil {
 			return 0, err
@@ -95,7 +95,7 @@ func TestRequestsInATokensFirstSeconds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if time.Since(h.minted) > firstSeconds {
+	if time.Since(h.minted) > newFor {
 		t.Skip("the machine is too slow to ask that often while a token is new")
 	}
 	api, all := h.apiCalls(), len(h.Requests())

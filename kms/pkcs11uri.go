@@ -35,7 +35,7 @@ func parsePKCS11URI(uri string) (pkcs11URI, error) {
 	u := pkcs11URI{path: map[string]string{}, query: map[string]string{}}
 	scheme, rest, found := strings.Cut(uri, ":")
 	if !found || !strings.EqualFold(scheme, "pkcs11") {
-		return u, errors.New("it does not begin with pkcs11:")
+		return u, errors.New("it does not begin with pkcs11:") //nolint:staticcheck // a scheme ends so
 	}
 	path, query, _ := strings.Cut(rest, "?")
 	err := eachAttribute(path, ";", func(name, value string) error { return u.take(name, value, false) })

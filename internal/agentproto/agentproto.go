@@ -96,7 +96,7 @@ func Ask(ctx context.Context, conn Conn, operation credential.Operation, request
 // failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
 func Do(ctx context.Context, conn Conn, question Frame) (Frame, error) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	answer, err := roundTrip(conn, question)
 	switch {

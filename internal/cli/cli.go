@@ -170,13 +170,6 @@ func (c *command) apps() *apps.Opener {
 	return c.opener
 }
 
-// with is the command with another Opener.
-func (c *command) with(o *apps.Opener) *command {
-	other := *c
-	other.opener = o
-	return &other
-}
-
 // console is how the command talks to the person who runs it.
 func (c *command) console() term.Console {
 	return term.Console{In: c.Stdin, Err: c.Stderr, Quiet: c.quiet, Verbose: c.verbose, Unattended: c.json}
