@@ -139,8 +139,9 @@ func (a *Answerer) Ours(asked *credential.Credential) bool {
 	return asked.Protocol+"://"+host == a.Origin
 }
 
+// get answers git's question with a token, or with the word that none is needed.
 func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*credential.Credential, error) {
-	app, request, repository, err := a.request(ctx, asked)
+	p, err := a.plan(ctx, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -148,68 +149,124 @@ func (a *Answerer) get(ctx context.Context, asked *credential.Credential) (*cred
 	if byItself && a.known(ctx, path) {
 		return credential.AnswerAnonymous(), nil
 	}
-	wanted := request.Repositories
-	request, token, err := a.token(ctx, app, request, repository)
-	if len(wanted) > 1 && unreached(err) {
-		// git itself needs no more than the repository.
-		alone := request
-		alone.Repositories = wanted[:1]
-		var own *ghapp.Token
-		if alone, own, err = a.token(ctx, app, alone, repository); err == nil {
-			request, token = alone, own
-			a.log().Warn("the token is for the repository alone, without the store of its large files that .lfsconfig names; "+
-				"add that on the App's installation page", "repository", repository.String(), "store", strings.Join(wanted[1:], ","))
-		}
+	p, token, err := a.obtain(ctx, p)
+	switch {
+	case err == nil:
+		return a.handOut(asked, p, token), nil
+	case byItself && a.public(ctx, path, err):
+		return credential.AnswerAnonymous(), nil
 	}
-	if err != nil {
-		if byItself && a.public(ctx, path, err) {
-			return credential.AnswerAnonymous(), nil
-		}
-		return nil, err
-	}
-	if a.HandedOut != nil {
-		a.HandedOut(token.Secret)
-	}
-	if a.Granted != nil {
-		a.Granted(app, request, token)
-	}
-	// git compares the expiry with this machine's clock, not with GitHub's.
-	expiry := time.Now().Add(token.Life())
-	return credential.Answer(asked, username, token.Secret, expiry), nil
+	return nil, err
 }
 
-// token returns a token that GitHub's git service knows, and the request that it was
-// granted for. One from the cache that turns out to be dead is replaced, once.
-func (a *Answerer) token(ctx context.Context, app *ghapp.App, request ghapp.TokenRequest, r ghapp.RepositoryName) (ghapp.TokenRequest, *ghapp.Token, error) {
-	token, err := app.Token(ctx, request)
-	if request.Installation != "" && ofAnother(err) {
-		request.Installation = ""
-		token, err = app.Token(ctx, request)
+// plan is what to ask GitHub for, and of which App, to answer git about a repository.
+type plan struct {
+	app        *ghapp.App
+	request    ghapp.TokenRequest // of the repository, and then of those that store its large files
+	repository ghapp.RepositoryName
+}
+
+func (a *Answerer) plan(ctx context.Context, asked *credential.Credential) (plan, error) {
+	if asked.Path == "" {
+		return plan{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token", Err: fmt.Errorf(
+			"git did not say which repository it is about; run `git config --global credential.%s.useHttpPath true`", a.Origin)}
 	}
-	if err != nil || token.Settled(r.String()) || a.isUntried(r) {
-		return request, token, err
+	repository, err := repositoryOf(asked.Path)
+	if err != nil {
+		return plan{}, err
 	}
-	err = a.settle(ctx, app, token, r)
-	switch kind := ghapp.KindOf(err); {
-	case kind == ghapp.ErrTokenRefused:
-	case kind == ghapp.ErrTokenUnknown && token.FromStore():
-	default:
-		return request, token, err
+	app, installation, err := a.App(ctx, repository.Owner)
+	if err != nil {
+		return plan{}, err
 	}
-	a.log().Warn("GitHub refused a token from the cache; it is replaced by a new one", "repository", r.String())
-	if err := app.Forget(ctx, token.Secret); err != nil {
-		a.log().Warn("a refused token stays in the cache", "error", err)
+	if app.Status().Origin != a.Origin {
+		return plan{}, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: "choose a token", Err: fmt.Errorf(
+			"the App for %s is on %s, but git asks for %s", repository.Owner, app.Status().Origin, a.Origin)}
 	}
-	if token, err = app.Token(ctx, request); err == nil {
-		err = a.settle(ctx, app, token, r)
+	request := ghapp.TokenRequest{
+		Repositories: append([]string{repository.String()}, storesOf(asked, repository)...),
+		Installation: installation,
 	}
-	return request, token, err
+	if a.Permissions != nil {
+		request.Permissions = a.Permissions(repository)
+	}
+	return plan{app, request, repository}, nil
+}
+
+// obtain gets the token that was planned, or one for the repository alone where the stores
+// of its large files are out of reach: git itself needs no more. It returns what was granted.
+func (a *Answerer) obtain(ctx context.Context, p plan) (plan, *ghapp.Token, error) {
+	granted, token, err := a.token(ctx, p)
+	repositories := p.request.Repositories
+	if len(repositories) == 1 || !unreached(err) {
+		return granted, token, err
+	}
+	granted.request.Repositories = repositories[:1]
+	granted, token, err = a.token(ctx, granted)
+	if err == nil {
+		a.log().Warn("the token is for the repository alone, without the store of its large files that .lfsconfig names; "+
+			"add that on the App's installation page",
+			"repository", p.repository.String(), "store", strings.Join(repositories[1:], ","))
+	}
+	return granted, token, err
+}
+
+// token gets a token that GitHub's git service knows, and returns what it was granted for.
+// One from the cache that turns out to be dead is replaced, once.
+func (a *Answerer) token(ctx context.Context, p plan) (plan, *ghapp.Token, error) {
+	token, err := p.app.Token(ctx, p.request)
+	if p.request.Installation != "" && ofAnother(err) {
+		p.request.Installation = ""
+		token, err = p.app.Token(ctx, p.request)
+	}
+	if err != nil || token.Settled(p.repository.String()) || a.isUntried(p.repository) {
+		return p, token, err
+	}
+	err = a.waitForPropagation(ctx, p, token)
+	if dead(token, err) {
+		token, err = a.replacement(ctx, p, token)
+	}
+	return p, token, err
 }
 
 // ofAnother reports whether an installation may have refused because the repository
 // is not its owner's.
 func ofAnother(err error) bool {
-	return errors.Is(err, ghapp.ErrRepositoryNotSelected) || errors.Is(err, ghapp.ErrTooBroad) || errors.Is(err, ghapp.ErrInvalid)
+	return errors.Is(err, ghapp.ErrRepositoryNotSelected) || errors.Is(err, ghapp.ErrTooBroad) ||
+		errors.Is(err, ghapp.ErrInvalid)
+}
+
+// dead reports whether a refusal will not end by waiting. A token that was minted just now
+// and is still unknown may only be late.
+func dead(t *ghapp.Token, refusal error) bool {
+	kind := ghapp.KindOf(refusal)
+	return kind == ghapp.ErrTokenRefused || kind == ghapp.ErrTokenUnknown && t.FromStore()
+}
+
+// replacement drops a token that is dead and gets a new one.
+func (a *Answerer) replacement(ctx context.Context, p plan, refused *ghapp.Token) (*ghapp.Token, error) {
+	a.log().Warn("GitHub refused a token from the cache; it is replaced by a new one", "repository", p.repository.String())
+	if err := p.app.Forget(ctx, refused.Secret); err != nil {
+		a.log().Warn("a refused token stays in the cache", "error", err)
+	}
+	token, err := p.app.Token(ctx, p.request)
+	if err == nil {
+		err = a.waitForPropagation(ctx, p, token)
+	}
+	return token, err
+}
+
+// handOut is the answer with a token, of which those are told first who have asked to be.
+func (a *Answerer) handOut(asked *credential.Credential, p plan, token *ghapp.Token) *credential.Credential {
+	if a.HandedOut != nil {
+		a.HandedOut(token.Secret)
+	}
+	if a.Granted != nil {
+		a.Granted(p.app, p.request, token)
+	}
+	// git compares the expiry with this machine's clock, not with GitHub's.
+	expiry := time.Now().Add(token.Life())
+	return credential.Answer(asked, username, token.Secret, expiry)
 }
 
 // erase is git's word that the credential was refused, or that there was to be one.
@@ -221,43 +278,17 @@ func (a *Answerer) erase(ctx context.Context, asked *credential.Credential) erro
 	if password.IsZero() {
 		return nil
 	}
-	app, request, _, err := a.request(ctx, asked)
+	p, err := a.plan(ctx, asked)
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
 	a.erased = true
 	a.mu.Unlock()
-	err = app.Invalidate(ctx, request, password)
-	if request.Installation != "" {
-		request.Installation = ""
-		err = errors.Join(err, app.Invalidate(ctx, request, password))
+	err = p.app.Invalidate(ctx, p.request, password)
+	if p.request.Installation != "" {
+		p.request.Installation = ""
+		err = errors.Join(err, p.app.Invalidate(ctx, p.request, password))
 	}
 	return err
-}
-
-func (a *Answerer) request(ctx context.Context, asked *credential.Credential) (*ghapp.App, ghapp.TokenRequest, ghapp.RepositoryName, error) {
-	none := ghapp.TokenRequest{}
-	if asked.Path == "" {
-		return nil, none, ghapp.RepositoryName{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token",
-			Err: fmt.Errorf("git did not say which repository it is about; run `git config --global credential.%s.useHttpPath true`", a.Origin)}
-	}
-	repository, err := repositoryOf(asked.Path)
-	if err != nil {
-		return nil, none, repository, err
-	}
-	app, installation, err := a.App(ctx, repository.Owner)
-	if err != nil {
-		return nil, none, repository, err
-	}
-	if app.Status().Origin != a.Origin {
-		return nil, none, repository, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: "choose a token",
-			Err: fmt.Errorf("the App for %s is on %s, but git asks for %s", repository.Owner, app.Status().Origin, a.Origin)}
-	}
-	repositories := append([]string{repository.String()}, storesOf(asked, repository)...)
-	request := ghapp.TokenRequest{Repositories: repositories, Installation: installation}
-	if a.Permissions != nil {
-		request.Permissions = a.Permissions(repository)
-	}
-	return app, request, repository, nil
 }

@@ -82,9 +82,10 @@ func (a *Answerer) discover(ctx context.Context, path string, t *ghapp.Token) (d
 func (a *Answerer) Moved(ctx context.Context, r ghapp.RepositoryName) (ghapp.RepositoryName, error) {
 	var token *ghapp.Token
 	if !a.known(ctx, r.String()) {
-		app, request, _, err := a.request(ctx, &credential.Credential{Path: r.String()})
+		p, err := a.plan(ctx, &credential.Credential{Path: r.String()})
 		if err == nil {
-			_, token, err = a.token(ctx, app, request, r)
+			p.repository = r // the wiki itself, where it is one
+			_, token, err = a.token(ctx, p)
 		}
 		if err != nil {
 			return r, err

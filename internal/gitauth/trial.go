@@ -25,7 +25,7 @@ func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository
 	case status < 400:
 		return nil
 	case t.Propagating() && status < 500 && status != http.StatusTooManyRequests:
-		return Settle(ctx, a.log(), t, r, func() (int, string) {
+		return WaitForPropagation(ctx, a.log(), t, r, func() (int, string) {
 			status, message, _ := a.try(ctx, t, r)
 			return status, message
 		})

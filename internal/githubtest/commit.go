@@ -193,7 +193,7 @@ func (r *Repository) prepare() error {
 func (r *Repository) make() error {
 	gh := r.gh
 	gh.mu.Lock()
-	branch, err := r.branch, gh.settle()
+	branch, err := r.branch, gh.prepareGit()
 	gh.mu.Unlock()
 	if err != nil {
 		return err

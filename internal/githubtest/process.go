@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// settle finds git, and makes the directory of the repositories, the first time it is called. It is called with the
+// prepareGit finds git, and makes the directory of the repositories, the first time it is called. It is called with the
 // lock held.
-func (gh *GitHub) settle() error {
+func (gh *GitHub) prepareGit() error {
 	if gh.program == "" {
 		name := gh.git
 		if name == "" {

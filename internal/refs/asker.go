@@ -161,7 +161,7 @@ func (q *question) ask(ctx context.Context) (found Found, err error) {
 	}
 	if q.token == nil || !q.token.Propagating() {
 		try()
-	} else if late := gitauth.Settle(ctx, q.log(), q.token, q.repository, try); late != nil {
+	} else if late := gitauth.WaitForPropagation(ctx, q.log(), q.token, q.repository, try); late != nil {
 		return Found{}, late
 	}
 	return found, err

@@ -12,24 +12,24 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
-// settleFor bounds the wait for GitHub's git servers to know a new token.
+// mostPropagation bounds the wait for GitHub's git servers to know a new token.
 // GitHub's support advises to try again after 3 and 10 seconds.
-const settleFor = 15 * time.Second
+const mostPropagation = 15 * time.Second
 
-// settle asks GitHub's git service itself whether it takes a token that has just
-// been minted, and waits with that same token while it does not. git asks for a
+// waitForPropagation asks GitHub's git service itself whether it takes a token that has
+// just been minted, and waits with that same token while it does not. git asks for a
 // credential once and gives up on the first refusal, which for a token that has
 // not spread yet reads "Repository not found". Of all who have the token one asks, and
-// once.
+// once; see [ghapp.App.Settle].
 //
 // A token from the cache may be dead, and not late: revoked by somebody who has not told
 // us. After the second refusal the REST API is asked as well, and where that does not know
 // the token either, the error has the Kind [ghapp.ErrTokenRefused].
-func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.RepositoryName) error {
-	return app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
-		refusals := 0
-		dead := false
-		err = Settle(ctx, a.log(), t, r, func() (int, string) {
+func (a *Answerer) waitForPropagation(ctx context.Context, p plan, t *ghapp.Token) error {
+	r := p.repository
+	return p.app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
+		refusals, refused := 0, false
+		err = WaitForPropagation(ctx, a.log(), t, r, func() (int, string) {
 			status, message, err := a.try(ctx, t, r)
 			taken = err == nil && status == http.StatusOK
 			if err != nil && ctx.Err() == nil {
@@ -37,26 +37,29 @@ func (a *Answerer) settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r
 				a.log().Debug("the git service was not asked whether it knows the token", "error", err)
 			}
 			if t.FromStore() && (status == http.StatusUnauthorized || status == http.StatusNotFound) {
-				if refusals++; refusals == 2 && app.Refuses(ctx, t) {
-					dead = true
+				if refusals++; refusals == 2 && p.app.Refuses(ctx, t) {
+					refused = true
 					return 0, ""
 				}
 			}
 			return status, message
 		})
-		if dead && ctx.Err() == nil {
-			err = &ghapp.Error{Kind: ghapp.ErrTokenRefused, Op: fmt.Sprintf("use the token for %s", r), Status: http.StatusUnauthorized}
+		if refused && ctx.Err() == nil {
+			op := fmt.Sprintf("use the token for %s", r)
+			err = &ghapp.Error{Kind: ghapp.ErrTokenRefused, Op: op, Status: http.StatusUnauthorized}
 		}
 		return taken, err
 	})
 }
 
-// Settle makes a request of the git service with a token that has just been minted,
-// and makes it again while the answer is one that a server gives which does not know
+// WaitForPropagation makes a request of the git service with a token that has just been
+// minted, and makes it again while the answer is one that a server gives which does not know
 // the token yet. try returns the status of a refusal and its message, or 0. The error
 // is nil where the last answer was no such refusal, a [*ghapp.Error] where it is one
-// that waiting does not cure, and the cause of ctx's end.
-func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.RepositoryName, try func() (status int, message string)) error {
+// that waiting does not mend, and the cause of ctx's end.
+func WaitForPropagation(
+	ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.RepositoryName, try func() (status int, message string),
+) error {
 	op := fmt.Sprintf("use the new token for %s", r)
 	for pause := time.Second; ; pause += time.Second {
 		status, message := try()
@@ -68,7 +71,7 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 			return nil
 		case refusal == api.IPAllowList, refusal == api.SAML:
 			return &ghapp.Error{Kind: RefusedBy(status, message), Op: op, Status: status, Message: message}
-		case ageOf(t)+pause > settleFor:
+		case ageOf(t)+pause > mostPropagation:
 			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
 				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", ageOf(t).Round(time.Second))}
 		}
@@ -76,7 +79,8 @@ func Settle(ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.Repos
 		if pause == wait.Patience {
 			level = slog.LevelWarn // once: a person who waits is told what for
 		}
-		log.Log(ctx, level, "GitHub's git service does not know the new token yet", "repository", r.String(), "status", status, "wait", pause)
+		log.Log(ctx, level, "GitHub's git service does not know the new token yet",
+			"repository", r.String(), "status", status, "wait", pause)
 		if err := wait.Sleep(ctx, pause); err != nil {
 			return err
 		}
