@@ -82,6 +82,29 @@ type Correction struct {
 	Why   string
 }
 
+// operation is the text of an operation, or of a webhook, which stand under a path each; nil where there is none.
+func (f *File) operation(path, method string) json.RawMessage {
+	if text := f.whole.Paths[path][method]; text != nil {
+		return text
+	}
+	return f.whole.Webhooks[strings.TrimPrefix(path, "/")][method]
+}
+
+// correct applies the corrections that are of the name, and marks them in done.
+func correct(name string, text json.RawMessage, corrections []Correction, done []bool) (json.RawMessage, error) {
+	for i, c := range corrections {
+		if c.Of != name {
+			continue
+		}
+		done[i] = true
+		var err error
+		if text, err = apply(json.RawMessage(c.Patch), text); err != nil {
+			return nil, fmt.Errorf("correction of %s (%s): %w", c.Of, c.Why, err)
+		}
+	}
+	return text, nil
+}
+
 // cut keeps of the file the operations, and the components they refer to, as they
 // are in a version, corrected.
 func (f *File) cut(version string, operations []string, corrections []Correction) ([]byte, error) {
@@ -112,17 +135,11 @@ func (f *File) cut(version string, operations []string, corrections []Correction
 	}
 	keep = func(name string, text json.RawMessage) (json.RawMessage, error) {
 		text, err := at(version, text)
+		if err == nil {
+			text, err = correct(name, text, corrections, corrected)
+		}
 		if err != nil {
 			return nil, err
-		}
-		for i, c := range corrections {
-			if c.Of != name {
-				continue
-			}
-			corrected[i] = true
-			if text, err = apply(json.RawMessage(c.Patch), text); err != nil {
-				return nil, fmt.Errorf("correction of %s (%s): %w", c.Of, c.Why, err)
-			}
 		}
 		for _, reference := range references(text) {
 			if err := component(reference); err != nil {
@@ -134,10 +151,7 @@ func (f *File) cut(version string, operations []string, corrections []Correction
 	for _, operation := range operations {
 		method, path, _ := strings.Cut(operation, " ")
 		method = strings.ToLower(method)
-		text := whole.Paths[path][method]
-		if text == nil {
-			text = whole.Webhooks[strings.TrimPrefix(path, "/")][method]
-		}
+		text := f.operation(path, method)
 		if text == nil {
 			return nil, fmt.Errorf("there is no operation %s", operation)
 		}
