@@ -150,11 +150,6 @@ func (c *command) givenFlags() map[string]string {
 	return given
 }
 
-// anyGiven reports whether one of them was.
-func (c *command) anyGiven() bool {
-	return len(c.givenFlags()) > 0
-}
-
 // apps opens Apps as flags, environment and config file say.
 func (c *command) apps() *apps.Opener {
 	if c.opener == nil {

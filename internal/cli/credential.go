@@ -62,7 +62,7 @@ the helper ghapp.`,
 func (c *command) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
 	gitauth.Stored(asked, c.largeFileStores(ctx))
 	socket, _ := c.lookup("GHAPP_AGENT_SOCK")
-	if socket != "" && !c.anyGiven() {
+	if socket != "" && len(c.givenFlags()) == 0 {
 		answer, err := agent.Ask(ctx, socket, op, asked)
 		if !errors.Is(err, agent.ErrUnavailable) {
 			return answer, err

@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"os/exec"
-	"os/signal"
-	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
+	"github.com/ghapp-dev/ghapp/internal/process"
 )
 
 // What a shell makes of a command that it cannot run (POSIX.1-2024, Shell & Utilities,
@@ -132,7 +130,7 @@ func (c *command) execRepositories(ctx context.Context, named []string, o execOp
 	return repository, err
 }
 
-// childExit is the end of the command. There is nothing to tell of it: whoever
+// childExit is the end of the command. There is nothing to tell of it: the person who
 // started it has seen what it printed.
 type childExit struct{ code int }
 
@@ -150,41 +148,13 @@ func cannotRun(name string, err error) error {
 	return &diag.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err)}
 }
 
-// runChild runs the command to its end and passes on the signals that this process
-// gets meanwhile.
+// runChild runs the command to its end.
 func runChild(ctx context.Context, child *exec.Cmd) error {
-	signals := make(chan os.Signal, 8)
-	for _, s := range passedOn() {
-		// One that is ignored, as under nohup, stays so, for the command too.
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
+	code, err := process.Supervise(ctx, child)
+	if failed, ok := errors.AsType[*process.StartError](err); ok {
+		return cannotRun(child.Args[0], failed.Err)
 	}
-	defer signal.Stop(signals)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	if err := child.Start(); err != nil {
-		return cannotRun(child.Args[0], err)
-	}
-	ended := make(chan struct{})
-	var passing sync.WaitGroup
-	passing.Go(func() {
-		for {
-			select {
-			case s := <-signals:
-				if !reachesAll(s) {
-					_ = child.Process.Signal(s) // it may just have ended
-				}
-			case <-ended:
-				return
-			}
-		}
-	})
-	err := child.Wait()
-	close(ended)
-	passing.Wait()
-	if code := exitCode(child.ProcessState); code != 0 {
+	if code != 0 {
 		return &childExit{code}
 	}
 	return err

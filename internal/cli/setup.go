@@ -35,13 +35,15 @@ func (c *command) setupRun(target *keystore.Target, organization string) *setupR
 }
 
 // openTarget finds the config file that an App is written to, which need not be there yet.
-func (c *command) openTarget() (*keystore.Target, error) {
+// The command returned goes on with what was read of it.
+func (c *command) openTarget() (*keystore.Target, *command, error) {
 	target, loaded, err := keystore.OpenTarget(c.apps())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	c.opener = c.apps().Of(loaded)
-	return target, nil
+	next := *c
+	next.opener = c.apps().Of(loaded)
+	return target, &next, nil
 }
 
 // keptInFile tells of a key that the keyring did not take.
@@ -144,7 +146,7 @@ func shortened(text string, most int) string {
 }
 
 func (c *command) runSetup(ctx context.Context, o setupOptions) error {
-	target, err := c.openTarget()
+	target, c, err := c.openTarget()
 	if err != nil {
 		return err
 	}

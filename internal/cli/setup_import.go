@@ -46,7 +46,7 @@ key that others can read is moved beside the config file, where they cannot. Wit
 type importOptions struct{ move, keyring bool }
 
 func (c *command) runImport(ctx context.Context, o importOptions) error {
-	target, err := c.openTarget()
+	target, c, err := c.openTarget()
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,6 @@
-// Package process runs a program that may start others so that none of them outlives
-// what it was started for.
+// Package process runs programs so that none of them, nor what they start, outlives what it
+// was started for; one in the place of this process; and this process where it is the first
+// of a container.
 package process
 
 import (
