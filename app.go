@@ -289,7 +289,8 @@ func (a *App) FindInstallation(ctx context.Context, of string) (*InstallationInf
 	if err != nil {
 		return nil, err
 	}
-	return withKey(ctx, a.keys.Load(), func(c *signedClient) (*InstallationInfo, error) { return c.findInstallation(ctx, t) })
+	return withKey(ctx, a.keys.Load(),
+		func(c *signedClient) (*InstallationInfo, error) { return c.findInstallation(ctx, t) })
 }
 
 // Installations lists the App's installations, suspended ones included. It stops

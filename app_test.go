@@ -29,9 +29,12 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 		says   []string
 	}{
 		{"nothing given", ghapp.Config{}, []string{"no App is named", "no private key"}},
-		{"all wrong", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "my app"}, []string{"unencrypted", `"my app" is neither`, "no private key"}},
-		{"http", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "1", Signer: signer}, []string{"unencrypted"}},
-		{"http API", ghapp.Config{Client: ghapp.Client{APIURL: "http://api.github.com"}, Issuer: "1", Signer: signer}, []string{"unencrypted"}},
+		{"all wrong", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "my app"},
+			[]string{"unencrypted", `"my app" is neither`, "no private key"}},
+		{"http", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "1", Signer: signer},
+			[]string{"unencrypted"}},
+		{"http API", ghapp.Config{Client: ghapp.Client{APIURL: "http://api.github.com"}, Issuer: "1", Signer: signer},
+			[]string{"unencrypted"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			app, err := ghapp.New(test.config)
@@ -47,7 +50,8 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 	for issuer, good := range map[string]bool{
 		"1": true, "123456": true, "Iv23liABCDEFGHIJ1234": true, "Iv1.0123456789abcdef": true,
-		"": false, "0": false, "012": false, "-1": false, "1.5": false, "12345 ": false, "Iv23li": false, "iv23liABCDEFGHIJ1234": false,
+		"": false, "0": false, "012": false, "-1": false, "1.5": false, "12345 ": false, "Iv23li": false,
+		"iv23liABCDEFGHIJ1234":   false,
 		"Iv23liABCDEFGHIJ1234\n": false, "my-app": false, strings.Repeat("9", 20): false,
 		"0123456789abcdef0123456789abcdef01234567":            false, // a client secret
 		"SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=": false, // a fingerprint
@@ -58,7 +62,8 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 }
 
 func TestSecretInPlaceOfTheIssuerIsNotRepeated(t *testing.T) {
-	for _, secret := range []string{"0123456789abcdef0123456789abcdef01234567", "-----BEGIN RSA PRIVATE KEY-----\nMIIE" + canary} {
+	for _, secret := range []string{"0123456789abcdef0123456789abcdef01234567",
+		"-----BEGIN RSA PRIVATE KEY-----\nMIIE" + canary} {
 		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: ghapp.FromCryptoSigner(testKey())})
 		wantKind(t, err, ghapp.ErrInvalid)
 		testkit.Lacks(t, err.Error(), secret[:12])
@@ -69,8 +74,10 @@ func TestNewAsksNothingOfGitHub(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
 	testkit.Equal(t, len(w.calls()), 0, "requests")
-	if app.Status().Host != "github.com" || app.Status().Origin != "https://github.com" || app.Status().Issuer != w.registration.ClientID || app.Status().ClockOffset != 0 {
-		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Status().Host, app.Status().Origin, app.Status().Issuer, app.Status().ClockOffset)
+	if app.Status().Host != "github.com" || app.Status().Origin != "https://github.com" ||
+		app.Status().Issuer != w.registration.ClientID || app.Status().ClockOffset != 0 {
+		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Status().Host, app.Status().Origin,
+			app.Status().Issuer, app.Status().ClockOffset)
 	}
 }
 
@@ -96,7 +103,8 @@ func TestUserAgentAndAPIVersion(t *testing.T) {
 			c.UserAgent, c.APIVersion, c.OmitAPIVersion = test.agent, test.version, test.version == "none"
 		}).Info(t.Context()))(t)
 		if r := w.gh.Requests()[0]; r.UserAgent != test.wantAgent || r.APIVersion != test.wantVersion {
-			t.Errorf("User-Agent %q, X-GitHub-Api-Version %q; want %q, %q", r.UserAgent, r.APIVersion, test.wantAgent, test.wantVersion)
+			t.Errorf("User-Agent %q, X-GitHub-Api-Version %q; want %q, %q", r.UserAgent, r.APIVersion,
+				test.wantAgent, test.wantVersion)
 		}
 	}
 }
@@ -121,7 +129,8 @@ func TestInfoProvesThatKeyAndIssuerBelongTogether(t *testing.T) {
 	for _, issuer := range []string{w.registration.ClientID, fmt.Sprint(w.registration.ID)} {
 		info := testkit.Must(w.app(t, func(c *ghapp.Config) { c.Issuer = issuer }).Info(t.Context()))(t)
 		if info.ID != w.registration.ID || info.ClientID != w.registration.ClientID || info.Slug != w.registration.Slug ||
-			info.Owner != "app-owner" || info.Name != w.registration.Name || info.Permissions["contents"] != "read" || info.URL == "" {
+			info.Owner != "app-owner" || info.Name != w.registration.Name ||
+			info.Permissions["contents"] != "read" || info.URL == "" {
 			t.Errorf("info %+v", info)
 		}
 	}
@@ -140,7 +149,8 @@ func TestKeyAndAppThatDoNotBelongTogether(t *testing.T) {
 		func(app *ghapp.App) error { _, err := app.Token(t.Context(), site()); return err },
 	} {
 		e := wantKind(t, ask(w.app(t)), ghapp.ErrKeyMismatch)
-		if e.Status != 401 || e.Message == "" || e.RequestID == "" || !strings.Contains(e.Error(), e.Message) || !strings.Contains(e.Error(), e.RequestID) {
+		if e.Status != 401 || e.Message == "" || e.RequestID == "" || !strings.Contains(e.Error(), e.Message) ||
+			!strings.Contains(e.Error(), e.RequestID) {
 			t.Errorf("error %q lacks GitHub's words", e)
 		}
 	}
@@ -272,7 +282,8 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 					}
 					if repairs > 0 {
 						seconds := int(ahead.Seconds())
-						if !strings.Contains(warnings[0], fmt.Sprintf("seconds=%d", seconds)) && !strings.Contains(warnings[0], fmt.Sprintf("seconds=%d", seconds+1)) {
+						if !strings.Contains(warnings[0], fmt.Sprintf("seconds=%d", seconds)) &&
+							!strings.Contains(warnings[0], fmt.Sprintf("seconds=%d", seconds+1)) {
 							t.Errorf("warning %q does not tell the seconds, %d", warnings[0], seconds)
 						}
 					}
@@ -299,7 +310,8 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 				for _, err := range []error{infoErr, tokenErr} {
 					e := wantKind(t, err, ghapp.ErrClockOff)
 					date := time.Now().Add(ahead).UTC().Format("2006-01-02")
-					if (detail[ghapp.ClockError](e).Offset-ahead).Abs() > time.Second || !strings.Contains(err.Error(), "its clock shows "+date) {
+					if (detail[ghapp.ClockError](e).Offset-ahead).Abs() > time.Second ||
+						!strings.Contains(err.Error(), "its clock shows "+date) {
 						t.Errorf("offset %s, error %q; want %s, and the date %s", detail[ghapp.ClockError](e).Offset, err, ahead, date)
 					}
 				}
@@ -345,8 +357,10 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 			w.fault(t, refusal)
 			_, err := app.Info(t.Context())
 			e := wantKind(t, err, ghapp.ErrClockOff)
-			if off := (detail[ghapp.ClockError](e).Offset - 30*time.Second).Abs(); off > time.Second || len(w.gh.Requests()) != 2 {
-				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message, detail[ghapp.ClockError](e).Offset, len(w.gh.Requests()))
+			if off := (detail[ghapp.ClockError](e).Offset - 30*time.Second).Abs(); off > time.Second ||
+				len(w.gh.Requests()) != 2 {
+				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message,
+					detail[ghapp.ClockError](e).Offset, len(w.gh.Requests()))
 			}
 			testkit.Equal(t, len(log.lines("clock is off")), 1, "%s", message)
 		})
@@ -355,7 +369,8 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 
 func TestRightClockIsNotBlamed(t *testing.T) {
 	w := newWorld(t)
-	w.fault(t, githubtest.Fault{Match: "GET /app", Status: 401, Body: `{"message":"'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"}`})
+	w.fault(t, githubtest.Fault{Match: "GET /app", Status: 401,
+		Body: `{"message":"'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"}`})
 	var log logBuffer
 	_, err := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) }).Info(t.Context())
 	wantKind(t, err, ghapp.ErrClockOff)

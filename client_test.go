@@ -38,7 +38,8 @@ func (w *world) code(t *testing.T) secret.Text {
 	if token == nil {
 		t.Fatalf("no form in\n%s", page)
 	}
-	back, err := url.Parse(post("/settings/apps/manifest", url.Values{"authenticity_token": {html.UnescapeString(token[1])}, "name": {"From a Manifest"}}).Header().Get("Location"))
+	back, err := url.Parse(post("/settings/apps/manifest", url.Values{
+		"authenticity_token": {html.UnescapeString(token[1])}, "name": {"From a Manifest"}}).Header().Get("Location"))
 	if err != nil || back.Query().Get("code") == "" {
 		t.Fatalf("%v, %v", back, err)
 	}
@@ -58,7 +59,8 @@ func TestRegister(t *testing.T) {
 	c.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	made := testkit.Must(c.Register(t.Context(), code))(t)
 	key := testkit.Must(signer.FromText("the answer", made.PEM.Reveal()))(t)
-	if made.Name != "From a Manifest" || made.Owner != "acme" || made.Slug != "from-a-manifest" || made.URL != "https://github.com/apps/from-a-manifest" {
+	if made.Name != "From a Manifest" || made.Owner != "acme" || made.Slug != "from-a-manifest" ||
+		made.URL != "https://github.com/apps/from-a-manifest" {
 		t.Errorf("%+v", made.AppInfo)
 	}
 	app := w.app(t, func(c *ghapp.Config) { c.Issuer, c.Signer = made.ClientID, key })
@@ -121,7 +123,8 @@ func TestTheCodeIsNotRepeated(t *testing.T) {
 		})},
 	}
 	_, err := c.Register(t.Context(), secret.New(code))
-	if e := wantKind(t, err, ghapp.ErrRefused); !strings.Contains(e.Message, "blocked: /app-manifests/[redacted]/conversions") || strings.Contains(fmt.Sprintf("%+v", e), code) {
+	if e := wantKind(t, err, ghapp.ErrRefused); !strings.Contains(e.Message,
+		"blocked: /app-manifests/[redacted]/conversions") || strings.Contains(fmt.Sprintf("%+v", e), code) {
 		t.Errorf("%+v", e)
 	}
 }

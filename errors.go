@@ -179,7 +179,8 @@ func explain(op string, err error) error {
 	e := &Error{Kind: ErrRefused, Op: op}
 	switch cause := err.(type) { //nolint:errorlint // internal/api wraps none of its own
 	case *api.Error:
-		e.Status, e.Message, e.RequestID, e.DocumentationURL = cause.Status, cause.Message, cause.RequestID, cause.DocumentationURL
+		e.Status, e.Message, e.RequestID, e.DocumentationURL = cause.Status, cause.Message,
+			cause.RequestID, cause.DocumentationURL
 		if !cause.Until.IsZero() {
 			e.Detail = &RateLimitError{cause.Until}
 		}

@@ -21,7 +21,8 @@ import (
 
 func TestKindIsATargetOfErrorsIs(t *testing.T) {
 	err := fmt.Errorf("deploy: %w", &ghapp.Error{Kind: ghapp.ErrSuspended, Op: "mint"})
-	if !errors.Is(err, ghapp.ErrSuspended) || errors.Is(err, ghapp.ErrNotInstalled) || ghapp.KindOf(err) != ghapp.ErrSuspended {
+	if !errors.Is(err, ghapp.ErrSuspended) || errors.Is(err, ghapp.ErrNotInstalled) ||
+		ghapp.KindOf(err) != ghapp.ErrSuspended {
 		t.Errorf("Kind %q", ghapp.KindOf(err))
 	}
 	testkit.Equal(t, ghapp.KindOf(io.EOF), "")
@@ -30,12 +31,15 @@ func TestKindIsATargetOfErrorsIs(t *testing.T) {
 
 func TestErrorSaysWhatFailedAndWhy(t *testing.T) {
 	for want, e := range map[string]*ghapp.Error{
-		`cannot mint a token: GitHub answered 422 "not granted" (request 9A1C)`: {Kind: ghapp.ErrPermission, Op: "mint a token", Status: 422, Message: "not granted", RequestID: "9A1C"},
-		`cannot mint a token: GitHub answered 404: gone`:                        {Op: "mint a token", Status: 404, Err: errors.New("gone")},
-		`cannot reach: cannot reach github.com: connection refused`:             {Op: "reach", Err: errors.New("cannot reach github.com: connection refused")},
-		`installation suspended`:                                                {Kind: ghapp.ErrSuspended},
-		`cannot use this App: key cannot sign`:                                  {Kind: ghapp.ErrKey, Op: "use this App"},
-		`cannot list: GitHub answered 502`:                                      {Op: "list", Status: 502},
+		`cannot mint a token: GitHub answered 422 "not granted" (request 9A1C)`: {Kind: ghapp.ErrPermission,
+			Op: "mint a token", Status: 422, Message: "not granted", RequestID: "9A1C"},
+		`cannot mint a token: GitHub answered 404: gone`: {Op: "mint a token",
+			Status: 404, Err: errors.New("gone")},
+		`cannot reach: cannot reach github.com: connection refused`: {Op: "reach",
+			Err: errors.New("cannot reach github.com: connection refused")},
+		`installation suspended`:               {Kind: ghapp.ErrSuspended},
+		`cannot use this App: key cannot sign`: {Kind: ghapp.ErrKey, Op: "use this App"},
+		`cannot list: GitHub answered 502`:     {Op: "list", Status: 502},
 	} {
 		testkit.Equal(t, e.Error(), want)
 	}
@@ -56,11 +60,14 @@ func TestAnswerOfGitHubIsGivenItsKind(t *testing.T) {
 		{401, "Integration not found", ghapp.ErrAppUnknown},
 		{401, "Bad credentials", ghapp.ErrTokenRefused},
 		{403, "This installation has been suspended", ghapp.ErrSuspended},
-		{403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.", ghapp.ErrIPAllowList},
-		{403, "Resource protected by organization SAML enforcement. You must grant your OAuth token access to this organization.", ghapp.ErrSAML},
+		{403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow " +
+			"list enabled, and your IP address is not permitted to access this resource.", ghapp.ErrIPAllowList},
+		{403, "Resource protected by organization SAML enforcement. You must grant your OAuth token access to this " +
+			"organization.", ghapp.ErrSAML},
 		{403, "Resource not accessible by integration", ghapp.ErrPermission},
 		{422, "The permissions requested are not granted to this installation.", ghapp.ErrPermission},
-		{422, "There is at least one repository that does not exist or is not accessible to the parent installation.", ghapp.ErrRepositoryNotSelected},
+		{422, "There is at least one repository that does not exist or is not accessible to the parent installation.",
+			ghapp.ErrRepositoryNotSelected},
 		{403, "something new", ghapp.ErrRefused},
 		{400, "Bad Request", ghapp.ErrRefused},
 		{410, "Gone", ghapp.ErrRefused},
@@ -71,15 +78,18 @@ func TestAnswerOfGitHubIsGivenItsKind(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(test.status, " ", test.message), func(t *testing.T) {
 			w := newWorld(t)
-			body, err := json.Marshal(map[string]string{"message": test.message, "documentation_url": "https://docs.github.com/rest"})
+			body, err := json.Marshal(map[string]string{"message": test.message,
+				"documentation_url": "https://docs.github.com/rest"})
 			testkit.OK(t, err)
 			w.fault(t, githubtest.Fault{Match: "GET /app", Status: test.status, Body: string(body)})
 			_, err = w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Info(t.Context())
 			e := wantKind(t, err, test.want)
-			if e.Status != test.status || e.Message != test.message || e.RequestID == "" || e.DocumentationURL != "https://docs.github.com/rest" {
+			if e.Status != test.status || e.Message != test.message || e.RequestID == "" ||
+				e.DocumentationURL != "https://docs.github.com/rest" {
 				t.Errorf("error %+v", e)
 			}
-			if text := err.Error(); !strings.Contains(text, fmt.Sprint(test.status)) || !strings.Contains(text, e.RequestID) || !strings.Contains(text, "cannot read App "+w.registration.ClientID) {
+			if text := err.Error(); !strings.Contains(text, fmt.Sprint(test.status)) || !strings.Contains(text, e.RequestID) ||
+				!strings.Contains(text, "cannot read App "+w.registration.ClientID) {
 				t.Errorf("error %q", text)
 			}
 		})
@@ -94,7 +104,8 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 		w.fault(t, githubtest.SecondaryLimit(githubtest.MintPattern, 5*time.Minute))
 		_, err := app.Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrRateLimited)
-		if detail[ghapp.RateLimitError](e).Until.Sub(start).Round(time.Second) != 5*time.Minute || time.Since(start) != 0 || w.gh.Mints() != 0 {
+		if detail[ghapp.RateLimitError](e).Until.Sub(start).Round(time.Second) != 5*time.Minute ||
+			time.Since(start) != 0 || w.gh.Mints() != 0 {
 			t.Errorf("until %s from now, after %s", detail[ghapp.RateLimitError](e).Until.Sub(start), time.Since(start))
 		}
 		// One that ends soon is waited for.
@@ -109,7 +120,8 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 		// The primary limit of GitHub's headers.
 		w.gh.ClearFaults()
 		reset := time.Now().Add(30 * time.Minute)
-		w.fault(t, githubtest.Fault{Match: "GET /app", Status: 403, Body: `{"message":"API rate limit exceeded for installation ID 1."}`,
+		w.fault(t, githubtest.Fault{Match: "GET /app", Status: 403,
+			Body:   `{"message":"API rate limit exceeded for installation ID 1."}`,
 			Header: http.Header{"X-Ratelimit-Remaining": {"0"}, "X-Ratelimit-Reset": {fmt.Sprint(reset.Unix())}}})
 		_, err = app.Info(t.Context())
 		if e := wantKind(t, err, ghapp.ErrRateLimited); detail[ghapp.RateLimitError](e).Until.Unix() != reset.Unix() {
@@ -121,8 +133,10 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 func TestForbiddenWithBudgetLeftIsNoRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 403, Body: `{"message":"This installation has been suspended"}`,
-			Header: http.Header{"X-Ratelimit-Remaining": {"4999"}, "X-Ratelimit-Reset": {fmt.Sprint(time.Now().Add(10 * time.Second).Unix())}}})
+		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 403,
+			Body: `{"message":"This installation has been suspended"}`,
+			Header: http.Header{"X-Ratelimit-Remaining": {"4999"},
+				"X-Ratelimit-Reset": {fmt.Sprint(time.Now().Add(10 * time.Second).Unix())}}})
 		start := time.Now()
 		_, err := w.app(t).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrSuspended)
@@ -139,13 +153,15 @@ func TestWhatIsNoAnswerOfGitHub(t *testing.T) {
 		transport http.RoundTripper
 		want      ghapp.Kind
 	}{
-		"reset":                  {fault: githubtest.Fault{Reset: true}, want: ghapp.ErrUnreachable},
-		"cut body":               {fault: githubtest.Fault{CutAfter: 20}, want: ghapp.ErrUnreachable},
-		"HTML 502":               {fault: githubtest.HTML502(""), want: ghapp.ErrUnreachable},
-		"a page of a hotel":      {fault: githubtest.Fault{Status: 200, Body: "<html>Welcome"}, want: ghapp.ErrUnreachable},
-		"redirect to a host":     {fault: githubtest.Fault{RedirectTo: "https://evil.example"}, want: ghapp.ErrWrongHost},
-		"redirect within itself": {fault: githubtest.Fault{RedirectTo: "https://api.github.com/app", Status: 301}, want: ghapp.ErrUnreachable},
-		"nobody there":           {transport: roundTrips(func(*http.Request) (*http.Response, error) { return nil, refused }), want: ghapp.ErrUnreachable},
+		"reset":              {fault: githubtest.Fault{Reset: true}, want: ghapp.ErrUnreachable},
+		"cut body":           {fault: githubtest.Fault{CutAfter: 20}, want: ghapp.ErrUnreachable},
+		"HTML 502":           {fault: githubtest.HTML502(""), want: ghapp.ErrUnreachable},
+		"a page of a hotel":  {fault: githubtest.Fault{Status: 200, Body: "<html>Welcome"}, want: ghapp.ErrUnreachable},
+		"redirect to a host": {fault: githubtest.Fault{RedirectTo: "https://evil.example"}, want: ghapp.ErrWrongHost},
+		"redirect within itself": {fault: githubtest.Fault{RedirectTo: "https://api.github.com/app", Status: 301},
+			want: ghapp.ErrUnreachable},
+		"nobody there": {transport: roundTrips(func(*http.Request) (*http.Response, error) { return nil, refused }),
+			want: ghapp.ErrUnreachable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -174,7 +190,9 @@ func TestEndOfAContextKeepsItsName(t *testing.T) {
 			"Info":             func(ctx context.Context) error { _, err := app.Info(ctx); return err },
 			"FindInstallation": func(ctx context.Context) error { _, err := app.FindInstallation(ctx, "acme"); return err },
 			"Token":            func(ctx context.Context) error { _, err := app.Token(ctx, site()); return err },
-			"Revoke":           func(ctx context.Context) error { return app.Revoke(ctx, &ghapp.Token{Secret: secret.New("x")}) },
+			"Revoke": func(ctx context.Context) error {
+				return app.Revoke(ctx, &ghapp.Token{Secret: secret.New("x")})
+			},
 			"Installations": func(ctx context.Context) error {
 				for _, err := range app.Installations(ctx) {
 					return err

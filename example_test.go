@@ -78,7 +78,8 @@ func ExampleTransport() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
+		Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -103,7 +104,8 @@ func ExampleKind() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
+		Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -138,7 +140,8 @@ func ExampleApp_Token_basicAuth() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
+		Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -149,7 +152,8 @@ func ExampleApp_Token_basicAuth() {
 	}
 
 	// With go-git: &githttp.BasicAuth{Username: "x-access-token", Password: token.Secret.Reveal()}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/acme/site.git/info/refs?service=git-upload-pack", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet,
+		server.URL+"/acme/site.git/info/refs?service=git-upload-pack", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -187,7 +191,8 @@ func ExampleTokenSource_oauth2() {
 	}
 	server, clientID := standIn(key)
 	defer server.Close()
-	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID, Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
+		Signer: ghapp.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -201,7 +206,8 @@ func ExampleTokenSource_oauth2() {
 func ExampleError() {
 	err := error(&ghapp.Error{
 		Kind: ghapp.ErrPermission, Op: "mint an installation access token for acme/site", Status: 422,
-		Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}},
+		Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"},
+			Granted: ghapp.Permissions{"contents": "read"}},
 	})
 	if about, ok := errors.AsType[*ghapp.PermissionError](err); ok {
 		fmt.Println("wanted", about.Wanted, "and was granted", about.Granted)

@@ -28,8 +28,11 @@ var floors = [][]string{
 	{""}, // ghapp itself
 	{"agent", "signer", "internal/api", "internal/jwt"},
 	{"internal/agentproto", "internal/credcache"},
-	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile", "internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
-	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/ghtoken", "internal/installed", "internal/lfsconfig", "internal/permission", "internal/spelling", "internal/testkit", "internal/text", "internal/userdirs", "internal/wait", "secret"},
+	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile",
+		"internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
+	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/ghtoken", "internal/installed",
+		"internal/lfsconfig", "internal/permission", "internal/spelling", "internal/testkit", "internal/text",
+		"internal/userdirs", "internal/wait", "secret"},
 	{"githubtest"},
 	{"internal/githubtest"}, // imports none of ours: it must not share our mistakes
 }
@@ -77,7 +80,8 @@ func TestImportsGoDownOnly(t *testing.T) {
 			case imported == "github.com/spf13/cobra" && p.ImportPath != module+"/internal/cli":
 				t.Errorf("%s imports cobra; internal/cli alone does", p.ImportPath)
 			case imported == "html/template", imported == "text/template":
-				t.Errorf("%s imports %s, which keeps every method of the program alive: ghapp becomes a fifth larger", p.ImportPath, imported)
+				t.Errorf("%s imports %s, which keeps every method of the program alive: ghapp becomes a fifth larger",
+					p.ImportPath, imported)
 			}
 		}
 	}

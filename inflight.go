@@ -16,7 +16,8 @@ const ceiling = 2 * time.Minute
 // merge runs fn once for all who ask under one key. fn outlives any one of them:
 // it runs detached from the caller's cancellation, with a ceiling of its own, and
 // a caller leaves when its own context ends.
-func merge[T any](ctx context.Context, inflight *singleflight.Group, key string, fn func(context.Context) (T, error)) (T, error) {
+func merge[T any](ctx context.Context, inflight *singleflight.Group, key string,
+	fn func(context.Context) (T, error)) (T, error) {
 	var none T
 	if ctx.Err() != nil {
 		return none, api.Ended(ctx)

@@ -47,8 +47,10 @@ func TestEveryFormOfAnInstallationIsUnderstood(t *testing.T) {
 				t.Errorf("%q: %v", of, err)
 				continue
 			}
-			if found.ID != id || found.Account != "acme" || found.AccountType != "Organization" || found.AllRepositories || found.AppID != w.registration.ID ||
-				found.AppSlug != w.registration.Slug || !found.SuspendedAt.IsZero() || found.Permissions["contents"] != "read" || found.URL == "" {
+			if found.ID != id || found.Account != "acme" || found.AccountType != "Organization" || found.AllRepositories ||
+				found.AppID != w.registration.ID ||
+				found.AppSlug != w.registration.Slug || !found.SuspendedAt.IsZero() ||
+				found.Permissions["contents"] != "read" || found.URL == "" {
 				t.Errorf("%q: %+v", of, found)
 			}
 		}
@@ -59,8 +61,10 @@ func TestInstallationOnAnotherHostIsRefused(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
 	for _, of := range []string{
-		"https://git.acme.example/settings/installations/5", "https://github.com.evil.example/settings/installations/5", "evil.example/settings/installations/5",
-		"https://github.com@evil.example/settings/installations/5", "https://github.com:8443/settings/installations/5", "https://acme.ghe.com/acme/site", "git@git.acme.example:acme/site.git",
+		"https://git.acme.example/settings/installations/5", "https://github.com.evil.example/settings/installations/5",
+		"evil.example/settings/installations/5",
+		"https://github.com@evil.example/settings/installations/5", "https://github.com:8443/settings/installations/5",
+		"https://acme.ghe.com/acme/site", "git@git.acme.example:acme/site.git",
 		"ssh://git@notssh.github.com/acme/site", "ssh://git@ssh.github.com.evil.example/acme/site",
 	} {
 		_, err := app.FindInstallation(t.Context(), of)
@@ -73,9 +77,12 @@ func TestWhatNamesNoInstallation(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
 	for _, of := range []string{
-		"", " ", "0", "00", "99999999999999999999", "-5", "a b", "acme/site/tree/main", "https://github.com/settings/installations/", "https://github.com/apps/deployer/installations/new",
-		"https://github.com/settings/installations/5/x", "https://github.com/settings/installations/x5", "https://github.com/organizations/acme/settings/installations/%zz",
-		"acme\x1b[31m", "ac..me", "acmé", "-acme", "http://github.com:81/acme/site", "ftp://github.com/acme/site", "https://github.com/acme",
+		"", " ", "0", "00", "99999999999999999999", "-5", "a b", "acme/site/tree/main",
+		"https://github.com/settings/installations/", "https://github.com/apps/deployer/installations/new",
+		"https://github.com/settings/installations/5/x", "https://github.com/settings/installations/x5",
+		"https://github.com/organizations/acme/settings/installations/%zz",
+		"acme\x1b[31m", "ac..me", "acmé", "-acme", "http://github.com:81/acme/site",
+		"ftp://github.com/acme/site", "https://github.com/acme",
 	} {
 		_, err := app.FindInstallation(t.Context(), of)
 		wantKind(t, err, ghapp.ErrInvalid)
@@ -89,7 +96,8 @@ func TestNotInstalledIsTyped(t *testing.T) {
 	w.gh.AddAccount("other", githubtest.Organization)
 	w.gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	app := w.app(t)
-	for _, of := range []string{"other", "nobody", "acme/hidden", "acme/nothing", "other/site", "99", "https://github.com/settings/installations/99"} {
+	for _, of := range []string{"other", "nobody", "acme/hidden", "acme/nothing", "other/site", "99",
+		"https://github.com/settings/installations/99"} {
 		_, err := app.FindInstallation(t.Context(), of)
 		e := wantKind(t, err, ghapp.ErrNotInstalled)
 		if e.Status != 404 || !strings.Contains(e.Error(), "cannot find the installation of ") {
@@ -181,7 +189,8 @@ func TestFirstTokenTakesTwoCallsAndALaterOneNone(t *testing.T) {
 	share := func(c *ghapp.Config) { c.Store = store }
 	app := w.app(t, share)
 	mustToken(t, app, site())
-	want := []string{"GET /users/acme/installation", fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID)}
+	want := []string{"GET /users/acme/installation",
+		fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID)}
 	testkit.Diff(t, w.calls(), want)
 	mustToken(t, app, site())
 	mustToken(t, w.app(t, share), site())
@@ -281,7 +290,8 @@ func TestSuspendedInstallationIsNamed(t *testing.T) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	_, err = app.Token(t.Context(), site())
-	if e := wantKind(t, err, ghapp.ErrSuspended); !strings.Contains(e.Error(), "suspended since 20") || w.count(mints) != 0 {
+	if e := wantKind(t, err, ghapp.ErrSuspended); !strings.Contains(e.Error(), "suspended since 20") ||
+		w.count(mints) != 0 {
 		t.Errorf("error %q after %d attempts to mint", e, w.count(mints))
 	}
 	byNumber := site()
@@ -348,7 +358,8 @@ func TestRepositoryThatMovedIsFollowedByItsID(t *testing.T) {
 					t.Errorf("repositories (-want +got):\n%s", diff)
 				}
 				requests := w.gh.Requests()
-				if body, want := requests[len(requests)-1].Body, fmt.Sprintf(`{"repository_ids":[%d],"permissions":{"contents":"read"}}`, id); body != want {
+				if body, want := requests[len(requests)-1].Body,
+					fmt.Sprintf(`{"repository_ids":[%d],"permissions":{"contents":"read"}}`, id); body != want {
 					t.Errorf("body %s, want %s", body, want)
 				}
 				// It is remembered, and the token is cached.
@@ -391,10 +402,12 @@ func TestDamagedMemoryOfALookupIsLookedUpAnew(t *testing.T) {
 	store := newMemory()
 	share := func(c *ghapp.Config) { c.Store = store }
 	mustToken(t, w.app(t, share), site())
-	for _, damage := range []string{"", "{", "null", "[]", `{"installation":0}`, `{"installation":5}`, `{"installation":5,"found_at":"2999-01-01T00:00:00Z"}`, "\x00\xff"} {
+	for _, damage := range []string{"", "{", "null", "[]", `{"installation":0}`, `{"installation":5}`,
+		`{"installation":5,"found_at":"2999-01-01T00:00:00Z"}`, "\x00\xff"} {
 		store.each(func([]byte) []byte { return []byte(damage) })
 		w.gh.ResetRequests()
-		if token := mustToken(t, w.app(t, share), site()); token.Installation != w.installation.ID || w.count(lookUps) != 1 || w.count(mints) != 1 {
+		if token := mustToken(t, w.app(t, share), site()); token.Installation != w.installation.ID ||
+			w.count(lookUps) != 1 || w.count(mints) != 1 {
 			t.Errorf("%q: installation %d, requests %v", damage, token.Installation, w.calls())
 		}
 	}

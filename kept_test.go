@@ -28,8 +28,10 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 			if entry, err := store.Get(t.Context(), key); err != nil || !bytes.Contains(entry, []byte(minted.Secret.Reveal())) {
 				t.Errorf("%s: the entry under %q is %q, %v", ahead, key, entry, err)
 			}
-			if e := bridge.EntryOf(read, "acme/site"); e.Key != key || e.From.Sub(from).Abs() > time.Second || e.Until.Sub(until).Abs() > time.Second {
-				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead, e.From, e.Until, e.Key, from, until, key)
+			if e := bridge.EntryOf(read, "acme/site"); e.Key != key || e.From.Sub(from).Abs() > time.Second ||
+				e.Until.Sub(until).Abs() > time.Second {
+				t.Errorf("%s: who reads it has it from %s until %s under %q, who minted it from %s until %s under %q", ahead,
+					e.From, e.Until, e.Key, from, until, key)
 			}
 			stored = bridge.EntryOf(read, "acme/site")
 			from, until = stored.From, stored.Until // what follows is about the entry
@@ -57,10 +59,14 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 
 func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 	for name, change := range map[string]func(*ghapp.Config){
-		"no store":                 func(*ghapp.Config) {},
-		"tokens of its own":        func(c *ghapp.Config) { c.Store, c.Unshared = newMemory(), true },
-		"one that is not written":  func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), after: errors.New("full")} },
-		"one that is never locked": func(c *ghapp.Config) { c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")} },
+		"no store":          func(*ghapp.Config) {},
+		"tokens of its own": func(c *ghapp.Config) { c.Store, c.Unshared = newMemory(), true },
+		"one that is not written": func(c *ghapp.Config) {
+			c.Store = brokenStore{Store: newMemory(), after: errors.New("full")}
+		},
+		"one that is never locked": func(c *ghapp.Config) {
+			c.Store = brokenStore{Store: newMemory(), before: errors.New("locked")}
+		},
 	} {
 		w := newWorld(t)
 		if key := bridge.EntryOf(mustToken(t, w.app(t, change), site()), "acme/site").Key; key != "" {

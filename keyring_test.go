@@ -53,7 +53,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		app := w.app(t, withTwoKeys(&opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
 		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
 		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || opened.Load() != 0 {
-			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Status().Fingerprint, app.Status().RejectedKey, opened.Load())
+			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Status().Fingerprint,
+				app.Status().RejectedKey, opened.Load())
 		}
 		var group sync.WaitGroup
 		for range 20 {
@@ -65,10 +66,13 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if app.Status().Fingerprint != older || app.Status().RejectedKey != newest || opened.Load() != 1 || w.gh.Mints() != 1 {
-			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Status().Fingerprint, app.Status().RejectedKey, opened.Load(), w.gh.Mints())
+		if app.Status().Fingerprint != older || app.Status().RejectedKey != newest ||
+			opened.Load() != 1 || w.gh.Mints() != 1 {
+			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Status().Fingerprint,
+				app.Status().RejectedKey, opened.Load(), w.gh.Mints())
 		}
-		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 || !strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
+		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 ||
+			!strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
 			t.Errorf("the log: %s", log.String())
 		}
 		testkit.Must(app.FindInstallation(t.Context(), "acme"))(t)
@@ -221,7 +225,8 @@ func TestSignerWhoseKeyBecomesAnother(t *testing.T) {
 	w.registration.AddKey(&laterKey().PublicKey)
 	store := newMemory()
 	// Where the App is installed is known, so that nothing is signed before the mint.
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }),
+		ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 	s := &alias{told: testKey(), real: laterKey()}
 	app := w.app(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
 	token := mustToken(t, app, site())
@@ -300,12 +305,14 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 		// Some of GitHub's servers do not know the key yet: the one before is used, whose
 		// token is there.
 		w.registration.RemoveKey(&laterKey().PublicKey)
-		if token := mustToken(t, app, site()); token.Secret.Reveal() != first.Secret.Reveal() || app.Status().RejectedKey != newest {
+		if token := mustToken(t, app, site()); token.Secret.Reveal() != first.Secret.Reveal() ||
+			app.Status().RejectedKey != newest {
 			t.Errorf("another token, %q is said to be rejected; want that of the key before", app.Status().RejectedKey)
 		}
 		w.registration.AddKey(&laterKey().PublicKey)
 		time.Sleep(2 * time.Minute)
-		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() || app.Status().RejectedKey != "" {
+		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() ||
+			app.Status().RejectedKey != "" {
 			t.Errorf("the token of the key before, %q is said to be rejected", app.Status().RejectedKey)
 		}
 

@@ -20,14 +20,16 @@ func TestRepositoriesOfAToken(t *testing.T) {
 	}
 	app := w.app(t)
 	seen := map[string]*ghapp.RepositoryInfo{}
-	for r, err := range app.Repositories(t.Context(), mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})) {
+	for r, err := range app.Repositories(t.Context(),
+		mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})) {
 		testkit.OK(t, err)
 		seen[r.FullName] = r
 	}
 	if len(seen) != 253 || w.count("/installation/repositories") != 3 {
 		t.Errorf("%d repositories in %d requests, want 253 in 3", len(seen), w.count("/installation/repositories"))
 	}
-	if r := seen["acme/open"]; r == nil || r.Visibility != "public" || !r.Archived || r.DefaultBranch != "trunk" || r.ID == 0 || r.CloneURL != "https://github.com/acme/open.git" || r.PushedAt.IsZero() {
+	if r := seen["acme/open"]; r == nil || r.Visibility != "public" || !r.Archived || r.DefaultBranch != "trunk" ||
+		r.ID == 0 || r.CloneURL != "https://github.com/acme/open.git" || r.PushedAt.IsZero() {
 		t.Errorf("%+v", r)
 	}
 	if r := seen["acme/site"]; r == nil || r.Visibility != "private" || r.Archived {
@@ -45,7 +47,8 @@ func TestVisibilityWhereTheHostDoesNotTellIt(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
 	token := mustToken(t, app, site())
-	w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 200, Body: `{"repositories":[{"id":1,"private":true},{"id":2},{"id":3,"visibility":"internal","private":true}]}`})
+	w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 200,
+		Body: `{"repositories":[{"id":1,"private":true},{"id":2},{"id":3,"visibility":"internal","private":true}]}`})
 	want := map[int64]string{1: "private", 2: "public", 3: "internal"}
 	for r, err := range app.Repositories(t.Context(), token) {
 		if err != nil || r.Visibility != want[r.ID] {
@@ -84,7 +87,8 @@ func TestListingEndsAtTheFirstError(t *testing.T) {
 			}
 			app := w.app(t)
 			token := mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
-			w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 401, Skip: skip, Times: 4 - 3*min(skip, 1)})
+			w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 401,
+				Skip: skip, Times: 4 - 3*min(skip, 1)})
 			seen, failures := map[string]int{}, 0
 			for r, err := range app.Repositories(t.Context(), token) {
 				if err != nil {

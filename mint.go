@@ -104,7 +104,8 @@ func checkPermissions(granted, asked Permissions) *Error {
 	}
 	switch {
 	case len(granted) == 0:
-		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked}, Err: errors.New("GitHub's answer does not say which permissions were granted")}
+		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked},
+			Err: errors.New("GitHub's answer does not say which permissions were granted")}
 	case !allowed.Covers(granted):
 		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked, Granted: granted},
 			Err: fmt.Errorf("%s was asked for, %s was granted", asked, granted)}
@@ -122,13 +123,15 @@ func checkRepositories(grant *api.Grant, spec tokenSpec, at installationRef) *Er
 	}
 	asked := spec.repositories()
 	if grant.RepositorySelection == "all" || len(grant.Repositories) == 0 {
-		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked}, Err: errors.New("the token is not limited to the repositories asked for")}
+		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked},
+			Err: errors.New("the token is not limited to the repositories asked for")}
 	}
 	for _, r := range grant.Repositories {
 		if slices.Contains(asked, strings.ToLower(r.FullName)) || at.Repository != 0 && r.ID == at.Repository {
 			continue
 		}
-		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked}, Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
+		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked},
+			Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
 	}
 	return nil
 }

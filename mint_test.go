@@ -33,12 +33,16 @@ func TestScopeOfATokenIsTheLeastThatDoes(t *testing.T) {
 		request ghapp.TokenRequest
 		want    string
 	}{
-		"default":     {site(), `{"repositories":["site"],"permissions":{"contents":"read"}}`},
-		"two":         {ghapp.TokenRequest{Repositories: []string{"ACME/Site", "acme/docs"}}, `{"repositories":["docs","site"],"permissions":{"contents":"read"}}`},
-		"permissions": {ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"metadata": "read"}}, `{"repositories":["site"],"permissions":{"metadata":"read"}}`},
-		"everything":  {ghapp.TokenRequest{AllRepositories: true, Installation: "acme", AllPermissions: true}, `{}`},
-		"all to read": {ghapp.TokenRequest{AllRepositories: true, Installation: "acme"}, `{"permissions":{"contents":"read"}}`},
-		"all rights":  {ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true}, `{"repositories":["site"]}`},
+		"default": {site(), `{"repositories":["site"],"permissions":{"contents":"read"}}`},
+		"two": {ghapp.TokenRequest{Repositories: []string{"ACME/Site", "acme/docs"}},
+			`{"repositories":["docs","site"],"permissions":{"contents":"read"}}`},
+		"permissions": {ghapp.TokenRequest{Repositories: []string{"acme/site"},
+			Permissions: ghapp.Permissions{"metadata": "read"}}, `{"repositories":["site"],"permissions":{"metadata":"read"}}`},
+		"everything": {ghapp.TokenRequest{AllRepositories: true, Installation: "acme", AllPermissions: true}, `{}`},
+		"all to read": {ghapp.TokenRequest{AllRepositories: true, Installation: "acme"},
+			`{"permissions":{"contents":"read"}}`},
+		"all rights": {ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true},
+			`{"repositories":["site"]}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -75,17 +79,21 @@ func (readCloser) Close() error { return nil }
 
 func TestMoreThanWasAskedForIsRefusedAndRevoked(t *testing.T) {
 	for name, change := range map[string]func(map[string]any){
-		"another permission":       func(g map[string]any) { g["permissions"] = map[string]string{"contents": "read", "issues": "read"} },
-		"a higher level":           func(g map[string]any) { g["permissions"] = map[string]string{"contents": "write"} },
-		"an unknown level":         func(g map[string]any) { g["permissions"] = map[string]string{"contents": "owner"} },
-		"more than metadata: read": func(g map[string]any) { g["permissions"] = map[string]string{"contents": "read", "metadata": "write"} },
-		"permissions left out":     func(g map[string]any) { delete(g, "permissions") },
-		"permissions empty":        func(g map[string]any) { g["permissions"] = map[string]string{} },
-		"permissions null":         func(g map[string]any) { g["permissions"] = nil },
-		"selection all":            func(g map[string]any) { g["repository_selection"] = "all" },
-		"all, none named":          func(g map[string]any) { g["repository_selection"] = "all"; delete(g, "repositories") },
-		"repositories left out":    func(g map[string]any) { delete(g, "repositories") },
-		"repositories empty":       func(g map[string]any) { g["repositories"] = []any{} },
+		"another permission": func(g map[string]any) {
+			g["permissions"] = map[string]string{"contents": "read", "issues": "read"}
+		},
+		"a higher level":   func(g map[string]any) { g["permissions"] = map[string]string{"contents": "write"} },
+		"an unknown level": func(g map[string]any) { g["permissions"] = map[string]string{"contents": "owner"} },
+		"more than metadata: read": func(g map[string]any) {
+			g["permissions"] = map[string]string{"contents": "read", "metadata": "write"}
+		},
+		"permissions left out":  func(g map[string]any) { delete(g, "permissions") },
+		"permissions empty":     func(g map[string]any) { g["permissions"] = map[string]string{} },
+		"permissions null":      func(g map[string]any) { g["permissions"] = nil },
+		"selection all":         func(g map[string]any) { g["repository_selection"] = "all" },
+		"all, none named":       func(g map[string]any) { g["repository_selection"] = "all"; delete(g, "repositories") },
+		"repositories left out": func(g map[string]any) { delete(g, "repositories") },
+		"repositories empty":    func(g map[string]any) { g["repositories"] = []any{} },
 		"another repository": func(g map[string]any) {
 			g["repositories"] = append(g["repositories"].([]any), map[string]any{"id": 5, "full_name": "acme/secret"})
 		},
@@ -119,7 +127,8 @@ func TestMoreThanWasAskedForIsRefusedAndRevoked(t *testing.T) {
 }
 
 func TestTokenIsNotBelievedToLiveForYears(t *testing.T) {
-	for said, most := range map[string]time.Duration{"2099-01-01T00:00:00Z": time.Hour, "9999-12-31T23:59:59Z": time.Hour} {
+	for said, most := range map[string]time.Duration{"2099-01-01T00:00:00Z": time.Hour,
+		"9999-12-31T23:59:59Z": time.Hour} {
 		w := newWorld(t)
 		token := mustToken(t, w.app(t, func(c *ghapp.Config) {
 			c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = said })
@@ -132,7 +141,8 @@ func TestTokenIsNotBelievedToLiveForYears(t *testing.T) {
 	_, err := w.app(t, func(c *ghapp.Config) {
 		c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = "1970-01-01T00:00:00Z" })
 	}).Token(t.Context(), site())
-	if e := wantKind(t, err, ghapp.ErrUnreachable); !strings.Contains(e.Error(), "had run out when it came") || !w.gh.Tokens()[0].Revoked {
+	if e := wantKind(t, err, ghapp.ErrUnreachable); !strings.Contains(e.Error(), "had run out when it came") ||
+		!w.gh.Tokens()[0].Revoked {
 		t.Errorf("error %q, revoked %t", e, w.gh.Tokens()[0].Revoked)
 	}
 }
@@ -146,7 +156,8 @@ func TestOvergrantOfTheStandInIsRefused(t *testing.T) {
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &o})
 		_, err := w.app(t).Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrTooBroad)
-		if name == "permissions" && (detail[ghapp.PermissionError](e).Granted["administration"] != "write" || detail[ghapp.PermissionError](e).Wanted.String() != "contents:read") {
+		if name == "permissions" && (detail[ghapp.PermissionError](e).Granted["administration"] != "write" ||
+			detail[ghapp.PermissionError](e).Wanted.String() != "contents:read") {
 			t.Errorf("wanted %v, granted %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted)
 		}
 		if !w.gh.Tokens()[0].Revoked {
@@ -171,7 +182,8 @@ func TestLessThanWasAskedForIsRefused(t *testing.T) {
 	})
 	_, err := app.Token(t.Context(), site())
 	e := wantKind(t, err, ghapp.ErrPermission)
-	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:read" || detail[ghapp.PermissionError](e).Granted.String() != "metadata:read" {
+	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:read" ||
+		detail[ghapp.PermissionError](e).Granted.String() != "metadata:read" {
 		t.Errorf("wanted %v, granted %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted)
 	}
 }
@@ -181,7 +193,8 @@ func TestInstallationOfAnotherOwnerGivesNoNamesake(t *testing.T) {
 	w := newWorld(t)
 	other := w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
 	app := w.app(t)
-	for _, installation := range []string{fmt.Sprint(other.ID), fmt.Sprintf("https://github.com/settings/installations/%d", other.ID)} {
+	for _, installation := range []string{fmt.Sprint(other.ID),
+		fmt.Sprintf("https://github.com/settings/installations/%d", other.ID)} {
 		r := site()
 		r.Installation = installation
 		token, err := app.Token(t.Context(), r)
@@ -196,7 +209,8 @@ func TestInstallationOfAnotherOwnerGivesNoNamesake(t *testing.T) {
 }
 
 func TestAnswerWithoutATokenIsNoToken(t *testing.T) {
-	for _, body := range []string{`{}`, `null`, `{"token":"","expires_at":"2999-01-01T00:00:00Z"}`, `{"token":"ghs_x"}`, `{"expires_at":null,"permissions":{}}`} {
+	for _, body := range []string{`{}`, `null`, `{"token":"","expires_at":"2999-01-01T00:00:00Z"}`, `{"token":"ghs_x"}`,
+		`{"expires_at":null,"permissions":{}}`} {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 201, Body: body})
 		token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
@@ -207,14 +221,19 @@ func TestAnswerWithoutATokenIsNoToken(t *testing.T) {
 
 func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "write"}})
+	_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"},
+		Permissions: ghapp.Permissions{"contents": "write"}})
 	e := wantKind(t, err, ghapp.ErrPermission)
-	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:write" || detail[ghapp.PermissionError](e).Granted.String() != "contents:read,metadata:read" || e.Status != 422 {
-		t.Errorf("wanted %v, granted %v: %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted, e)
+	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:write" ||
+		detail[ghapp.PermissionError](e).Granted.String() != "contents:read,metadata:read" || e.Status != 422 {
+		t.Errorf("wanted %v, granted %v: %v", detail[ghapp.PermissionError](e).Wanted,
+			detail[ghapp.PermissionError](e).Granted, e)
 	}
 	// Whether the account has to accept it, or the App to ask for it, is told as well.
-	if detail[ghapp.PermissionError](e).Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(detail[ghapp.PermissionError](e).Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
-		t.Errorf("the App asks for %v, and it is accepted on %q", detail[ghapp.PermissionError](e).Asked, detail[ghapp.PermissionError](e).Page)
+	if detail[ghapp.PermissionError](e).Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(
+		detail[ghapp.PermissionError](e).Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
+		t.Errorf("the App asks for %v, and it is accepted on %q", detail[ghapp.PermissionError](e).Asked,
+			detail[ghapp.PermissionError](e).Page)
 	}
 }
 
@@ -233,7 +252,8 @@ func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
 		"found, not selected":  {"", "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
 		"found, not installed": {"", "globex/site", ghapp.ErrNotInstalled, false},
 	} {
-		_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository}, Installation: test.installation})
+		_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository},
+			Installation: test.installation})
 		if e := wantKind(t, err, test.kind); errors.Is(e, fault.ErrInstallationNamed) != test.named {
 			t.Errorf("%s: %t: %v", name, errors.Is(e, fault.ErrInstallationNamed), err)
 		}
@@ -243,7 +263,8 @@ func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
 func TestErrorOfAMintIsNotTheStores(t *testing.T) {
 	w := newWorld(t)
 	var log logBuffer
-	w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 403, Body: `{"message":"This installation has been suspended"}`})
+	w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 403,
+		Body: `{"message":"This installation has been suspended"}`})
 	_, err := w.app(t, func(c *ghapp.Config) { c.Store, c.Log = newMemory(), logTo(&log) }).Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrSuspended)
 	if lines := log.lines("not shared"); len(lines) != 0 || w.count(mints) != 1 {
@@ -255,7 +276,8 @@ func TestMintGoesToTheAPIWhateverTheAnswerNames(t *testing.T) {
 	w := newWorld(t)
 	evil := githubtest.NewRecorder()
 	w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Status: 200, Body: fmt.Sprintf(
-		`{"id":%d,"target_type":"Organization","access_tokens_url":"https://evil.example/x","repositories_url":"https://evil.example/y"}`, w.installation.ID)})
+		`{"id":%d,"target_type":"Organization","access_tokens_url":"https://evil.example/x","repositories_url":"https://evil.example/y"}`,
+		w.installation.ID)})
 	app := w.app(t, func(c *ghapp.Config) {
 		c.Transport = network{"https://api.github.com": w.gh, "https://evil.example": evil}
 	})
@@ -284,7 +306,8 @@ func TestRenewedTokenTellsItsOwnGrants(t *testing.T) {
 
 func TestMintIsTriedAgain(t *testing.T) {
 	for name, f := range map[string]githubtest.Fault{
-		"502": {Status: 502}, "HTML 502": githubtest.HTML502(""), "reset": {Reset: true}, "cut": {CutAfter: 10}, "slow": {Delay: 40 * time.Second},
+		"502": {Status: 502}, "HTML 502": githubtest.HTML502(""), "reset": {Reset: true}, "cut": {CutAfter: 10},
+		"slow": {Delay: 40 * time.Second},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
@@ -306,7 +329,8 @@ func TestOnlyWhatTokensAreMadeOfIsHandedOut(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			body, err := json.Marshal(map[string]any{
-				"token": text, "expires_at": time.Now().Add(time.Hour), "permissions": map[string]string{"contents": "read", "metadata": "read"},
+				"token": text, "expires_at": time.Now().Add(time.Hour),
+				"permissions":          map[string]string{"contents": "read", "metadata": "read"},
 				"repository_selection": "selected", "repositories": []map[string]any{{"id": 1, "full_name": "acme/site"}},
 			})
 			testkit.OK(t, err)

@@ -42,7 +42,8 @@ func TestTokenIsYoungFromTheAnswerOn(t *testing.T) {
 }
 
 func TestRevokeWaitsForAYoungToken(t *testing.T) {
-	for lag, revoked := range map[time.Duration]bool{2 * time.Second: true, 5 * time.Second: true, 20 * time.Second: false} {
+	for lag, revoked := range map[time.Duration]bool{2 * time.Second: true,
+		5 * time.Second: true, 20 * time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.gh.SetPropagationDelay(lag)

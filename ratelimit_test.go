@@ -35,9 +35,11 @@ func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
 	token := mustToken(t, app, site())
 	for _, reset := range []string{"9223372036854775807", "-9223372036854775808", "4102444800", "0"} {
 		w.gh.ClearFaults()
-		w.fault(t, githubtest.Fault{Match: "GET /rate_limit", Body: `{"resources":{"core":{"limit":-5,"remaining":-1,"reset":` + reset + `}}}`})
+		w.fault(t, githubtest.Fault{Match: "GET /rate_limit",
+			Body: `{"resources":{"core":{"limit":-5,"remaining":-1,"reset":` + reset + `}}}`})
 		limit := testkit.Must(app.RateLimit(t.Context(), token))(t)
-		if left := time.Until(limit.Reset); left < 0 || left > time.Hour+time.Second || limit.Limit != 0 || limit.Remaining != 0 {
+		if left := time.Until(limit.Reset); left < 0 || left > time.Hour+time.Second ||
+			limit.Limit != 0 || limit.Remaining != 0 {
 			t.Errorf("reset %s: %d of %d, refilled in %s", reset, limit.Remaining, limit.Limit, left)
 		}
 	}
@@ -57,7 +59,8 @@ func TestServerWithoutRateLimit(t *testing.T) {
 func TestRateLimitOfARevokedToken(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
-	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobodys"), MintedAt: time.Now().Add(-time.Hour)})
+	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobodys"),
+		MintedAt: time.Now().Add(-time.Hour)})
 	testkit.ErrorIs(t, err, ghapp.ErrTokenRefused)
 	testkit.Equal(t, testkit.ErrorAs[*ghapp.Error](t, err).Status, http.StatusUnauthorized)
 }

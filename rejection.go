@@ -29,7 +29,8 @@ func (r *rejection) valid(life time.Duration) bool {
 
 // withAcceptedKey is [withJWT] for what is asked on the way to a token, unless GitHub has
 // rejected the key a moment ago, here or in another process.
-func withAcceptedKey[T any](ctx context.Context, c *signedClient, op string, call func(api.Authorization) (T, error)) (T, error) {
+func withAcceptedKey[T any](ctx context.Context, c *signedClient, op string,
+	call func(api.Authorization) (T, error)) (T, error) {
 	if r := c.rejected(ctx); r != nil {
 		var none T
 		age := time.Since(r.At).Round(time.Second)

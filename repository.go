@@ -101,7 +101,8 @@ func splitShort(host, path string) (string, string, error) {
 	host = host[strings.LastIndexByte(host, '@')+1:]
 	switch {
 	case strings.HasPrefix(path, ":"):
-		return "", "", errors.New("what stands before :: names a program that git would run; use owner/name, https:// or ssh://")
+		return "", "",
+			errors.New("what stands before :: names a program that git would run; use owner/name, https:// or ssh://")
 	case strings.Contains(path, "@"), !strings.Contains(path, "/"):
 		return "", "", errors.New("it is neither owner/name nor a URL") // a part of it may be a secret
 	case len(host) == 1:
@@ -125,7 +126,8 @@ func splitURL(text string) (host, path string, err error) {
 	case strings.Count(authority, "@") > 1:
 		return "", "", errors.New("the URL has an @ in its user name, which git takes for the end of it: leave that out")
 	case secret:
-		return "", "", errors.New("the URL has a user name and a password in it, which git would send instead of asking ghapp: leave that out")
+		return "", "", errors.New("the URL has a user name and a password in it, " +
+			"which git would send instead of asking ghapp: leave that out")
 	case tokenLike(u.User.Username()):
 		return "", "", errors.New("the URL has a token in the place of a user name: leave that out, ghapp brings its own")
 	}
@@ -199,7 +201,8 @@ func tokenLike(text string) bool {
 func nameRepository(host, path string) (RepositoryName, error) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
 	if len(parts) > 2 && host != "" {
-		return RepositoryName{}, fmt.Errorf("%q goes on after the repository's name; use the address that ends with owner/name (a branch is given by --branch)", path)
+		return RepositoryName{}, fmt.Errorf("%q goes on after the repository's name; "+
+			"use the address that ends with owner/name (a branch is given by --branch)", path)
 	}
 	if len(parts) != 2 {
 		return RepositoryName{}, fmt.Errorf("%q is not owner/name", path)

@@ -20,7 +20,8 @@ func gitReads(t *testing.T, dir, address string) (host, path string, ok bool) {
 	scheme, _, isURL := strings.Cut(address, "://")
 	if scheme = strings.ToLower(scheme); isURL && (scheme == "http" || scheme == "https") {
 		asked := filepath.Join(dir, "asked")
-		git := exec.CommandContext(t.Context(), "git", "-c", "credential.helper=!cat >'"+asked+"'; echo username=u; echo password=p;:",
+		git := exec.CommandContext(t.Context(), "git", "-c",
+			"credential.helper=!cat >'"+asked+"'; echo username=u; echo password=p;:",
 			"-c", "credential.useHttpPath=true", "credential", "fill")
 		git.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_NOSYSTEM=1", "HOME="+dir)
 		git.Stdin = strings.NewReader("url=" + strings.Replace(address, address[:len(scheme)], scheme, 1) + "\n\n")
@@ -47,7 +48,8 @@ func gitReads(t *testing.T, dir, address string) (host, path string, ok bool) {
 	_ = os.Remove(told)
 	git := exec.CommandContext(t.Context(), "git", "ls-remote", "--", address)
 	git.Dir = dir
-	git.Env = append(os.Environ(), "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=printf '%s\\n' >'"+told+"'", "GIT_CONFIG_NOSYSTEM=1", "HOME="+dir, "GIT_ALLOW_PROTOCOL=ssh")
+	git.Env = append(os.Environ(), "GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND=printf '%s\\n' >'"+told+"'",
+		"GIT_CONFIG_NOSYSTEM=1", "HOME="+dir, "GIT_ALLOW_PROTOCOL=ssh")
 	_ = git.Run() // there is nobody
 	text, err := os.ReadFile(told)
 	if err != nil {
@@ -71,9 +73,12 @@ func TestAddressesAreReadAsGitReadsThem(t *testing.T) {
 	}
 	dir := t.TempDir()
 	addresses := []string{
-		"https://github.com/acme/site", "https://octocat@github.com/acme/site.git", "https://github.com//acme//site.git/", "https://github.com:443/acme/site.wiki.git",
-		"http://github.com/acme/site/", "https://ghe.example:8443/acme/site", "git@github.com:acme/site.git", "github.com:/acme/site", "org-1@GitHub.com:acme/site.wiki.git",
-		"ssh://git@github.com/acme/site.git", "ssh://git@ghe.example:122//acme/site", "git+ssh://github.com/acme/site", "ssh+git://git@github.com/acme/site.git/", "HTTPS://GITHUB.COM/acme/%73ite",
+		"https://github.com/acme/site", "https://octocat@github.com/acme/site.git", "https://github.com//acme//site.git/",
+		"https://github.com:443/acme/site.wiki.git",
+		"http://github.com/acme/site/", "https://ghe.example:8443/acme/site", "git@github.com:acme/site.git",
+		"github.com:/acme/site", "org-1@GitHub.com:acme/site.wiki.git",
+		"ssh://git@github.com/acme/site.git", "ssh://git@ghe.example:122//acme/site", "git+ssh://github.com/acme/site",
+		"ssh+git://git@github.com/acme/site.git/", "HTTPS://GITHUB.COM/acme/%73ite",
 		"https://@github.com/acme/site", "github.com:443/site", "git@work:acme/site",
 	}
 	// Pieces of addresses, put together at random, the same in every run.
@@ -87,7 +92,8 @@ func TestAddressesAreReadAsGitReadsThem(t *testing.T) {
 	for range 300 {
 		scheme := []string{"https://", "http://", "ssh://", "git+ssh://", "ssh:", "https:/"}[source.IntN(6)]
 		addresses = append(addresses, scheme+
-			pick("", "git@", "u:p@", "@", "a@b@", "%40@")+pick("github.com", "GitHub.com", "ghe.example", "[::1]", "github.com.", "x", "", "git%68ub.com")+
+			pick("", "git@", "u:p@", "@", "a@b@", "%40@")+
+			pick("github.com", "GitHub.com", "ghe.example", "[::1]", "github.com.", "x", "", "git%68ub.com")+
 			pick("", ":443", ":22", ":80", ":x", ":")+pick("/", "//", ":", "", "/./", "\\")+
 			pick("acme", "Acme", "acm%65", "~acme", "..", "-acme", "ac me", "a@b")+pick("/", "//", "%2F", ":", "/x/")+
 			pick("site", "site.git", "site.wiki.git", "si%74e", "site/", "site.git//", "..", "site?x", "site#x", "s@x"))

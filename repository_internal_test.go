@@ -11,9 +11,12 @@ import (
 
 func FuzzParseTarget(f *testing.F) {
 	for _, seed := range []string{
-		"acme", "acme/site", "12345", "https://github.com/settings/installations/5", "https://github.com/organizations/acme/settings/installations/5/",
-		"github.com/apps/x/installations/5", "https://evil.example/settings/installations/5", "git@github.com:acme/site.git", "0", "-1", "99999999999999999999",
-		"https://x:y@github.com/settings/installations/5", "/installations/5", "//installations/5", "a/installations/", "@", "://", "https:///acme/site", "https://:443/acme/site",
+		"acme", "acme/site", "12345", "https://github.com/settings/installations/5",
+		"https://github.com/organizations/acme/settings/installations/5/",
+		"github.com/apps/x/installations/5", "https://evil.example/settings/installations/5", "git@github.com:acme/site.git",
+		"0", "-1", "99999999999999999999",
+		"https://x:y@github.com/settings/installations/5", "/installations/5", "//installations/5", "a/installations/", "@",
+		"://", "https:///acme/site", "https://:443/acme/site",
 	} {
 		f.Add(seed)
 	}

@@ -74,7 +74,8 @@ func TestParseRepository(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
-		if name := strings.TrimSuffix(got.String(), ".wiki"); got.Wiki && name != want.Owner+"/"+want.Name || !got.Wiki && got.String() != want.Owner+"/"+want.Name {
+		if name := strings.TrimSuffix(got.String(), ".wiki"); got.Wiki && name != want.Owner+"/"+want.Name ||
+			!got.Wiki && got.String() != want.Owner+"/"+want.Name {
 			t.Errorf("%q prints as %s", text, got)
 		}
 	}
@@ -82,19 +83,34 @@ func TestParseRepository(t *testing.T) {
 
 func TestWhatNamesNoRepository(t *testing.T) {
 	for text, says := range map[string]string{
-		"": "empty", "  ": "empty", "acme": "not owner/name", "/": "not owner/name", "acme/": "not owner/name", "/site": "not owner/name", "acme//site": "not owner/name",
-		"acme/site/tree/main": "not owner/name", "../../acme/site": "not owner/name", "git hub.com/acme/site": "not owner/name",
-		"https://github.com/acme/site/tree/main": "a branch is given by --branch", "https://github.com/acme": "not owner/name", "https://github.com": "not owner/name",
+		"": "empty", "  ": "empty", "acme": "not owner/name", "/": "not owner/name", "acme/": "not owner/name",
+		"/site": "not owner/name", "acme//site": "not owner/name",
+		"acme/site/tree/main": "not owner/name", "../../acme/site": "not owner/name",
+		"git hub.com/acme/site":                  "not owner/name",
+		"https://github.com/acme/site/tree/main": "a branch is given by --branch",
+		"https://github.com/acme":                "not owner/name", "https://github.com": "not owner/name",
 		"https://github.com/acme/site?tab=readme": "goes on after", "https://github.com/acme/site#readme": "goes on after",
-		"http://github.com:8080/acme/site": "unencrypted; use https://github.com:8080/acme/site", "http://10.0.0.1:81/acme/site": "unencrypted",
-		"ftp://github.com/acme/site": `scheme "ftp"`, "file:///acme/site": `scheme "file"`, "git://github.com/acme/site": "nothing over git://; use https://github.com/acme/site", "ext::sh -c x/y": "a program that git would run",
-		"https::https://github.com/acme/site": "names no host", "C:/acme/site": "a path on a drive", "https://github.com/acme%2Fsite": "%2F", "https://a@b@github.com/acme/site": "an @ in its user name", "git@github.com:site": "neither owner/name nor a URL",
-		"ssh://git@github.com/~acme/site": "not the name of an owner", "git@github.com:../acme/site": "goes on after", "https://github.com/acme/site?": "goes on after",
-		"https:///acme/site": "names no host", "ssh:///acme/site": "names no host", "https://:443/acme/site": "names no host", "http://:1/acme/site": "unencrypted",
-		"../..": "not the name of an owner", "acme/..": "not the name of a repository", "acme/.": "not the name of a repository", "acme/.git": "not the name of a repository",
-		"-x/site": "not the name of an owner", "acme/si te": "not the name of a repository", "acme/s\x1b[31mite": "not the name of a repository", "acmé/site": "not the name of an owner",
-		"--upload-pack=x/y": "not the name of an owner", strings.Repeat("a", 101) + "/site": "not the name of an owner", "acme/" + strings.Repeat("a", 101): "not the name of a repository",
-		"https://github.com/acme/%2e%2e": "not the name of a repository", "https://github.com/%zz/x": "not a URL", "acme\\site": "not owner/name",
+		"http://github.com:8080/acme/site": "unencrypted; use https://github.com:8080/acme/site",
+		"http://10.0.0.1:81/acme/site":     "unencrypted",
+		"ftp://github.com/acme/site":       `scheme "ftp"`, "file:///acme/site": `scheme "file"`,
+		"git://github.com/acme/site":          "nothing over git://; use https://github.com/acme/site",
+		"ext::sh -c x/y":                      "a program that git would run",
+		"https::https://github.com/acme/site": "names no host", "C:/acme/site": "a path on a drive",
+		"https://github.com/acme%2Fsite": "%2F", "https://a@b@github.com/acme/site": "an @ in its user name",
+		"git@github.com:site":             "neither owner/name nor a URL",
+		"ssh://git@github.com/~acme/site": "not the name of an owner", "git@github.com:../acme/site": "goes on after",
+		"https://github.com/acme/site?": "goes on after",
+		"https:///acme/site":            "names no host", "ssh:///acme/site": "names no host",
+		"https://:443/acme/site": "names no host",
+		"http://:1/acme/site":    "unencrypted",
+		"../..":                  "not the name of an owner", "acme/..": "not the name of a repository",
+		"acme/.": "not the name of a repository", "acme/.git": "not the name of a repository",
+		"-x/site": "not the name of an owner", "acme/si te": "not the name of a repository",
+		"acme/s\x1b[31mite": "not the name of a repository", "acmé/site": "not the name of an owner",
+		"--upload-pack=x/y": "not the name of an owner", strings.Repeat("a", 101) + "/site": "not the name of an owner",
+		"acme/" + strings.Repeat("a", 101): "not the name of a repository",
+		"https://github.com/acme/%2e%2e":   "not the name of a repository", "https://github.com/%zz/x": "not a URL",
+		"acme\\site": "not owner/name",
 	} {
 		got, err := ghapp.ParseRepository(text)
 		e := wantKind(t, err, ghapp.ErrInvalid)
@@ -108,12 +124,17 @@ func TestURLWithASecretIsRefusedWithoutRepeatingIt(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t)
 	for _, text := range []string{
-		"https://x-access-token:" + canary + "@github.com/acme/site", "https://" + canary + "@github.com/acme/site", "http://x:" + canary + "@127.0.0.1/acme/site",
-		"http://" + canary + "@127.0.0.1/acme/site", "http://x:" + canary + "@github.com/acme/site", "ssh://git:" + canary + "@github.com/acme/site",
-		"https://x:" + canary + "@github.com/acme/%zz", "ftp://x:" + canary + "@github.com/acme/site", "https://x:" + canary + "@github.com/acme/site/tree/x",
+		"https://x-access-token:" + canary + "@github.com/acme/site", "https://" + canary + "@github.com/acme/site",
+		"http://x:" + canary + "@127.0.0.1/acme/site",
+		"http://" + canary + "@127.0.0.1/acme/site", "http://x:" + canary + "@github.com/acme/site",
+		"ssh://git:" + canary + "@github.com/acme/site",
+		"https://x:" + canary + "@github.com/acme/%zz", "ftp://x:" + canary + "@github.com/acme/site",
+		"https://x:" + canary + "@github.com/acme/site/tree/x",
 		// Without a scheme, or with half of one, it is no URL.
-		"x-access-token:" + canary + "@github.com/acme/site", "x:" + canary + "@github.com", "https:/x:" + canary + "@github.com/acme/site", "x:" + canary + "@github.com:acme/site",
-		"https://x:" + canary + "@github.com/settings/installations/x", "x:" + canary + "@github.com/settings/installations/x", "https://x:" + canary + "%zz@github.com/settings/installations/5",
+		"x-access-token:" + canary + "@github.com/acme/site", "x:" + canary + "@github.com",
+		"https:/x:" + canary + "@github.com/acme/site", "x:" + canary + "@github.com:acme/site",
+		"https://x:" + canary + "@github.com/settings/installations/x", "x:" + canary +
+			"@github.com/settings/installations/x", "https://x:" + canary + "%zz@github.com/settings/installations/5",
 	} {
 		_, err := ghapp.ParseRepository(text)
 		_, found := app.FindInstallation(t.Context(), text)
@@ -128,8 +149,10 @@ func TestURLWithASecretIsRefusedWithoutRepeatingIt(t *testing.T) {
 
 func FuzzParseRepository(f *testing.F) {
 	for _, seed := range []string{
-		"acme/site", "https://github.com/acme/site.git", "git@github.com:acme/site.git", "ssh://git@ssh.github.com:443/acme/site", "http://127.0.0.1:1/a/b",
-		"http://x:y@[::1]/a/b", "a@b:c/d", "://", "https://github.com/%2e%2e/%2f", "a/b\x00", "git+ssh://a/b/c", "..//..", "https://github.com:/a/b",
+		"acme/site", "https://github.com/acme/site.git", "git@github.com:acme/site.git",
+		"ssh://git@ssh.github.com:443/acme/site", "http://127.0.0.1:1/a/b",
+		"http://x:y@[::1]/a/b", "a@b:c/d", "://", "https://github.com/%2e%2e/%2f", "a/b\x00", "git+ssh://a/b/c",
+		"..//..", "https://github.com:/a/b",
 	} {
 		f.Add(seed)
 	}
@@ -140,8 +163,10 @@ func FuzzParseRepository(f *testing.F) {
 			testkit.Equal(t, r, (ghapp.RepositoryName{}), "%q, %v", text, err)
 			return
 		}
-		if strings.ContainsFunc(r.Owner+r.Name, func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsPrint(c) || c == '/' || c == ' ' }) ||
-			strings.HasPrefix(r.Owner, "-") || r.Name == ".." || r.Name == "." || r.Owner == "" || r.Name == "" || r.Host != strings.ToLower(r.Host) {
+		if strings.ContainsFunc(r.Owner+r.Name,
+			func(c rune) bool { return c > unicode.MaxASCII || !unicode.IsPrint(c) || c == '/' || c == ' ' }) ||
+			strings.HasPrefix(r.Owner, "-") || r.Name == ".." || r.Name == "." || r.Owner == "" || r.Name == "" ||
+			r.Host != strings.ToLower(r.Host) {
 			t.Errorf("%q gives %#v", text, r)
 		}
 		// What it prints is a repository's name again, and the same one.

@@ -33,7 +33,8 @@ func TestRefusedTokenIsDroppedEverywhere(t *testing.T) {
 			t.Error("the store still gives the refused token to the next process")
 		}
 		second := mustToken(t, app, site())
-		if second.Secret.Reveal() == first.Secret.Reveal() || mustToken(t, other, site()).Secret.Reveal() != second.Secret.Reveal() || w.gh.Mints() != 2 {
+		if second.Secret.Reveal() == first.Secret.Reveal() ||
+			mustToken(t, other, site()).Secret.Reveal() != second.Secret.Reveal() || w.gh.Mints() != 2 {
 			t.Errorf("%d mints", w.gh.Mints())
 		}
 		// Dropping the old one again, as a second refused request does, changes nothing.
@@ -93,7 +94,8 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 			t.Error("GitHub was not told")
 		}
 		revoke := w.gh.Requests()[len(w.gh.Requests())-1]
-		if revoke.Method != "DELETE" || revoke.Path != "/installation/token" || revoke.Credential.Token != first.Secret.Reveal() {
+		if revoke.Method != "DELETE" || revoke.Path != "/installation/token" ||
+			revoke.Credential.Token != first.Secret.Reveal() {
 			t.Errorf("%s %s", revoke.Method, revoke.Path)
 		}
 		for name, token := range map[string]func() (*ghapp.Token, error){
@@ -141,7 +143,8 @@ func TestRevokeLeavesTheTokenOfAnotherProcess(t *testing.T) {
 
 func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 	for name, f := range map[string]githubtest.Fault{
-		"a page of a hotel": {Status: 200, Body: "<html>Welcome"}, "502": {Status: 502}, "reset": {Reset: true}, "redirect": {RedirectTo: "https://evil.example"},
+		"a page of a hotel": {Status: 200, Body: "<html>Welcome"}, "502": {Status: 502}, "reset": {Reset: true},
+		"redirect": {RedirectTo: "https://evil.example"},
 	} {
 		w := newWorld(t)
 		app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })

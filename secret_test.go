@@ -57,7 +57,8 @@ func printed(t testing.TB, value any) string {
 func disguises(secret string) []string {
 	return []string{
 		secret, fmt.Sprintf("%x", secret), fmt.Sprintf("%X", secret), url.QueryEscape(secret),
-		base64.StdEncoding.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret)),
+		base64.StdEncoding.EncodeToString([]byte(secret)),
+		base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret)),
 		secret[len(secret)/2:], // a tail is as bad
 	}
 }
@@ -94,13 +95,16 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 		base64.StdEncoding.EncodeToString(x509.MarshalPKCS1PrivateKey(key)),
 	}
 	for name, value := range map[string]any{
-		"Secret": token.Secret, "a pointer to it": &token.Secret, "Token": token, "a copy of it": *token, "JWT": jwt, "a copy of that": *jwt,
-		"App": app, "Config": c, "a pointer to Config": &c, "Signer": c.Signer, "TokenSource": source, "Transport": &ghapp.Transport{Source: source},
+		"Secret": token.Secret, "a pointer to it": &token.Secret, "Token": token, "a copy of it": *token,
+		"JWT": jwt, "a copy of that": *jwt,
+		"App": app, "Config": c, "a pointer to Config": &c, "Signer": c.Signer, "TokenSource": source,
+		"Transport":                 &ghapp.Transport{Source: source},
 		"a Token of a caller's own": ghapp.Token{Secret: token.Secret},
 	} {
 		wantNone(t, name, printed(t, value), secrets...)
 	}
-	for value, want := range map[any]string{app: "App " + app.Status().Issuer + " on github.com", source: "tokens for acme/site"} {
+	for value, want := range map[any]string{app: "App " + app.Status().Issuer + " on github.com",
+		source: "tokens for acme/site"} {
 		testkit.Equal(t, fmt.Sprintf("%v|%+v|%s", value, value, value), want+"|"+want+"|"+want, "prints as")
 	}
 	testkit.Equal(t, fmt.Sprint(token.Secret), "[redacted]", "a secret prints as")
@@ -109,16 +113,23 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 // trouble is everything that can go wrong with requests, one kind at a time.
 func trouble(w *world) map[string]githubtest.Fault {
 	// Hosts and proxies that show what they were sent.
-	echo := fmt.Sprintf(`{"message":"you sent %s","errors":["%s"],"documentation_url":"https://x/%s"}`, canary, canary, canary)
+	echo := fmt.Sprintf(`{"message":"you sent %s","errors":["%s"],"documentation_url":"https://x/%s"}`,
+		canary, canary, canary)
 	faults := map[string]githubtest.Fault{
-		"reset": {Reset: true}, "cut": {CutAfter: 30}, "cut early": {CutAfter: 1}, "delay": {Delay: time.Hour}, "html 200": {Status: 200, Body: "<html>" + canary},
-		"html 502": githubtest.HTML502(""), "html 404": {Status: 404, Body: "<html>" + canary}, "half JSON": {Status: 201, Body: `{"token":"` + canary},
-		"JSON of another shape": {Status: 200, Body: `["` + canary + `"]`}, "a wrong type": {Status: 201, Body: `{"token":["` + canary + `"]}`},
-		"no expiry": {Status: 201, Body: `{"token":"` + canary + `"}`},
-		"redirect":  {RedirectTo: "https://evil.example"}, "redirect with a secret": {RedirectTo: "https://u:" + canary + "@evil.example/" + canary + "?token=" + canary},
-		"redirect within": {RedirectTo: "https://api.github.com/" + canary + "?x=" + canary}, "redirect garbage": {RedirectTo: "https://%zz" + canary, Status: 302},
-		"secondary limit": githubtest.SecondaryLimit("", time.Hour),
-		"overgrant":       {Overgrant: &githubtest.Overgrant{AllRepositories: true, Permissions: map[string]string{"issues": "write"}}},
+		"reset": {Reset: true}, "cut": {CutAfter: 30}, "cut early": {CutAfter: 1}, "delay": {Delay: time.Hour},
+		"html 200": {Status: 200, Body: "<html>" + canary},
+		"html 502": githubtest.HTML502(""), "html 404": {Status: 404, Body: "<html>" + canary},
+		"half JSON":              {Status: 201, Body: `{"token":"` + canary},
+		"JSON of another shape":  {Status: 200, Body: `["` + canary + `"]`},
+		"a wrong type":           {Status: 201, Body: `{"token":["` + canary + `"]}`},
+		"no expiry":              {Status: 201, Body: `{"token":"` + canary + `"}`},
+		"redirect":               {RedirectTo: "https://evil.example"},
+		"redirect with a secret": {RedirectTo: "https://u:" + canary + "@evil.example/" + canary + "?token=" + canary},
+		"redirect within":        {RedirectTo: "https://api.github.com/" + canary + "?x=" + canary},
+		"redirect garbage":       {RedirectTo: "https://%zz" + canary, Status: 302},
+		"secondary limit":        githubtest.SecondaryLimit("", time.Hour),
+		"overgrant": {Overgrant: &githubtest.Overgrant{AllRepositories: true,
+			Permissions: map[string]string{"issues": "write"}}},
 		"link":            {Header: http.Header{"Link": {`<https://evil.example/` + canary + `>; rel="next"`}}},
 		"link to nowhere": {Header: http.Header{"Link": {`<%zz` + canary + `>; rel="next"`}}},
 	}
@@ -155,7 +166,8 @@ func echoing(base http.RoundTripper) http.RoundTripper {
 func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 	testkit.Long(t)
 	for name, fault := range trouble(newWorld(t)) {
-		for _, match := range []string{"", "GET /users/**", githubtest.MintPattern, "DELETE /installation/token", "GET /installation/repositories"} {
+		for _, match := range []string{"", "GET /users/**", githubtest.MintPattern, "DELETE /installation/token",
+			"GET /installation/repositories"} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.gh.SetTokenFormat(githubtest.Stateless)
@@ -192,7 +204,8 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 				for _, err := range app.Repositories(ctx, token) {
 					keep(err)
 				}
-				client := &http.Client{Transport: &ghapp.Transport{Source: app.TokenSource(fresh), Base: echoing(w.gh.RoundTripper())}, Timeout: time.Hour}
+				client := &http.Client{Transport: &ghapp.Transport{Source: app.TokenSource(fresh),
+					Base: echoing(w.gh.RoundTripper())}, Timeout: time.Hour}
 				req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
 				if answer, err := client.Do(req); err == nil {
 					answer.Body.Close()
@@ -219,7 +232,8 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 						t.Errorf("%s: error %.200q is not one harmless line", where, message)
 					}
 				}
-				if match == "" && len(errs) == 0 && fault.Overgrant == nil && fault.Header == nil && fault.CutAfter == 0 && fault.Delay == 0 {
+				if match == "" && len(errs) == 0 && fault.Overgrant == nil && fault.Header == nil &&
+					fault.CutAfter == 0 && fault.Delay == 0 {
 					t.Errorf("%s: no error came: this test proves nothing", where)
 				}
 				for secret := range secrets {

@@ -72,7 +72,8 @@ func (t *Token) FromStore() bool { return t.read }
 // The error is that of try, or of the Kind [ErrTokenRefused] where the Store has another
 // token in the place of this one by now, or none. One of that Kind, from try, has the Store
 // drop the token.
-func (a *App) Settle(ctx context.Context, t *Token, repository string, try func(context.Context) (taken bool, err error)) error {
+func (a *App) Settle(ctx context.Context, t *Token, repository string,
+	try func(context.Context) (taken bool, err error)) error {
 	if t.Settled(repository) {
 		return nil
 	}
@@ -86,7 +87,8 @@ func (a *App) Settle(ctx context.Context, t *Token, repository string, try func(
 	return err
 }
 
-func (c *tokenCache) settle(ctx context.Context, t *Token, repository string, try func(context.Context) (bool, error)) (taken bool, err error) {
+func (c *tokenCache) settle(ctx context.Context, t *Token, repository string,
+	try func(context.Context) (bool, error)) (taken bool, err error) {
 	if c.shared == nil || t.key == "" {
 		return try(ctx)
 	}
@@ -97,7 +99,8 @@ func (c *tokenCache) settle(ctx context.Context, t *Token, repository string, tr
 		kept := decodeToken(old)
 		switch {
 		case kept == nil || kept.Secret.Reveal() != t.Secret.Reveal():
-			found = &Error{Kind: ErrTokenRefused, Op: "use the token for " + repository, Err: errors.New("another process has dropped it")}
+			found = &Error{Kind: ErrTokenRefused, Op: "use the token for " + repository,
+				Err: errors.New("another process has dropped it")}
 		case kept.settled.has(repository):
 			taken = true
 		default:

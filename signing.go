@@ -155,7 +155,8 @@ func withJWT[T any](c *signedClient, op string, call func(api.Authorization) (T,
 	}
 	offset := c.api.Clock.Offset()
 	if offset != 0 && c.warned.CompareAndSwap(false, true) {
-		c.log.Warn("this machine's clock is off; GitHub's is used instead", "seconds", int(offset.Round(time.Second).Seconds()))
+		c.log.Warn("this machine's clock is off; GitHub's is used instead", "seconds",
+			int(offset.Round(time.Second).Seconds()))
 	}
 	c.signed.Store(nil)
 	value, err = call(c.authorization)
@@ -171,7 +172,8 @@ func wildClock(op string, answer *api.Error) error {
 	err := explain(op, answer)
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Detail = &ClockError{answer.Offset}
-		e.Err = fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's: no JSON Web Token is signed for then",
+		e.Err = fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's: "+
+			"no JSON Web Token is signed for then",
 			time.Now().Add(answer.Offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())
 	}
 	return err
@@ -206,16 +208,17 @@ func (c *signedClient) installation(ctx context.Context, op string, id int64) (*
 
 // findInstallation asks for the installation that a target names.
 func (c *signedClient) findInstallation(ctx context.Context, t target) (*InstallationInfo, error) {
-	found, err := withJWT(c, "find the installation of "+t.String(), func(auth api.Authorization) (*api.Installation, error) {
-		switch {
-		case t.id != 0:
-			return c.api.Installation(ctx, auth, t.id)
-		case t.name != "":
-			found, _, err := c.api.RepositoryInstallation(ctx, auth, t.owner, t.name)
-			return found, err
-		}
-		return c.api.AccountInstallation(ctx, auth, t.owner)
-	})
+	found, err := withJWT(c, "find the installation of "+t.String(),
+		func(auth api.Authorization) (*api.Installation, error) {
+			switch {
+			case t.id != 0:
+				return c.api.Installation(ctx, auth, t.id)
+			case t.name != "":
+				found, _, err := c.api.RepositoryInstallation(ctx, auth, t.owner, t.name)
+				return found, err
+			}
+			return c.api.AccountInstallation(ctx, auth, t.owner)
+		})
 	if err != nil {
 		return nil, notInstalled(err)
 	}

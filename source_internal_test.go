@@ -18,7 +18,8 @@ func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	registration := gh.AddApp(githubtest.AppOptions{})
 	registration.AddKey(&key.PublicKey)
 	registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	app, err := New(Config{Client: Client{Transport: gh.RoundTripper()}, Issuer: registration.ClientID, Signer: FromCryptoSigner(key)})
+	app, err := New(Config{Client: Client{Transport: gh.RoundTripper()}, Issuer: registration.ClientID,
+		Signer: FromCryptoSigner(key)})
 	testkit.OK(t, err)
 	s := app.TokenSource(TokenRequest{Repositories: []string{"acme/site"}}).(*source)
 	first := testkit.Must(s.Token(t.Context()))(t)

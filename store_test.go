@@ -69,7 +69,8 @@ func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 		t.Errorf("%d look-ups, %d mints", lookUps, mints)
 	}
 	testkit.OK(t, app.Revoke(t.Context(), own))
-	if kept := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site()); kept.Secret.Reveal() != others.Secret.Reveal() {
+	if kept := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }),
+		site()); kept.Secret.Reveal() != others.Secret.Reveal() {
 		t.Error("the others' token is gone")
 	}
 	store.each(func(entry []byte) []byte {
@@ -115,7 +116,8 @@ func TestDamagedEntryOfTheStoreIsMintedAnew(t *testing.T) {
 			return entry
 		})
 		future := bytes.Replace(whole, []byte(`"minted_at":"20`), []byte(`"minted_at":"29`), 1)
-		for n, damage := range [][]byte{{}, []byte("{"), []byte("null"), []byte(`{"token":"x"}`), whole[:len(whole)-5], []byte("\x00\xff"), future} {
+		for n, damage := range [][]byte{{}, []byte("{"), []byte("null"), []byte(`{"token":"x"}`),
+			whole[:len(whole)-5], []byte("\x00\xff"), future} {
 			store.each(func(entry []byte) []byte {
 				if bytes.Contains(entry, []byte("installation\":")) && !bytes.Contains(entry, []byte("token")) {
 					return entry // the lookup
@@ -142,7 +144,8 @@ func TestStoredTokenIsJudgedByGitHubsClock(t *testing.T) {
 			// A new process has measured nothing, and asks nothing.
 			app := w.app(t, share)
 			token := mustToken(t, app, site())
-			if len(w.calls()) != 0 || (token.Life()-time.Hour).Abs() > 2*time.Second || (app.Status().ClockOffset-ahead).Abs() > time.Second {
+			if len(w.calls()) != 0 || (token.Life()-time.Hour).Abs() > 2*time.Second ||
+				(app.Status().ClockOffset-ahead).Abs() > time.Second {
 				t.Errorf("%s: requests %v, life %s, offset %s", ahead, w.calls(), token.Life(), app.Status().ClockOffset)
 			}
 			time.Sleep(58 * time.Minute)
@@ -170,7 +173,8 @@ func TestEntryStoredByAWrongClockIsNotBelieved(t *testing.T) {
 		})
 		time.Sleep(70 * time.Minute)
 		app := w.app(t, share)
-		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.gh.Mints() != 2 || app.Status().ClockOffset != 0 {
+		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.gh.Mints() != 2 ||
+			app.Status().ClockOffset != 0 {
 			t.Errorf("life %s, %d mints, offset %s", token.Life(), w.gh.Mints(), app.Status().ClockOffset)
 		}
 	})

@@ -41,7 +41,8 @@ func parseTarget(text string, host api.Host) (target, error) {
 		return target{}, &Error{Kind: kind, Op: "read the installation", Err: fmt.Errorf(format, args...)}
 	}
 	if text == "" {
-		return bad(ErrInvalid, "it is empty; give an owner, owner/name, an installation ID, or the address of the installation's settings page")
+		return bad(ErrInvalid, "it is empty; give an owner, owner/name, an installation ID, "+
+			"or the address of the installation's settings page")
 	}
 	if digits(text) {
 		id, err := strconv.ParseInt(text, 10, 64)
@@ -60,7 +61,8 @@ func parseTarget(text string, host api.Host) (target, error) {
 		}
 		match := settingsPattern().FindStringSubmatch(u.Path)
 		if match == nil {
-			return bad(ErrInvalid, "the address does not end with the installation's number; open the App's installation (Configure) and copy the address from there")
+			return bad(ErrInvalid, "the address does not end with the installation's number; "+
+				"open the App's installation (Configure) and copy the address from there")
 		}
 		if !strings.EqualFold(u.Host, host.Name) {
 			return bad(ErrWrongHost, "the address is on %s, but the host in use is %s", u.Host, host.Name)

@@ -62,13 +62,14 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 	add("another installation", keyOf(t, app, base, installationRef{Installation: 2}))
 	add("a repository that moved", keyOf(t, app, base, installationRef{Installation: 1, Repository: 7}))
 	for name, r := range map[string]TokenRequest{
-		"another repository":    {Repositories: []string{"acme/docs"}},
-		"another owner":         {Repositories: []string{"globex/site"}},
-		"two repositories":      {Repositories: []string{"acme/site", "acme/docs"}},
-		"all repositories":      {AllRepositories: true, Installation: "acme"},
-		"write":                 {Repositories: []string{"acme/site"}, Permissions: Permissions{"contents": "write"}},
-		"another permission":    {Repositories: []string{"acme/site"}, Permissions: Permissions{"issues": "read"}},
-		"one permission more":   {Repositories: []string{"acme/site"}, Permissions: Permissions{"contents": "read", "issues": "read"}},
+		"another repository": {Repositories: []string{"acme/docs"}},
+		"another owner":      {Repositories: []string{"globex/site"}},
+		"two repositories":   {Repositories: []string{"acme/site", "acme/docs"}},
+		"all repositories":   {AllRepositories: true, Installation: "acme"},
+		"write":              {Repositories: []string{"acme/site"}, Permissions: Permissions{"contents": "write"}},
+		"another permission": {Repositories: []string{"acme/site"}, Permissions: Permissions{"issues": "read"}},
+		"one permission more": {Repositories: []string{"acme/site"},
+			Permissions: Permissions{"contents": "read", "issues": "read"}},
 		"all permissions":       {Repositories: []string{"acme/site"}, AllPermissions: true},
 		"all of all":            {AllRepositories: true, Installation: "acme", AllPermissions: true},
 		"all, by number":        {AllRepositories: true, Installation: "1"},
@@ -90,7 +91,8 @@ func TestCacheKeyHoldsEverythingThatDecides(t *testing.T) {
 func TestEqualWishesShareAKey(t *testing.T) {
 	app := openApp(t, Config{})
 	here := installationRef{Installation: 1}
-	base := keyOf(t, app, TokenRequest{Repositories: []string{"acme/docs", "acme/site"}, Permissions: Permissions{"contents": "read", "issues": "read"}}, here)
+	base := keyOf(t, app, TokenRequest{Repositories: []string{"acme/docs", "acme/site"},
+		Permissions: Permissions{"contents": "read", "issues": "read"}}, here)
 	for name, r := range map[string]TokenRequest{
 		"another order":        {Repositories: []string{"acme/site", "acme/docs"}},
 		"another case":         {Repositories: []string{"Acme/Docs", "ACME/SITE"}},
@@ -144,7 +146,8 @@ func TestDifferentWishesNeverShareAKey(t *testing.T) {
 		slices.Sort(repositories)
 		installation := int64(1 + random.IntN(2))
 		// fmt prints maps sorted by key: this is the meaning, written down another way.
-		meaning := fmt.Sprintf("%d %t %q %t %q", installation, r.AllRepositories, slices.Compact(repositories), r.AllPermissions, permissions)
+		meaning := fmt.Sprintf("%d %t %q %t %q", installation, r.AllRepositories, slices.Compact(repositories),
+			r.AllPermissions, permissions)
 		key := keyOf(t, app, r, installationRef{Installation: installation})
 		if other, seen := meanings[key]; seen && other != meaning {
 			t.Fatalf("one key for %s and %s", meaning, other)
@@ -165,7 +168,8 @@ func TestDifferentWishesNeverShareAKey(t *testing.T) {
 
 func TestCacheKeyPartsDoNotRunTogether(t *testing.T) {
 	for _, pair := range [][2][]string{
-		{{"ab", "c"}, {"a", "bc"}}, {{"a", ""}, {"", "a"}}, {{"a"}, {"a", ""}}, {{}, {""}}, {{"a\x00\x00\x00\x00\x00\x00\x00\x01b"}, {"a", "b"}},
+		{{"ab", "c"}, {"a", "bc"}}, {{"a", ""}, {"", "a"}}, {{"a"}, {"a", ""}}, {{}, {""}},
+		{{"a\x00\x00\x00\x00\x00\x00\x00\x01b"}, {"a", "b"}},
 	} {
 		if cacheKey(pair[0]...) == cacheKey(pair[1]...) {
 			t.Errorf("%q and %q share a key", pair[0], pair[1])
@@ -201,7 +205,8 @@ func TestAgesOfAToken(t *testing.T) {
 			{-10 * time.Second, 0, true, false, false}, // minted in the future: a wrong clock, not a new token
 		} {
 			token := aged(test.age)
-			if serves, aging, young := token.validFor(test.minLife), token.needsRefresh(), token.Propagating(); serves != test.serves || aging != test.aging || young != test.young {
+			if serves, aging, young := token.validFor(test.minLife), token.needsRefresh(),
+				token.Propagating(); serves != test.serves || aging != test.aging || young != test.young {
 				t.Errorf("age %s, needed for %s: serves %t, aging %t, young %t", test.age, test.minLife, serves, aging, young)
 			}
 		}
@@ -254,11 +259,14 @@ func TestSleepOfTheMachineShortensALife(t *testing.T) {
 
 func TestStoredTokenComesBackWhole(t *testing.T) {
 	a := aged(time.Minute)
-	a.Permissions, a.Repositories, a.Installation, a.API, a.offset = Permissions{"contents": "read"}, []string{"acme/site"}, 5, "https://api.github.com", time.Hour
+	a.Permissions, a.Repositories, a.Installation, a.API, a.offset = Permissions{"contents": "read"},
+		[]string{"acme/site"}, 5, "https://api.github.com", time.Hour
 	text := testkit.Must(a.encode())(t)
 	b := decodeToken(text)
-	if b == nil || b.Secret.Reveal() != "x" || !b.ExpiresAt.Equal(a.ExpiresAt) || !b.MintedAt.Equal(a.MintedAt) || b.offset != a.offset ||
-		b.Installation != 5 || b.API != a.API || b.Permissions.String() != "contents:read" || len(b.Repositories) != 1 || !b.validFor(0) != !a.validFor(0) {
+	if b == nil || b.Secret.Reveal() != "x" || !b.ExpiresAt.Equal(a.ExpiresAt) ||
+		!b.MintedAt.Equal(a.MintedAt) || b.offset != a.offset ||
+		b.Installation != 5 || b.API != a.API || b.Permissions.String() != "contents:read" || len(b.Repositories) != 1 ||
+		!b.validFor(0) != !a.validFor(0) {
 		t.Errorf("%+v, want %+v", b, a)
 	}
 }
@@ -267,7 +275,8 @@ func FuzzDecodeToken(f *testing.F) {
 	whole := testkit.Must(aged(time.Minute).encode())(f)
 	f.Add(whole)
 	f.Add(whole[:len(whole)/2])
-	for _, seed := range []string{"", "null", "{}", "[]", `{"token":""}`, `{"token":"x","minted_at":"9999-12-31T23:59:59Z","expires_at":"0001-01-01T00:00:00Z","clock_offset_ns":9223372036854775807}`} {
+	for _, seed := range []string{"", "null", "{}", "[]", `{"token":""}`,
+		`{"token":"x","minted_at":"9999-12-31T23:59:59Z","expires_at":"0001-01-01T00:00:00Z","clock_offset_ns":9223372036854775807}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

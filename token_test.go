@@ -35,7 +35,8 @@ func TestPermissionsAreComparedByLevel(t *testing.T) {
 	} {
 		testkit.Equal(t, test.have.Covers(test.want), test.covers, "%v covers %v", test.have, test.want)
 	}
-	if text := (ghapp.Permissions{"metadata": "read", "contents": "write"}).String(); text != "contents:write,metadata:read" {
+	if text := (ghapp.Permissions{"metadata": "read", "contents": "write"}).String(); text !=
+		"contents:write,metadata:read" {
 		t.Errorf("String() = %q", text)
 	}
 }
@@ -50,25 +51,43 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 		says    string
 		kind    ghapp.Kind
 	}{
-		"nothing":                      {ghapp.TokenRequest{}, "no repository is named", ghapp.ErrInvalid},
-		"nil list":                     {ghapp.TokenRequest{Repositories: nil, Installation: "acme"}, "no repository is named", ghapp.ErrInvalid},
-		"empty list":                   {ghapp.TokenRequest{Repositories: []string{}, Installation: "acme"}, "no repository is named", ghapp.ErrInvalid},
-		"empty name":                   {ghapp.TokenRequest{Repositories: []string{""}, Installation: "acme"}, "not owner/name", ghapp.ErrInvalid},
-		"all of nobody":                {ghapp.TokenRequest{AllRepositories: true}, "not of which installation", ghapp.ErrInvalid},
-		"all and some":                 {ghapp.TokenRequest{AllRepositories: true, Repositories: []string{"acme/site"}}, "decide on one", ghapp.ErrInvalid},
-		"all rights and some":          {ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true, Permissions: ghapp.Permissions{"contents": "read"}}, "decide on one", ghapp.ErrInvalid},
-		"too many":                     {ghapp.TokenRequest{Repositories: many}, "501 repositories are named; GitHub allows 500", ghapp.ErrInvalid},
-		"two owners":                   {ghapp.TokenRequest{Repositories: []string{"acme/site", "globex/site"}}, "different owners", ghapp.ErrInvalid},
-		"owner and installation":       {ghapp.TokenRequest{Repositories: []string{"globex/site"}, Installation: "acme"}, "different owners", ghapp.ErrInvalid},
-		"bare name":                    {ghapp.TokenRequest{Repositories: []string{"site"}}, "not owner/name", ghapp.ErrInvalid},
-		"bare name, by number":         {ghapp.TokenRequest{Repositories: []string{"site"}, Installation: "5"}, "not owner/name", ghapp.ErrInvalid},
-		"a repository as installation": {ghapp.TokenRequest{AllRepositories: true, Installation: "acme/site"}, "names one repository where an installation is meant", ghapp.ErrInvalid},
-		"another host":                 {ghapp.TokenRequest{Repositories: []string{"https://git.acme.example/acme/site"}}, "on git.acme.example", ghapp.ErrWrongHost},
-		"another host's page":          {ghapp.TokenRequest{Repositories: []string{"acme/site"}, Installation: "https://git.acme.example/settings/installations/5"}, "on git.acme.example", ghapp.ErrWrongHost},
-		"permission's name":            {ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents:read": "read"}}, "not the name of a permission", ghapp.ErrInvalid},
-		"permission's level":           {ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "owner"}}, "neither read, write nor admin", ghapp.ErrInvalid},
-		"level left out":               {ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": ""}}, "neither read, write nor admin", ghapp.ErrInvalid},
-		"too long a life":              {ghapp.TokenRequest{Repositories: []string{"acme/site"}, MinLife: time.Hour}, "a life of 1h0m0s is asked for", ghapp.ErrInvalid},
+		"nothing": {ghapp.TokenRequest{}, "no repository is named", ghapp.ErrInvalid},
+		"nil list": {ghapp.TokenRequest{Repositories: nil, Installation: "acme"},
+			"no repository is named", ghapp.ErrInvalid},
+		"empty list": {ghapp.TokenRequest{Repositories: []string{}, Installation: "acme"},
+			"no repository is named", ghapp.ErrInvalid},
+		"empty name": {ghapp.TokenRequest{Repositories: []string{""}, Installation: "acme"},
+			"not owner/name", ghapp.ErrInvalid},
+		"all of nobody": {ghapp.TokenRequest{AllRepositories: true},
+			"not of which installation", ghapp.ErrInvalid},
+		"all and some": {ghapp.TokenRequest{AllRepositories: true, Repositories: []string{"acme/site"}},
+			"decide on one", ghapp.ErrInvalid},
+		"all rights and some": {ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true,
+			Permissions: ghapp.Permissions{"contents": "read"}}, "decide on one", ghapp.ErrInvalid},
+		"too many": {ghapp.TokenRequest{Repositories: many},
+			"501 repositories are named; GitHub allows 500", ghapp.ErrInvalid},
+		"two owners": {ghapp.TokenRequest{Repositories: []string{"acme/site", "globex/site"}},
+			"different owners", ghapp.ErrInvalid},
+		"owner and installation": {ghapp.TokenRequest{Repositories: []string{"globex/site"}, Installation: "acme"},
+			"different owners", ghapp.ErrInvalid},
+		"bare name": {ghapp.TokenRequest{Repositories: []string{"site"}},
+			"not owner/name", ghapp.ErrInvalid},
+		"bare name, by number": {ghapp.TokenRequest{Repositories: []string{"site"}, Installation: "5"},
+			"not owner/name", ghapp.ErrInvalid},
+		"a repository as installation": {ghapp.TokenRequest{AllRepositories: true, Installation: "acme/site"},
+			"names one repository where an installation is meant", ghapp.ErrInvalid},
+		"another host": {ghapp.TokenRequest{Repositories: []string{"https://git.acme.example/acme/site"}},
+			"on git.acme.example", ghapp.ErrWrongHost},
+		"another host's page": {ghapp.TokenRequest{Repositories: []string{"acme/site"},
+			Installation: "https://git.acme.example/settings/installations/5"}, "on git.acme.example", ghapp.ErrWrongHost},
+		"permission's name": {ghapp.TokenRequest{Repositories: []string{"acme/site"},
+			Permissions: ghapp.Permissions{"contents:read": "read"}}, "not the name of a permission", ghapp.ErrInvalid},
+		"permission's level": {ghapp.TokenRequest{Repositories: []string{"acme/site"},
+			Permissions: ghapp.Permissions{"contents": "owner"}}, "neither read, write nor admin", ghapp.ErrInvalid},
+		"level left out": {ghapp.TokenRequest{Repositories: []string{"acme/site"},
+			Permissions: ghapp.Permissions{"contents": ""}}, "neither read, write nor admin", ghapp.ErrInvalid},
+		"too long a life": {ghapp.TokenRequest{Repositories: []string{"acme/site"}, MinLife: time.Hour},
+			"a life of 1h0m0s is asked for", ghapp.ErrInvalid},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -135,7 +154,8 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 		token := mustToken(t, w.app(t), ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs", "ACME/Site"}})
 		testkit.Diff(t, token.Repositories, []string{"acme/site", "acme/docs"})
 		testkit.Diff(t, token.Permissions, ghapp.Permissions{"contents": "read", "metadata": "read"})
-		if token.Installation != w.installation.ID || token.API != "https://api.github.com" || !token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
+		if token.Installation != w.installation.ID || token.API != "https://api.github.com" ||
+			!token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
 			t.Errorf("token %+v", token)
 		}
 		if token.Life() != time.Hour || ageOf(token) != 0 || !token.Propagating() {
@@ -177,7 +197,8 @@ func TestCopyOfATokenIsTheSameToken(t *testing.T) {
 func TestRequestMayBeChangedAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		r := ghapp.TokenRequest{Repositories: []string{"ACME/docs", "acme/Site"}, Permissions: ghapp.Permissions{"contents": "read"}}
+		r := ghapp.TokenRequest{Repositories: []string{"ACME/docs", "acme/Site"},
+			Permissions: ghapp.Permissions{"contents": "read"}}
 		app := w.app(t)
 		source := app.TokenSource(r)
 		if r.Repositories[0] != "ACME/docs" || r.Repositories[1] != "acme/Site" {
@@ -185,7 +206,8 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 		}
 		r.Repositories[0], r.Permissions["contents"], r.Permissions["issues"] = "evil/x", "write", "write"
 		token := testkit.Must(source.Token(t.Context()))(t)
-		if diff := cmp.Diff(ghapp.Permissions{"contents": "read", "metadata": "read"}, token.Permissions); diff != "" || len(token.Repositories) != 2 {
+		if diff := cmp.Diff(ghapp.Permissions{"contents": "read", "metadata": "read"}, token.Permissions); diff != "" ||
+			len(token.Repositories) != 2 {
 			t.Errorf("token for %v, permissions (-want +got):\n%s", token.Repositories, diff)
 		}
 		// Neither does it change which token is dropped.

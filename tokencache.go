@@ -168,7 +168,8 @@ func (c *tokenCache) mint(ctx context.Context, e *cacheEntry, q tokenQuery) (*To
 // replace mints the token that comes in the place of an entry, and what the entry is then.
 // It returns the token of the entry where another process has just minted that, and where
 // none can be minted at present, although it needs a refresh.
-func (c *tokenCache) replace(ctx context.Context, old []byte, e *cacheEntry, q tokenQuery) (t *Token, entry []byte, err error) {
+func (c *tokenCache) replace(ctx context.Context, old []byte, e *cacheEntry,
+	q tokenQuery) (t *Token, entry []byte, err error) {
 	if t = c.fresh(old, e, q); t != nil {
 		return t, old, nil
 	}
@@ -209,7 +210,8 @@ func (c *tokenCache) decode(entry []byte, e *cacheEntry, q tokenQuery) *Token {
 		return nil // minted in the future: the clock it was stored by has been set since
 	}
 	c.clock.Assume(t.offset)
-	if current := e.token.Load(); current != nil && current.refused.Load() && current.Secret.Reveal() == t.Secret.Reveal() {
+	if current := e.token.Load(); current != nil && current.refused.Load() &&
+		current.Secret.Reveal() == t.Secret.Reveal() {
 		return nil
 	}
 	if !q.accepts(t) {
@@ -222,7 +224,8 @@ func (c *tokenCache) decode(entry []byte, e *cacheEntry, q tokenQuery) *Token {
 // isOutage reports whether a mint has failed for a cause that may pass, and not because
 // GitHub refused it.
 func isOutage(err error) bool {
-	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrKey) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrKey) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // has reports whether there is a token under a key, good or not.
@@ -251,7 +254,8 @@ func (c *tokenCache) sweep() {
 // invalidate drops a token that GitHub refused, unless it may be too new, from one entry.
 func (c *tokenCache) invalidate(ctx context.Context, key string, spec tokenSpec, refused secret.Text) error {
 	is := func(t *Token) bool {
-		return t != nil && t.Secret.Reveal() == refused.Reveal() && (!t.Propagating() || slices.ContainsFunc(spec.repositories(), t.settled.has))
+		return t != nil && t.Secret.Reveal() == refused.Reveal() &&
+			(!t.Propagating() || slices.ContainsFunc(spec.repositories(), t.settled.has))
 	}
 	if held, ok := c.memory.Load(key); ok {
 		if t := held.(*cacheEntry).token.Load(); is(t) {

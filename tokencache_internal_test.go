@@ -76,7 +76,8 @@ func TestEndingTokenOutlivesAnOutage(t *testing.T) {
 		if _, entry, err = a.tokens.replace(t.Context(), nil, &cacheEntry{}, q); !errors.Is(err, ErrKey) || entry != nil {
 			t.Errorf("entry %q, error %v, want that of the Signer", entry, err)
 		}
-		for err, want := range map[error]bool{ErrUnreachable: true, ErrRateLimited: true, context.DeadlineExceeded: true, ErrSuspended: false, ErrKeyMismatch: false} {
+		for err, want := range map[error]bool{ErrUnreachable: true, ErrRateLimited: true, context.DeadlineExceeded: true,
+			ErrSuspended: false, ErrKeyMismatch: false} {
 			testkit.Equal(t, isOutage(err), want, "%v is an outage", err)
 		}
 	})

@@ -62,7 +62,8 @@ func TestWaiterLeavesWithItsOwnContextWhileTheMintGoesOn(t *testing.T) {
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		if _, err := app.Token(ctx, site()); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 200*time.Millisecond {
+		if _, err := app.Token(ctx, site()); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(start) != 200*time.Millisecond {
 			t.Errorf("error %v after %s", err, time.Since(start))
 		}
 		group.Wait()
@@ -283,7 +284,8 @@ func TestTwoProcessesWithOneStoreMintOnce(t *testing.T) {
 		group.Wait()
 		testkit.Equal(t, w.gh.Mints(), 1, "mints for 50 processes")
 		for _, token := range tokens {
-			if token.Secret.Reveal() != tokens[0].Secret.Reveal() || token.API != "https://api.github.com" || token.Repositories[0] != "acme/site" || token.Life() < 59*time.Minute {
+			if token.Secret.Reveal() != tokens[0].Secret.Reveal() || token.API != "https://api.github.com" ||
+				token.Repositories[0] != "acme/site" || token.Life() < 59*time.Minute {
 				t.Fatalf("token %+v", token)
 			}
 		}

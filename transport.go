@@ -71,7 +71,8 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // waitOut repeats a request that was refused because the token is too new.
-func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *Token, answer *http.Response) (*http.Response, error) {
+func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *Token,
+	answer *http.Response) (*http.Response, error) {
 	for pause := range pauses() {
 		limited := answer.Header.Get("Retry-After") != "" || answer.Header.Get("X-RateLimit-Remaining") == "0"
 		if !token.Propagating() || !mayPropagate(answer.StatusCode, limited) {

@@ -49,7 +49,8 @@ func TestTransportAuthorizesRequestsToTheAPI(t *testing.T) {
 		testkit.Equal(t, get(t, c, theSite), 200, "status")
 	}
 	last := w.gh.Requests()[len(w.gh.Requests())-1]
-	if last.Credential.InstallationID != w.installation.ID || last.Header.Get("Authorization") != "token "+last.Credential.Token || w.gh.Mints() != 1 {
+	if last.Credential.InstallationID != w.installation.ID ||
+		last.Header.Get("Authorization") != "token "+last.Credential.Token || w.gh.Mints() != 1 {
 		t.Errorf("credential %v, %d mints", last.Credential.Kind, w.gh.Mints())
 	}
 }
@@ -58,7 +59,8 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 	// Everything that is not https://api.github.com, however near it looks, asked for
 	// directly and by every kind of redirect.
 	others := []string{
-		"https://evil.example", "https://sub.api.github.com", "https://github.com", "https://api.github.com.evil.example", "https://api.github.com:8443",
+		"https://evil.example", "https://sub.api.github.com", "https://github.com", "https://api.github.com.evil.example",
+		"https://api.github.com:8443",
 		"http://api.github.com", "https://API.GITHUB.COM.evil.example", "https://uploads.github.com",
 	}
 	for _, other := range others {
@@ -107,7 +109,9 @@ func TestTokenComesBackOnTheWayBack(t *testing.T) {
 func TestPlainHTTPGetsNoToken(t *testing.T) {
 	// Even when the source's API is, by some mistake, http:// off the loopback.
 	recorder := githubtest.NewRecorder()
-	for api, want := range map[string]string{"http://git.acme.example": "", "http://127.0.0.1:4040/api/v3": "token " + canary, "https://git.acme.example/api/v3": "token " + canary, "": "", "https://127.0.0.1:4040/api/v3": "token " + canary} {
+	for api, want := range map[string]string{"http://git.acme.example": "",
+		"http://127.0.0.1:4040/api/v3": "token " + canary, "https://git.acme.example/api/v3": "token " + canary, "": "",
+		"https://127.0.0.1:4040/api/v3": "token " + canary} {
 		u := mustURL(t, api+"/x")
 		if u.Host == "" {
 			u = mustURL(t, "https://api.github.com/x")
@@ -219,7 +223,8 @@ func TestRefusalThatIsNoLagIsNotWaitedOut(t *testing.T) {
 			f.Match = "GET /repos/acme/site"
 			w.fault(t, f)
 			start := time.Now()
-			if got := get(t, w.client(t, nil), theSite); got != f.Status || time.Since(start) != 0 || w.count("/repos/acme/site") != 1 {
+			if got := get(t, w.client(t, nil), theSite); got != f.Status || time.Since(start) != 0 ||
+				w.count("/repos/acme/site") != 1 {
 				t.Errorf("%s: status %d after %s and %d attempts", name, got, time.Since(start), w.count("/repos/acme/site"))
 			}
 		})
@@ -232,7 +237,8 @@ func TestRefusalThatIsNoLagIsNotWaitedOut(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.gh.ResetRequests()
 		start := time.Now()
-		if got := get(t, c, "https://api.github.com/repos/acme/nothing"); got != 404 || time.Since(start) != 0 || len(w.calls()) != 1 {
+		if got := get(t, c, "https://api.github.com/repos/acme/nothing"); got != 404 ||
+			time.Since(start) != 0 || len(w.calls()) != 1 {
 			t.Errorf("status %d after %s: %v", got, time.Since(start), w.calls())
 		}
 	})
@@ -248,7 +254,8 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 		w.gh.RevokeTokens()
 		w.gh.ResetRequests()
 		testkit.Equal(t, get(t, c, theSite), 200, "status")
-		want := []string{"GET /repos/acme/site", fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID), "GET /repos/acme/site"}
+		want := []string{"GET /repos/acme/site",
+			fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID), "GET /repos/acme/site"}
 		testkit.Diff(t, w.calls(), want)
 	})
 }
@@ -317,7 +324,8 @@ func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			recorder := githubtest.NewRecorder()
 			recorder.AskPassword()
-			source := &stubborn{fixed: fixed{&ghapp.Token{Secret: secret.New(canary), API: "https://api.github.com", MintedAt: time.Now().Add(-age)}}}
+			source := &stubborn{fixed: fixed{&ghapp.Token{Secret: secret.New(canary), API: "https://api.github.com",
+				MintedAt: time.Now().Add(-age)}}}
 			c := &http.Client{Transport: &ghapp.Transport{Source: source, Base: network{"https://api.github.com": recorder}}}
 			status := get(t, c, theSite)
 			// A token that is too young to be dropped is waited out instead.
@@ -417,7 +425,8 @@ func TestWaitingForALagEndsWithTheRequestsContext(t *testing.T) {
 		defer cancel()
 		req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
 		start := time.Now()
-		if _, err := w.client(t, nil).Do(req); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 1500*time.Millisecond {
+		if _, err := w.client(t, nil).Do(req); !errors.Is(err, context.DeadlineExceeded) ||
+			time.Since(start) != 1500*time.Millisecond {
 			t.Errorf("error %v after %s", err, time.Since(start))
 		}
 	})

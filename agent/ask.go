@@ -55,7 +55,8 @@ func dial(path string, uid int) (*Client, error) {
 //
 // The error is a [*RefusedError] if the agent refused; otherwise the exchange
 // failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
-func (c *Client) Ask(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+func (c *Client) Ask(ctx context.Context, operation credential.Operation,
+	request *credential.Credential) (*credential.Credential, error) {
 	answer, err := agentproto.Ask(ctx, c.conn, operation, request)
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
@@ -81,7 +82,8 @@ func (c *Client) Close() error {
 }
 
 // Ask is [Dial] and [Client.Ask] in one.
-func Ask(ctx context.Context, path string, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+func Ask(ctx context.Context, path string, operation credential.Operation,
+	request *credential.Credential) (*credential.Credential, error) {
 	c, err := Dial(path)
 	if err != nil {
 		return nil, err

@@ -24,14 +24,21 @@ func TestControlAnswersRawBytes(t *testing.T) {
 		{"status", willing, "ghapp-agent/1 status 0\n", "ghapp-agent/1 ok 9\n" + `{"pid":1}`},
 		{"stop", willing, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 ok 0\n"},
 		{"forget", willing, "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 ok 0\n"},
-		{"forget refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 refused 7\nnot now"},
-		{"forget what cannot be read", willing, "ghapp-agent/1 forget 8\npassword", "ghapp-agent/1 refused 34\ncredential: line 1: no equals sign"},
-		{"forget of one that holds nothing", handlerFunc(nil), "ghapp-agent/1 forget 10\npassword=x", "ghapp-agent/1 refused 17\nunknown operation"},
+		{"forget refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 forget 10\npassword=x",
+			"ghapp-agent/1 refused 7\nnot now"},
+		{"forget what cannot be read", willing, "ghapp-agent/1 forget 8\npassword",
+			"ghapp-agent/1 refused 34\ncredential: line 1: no equals sign"},
+		{"forget of one that holds nothing", handlerFunc(nil), "ghapp-agent/1 forget 10\npassword=x",
+			"ghapp-agent/1 refused 17\nunknown operation"},
 		{"another word", willing, "ghapp-agent/1 start 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
-		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 7\nnot now"},
-		{"stop refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 7\nnot now"},
-		{"status of one that has none", handlerFunc(nil), "ghapp-agent/1 status 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
-		{"stop of one that cannot be", handlerFunc(nil), "ghapp-agent/1 stop 0\n", "ghapp-agent/1 refused 17\nunknown operation"},
+		{"status refused", controlled{err: errors.New("not\nnow")}, "ghapp-agent/1 status 0\n",
+			"ghapp-agent/1 refused 7\nnot now"},
+		{"stop refused", controlled{err: errors.New("not now")}, "ghapp-agent/1 stop 0\n",
+			"ghapp-agent/1 refused 7\nnot now"},
+		{"status of one that has none", handlerFunc(nil), "ghapp-agent/1 status 0\n",
+			"ghapp-agent/1 refused 17\nunknown operation"},
+		{"stop of one that cannot be", handlerFunc(nil), "ghapp-agent/1 stop 0\n",
+			"ghapp-agent/1 refused 17\nunknown operation"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			conn := testkit.Must(net.Dial("unix", start(t, tt.h).Path()))(t)
@@ -93,7 +100,8 @@ func TestAgentThatGoesAwayIsTold(t *testing.T) {
 			io.CopyN(io.Discard, theirs, int64(len("ghapp-agent/1 stop 0\n")))
 			io.WriteString(theirs, answer)
 		}()
-		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, ErrHungUp) || !strings.HasPrefix(err.Error(), "agent: hung up before it answered") {
+		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, ErrHungUp) ||
+			!strings.HasPrefix(err.Error(), "agent: hung up before it answered") {
 			t.Errorf("Stop() = %v, want ErrHungUp", err)
 		}
 	}

@@ -22,7 +22,8 @@ import (
 // handlerFunc is a Handler that is one function.
 type handlerFunc func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error)
 
-func (f handlerFunc) Credential(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+func (f handlerFunc) Credential(ctx context.Context, operation credential.Operation,
+	request *credential.Credential) (*credential.Credential, error) {
 	return f(ctx, operation, request)
 }
 
@@ -65,7 +66,8 @@ func TestExchange(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for _, operation := range []credential.Operation{credential.Get, credential.Store, credential.Erase} {
-				l := start(t, handlerFunc(func(_ context.Context, got credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+				l := start(t, handlerFunc(func(_ context.Context, got credential.Operation,
+					about *credential.Credential) (*credential.Credential, error) {
 					testkit.Equal(t, got, operation, "operation")
 					testkit.Diff(t, about, request, sameSecrets)
 					return tt.answer, tt.err
@@ -88,7 +90,8 @@ func TestExchange(t *testing.T) {
 }
 
 func TestManyAskAtOnce(t *testing.T) {
-	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation,
+		about *credential.Credential) (*credential.Credential, error) {
 		return &credential.Credential{Username: about.Path}, nil
 	}))
 	var asking sync.WaitGroup
@@ -107,7 +110,8 @@ func TestManyAskAtOnce(t *testing.T) {
 // TestServerAnswersRawBytes holds the server to the protocol as documented,
 // without our client.
 func TestServerAnswersRawBytes(t *testing.T) {
-	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+	l := start(t, handlerFunc(func(_ context.Context, _ credential.Operation,
+		about *credential.Credential) (*credential.Credential, error) {
 		if about.Path != "" {
 			return nil, errors.New(about.Path + ": no\nnot at all")
 		}

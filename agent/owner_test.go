@@ -282,7 +282,8 @@ func TestTwoUsers(t *testing.T) {
 		testkit.OK(t, cmd.Start())
 		defer cmd.Wait()
 		defer stdin.Close()
-		if line, err := io.ReadAll(io.LimitReader(stdout, int64(len("listening\n")))); err != nil || string(line) != "listening\n" {
+		if line, err := io.ReadAll(io.LimitReader(stdout, int64(len("listening\n")))); err != nil ||
+			string(line) != "listening\n" {
 			t.Fatalf("the other user's agent said %q, %v", line, err)
 		}
 		refuses := func(want string) {

@@ -36,7 +36,8 @@ type Handler interface {
 	// about or has nothing to say, or an error to refuse: the error's text is
 	// shown to the user, and git asks no one else. ctx ends when the client no
 	// longer waits.
-	Credential(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error)
+	Credential(ctx context.Context, operation credential.Operation,
+		request *credential.Credential) (*credential.Credential, error)
 }
 
 // Serve answers the clients of l with h until l is closed, when the exchanges
@@ -82,7 +83,8 @@ type bounded struct {
 }
 
 // Credential waits for a place.
-func (b bounded) Credential(ctx context.Context, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+func (b bounded) Credential(ctx context.Context, operation credential.Operation,
+	request *credential.Credential) (*credential.Credential, error) {
 	select {
 	case b.places <- struct{}{}:
 		defer func() { <-b.places }()

@@ -83,7 +83,8 @@ func TestSilentClientIsGivenUp(t *testing.T) {
 		l := newPipes()
 		var served sync.WaitGroup
 		served.Go(func() {
-			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation,
+				*credential.Credential) (*credential.Credential, error) {
 				t.Error("the handler was called")
 				return nil, nil
 			}))
@@ -105,7 +106,8 @@ func TestClientThatTakesNoAnswerIsGivenUp(t *testing.T) {
 		l := newPipes()
 		var served sync.WaitGroup
 		served.Go(func() {
-			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+			serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation,
+				*credential.Credential) (*credential.Credential, error) {
 				return nil, nil
 			}))
 		})
@@ -124,7 +126,8 @@ func TestSlowHandlerIsWaitedFor(t *testing.T) {
 		l := newPipes()
 		var served sync.WaitGroup
 		served.Go(func() {
-			serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+			serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation,
+				_ *credential.Credential) (*credential.Credential, error) {
 				select {
 				case <-time.After(time.Hour):
 				case <-ctx.Done():
@@ -141,7 +144,8 @@ func TestSlowHandlerIsWaitedFor(t *testing.T) {
 
 func TestHandlerEndsWhenItsClientHangsUp(t *testing.T) {
 	called, ended := make(chan struct{}), make(chan error, 1)
-	l := start(t, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+	l := start(t, handlerFunc(func(ctx context.Context, _ credential.Operation,
+		_ *credential.Credential) (*credential.Credential, error) {
 		close(called)
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
@@ -164,7 +168,8 @@ func TestClosingFinishesWhatRuns(t *testing.T) {
 		const work = time.Hour
 		served := make(chan error, 1)
 		go func() {
-			served <- serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+			served <- serve(t.Context(), l, handlerFunc(func(ctx context.Context, _ credential.Operation,
+				_ *credential.Credential) (*credential.Credential, error) {
 				time.Sleep(work)
 				return &credential.Credential{Username: "u"}, ctx.Err()
 			}))
@@ -196,7 +201,8 @@ func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	called, served := make(chan struct{}), make(chan error)
 	go func() {
-		served <- Serve(ctx, l, handlerFunc(func(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+		served <- Serve(ctx, l, handlerFunc(func(ctx context.Context, _ credential.Operation,
+			_ *credential.Credential) (*credential.Credential, error) {
 			close(called)
 			<-ctx.Done()
 			return nil, errors.New("shutting down")
@@ -232,7 +238,8 @@ func newCrowd(t *testing.T) *crowd {
 		return nil, nil
 	})
 	c.served.Go(func() {
-		if err := serve(t.Context(), c.pipes, controlled{handlerFunc: h, status: "{}", stop: func() { c.Close() }}); err != nil {
+		if err := serve(t.Context(), c.pipes, controlled{handlerFunc: h, status: "{}",
+			stop: func() { c.Close() }}); err != nil {
 			t.Error(err)
 		}
 	})
@@ -303,7 +310,8 @@ func TestServeWaitsForFileDescriptors(t *testing.T) {
 		l := newPipes()
 		served := make(chan error)
 		go func() {
-			served <- serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+			served <- serve(t.Context(), l, handlerFunc(func(context.Context, credential.Operation,
+				*credential.Credential) (*credential.Credential, error) {
 				return &credential.Credential{Username: "u"}, nil
 			}))
 		}()

@@ -103,9 +103,12 @@ func TestInheritedSocketIsChecked(t *testing.T) {
 		{"two", "mine", "2", []net.Listener{socket, socket}, `LISTEN_FDS is "2"`},
 		{"no number", "mine", "x", nil, `LISTEN_FDS is "x"`},
 		{"closed", "mine", "1", nil, "cannot use the socket of the service manager"},
-		{"of the network", "mine", "1", []net.Listener{listening(t, "tcp", "127.0.0.1:0")}, "one of tcp, not a Unix domain socket"},
-		{"without a name", "mine", "1", []net.Listener{listening(t, "unix", "@ghapp-test-"+strconv.Itoa(os.Getpid()))}, "no name in the file system"},
-		{"where others reach it", "mine", "1", []net.Listener{listening(t, "unix", filepath.Join(open, "agent.sock"))}, "DirError: "},
+		{"of the network", "mine", "1", []net.Listener{listening(t, "tcp", "127.0.0.1:0")},
+			"one of tcp, not a Unix domain socket"},
+		{"without a name", "mine", "1", []net.Listener{listening(t, "unix", "@ghapp-test-"+strconv.Itoa(os.Getpid()))},
+			"no name in the file system"},
+		{"where others reach it", "mine", "1",
+			[]net.Listener{listening(t, "unix", filepath.Join(open, "agent.sock"))}, "DirError: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			out, err := inheriting(t, tt.pid, tt.count, tt.sockets...).Output()

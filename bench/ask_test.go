@@ -52,7 +52,8 @@ func TestRequestsOfAsking(t *testing.T) {
 		want []string
 	}{
 		{"ask", a.ask, []string{"POST /acme/site.git/git-upload-pack"}},
-		{"git ls-remote", a.lsRemote, []string{"GET /acme/site.git/info/refs", "GET /acme/site.git/info/refs", "POST /acme/site.git/git-upload-pack"}},
+		{"git ls-remote", a.lsRemote, []string{"GET /acme/site.git/info/refs", "GET /acme/site.git/info/refs",
+			"POST /acme/site.git/git-upload-pack"}},
 	} {
 		if err := step.ask(); err != nil { // so that all is warm
 			t.Fatal(err)
@@ -93,7 +94,8 @@ func newAsking(tb testing.TB) *asking {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	token := &ghapp.Token{Secret: secret.New(c.token), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New(c.token), MintedAt: time.Now().Add(-time.Minute),
+		ExpiresAt: time.Now().Add(time.Hour)}
 	return &asking{cloner: c, commit: commit, asker: &refs.Asker{
 		Origin: c.url, Transport: c.transport,
 		Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
@@ -101,7 +103,8 @@ func newAsking(tb testing.TB) *asking {
 }
 
 func (a *asking) ask() error {
-	found, err := a.asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Revision{Branch: "main"})
+	found, err := a.asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"},
+		refs.Revision{Branch: "main"})
 	if err == nil && found.Commit != a.commit {
 		err = fmt.Errorf("the branch is at %s, want %s", found.Commit, a.commit)
 	}

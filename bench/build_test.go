@@ -33,7 +33,8 @@ func build(tb testing.TB, dir string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=bench", "-o", path, ".")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags",
+		"-s -w -X main.version=bench", "-o", path, ".")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

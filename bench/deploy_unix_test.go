@@ -96,7 +96,8 @@ func newDeployer(tb testing.TB) *deployer {
 		work: filepath.Join(dir, "work"), flushed: filepath.Join(dir, "flushed"), done: map[string]int{},
 		target: &deploy.Target{
 			Dir: filepath.Join(dir, "site"), Git: gitcmd.Runner{Environ: environ}, Environ: environ,
-			Scope: gitcmd.Scope{Origin: g.url, Helper: "!printf 'username=x-access-token\\npassword=" + token.Secret.Reveal() + "\\n'; :"},
+			Scope: gitcmd.Scope{Origin: g.url, Helper: "!printf 'username=x-access-token\\npassword=" +
+				token.Secret.Reveal() + "\\n'; :"},
 		},
 	}
 	files := map[string]string{}
@@ -105,13 +106,15 @@ func newDeployer(tb testing.TB) *deployer {
 	}
 	d.push(tb, files)
 	for _, work := range []string{d.work, d.flushed} {
-		for _, args := range [][]string{{"init", "--quiet", work}, {"-C", work, "remote", "add", "origin", g.url + "/acme/tree.git"}} {
+		for _, args := range [][]string{{"init", "--quiet", work},
+			{"-C", work, "remote", "add", "origin", g.url + "/acme/tree.git"}} {
 			if err := d.git(args...); err != nil {
 				tb.Fatal(err)
 			}
 		}
 	}
-	for _, turn := range []func() (time.Duration, error){d.ghapp(tb), d.hand("hand", d.work, false), d.hand("flushed", d.flushed, true)} {
+	for _, turn := range []func() (time.Duration, error){d.ghapp(tb), d.hand("hand", d.work, false),
+		d.hand("flushed", d.flushed, true)} {
 		if _, err := turn(); err != nil {
 			tb.Fatal(err)
 		}
@@ -166,7 +169,8 @@ func (d *deployer) publishing(tb testing.TB, target *deploy.Target, name string)
 			return 0, err
 		}
 		start := time.Now()
-		_, err = target.Publish(tb.Context(), deploy.Request{Repository: "acme/tree", URL: d.url + "/acme/tree.git", Ref: "refs/heads/deployment", Commit: commit})
+		_, err = target.Publish(tb.Context(), deploy.Request{Repository: "acme/tree", URL: d.url + "/acme/tree.git",
+			Ref: "refs/heads/deployment", Commit: commit})
 		return time.Since(start), err
 	}
 }
@@ -203,7 +207,8 @@ func (d *deployer) git(args ...string) error {
 
 func (d *deployer) race(b *testing.B, rounds int) {
 	race(b, rounds, 1,
-		contestant{"ghapp", d.ghapp(b)}, contestant{"hand", d.hand("hand", d.work, false)}, contestant{"hand-flushed", d.hand("flushed", d.flushed, true)})
+		contestant{"ghapp", d.ghapp(b)}, contestant{"hand", d.hand("hand", d.work, false)},
+		contestant{"hand-flushed", d.hand("flushed", d.flushed, true)})
 	if err := d.check(); err != nil {
 		b.Fatal(err)
 	}

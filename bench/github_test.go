@@ -72,7 +72,8 @@ func (g *gitHub) ghapp(tb testing.TB) func() ghapp.TokenSource {
 		tb.Fatal(err)
 	}
 	return func() ghapp.TokenSource {
-		app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: g.url, Transport: g.transport}, Issuer: g.app.ClientID, Signer: key})
+		app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: g.url, Transport: g.transport},
+			Issuer: g.app.ClientID, Signer: key})
 		if err != nil {
 			tb.Fatal(err)
 		}

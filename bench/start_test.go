@@ -36,7 +36,8 @@ func BenchmarkStart(b *testing.B) {
 	})
 	b.Run("before", func(b *testing.B) {
 		before := newProgram(b, builtBefore(b, "ghapp"), "ghapp ", "version")
-		race(b, 200, 1, contestant{"ghapp", newProgram(b, build(b, "../cmd/ghapp"), "ghapp ", "version").turn}, contestant{"before", before.turn})
+		race(b, 200, 1, contestant{"ghapp", newProgram(b, build(b, "../cmd/ghapp"), "ghapp ", "version").turn},
+			contestant{"before", before.turn})
 	})
 	b.Run("helper-before", func(b *testing.B) {
 		before := newHelper(b).with(b, builtBefore(b, "git-credential-ghapp"))
@@ -82,7 +83,8 @@ type program struct {
 
 func newProgram(tb testing.TB, path, prefix string, args ...string) *program {
 	tb.Helper()
-	p := (&program{argv: append([]string{path}, args...), prefix: prefix, env: []string{"HOME=" + tb.TempDir()}}).with(tb, path)
+	p := (&program{argv: append([]string{path}, args...), prefix: prefix,
+		env: []string{"HOME=" + tb.TempDir()}}).with(tb, path)
 	for _, file := range []**os.File{&p.stdin, &p.stdout} {
 		f, err := os.CreateTemp(tb.TempDir(), "")
 		if err != nil {
@@ -233,7 +235,8 @@ func newAsked(tb testing.TB) *program {
 // always is an agent with one answer.
 type always struct{ answer *credential.Credential }
 
-func (a always) Credential(context.Context, credential.Operation, *credential.Credential) (*credential.Credential, error) {
+func (a always) Credential(context.Context, credential.Operation,
+	*credential.Credential) (*credential.Credential, error) {
 	return a.answer, nil
 }
 

@@ -154,7 +154,8 @@ func BenchmarkSyncPush(b *testing.B) {
 		b.Fatal(err)
 	}
 	const address = "127.0.0.1:18787"
-	c.watching(b, []string{"site/file"}, "acme/site", "--to", filepath.Join(c.base, "site"), "--period", "1h", "--webhook", address, "--webhook-secret-file", secret)
+	c.watching(b, []string{"site/file"}, "acme/site", "--to", filepath.Join(c.base, "site"), "--period", "1h", "--webhook",
+		address, "--webhook-secret-file", secret)
 	clone := c.dir()
 	if err := c.git(clone); err != nil {
 		b.Fatal(err)
@@ -206,10 +207,12 @@ func BenchmarkSyncMany(b *testing.B) {
 	var paths []string
 	for i := range many {
 		name := fmt.Sprintf("site-%d", i)
-		if _, err := c.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin", map[string]string{"name": name}); err != nil {
+		if _, err := c.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin",
+			map[string]string{"name": name}); err != nil {
 			b.Fatal(err)
 		}
-		config += fmt.Sprintf("  %s: {repository: acme/%s, to: %s, period: 60s}\n", name, name, filepath.Join(c.base, "many", name))
+		config += fmt.Sprintf("  %s: {repository: acme/%s, to: %s, period: 60s}\n", name, name,
+			filepath.Join(c.base, "many", name))
 		paths = append(paths, filepath.Join("many", name, "name"))
 	}
 	file := filepath.Join(c.base, "config.yaml")

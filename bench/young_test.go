@@ -60,13 +60,15 @@ type youngHelper struct {
 func newYoungHelper(tb testing.TB) *youngHelper {
 	tb.Helper()
 	h := &youngHelper{cloner: newCloner(tb, map[string]string{"index.html": "hello\n"})}
-	h.program = newProgram(tb, build(tb, "../cmd/git-credential-ghapp"), "username=x-access-token\npassword=ghs_", append(h.flags(), "get")...)
+	h.program = newProgram(tb, build(tb, "../cmd/git-credential-ghapp"),
+		"username=x-access-token\npassword=ghs_", append(h.flags(), "get")...)
 	h.program.env = h.env
 	address, err := url.Parse(h.url)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if _, err := fmt.Fprintf(h.program.stdin, "protocol=%s\nhost=%s\npath=acme/site.git\n\n", address.Scheme, address.Host); err != nil {
+	if _, err := fmt.Fprintf(h.program.stdin, "protocol=%s\nhost=%s\npath=acme/site.git\n\n",
+		address.Scheme, address.Host); err != nil {
 		tb.Fatal(err)
 	}
 	return h

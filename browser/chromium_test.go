@@ -41,10 +41,12 @@ func newTab(t *testing.T) *tab {
 		t.Fatalf("the program chromium is missing: %v", err)
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.Headless,
+		chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 	}
-	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars"} {
+	for _, flag := range []string{"disable-quic", "disable-background-networking", "disable-component-update",
+		"disable-sync", "disable-dev-shm-usage", "hide-scrollbars"} {
 		options = append(options, chromedp.Flag(flag, true))
 	}
 	limited, cancelTime := context.WithTimeout(t.Context(), 5*time.Minute)
@@ -137,7 +139,8 @@ func (b *tab) prefer(scheme, motion string) {
 // text is what can be read on the page, and its address. While a page is being left it
 // may be neither.
 func (b *tab) text() (text, address string) {
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](`[document.body ? document.body.innerText : "", location.href]`))
+	got, err := chromedp.Run(b.ctx,
+		chromedp.Evaluate[[]string](`[document.body ? document.body.innerText : "", location.href]`))
 	if err != nil || len(got) != 2 {
 		return "", ""
 	}
@@ -218,7 +221,8 @@ func (b *tab) focused() string {
 	b.t.Helper()
 	for _, node := range call(b, accessibility.GetFullAXTree, accessibility.GetFullAXTreeParams{}).Nodes {
 		for _, p := range node.Properties {
-			if p.Name == accessibility.PropertyNameFocused && string(p.Value.Value) == "true" && said(node.Role) != "RootWebArea" {
+			if p.Name == accessibility.PropertyNameFocused && string(p.Value.Value) == "true" &&
+				said(node.Role) != "RootWebArea" {
 				return said(node.Role) + " " + said(node.Name)
 			}
 		}

@@ -70,7 +70,8 @@ func newMachine(t *testing.T) *machine {
 	bin := filepath.Join(m.home, "bin")
 	// The program that opens the browser tells the test where.
 	script := "#!/bin/sh\nprintf '%s' \"$1\" >\"$HOME/opened\"\n"
-	if err := errors.Join(os.Mkdir(bin, 0o700), os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700), syscall.Mkfifo(filepath.Join(m.home, "opened"), 0o600)); err != nil {
+	if err := errors.Join(os.Mkdir(bin, 0o700), os.WriteFile(filepath.Join(bin, "xdg-open"), []byte(script), 0o700),
+		syscall.Mkfifo(filepath.Join(m.home, "opened"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	m.environ = []string{

@@ -53,7 +53,8 @@ func newFlow(t *testing.T, origin string, app *setup.App) *flow {
 			}
 		},
 		Explain: func(err error) (string, string) {
-			return err.Error(), "check the network, https_proxy and --host; if GitHub itself fails, https://www.githubstatus.com says so"
+			return err.Error(), "check the network, https_proxy and --host; if GitHub itself fails, " +
+				"https://www.githubstatus.com says so"
 		},
 	}, app, nil)
 	listener, err := setup.Listen(0)
@@ -102,11 +103,13 @@ var pages = []struct {
 	}},
 	{"5-stopped", "The setup has stopped", &app, func(b *tab, f *flow) {
 		f.installed.Store(true)
-		f.proof <- errors.New("cannot mint an installation access token for acme/a-repository-with-quite-a-long-name: cannot reach api.github.com: dial tcp: lookup api.github.com: no such host")
+		f.proof <- errors.New("cannot mint an installation access token for acme/a-repository-with-quite-a-long-name: " +
+			"cannot reach api.github.com: dial tcp: lookup api.github.com: no such host")
 		b.open(f.address + "/installed")
 		b.await("has stopped")
 	}},
-	{"6-forged", "This is not an answer to this setup", nil, func(b *tab, f *flow) { b.open(f.address + "/created?code=0123456789abcdef&state=forged") }},
+	{"6-forged", "This is not an answer to this setup", nil,
+		func(b *tab, f *flow) { b.open(f.address + "/created?code=0123456789abcdef&state=forged") }},
 	{"7-absent", "There is no such page", nil, func(b *tab, f *flow) { b.open(f.address + "/nowhere") }},
 }
 
@@ -176,7 +179,8 @@ func TestPages(t *testing.T) {
 				}
 			}
 			b.prefer("light", "no-preference")
-			if moving := strings.Contains(strings.Join(eval[[]string](b, faults), "\n"), "moves: turn"); moving != (eval[int](b, `document.querySelectorAll(".busy").length`) > 0) {
+			if moving := strings.Contains(strings.Join(eval[[]string](b, faults), "\n"),
+				"moves: turn"); moving != (eval[int](b, `document.querySelectorAll(".busy").length`) > 0) {
 				t.Errorf("something moves: %t", moving)
 			}
 			b.structure(p.title)
@@ -189,7 +193,8 @@ func TestPages(t *testing.T) {
 // structure checks what a screen reader is told of the page.
 func (b *tab) structure(title string) {
 	b.t.Helper()
-	if got := eval[string](b, `document.documentElement.lang + "|" + document.title`); got != "en|"+title+" – ghapp setup" {
+	if got := eval[string](b, `document.documentElement.lang + "|" + document.title`); got != "en|"+title+
+		" – ghapp setup" {
 		b.t.Errorf("language and title are %q", got)
 	}
 	count := map[string]int{}
@@ -225,7 +230,9 @@ func TestStepsAreTold(t *testing.T) {
 	b := newTab(t)
 	b.open(newFlow(t, github, &app).address)
 	b.await("Waiting for GitHub")
-	if got := eval[[]string](b, `[...document.querySelectorAll(".steps li")].map(e => (e.getAttribute("aria-current") || "") + " " + e.textContent)`); strings.Join(got, "|") != " Create the App, done|step Install it| Ready" {
+	if got := eval[[]string](b,
+		`[...document.querySelectorAll(".steps li")].map(e => (e.getAttribute("aria-current") || "") + " " + e.textContent)`); strings.Join(
+		got, "|") != " Create the App, done|step Install it| Ready" {
 		t.Errorf("%q", got)
 	}
 	b.noProblems()

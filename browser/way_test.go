@@ -65,7 +65,9 @@ func TestTheWholeWayWithTheKeyboard(t *testing.T) {
 	b.open(address)
 	b.await("Create a GitHub App")
 	b.tabTo("button Continue on")
-	if outline := eval[string](b, `getComputedStyle(document.activeElement).outlineStyle + " " + getComputedStyle(document.activeElement).outlineWidth`); outline != "solid 3px" {
+	if outline := eval[string](b,
+		`getComputedStyle(document.activeElement).outlineStyle + " " + getComputedStyle(document.activeElement).outlineWidth`); outline !=
+		"solid 3px" {
 		t.Errorf("the keyboard is marked by %q", outline)
 	}
 	b.photograph("keyboard-focus")

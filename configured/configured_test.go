@@ -13,9 +13,10 @@ func TestWhatIsMissingOrWrongIsSaid(t *testing.T) {
 		options configured.Options
 		says    string
 	}{
-		"nothing configured":   {configured.Options{Environ: []string{home}}, "App"},
-		"no key":               {configured.Options{Environ: []string{home, "GHAPP_APP=1"}}, "key"},
-		"a CA file not there":  {configured.Options{Environ: []string{home, "GHAPP_APP=1", "GHAPP_KEY=env:KEY", "GHAPP_CA_FILE=/nowhere.pem"}}, ""},
+		"nothing configured": {configured.Options{Environ: []string{home}}, "App"},
+		"no key":             {configured.Options{Environ: []string{home, "GHAPP_APP=1"}}, "key"},
+		"a CA file not there": {configured.Options{Environ: []string{home, "GHAPP_APP=1", "GHAPP_KEY=env:KEY",
+			"GHAPP_CA_FILE=/nowhere.pem"}}, ""},
 		"no repository's name": {configured.Options{Repository: "acme", Environ: []string{home}}, "owner/name"},
 	} {
 		app, err := configured.Open(t.Context(), test.options)

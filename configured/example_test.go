@@ -47,7 +47,8 @@ func ExampleOpen() {
 	ctx := context.Background()
 	app, err := configured.Open(ctx, configured.Options{
 		Repository: server.URL + "/acme/site",
-		Environ:    []string{"HOME=" + dir, "GHAPP_HOST=" + server.URL, "GHAPP_APP=" + registration.ClientID, "GHAPP_KEY=" + file},
+		Environ: []string{"HOME=" + dir, "GHAPP_HOST=" + server.URL,
+			"GHAPP_APP=" + registration.ClientID, "GHAPP_KEY=" + file},
 	})
 	if err != nil {
 		log.Fatal(err)

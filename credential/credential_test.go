@@ -39,8 +39,10 @@ func TestAnswer(t *testing.T) {
 			"username=x-access-token\npassword=ghs_example\npassword_expiry_utc=4102444800\n"},
 		{"another capability changes nothing", &credential.Credential{Capabilities: []string{"state"}}, time.Time{},
 			"username=x-access-token\npassword=ghs_example\n"},
-		{"git from 2.46 on is given a header and no password", &credential.Credential{Capabilities: []string{"authtype", "state"}}, expiry,
-			"capability[]=authtype\nauthtype=Basic\ncredential=eC1hY2Nlc3MtdG9rZW46Z2hzX2V4YW1wbGU=\nephemeral=1\npassword_expiry_utc=4102444800\n"},
+		{"git from 2.46 on is given a header and no password",
+			&credential.Credential{Capabilities: []string{"authtype", "state"}}, expiry,
+			"capability[]=authtype\nauthtype=Basic\ncredential=eC1hY2Nlc3MtdG9rZW46Z2hzX2V4YW1wbGU=\nephemeral=1\n" +
+				"password_expiry_utc=4102444800\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := credential.Answer(tt.request, "x-access-token", token, tt.expiry)
@@ -82,7 +84,8 @@ func TestAnswerAnonymousHoldsNoCredential(t *testing.T) {
 	if err != nil || !back.Anonymous() {
 		t.Errorf("as git hands it back: %v, %v", back, err)
 	}
-	token := credential.Answer(&credential.Credential{Capabilities: []string{credential.CapabilityAuthType}}, "u", secret.New("p"), time.Time{})
+	token := credential.Answer(&credential.Credential{Capabilities: []string{credential.CapabilityAuthType}},
+		"u", secret.New("p"), time.Time{})
 	for _, other := range []*credential.Credential{{}, token, {AuthType: "Basic", Encoded: secret.New(" ")}} {
 		if other.Anonymous() {
 			t.Errorf("%v is taken for an answer without a credential", other)

@@ -62,7 +62,8 @@ func newGit(t *testing.T) *git { return &git{t, t.TempDir(), t.TempDir()} }
 func (g *git) credential(action, stdin string) (string, error) {
 	g.t.Helper()
 	self := testkit.Must(os.Executable())(g.t)
-	cmd := exec.Command("git", "-c", "credential.helper=", "-c", "credential.helper=!'"+self+"'", "-c", "credential.helper=store",
+	cmd := exec.Command("git", "-c", "credential.helper=", "-c", "credential.helper=!'"+self+"'",
+		"-c", "credential.helper=store",
 		"-c", "credential.useHttpPath=true", "credential", action)
 	cmd.Env = []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + g.home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
@@ -167,7 +168,8 @@ func TestGitTakesTheAnswer(t *testing.T) {
 				t.Errorf("ephemeral %t, want %t: %+v", got.Ephemeral, ephemeral, got)
 			}
 
-			for action, operation := range map[string]credential.Operation{"approve": credential.Store, "reject": credential.Erase} {
+			for action, operation := range map[string]credential.Operation{"approve": credential.Store,
+				"reject": credential.Erase} {
 				testkit.Must(g.credential(action, out))(t)
 				said, _ := g.said(operation)
 				about := testkit.Must(credential.Parse(strings.NewReader(said)))(t)

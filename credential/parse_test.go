@@ -28,35 +28,43 @@ func TestParse(t *testing.T) {
 		{"nothing", "", credential.Credential{}},
 		{"every attribute", "capability[]=authtype\ncapability[]=state\nauthtype=Basic\ncredential=Y3JlZA==\nephemeral=1\n" +
 			"protocol=https\nhost=github.com\npath=acme/site.git\nusername=u\npassword=p\noauth_refresh_token=r\n" +
-			"password_expiry_utc=4102444800\nwwwauth[]=Basic realm=\"GitHub\"\nwwwauth[]=Bearer\ncontinue=1\nstate[]=ghapp:1\nquit=1\n",
+			"password_expiry_utc=4102444800\nwwwauth[]=Basic realm=\"GitHub\"\nwwwauth[]=Bearer\n" +
+			"continue=1\nstate[]=ghapp:1\nquit=1\n",
 			credential.Credential{
 				Capabilities: []string{"authtype", "state"}, AuthType: "Basic", Encoded: secret("Y3JlZA=="), Ephemeral: true,
-				Protocol: "https", Host: "github.com", Path: "acme/site.git", Username: "u", Password: secret("p"), OAuthRefreshToken: secret("r"),
-				PasswordExpiry: time.Unix(4102444800, 0), WWWAuth: []string{`Basic realm="GitHub"`, "Bearer"},
+				Protocol: "https", Host: "github.com", Path: "acme/site.git", Username: "u", Password: secret("p"),
+				OAuthRefreshToken: secret("r"),
+				PasswordExpiry:    time.Unix(4102444800, 0), WWWAuth: []string{`Basic realm="GitHub"`, "Bearer"},
 				Continue: true, State: []string{"ghapp:1"}, Quit: true,
 			}},
 		{"an empty line ends it", "host=a\n\nhost=b\n", credential.Credential{Host: "a"}},
 		{"no newline at the end", "host=a\npath=b", credential.Credential{Host: "a", Path: "b"}},
 		{"the last value counts", "host=a\nhost=b\n", credential.Credential{Host: "b"}},
 		{"an empty value takes the former away", "host=a\nhost=\n", credential.Credential{}},
-		{"an empty item empties the list", "wwwauth[]=a\nwwwauth[]=\nwwwauth[]=b\n", credential.Credential{WWWAuth: []string{"b"}}},
-		{"unknown attributes, lists and capabilities", "ntlm=suppressed\nnew[]=1\nnew[]=\n=\ncapability[]=new\nHost=evil.example\nhost=a\n",
+		{"an empty item empties the list", "wwwauth[]=a\nwwwauth[]=\nwwwauth[]=b\n",
+			credential.Credential{WWWAuth: []string{"b"}}},
+		{"unknown attributes, lists and capabilities",
+			"ntlm=suppressed\nnew[]=1\nnew[]=\n=\ncapability[]=new\nHost=evil.example\nhost=a\n",
 			credential.Credential{Capabilities: []string{"new"}, Host: "a"}},
 		{"a value may have an equals sign", "path=a=b==\n", credential.Credential{Path: "a=b=="}},
 		{"bytes are taken as they are", "path= \xff\x1b\t \n", credential.Credential{Path: " \xff\x1b\t "}},
-		{"booleans in git's spellings", "quit=Yes\ncontinue=ON\nephemeral=-1\n", credential.Credential{Quit: true, Continue: true, Ephemeral: true}},
+		{"booleans in git's spellings", "quit=Yes\ncontinue=ON\nephemeral=-1\n",
+			credential.Credential{Quit: true, Continue: true, Ephemeral: true}},
 		{"false booleans", "quit=1\nquit=no\ncontinue=1\ncontinue=\nephemeral=1\nephemeral=0\n", credential.Credential{}},
 		{"expiry zero is never", "password_expiry_utc=0\n", credential.Credential{}},
 		{"expiry out of range is never", "password_expiry_utc=99999999999999999999\n", credential.Credential{}},
 		{"expiry no calendar can write is never", "password_expiry_utc=253402300800\n", credential.Credential{}},
 		{"url", "url=https://u:p@github.com:8443/acme/site.git\n",
-			credential.Credential{Protocol: "https", Host: "github.com:8443", Path: "acme/site.git", Username: "u", Password: secret("p")}},
-		{"url makes git forget what it read before", "capability[]=authtype\nusername=u\npath=x\nurl=https://github.com\nusername=v\n",
+			credential.Credential{Protocol: "https", Host: "github.com:8443", Path: "acme/site.git",
+				Username: "u", Password: secret("p")}},
+		{"url makes git forget what it read before",
+			"capability[]=authtype\nusername=u\npath=x\nurl=https://github.com\nusername=v\n",
 			credential.Credential{Protocol: "https", Host: "github.com", Username: "v"}},
 		{"longest line", "x=" + strings.Repeat("a", credential.MaxLine-3) + "\nhost=a\n", credential.Credential{Host: "a"}},
 		{"longest line at the end of the input", "path=" + strings.Repeat("a", credential.MaxLine-6),
 			credential.Credential{Path: strings.Repeat("a", credential.MaxLine-6)}},
-		{"longest description", strings.Repeat("x="+strings.Repeat("a", 1021)+"\n", 1023) + "x=" + strings.Repeat("a", 1014) + "\nhost=a", credential.Credential{Host: "a"}},
+		{"longest description", strings.Repeat("x="+strings.Repeat("a", 1021)+"\n", 1023) + "x=" + strings.Repeat("a", 1014) +
+			"\nhost=a", credential.Credential{Host: "a"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			for mode, r := range map[string]io.Reader{
@@ -96,7 +104,8 @@ func TestParseRefuses(t *testing.T) {
 		{"expiry with a tail", "password_expiry_utc=12" + canary + "\n", "not a number"},
 		{"line too long", "x=" + strings.Repeat("a", credential.MaxLine-2) + "\n", "longer than"},
 		{"line too long at the end of the input", "x=" + strings.Repeat("a", credential.MaxLine-2), "longer than"},
-		{"description too long by a byte", strings.Repeat("x="+strings.Repeat("a", 1021)+"\n", 1023) + "x=" + strings.Repeat("a", 991) + "\n", "more than"},
+		{"description too long by a byte", strings.Repeat("x="+strings.Repeat("a", 1021)+"\n", 1023) + "x=" +
+			strings.Repeat("a", 991) + "\n", "more than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := credential.Parse(strings.NewReader("protocol=https\n" + tt.in + "host=github.com\n"))
@@ -140,7 +149,8 @@ func TestEncodeRefuses(t *testing.T) {
 		{"newline in a list", credential.Credential{WWWAuth: []string{"a", canary + "\nb"}}, "attribute wwwauth[]: newline"},
 		{"empty item", credential.Credential{State: []string{canary, ""}}, "attribute state[]: empty item"},
 		{"line too long", credential.Credential{Path: long + "a"}, "attribute path: longer than"},
-		{"description too long", credential.Credential{WWWAuth: strings.Fields(strings.Repeat(long[10:]+" ", 17))}, "more than"},
+		{"description too long",
+			credential.Credential{WWWAuth: strings.Fields(strings.Repeat(long[10:]+" ", 17))}, "more than"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
@@ -205,7 +215,8 @@ func FuzzParseEncodeParse(f *testing.F) {
 	}
 	for _, seed := range []string{
 		"url=https://u%40x:p%3aq@h%41:80/a%2fb//?q#f\n", "url=cert:///path\n", "password_expiry_utc=4102444800\nquit=0x1\n",
-		"capability[]=\nstate[]=a\nstate[]=\nstate[]=b\ncontinue=true\n\nhost=b", "=\nhost==\n", "host=a\r\n", "host=a\x00\n", "x\n",
+		"capability[]=\nstate[]=a\nstate[]=\nstate[]=b\ncontinue=true\n\nhost=b", "=\nhost==\n",
+		"host=a\r\n", "host=a\x00\n", "x\n",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -48,9 +48,11 @@ var beyondDescription = []beyond{
 	{403, []string{getApp},
 		"a request without User-Agent: https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api"},
 	{403, []string{revoke},
-		"the JWT of an App in place of a token: https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api"},
+		"the JWT of an App in place of a token: " +
+			"https://docs.github.com/en/rest/using-the-rest-api/troubleshooting-the-rest-api"},
 	{403, []string{listOrgRepos},
-		"an IP allow list: https://docs.github.com/en/apps/maintaining-github-apps/managing-allowed-ip-addresses-for-a-github-app"},
+		"an IP allow list: " +
+			"https://docs.github.com/en/apps/maintaining-github-apps/managing-allowed-ip-addresses-for-a-github-app"},
 	{404, []string{getApp},
 		"a JWT of an App that does not exist, \"Integration not found\": reported in actions/create-github-app-token#76"},
 	{404, []string{orgInstall, userInstall, enterpriseInstall},

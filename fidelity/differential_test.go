@@ -41,7 +41,8 @@ func (w *world) footprint(t *testing.T, x *description.Exchange) footprint {
 	if len(x.RequestBody) > 0 {
 		testkit.OK(t, json.Unmarshal(x.RequestBody, &f.Body), "%s", x)
 	}
-	if x.RequestHeader.Get("User-Agent") == "" || !strings.Contains(x.RequestHeader.Get("Accept"), "application/vnd.github") {
+	if x.RequestHeader.Get("User-Agent") == "" ||
+		!strings.Contains(x.RequestHeader.Get("Accept"), "application/vnd.github") {
 		t.Errorf("%s: headers %v", x, x.RequestHeader)
 	}
 	return f
@@ -67,7 +68,8 @@ var clients = map[string]func(*testing.T, *world){
 		ctx, app := t.Context(), w.library(t, nil)
 		testkit.Must(app.FindInstallation(ctx, "acme/site"))(t)
 		token, err := app.Token(ctx, ghapp.TokenRequest{
-			Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "read"}, Installation: w.fill("{id}"),
+			Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "read"},
+			Installation: w.fill("{id}"),
 		})
 		testkit.OK(t, err)
 		collect(t, app.Repositories(ctx, token), fullName)
@@ -76,12 +78,14 @@ var clients = map[string]func(*testing.T, *world){
 	"octokit": func(t *testing.T, w *world) {
 		results, _ := w.octokit(t, nil,
 			request(repoInstall, map[string]any{"owner": "acme", "repo": "site"}),
-			installationAuth(map[string]any{"repositoryNames": []string{"site"}, "permissions": map[string]string{"contents": "read"}}),
+			installationAuth(map[string]any{"repositoryNames": []string{"site"},
+				"permissions": map[string]string{"contents": "read"}}),
 		)
 		worked(t, results)
 		// What auth-app asks by itself is with a token for everything: this one has to
 		// be handed over.
-		results, _ = w.octokit(t, func(o *octokit) { o.Token = results[1].Value.Token }, request(listReachable, nil), request(revoke, nil))
+		results, _ = w.octokit(t, func(o *octokit) { o.Token = results[1].Value.Token },
+			request(listReachable, nil), request(revoke, nil))
 		worked(t, results)
 	},
 	"ghinstallation": func(t *testing.T, w *world) {
@@ -96,9 +100,10 @@ var clients = map[string]func(*testing.T, *world){
 	"go-github": func(t *testing.T, w *world) {
 		ctx, apps := t.Context(), w.gogithub(t, w.appsTransport()).Apps
 		must[*github.Installation](t)(apps.GetRepositoryInstallation(ctx, "acme", "site"))
-		token := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID, &github.InstallationTokenOptions{
-			Repositories: []string{"site"}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
-		}))
+		token := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID,
+			&github.InstallationTokenOptions{
+				Repositories: []string{"site"}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
+			}))
 		client := w.gogithub(t, nil, github.WithAuthToken(token.GetToken()))
 		must[*github.ListRepositories](t)(client.Apps.ListRepos(ctx, nil))
 		testkit.Must(client.Apps.RevokeInstallationToken(ctx))(t)

@@ -61,7 +61,8 @@ func nodePackage(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join("node_modules", filepath.FromSlash(name))
 	if _, err := os.Stat(filepath.Join(dir, "package.json")); err != nil {
-		t.Fatalf("npm package %s is not installed: run \"npm ci\" in the directory fidelity, or \"make fidelity\": %v", name, err)
+		t.Fatalf("npm package %s is not installed: run \"npm ci\" in the directory fidelity, "+
+			"or \"make fidelity\": %v", name, err)
 	}
 	return dir
 }

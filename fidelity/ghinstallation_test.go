@@ -59,7 +59,8 @@ func TestGHInstallationIsRefused(t *testing.T) {
 		{"suspended", suspend, nil, 403, suspended},
 		{"uninstalled", uninstall, nil, 404, notFound},
 		{"key deleted", withoutKey, nil, 401, appWithoutKey},
-		{"key replaced", func(_ *testing.T, w *world) { w.app.RemoveKey(&w.key.PublicKey); w.app.AddKey(&w.wrong.PublicKey) }, nil, 401, notDecoded},
+		{"key replaced", func(_ *testing.T, w *world) { w.app.RemoveKey(&w.key.PublicKey); w.app.AddKey(&w.wrong.PublicKey) },
+			nil, 401, notDecoded},
 		{"not selected", func(*testing.T, *world) {}, private, 422, notSelected},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -88,10 +89,13 @@ func git(t *testing.T, dir, token string, arguments ...string) (string, error) {
 	helper := filepath.Join(home, "helper")
 	text := "#!/bin/sh\n[ \"$1\" = get ] && printf 'username=x-access-token\\npassword=%s\\n' \"$FIDELITY_TOKEN\"\n"
 	testkit.OK(t, os.WriteFile(helper, []byte(text), 0o700))
-	command := exec.CommandContext(t.Context(), "git", append([]string{"-c", "credential.helper=" + helper}, arguments...)...)
+	command := exec.CommandContext(t.Context(), "git",
+		append([]string{"-c", "credential.helper=" + helper}, arguments...)...)
 	command.Dir = dir
-	command.Env = append(slices.DeleteFunc(os.Environ(), func(setting string) bool { return strings.HasPrefix(setting, "GIT_") }),
-		"HOME="+home, "XDG_CONFIG_HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C", "FIDELITY_TOKEN="+token,
+	command.Env = append(slices.DeleteFunc(os.Environ(),
+		func(setting string) bool { return strings.HasPrefix(setting, "GIT_") }),
+		"HOME="+home, "XDG_CONFIG_HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0",
+		"LC_ALL=C", "FIDELITY_TOKEN="+token,
 		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
 	var output bytes.Buffer
 	command.Stdout, command.Stderr = &output, &output
@@ -100,7 +104,8 @@ func git(t *testing.T, dir, token string, arguments ...string) (string, error) {
 }
 
 func TestGitWithATokenOfGHInstallation(t *testing.T) {
-	for name, format := range map[string]githubtest.TokenFormat{"classic": githubtest.Classic, "stateless": githubtest.Stateless} {
+	for name, format := range map[string]githubtest.TokenFormat{"classic": githubtest.Classic,
+		"stateless": githubtest.Stateless} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, flavours[0])
 			w.SetTokenFormat(format)
@@ -129,11 +134,14 @@ func TestGitWithATokenOfGHInstallation(t *testing.T) {
 			}{
 				{"clone", dir, read, []string{"clone", w.server.URL + "/acme/site.git", "site"}, ""},
 				{"commit", site, "", []string{"commit", "--allow-empty", "-m", "second"}, ""},
-				{"push to read", site, read, []string{"push", "origin", "HEAD"}, "remote: Permission to acme/site.git denied to deployer[bot]."},
+				{"push to read", site, read, []string{"push", "origin", "HEAD"},
+					"remote: Permission to acme/site.git denied to deployer[bot]."},
 				{"push to write", site, write, []string{"push", "origin", "HEAD"}, ""},
 				{"pull", site, read, []string{"pull"}, ""},
-				{"clone of what the token was not narrowed to", dir, read, []string{"clone", w.server.URL + "/acme/docs", "docs"}, "remote: Repository not found."},
-				{"clone of what is not selected", dir, read, []string{"clone", w.server.URL + "/acme/private", "private"}, "remote: Repository not found."},
+				{"clone of what the token was not narrowed to", dir, read, []string{"clone", w.server.URL + "/acme/docs", "docs"},
+					"remote: Repository not found."},
+				{"clone of what is not selected", dir, read, []string{"clone", w.server.URL + "/acme/private", "private"},
+					"remote: Repository not found."},
 				{"clone with a token that is none", dir, none, []string{"clone", w.server.URL + "/acme/site", "none"},
 					"remote: Invalid username or token. Password authentication is not supported for Git operations."},
 			} {
@@ -147,7 +155,8 @@ func TestGitWithATokenOfGHInstallation(t *testing.T) {
 			}
 			head := testkit.Must(w.Repository("acme/site").Head("main"))(t)
 			testkit.Equal(t, strings.TrimSpace(testkit.Must(git(t, site, "", "rev-parse", "HEAD"))(t)), head, "pushed")
-			if status, text := w.ask(t, http.MethodDelete, "/installation/token", "token "+read, "", nil); status != http.StatusNoContent {
+			if status, text := w.ask(t, http.MethodDelete, "/installation/token", "token "+read, "",
+				nil); status != http.StatusNoContent {
 				t.Errorf("revoke: %d %s", status, text)
 			}
 			if output, err := git(t, site, read, "fetch"); err == nil || !strings.Contains(output, "Invalid username or token") {

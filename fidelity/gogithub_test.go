@@ -39,7 +39,8 @@ func (w *world) appsTransport() *ghinstallation.AppsTransport {
 }
 
 // gogithub is go-github over a transport that authorizes; nil is one that does not.
-func (w *world) gogithub(t *testing.T, transport http.RoundTripper, options ...github.ClientOptionsFunc) *github.Client {
+func (w *world) gogithub(t *testing.T, transport http.RoundTripper,
+	options ...github.ClientOptionsFunc) *github.Client {
 	t.Helper()
 	if transport == nil {
 		transport = w.transport()
@@ -63,7 +64,8 @@ func must[T any](t *testing.T) func(T, *github.Response, error) T {
 // gogithubWithToken is go-github with a token for everything.
 func (w *world) gogithubWithToken(t *testing.T) *github.Client {
 	t.Helper()
-	token := must[*github.InstallationToken](t)(w.gogithub(t, w.appsTransport()).Apps.CreateInstallationToken(t.Context(), w.installation.ID, nil))
+	token := must[*github.InstallationToken](t)(
+		w.gogithub(t, w.appsTransport()).Apps.CreateInstallationToken(t.Context(), w.installation.ID, nil))
 	return w.gogithub(t, nil, github.WithAuthToken(token.GetToken()))
 }
 
@@ -83,7 +85,8 @@ func TestGoGitHubFindsInstallations(t *testing.T) {
 			ctx, apps := t.Context(), w.gogithub(t, w.appsTransport()).Apps
 
 			app := must[*github.App](t)(apps.Get(ctx, ""))
-			if app.GetID() != w.app.ID || app.GetClientID() != w.app.ClientID || app.GetSlug() != w.app.Slug || app.GetInstallationsCount() != 4 {
+			if app.GetID() != w.app.ID || app.GetClientID() != w.app.ClientID || app.GetSlug() != w.app.Slug ||
+				app.GetInstallationsCount() != 4 {
 				t.Errorf("App %+v", app)
 			}
 			var accounts, asleep []string
@@ -95,7 +98,8 @@ func TestGoGitHubFindsInstallations(t *testing.T) {
 					asleep = append(asleep, account)
 				}
 			}
-			if diff := cmp.Diff([]string{"acme Organization", "octocat User", " Enterprise", "sleepy Organization"}, accounts); diff != "" {
+			if diff := cmp.Diff([]string{"acme Organization", "octocat User", " Enterprise", "sleepy Organization"},
+				accounts); diff != "" {
 				t.Error(diff)
 			}
 			testkit.Diff(t, asleep, []string{"sleepy"})
@@ -121,7 +125,8 @@ func TestGoGitHubFindsInstallations(t *testing.T) {
 				},
 			} {
 				found := must[*github.Installation](t)(find())
-				if found.GetID() != w.installation.ID || found.GetAppID() != w.app.ID || found.GetRepositorySelection() != "selected" ||
+				if found.GetID() != w.installation.ID || found.GetAppID() != w.app.ID ||
+					found.GetRepositorySelection() != "selected" ||
 					found.GetPermissions().GetContents() != "write" {
 					t.Errorf("installation by %s: %+v", name, found)
 				}
@@ -145,25 +150,29 @@ func TestGoGitHubMints(t *testing.T) {
 			if life := time.Until(all.GetExpiresAt().Time); life < 58*time.Minute || life > time.Hour {
 				t.Errorf("token lives %s", life)
 			}
-			one := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID, &github.InstallationTokenOptions{
-				RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
-			}))
+			one := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID,
+				&github.InstallationTokenOptions{
+					RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
+				}))
 			testkit.Diff(t, names(one.Repositories), []string{"site"})
 			testkit.Equal(t, one.GetPermissions().GetContents(), "read")
 			testkit.Equal(t, one.GetPermissions().GetMetadata(), "read")
-			both := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID, &github.InstallationTokenListRepoOptions{
-				RepositoryIDs: []int64{docs}, Repositories: []string{"site"},
-			}))
+			both := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID,
+				&github.InstallationTokenListRepoOptions{
+					RepositoryIDs: []int64{docs}, Repositories: []string{"site"},
+				}))
 			testkit.Diff(t, names(both.Repositories), []string{"site", "docs"})
 			// The variant that always sends the list, and an empty one, which narrows
 			// nothing.
-			none := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID, &github.InstallationTokenListRepoOptions{
-				RepositoryIDs: []int64{},
-			}))
+			none := must[*github.InstallationToken](t)(apps.CreateInstallationTokenListRepos(ctx, w.installation.ID,
+				&github.InstallationTokenListRepoOptions{
+					RepositoryIDs: []int64{},
+				}))
 			if none.Repositories != nil {
 				t.Errorf("an empty list narrowed the token to %v", names(none.Repositories))
 			}
-			reach := must[*github.ListRepositories](t)(w.gogithub(t, nil, github.WithAuthToken(none.GetToken())).Apps.ListRepos(ctx, nil))
+			reach := must[*github.ListRepositories](t)(
+				w.gogithub(t, nil, github.WithAuthToken(none.GetToken())).Apps.ListRepos(ctx, nil))
 			testkit.Equal(t, reach.GetTotalCount(), 2, "the token for an empty list reaches")
 			list := w.verify(t, nullBody)
 			testkit.Equal(t, string(list[len(list)-2].RequestBody), "{\"repository_ids\":[]}\n", "go-github sent")
@@ -184,11 +193,13 @@ func TestGoGitHubWorksWithAToken(t *testing.T) {
 				reach = append(reach, repository.GetFullName())
 			}
 			testkit.Diff(t, reach, []string{"acme/site", "acme/docs", "acme/private", "acme/public"})
-			of := must[[]*github.Repository](t)(client.Repositories.ListByOrg(ctx, "acme", &github.RepositoryListByOrgOptions{Sort: "full_name"}))
+			of := must[[]*github.Repository](t)(client.Repositories.ListByOrg(ctx, "acme",
+				&github.RepositoryListByOrgOptions{Sort: "full_name"}))
 			testkit.Diff(t, names(of), []string{"docs", "private", "public", "site"})
 			rename(t, w)
 			home := must[*github.Repository](t)(client.Repositories.Get(ctx, "acme", "site"))
-			if home.GetFullName() != "acme/home" || home.GetCloneURL() != w.server.URL+"/acme/home.git" || home.GetDefaultBranch() != "main" ||
+			if home.GetFullName() != "acme/home" || home.GetCloneURL() != w.server.URL+"/acme/home.git" ||
+				home.GetDefaultBranch() != "main" ||
 				!home.GetPrivate() || !home.GetPermissions().GetPush() {
 				t.Errorf("repository %+v", home)
 			}
@@ -241,7 +252,8 @@ func TestGoGitHubRecognisesLimits(t *testing.T) {
 		{"secondary", fault(githubtest.SecondaryLimit(listReachable, 30*time.Second)), 30 * time.Second},
 		{"secondary without Retry-After", fault(githubtest.SecondaryLimit(listReachable, 0)), 0},
 		{"429", failing(429), 0},
-		{"429 with Retry-After", fault(githubtest.Fault{Match: listReachable, Status: 429, Header: http.Header{"Retry-After": {"7"}}}), 7 * time.Second},
+		{"429 with Retry-After", fault(githubtest.Fault{Match: listReachable, Status: 429,
+			Header: http.Header{"Retry-After": {"7"}}}), 7 * time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			err := list(t, c.arrange)
@@ -271,12 +283,15 @@ func TestGoGitHubIsRefused(t *testing.T) {
 	}{
 		{"wrong key", func() error { _, _, err := w.gogithub(t, wrong).Apps.Get(ctx, ""); return err }, 401, notDecoded},
 		{"no JWT", func() error { _, _, err := w.gogithub(t, nil).Apps.Get(ctx, ""); return err }, 401, notDecoded},
-		{"not installed", func() error { _, _, err := apps.GetRepositoryInstallation(ctx, "acme", "private"); return err }, 404, notFound},
+		{"not installed", func() error { _, _, err := apps.GetRepositoryInstallation(ctx, "acme", "private"); return err },
+			404, notFound},
 		{"suspended", token(sleepy.ID, nil), 403, suspended},
-		{"not selected", token(w.installation.ID, &github.InstallationTokenOptions{Repositories: []string{"private"}}), 422, notSelected},
+		{"not selected", token(w.installation.ID, &github.InstallationTokenOptions{Repositories: []string{"private"}}),
+			422, notSelected},
 		{"not granted", token(w.installation.ID, &github.InstallationTokenOptions{
 			Permissions: &github.InstallationPermissions{Issues: github.Ptr("write")}}), 422, notGranted},
-		{"private", func() error { _, _, err := w.gogithub(t, nil).Repositories.Get(ctx, "acme", "site"); return err }, 404, notFound},
+		{"private", func() error { _, _, err := w.gogithub(t, nil).Repositories.Get(ctx, "acme", "site"); return err }, 404,
+			notFound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			refusal := testkit.ErrorAs[*github.ErrorResponse](t, c.ask())

@@ -21,7 +21,8 @@ import (
 func (w *world) library(t *testing.T, change func(*ghapp.Config)) *ghapp.App {
 	t.Helper()
 	config := ghapp.Config{
-		Client: ghapp.Client{Host: w.server.URL, APIURL: w.base(), APIVersion: w.version, Transport: w.server.Client().Transport, MaxWait: -1},
+		Client: ghapp.Client{Host: w.server.URL, APIURL: w.base(), APIVersion: w.version,
+			Transport: w.server.Client().Transport, MaxWait: -1},
 		Issuer: w.app.ClientID,
 		Signer: ghapp.FromCryptoSigner(w.key),
 	}
@@ -59,10 +60,12 @@ func TestLibraryAsksAsGitHubDescribes(t *testing.T) {
 			accounts := collect(t, app.Installations(ctx), func(i *ghapp.InstallationInfo) string {
 				return fmt.Sprint(i.Account, " ", i.AccountType, " ", !i.SuspendedAt.IsZero())
 			})
-			if diff := cmp.Diff([]string{"acme Organization false", "octocat User false", "conglomerate Enterprise false", "sleepy Organization true"}, accounts); diff != "" {
+			if diff := cmp.Diff([]string{"acme Organization false", "octocat User false", "conglomerate Enterprise false",
+				"sleepy Organization true"}, accounts); diff != "" {
 				t.Error(diff)
 			}
-			for _, of := range []string{"acme", "acme/site", "ACME/Docs", w.fill("{id}"), w.server.URL + w.fill("/organizations/acme/settings/installations/{id}")} {
+			for _, of := range []string{"acme", "acme/site", "ACME/Docs", w.fill("{id}"),
+				w.server.URL + w.fill("/organizations/acme/settings/installations/{id}")} {
 				if found, err := app.FindInstallation(ctx, of); err != nil || found.ID != w.installation.ID {
 					t.Errorf("installation of %s: %+v, %v", of, found, err)
 				}
@@ -93,7 +96,8 @@ func TestLibraryFollowsPages(t *testing.T) {
 		w.AddRepository(fmt.Sprintf("acme/more-%d", n), githubtest.RepositoryOptions{})
 		w.app.Install(fmt.Sprintf("org-%d", n), githubtest.InstallOptions{})
 	}
-	if found := collect(t, app.Installations(ctx), func(i *ghapp.InstallationInfo) string { return i.Account }); len(found) != 201 {
+	if found := collect(t, app.Installations(ctx),
+		func(i *ghapp.InstallationInfo) string { return i.Account }); len(found) != 201 {
 		t.Errorf("%d installations", len(found))
 	}
 	token := testkit.Must(app.Token(ctx, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"}))(t)
@@ -196,16 +200,21 @@ func TestLibraryIsRefused(t *testing.T) {
 		ask     func(context.Context, *ghapp.App) error
 		kind    ghapp.Kind
 	}{
-		{"wrong key", asIs, func(w *world, c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(w.wrong) }, minting(forSite), ghapp.ErrKeyMismatch},
+		{"wrong key", asIs, func(w *world, c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(w.wrong) },
+			minting(forSite), ghapp.ErrKeyMismatch},
 		{"App without a key", withoutKey, nil, minting(forSite), ghapp.ErrKeyMismatch},
-		{"App of another host", asIs, func(_ *world, c *ghapp.Config) { c.Issuer = "1" }, minting(forSite), ghapp.ErrAppUnknown},
-		{"mistyped client ID", asIs, func(_ *world, c *ghapp.Config) { c.Issuer += "x" }, minting(forSite), ghapp.ErrAppUnknown},
+		{"App of another host", asIs, func(_ *world, c *ghapp.Config) { c.Issuer = "1" },
+			minting(forSite), ghapp.ErrAppUnknown},
+		{"mistyped client ID", asIs, func(_ *world, c *ghapp.Config) { c.Issuer += "x" },
+			minting(forSite), ghapp.ErrAppUnknown},
 		{"suspended", suspend, nil, minting(forSite), ghapp.ErrSuspended},
 		{"uninstalled", uninstall, nil, minting(forSite), ghapp.ErrNotInstalled},
 		{"behind an IP allow list", behindAllowList, nil, minting(forSite), ghapp.ErrIPAllowList},
-		{"repository not selected", asIs, nil, minting(ghapp.TokenRequest{Repositories: []string{"acme/private"}}), ghapp.ErrRepositoryNotSelected},
+		{"repository not selected", asIs, nil, minting(ghapp.TokenRequest{Repositories: []string{"acme/private"}}),
+			ghapp.ErrRepositoryNotSelected},
 		{"permission not granted", asIs, nil,
-			minting(ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"issues": "read"}}), ghapp.ErrPermission},
+			minting(ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"issues": "read"}}),
+			ghapp.ErrPermission},
 		{"limit", limited(0), nil, listing, ghapp.ErrRateLimited},
 		{"secondary limit", fault(githubtest.SecondaryLimit(listReachable, time.Minute)), nil, listing, ghapp.ErrRateLimited},
 		{"429", failing(429), nil, listing, ghapp.ErrRateLimited},

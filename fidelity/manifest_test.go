@@ -31,13 +31,16 @@ func fromManifest(more string) func(*testing.T, *world) {
 			text := testkit.Must(io.ReadAll(answer.Body))(t)
 			return answer, text
 		}
-		manifest := `{"name":"From a Manifest","url":"https://site.example","redirect_url":"https://site.example/back","default_permissions":{"contents":"read"}` + more + `}`
+		manifest :=
+			`{"name":"From a Manifest","url":"https://site.example","redirect_url":"https://site.example/back","default_permissions":{"contents":"read"}` +
+				more + `}`
 		_, page := post("/organizations/acme/settings/apps/new?state=s", url.Values{"manifest": {manifest}})
 		token := pageToken.FindSubmatch(page)
 		if token == nil {
 			t.Fatalf("no form in\n%s", page)
 		}
-		answer, page := post("/settings/apps/manifest", url.Values{"authenticity_token": {html.UnescapeString(string(token[1]))}, "name": {"From a Manifest"}})
+		answer, page := post("/settings/apps/manifest",
+			url.Values{"authenticity_token": {html.UnescapeString(string(token[1]))}, "name": {"From a Manifest"}})
 		back, err := answer.Location()
 		if err != nil || back.Query().Get("state") != "s" {
 			t.Fatalf("%v, %v\n%s", back, err, page)
@@ -49,7 +52,8 @@ func fromManifest(more string) func(*testing.T, *world) {
 // converted is a code that has been used.
 func converted(t *testing.T, w *world) {
 	fromManifest("")(t, w)
-	if status, text := w.ask(t, http.MethodPost, w.fill("/app-manifests/{code}/conversions"), "", "", nil); status != http.StatusCreated {
+	if status, text := w.ask(t, http.MethodPost, w.fill("/app-manifests/{code}/conversions"), "", "",
+		nil); status != http.StatusCreated {
 		t.Fatalf("%d %s", status, text)
 	}
 }

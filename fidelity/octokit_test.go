@@ -81,8 +81,9 @@ func (w *world) octokit(t *testing.T, change func(*octokit), steps ...step) (res
 	o := &octokit{
 		BaseURL: w.base(),
 		Headers: map[string]string{"x-github-api-version": w.version},
-		Auth:    map[string]any{"appId": w.app.ClientID, "privateKey": string(pemOf(w.key)), "installationId": w.installation.ID},
-		Steps:   steps,
+		Auth: map[string]any{"appId": w.app.ClientID, "privateKey": string(pemOf(w.key)),
+			"installationId": w.installation.ID},
+		Steps: steps,
 	}
 	if change != nil {
 		change(o)
@@ -153,7 +154,8 @@ func TestOctokitAuthenticates(t *testing.T) {
 				request("GET /app", nil),
 				request("GET /app/installations", map[string]any{"per_page": 1}),
 				request("GET /repos/{owner}/{repo}/installation", map[string]any{"owner": "acme", "repo": "site"}),
-				installationAuth(map[string]any{"repositoryNames": []string{"site"}, "permissions": map[string]string{"contents": "read"}}),
+				installationAuth(map[string]any{"repositoryNames": []string{"site"},
+					"permissions": map[string]string{"contents": "read"}}),
 				installationAuth(map[string]any{"repositoryIds": docs}),
 				request("GET /installation/repositories", nil),
 				request("DELETE /installation/token", nil),
@@ -174,12 +176,14 @@ func TestOctokitAuthenticates(t *testing.T) {
 			}
 			testkit.Equal(t, unmarshal[thing](t, results[3].Value.Data).ID, w.installation.ID)
 			v := results[4].Value
-			if v.InstallationID != w.installation.ID || v.RepositorySelection != "selected" || !strings.HasPrefix(v.Token, "ghs_") {
+			if v.InstallationID != w.installation.ID || v.RepositorySelection != "selected" ||
+				!strings.HasPrefix(v.Token, "ghs_") {
 				t.Errorf("%+v", v)
 			}
 			testkit.Diff(t, v.RepositoryNames, []string{"site"})
 			testkit.Diff(t, v.Permissions, map[string]string{"contents": "read", "metadata": "read"})
-			if expires, err := time.Parse(time.RFC3339, v.ExpiresAt); err != nil || time.Until(expires) < 58*time.Minute || time.Until(expires) > time.Hour {
+			if expires, err := time.Parse(time.RFC3339, v.ExpiresAt); err != nil || time.Until(expires) < 58*time.Minute ||
+				time.Until(expires) > time.Hour {
 				t.Errorf("expires at %s (%v)", v.ExpiresAt, err)
 			}
 			testkit.Diff(t, results[5].Value.RepositoryIDs, docs)
@@ -297,7 +301,8 @@ func TestOctokitIsRefused(t *testing.T) {
 	refused(t, results[3], 422, notGranted)
 	refused(t, results[4], 404, notFound)
 	worked(t, results[5:6])
-	if e := results[6].Error; e == nil || e.Status != http.StatusUnauthorized || !strings.HasPrefix(e.Message, "After 3 retries") {
+	if e := results[6].Error; e == nil || e.Status != http.StatusUnauthorized ||
+		!strings.HasPrefix(e.Message, "After 3 retries") {
 		t.Errorf("%+v", e)
 	}
 }
@@ -307,11 +312,13 @@ func TestOctokitFollowsARename(t *testing.T) {
 	w := newWorld(t, flavours[0])
 	rename(t, w)
 	site := map[string]any{"owner": "acme", "repo": "site"}
-	results, _ := w.octokit(t, nil, request("GET /repos/{owner}/{repo}", site), request("GET /repos/{owner}/{repo}/installation", site))
+	results, _ := w.octokit(t, nil, request("GET /repos/{owner}/{repo}", site),
+		request("GET /repos/{owner}/{repo}/installation", site))
 	w.verify(t)
 	worked(t, results)
 	testkit.Equal(t, unmarshal[thing](t, results[0].Value.Data).FullName, "acme/home")
-	if id := strconv.FormatInt(w.Repository("acme/home").ID, 10); !strings.HasSuffix(results[0].Value.URL, "/repositories/"+id) {
+	if id := strconv.FormatInt(w.Repository("acme/home").ID, 10); !strings.HasSuffix(results[0].Value.URL,
+		"/repositories/"+id) {
 		t.Errorf("Octokit ended at %s", results[0].Value.URL)
 	}
 	testkit.Equal(t, unmarshal[thing](t, results[1].Value.Data).ID, w.installation.ID)

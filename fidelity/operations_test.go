@@ -128,7 +128,8 @@ func TestNoOperationIsForgotten(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			w := newWorld(t, f)
 			w.SetRateLimit(-1)
-			fill := strings.NewReplacer("{owner}", "acme", "{repo}", "site", "{org}", "acme", "{username}", "acme", "{enterprise}", "acme",
+			fill := strings.NewReplacer("{owner}", "acme", "{repo}", "site", "{org}", "acme", "{username}",
+				"acme", "{enterprise}", "acme",
 				"{installation_id}", w.fill("{id}"), "{repository_id}", w.fill("{site}"), "{app_slug}", w.app.Slug)
 			credentials := []string{w.jwt(t), asInstallation(t, w)}
 			for _, operation := range f.openAPI(t).Operations() {

@@ -48,7 +48,8 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 					events = append(events, parsed)
 					header := r.Header.Clone()
 					header.Set("Content-Type", "application/json") // a form is described by its content alone
-					x := &description.Exchange{Method: "POST", URL: &url.URL{Path: "/" + event}, RequestHeader: header, RequestBody: payload}
+					x := &description.Exchange{Method: "POST", URL: &url.URL{Path: "/" + event},
+						RequestHeader: header, RequestBody: payload}
 					if err := d.CheckRequest(x); err != nil {
 						t.Errorf("%v\n%s", err, payload)
 					}
@@ -62,9 +63,11 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 				site := w.Repository("acme/site")
 				first, err := site.Commit("main", "first\n\nwith a body", map[string]string{"a \"b\".txt": "1", "c": "2"})
 				testkit.OK(t, err)
-				second, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "second", Entries: []githubtest.Entry{{Path: "c", Delete: true}, {Path: "a \"b\".txt", Content: "2"}}})
+				second, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "second",
+					Entries: []githubtest.Entry{{Path: "c", Delete: true}, {Path: "a \"b\".txt", Content: "2"}}})
 				testkit.OK(t, err)
-				forced, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "other", Orphan: true, Entries: []githubtest.Entry{{Path: "d", Content: "3"}}})
+				forced, err := site.CommitEntries("main",
+					githubtest.CommitOptions{Message: "other", Orphan: true, Entries: []githubtest.Entry{{Path: "d", Content: "3"}}})
 				testkit.OK(t, err)
 				for _, err := range []error{site.Tag("v1", second), site.Tag("v1", forced)} {
 					testkit.OK(t, err)
@@ -98,17 +101,21 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 					if !ok {
 						t.Fatalf("%T", events[1+i])
 					}
-					if push.GetRef() != want.ref || want.before != "" && push.GetBefore() != want.before || want.after != "" && push.GetAfter() != want.after ||
-						push.GetCreated() != want.created || push.GetDeleted() != want.deleted || push.GetForced() != want.forced || len(push.Commits) != want.commits {
+					if push.GetRef() != want.ref || want.before != "" && push.GetBefore() != want.before ||
+						want.after != "" && push.GetAfter() != want.after ||
+						push.GetCreated() != want.created || push.GetDeleted() != want.deleted || push.GetForced() != want.forced ||
+						len(push.Commits) != want.commits {
 						t.Errorf("push %d: %+v\nwant %+v", i, push, want)
 					}
-					if push.GetRepo().GetID() != site.ID || push.GetInstallation().GetID() != w.installation.ID || push.GetRepo().GetFullName() != "acme/site" ||
+					if push.GetRepo().GetID() != site.ID || push.GetInstallation().GetID() != w.installation.ID ||
+						push.GetRepo().GetFullName() != "acme/site" ||
 						(push.GetHeadCommit() == nil) != want.deleted || push.GetRepo().GetPushedAt().IsZero() {
 						t.Errorf("push %d: %+v", i, push)
 					}
 				}
 				commit := events[2].(*github.PushEvent).Commits[0]
-				if commit.GetMessage() != "second" || len(commit.Modified) != 1 || commit.Modified[0] != `a "b".txt` || len(commit.Removed) != 1 || len(commit.Added) != 0 {
+				if commit.GetMessage() != "second" || len(commit.Modified) != 1 || commit.Modified[0] != `a "b".txt` ||
+					len(commit.Removed) != 1 || len(commit.Added) != 0 {
 					t.Errorf("%+v", commit)
 				}
 			})

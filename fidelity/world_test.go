@@ -251,7 +251,8 @@ func (w *world) fill(text string) string {
 		site = w.Repository("acme/home")
 	}
 	id := strconv.FormatInt(w.installation.ID, 10)
-	return strings.NewReplacer("{installation_id}", id, "{id}", id, "{site}", strconv.FormatInt(site.ID, 10), "{code}", w.code).Replace(text)
+	return strings.NewReplacer("{installation_id}", id, "{id}", id, "{site}", strconv.FormatInt(site.ID, 10),
+		"{code}", w.code).Replace(text)
 }
 
 // ask sends a request, with GitHub's headers and then the given ones, follows no

@@ -46,7 +46,8 @@ func (s *Store) Get(ctx context.Context, key string) ([]byte, error) { return s.
 
 // Update implements [ghapp.Store]. An entry has 1 MiB at most. fn must not start another
 // update of this store with its context: that is an error.
-func (s *Store) Update(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+func (s *Store) Update(ctx context.Context, key string,
+	fn func(ctx context.Context, old []byte) ([]byte, error)) error {
 	return s.files.Update(ctx, key, fn)
 }
 

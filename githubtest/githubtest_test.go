@@ -52,12 +52,14 @@ func TestMintIsToldWhatIsSet(t *testing.T) {
 		set  func(world)
 		kind ghapp.Kind
 	}{
-		"nothing":                {set: func(world) {}},
-		"a key that is removed":  {kind: ghapp.ErrKeyMismatch, set: func(w world) { w.app.RemoveKey(&testkit.Key(t).PublicKey) }},
-		"suspended":              {kind: ghapp.ErrSuspended, set: func(w world) { w.installation.Suspend() }},
-		"no longer suspended":    {set: func(w world) { w.installation.Suspend(); w.installation.Unsuspend() }},
-		"uninstalled":            {kind: ghapp.ErrNotInstalled, set: func(w world) { w.installation.Uninstall() }},
-		"another repository":     {kind: ghapp.ErrRepositoryNotSelected, set: func(w world) { w.installation.Select("other") }},
+		"nothing": {set: func(world) {}},
+		"a key that is removed": {kind: ghapp.ErrKeyMismatch,
+			set: func(w world) { w.app.RemoveKey(&testkit.Key(t).PublicKey) }},
+		"suspended":           {kind: ghapp.ErrSuspended, set: func(w world) { w.installation.Suspend() }},
+		"no longer suspended": {set: func(w world) { w.installation.Suspend(); w.installation.Unsuspend() }},
+		"uninstalled":         {kind: ghapp.ErrNotInstalled, set: func(w world) { w.installation.Uninstall() }},
+		"another repository": {kind: ghapp.ErrRepositoryNotSelected,
+			set: func(w world) { w.installation.Select("other") }},
 		"all repositories":       {set: func(w world) { w.installation.Select(); w.installation.SelectAll() }},
 		"permissions taken":      {kind: ghapp.ErrPermission, set: func(w world) { w.installation.SetPermissions(nil) }},
 		"a secondary limit":      {kind: ghapp.ErrRateLimited, set: fault(githubtest.SecondaryLimit("", time.Hour))},

@@ -163,7 +163,8 @@ func (k *awsKey) public(ctx context.Context) (crypto.PublicKey, error) {
 	if err != nil {
 		return nil, failure("failed", "AWS KMS did not answer with a public key")
 	}
-	if _, ok := public.(*rsa.PublicKey); ok && !slices.Contains(answer.SigningAlgorithms, types.SigningAlgorithmSpecRsassaPkcs1V15Sha256) {
+	if _, ok := public.(*rsa.PublicKey); ok &&
+		!slices.Contains(answer.SigningAlgorithms, types.SigningAlgorithmSpecRsassaPkcs1V15Sha256) {
 		return nil, failure("key-type", "it does not sign by RSASSA_PKCS1_V1_5_SHA_256")
 	}
 	return public, nil
@@ -189,7 +190,8 @@ func (k *awsKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
 	if err != nil {
 		err = k.explain(err)
 		if kindOf(err) == "not-found" {
-			return failure("not-found", "there is no such key in region %s to import into; create it: aws kms create-key --origin EXTERNAL --key-usage SIGN_VERIFY --key-spec %s", k.region, spec)
+			return failure("not-found", "there is no such key in region %s to import into; create it: "+
+				"aws kms create-key --origin EXTERNAL --key-usage SIGN_VERIFY --key-spec %s", k.region, spec)
 		}
 		return err
 	}
@@ -198,7 +200,8 @@ func (k *awsKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
 	case about == nil:
 		return failure("failed", "AWS KMS did not say what the key is")
 	case about.Origin != types.OriginTypeExternal:
-		return failure("exists", "the key material there is of the origin %s; a key to import into is created with --origin EXTERNAL", about.Origin)
+		return failure("exists", "the key material there is of the origin %s; "+
+			"a key to import into is created with --origin EXTERNAL", about.Origin)
 	case about.KeyUsage != types.KeyUsageTypeSignVerify:
 		return failure("key-type", "its key usage is %s, and not SIGN_VERIFY", about.KeyUsage)
 	case about.KeyState != types.KeyStatePendingImport:
@@ -207,7 +210,8 @@ func (k *awsKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
 		return failure("key-type", "its key spec is %s, and the key that is to be imported is %s", about.KeySpec, spec)
 	}
 	parameters, err := k.client.GetParametersForImport(ctx, &awskms.GetParametersForImportInput{
-		KeyId: &k.id, WrappingAlgorithm: types.AlgorithmSpecRsaAesKeyWrapSha256, WrappingKeySpec: types.WrappingKeySpecRsa4096,
+		KeyId: &k.id, WrappingAlgorithm: types.AlgorithmSpecRsaAesKeyWrapSha256,
+		WrappingKeySpec: types.WrappingKeySpecRsa4096,
 	})
 	if err != nil {
 		return k.explain(err)
@@ -239,7 +243,8 @@ func (k *awsKey) explain(err error) error {
 		status = r.HTTPStatusCode()
 	}
 	if status/100 == 3 {
-		return failure("failed", "AWS KMS answered with a redirect, which is not followed, since the request has credentials: name the right endpoint")
+		return failure("failed", "AWS KMS answered with a redirect, which is not followed, "+
+			"since the request has credentials: name the right endpoint")
 	}
 	e, ok := errors.AsType[smithy.APIError](err)
 	if !ok && status >= 500 {
@@ -265,11 +270,15 @@ func (k *awsKey) explain(err error) error {
 		if strings.Contains(said, "expired") || strings.Contains(said, "not yet current") {
 			return failure("denied", "%s: the clock of this machine is wrong", code)
 		}
-		return failure("denied", "%s: the secret access key does not belong to the access key ID, or the credentials are for another region", code)
-	case "AccessDeniedException", "AccessDenied", "UnrecognizedClientException", "InvalidClientTokenId", "MissingAuthenticationToken",
-		"MissingAuthenticationTokenException", "ExpiredTokenException", "ExpiredToken", "NotAuthorized", "OptInRequired", "RequestExpired":
+		return failure("denied", "%s: the secret access key does not belong to the access key ID, "+
+			"or the credentials are for another region", code)
+	case "AccessDeniedException", "AccessDenied", "UnrecognizedClientException",
+		"InvalidClientTokenId", "MissingAuthenticationToken",
+		"MissingAuthenticationTokenException", "ExpiredTokenException", "ExpiredToken", "NotAuthorized",
+		"OptInRequired", "RequestExpired":
 		return failure("denied", "%s: %s", code, said)
-	case "ThrottlingException", "Throttling", "LimitExceededException", "KeyUnavailableException", "DependencyTimeoutException",
+	case "ThrottlingException", "Throttling", "LimitExceededException",
+		"KeyUnavailableException", "DependencyTimeoutException",
 		"KMSInternalException", "InternalFailure", "InternalServerError", "ServiceUnavailable", "ServiceUnavailableException":
 		return failure("unavailable", "%s: %s", code, said)
 	}

@@ -57,12 +57,14 @@ type awsHeld struct {
 
 func newAWS(w *world) *awsKMS {
 	k := &awsKMS{
-		w: w, accessKey: "AKIDEXAMPLE", secret: w.secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"), sts: w.secret("IQoJb3JpZ2luX2VjECanary//////////wEaDGV1"),
+		w: w, accessKey: "AKIDEXAMPLE", secret: w.secret("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
+		sts:  w.secret("IQoJb3JpZ2luX2VjECanary//////////wEaDGV1"),
 		deny: map[string]bool{}, keys: map[string]*awsHeld{
 			awsKeyID: {key: appKey(), spec: "RSA_2048", usage: "SIGN_VERIFY", origin: "AWS_KMS", state: "Enabled"},
 		},
 	}
-	w.environ["AWS_ACCESS_KEY_ID"], w.environ["AWS_SECRET_ACCESS_KEY"], w.environ["AWS_SESSION_TOKEN"] = k.accessKey, k.secret, k.sts
+	w.environ["AWS_ACCESS_KEY_ID"], w.environ["AWS_SECRET_ACCESS_KEY"], w.environ["AWS_SESSION_TOKEN"] = k.accessKey,
+		k.secret, k.sts
 	w.environ["AWS_REGION"] = awsRegion
 	w.host(awsHost, k)
 	return k
@@ -100,7 +102,8 @@ func (k *awsKMS) answer(r *http.Request, body []byte) (map[string]any, *awsError
 		return nil, err
 	}
 	operation, ours := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
-	if !ours || r.Method != http.MethodPost || r.URL.Path != "/" || r.Header.Get("Content-Type") != "application/x-amz-json-1.1" {
+	if !ours || r.Method != http.MethodPost || r.URL.Path != "/" ||
+		r.Header.Get("Content-Type") != "application/x-amz-json-1.1" {
 		return nil, &awsError{400, "UnknownOperationException", "there is no such operation"}
 	}
 	k.asked = append(k.asked, operation)
@@ -117,12 +120,15 @@ func (k *awsKMS) answer(r *http.Request, body []byte) (map[string]any, *awsError
 		return nil, failed
 	}
 	if k.deny[operation] {
-		return nil, &awsError{400, "AccessDeniedException", fmt.Sprintf("User: arn:aws:iam::%s:user/ci is not authorized to perform: kms:%s on resource: %s because no identity-based policy allows the kms:%s action", awsAccount, operation, awsARN, operation)}
+		return nil, &awsError{400, "AccessDeniedException",
+			fmt.Sprintf("User: arn:aws:iam::%s:user/ci is not authorized to perform: kms:%s on resource: "+
+				"%s because no identity-based policy allows the kms:%s action", awsAccount, operation, awsARN, operation)}
 	}
 	answer := map[string]any{"KeyId": awsARN}
 	switch operation {
 	case "DescribeKey":
-		answer = map[string]any{"KeyMetadata": map[string]any{"KeyId": id, "Arn": awsARN, "KeyState": held.state, "Origin": held.origin, "KeyUsage": held.usage, "KeySpec": held.spec}}
+		answer = map[string]any{"KeyMetadata": map[string]any{"KeyId": id, "Arn": awsARN, "KeyState": held.state,
+			"Origin": held.origin, "KeyUsage": held.usage, "KeySpec": held.spec}}
 	case "GetPublicKey":
 		failed = k.publicKey(held, answer)
 	case "Sign":
@@ -159,9 +165,11 @@ func (k *awsKMS) find(name string) (string, *awsHeld, *awsError) {
 	held, found := k.keys[id]
 	switch {
 	case strings.HasPrefix(id, "alias/") && !found:
-		return "", nil, &awsError{400, "NotFoundException", fmt.Sprintf("Alias arn:aws:kms:%s:%s:%s is not found.", awsRegion, awsAccount, id)}
+		return "", nil, &awsError{400, "NotFoundException",
+			fmt.Sprintf("Alias arn:aws:kms:%s:%s:%s is not found.", awsRegion, awsAccount, id)}
 	case !found:
-		return "", nil, &awsError{400, "NotFoundException", fmt.Sprintf("Key 'arn:aws:kms:%s:%s:key/%s' does not exist", awsRegion, awsAccount, id)}
+		return "", nil, &awsError{400, "NotFoundException",
+			fmt.Sprintf("Key 'arn:aws:kms:%s:%s:key/%s' does not exist", awsRegion, awsAccount, id)}
 	}
 	return id, held, nil
 }
@@ -173,7 +181,8 @@ func (k *awsKMS) usable(held *awsHeld) *awsError {
 	case "Disabled":
 		return &awsError{400, "DisabledException", awsARN + " is disabled."}
 	}
-	return &awsError{400, "KMSInvalidStateException", awsARN + " is pending " + strings.ToLower(strings.TrimPrefix(held.state, "Pending")) + "."}
+	return &awsError{400, "KMSInvalidStateException",
+		awsARN + " is pending " + strings.ToLower(strings.TrimPrefix(held.state, "Pending")) + "."}
 }
 
 func (k *awsKMS) publicKey(held *awsHeld, answer map[string]any) *awsError {
@@ -209,7 +218,8 @@ func (k *awsKMS) sign(held *awsHeld, kind, algorithm string, text []byte, answer
 	}
 	private, ok := held.key.(*rsa.PrivateKey)
 	if held.usage != "SIGN_VERIFY" || !ok || algorithm != "RSASSA_PKCS1_V1_5_SHA_256" {
-		return &awsError{400, "InvalidKeyUsageException", fmt.Sprintf("Algorithm %s is incompatible with key spec %s.", algorithm, held.spec)}
+		return &awsError{400, "InvalidKeyUsageException",
+			fmt.Sprintf("Algorithm %s is incompatible with key spec %s.", algorithm, held.spec)}
 	}
 	if kind != "DIGEST" || len(text) != sha256.Size {
 		return &awsError{400, "ValidationException", "Digest is invalid length for algorithm RSASSA_PKCS1_V1_5_SHA_256"}
@@ -224,10 +234,12 @@ func (k *awsKMS) sign(held *awsHeld, kind, algorithm string, text []byte, answer
 
 func (k *awsKMS) parameters(held *awsHeld, algorithm, spec string, answer map[string]any) *awsError {
 	if held.origin != "EXTERNAL" {
-		return &awsError{400, "UnsupportedOperationException", awsARN + " origin is " + held.origin + " which is not valid for this operation."}
+		return &awsError{400, "UnsupportedOperationException",
+			awsARN + " origin is " + held.origin + " which is not valid for this operation."}
 	}
 	if algorithm != "RSA_AES_KEY_WRAP_SHA_256" || spec != "RSA_4096" {
-		return &awsError{400, "ValidationException", "a private RSA key needs RSA_AES_KEY_WRAP_SHA_256, and this stand-in has an RSA_4096 only"}
+		return &awsError{400, "ValidationException",
+			"a private RSA key needs RSA_AES_KEY_WRAP_SHA_256, and this stand-in has an RSA_4096 only"}
 	}
 	k.wrapping = wrappingKey()
 	held.token = make([]byte, 64)
@@ -294,7 +306,8 @@ func (k *awsKMS) authentic(r *http.Request, body []byte) *awsError {
 		return refused("IncompleteSignatureException", "the date is not that of the scope")
 	}
 	if skew := time.Since(at) + k.offset; skew.Abs() > 5*time.Minute {
-		return refused("InvalidSignatureException", "Signature expired: %s is now earlier than %s", date, time.Now().Add(k.offset-5*time.Minute).UTC().Format("20060102T150405Z"))
+		return refused("InvalidSignatureException", "Signature expired: %s is now earlier than %s", date,
+			time.Now().Add(k.offset-5*time.Minute).UTC().Format("20060102T150405Z"))
 	}
 	signed := strings.Split(fields["SignedHeaders"], ";")
 	if !slices.IsSorted(signed) {
@@ -324,7 +337,8 @@ func (k *awsKMS) authentic(r *http.Request, body []byte) *awsError {
 	}
 	if want := hex.EncodeToString(mac(secret, toSign)); !hmac.Equal([]byte(want), []byte(fields["Signature"])) {
 		// As AWS does, it quotes the request, with the session token in it.
-		return refused("InvalidSignatureException", "The request signature we calculated does not match the signature you provided.\n\nThe Canonical String for this request should have been\n'%s'\n", canonical)
+		return refused("InvalidSignatureException", "The request signature we calculated does not match the signature you "+
+			"provided.\n\nThe Canonical String for this request should have been\n'%s'\n", canonical)
 	}
 	return nil
 }
@@ -346,8 +360,10 @@ func TestAWS(t *testing.T) {
 	w := newWorld(t)
 	k := newAWS(w)
 	for _, uri := range []string{
-		"awskms:key-id=" + awsKeyID + ";region=" + awsRegion, "awskms:key-id=" + awsARN, "awskms:key-id=alias/app", "awskms:///" + awsKeyID,
-		"awskms:///alias/app", "awskms:///" + awsARN, "awskms:///arn:aws:kms:" + awsRegion + ":" + awsAccount + ":alias/app", "awskms://" + awsHost + "/" + awsKeyID,
+		"awskms:key-id=" + awsKeyID + ";region=" + awsRegion, "awskms:key-id=" + awsARN,
+		"awskms:key-id=alias/app", "awskms:///" + awsKeyID,
+		"awskms:///alias/app", "awskms:///" + awsARN, "awskms:///arn:aws:kms:" + awsRegion + ":" + awsAccount + ":alias/app",
+		"awskms://" + awsHost + "/" + awsKeyID,
 	} {
 		k.asked = nil
 		w.holds(uri, appKey())
@@ -366,7 +382,8 @@ func TestAWSFilesAndEndpoint(t *testing.T) {
 	for _, name := range []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION"} {
 		delete(w.environ, name)
 	}
-	credentials := fmt.Sprintf("[signing]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n", k.accessKey, k.secret, k.sts)
+	credentials := fmt.Sprintf("[signing]\naws_access_key_id = %s\naws_secret_access_key = %s\naws_session_token = %s\n",
+		k.accessKey, k.secret, k.sts)
 	w.write("home/.aws/config", "[profile signing]\nregion = "+awsRegion+"\n")
 	w.write("home/.aws/credentials", credentials)
 	w.holds("awskms:key-id=alias/app;profile=signing", appKey())
@@ -376,13 +393,15 @@ func TestAWSFilesAndEndpoint(t *testing.T) {
 	elsewhere := w.write("elsewhere", credentials+"region = "+awsRegion+"\n")
 	w.holds("awskms:key-id=alias/app;profile=signing;credentials-file="+elsewhere, appKey())
 
-	w.fails(badCase{name: "no such profile", set: func() string { return "awskms:key-id=alias/app;profile=none" }, kind: "denied", text: "none"}, "")
+	w.fails(badCase{name: "no such profile", set: func() string { return "awskms:key-id=alias/app;profile=none" },
+		kind: "denied", text: "none"}, "")
 
 	w.environ["AWS_PROFILE"], w.environ["AWS_ENDPOINT_URL_KMS"] = "signing", "https://vpce-1.kms.example"
 	w.host("vpce-1.kms.example", k)
 	w.holds("awskms:///alias/app", appKey())
 	w.environ["AWS_ENDPOINT_URL_KMS"] = "http://kms.example"
-	w.fails(badCase{set: func() string { return "" }, kind: "invalid-uri", text: "kms.example is not https"}, "awskms:///alias/app")
+	w.fails(badCase{set: func() string { return "" }, kind: "invalid-uri", text: "kms.example is not https"},
+		"awskms:///alias/app")
 }
 
 func TestAWSBadDays(t *testing.T) {
@@ -394,35 +413,52 @@ func TestAWSBadDays(t *testing.T) {
 		is := func(change func()) func() string { return func() string { change(); return "" } }
 		names := func(uri string) func() string { return func() string { return uri } }
 		return append(w.generally(awsHost), []badCase{
-			{name: "no credentials", kind: "denied", text: "no AWS credentials", set: is(func() { delete(w.environ, "AWS_ACCESS_KEY_ID") })},
-			{name: "unknown access key", kind: "denied", text: "UnrecognizedClientException", set: is(func() { w.environ["AWS_ACCESS_KEY_ID"] = "AKIDOTHER" })},
-			{name: "wrong secret", kind: "denied", text: "does not belong to the access key ID", set: is(func() { w.environ["AWS_SECRET_ACCESS_KEY"] = w.secret("another-secret-canary") })},
+			{name: "no credentials", kind: "denied", text: "no AWS credentials",
+				set: is(func() { delete(w.environ, "AWS_ACCESS_KEY_ID") })},
+			{name: "unknown access key", kind: "denied", text: "UnrecognizedClientException",
+				set: is(func() { w.environ["AWS_ACCESS_KEY_ID"] = "AKIDOTHER" })},
+			{name: "wrong secret", kind: "denied", text: "does not belong to the access key ID",
+				set: is(func() { w.environ["AWS_SECRET_ACCESS_KEY"] = w.secret("another-secret-canary") })},
 			{name: "wrong clock", kind: "denied", text: "clock", set: is(func() { k.offset = time.Hour })},
-			{name: "no such key", kind: "not-found", text: "region " + awsRegion, set: names("awskms:key-id=00000000-0000-0000-0000-000000000000")},
+			{name: "no such key", kind: "not-found", text: "region " + awsRegion,
+				set: names("awskms:key-id=00000000-0000-0000-0000-000000000000")},
 			{name: "no such alias", kind: "not-found", text: "alias/none is not found", set: names("awskms:///alias/none")},
-			{name: "wrong region", kind: "denied", text: "another region", set: is(func() { w.host("kms.us-east-1.amazonaws.com", k); w.environ["AWS_REGION"] = "us-east-1" })},
+			{name: "wrong region", kind: "denied", text: "another region",
+				set: is(func() { w.host("kms.us-east-1.amazonaws.com", k); w.environ["AWS_REGION"] = "us-east-1" })},
 			{name: "the region of another key", kind: "not-found", text: "region us-east-1", set: func() string {
-				w.host("kms.us-east-1.amazonaws.com", replies(400, `{"__type":"NotFoundException","message":"Key 'x' does not exist"}`))
+				w.host("kms.us-east-1.amazonaws.com",
+					replies(400, `{"__type":"NotFoundException","message":"Key 'x' does not exist"}`))
 				return "awskms:key-id=" + awsKeyID + ";region=us-east-1"
 			}},
-			{name: "no such region", kind: "unavailable", text: "kms.eu-nowhere-1.amazonaws.com", set: names("awskms:key-id=x;region=eu-nowhere-1")},
+			{name: "no such region", kind: "unavailable", text: "kms.eu-nowhere-1.amazonaws.com",
+				set: names("awskms:key-id=x;region=eu-nowhere-1")},
 			{name: "no region", kind: "invalid-uri", text: "AWS_REGION", set: is(func() { delete(w.environ, "AWS_REGION") })},
-			{name: "two regions", kind: "invalid-uri", text: "us-east-1", set: names("awskms:key-id=" + awsARN + ";region=us-east-1")},
+			{name: "two regions", kind: "invalid-uri", text: "us-east-1",
+				set: names("awskms:key-id=" + awsARN + ";region=us-east-1")},
 			{name: "no key named", kind: "invalid-uri", text: "names no key", set: names("awskms:region=" + awsRegion)},
 			{name: "misspelt attribute", kind: "invalid-uri", text: "regoin", set: names("awskms:key-id=x;regoin=y")},
 			{name: "bad escape", kind: "invalid-uri", text: "escapes", set: names("awskms:key-id=%zz")},
-			{name: "revoked", kind: "denied", text: "is not authorized to perform", set: is(func() { k.deny["GetPublicKey"], k.deny["Sign"] = true, true })},
+			{name: "revoked", kind: "denied", text: "is not authorized to perform",
+				set: is(func() { k.deny["GetPublicKey"], k.deny["Sign"] = true, true })},
 			{name: "disabled", kind: "denied", text: "disabled", set: is(func() { held.state = "Disabled" })},
-			{name: "pending deletion", kind: "not-found", text: "pending deletion", set: is(func() { held.state = "PendingDeletion" })},
-			{name: "an EC key", kind: "key-type", ask: w.publicKey, text: "EC key", set: is(func() { held.key, held.spec = nil, "ECC_NIST_P256" })},
-			{name: "an EC key, signing", kind: "key-type", ask: w.signature, text: "incompatible with key spec", set: is(func() { held.key, held.spec = nil, "ECC_NIST_P256" })},
-			{name: "a symmetric key", kind: "key-type", text: "", set: is(func() { held.key, held.spec, held.usage = nil, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT" })},
-			{name: "a key for encryption", kind: "key-type", text: "ENCRYPT_DECRYPT", ask: w.publicKey, set: is(func() { held.usage = "ENCRYPT_DECRYPT" })},
-			{name: "a short key", kind: "key-type", text: "1024 bits", ask: w.publicKey, set: is(func() { held.key = shortKey() })},
-			{name: "throttled for long", kind: "unavailable", text: "ThrottlingException", ask: w.signature, set: is(func() { k.throttle = 100 })},
+			{name: "pending deletion", kind: "not-found", text: "pending deletion",
+				set: is(func() { held.state = "PendingDeletion" })},
+			{name: "an EC key", kind: "key-type", ask: w.publicKey, text: "EC key",
+				set: is(func() { held.key, held.spec = nil, "ECC_NIST_P256" })},
+			{name: "an EC key, signing", kind: "key-type", ask: w.signature, text: "incompatible with key spec",
+				set: is(func() { held.key, held.spec = nil, "ECC_NIST_P256" })},
+			{name: "a symmetric key", kind: "key-type", text: "",
+				set: is(func() { held.key, held.spec, held.usage = nil, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT" })},
+			{name: "a key for encryption", kind: "key-type", text: "ENCRYPT_DECRYPT", ask: w.publicKey,
+				set: is(func() { held.usage = "ENCRYPT_DECRYPT" })},
+			{name: "a short key", kind: "key-type", text: "1024 bits", ask: w.publicKey,
+				set: is(func() { held.key = shortKey() })},
+			{name: "throttled for long", kind: "unavailable", text: "ThrottlingException", ask: w.signature,
+				set: is(func() { k.throttle = 100 })},
 			{name: "says what it was told", kind: "failed", set: is(func() {
 				w.host(awsHost, http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-					text, _ := json.Marshal(map[string]string{"__type": "StrangeException", "message": r.Header.Get("X-Amz-Security-Token") + " " + k.secret})
+					text, _ := json.Marshal(map[string]string{"__type": "StrangeException",
+						"message": r.Header.Get("X-Amz-Security-Token") + " " + k.secret})
 					out.WriteHeader(400)
 					_, _ = out.Write(text)
 				}))
@@ -465,14 +501,16 @@ func TestAWSImport(t *testing.T) {
 			pending()
 			set()
 			before := held.key
-			if got := w.imported(uri, key); got.Error == nil || got.Error.Kind != kind || !strings.Contains(got.Error.Message, text) {
+			if got := w.imported(uri, key); got.Error == nil || got.Error.Kind != kind ||
+				!strings.Contains(got.Error.Message, text) {
 				t.Errorf("the error is %v; want %s: …%s…", got.Error, kind, text)
 			}
 			testkit.Equal(t, held.key, before, "the key was replaced")
 		})
 	}
 	bad("there already", "exists", "", appKey(), func() { held.key, held.state = otherKey(), "Enabled" })
-	bad("made by AWS", "exists", "AWS_KMS", appKey(), func() { held.origin, held.state, held.key = "AWS_KMS", "Enabled", otherKey() })
+	bad("made by AWS", "exists", "AWS_KMS", appKey(),
+		func() { held.origin, held.state, held.key = "AWS_KMS", "Enabled", otherKey() })
 	bad("another size", "key-type", "RSA_2048", bigKey(), func() {})
 	bad("not RSA", "key-type", "RSA", ecKey(), func() {})
 	bad("for encryption", "key-type", "ENCRYPT_DECRYPT", appKey(), func() { held.usage = "ENCRYPT_DECRYPT" })

@@ -134,7 +134,8 @@ func openAzure(_ context.Context, text string, secrets *scrub.Scrubber) (key, er
 	if u.secret != "" {
 		secrets.Add(secret.New(u.secret))
 	}
-	k := &azureKey{host: u.host, name: u.name, version: u.version, hsm: u.hsm, strictTransport: &strictTransport{secrets: secrets}}
+	k := &azureKey{host: u.host, name: u.name, version: u.version, hsm: u.hsm,
+		strictTransport: &strictTransport{secrets: secrets}}
 	options := policy.ClientOptions{
 		Cloud: u.cloud.authority, Transport: k.client(nil),
 		Retry: policy.RetryOptions{MaxRetries: 2, RetryDelay: 300 * time.Millisecond, MaxRetryDelay: 2 * time.Second},
@@ -245,7 +246,8 @@ func (k *azureKey) explain(err error) error {
 		return failure("denied", "Azure hands out no token for these credentials")
 	}
 	if strings.HasPrefix(err.Error(), "DefaultAzureCredential: ") { // the type of it is not exported
-		return failure("denied", "no credentials for Azure are found: not in the environment (AZURE_CLIENT_ID, …), not from the machine, not from `az login`")
+		return failure("denied", "no credentials for Azure are found: not in the environment (AZURE_CLIENT_ID, …), "+
+			"not from the machine, not from `az login`")
 	}
 	e, ok := errors.AsType[*azcore.ResponseError](err)
 	if !ok {

@@ -55,7 +55,8 @@ func newAzure(w *world) *azureVault {
 		token: w.secret("opaque-azure-access-token-canary"), resource: "https://vault.azure.net",
 		keys: map[string][]*azureHeld{"app": {{"RSA", []string{"sign", "verify"}, appKey()}}},
 	}
-	w.environ["AZURE_TENANT_ID"], w.environ["AZURE_CLIENT_ID"], w.environ["AZURE_CLIENT_SECRET"] = azureTenant, a.client, a.secret
+	w.environ["AZURE_TENANT_ID"], w.environ["AZURE_CLIENT_ID"], w.environ["AZURE_CLIENT_SECRET"] = azureTenant,
+		a.client, a.secret
 	w.host(azureLogin, http.HandlerFunc(a.serveLogin))
 	w.host(azureHost, a)
 	return a
@@ -72,14 +73,17 @@ func (a *azureVault) serveLogin(out http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/discovery/instance"):
 		_ = json.NewEncoder(out).Encode(map[string]any{
 			"tenant_discovery_endpoint": base + "/v2.0/.well-known/openid-configuration",
-			"metadata":                  []any{map[string]any{"preferred_network": azureLogin, "preferred_cache": "login.windows.net", "aliases": []string{azureLogin}}},
+			"metadata": []any{map[string]any{"preferred_network": azureLogin,
+				"preferred_cache": "login.windows.net", "aliases": []string{azureLogin}}},
 		})
 	case !strings.HasPrefix(r.URL.Path, "/"+azureTenant+"/"):
 		out.WriteHeader(400)
-		_ = json.NewEncoder(out).Encode(map[string]any{"error": "invalid_tenant", "error_description": "AADSTS90002: Tenant not found."})
+		_ = json.NewEncoder(out).Encode(map[string]any{"error": "invalid_tenant",
+			"error_description": "AADSTS90002: Tenant not found."})
 	case strings.HasSuffix(r.URL.Path, "/openid-configuration"):
 		_ = json.NewEncoder(out).Encode(map[string]any{
-			"authorization_endpoint": base + "/oauth2/v2.0/authorize", "token_endpoint": base + "/oauth2/v2.0/token", "issuer": base + "/v2.0",
+			"authorization_endpoint": base + "/oauth2/v2.0/authorize",
+			"token_endpoint":         base + "/oauth2/v2.0/token", "issuer": base + "/v2.0",
 		})
 	case r.Method == http.MethodPost && r.URL.Path == "/"+azureTenant+"/oauth2/v2.0/token":
 		refuse := func(status int, code, text string) {
@@ -89,14 +93,16 @@ func (a *azureVault) serveLogin(out http.ResponseWriter, r *http.Request) {
 		switch {
 		case a.refuse != "":
 			refuse(400, "unauthorized_client", a.refuse)
-		case r.FormValue("grant_type") != "client_credentials" || !strings.HasPrefix(r.FormValue("scope"), a.resource+"/.default"):
+		case r.FormValue("grant_type") != "client_credentials" ||
+			!strings.HasPrefix(r.FormValue("scope"), a.resource+"/.default"):
 			refuse(400, "invalid_scope", "not a scope of this test: "+r.FormValue("scope"))
 		case r.FormValue("client_id") != a.client:
 			refuse(400, "unauthorized_client", "AADSTS700016: Application with identifier was not found in the directory.")
 		case r.FormValue("client_secret") != a.secret:
 			refuse(401, "invalid_client", "AADSTS7000215: Invalid client secret provided.")
 		default:
-			_ = json.NewEncoder(out).Encode(map[string]any{"token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": a.token})
+			_ = json.NewEncoder(out).Encode(map[string]any{"token_type": "Bearer", "expires_in": 3599,
+				"ext_expires_in": 3599, "access_token": a.token})
 		}
 	default:
 		http.NotFound(out, r)
@@ -117,7 +123,8 @@ func (a *azureVault) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(out).Encode(map[string]any{"error": said})
 	}
 	if r.Header.Get("Authorization") != "Bearer "+a.token {
-		out.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`, azureLogin, azureTenant, a.resource))
+		out.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer authorization="https://%s/%s", resource="%s"`,
+			azureLogin, azureTenant, a.resource))
 		if r.Header.Get("Authorization") == "" && len(body) > 0 {
 			refuse(400, "BadParameter", "", "a request without a token has no body: what is in it is for those who have one")
 			return
@@ -130,7 +137,8 @@ func (a *azureVault) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		refuse(a.status, a.code, a.inner, "it is not to be")
 		return
 	}
-	if version := r.URL.Query().Get("api-version"); !regexp.MustCompile(`^(7\.[4-6]|202\d-\d\d-\d\d)$`).MatchString(version) {
+	if version := r.URL.Query().Get("api-version"); !regexp.MustCompile(
+		`^(7\.[4-6]|202\d-\d\d-\d\d)$`).MatchString(version) {
 		refuse(400, "BadParameter", "", "api-version is missing")
 		return
 	}
@@ -153,7 +161,8 @@ func (a *azureVault) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if at < 1 || at > len(versions) {
-		refuse(404, "KeyNotFound", "", "A key with (name/id) "+name+" was not found in this key vault. If you recently deleted this key you may be able to recover it using the correct recovery command.")
+		refuse(404, "KeyNotFound", "", "A key with (name/id) "+name+" was not found in this key vault. "+
+			"If you recently deleted this key you may be able to recover it using the correct recovery command.")
 		return
 	}
 	held := versions[at-1]
@@ -169,7 +178,8 @@ func (a *azureVault) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		case !slices.Contains(held.ops, "sign"):
 			refuse(403, "Forbidden", "KeyOperationForbidden", "Operation sign is not permitted on this key.")
 		case held.key == nil || in.Alg != "RS256":
-			refuse(400, "BadParameter", "", "Key and signing algorithm are incompatible. Key https://… is of type '"+held.kind+"', and algorithm '"+in.Alg+"' can only be used with a key of type 'RSA' or 'RSA-HSM'.")
+			refuse(400, "BadParameter", "", "Key and signing algorithm are incompatible. Key https://… is of type '"+held.kind+
+				"', and algorithm '"+in.Alg+"' can only be used with a key of type 'RSA' or 'RSA-HSM'.")
 		case err != nil || len(digest) != 32:
 			refuse(400, "BadParameter", "", "Property \"value\" has an invalid length.")
 		default:
@@ -189,13 +199,15 @@ func (h *azureHeld) jwk(id string) map[string]any {
 	if h.key != nil {
 		jwk["n"], jwk["e"] = base64.RawURLEncoding.EncodeToString(h.key.N.Bytes()), "AQAB"
 	} else {
-		jwk["crv"], jwk["x"], jwk["y"] = "P-256", base64.RawURLEncoding.EncodeToString(make([]byte, 32)), base64.RawURLEncoding.EncodeToString(make([]byte, 32))
+		jwk["crv"], jwk["x"], jwk["y"] = "P-256", base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
+			base64.RawURLEncoding.EncodeToString(make([]byte, 32))
 	}
 	return jwk
 }
 
 // importKey puts a key together from its JSON Web Key (RFC 7518 section 6.3.2).
-func (a *azureVault) importKey(out http.ResponseWriter, refuse func(int, string, string, string), name string, body []byte) {
+func (a *azureVault) importKey(out http.ResponseWriter,
+	refuse func(int, string, string, string), name string, body []byte) {
 	var in struct {
 		Key struct {
 			Kty                       string
@@ -212,13 +224,15 @@ func (a *azureVault) importKey(out http.ResponseWriter, refuse func(int, string,
 		return new(big.Int).SetBytes(raw)
 	}
 	err := json.Unmarshal(body, &in)
-	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: number(in.Key.N), E: int(number(in.Key.E).Int64())}, D: number(in.Key.D), Primes: []*big.Int{number(in.Key.P), number(in.Key.Q)}}
+	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: number(in.Key.N), E: int(number(in.Key.E).Int64())},
+		D: number(in.Key.D), Primes: []*big.Int{number(in.Key.P), number(in.Key.Q)}}
 	if err == nil {
 		err = key.Validate()
 	}
 	if err == nil {
 		key.Precompute()
-		if key.Precomputed.Dp.Cmp(number(in.Key.Dp)) != 0 || key.Precomputed.Dq.Cmp(number(in.Key.Dq)) != 0 || key.Precomputed.Qinv.Cmp(number(in.Key.Qi)) != 0 {
+		if key.Precomputed.Dp.Cmp(number(in.Key.Dp)) != 0 || key.Precomputed.Dq.Cmp(number(in.Key.Dq)) != 0 ||
+			key.Precomputed.Qinv.Cmp(number(in.Key.Qi)) != 0 {
 			err = fmt.Errorf("its numbers do not belong together")
 		}
 	}
@@ -235,7 +249,8 @@ func TestAzure(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := newAzure(w)
-	for _, uri := range []string{azureURI, "azurekms:name=app;vault=apps", "azurekms:name=app;vault=apps;environment=public", azureURI + "/v1", "azurekms:name=app;vault=apps?version=v1"} {
+	for _, uri := range []string{azureURI, "azurekms:name=app;vault=apps",
+		"azurekms:name=app;vault=apps;environment=public", azureURI + "/v1", "azurekms:name=app;vault=apps?version=v1"} {
 		a.asked = nil
 		w.holds(uri, appKey())
 		testkit.Equal(t, len(a.asked), 2, "%s: the vault was asked for %q", uri, a.asked)
@@ -250,7 +265,8 @@ func TestAzure(t *testing.T) {
 	for _, name := range []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"} {
 		delete(w.environ, name)
 	}
-	w.holds(fmt.Sprintf("azurekms:name=app;vault=apps;tenant-id=%s;client-id=%s;client-secret=%s", azureTenant, a.client, a.secret), otherKey())
+	w.holds(fmt.Sprintf("azurekms:name=app;vault=apps;tenant-id=%s;client-id=%s;client-secret=%s", azureTenant,
+		a.client, a.secret), otherKey())
 }
 
 func TestAzureBadDays(t *testing.T) {
@@ -264,34 +280,45 @@ func TestAzureBadDays(t *testing.T) {
 			return is(func() { a.status, a.code, a.inner = status, code, inner })
 		}
 		return append(w.generally(azureHost), []badCase{
-			{name: "wrong secret", kind: "denied", text: "401 AADSTS7000215", set: is(func() { w.environ["AZURE_CLIENT_SECRET"] = w.secret("another-client-secret-canary") })},
-			{name: "unknown client", kind: "denied", text: "no token", set: is(func() { w.environ["AZURE_CLIENT_ID"] = "00000000-0000-0000-0000-000000000000" })},
+			{name: "wrong secret", kind: "denied", text: "401 AADSTS7000215",
+				set: is(func() { w.environ["AZURE_CLIENT_SECRET"] = w.secret("another-client-secret-canary") })},
+			{name: "unknown client", kind: "denied", text: "no token",
+				set: is(func() { w.environ["AZURE_CLIENT_ID"] = "00000000-0000-0000-0000-000000000000" })},
 			{name: "no credentials", kind: "denied", text: "az login", set: is(func() {
 				for _, name := range []string{"AZURE_TENANT_ID", "AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET"} {
 					delete(w.environ, name)
 				}
 			})},
-			{name: "another tenant", kind: "denied", text: "another tenant than that of " + azureHost, set: is(func() { w.environ["AZURE_TENANT_ID"] = "00000000-0000-0000-0000-000000000000" })},
-			{name: "revoked client", kind: "denied", text: "no token", set: is(func() { a.refuse = "AADSTS700082: it has expired" })},
-			{name: "token endpoint busy", kind: "unavailable", text: "503", set: is(func() { w.host(azureLogin, replies(503, "{}", "Content-Type", "application/json")) })},
+			{name: "another tenant", kind: "denied", text: "another tenant than that of " + azureHost,
+				set: is(func() { w.environ["AZURE_TENANT_ID"] = "00000000-0000-0000-0000-000000000000" })},
+			{name: "revoked client", kind: "denied", text: "no token",
+				set: is(func() { a.refuse = "AADSTS700082: it has expired" })},
+			{name: "token endpoint busy", kind: "unavailable", text: "503",
+				set: is(func() { w.host(azureLogin, replies(503, "{}", "Content-Type", "application/json")) })},
 			{name: "token endpoint down", kind: "unavailable", text: azureLogin, set: is(func() { w.host(azureLogin, nil) })},
 			{name: "token endpoint slow", kind: "timeout", ask: slowly(w), set: is(func() { w.host(azureLogin, slow()) })},
 			{name: "a token that is not taken", kind: "denied", set: is(func() { w.host(azureLogin, loginWith(a, "old")) })},
-			{name: "a challenge for another's token", kind: "failed", text: "challenge", set: is(func() { a.resource = "https://evil.example" })},
+			{name: "a challenge for another's token", kind: "failed", text: "challenge",
+				set: is(func() { a.resource = "https://evil.example" })},
 			{name: "no right", kind: "denied", text: "ForbiddenByRbac", set: says(403, "Forbidden", "ForbiddenByRbac")},
 			{name: "disabled", kind: "denied", text: "KeyDisabled", set: says(403, "Forbidden", "KeyDisabled")},
 			{name: "no such key", kind: "not-found", text: "was not found", set: names("azurekms://" + azureHost + "/none")},
 			{name: "no such version", kind: "not-found", set: names(azureURI + "/v9")},
-			{name: "no such vault", kind: "unavailable", text: "none.vault.azure.net", set: names("azurekms:name=app;vault=none")},
+			{name: "no such vault", kind: "unavailable", text: "none.vault.azure.net",
+				set: names("azurekms:name=app;vault=none")},
 			{name: "no key named", kind: "invalid-uri", text: "names no key", set: names("azurekms:vault=apps")},
 			{name: "a path for a name", kind: "invalid-uri", set: names("azurekms:name=..;vault=apps")},
 			{name: "a host for a vault", kind: "invalid-uri", set: names("azurekms:name=app;vault=evil.example/")},
 			{name: "a port", kind: "invalid-uri", set: names("azurekms://" + azureHost + ":8443/app")},
-			{name: "another environment", kind: "invalid-uri", text: "environment", set: names("azurekms:name=app;vault=apps;environment=mars")},
+			{name: "another environment", kind: "invalid-uri", text: "environment",
+				set: names("azurekms:name=app;vault=apps;environment=mars")},
 			{name: "misspelt attribute", kind: "invalid-uri", text: "valut", set: names("azurekms:name=app;valut=apps")},
-			{name: "an EC key", kind: "key-type", text: "EC", ask: w.publicKey, set: is(func() { held.kind, held.key = "EC", nil })},
-			{name: "a key for encryption", kind: "key-type", text: "signing", ask: w.publicKey, set: is(func() { held.ops = []string{"encrypt", "decrypt"} })},
-			{name: "a key for encryption, signing", kind: "denied", text: "KeyOperationForbidden", ask: w.signature, set: is(func() { held.ops = []string{"encrypt", "decrypt"} })},
+			{name: "an EC key", kind: "key-type", text: "EC", ask: w.publicKey,
+				set: is(func() { held.kind, held.key = "EC", nil })},
+			{name: "a key for encryption", kind: "key-type", text: "signing", ask: w.publicKey,
+				set: is(func() { held.ops = []string{"encrypt", "decrypt"} })},
+			{name: "a key for encryption, signing", kind: "denied", text: "KeyOperationForbidden", ask: w.signature,
+				set: is(func() { held.ops = []string{"encrypt", "decrypt"} })},
 			{name: "throttled", kind: "unavailable", text: "429", set: says(429, "Throttled", "")},
 			{name: "internal error", kind: "unavailable", text: "500", set: says(500, "InternalServerError", "")},
 			{name: "says what it was told", kind: "failed", set: is(func() {
@@ -302,7 +329,8 @@ func TestAzureBadDays(t *testing.T) {
 					}
 					out.Header().Set("Content-Type", "application/json")
 					out.WriteHeader(400)
-					_ = json.NewEncoder(out).Encode(map[string]any{"error": map[string]any{"code": "Strange", "message": r.Header.Get("Authorization")}})
+					_ = json.NewEncoder(out).Encode(
+						map[string]any{"error": map[string]any{"code": "Strange", "message": r.Header.Get("Authorization")}})
 				}))
 			})},
 		}...)
@@ -321,7 +349,8 @@ func TestAzureImport(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	newAzure(w)
-	for uri, key := range map[string]*rsa.PrivateKey{"azurekms:name=new;vault=apps": otherKey(), "azurekms://" + azureHost + "/big": bigKey()} {
+	for uri, key := range map[string]*rsa.PrivateKey{"azurekms:name=new;vault=apps": otherKey(),
+		"azurekms://" + azureHost + "/big": bigKey()} {
 		if got := w.imported(uri, key); got.Error != nil {
 			t.Fatal(got.Error)
 		}

@@ -69,7 +69,8 @@ func TestImportOfADownloadedKey(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(*world) (uri string){
 		"awskms": func(w *world) string {
-			newAWS(w).keys[awsKeyID] = &awsHeld{spec: "RSA_2048", usage: "SIGN_VERIFY", origin: "EXTERNAL", state: "PendingImport"}
+			newAWS(w).keys[awsKeyID] = &awsHeld{spec: "RSA_2048", usage: "SIGN_VERIFY",
+				origin: "EXTERNAL", state: "PendingImport"}
 			return "awskms:///alias/app"
 		},
 		"azurekms": func(w *world) string {
@@ -91,7 +92,8 @@ func TestImportOfADownloadedKey(t *testing.T) {
 			uri := start(w)
 			m := w.machine()
 			path := w.write("app.pem", string(m.PEM()))
-			for _, args := range [][]string{{"keys", "import", path, "--to", uri}, {"keys", "check", uri}, {"token", "acme/site", "--key", uri}} {
+			for _, args := range [][]string{{"keys", "import", path, "--to", uri}, {"keys", "check", uri},
+				{"token", "acme/site", "--key", uri}} {
 				if r := m.Ghapp(args...); r.Code != 0 {
 					t.Fatalf("%q: exit code %d\n%s%s", args, r.Code, r.Stdout, r.Stderr)
 				}
@@ -113,7 +115,8 @@ func TestExitCodes(t *testing.T) {
 		{"revoked rights", func(w *world) string {
 			newAWS(w).deny["Sign"] = true
 			return "awskms:///alias/app"
-		}, configuration, "access is denied: AccessDeniedException: User: arn:aws:iam::" + awsAccount + ":user/ci is not authorized to perform: kms:Sign"},
+		}, configuration, "access is denied: AccessDeniedException: User: arn:aws:iam::" + awsAccount +
+			":user/ci is not authorized to perform: kms:Sign"},
 		{"wrong secret", func(w *world) string {
 			newAWS(w)
 			w.environ["AWS_SECRET_ACCESS_KEY"] = w.secret("another-secret-canary")

@@ -37,7 +37,8 @@ type gcpKey struct {
 	secrets *scrub.Scrubber
 }
 
-var gcpName = regexp.MustCompile(`^/?(projects/[^/]+/locations/[\w-]+/keyRings/[\w-]+)/cryptoKeys/([\w-]+)/(?:cryptoKeyVersions|versions)/([0-9]+)$`)
+var gcpName = regexp.MustCompile(
+	`^/?(projects/[^/]+/locations/[\w-]+/keyRings/[\w-]+)/cryptoKeys/([\w-]+)/(?:cryptoKeyVersions|versions)/([0-9]+)$`)
 
 // openGCP reads cloudkms:projects/…/cryptoKeyVersions/N, as step-kms has it, and
 // gcpkms://projects/…, as sigstore has it. Credentials are Google's Application Default
@@ -53,14 +54,16 @@ func openGCP(ctx context.Context, text string, secrets *scrub.Scrubber) (key, er
 	}
 	parts := gcpName.FindStringSubmatch(name)
 	if parts == nil {
-		return nil, failure("invalid-uri", "it names no version of a key: projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/N")
+		return nil, failure("invalid-uri", "it names no version of a key: "+
+			"projects/P/locations/L/keyRings/R/cryptoKeys/K/cryptoKeyVersions/N")
 	}
 	base := (&strictTransport{secrets: secrets}).client(nil)
 	found, err := gcpCredentials(u.Get("credentials-file"), base)
 	if err != nil {
 		return nil, err
 	}
-	client, err := httptransport.NewClient(&httptransport.Options{Credentials: found, BaseRoundTripper: base.Transport, DisableTelemetry: true})
+	client, err := httptransport.NewClient(&httptransport.Options{Credentials: found,
+		BaseRoundTripper: base.Transport, DisableTelemetry: true})
 	if err != nil {
 		return nil, failure("failed", "Google's client cannot be made: %v", err)
 	}
@@ -93,7 +96,8 @@ func gcpCredentials(path string, client *http.Client) (*auth.Credentials, error)
 	}
 	found, err := credentials.DetectDefault(options)
 	if err != nil {
-		return nil, failure("denied", "no credentials for Google Cloud are found: set GOOGLE_APPLICATION_CREDENTIALS, or run `gcloud auth application-default login`")
+		return nil, failure("denied", "no credentials for Google Cloud are found: set GOOGLE_APPLICATION_CREDENTIALS, "+
+			"or run `gcloud auth application-default login`")
 	}
 	return found, nil
 }
@@ -137,7 +141,8 @@ func (k *gcpKey) sign(ctx context.Context, _, digest []byte) ([]byte, error) {
 		return nil, k.explain(err)
 	}
 	signature, err := base64.StdEncoding.DecodeString(answer.Signature)
-	if err != nil || answer.Name != k.name() || !answer.VerifiedDigestCrc32c || answer.SignatureCrc32c != crc32c(signature) {
+	if err != nil || answer.Name != k.name() || !answer.VerifiedDigestCrc32c ||
+		answer.SignatureCrc32c != crc32c(signature) {
 		return nil, failure("failed", "the digest or the signature was damaged on the way to or from Cloud KMS")
 	}
 	return signature, nil
@@ -162,7 +167,8 @@ func (k *gcpKey) importKey(ctx context.Context, private *rsa.PrivateKey) error {
 	level := "SOFTWARE"
 	if t := there.VersionTemplate; t != nil {
 		if t.Algorithm != algorithm {
-			return failure("key-type", "the key in Cloud KMS has the algorithm %s, and this one needs %s", t.Algorithm, algorithm)
+			return failure("key-type", "the key in Cloud KMS has the algorithm %s, and this one needs %s",
+				t.Algorithm, algorithm)
 		}
 		level = t.ProtectionLevel
 	}
@@ -261,7 +267,8 @@ func (k *gcpKey) explain(err error) error {
 	said := k.secrets.String(e.Message)
 	switch {
 	case e.Code/100 == 3:
-		return failure("failed", "Cloud KMS answered with a redirect, which is not followed, since the request has credentials")
+		return failure("failed", "Cloud KMS answered with a redirect, which is not followed, "+
+			"since the request has credentials")
 	case e.Code == http.StatusUnauthorized, e.Code == http.StatusForbidden:
 		return failure("denied", "Cloud KMS: %s", said)
 	case e.Code == http.StatusNotFound:

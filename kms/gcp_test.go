@@ -59,15 +59,17 @@ type gcpVersion struct {
 }
 
 func newGCP(w *world) *gcpKMS {
-	g := &gcpKMS{w: w, account: otherKey(), token: w.secret("ya29.canary-access-token-canary"), jobs: map[string]string{}, versions: map[string]*gcpVersion{
-		gcpName: {appKey(), "RSA_SIGN_PKCS1_2048_SHA256", "ENABLED"},
-	}}
+	g := &gcpKMS{w: w, account: otherKey(), token: w.secret("ya29.canary-access-token-canary"), jobs: map[string]string{},
+		versions: map[string]*gcpVersion{
+			gcpName: {appKey(), "RSA_SIGN_PKCS1_2048_SHA256", "ENABLED"},
+		}}
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(g.account))(w.t)
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	w.secret(strings.Split(text, "\n")[20])
 	credentials, err := json.Marshal(map[string]string{
 		"type": "service_account", "project_id": "acme", "private_key_id": "kid-1", "private_key": text,
-		"client_email": "ci@acme.iam.gserviceaccount.com", "client_id": "1", "token_uri": "https://" + gcpTokenHost + "/token",
+		"client_email": "ci@acme.iam.gserviceaccount.com", "client_id": "1",
+		"token_uri": "https://" + gcpTokenHost + "/token",
 	})
 	testkit.OK(w.t, err)
 	w.environ["GOOGLE_APPLICATION_CREDENTIALS"] = w.write("gcp.json", string(credentials))
@@ -98,7 +100,8 @@ func (g *gcpKMS) serveToken(out http.ResponseWriter, r *http.Request) {
 		return
 	}
 	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil || rsa.VerifyPKCS1v15(&g.account.PublicKey, crypto.SHA256, sha256Of([]byte(parts[0]+"."+parts[1])), signature) != nil {
+	if err != nil || rsa.VerifyPKCS1v15(&g.account.PublicKey, crypto.SHA256,
+		sha256Of([]byte(parts[0]+"."+parts[1])), signature) != nil {
 		refuse("Invalid JWT Signature.")
 		return
 	}
@@ -107,7 +110,8 @@ func (g *gcpKMS) serveToken(out http.ResponseWriter, r *http.Request) {
 		Iat, Exp        int64
 	}
 	text, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil || json.Unmarshal(text, &claims) != nil || claims.Iss != "ci@acme.iam.gserviceaccount.com" || claims.Aud != "https://"+gcpTokenHost+"/token" {
+	if err != nil || json.Unmarshal(text, &claims) != nil || claims.Iss != "ci@acme.iam.gserviceaccount.com" ||
+		claims.Aud != "https://"+gcpTokenHost+"/token" {
 		refuse("Invalid JWT: " + string(text))
 		return
 	}
@@ -131,7 +135,8 @@ func (g *gcpKMS) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	g.asked = append(g.asked, r.Method+" "+path)
 	status, answer := g.answer(r, path, body)
 	if status != 200 {
-		answer = map[string]any{"error": map[string]any{"code": status, "message": answer["message"], "status": answer["status"]}}
+		answer = map[string]any{"error": map[string]any{"code": status,
+			"message": answer["message"], "status": answer["status"]}}
 	} else if g.respond != nil {
 		g.respond(answer)
 	}
@@ -146,7 +151,8 @@ func gcpError(code, format string, args ...any) map[string]any {
 
 func (g *gcpKMS) answer(r *http.Request, path string, body []byte) (int, map[string]any) {
 	if r.Header.Get("Authorization") != "Bearer "+g.token {
-		return 401, gcpError("UNAUTHENTICATED", "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid authentication credential.")
+		return 401, gcpError("UNAUTHENTICATED", "Request had invalid authentication credentials. "+
+			"Expected OAuth 2 access token, login cookie or other valid authentication credential.")
 	}
 	if g.status != 0 {
 		return g.status, gcpError("UNKNOWN", "%s", g.message)
@@ -161,7 +167,8 @@ func (g *gcpKMS) answer(r *http.Request, path string, body []byte) (int, map[str
 		return g.importVersion(strings.TrimSuffix(name, "/cryptoKeyVersions"), body)
 	case strings.HasSuffix(name, "/importJobs") && r.Method == http.MethodPost:
 		var job struct{ ImportMethod, ProtectionLevel string }
-		if json.Unmarshal(body, &job) != nil || job.ImportMethod != "RSA_OAEP_3072_SHA256_AES_256" || job.ProtectionLevel != "SOFTWARE" {
+		if json.Unmarshal(body, &job) != nil || job.ImportMethod != "RSA_OAEP_3072_SHA256_AES_256" ||
+			job.ProtectionLevel != "SOFTWARE" {
 			return 400, gcpError("INVALID_ARGUMENT", "not a method of this test")
 		}
 		name += "/" + r.URL.Query().Get("importJobId")
@@ -169,7 +176,8 @@ func (g *gcpKMS) answer(r *http.Request, path string, body []byte) (int, map[str
 		return 200, map[string]any{"name": name, "state": g.jobs[name]}
 	case g.jobs[name] != "":
 		g.jobs[name] = "ACTIVE" // by now
-		return 200, map[string]any{"name": name, "state": "ACTIVE", "publicKey": map[string]any{"pem": publicPEM(&wrappingKey().PublicKey)}}
+		return 200, map[string]any{"name": name, "state": "ACTIVE",
+			"publicKey": map[string]any{"pem": publicPEM(&wrappingKey().PublicKey)}}
 	case strings.Contains(name, "/cryptoKeyVersions/"):
 		version, there := g.versions[name]
 		if !there {
@@ -180,7 +188,8 @@ func (g *gcpKMS) answer(r *http.Request, path string, body []byte) (int, map[str
 		}
 		return 200, map[string]any{"name": name, "state": version.state, "algorithm": version.algorithm}
 	case name == gcpRing+"/cryptoKeys/app" && !g.missing:
-		return 200, map[string]any{"name": name, "purpose": "ASYMMETRIC_SIGN", "versionTemplate": map[string]any{"algorithm": "RSA_SIGN_PKCS1_2048_SHA256", "protectionLevel": "SOFTWARE"}}
+		return 200, map[string]any{"name": name, "purpose": "ASYMMETRIC_SIGN",
+			"versionTemplate": map[string]any{"algorithm": "RSA_SIGN_PKCS1_2048_SHA256", "protectionLevel": "SOFTWARE"}}
 	}
 	return 404, gcpError("NOT_FOUND", "%s not found.", name)
 }
@@ -213,7 +222,8 @@ func (g *gcpKMS) publicKey(name string) (int, map[string]any) {
 		panic(err)
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
-	return 200, map[string]any{"name": name, "algorithm": version.algorithm, "pem": string(text), "pemCrc32c": castagnoli(text)}
+	return 200, map[string]any{"name": name, "algorithm": version.algorithm, "pem": string(text),
+		"pemCrc32c": castagnoli(text)}
 }
 
 func castagnoli(text []byte) string {
@@ -233,7 +243,8 @@ func (g *gcpKMS) sign(name string, body []byte) (int, map[string]any) {
 		return 400, gcpError("INVALID_ARGUMENT", "Request contains an invalid argument.")
 	}
 	if in.DigestCrc32c != castagnoli(in.Digest.Sha256) {
-		return 400, gcpError("INVALID_ARGUMENT", "The checksum in field digest_crc32c did not match the data in field digest.")
+		return 400, gcpError("INVALID_ARGUMENT",
+			"The checksum in field digest_crc32c did not match the data in field digest.")
 	}
 	key, ok := version.key.(*rsa.PrivateKey)
 	if !ok || !strings.HasPrefix(version.algorithm, "RSA_SIGN_PKCS1_") {
@@ -243,7 +254,8 @@ func (g *gcpKMS) sign(name string, body []byte) (int, map[string]any) {
 	if err != nil {
 		panic(err)
 	}
-	return 200, map[string]any{"name": name, "signature": signature, "signatureCrc32c": castagnoli(signature), "verifiedDigestCrc32c": true}
+	return 200, map[string]any{"name": name, "signature": signature,
+		"signatureCrc32c": castagnoli(signature), "verifiedDigestCrc32c": true}
 }
 
 func (g *gcpKMS) importVersion(parent string, body []byte) (int, map[string]any) {
@@ -322,37 +334,55 @@ func TestGCPBadDays(t *testing.T) {
 			return is(func() { g.respond = func(answer map[string]any) { answer[member] = value } })
 		}
 		return append(w.generally(gcpHost), []badCase{
-			{name: "no credentials", kind: "denied", text: "gcloud auth application-default login", set: is(func() { w.environ["GOOGLE_APPLICATION_CREDENTIALS"] = "/none" })},
-			{name: "credentials that are none", kind: "denied", text: "GOOGLE_APPLICATION_CREDENTIALS", set: is(func() { w.write("gcp.json", "{}") })},
-			{name: "a named file that is none", kind: "denied", text: "credentials-file", set: names(gcpURI + "?credentials-file=/none")},
-			{name: "another account's key", kind: "denied", text: "Invalid JWT Signature", set: is(func() { g.account = bigKey() })},
-			{name: "revoked account", kind: "denied", text: "account not found", set: is(func() { g.refuse = "Invalid grant: account not found" })},
+			{name: "no credentials", kind: "denied", text: "gcloud auth application-default login",
+				set: is(func() { w.environ["GOOGLE_APPLICATION_CREDENTIALS"] = "/none" })},
+			{name: "credentials that are none", kind: "denied", text: "GOOGLE_APPLICATION_CREDENTIALS",
+				set: is(func() { w.write("gcp.json", "{}") })},
+			{name: "a named file that is none", kind: "denied", text: "credentials-file",
+				set: names(gcpURI + "?credentials-file=/none")},
+			{name: "another account's key", kind: "denied", text: "Invalid JWT Signature",
+				set: is(func() { g.account = bigKey() })},
+			{name: "revoked account", kind: "denied", text: "account not found",
+				set: is(func() { g.refuse = "Invalid grant: account not found" })},
 			{name: "token endpoint without TLS", kind: "invalid-uri", text: "not https", set: is(func() {
 				text := testkit.Must(os.ReadFile(w.environ["GOOGLE_APPLICATION_CREDENTIALS"]))(w.t)
 				w.write("gcp.json", strings.ReplaceAll(string(text), "https://"+gcpTokenHost, "http://"+gcpTokenHost))
 			})},
-			{name: "token endpoint down", kind: "unavailable", text: gcpTokenHost, set: is(func() { w.host(gcpTokenHost, nil) })},
+			{name: "token endpoint down", kind: "unavailable", text: gcpTokenHost,
+				set: is(func() { w.host(gcpTokenHost, nil) })},
 			{name: "token endpoint busy", kind: "unavailable", set: is(func() { w.host(gcpTokenHost, replies(503, "busy")) })},
 			{name: "token endpoint slow", kind: "timeout", set: is(func() { w.host(gcpTokenHost, slow()) }), ask: slowly(w)},
 			{name: "revoked token", kind: "denied", text: "invalid authentication credentials", set: is(func() {
 				g.token = w.secret("ya29.another-token-canary")
-				g.w.host(gcpTokenHost, replies(200, `{"access_token":"ya29.old","token_type":"Bearer","expires_in":3599}`, "Content-Type", "application/json"))
+				g.w.host(gcpTokenHost, replies(200, `{"access_token":"ya29.old","token_type":"Bearer","expires_in":3599}`,
+					"Content-Type", "application/json"))
 			})},
-			{name: "no right", kind: "denied", text: "cloudkms.cryptoKeyVersions.useToSign", set: says(403, "Permission 'cloudkms.cryptoKeyVersions.useToSign' denied on resource")},
-			{name: "no such key", kind: "not-found", text: "not found", set: names("gcpkms://" + gcpRing + "/cryptoKeys/none/cryptoKeyVersions/1")},
-			{name: "wrong location", kind: "not-found", text: "us-east1", set: names("gcpkms://projects/acme/locations/us-east1/keyRings/apps/cryptoKeys/app/cryptoKeyVersions/1")},
+			{name: "no right", kind: "denied", text: "cloudkms.cryptoKeyVersions.useToSign",
+				set: says(403, "Permission 'cloudkms.cryptoKeyVersions.useToSign' denied on resource")},
+			{name: "no such key", kind: "not-found", text: "not found",
+				set: names("gcpkms://" + gcpRing + "/cryptoKeys/none/cryptoKeyVersions/1")},
+			{name: "wrong location", kind: "not-found", text: "us-east1",
+				set: names("gcpkms://projects/acme/locations/us-east1/keyRings/apps/cryptoKeys/app/cryptoKeyVersions/1")},
 			{name: "no version", kind: "invalid-uri", text: "version", set: names("gcpkms://" + gcpRing + "/cryptoKeys/app")},
-			{name: "misspelt attribute", kind: "invalid-uri", text: "credential-file", set: names(gcpURI + "?credential-file=x")},
+			{name: "misspelt attribute", kind: "invalid-uri", text: "credential-file",
+				set: names(gcpURI + "?credential-file=x")},
 			{name: "disabled", kind: "denied", text: "DISABLED", set: is(func() { version.state = "DISABLED" })},
-			{name: "an EC key", kind: "key-type", text: "EC key", ask: w.publicKey, set: is(func() { version.key, version.algorithm = nil, "EC_SIGN_P256_SHA256" })},
-			{name: "a key for another signature", kind: "key-type", text: "RSA_SIGN_PSS_2048_SHA256", ask: w.publicKey, set: is(func() { version.algorithm = "RSA_SIGN_PSS_2048_SHA256" })},
-			{name: "a key for encryption", kind: "key-type", text: "ENCRYPT_DECRYPT", set: is(func() { version.algorithm = "GOOGLE_SYMMETRIC_ENCRYPTION" })},
+			{name: "an EC key", kind: "key-type", text: "EC key", ask: w.publicKey,
+				set: is(func() { version.key, version.algorithm = nil, "EC_SIGN_P256_SHA256" })},
+			{name: "a key for another signature", kind: "key-type", text: "RSA_SIGN_PSS_2048_SHA256", ask: w.publicKey,
+				set: is(func() { version.algorithm = "RSA_SIGN_PSS_2048_SHA256" })},
+			{name: "a key for encryption", kind: "key-type", text: "ENCRYPT_DECRYPT",
+				set: is(func() { version.algorithm = "GOOGLE_SYMMETRIC_ENCRYPTION" })},
 			{name: "throttled", kind: "unavailable", text: "429", set: says(429, "Quota exceeded")},
 			{name: "internal error", kind: "unavailable", text: "500", set: says(500, "Internal error")},
-			{name: "a public key that was damaged", kind: "failed", text: "damaged", ask: w.publicKey, set: falsifies("pemCrc32c", "1")},
-			{name: "another key's public key", kind: "failed", text: "damaged", ask: w.publicKey, set: falsifies("name", gcpName+"2")},
-			{name: "a signature that was damaged", kind: "failed", text: "damaged", ask: w.signature, set: falsifies("signature", bytes.Repeat([]byte{1}, 256))},
-			{name: "a digest that was not checked", kind: "failed", text: "damaged", ask: w.signature, set: falsifies("verifiedDigestCrc32c", false)},
+			{name: "a public key that was damaged", kind: "failed", text: "damaged", ask: w.publicKey,
+				set: falsifies("pemCrc32c", "1")},
+			{name: "another key's public key", kind: "failed", text: "damaged", ask: w.publicKey,
+				set: falsifies("name", gcpName+"2")},
+			{name: "a signature that was damaged", kind: "failed", text: "damaged", ask: w.signature,
+				set: falsifies("signature", bytes.Repeat([]byte{1}, 256))},
+			{name: "a digest that was not checked", kind: "failed", text: "damaged", ask: w.signature,
+				set: falsifies("verifiedDigestCrc32c", false)},
 		}...)
 	}) {
 		c.run(t, gcpURI)
@@ -371,7 +401,8 @@ func TestGCPImport(t *testing.T) {
 	w.holds(gcpURI, appKey())
 	bad := func(uri, kind, text string, key any) {
 		t.Helper()
-		if got := w.imported(uri, key); got.Error == nil || got.Error.Kind != kind || !strings.Contains(got.Error.Message, text) {
+		if got := w.imported(uri, key); got.Error == nil || got.Error.Kind != kind ||
+			!strings.Contains(got.Error.Message, text) {
 			t.Errorf("the error is %v; want %s: …%s…", got.Error, kind, text)
 		}
 	}
@@ -380,7 +411,8 @@ func TestGCPImport(t *testing.T) {
 	bad(third, "key-type", "RSA_SIGN_PKCS1_3072_SHA256", bigKey())
 	bad(third, "key-type", "RSA", ecKey())
 	// What another one has made meanwhile.
-	bad("gcpkms://"+gcpRing+"/cryptoKeys/app/cryptoKeyVersions/9", "failed", gcpRing+"/cryptoKeys/app/cryptoKeyVersions/3", appKey())
+	bad("gcpkms://"+gcpRing+"/cryptoKeys/app/cryptoKeyVersions/9", "failed",
+		gcpRing+"/cryptoKeys/app/cryptoKeyVersions/3", appKey())
 	g.missing = true
 	bad("gcpkms://"+gcpRing+"/cryptoKeys/app/cryptoKeyVersions/8", "not-found", "", appKey())
 }

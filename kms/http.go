@@ -30,7 +30,8 @@ func (w *strictTransport) client(transport *http.Transport) *http.Client {
 	}
 	transport.MaxResponseHeaderBytes = 64 << 10
 	api.Quiet(transport)
-	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, r *http.Request, answer *http.Response) error {
+	transport.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, r *http.Request,
+		answer *http.Response) error {
 		if answer.StatusCode != http.StatusOK {
 			return failure("unavailable", "the proxy %s does not connect to %s: %d", proxy.Host, r.Host, answer.StatusCode)
 		}
@@ -90,7 +91,8 @@ func redirected(r *http.Response) error {
 	if location, err := r.Location(); err == nil {
 		to = "to " + location.Host
 	}
-	return failure("failed", "%s answered with a redirect %s, which is not followed, since the request has credentials: name the right address", r.Request.URL.Host, to)
+	return failure("failed", "%s answered with a redirect %s, which is not followed, since the request has credentials: "+
+		"name the right address", r.Request.URL.Host, to)
 }
 
 // linkLocal reports whether an address is where clouds tell their machines who they are.

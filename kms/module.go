@@ -25,9 +25,11 @@ func systemModules() moduleDirs {
 	if config, err := os.UserConfigDir(); err == nil {
 		dirs.configs = append(dirs.configs, filepath.Join(config, "pkcs11/modules"))
 	}
-	dirs.configs = append(dirs.configs, "/etc/pkcs11/modules", "/usr/share/p11-kit/modules", "/usr/local/share/p11-kit/modules")
+	dirs.configs = append(dirs.configs, "/etc/pkcs11/modules", "/usr/share/p11-kit/modules",
+		"/usr/local/share/p11-kit/modules")
 	triplets, _ := filepath.Glob("/usr/lib/*/pkcs11") // the pattern is well formed
-	dirs.libraries = slices.Concat(triplets, []string{"/usr/lib64/pkcs11", "/usr/lib/pkcs11", "/usr/local/lib/pkcs11", "/opt/homebrew/lib/pkcs11"})
+	dirs.libraries = slices.Concat(triplets,
+		[]string{"/usr/lib64/pkcs11", "/usr/lib/pkcs11", "/usr/local/lib/pkcs11", "/opt/homebrew/lib/pkcs11"})
 	return dirs
 }
 

@@ -86,7 +86,8 @@ func loadModule(path string) error {
 // guard has an answer of the protocol written if this process crashes from here on: what a
 // module of somebody else's does to it is told in one line, and not by a dump of registers.
 func guard(message string) {
-	answer, err := json.Marshal(execsigner.Response{Version: execsigner.ProtocolVersion, Error: &execsigner.Failure{Kind: "failed", Message: message}})
+	answer, err := json.Marshal(execsigner.Response{Version: execsigner.ProtocolVersion,
+		Error: &execsigner.Failure{Kind: "failed", Message: message}})
 	if err != nil {
 		return // a string is always JSON
 	}

@@ -30,15 +30,18 @@ func readPIN(attributes map[string]string) (pin secret.Text, given bool, err err
 		return secret.Text{}, false, nil
 	}
 	if strings.HasPrefix(source, "|") {
-		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri",
+			Message: "pin-source names a command, which is not run: write the PIN into a file, and pin-source=file:PATH"}
 	}
 	path := keyuri.FilePath(source)
 	if path == "" {
-		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri", Message: "pin-source is neither a path nor file:PATH"}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "invalid-uri",
+			Message: "pin-source is neither a path nor file:PATH"}
 	}
 	text, err := readSmallFile(path)
 	if err != nil {
-		return secret.Text{}, false, &execsigner.Failure{Kind: "pin", Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
+		return secret.Text{}, false, &execsigner.Failure{Kind: "pin",
+			Message: fmt.Sprintf("the PIN cannot be read from %q: %v", path, err)}
 	}
 	text, _ = strings.CutSuffix(text, "\n")
 	text, _ = strings.CutSuffix(text, "\r")

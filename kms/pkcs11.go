@@ -163,8 +163,10 @@ func (s *p11session) checkLibrary() error {
 	}
 	version := info.LibraryVersion
 	full := fmt.Sprintf("%d.%d", version.Major, version.Minor)
-	if asked, given := s.uri.path["library-version"]; given && asked != full && (version.Minor != 0 || asked != strconv.Itoa(int(version.Major))) ||
-		!s.uri.matches("library-manufacturer", info.ManufacturerID) || !s.uri.matches("library-description", info.LibraryDescription) {
+	if asked, given := s.uri.path["library-version"]; given && asked != full &&
+		(version.Minor != 0 || asked != strconv.Itoa(int(version.Major))) ||
+		!s.uri.matches("library-manufacturer", info.ManufacturerID) ||
+		!s.uri.matches("library-description", info.LibraryDescription) {
 		return failure("not-found", "the PKCS#11 module is another one than %s", wanted)
 	}
 	return nil
@@ -202,7 +204,8 @@ func (s *p11session) findToken() error {
 		}
 		if s.uri.named("slot-manufacturer", "slot-description") != "" {
 			info, err := s.module.GetSlotInfo(slot)
-			if err != nil || !s.uri.matches("slot-manufacturer", info.ManufacturerID) || !s.uri.matches("slot-description", info.SlotDescription) {
+			if err != nil || !s.uri.matches("slot-manufacturer", info.ManufacturerID) ||
+				!s.uri.matches("slot-description", info.SlotDescription) {
 				continue
 			}
 		}
@@ -213,7 +216,8 @@ func (s *p11session) findToken() error {
 	case matching == 1:
 		return nil
 	case matching > 1:
-		return failure("not-found", "%d tokens match; name one with token= or serial=; there are %s", matching, list("token=", labels))
+		return failure("not-found", "%d tokens match; name one with token= or serial=; there are %s",
+			matching, list("token=", labels))
 	case len(labels) == 0:
 		return failure("not-found", "the PKCS#11 module has no token that is initialized")
 	}
@@ -237,9 +241,11 @@ func (s *p11session) login() error {
 	case s.token.Flags&pkcs11.CKF_USER_PIN_LOCKED != 0:
 		return failure("pin", "the PIN is locked; nothing was tried")
 	case s.token.Flags&pkcs11.CKF_USER_PIN_FINAL_TRY != 0 && !pad:
-		return failure("pin", "one try is left before the PIN locks, and it was not spent: log in by hand, such as with pkcs11-tool --login --list-objects")
+		return failure("pin", "one try is left before the PIN locks, and it was not spent: log in by hand, "+
+			"such as with pkcs11-tool --login --list-objects")
 	case s.with && (length < s.token.MinPinLen || s.token.MaxPinLen > 0 && length > s.token.MaxPinLen):
-		return failure("pin", "the PIN is of another length than the token's, which has %d to %d; it was not tried", s.token.MinPinLen, s.token.MaxPinLen)
+		return failure("pin", "the PIN is of another length than the token's, which has %d to %d; it was not tried",
+			s.token.MinPinLen, s.token.MaxPinLen)
 	}
 	if pad && !s.with {
 		notice("enter the PIN at the reader")
@@ -301,10 +307,12 @@ func (s *p11session) privateKey() (pkcs11.ObjectHandle, error) {
 		return found[0], s.checkKey(found[0])
 	case 0:
 	default:
-		return 0, failure("not-found", "%d private keys match %s; name one: %s", len(found), wanted, list("", s.describe(found)))
+		return 0, failure("not-found", "%d private keys match %s; name one: %s", len(found),
+			wanted, list("", s.describe(found)))
 	}
 	if !s.loggedIn && s.token.Flags&pkcs11.CKF_LOGIN_REQUIRED != 0 {
-		return 0, failure("pin", "the token shows its keys to who has the PIN; name the file that has it: ?pin-source=file:PATH")
+		return 0,
+			failure("pin", "the token shows its keys to who has the PIN; name the file that has it: ?pin-source=file:PATH")
 	}
 	hint := ""
 	if id := s.uri.path["id"]; len(id) > 0 && len(id)%2 == 0 && strings.Trim(id, "0123456789abcdefABCDEF") == "" {
@@ -314,7 +322,8 @@ func (s *p11session) privateKey() (pkcs11.ObjectHandle, error) {
 	if err != nil || len(others) == 0 {
 		return 0, failure("not-found", "the token has no private key%s", hint)
 	}
-	return 0, failure("not-found", "no private key of the token is %s; there is %s%s", wanted, list("", s.describe(others)), hint)
+	return 0, failure("not-found", "no private key of the token is %s; there is %s%s", wanted,
+		list("", s.describe(others)), hint)
 }
 
 // hexID writes hexadecimal digits as RFC 7512 wants them.
@@ -401,7 +410,8 @@ func (s *p11session) publicKey(private pkcs11.ObjectHandle) (crypto.PublicKey, e
 		return nil, err
 	}
 	for _, object := range objects {
-		candidates = append(candidates, rsaPublic(s.octets(object, pkcs11.CKA_MODULUS), s.octets(object, pkcs11.CKA_PUBLIC_EXPONENT)))
+		candidates = append(candidates, rsaPublic(s.octets(object, pkcs11.CKA_MODULUS),
+			s.octets(object, pkcs11.CKA_PUBLIC_EXPONENT)))
 	}
 	if objects, err = s.search(pkcs11.CKO_CERTIFICATE, name, 10); err != nil {
 		return nil, err
@@ -417,7 +427,8 @@ func (s *p11session) publicKey(private pkcs11.ObjectHandle) (crypto.PublicKey, e
 			return public, nil
 		}
 	}
-	return nil, failure("not-found", "the token has the private key, and neither its public key nor a certificate beside it")
+	return nil,
+		failure("not-found", "the token has the private key, and neither its public key nor a certificate beside it")
 }
 
 // rsaPublic is a public key, or nil where that is none. Its size is looked at elsewhere.
@@ -431,7 +442,8 @@ func rsaPublic(modulus, exponent []byte) *rsa.PublicKey {
 
 // digestInfo is the DER of a DigestInfo of SHA-256 up to the digest (RFC 8017 section 9.2,
 // note 1).
-var digestInfo = []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
+var digestInfo = []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04,
+	0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
 
 // sign signs with the mechanism that hashes, where the token has it, and else with that
 // which takes a DigestInfo.

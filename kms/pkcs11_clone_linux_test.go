@@ -17,7 +17,8 @@ func TestCloneWithAKeyInAPKCS11Token(t *testing.T) {
 
 	h.misbehaving()
 	for part, c := range map[string]badClone{
-		"":          {"pkcs11:token=Card;object=app?module-path=" + h.module + "&pin-value=" + testPIN + "0", configuration, "the PIN is wrong; it was tried once"},
+		"": {"pkcs11:token=Card;object=app?module-path=" + h.module + "&pin-value=" + testPIN + "0", configuration,
+			"the PIN is wrong; it was tried once"},
 		"no PIN":    {"pkcs11:token=Card;object=app?module-path=" + h.module, configuration, "the PIN is missing"},
 		"no object": {h.uri("token=Card;object=none"), configuration, "there is no such key"},
 		"no token":  {h.uri("token=Cart;object=app"), configuration, "no token is token=Cart"},

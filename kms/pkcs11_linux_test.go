@@ -38,7 +38,8 @@ func newSoftHSM(t *testing.T) *softHSM {
 	dir := t.TempDir()
 	tokens := filepath.Join(dir, "tokens")
 	testkit.OK(t, os.Mkdir(tokens, 0o700))
-	config := writeFile(t, "directories.tokendir = "+tokens+"\nobjectstore.backend = file\nlog.level = ERROR\n", dir, "softhsm2.conf")
+	config := writeFile(t, "directories.tokendir = "+tokens+"\nobjectstore.backend = file\nlog.level = ERROR\n", dir,
+		"softhsm2.conf")
 	h := &softHSM{t: t, dir: dir, module: softHSMPath, environ: []string{"SOFTHSM2_CONF=" + config}}
 	h.pinFile = writeFile(t, testPIN+"\n", dir, "pin")
 	h.addToken("Card")
@@ -47,13 +48,15 @@ func newSoftHSM(t *testing.T) *softHSM {
 
 func (h *softHSM) addToken(label string) {
 	h.t.Helper()
-	run(h.t, h.environ, "softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", testPIN)
+	run(h.t, h.environ, "softhsm2-util", "--init-token", "--free", "--label", label,
+		"--so-pin", "12345678", "--pin", testPIN)
 }
 
 // tool runs OpenSC's pkcs11-tool, logged in.
 func (h *softHSM) tool(args ...string) string {
 	h.t.Helper()
-	return run(h.t, h.environ, "pkcs11-tool", append([]string{"--module", h.module, "--token-label", "Card", "--login", "--pin", testPIN}, args...)...)
+	return run(h.t, h.environ, "pkcs11-tool",
+		append([]string{"--module", h.module, "--token-label", "Card", "--login", "--pin", testPIN}, args...)...)
 }
 
 // add puts a key into the token, with another program than ours.
@@ -61,7 +64,8 @@ func (h *softHSM) add(bits int, label, id string) (pemFile string) {
 	h.t.Helper()
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(testKey(h.t, bits)))(h.t)
 	path := writeFile(h.t, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), h.dir, "key.pem")
-	run(h.t, h.environ, "softhsm2-util", "--import", path, "--token", "Card", "--label", label, "--id", id, "--pin", testPIN)
+	run(h.t, h.environ, "softhsm2-util", "--import", path, "--token", "Card", "--label",
+		label, "--id", id, "--pin", testPIN)
 	return path
 }
 
@@ -112,7 +116,8 @@ func TestPKCS11KeyIsFoundByEachAttribute(t *testing.T) {
 	h.add(2048, "the app's; key", "0a10")
 	slots := run(t, h.environ, "pkcs11-tool", "--module", h.module, "--list-slots")
 	serial := regexp.MustCompile(`token label +: Card[\s\S]*?serial num +: (\w+)`).FindStringSubmatch(slots)
-	slot := regexp.MustCompile(`Slot \d+ \((0x\w+)\)[^S]*?SoftHSM slot ID (0x\w+)[\s\S]*?token label +: Card\n`).FindAllStringSubmatch(slots, -1)
+	slot := regexp.MustCompile(
+		`Slot \d+ \((0x\w+)\)[^S]*?SoftHSM slot ID (0x\w+)[\s\S]*?token label +: Card\n`).FindAllStringSubmatch(slots, -1)
 	if serial == nil || slot == nil {
 		t.Fatalf("pkcs11-tool lists the slots in another form:\n%s", slots)
 	}
@@ -157,31 +162,43 @@ func TestPKCS11NamesTheMistake(t *testing.T) {
 	absent := filepath.Join(h.dir, "absent")
 	with := "?module-path=" + h.module
 	for name, test := range map[string]struct{ uri, kind, says string }{
-		"object that is not there":   {h.uri("token=Card;object=none"), "not-found", "no private key of the token is object=none; there is object="},
-		"id in hexadecimal":          {h.uri("token=Card;id=01"), "not-found", "is it id=%01?"},
-		"two objects":                {h.uri("token=Card;object=twin"), "not-found", "2 private keys match object=twin; name one: object=twin;id=%0"},
-		"token that is not there":    {h.uri("token=Cart;object=app"), "not-found", "no token is token=Cart; there is token="},
-		"two tokens":                 {h.uri("object=app"), "not-found", "2 tokens match; name one with token= or serial="},
-		"slot that is not there":     {h.uri("slot-id=7;object=app"), "not-found", "no token is slot-id=7"},
-		"another library":            {h.uri("library-version=9.9;token=Card;object=app"), "not-found", "another one than library-version=9.9"},
-		"EC key":                     {h.uri("token=Card;object=ec"), "key-type", "EC key"},
-		"key that is too short":      {h.uri("token=Card;object=short"), "key-type", "1024 bits"},
-		"key that is too long":       {h.uri("token=Card;object=long"), "key-type", "4160 bits"},
-		"public key":                 {h.uri("token=Card;object=app;type=public"), "invalid-uri", "type names something else"},
-		"attribute that is unknown":  {h.uri("token=Card;objekt=app"), "invalid-uri", "objekt is no attribute"},
-		"no PIN":                     {"pkcs11:token=Card;object=app" + with, "pin", "?pin-source=file:PATH"},
-		"PIN file that is missing":   {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" + absent, "pin", "no such file"},
-		"PIN file that is empty":     {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" + writeFile(t, "\n", h.dir, "empty"), "pin", "is empty"},
-		"PIN file that is no file":   {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" + h.dir, "pin", "no regular file"},
-		"PIN of a command":           {"pkcs11:token=Card;object=app" + with + "&pin-source=%7C/bin/true", "invalid-uri", "names a command, which is not run"},
-		"wrong PIN":                  {"pkcs11:token=Card;object=app" + with + "&pin-value=" + testPIN + "0", "pin", "the PIN is wrong; it was tried once"},
-		"PIN that is too short":      {"pkcs11:token=Card;object=app" + with + "&pin-value=1", "pin", "it was not tried"},
-		"module that is not there":   {"pkcs11:object=app?module-path=" + absent, "not-found", "there is no PKCS#11 module"},
-		"module that is nowhere":     {"pkcs11:object=app?module-path=libabsent.so", "not-found", "libabsent.so"},
-		"module name":                {"pkcs11:object=app?module-name=absent", "not-found", `no PKCS#11 module with the name "absent"`},
-		"module that is no library":  {"pkcs11:object=app?module-path=" + h.pinFile, "not-found", "cannot be loaded"},
-		"library that is no module":  {"pkcs11:object=app?module-path=" + empty, "not-found", "no C_GetFunctionList"},
-		"directory without a module": {"pkcs11:object=app?module-path=" + h.dir, "invalid-uri", "module-name does not say which"},
+		"object that is not there": {h.uri("token=Card;object=none"), "not-found",
+			"no private key of the token is object=none; there is object="},
+		"id in hexadecimal": {h.uri("token=Card;id=01"), "not-found", "is it id=%01?"},
+		"two objects": {h.uri("token=Card;object=twin"), "not-found",
+			"2 private keys match object=twin; name one: object=twin;id=%0"},
+		"token that is not there": {h.uri("token=Cart;object=app"), "not-found",
+			"no token is token=Cart; there is token="},
+		"two tokens":             {h.uri("object=app"), "not-found", "2 tokens match; name one with token= or serial="},
+		"slot that is not there": {h.uri("slot-id=7;object=app"), "not-found", "no token is slot-id=7"},
+		"another library": {h.uri("library-version=9.9;token=Card;object=app"), "not-found",
+			"another one than library-version=9.9"},
+		"EC key":                {h.uri("token=Card;object=ec"), "key-type", "EC key"},
+		"key that is too short": {h.uri("token=Card;object=short"), "key-type", "1024 bits"},
+		"key that is too long":  {h.uri("token=Card;object=long"), "key-type", "4160 bits"},
+		"public key": {h.uri("token=Card;object=app;type=public"),
+			"invalid-uri", "type names something else"},
+		"attribute that is unknown": {h.uri("token=Card;objekt=app"), "invalid-uri", "objekt is no attribute"},
+		"no PIN":                    {"pkcs11:token=Card;object=app" + with, "pin", "?pin-source=file:PATH"},
+		"PIN file that is missing": {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" + absent, "pin",
+			"no such file"},
+		"PIN file that is empty": {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" +
+			writeFile(t, "\n", h.dir, "empty"), "pin", "is empty"},
+		"PIN file that is no file": {"pkcs11:token=Card;object=app" + with + "&pin-source=file:" + h.dir, "pin",
+			"no regular file"},
+		"PIN of a command": {"pkcs11:token=Card;object=app" + with + "&pin-source=%7C/bin/true", "invalid-uri",
+			"names a command, which is not run"},
+		"wrong PIN": {"pkcs11:token=Card;object=app" + with + "&pin-value=" + testPIN + "0", "pin",
+			"the PIN is wrong; it was tried once"},
+		"PIN that is too short":    {"pkcs11:token=Card;object=app" + with + "&pin-value=1", "pin", "it was not tried"},
+		"module that is not there": {"pkcs11:object=app?module-path=" + absent, "not-found", "there is no PKCS#11 module"},
+		"module that is nowhere":   {"pkcs11:object=app?module-path=libabsent.so", "not-found", "libabsent.so"},
+		"module name": {"pkcs11:object=app?module-name=absent", "not-found",
+			`no PKCS#11 module with the name "absent"`},
+		"module that is no library": {"pkcs11:object=app?module-path=" + h.pinFile, "not-found", "cannot be loaded"},
+		"library that is no module": {"pkcs11:object=app?module-path=" + empty, "not-found", "no C_GetFunctionList"},
+		"directory without a module": {"pkcs11:object=app?module-path=" + h.dir, "invalid-uri",
+			"module-name does not say which"},
 	} {
 		// One after the other: a wrong PIN has SoftHSM write the token's file anew, which
 		// another process then finds half written.
@@ -220,7 +237,8 @@ func TestPKCS11ModuleThatMisbehaves(t *testing.T) {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			h := h.misbehave(t, part)
-			got := ask(t, h.environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
+			got := ask(t, h.environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign,
+				Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
 			wantFailure(t, got, test.kind, test.says)
 			testkit.Equal(t, h.tries(), test.tries, "logins")
 		})
@@ -254,7 +272,8 @@ func TestPKCS11ModuleThatLacksSomething(t *testing.T) {
 			wantKey(t, h.misbehave(t, part).environ, h.uri("token=Card;object=app"), testKey(t, 2048))
 		}
 		h.tool("--delete-object", "--type", "cert", "--id", "01")
-		wantFailure(t, publicKeyOf(t, h.misbehave(t, "no exponent").environ, h.uri("token=Card;object=app")), "not-found", "neither its public key nor a certificate")
+		wantFailure(t, publicKeyOf(t, h.misbehave(t, "no exponent").environ, h.uri("token=Card;object=app")), "not-found",
+			"neither its public key nor a certificate")
 	})
 }
 
@@ -264,7 +283,8 @@ func (h *softHSM) addCertificate(label, id string) {
 	key := testKey(h.t, 2048)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: label}}
 	der := testkit.Must(x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key))(h.t)
-	h.tool("--write-object", writeFile(h.t, string(der), h.dir, "certificate.der"), "--type", "cert", "--label", label, "--id", id)
+	h.tool("--write-object", writeFile(h.t, string(der), h.dir, "certificate.der"), "--type",
+		"cert", "--label", label, "--id", id)
 }
 
 // A wrong PIN counts: it is tried once, and a right one for each signature where the key
@@ -296,7 +316,8 @@ func TestPKCS11Import(t *testing.T) {
 	}
 	wantKey(t, h.environ, uri, key)
 	listing := h.tool("--list-objects", "--type", "privkey")
-	if !strings.Contains(listing, "sensitive") || strings.Contains(listing, "extractable") && !strings.Contains(listing, "never extractable") ||
+	if !strings.Contains(listing, "sensitive") || strings.Contains(listing, "extractable") &&
+		!strings.Contains(listing, "never extractable") ||
 		!regexp.MustCompile(`Usage: +sign\n`).MatchString(listing) {
 		t.Errorf("others see another key than one that only signs and stays:\n%s", listing)
 	}
@@ -312,7 +333,8 @@ func TestPKCS11Import(t *testing.T) {
 	wantKey(t, h.environ, both, other)
 	wantFailure(t, imported(t, h.environ, h.uri("token=Card;id=%02%FF"), key), "exists", "the token has id=%02%FF already")
 	wantFailure(t, imported(t, h.environ, h.uri("token=Card"), key), "invalid-uri", "it names no object")
-	wantFailure(t, imported(t, h.environ, "pkcs11:token=Card;object=new?module-path="+h.module, key), "pin", "?pin-source=file:PATH")
+	wantFailure(t, imported(t, h.environ, "pkcs11:token=Card;object=new?module-path="+h.module, key),
+		"pin", "?pin-source=file:PATH")
 }
 
 // Half an import is none.
@@ -321,9 +343,11 @@ func TestPKCS11ImportThatFailsLeavesNothing(t *testing.T) {
 	h := newSoftHSM(t)
 	h.misbehaving()
 	before := h.tool("--list-objects")
-	for part, says := range map[string]string{"no public keys": "CKR_DEVICE_MEMORY", "no private keys": "CKR_FUNCTION_NOT_SUPPORTED"} {
+	for part, says := range map[string]string{"no public keys": "CKR_DEVICE_MEMORY",
+		"no private keys": "CKR_FUNCTION_NOT_SUPPORTED"} {
 		h := h.misbehave(t, part)
-		if got := imported(t, h.environ, h.uri("token=Card;object=app"), testKey(t, 2048)); got.Error == nil || !strings.Contains(got.Error.Message, says) {
+		if got := imported(t, h.environ, h.uri("token=Card;object=app"), testKey(t, 2048)); got.Error == nil ||
+			!strings.Contains(got.Error.Message, says) {
 			t.Errorf("%s: %v", part, got.Error)
 		}
 	}

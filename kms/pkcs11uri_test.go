@@ -16,12 +16,18 @@ import (
 func TestPKCS11URI(t *testing.T) {
 	for uri, want := range map[string]map[string]string{
 		"pkcs11:": {},
-		"pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil%2C%20Inc.": {"token": "The Software PKCS#11 Softtoken", "manufacturer": "Snake Oil, Inc."},
-		"pkcs11:object=a+b;id=%00%ff%3B;type=private":                                            {"object": "a+b", "id": "\x00\xff;", "type": "private"},
-		"PKCS11:object=;slot-id=327":                                                             {"object": "", "slot-id": "327"},
-		"pkcs11:object=%E5%BA%94%E7%94%A8?pin-source=file:/etc/token_pin&module-path=/a;b":       {"object": "应用", "pin-source": "file:/etc/token_pin", "module-path": "/a;b"},
-		"pkcs11:object=a?b?module-name=x":                                                        nil, // a second question mark begins no attribute
-		"pkcs11:module-path=/m.so;token=a?pin-value=%25%2B+":                                     {"module-path": "/m.so", "token": "a", "pin-value": "%++"},
+		"pkcs11:token=The%20Software%20PKCS%2311%20Softtoken;manufacturer=Snake%20Oil%2C%20Inc.": {
+			"token": "The Software PKCS#11 Softtoken", "manufacturer": "Snake Oil, Inc."},
+		"pkcs11:object=a+b;id=%00%ff%3B;type=private": {"object": "a+b",
+			"id": "\x00\xff;", "type": "private"},
+		"PKCS11:object=;slot-id=327": {
+			"object": "", "slot-id": "327"},
+		"pkcs11:object=%E5%BA%94%E7%94%A8?pin-source=file:/etc/token_pin&module-path=/a;b": {"object": "应用",
+			"pin-source": "file:/etc/token_pin", "module-path": "/a;b"},
+		// a second question mark begins no attribute
+		"pkcs11:object=a?b?module-name=x": nil,
+		"pkcs11:module-path=/m.so;token=a?pin-value=%25%2B+": {"module-path": "/m.so",
+			"token": "a", "pin-value": "%++"},
 		"pkcs11:object=a=b":                     {"object": "a=b"},
 		"pkcs11:object=a?x-vendor=1&x-vendor=2": {"object": "a"},
 
@@ -117,9 +123,11 @@ func TestModuleIsFoundByItsName(t *testing.T) {
 	relative := write("", "lib", "relative.so")
 	card := write("", "lib", "libcard.so")
 	plain := write("", "lib", "opensc-pkcs11.so")
-	dirs := moduleDirs{configs: []string{filepath.Join(root, "absent"), filepath.Join(root, "user"), filepath.Join(root, "system")}, libraries: []string{filepath.Join(root, "lib")}}
+	dirs := moduleDirs{configs: []string{filepath.Join(root, "absent"), filepath.Join(root, "user"),
+		filepath.Join(root, "system")}, libraries: []string{filepath.Join(root, "lib")}}
 	for name, want := range map[string]string{
-		"hsm": "/opt/hsm/lib hsm.so", "Hsm": "/opt/hsm/lib hsm.so", "rel": relative, "card": card, "opensc-pkcs11": plain, "none": "", "libcard.so": "",
+		"hsm": "/opt/hsm/lib hsm.so", "Hsm": "/opt/hsm/lib hsm.so", "rel": relative, "card": card,
+		"opensc-pkcs11": plain, "none": "", "libcard.so": "",
 	} {
 		testkit.Equal(t, dirs.find(name), want, "the module %s", name)
 	}

@@ -82,13 +82,15 @@ var testMessage = []byte("header.payload")
 func signatureOf(t *testing.T, environ []string, uri string) reply {
 	t.Helper()
 	digest := sha256.Sum256(testMessage)
-	return ask(t, environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Algorithm: "RS256", Message: testMessage, Digest: digest[:]}})
+	return ask(t, environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri,
+		Algorithm: "RS256", Message: testMessage, Digest: digest[:]}})
 }
 
 func imported(t *testing.T, environ []string, uri string, private *rsa.PrivateKey) reply {
 	t.Helper()
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(private))(t)
-	return ask(t, environ, request{Request: execsigner.Request{Operation: execsigner.OperationImport, Key: uri}, PrivateKey: der})
+	return ask(t, environ,
+		request{Request: execsigner.Request{Operation: execsigner.OperationImport, Key: uri}, PrivateKey: der})
 }
 
 // wantKey fails if the URI does not name the key, or the key does not sign.
@@ -146,7 +148,8 @@ var keys sync.Map // of bits, to func() (*rsa.PrivateKey, error)
 
 func testKey(t testing.TB, bits int) *rsa.PrivateKey {
 	t.Helper()
-	made, _ := keys.LoadOrStore(bits, sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bits) }))
+	made, _ := keys.LoadOrStore(bits,
+		sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, bits) }))
 	key := testkit.Must(made.(func() (*rsa.PrivateKey, error))())(t)
 	return key
 }

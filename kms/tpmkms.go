@@ -35,7 +35,8 @@ type tpmKey struct {
 }
 
 func openTPMKMS(_ context.Context, uri string) (key, error) {
-	attributes, err := attributesOf(uri, "name", "path", "handle", "device", "storage-directory", "parent", "pin-source", "pin-value")
+	attributes, err := attributesOf(uri, "name", "path", "handle", "device", "storage-directory",
+		"parent", "pin-source", "pin-value")
 	if err != nil {
 		return nil, failure("invalid-uri", "%v", err)
 	}
@@ -301,7 +302,8 @@ func readTPMFile(path string) (*tss2.TPMKey, error) {
 	case err != nil:
 		return nil, failure("failed", "the file %q is damaged: %v", path, err)
 	case file.Type.String() != tpmLoadable:
-		return nil, failure("unsupported", "the file %q holds no loadable key, which is the kind that one TPM has encrypted to itself", path)
+		return nil, failure("unsupported", "the file %q holds no loadable key, "+
+			"which is the kind that one TPM has encrypted to itself", path)
 	case len(file.Policy) > 0 || len(file.AuthPolicy) > 0:
 		return nil, failure("unsupported", "the key in %q has a policy, which this program does not fulfil", path)
 	}
@@ -336,7 +338,8 @@ func (t *tpm) parent(handle tpm2.TPMHandle) (*tpmObject, error) {
 		return t.persistent(handle)
 	}
 	if handle != tpm2.TPMRHOwner {
-		return nil, failure("unsupported", "the key's parent is %#x, which is neither the owner's hierarchy nor a persistent object", uint32(handle))
+		return nil, failure("unsupported", "the key's parent is %#x, which is neither the owner's hierarchy nor a "+
+			"persistent object", uint32(handle))
 	}
 	template := tpm2.ECCSRKTemplate
 	// An empty one, as the others have it who read such files.
@@ -344,7 +347,8 @@ func (t *tpm) parent(handle tpm2.TPMHandle) (*tpmObject, error) {
 	made, err := tpm2.CreatePrimary{PrimaryHandle: tpm2.TPMRHOwner, InPublic: tpm2.New2B(template)}.Execute(t)
 	switch {
 	case errors.Is(err, tpm2.TPMRCBadAuth), errors.Is(err, tpm2.TPMRCAuthFail):
-		return nil, failure("denied", "the owner's hierarchy of the TPM has a password; a key is imported under a storage key that the TPM keeps with parent=0x81000001")
+		return nil, failure("denied", "the owner's hierarchy of the TPM has a password; "+
+			"a key is imported under a storage key that the TPM keeps with parent=0x81000001")
 	case err != nil:
 		return nil, tpmFailure("TPM2_CreatePrimary", err)
 	}
@@ -378,7 +382,8 @@ func (t *tpm) checkTries(object *tpmObject) error {
 	case state&inLockout != 0:
 		return failure("pin", "the TPM is locked out after wrong PINs; nothing was tried; see tpm2_dictionarylockout(1)")
 	case most > 1 && failed+1 >= most:
-		return failure("pin", "one wrong PIN more would lock the TPM out, so the PIN was not tried; wait, or reset the counter with tpm2_dictionarylockout(1)")
+		return failure("pin", "one wrong PIN more would lock the TPM out, so the PIN was not tried; wait, "+
+			"or reset the counter with tpm2_dictionarylockout(1)")
 	}
 	return nil
 }
@@ -400,9 +405,11 @@ var rs256 = tpm2.TPMSSigSchemeRSASSA{HashAlg: tpm2.TPMAlgSHA256}
 
 func (t *tpm) sign(object *tpmObject, digest []byte) ([]byte, error) {
 	signed, err := tpm2.Sign{
-		KeyHandle:  tpm2.AuthHandle{Handle: object.handle, Name: object.name, Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, 16, object.auth...)},
-		Digest:     tpm2.TPM2BDigest{Buffer: digest},
-		InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgRSASSA, Details: tpm2.NewTPMUSigScheme(tpm2.TPMAlgRSASSA, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
+		KeyHandle: tpm2.AuthHandle{Handle: object.handle, Name: object.name,
+			Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, 16, object.auth...)},
+		Digest: tpm2.TPM2BDigest{Buffer: digest},
+		InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgRSASSA,
+			Details: tpm2.NewTPMUSigScheme(tpm2.TPMAlgRSASSA, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
 		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
 	}.Execute(t)
 	if err != nil {
@@ -426,7 +433,8 @@ func (t *tpm) importKey(k *tpmKey, private *rsa.PrivateKey) ([]byte, error) {
 		KeyBits:  tpm2.TPMKeyBits(bits),
 		Exponent: uint32(private.E),
 	})
-	if _, err := (tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: tpm2.TPMAlgRSA, Parameters: parameters}}).Execute(t); err != nil {
+	if _, err := (tpm2.TestParms{Parameters: tpm2.TPMTPublicParms{Type: tpm2.TPMAlgRSA,
+		Parameters: parameters}}).Execute(t); err != nil {
 		if errors.Is(err, tpm2.TPMRCValue) || errors.Is(err, tpm2.TPMRCKeySize) || errors.Is(err, tpm2.TPMRCRange) {
 			return nil, failure("key-type", "this TPM takes no RSA key of %d bits with the exponent %d", bits, private.E)
 		}
@@ -445,7 +453,8 @@ func (t *tpm) importKey(k *tpmKey, private *rsa.PrivateKey) ([]byte, error) {
 	sensitive := tpm2.Marshal(tpm2.TPMTSensitive{
 		SensitiveType: tpm2.TPMAlgRSA,
 		AuthValue:     tpm2.TPM2BAuth{Buffer: []byte(k.pin.Reveal())},
-		Sensitive:     tpm2.NewTPMUSensitiveComposite(tpm2.TPMAlgRSA, &tpm2.TPM2BPrivateKeyRSA{Buffer: private.Primes[0].Bytes()}),
+		Sensitive: tpm2.NewTPMUSensitiveComposite(tpm2.TPMAlgRSA,
+			&tpm2.TPM2BPrivateKeyRSA{Buffer: private.Primes[0].Bytes()}),
 	})
 	name, err := tpm2.ObjectName(&public)
 	if err != nil {

@@ -39,7 +39,8 @@ func newTPM(t *testing.T) *swTPM {
 	path := testkit.Program(t, "swtpm")
 	state := t.TempDir()
 	s := &swTPM{t: t, dir: t.TempDir(), socket: filepath.Join(state, "tpm")}
-	s.cmd = exec.Command(path, "socket", "--tpm2", "--tpmstate", "dir="+state, "--server", "type=unixio,path="+s.socket, "--flags", "not-need-init,startup-clear")
+	s.cmd = exec.Command(path, "socket", "--tpm2", "--tpmstate", "dir="+state, "--server", "type=unixio,path="+s.socket,
+		"--flags", "not-need-init,startup-clear")
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	testkit.OK(t, s.cmd.Start())
 	t.Cleanup(s.end)
@@ -88,7 +89,8 @@ func TestTPMImport(t *testing.T) {
 	key := testKey(t, 2048)
 	uri := s.uri("name=app")
 	wantFailure(t, publicKeyOf(t, nil, uri), "not-found", "there is no key of the TPM's in") // what keys import waits for
-	for range 2 {                                                                            // nothing stays in the TPM, which has room for three
+	// nothing stays in the TPM, which has room for three
+	for range 2 {
 		wantFailure(t, publicKeyOf(t, nil, uri), "not-found", "there is no key")
 	}
 	if got := imported(t, nil, uri, key); got.Error != nil {
@@ -112,7 +114,8 @@ func TestTPMImport(t *testing.T) {
 	wantFailure(t, publicKeyOf(t, nil, other.uri("name=app")), "not-found", "made by another TPM")
 	device := s.open()
 	defer device.close()
-	if _, err := (tpm2.Clear{AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHLockout, Auth: tpm2.PasswordAuth(nil)}}).Execute(device); err != nil {
+	if _, err := (tpm2.Clear{AuthHandle: tpm2.AuthHandle{Handle: tpm2.TPMRHLockout,
+		Auth: tpm2.PasswordAuth(nil)}}).Execute(device); err != nil {
 		t.Fatal(err)
 	}
 	wantFailure(t, signatureOf(t, nil, uri), "not-found", "the TPM was cleared since")
@@ -130,18 +133,21 @@ func TestTPMKeySignsOnly(t *testing.T) {
 	object, err := device.load(&tpmKey{path: filepath.Join(s.dir, "app.pem")})
 	testkit.OK(t, err)
 	auth := tpm2.AuthHandle{Handle: object.handle, Name: object.name, Auth: tpm2.PasswordAuth(nil)}
-	if _, err := (tpm2.RSADecrypt{KeyHandle: auth, CipherText: tpm2.TPM2BPublicKeyRSA{Buffer: make([]byte, 256)}, InScheme: tpm2.TPMTRSADecrypt{Scheme: tpm2.TPMAlgNull}}).Execute(device); err == nil {
+	if _, err := (tpm2.RSADecrypt{KeyHandle: auth, CipherText: tpm2.TPM2BPublicKeyRSA{Buffer: make([]byte, 256)},
+		InScheme: tpm2.TPMTRSADecrypt{Scheme: tpm2.TPMAlgNull}}).Execute(device); err == nil {
 		t.Error("it decrypts")
 	}
 	_, err = tpm2.Duplicate{
 		ObjectHandle: auth, NewParentHandle: tpm2.TPMRHNull, Symmetric: tpm2.TPMTSymDef{Algorithm: tpm2.TPMAlgNull},
 	}.Execute(device)
-	if !errors.Is(err, tpm2.TPMRCAuthType) && !errors.Is(err, tpm2.TPMRCPolicyFail) && !errors.Is(err, tpm2.TPMRCAuthUnavailable) {
+	if !errors.Is(err, tpm2.TPMRCAuthType) && !errors.Is(err, tpm2.TPMRCPolicyFail) &&
+		!errors.Is(err, tpm2.TPMRCAuthUnavailable) {
 		t.Errorf("to duplicate it: %v", err)
 	}
 	_, err = tpm2.Sign{
 		KeyHandle: auth, Digest: tpm2.TPM2BDigest{Buffer: make([]byte, 32)},
-		InScheme:   tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgRSAPSS, Details: tpm2.NewTPMUSigScheme(tpm2.TPMAlgRSAPSS, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
+		InScheme: tpm2.TPMTSigScheme{Scheme: tpm2.TPMAlgRSAPSS,
+			Details: tpm2.NewTPMUSigScheme(tpm2.TPMAlgRSAPSS, &tpm2.TPMSSchemeHash{HashAlg: tpm2.TPMAlgSHA256})},
 		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
 	}.Execute(device)
 	testkit.ErrorIs(t, err, tpm2.TPMRCScheme, "to sign in another way")
@@ -165,7 +171,8 @@ func TestTPMPIN(t *testing.T) {
 		return count
 	}
 	wantFailure(t, signatureOf(t, nil, s.uri("name=app")), "pin", "?pin-source=file:PATH")
-	wantFailure(t, signatureOf(t, nil, s.uri("name=app")+"?pin-source=file:"+filepath.Join(s.dir, "absent")), "pin", "no such file")
+	wantFailure(t, signatureOf(t, nil, s.uri("name=app")+"?pin-source=file:"+filepath.Join(s.dir, "absent")),
+		"pin", "no such file")
 	testkit.Equal(t, failed(), 0, "without a PIN")
 	wrong := s.uri("name=app") + "?pin-value=" + testPIN + "0"
 	for spent := range uint32(2) {
@@ -173,7 +180,8 @@ func TestTPMPIN(t *testing.T) {
 		testkit.Equal(t, failed(), spent+1, "after")
 	}
 	// swtpm allows three.
-	wantFailure(t, signatureOf(t, nil, wrong), "pin", "one wrong PIN more would lock the TPM out, so the PIN was not tried")
+	wantFailure(t, signatureOf(t, nil, wrong), "pin",
+		"one wrong PIN more would lock the TPM out, so the PIN was not tried")
 	testkit.Equal(t, failed(), 2, "tries were spent")
 	device := s.open()
 	object := testkit.Must(device.load(&tpmKey{path: filepath.Join(s.dir, "open.pem")}))(t)
@@ -212,15 +220,18 @@ func TestTPMKeyUnderAStorageKeyThatIsKept(t *testing.T) {
 	s := newTPM(t)
 	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
 	device := s.open()
-	for handle, template := range map[tpm2.TPMHandle]tpm2.TPMTPublic{0x81000001: tpm2.RSASRKTemplate, 0x81000002: tpm2.ECCSRKTemplate} {
+	for handle, template := range map[tpm2.TPMHandle]tpm2.TPMTPublic{0x81000001: tpm2.RSASRKTemplate,
+		0x81000002: tpm2.ECCSRKTemplate} {
 		made, err := tpm2.CreatePrimary{PrimaryHandle: owner, InPublic: tpm2.New2B(template)}.Execute(device)
 		testkit.OK(t, err)
 		device.loaded = append(device.loaded, made.ObjectHandle)
-		if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name}, PersistentHandle: tpm2.TPMIDHPersistent(handle)}).Execute(device); err != nil {
+		if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle,
+			Name: made.Name}, PersistentHandle: tpm2.TPMIDHPersistent(handle)}).Execute(device); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := (tpm2.HierarchyChangeAuth{AuthHandle: owner, NewAuth: tpm2.TPM2BAuth{Buffer: []byte("owner")}}).Execute(device); err != nil {
+	if _, err := (tpm2.HierarchyChangeAuth{AuthHandle: owner,
+		NewAuth: tpm2.TPM2BAuth{Buffer: []byte("owner")}}).Execute(device); err != nil {
 		t.Fatal(err)
 	}
 	device.close()
@@ -247,13 +258,15 @@ func TestTPMKeyThatIsKept(t *testing.T) {
 	device := s.open()
 	owner := tpm2.AuthHandle{Handle: tpm2.TPMRHOwner, Auth: tpm2.PasswordAuth(nil)}
 	object := testkit.Must(device.load(&tpmKey{path: filepath.Join(s.dir, "app.pem")}))(t)
-	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: object.handle, Name: object.name}, PersistentHandle: 0x81010001}).Execute(device); err != nil {
+	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: object.handle, Name: object.name},
+		PersistentHandle: 0x81010001}).Execute(device); err != nil {
 		t.Fatal(err)
 	}
 	made, err := tpm2.CreatePrimary{PrimaryHandle: owner, InPublic: tpm2.New2B(tpm2.ECCSRKTemplate)}.Execute(device)
 	testkit.OK(t, err)
 	device.loaded = append(device.loaded, made.ObjectHandle)
-	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle, Name: made.Name}, PersistentHandle: 0x81010002}).Execute(device); err != nil {
+	if _, err := (tpm2.EvictControl{Auth: owner, ObjectHandle: &tpm2.NamedHandle{Handle: made.ObjectHandle,
+		Name: made.Name}, PersistentHandle: 0x81010002}).Execute(device); err != nil {
 		t.Fatal(err)
 	}
 	device.close()
@@ -277,31 +290,42 @@ func TestTPMNamesTheMistake(t *testing.T) {
 		file := testkit.Must(tss2.ParsePrivateKey(block.Bytes))(t)
 		change(file)
 		der := testkit.Must(tss2.MarshalPrivateKey(file))(t)
-		return "path=" + writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "TSS2 PRIVATE KEY", Bytes: der})), s.dir, name)
+		return "path=" +
+			writeFile(t, string(pem.EncodeToMemory(&pem.Block{Type: "TSS2 PRIVATE KEY", Bytes: der})), s.dir, name)
 	}
 	dead := filepath.Join(s.dir, "dead")
 	listener := testkit.Must(net.Listen("unix", dead))(t)
 	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	listener.Close()
 	for name, test := range map[string]struct{ uri, kind, says string }{
-		"no name":              {"tpmkms:device=" + s.socket, "invalid-uri", "one of name=NAME, path=FILE and handle="},
-		"two names":            {s.uri("name=app;path=/app"), "invalid-uri", "one of name=NAME, path=FILE and handle="},
-		"name that is a path":  {s.uri("name=..%2Fapp"), "invalid-uri", "neither slashes"},
-		"unknown attribute":    {s.uri("name=app;nmae=app"), "invalid-uri", "nmae is not known"},
-		"handle":               {s.uri("handle=0x80000001"), "invalid-uri", "0x81000001"},
-		"parent":               {s.uri("name=app;parent=owner"), "invalid-uri", "0x81000001"},
-		"no TPM":               {"tpmkms:path=" + s.dir + "/app.pem;device=" + absent, "not-found", "there is no TPM at"},
-		"a file for a TPM":     {"tpmkms:path=" + s.dir + "/app.pem;device=" + s.dir + "/app.pem", "not-found", "neither a TPM nor the socket of one"},
-		"socket of nobody":     {"tpmkms:path=" + s.dir + "/app.pem;device=" + dead, "unavailable", "connection refused"},
-		"file that is no key":  {s.uri("path=" + writeFile(t, "nothing", s.dir, "nothing")), "not-found", "holds no TSS2 PRIVATE KEY"},
-		"PEM of another key":   {s.uri("path=" + writeFile(t, "-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----\n", s.dir, "damaged")), "failed", "is damaged"},
-		"damaged public part":  {s.uri(remade("public", func(k *tss2.TPMKey) { k.PublicKey = []byte{0, 9, 1} })), "failed", "its public part cannot be read"},
-		"damaged private part": {s.uri(remade("private", func(k *tss2.TPMKey) { k.PrivateKey = []byte{0, 9, 1} })), "failed", "its private part cannot be read"},
-		"changed private part": {s.uri(remade("changed", func(k *tss2.TPMKey) { k.PrivateKey[40] ^= 1 })), "not-found", "made by another TPM"},
-		"policy":               {s.uri(remade("policy", func(k *tss2.TPMKey) { k.Policy = []tss2.TPMPolicy{{CommandCode: 1, CommandPolicy: []byte{1}}} })), "unsupported", "has a policy"},
-		"importable":           {s.uri(remade("importable", func(k *tss2.TPMKey) { k.Type = []int{2, 23, 133, 10, 1, 4} })), "unsupported", "no loadable key"},
-		"another hierarchy":    {s.uri(remade("hierarchy", func(k *tss2.TPMKey) { k.Parent = 0x4000000b })), "unsupported", "neither the owner's hierarchy nor"},
-		"command for a PIN":    {s.uri("name=app") + "?pin-source=%7Ccat", "invalid-uri", "names a command"},
+		"no name":             {"tpmkms:device=" + s.socket, "invalid-uri", "one of name=NAME, path=FILE and handle="},
+		"two names":           {s.uri("name=app;path=/app"), "invalid-uri", "one of name=NAME, path=FILE and handle="},
+		"name that is a path": {s.uri("name=..%2Fapp"), "invalid-uri", "neither slashes"},
+		"unknown attribute":   {s.uri("name=app;nmae=app"), "invalid-uri", "nmae is not known"},
+		"handle":              {s.uri("handle=0x80000001"), "invalid-uri", "0x81000001"},
+		"parent":              {s.uri("name=app;parent=owner"), "invalid-uri", "0x81000001"},
+		"no TPM":              {"tpmkms:path=" + s.dir + "/app.pem;device=" + absent, "not-found", "there is no TPM at"},
+		"a file for a TPM": {"tpmkms:path=" + s.dir + "/app.pem;device=" + s.dir + "/app.pem", "not-found",
+			"neither a TPM nor the socket of one"},
+		"socket of nobody": {"tpmkms:path=" + s.dir + "/app.pem;device=" + dead, "unavailable", "connection refused"},
+		"file that is no key": {s.uri("path=" + writeFile(t, "nothing", s.dir, "nothing")),
+			"not-found", "holds no TSS2 PRIVATE KEY"},
+		"PEM of another key": {s.uri("path=" + writeFile(t, "-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n"+
+			"-----END TSS2 PRIVATE KEY-----\n", s.dir, "damaged")), "failed", "is damaged"},
+		"damaged public part": {s.uri(remade("public", func(k *tss2.TPMKey) { k.PublicKey = []byte{0, 9, 1} })), "failed",
+			"its public part cannot be read"},
+		"damaged private part": {s.uri(remade("private", func(k *tss2.TPMKey) { k.PrivateKey = []byte{0, 9, 1} })), "failed",
+			"its private part cannot be read"},
+		"changed private part": {s.uri(remade("changed", func(k *tss2.TPMKey) { k.PrivateKey[40] ^= 1 })),
+			"not-found", "made by another TPM"},
+		"policy": {s.uri(remade("policy", func(k *tss2.TPMKey) {
+			k.Policy = []tss2.TPMPolicy{{CommandCode: 1, CommandPolicy: []byte{1}}}
+		})), "unsupported", "has a policy"},
+		"importable": {s.uri(remade("importable", func(k *tss2.TPMKey) { k.Type = []int{2, 23, 133, 10, 1, 4} })),
+			"unsupported", "no loadable key"},
+		"another hierarchy": {s.uri(remade("hierarchy", func(k *tss2.TPMKey) { k.Parent = 0x4000000b })), "unsupported",
+			"neither the owner's hierarchy nor"},
+		"command for a PIN": {s.uri("name=app") + "?pin-source=%7Ccat", "invalid-uri", "names a command"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, got := range []reply{publicKeyOf(t, nil, test.uri), signatureOf(t, nil, test.uri)} {
@@ -309,7 +333,8 @@ func TestTPMNamesTheMistake(t *testing.T) {
 			}
 		})
 	}
-	wantFailure(t, imported(t, nil, s.uri("name=long"), testKey(t, 4096)), "key-type", "this TPM takes no RSA key of 4096 bits")
+	wantFailure(t, imported(t, nil, s.uri("name=long"), testKey(t, 4096)), "key-type",
+		"this TPM takes no RSA key of 4096 bits")
 	wantFailure(t, imported(t, nil, s.uri("path=/proc/app.pem"), key), "failed", `cannot write "/proc/app.pem"`)
 	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(filepath.Join(s.dir, "long.pem"))), fs.ErrNotExist, "half an import")
 }
@@ -322,7 +347,8 @@ func TestTPMThatHangs(t *testing.T) {
 		t.Fatal(got.Error)
 	}
 	s.stop()
-	got := ask(t, nil, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: s.uri("name=app"), Seconds: 1, Message: testMessage, Digest: make([]byte, 32)}})
+	got := ask(t, nil, request{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: s.uri("name=app"),
+		Seconds: 1, Message: testMessage, Digest: make([]byte, 32)}})
 	wantFailure(t, got, "timeout", "no answer in time")
 }
 

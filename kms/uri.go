@@ -21,7 +21,8 @@ func parseURI(text string, known ...string) (*uri.URI, error) {
 		switch {
 		case bare && u.Values.Has(name):
 		case !slices.Contains(known, name):
-			return nil, failure("invalid-uri", "it has an attribute %q, and the known ones are %s", name, strings.Join(known, ", "))
+			return nil, failure("invalid-uri", "it has an attribute %q, and the known ones are %s",
+				name, strings.Join(known, ", "))
 		case len(values) > 1:
 			return nil, failure("invalid-uri", "it has the attribute %q twice", name)
 		}

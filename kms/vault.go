@@ -69,7 +69,8 @@ func openVault(_ context.Context, text string, secrets *scrub.Scrubber) (key, er
 	k.mount = strings.Trim(k.mount, "/")
 	for part := range strings.SplitSeq(k.mount+"/"+k.name, "/") {
 		if !vaultName.MatchString(part) {
-			return nil, failure("invalid-uri", "it names no key of a transit engine: hashivault://KEY, or hashivault://MOUNT/KEY")
+			return nil,
+				failure("invalid-uri", "it names no key of a transit engine: hashivault://KEY, or hashivault://MOUNT/KEY")
 		}
 	}
 	if version := u.Get("version"); version != "" {
@@ -227,7 +228,8 @@ func (k *vaultKey) importKey(ctx context.Context, private *rsa.PrivateKey) error
 		return err
 	}
 	_, err = k.write(ctx, "keys/"+k.name+"/import", map[string]any{
-		"type": fmt.Sprintf("rsa-%d", bits), "hash_function": "SHA256", "ciphertext": base64.StdEncoding.EncodeToString(wrapped),
+		"type": fmt.Sprintf("rsa-%d", bits), "hash_function": "SHA256",
+		"ciphertext": base64.StdEncoding.EncodeToString(wrapped),
 		"exportable": false, "allow_plaintext_backup": false, "allow_rotation": false,
 	})
 	return err
@@ -273,14 +275,16 @@ func (k *vaultKey) explain(err error) error {
 	has := func(text string) bool { return strings.Contains(said, text) }
 	switch {
 	case e.StatusCode == http.StatusForbidden, e.StatusCode == http.StatusUnauthorized:
-		return failure("denied", "Vault: %s; does the token's policy allow it, and has the token expired? `vault token lookup` says", said)
+		return failure("denied", "Vault: %s; does the token's policy allow it, "+
+			"and has the token expired? `vault token lookup` says", said)
 	case has("signing key not found"), e.StatusCode == http.StatusNotFound:
 		return failure("not-found", "Vault: %s", said)
 	case has("cannot be used with an existing key"):
 		return failure("exists", "%s/keys/%s is there already", k.mount, k.name)
 	case has("does not support signing"):
 		return failure("key-type", "Vault: %s", said)
-	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode >= 500 && e.StatusCode != http.StatusInternalServerError, e.StatusCode == 472, e.StatusCode == 473:
+	case e.StatusCode == http.StatusTooManyRequests, e.StatusCode >= 500 && e.StatusCode != http.StatusInternalServerError,
+		e.StatusCode == 472, e.StatusCode == 473:
 		return failure("unavailable", "Vault: %s", said)
 	}
 	return failure("failed", "Vault: %s", said)

@@ -48,7 +48,8 @@ type vault struct {
 }
 
 func newVault(w *world) *vault {
-	v := &vault{w: w, token: w.secret("hvs.CAESIcanarycanarycanarycanary"), mounts: []string{"transit"}, deny: map[string]bool{}, engine: newTransit(w)}
+	v := &vault{w: w, token: w.secret("hvs.CAESIcanarycanarycanarycanary"), mounts: []string{"transit"},
+		deny: map[string]bool{}, engine: newTransit(w)}
 	w.environ["VAULT_ADDR"], w.environ["VAULT_TOKEN"] = "https://"+vaultHost, v.token
 	w.host(vaultHost, v)
 	return v
@@ -131,7 +132,8 @@ func (v *vault) put(name string, key *rsa.PrivateKey, version bool) {
 	if version {
 		operation = "/import_version"
 	}
-	v.do("POST", "keys/"+name+operation, map[string]any{"type": fmt.Sprintf("rsa-%d", key.N.BitLen()), "ciphertext": base64.StdEncoding.EncodeToString(append(first, second...))})
+	v.do("POST", "keys/"+name+operation, map[string]any{"type": fmt.Sprintf("rsa-%d", key.N.BitLen()),
+		"ciphertext": base64.StdEncoding.EncodeToString(append(first, second...))})
 }
 
 // newTransit is a transit engine, below /.
@@ -219,7 +221,8 @@ func (e *transit) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		e.importKey(out, parts[1], parts[2] == "import_version", in.Type, in.Ciphertext)
 	case len(parts) == 2 && parts[0] == "sign" && key == nil:
 		vaultError(out, 400, "signing key not found")
-	case len(parts) == 2 && parts[0] == "sign" && !strings.HasPrefix(key.kind, "rsa-") && !strings.HasPrefix(key.kind, "ecdsa-"):
+	case len(parts) == 2 && parts[0] == "sign" && !strings.HasPrefix(key.kind, "rsa-") &&
+		!strings.HasPrefix(key.kind, "ecdsa-"):
 		vaultError(out, 400, "key type "+key.kind+" does not support signing")
 	case len(parts) == 2 && parts[0] == "sign":
 		version := in.KeyVersion
@@ -227,7 +230,8 @@ func (e *transit) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 			version = len(key.versions)
 		}
 		input, err := base64.StdEncoding.DecodeString(in.Input)
-		if err != nil || len(input) != sha256.Size || !in.Prehashed || in.HashAlgorithm != "sha2-256" || in.SignatureAlgorithm != "pkcs1v15" || version < 1 || version > len(key.versions) {
+		if err != nil || len(input) != sha256.Size || !in.Prehashed || in.HashAlgorithm != "sha2-256" ||
+			in.SignatureAlgorithm != "pkcs1v15" || version < 1 || version > len(key.versions) {
 			vaultError(out, 400, "requested version for signing is higher than the latest key version, or not RS256")
 			return
 		}
@@ -235,7 +239,8 @@ func (e *transit) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			panic(err)
 		}
-		vaultAnswer(out, 200, map[string]any{"data": map[string]any{"signature": fmt.Sprintf("vault:v%d:%s", version, base64.StdEncoding.EncodeToString(signature)), "key_version": version}})
+		vaultAnswer(out, 200, map[string]any{"data": map[string]any{"signature": fmt.Sprintf("vault:v%d:%s", version,
+			base64.StdEncoding.EncodeToString(signature)), "key_version": version}})
 	default:
 		vaultError(out, 404, "unsupported path")
 	}
@@ -244,7 +249,8 @@ func (e *transit) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 func (e *transit) importKey(out http.ResponseWriter, name string, version bool, kind, ciphertext string) {
 	key := e.keys[name]
 	if (key != nil) != version {
-		vaultError(out, 500, "the import path cannot be used with an existing key; use import-version to rotate an existing imported key")
+		vaultError(out, 500, "the import path cannot be used with an existing key; "+
+			"use import-version to rotate an existing imported key")
 		return
 	}
 	wrapped, err := base64.StdEncoding.DecodeString(ciphertext)
@@ -290,7 +296,8 @@ func TestVault(t *testing.T) {
 	v := newVault(w)
 	v.mounts = append(v.mounts, "ci/transit")
 	v.put("app", appKey(), false)
-	for _, uri := range []string{"hashivault://app", "hashivault:app", "hashivault:name=app", "hashivault://transit/app", "hashivault://ci/transit/app", "hashivault:name=app;mount=ci/transit"} {
+	for _, uri := range []string{"hashivault://app", "hashivault:app", "hashivault:name=app", "hashivault://transit/app",
+		"hashivault://ci/transit/app", "hashivault:name=app;mount=ci/transit"} {
 		v.asked = nil
 		w.holds(uri, appKey())
 		testkit.Equal(t, len(v.asked), 2, "%s: Vault was asked for %q", uri, v.asked)
@@ -315,7 +322,8 @@ func TestVaultSettings(t *testing.T) {
 	w.write("home/.vault-token", v.token+"\n")
 	w.holds("hashivault://app", appKey())
 	w.write("home/.vault-token", "another")
-	w.environ["BAO_ADDR"], w.environ["BAO_TOKEN"], w.environ["VAULT_ADDR"] = w.environ["VAULT_ADDR"], v.token, "https://elsewhere.example"
+	w.environ["BAO_ADDR"], w.environ["BAO_TOKEN"], w.environ["VAULT_ADDR"] = w.environ["VAULT_ADDR"],
+		v.token, "https://elsewhere.example"
 	w.holds("hashivault://app", appKey())
 	v.namespace, w.environ["VAULT_NAMESPACE"] = "team-a", "team-a"
 	w.holds("hashivault://app", appKey())
@@ -340,23 +348,30 @@ func TestVaultBadDays(t *testing.T) {
 		names := func(uri string) func() string { return func() string { return uri } }
 		return append(w.generally(vaultHost), []badCase{
 			{name: "no address", kind: "failed", text: "VAULT_ADDR", set: is(func() { delete(w.environ, "VAULT_ADDR") })},
-			{name: "an address that is none", kind: "failed", text: "VAULT_ADDR", set: is(func() { w.environ["VAULT_ADDR"] = "https://%zz" })},
-			{name: "plain http elsewhere", kind: "invalid-uri", text: "not https", set: is(func() { w.environ["VAULT_ADDR"] = "http://" + vaultHost })},
+			{name: "an address that is none", kind: "failed", text: "VAULT_ADDR",
+				set: is(func() { w.environ["VAULT_ADDR"] = "https://%zz" })},
+			{name: "plain http elsewhere", kind: "invalid-uri", text: "not https",
+				set: is(func() { w.environ["VAULT_ADDR"] = "http://" + vaultHost })},
 			{name: "no token", kind: "denied", text: "vault login", set: is(func() { delete(w.environ, "VAULT_TOKEN") })},
-			{name: "wrong token", kind: "denied", text: "permission denied", set: is(func() { w.environ["VAULT_TOKEN"] = w.secret("hvs.another") })},
-			{name: "a token in two lines", kind: "failed", set: is(func() { w.environ["VAULT_TOKEN"] = w.secret("hvs.ab\ncd") })},
-			{name: "revoked", kind: "denied", text: "policy", set: is(func() { v.deny["transit/keys/app"], v.deny["transit/sign/app"] = true, true })},
+			{name: "wrong token", kind: "denied", text: "permission denied",
+				set: is(func() { w.environ["VAULT_TOKEN"] = w.secret("hvs.another") })},
+			{name: "a token in two lines", kind: "failed",
+				set: is(func() { w.environ["VAULT_TOKEN"] = w.secret("hvs.ab\ncd") })},
+			{name: "revoked", kind: "denied", text: "policy",
+				set: is(func() { v.deny["transit/keys/app"], v.deny["transit/sign/app"] = true, true })},
 			{name: "another namespace", kind: "denied", set: is(func() { v.namespace = "team-a" })},
 			{name: "no such key", kind: "not-found", set: names("hashivault://none")},
 			{name: "no such mount", kind: "not-found", set: names("hashivault://none/app")},
-			{name: "no such version", kind: "not-found", text: "no version 7", ask: w.publicKey, set: names("hashivault:name=app;version=7")},
+			{name: "no such version", kind: "not-found", text: "no version 7", ask: w.publicKey,
+				set: names("hashivault:name=app;version=7")},
 			{name: "no version", kind: "invalid-uri", set: names("hashivault:name=app;version=new")},
 			{name: "no name", kind: "invalid-uri", text: "names no key", set: names("hashivault:mount=transit")},
 			{name: "a path for a name", kind: "invalid-uri", set: names("hashivault://../sys/raw/app")},
 			{name: "two names", kind: "invalid-uri", text: "twice", set: names("hashivault://app?name=web")},
 			{name: "misspelt attribute", kind: "invalid-uri", text: "muont", set: names("hashivault:name=app;muont=x")},
 			{name: "sealed", kind: "unavailable", text: "sealed", set: is(func() { v.sealed = true })},
-			{name: "throttled", kind: "unavailable", text: "rate limit", ask: w.signature, set: is(func() { v.throttle = true })},
+			{name: "throttled", kind: "unavailable", text: "rate limit", ask: w.signature,
+				set: is(func() { v.throttle = true })},
 			{name: "an EC key", kind: "key-type", text: "ecdsa-p256", ask: w.publicKey, set: func() string {
 				v.do("POST", "keys/ec", map[string]any{"type": "ecdsa-p256"})
 				return "hashivault://ec"

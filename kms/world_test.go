@@ -292,7 +292,8 @@ func (w *world) ask(q question) execsigner.Response {
 	w.says("ghapp-signer-kms", string(answer)+stderr.String())
 	var response execsigner.Response
 	testkit.OK(w.t, json.Unmarshal(answer, &response), "%s", answer)
-	if f := response.Error; f != nil && (f.Message == "" || strings.ContainsAny(f.Message, "\r\n\x00\x1b") || len(f.Message) > 310) {
+	if f := response.Error; f != nil &&
+		(f.Message == "" || strings.ContainsAny(f.Message, "\r\n\x00\x1b") || len(f.Message) > 310) {
 		w.t.Errorf("the message is not one short line: %q", f.Message)
 	}
 	return response
@@ -325,7 +326,8 @@ var (
 // signature asks for a signature.
 func (w *world) signature(uri string) execsigner.Response {
 	w.t.Helper()
-	return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Algorithm: "RS256", Message: message, Digest: digest}})
+	return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Algorithm: "RS256",
+		Message: message, Digest: digest}})
 }
 
 // imported has a key imported.
@@ -405,7 +407,8 @@ func slow() http.Handler {
 // slowly asks for a signature, and waits for two seconds.
 func slowly(w *world) func(string) execsigner.Response {
 	return func(uri string) execsigner.Response {
-		return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 2, Message: message, Digest: digest}})
+		return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 2,
+			Message: message, Digest: digest}})
 	}
 }
 
@@ -440,10 +443,13 @@ func (w *world) generally(host string) []badCase {
 	return []badCase{
 		{name: "down", set: down(nil), kind: "unavailable", text: host},
 		{name: "slow", set: down(slow()), kind: "timeout", ask: slowly(w)},
-		{name: "hangs up", kind: "unavailable", set: down(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
-		{name: "garbage", kind: "failed", set: down(replies(200, "<html>\x1b[31mWelcome\r\n</html>", "Content-Type", "text/html"))},
+		{name: "hangs up", kind: "unavailable",
+			set: down(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }))},
+		{name: "garbage", kind: "failed",
+			set: down(replies(200, "<html>\x1b[31mWelcome\r\n</html>", "Content-Type", "text/html"))},
 		{name: "garbage that does not end", kind: "failed", set: down(endless()), ask: func(uri string) execsigner.Response {
-			return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 20, Message: message, Digest: digest}})
+			return w.ask(question{Request: execsigner.Request{Operation: execsigner.OperationSign, Key: uri, Seconds: 20,
+				Message: message, Digest: digest}})
 		}},
 		{name: "an empty answer", kind: "failed", set: down(replies(200, "{}", "Content-Type", "application/json"))},
 		{name: "bad gateway", kind: "unavailable", set: down(replies(502, "<html>"))},

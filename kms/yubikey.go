@@ -30,12 +30,15 @@ type yubiKey struct {
 }
 
 var (
-	pinPolicies   = map[string]piv.PINPolicy{"": piv.PINPolicyOnce, "never": piv.PINPolicyNever, "once": piv.PINPolicyOnce, "always": piv.PINPolicyAlways}
-	touchPolicies = map[string]piv.TouchPolicy{"": piv.TouchPolicyNever, "never": piv.TouchPolicyNever, "always": piv.TouchPolicyAlways, "cached": piv.TouchPolicyCached}
+	pinPolicies = map[string]piv.PINPolicy{"": piv.PINPolicyOnce, "never": piv.PINPolicyNever, "once": piv.PINPolicyOnce,
+		"always": piv.PINPolicyAlways}
+	touchPolicies = map[string]piv.TouchPolicy{"": piv.TouchPolicyNever, "never": piv.TouchPolicyNever,
+		"always": piv.TouchPolicyAlways, "cached": piv.TouchPolicyCached}
 )
 
 func openYubiKey(_ context.Context, uri string) (key, error) {
-	attributes, err := attributesOf(uri, "slot-id", "serial", "pin-source", "pin-value", "management-key", "management-key-source", "pin-policy", "touch-policy")
+	attributes, err := attributesOf(uri, "slot-id", "serial", "pin-source", "pin-value", "management-key",
+		"management-key-source", "pin-policy", "touch-policy")
 	if err != nil {
 		return nil, failure("invalid-uri", "%v", err)
 	}
@@ -71,7 +74,8 @@ func pivSlot(id string) (piv.Slot, bool) {
 	if err != nil {
 		return piv.Slot{}, false
 	}
-	for _, slot := range []piv.Slot{piv.SlotAuthentication, piv.SlotSignature, piv.SlotKeyManagement, piv.SlotCardAuthentication} {
+	for _, slot := range []piv.Slot{piv.SlotAuthentication, piv.SlotSignature,
+		piv.SlotKeyManagement, piv.SlotCardAuthentication} {
 		if uint64(slot.Key) == number {
 			return slot, true
 		}
@@ -157,7 +161,8 @@ func (k *yubiKey) open() (*piv.YubiKey, error) {
 	case found != nil:
 		return found, nil
 	case busy != nil:
-		return nil, failure("unavailable", "the YubiKey cannot be used: %v; another program, such as gpg's scdaemon, may hold it", busy)
+		return nil,
+			failure("unavailable", "the YubiKey cannot be used: %v; another program, such as gpg's scdaemon, may hold it", busy)
 	case len(serials) > 0:
 		return nil, failure("not-found", "the YubiKey %s is not plugged in; there is %s", k.serial, list("serial=", serials))
 	}
@@ -185,7 +190,8 @@ func (k *yubiKey) info(card *piv.YubiKey) (piv.KeyInfo, error) {
 		certificate, err := card.Certificate(k.slot)
 		if err != nil {
 			if certificate, err = card.Attest(k.slot); err != nil {
-				return info, failure("not-found", "slot %s has neither a certificate nor a key that was made there, and an older YubiKey does not tell of others", k.slot)
+				return info, failure("not-found", "slot %s has neither a certificate nor a key that was made there, "+
+					"and an older YubiKey does not tell of others", k.slot)
 			}
 		}
 		info.PublicKey = certificate.PublicKey
@@ -218,7 +224,8 @@ func (k *yubiKey) signWith(card *piv.YubiKey, digest []byte) ([]byte, error) {
 		if left, err := card.Retries(); err == nil && left == 0 {
 			return nil, failure("pin", "the PIN is blocked; nothing was tried; the PUK sets another one")
 		} else if err == nil && left == 1 {
-			return nil, failure("pin", "one try is left before the PIN is blocked, and it was not spent: enter it by hand, such as with ykman piv access change-pin")
+			return nil, failure("pin", "one try is left before the PIN is blocked, and it was not spent: enter it by hand, "+
+				"such as with ykman piv access change-pin")
 		}
 		auth.PIN = k.pin.Reveal()
 	}
@@ -239,7 +246,8 @@ func (k *yubiKey) signWith(card *piv.YubiKey, digest []byte) ([]byte, error) {
 		return nil, failure("key-type", "the key in slot %s does not sign", k.slot)
 	}
 	signature, err := signer.Sign(nil, digest, crypto.SHA256)
-	if statusOf(err) == notSatisfied && (info.TouchPolicy == piv.TouchPolicyAlways || info.TouchPolicy == piv.TouchPolicyCached) {
+	if statusOf(err) == notSatisfied && (info.TouchPolicy == piv.TouchPolicyAlways ||
+		info.TouchPolicy == piv.TouchPolicyCached) {
 		return nil, failure("declined", "the YubiKey was not touched in time")
 	}
 	if err != nil {
@@ -251,7 +259,8 @@ func (k *yubiKey) signWith(card *piv.YubiKey, digest []byte) ([]byte, error) {
 func (k *yubiKey) importTo(card *piv.YubiKey, private *rsa.PrivateKey) error {
 	if !tellsItsKeys(card) {
 		v := card.Version()
-		return failure("unsupported", "a YubiKey of version %d.%d does not tell whether a slot is empty; import with ykman piv keys import, and a certificate with it", v.Major, v.Minor)
+		return failure("unsupported", "a YubiKey of version %d.%d does not tell whether a slot is empty; "+
+			"import with ykman piv keys import, and a certificate with it", v.Major, v.Minor)
 	}
 	_, err := card.KeyInfo(k.slot)
 	switch {
@@ -266,9 +275,11 @@ func (k *yubiKey) importTo(card *piv.YubiKey, private *rsa.PrivateKey) error {
 			return failure("denied", "the management key is not hexadecimal")
 		}
 	}
-	if err := card.SetPrivateKeyInsecure(management, k.slot, private, piv.Key{PINPolicy: k.pinPolicy, TouchPolicy: k.touch}); err != nil {
+	if err := card.SetPrivateKeyInsecure(management, k.slot, private,
+		piv.Key{PINPolicy: k.pinPolicy, TouchPolicy: k.touch}); err != nil {
 		if status := statusOf(err); status == notSatisfied || strings.Contains(err.Error(), "management") {
-			return failure("denied", "the YubiKey does not take the management key; name the file that has it: ?management-key-source=file:PATH")
+			return failure("denied", "the YubiKey does not take the management key; name the file that has it: "+
+				"?management-key-source=file:PATH")
 		}
 		return k.failure(err)
 	}

@@ -36,7 +36,8 @@ func newCards(t *testing.T) *cards {
 	t.Helper()
 	libraries := t.TempDir()
 	flags := strings.Fields(run(t, nil, "pkg-config", "--cflags", "libpcsclite"))
-	run(t, nil, "gcc", append(flags, "-shared", "-fPIC", "-Wall", "-Wl,-soname,libpcsclite.so.1", "-o", filepath.Join(libraries, "libpcsclite.so.1"), "testdata/pcsc.c")...)
+	run(t, nil, "gcc", append(flags, "-shared", "-fPIC", "-Wall", "-Wl,-soname,libpcsclite.so.1", "-o",
+		filepath.Join(libraries, "libpcsclite.so.1"), "testdata/pcsc.c")...)
 	dir, err := os.MkdirTemp("", "cards") // a short name, since those of sockets are bounded
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +256,8 @@ func (s *session) metadata(slot byte) ([]byte, uint16) {
 	} else {
 		public = tlv(0x86, held.point)
 	}
-	return bytes.Join([][]byte{tlv(1, []byte{algorithm}), tlv(2, []byte{held.pin, held.touch}), tlv(3, []byte{2}), tlv(4, public)}, nil), 0x9000
+	return bytes.Join([][]byte{tlv(1, []byte{algorithm}), tlv(2, []byte{held.pin, held.touch}),
+		tlv(3, []byte{2}), tlv(4, public)}, nil), 0x9000
 }
 
 // manage is the mutual authentication with the management key.
@@ -286,7 +288,8 @@ func (s *session) takeKey(slot byte, data []byte) uint16 {
 	p, q := new(big.Int).SetBytes(parts[1]), new(big.Int).SetBytes(parts[2])
 	one := big.NewInt(1)
 	phi := new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one))
-	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, D: new(big.Int).ModInverse(big.NewInt(65537), phi), Primes: []*big.Int{p, q}}
+	key := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537},
+		D: new(big.Int).ModInverse(big.NewInt(65537), phi), Primes: []*big.Int{p, q}}
 	s.slots[slot] = &pivSlotContents{key: key, pin: parts[0xaa][0], touch: parts[0xab][0]}
 	return 0x9000
 }
@@ -314,7 +317,8 @@ func TestYubiKeySigns(t *testing.T) {
 	c := newCards(t)
 	key, other := testKey(t, 2048), testKey(t, 3072)
 	card := c.plug(yubiReader, &yubiKeyCard{serial: 1234567, slots: map[byte]*pivSlotContents{
-		0x9a: {key: key, pin: 2, touch: 1}, 0x9c: {key: other, pin: 3, touch: 2}, 0x9e: {key: key, pin: 1, touch: 1}, 0x82: {key: key, pin: 1, touch: 3},
+		0x9a: {key: key, pin: 2, touch: 1}, 0x9c: {key: other, pin: 3, touch: 2}, 0x9e: {key: key, pin: 1, touch: 1},
+		0x82: {key: key, pin: 1, touch: 3},
 	}})
 	c.plug("Some other reader 00", &yubiKeyCard{serial: 1})
 	pinFile := writeFile(t, card.pin+"\n", t.TempDir(), "pin")
@@ -337,7 +341,8 @@ func TestYubiKeySigns(t *testing.T) {
 		t.Errorf("the person is told %q", got)
 	}
 	c.plug("Yubico YubiKey OTP+FIDO+CCID 01 00", &yubiKeyCard{serial: 7654321})
-	wantFailure(t, publicKeyOf(t, c.environ, "yubikey:slot-id=9e"), "not-found", "there is more than one YubiKey; name one: serial=")
+	wantFailure(t, publicKeyOf(t, c.environ, "yubikey:slot-id=9e"), "not-found",
+		"there is more than one YubiKey; name one: serial=")
 	wantKey(t, c.environ, "yubikey:slot-id=9e;serial=1234567", key)
 }
 
@@ -349,16 +354,18 @@ func TestYubiKeyNamesTheMistake(t *testing.T) {
 		t.Fatal(err)
 	}
 	card := c.plug(yubiReader, &yubiKeyCard{serial: 1234567, untouched: true, slots: map[byte]*pivSlotContents{
-		0x9a: {key: testKey(t, 2048), pin: 2, touch: 1}, 0x9c: {algorithm: 0x11, point: ec.PublicKey().Bytes(), pin: 1, touch: 1}, 0x9d: {key: testKey(t, 2048), pin: 1, touch: 2}, 0x83: {key: testKey(t, 1024), pin: 1, touch: 1},
+		0x9a: {key: testKey(t, 2048), pin: 2, touch: 1}, 0x9c: {algorithm: 0x11, point: ec.PublicKey().Bytes(), pin: 1,
+			touch: 1}, 0x9d: {key: testKey(t, 2048), pin: 1, touch: 2}, 0x83: {key: testKey(t, 1024), pin: 1, touch: 1},
 	}})
 	for name, test := range map[string]struct{ uri, kind, says string }{
-		"no slot":            {"yubikey:serial=1234567", "invalid-uri", "slot-id is to be 9a"},
-		"slot of nothing":    {"yubikey:slot-id=9b", "invalid-uri", "slot-id is to be 9a"},
-		"unknown attribute":  {"yubikey:slot=9a", "invalid-uri", "slot is not known"},
-		"serial":             {"yubikey:slot-id=9a;serial=0x12", "invalid-uri", "serial is to be the decimal number"},
-		"PIN policy":         {"yubikey:slot-id=9a;pin-policy=no", "invalid-uri", "pin-policy is to be"},
-		"touch policy":       {"yubikey:slot-id=9a;touch-policy=no", "invalid-uri", "touch-policy is to be"},
-		"another YubiKey":    {"yubikey:slot-id=9a;serial=7", "not-found", "the YubiKey 7 is not plugged in; there is serial=1234567"},
+		"no slot":           {"yubikey:serial=1234567", "invalid-uri", "slot-id is to be 9a"},
+		"slot of nothing":   {"yubikey:slot-id=9b", "invalid-uri", "slot-id is to be 9a"},
+		"unknown attribute": {"yubikey:slot=9a", "invalid-uri", "slot is not known"},
+		"serial":            {"yubikey:slot-id=9a;serial=0x12", "invalid-uri", "serial is to be the decimal number"},
+		"PIN policy":        {"yubikey:slot-id=9a;pin-policy=no", "invalid-uri", "pin-policy is to be"},
+		"touch policy":      {"yubikey:slot-id=9a;touch-policy=no", "invalid-uri", "touch-policy is to be"},
+		"another YubiKey": {"yubikey:slot-id=9a;serial=7", "not-found",
+			"the YubiKey 7 is not plugged in; there is serial=1234567"},
 		"empty slot":         {"yubikey:slot-id=9e", "not-found", "slot 9e of the YubiKey has no key"},
 		"EC key":             {"yubikey:slot-id=9c", "key-type", "no RSA key"},
 		"short key":          {"yubikey:slot-id=83", "key-type", "1024 bits"},
@@ -381,18 +388,21 @@ func TestYubiKeyNamesTheMistake(t *testing.T) {
 	wantFailure(t, signatureOf(t, none.environ, "yubikey:slot-id=9a"), "not-found", "no YubiKey is plugged in")
 	wantFailure(t, signatureOf(t, none.environ[:1], "yubikey:slot-id=9a"), "unavailable", "is pcscd running?")
 	writeFile(t, "", none.dir, yubiReader) // which nobody can connect to
-	wantFailure(t, signatureOf(t, none.environ, "yubikey:slot-id=9a"), "unavailable", "another program, such as gpg's scdaemon, may hold it")
+	wantFailure(t, signatureOf(t, none.environ, "yubikey:slot-id=9a"), "unavailable",
+		"another program, such as gpg's scdaemon, may hold it")
 }
 
 // A wrong PIN counts: it is tried once, and the last time not at all.
 func TestYubiKeyPINIsTriedOnce(t *testing.T) {
 	t.Parallel()
 	c := newCards(t)
-	card := c.plug(yubiReader, &yubiKeyCard{slots: map[byte]*pivSlotContents{0x9a: {key: testKey(t, 2048), pin: 2, touch: 1}}})
+	card := c.plug(yubiReader,
+		&yubiKeyCard{slots: map[byte]*pivSlotContents{0x9a: {key: testKey(t, 2048), pin: 2, touch: 1}}})
 	wrong := "yubikey:slot-id=9a?pin-value=654321"
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "the PIN is wrong; it was tried once; 2 tries are left")
 	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "the PIN is wrong; it was tried once; 1 tries are left")
-	wantFailure(t, signatureOf(t, c.environ, wrong), "pin", "one try is left before the PIN is blocked, and it was not spent")
+	wantFailure(t, signatureOf(t, c.environ, wrong), "pin",
+		"one try is left before the PIN is blocked, and it was not spent")
 	if card.verifies != 2 {
 		t.Errorf("a PIN was tried %d times", card.verifies)
 	}
@@ -411,7 +421,8 @@ func TestYubiKeyImport(t *testing.T) {
 	card := c.plug(yubiReader, &yubiKeyCard{serial: 1})
 	key := testKey(t, 2048)
 	pin := "?pin-value=" + card.pin
-	wantFailure(t, publicKeyOf(t, c.environ, "yubikey:slot-id=9a"), "not-found", "has no key") // what keys import waits for
+	// what keys import waits for
+	wantFailure(t, publicKeyOf(t, c.environ, "yubikey:slot-id=9a"), "not-found", "has no key")
 	if got := imported(t, c.environ, "yubikey:slot-id=9a"+pin, key); got.Error != nil {
 		t.Fatal(got.Error)
 	}
@@ -419,7 +430,8 @@ func TestYubiKeyImport(t *testing.T) {
 	if held := card.slots[0x9a]; held.pin != 2 || held.touch != 1 {
 		t.Errorf("the policies are %d and %d", held.pin, held.touch)
 	}
-	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=9a"+pin, testKey(t, 3072)), "exists", "slot 9a has a key already")
+	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=9a"+pin, testKey(t, 3072)),
+		"exists", "slot 9a has a key already")
 	if got := imported(t, c.environ, "yubikey:slot-id=82;pin-policy=never;touch-policy=cached", key); got.Error != nil {
 		t.Fatal(got.Error)
 	}
@@ -450,11 +462,13 @@ func TestOlderYubiKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	card := c.plug(yubiReader, &yubiKeyCard{serial: 1, version: [3]byte{5, 2, 7}, slots: map[byte]*pivSlotContents{0x9a: {key: key, pin: 2, touch: 1}},
+	card := c.plug(yubiReader, &yubiKeyCard{serial: 1, version: [3]byte{5, 2, 7},
+		slots:        map[byte]*pivSlotContents{0x9a: {key: key, pin: 2, touch: 1}},
 		certificates: map[string][]byte{"5fc105": der}})
 	uri := "yubikey:slot-id=9a?pin-value=" + card.pin
 	wantKey(t, c.environ, uri, key)
 	wantFailure(t, signatureOf(t, c.environ, "yubikey:slot-id=9a"), "pin", "a PIN or a touch that it did not get")
 	wantFailure(t, publicKeyOf(t, c.environ, "yubikey:slot-id=9c"), "not-found", "neither a certificate")
-	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=9c", key), "unsupported", "a YubiKey of version 5.2 does not tell")
+	wantFailure(t, imported(t, c.environ, "yubikey:slot-id=9c", key), "unsupported",
+		"a YubiKey of version 5.2 does not tell")
 }

@@ -62,7 +62,8 @@ func TestNothingPrintsASecret(t *testing.T) {
 	outputs["xml"] = string(text)
 	var log, encoded bytes.Buffer
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
-		slog.New(handler).With("with", secret).Info("message", "secret", secret, "holder", value, slog.Group("group", "secret", &secret))
+		slog.New(handler).With("with", secret).Info("message", "secret", secret, "holder", value,
+			slog.Group("group", "secret", &secret))
 	}
 	outputs["slog"] = log.String()
 	_ = gob.NewEncoder(&encoded).Encode(value) // an error is fine, and what it wrote must be clean

@@ -88,7 +88,8 @@ func fileError(path string, err error) *KeyError {
 func isSecret(path string) bool {
 	name := absent(path)
 	// A line out of a key's middle. Few paths have all of this and no dot.
-	if len(name) >= 60 && strings.ContainsAny(name, "0123456789") && strings.ContainsFunc(name, unicode.IsUpper) && unwrap(name) != nil {
+	if len(name) >= 60 && strings.ContainsAny(name, "0123456789") &&
+		strings.ContainsFunc(name, unicode.IsUpper) && unwrap(name) != nil {
 		return true
 	}
 	_, err := parse([]byte(path))

@@ -52,7 +52,8 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 	held, err = Open(ctx, uri, o.Options)
 	switch {
 	case err == nil && held.Fingerprint() != key.fingerprint:
-		return nil, false, &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New("its fingerprint is " + held.Fingerprint())}
+		return nil, false, &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
+			Err: errors.New("its fingerprint is " + held.Fingerprint())}
 	case errors.Is(err, ErrNoKey):
 		if err := store(ctx, key.private()); err != nil {
 			e, known := errors.AsType[*KeyError](err)
@@ -76,7 +77,8 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 
 // untouched are the problems after which nothing was put anywhere: whoever was asked
 // has said no before it began.
-var untouched = []Problem{errURI, errNoProgram, errNoAgent, ErrUnsupported, ErrExists, ErrPIN, ErrDenied, ErrDeclined, errAlgorithm}
+var untouched = []Problem{errURI, errNoProgram, errNoAgent, ErrUnsupported, ErrExists, ErrPIN,
+	ErrDenied, ErrDeclined, errAlgorithm}
 
 // proof has the holder of a key sign a message that nobody has signed before.
 func proof(ctx context.Context, held Signer, key *Key, uri string) error {
@@ -104,7 +106,8 @@ func (o ImportOptions) store(uri string) (func(context.Context, *rsa.PrivateKey)
 	}
 	switch {
 	case scheme == "", scheme == "file":
-		return nil, &KeyError{Problem: ErrUnsupported, Source: "the given path", Err: errors.New("a key in a file is copied like any other")}
+		return nil, &KeyError{Problem: ErrUnsupported, Source: "the given path",
+			Err: errors.New("a key in a file is copied like any other")}
 	case scheme == "env":
 		return nil, cannot("a variable lasts no longer than its process")
 	case scheme == "keyring":
@@ -138,7 +141,8 @@ func (o ImportOptions) store(uri string) (func(context.Context, *rsa.PrivateKey)
 }
 
 // bounded runs put for a time, and explains its error.
-func (o ImportOptions) bounded(ctx context.Context, uri string, timeout time.Duration, put func(context.Context) error) error {
+func (o ImportOptions) bounded(ctx context.Context, uri string, timeout time.Duration,
+	put func(context.Context) error) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if err := put(bounded); err != nil {

@@ -90,7 +90,8 @@ func TestImportThatFailsSaysWhetherSomethingIsLeft(t *testing.T) {
 				t.Fatalf("%v, %v, %v", held, put, err)
 			}
 			e, ok := errors.AsType[*KeyError](err)
-			if !ok || e.Hint() == "" || !strings.HasSuffix(err.Error(), test.says) || strings.Contains(err.Error()+e.Hint(), "canary") {
+			if !ok || e.Hint() == "" || !strings.HasSuffix(err.Error(), test.says) ||
+				strings.Contains(err.Error()+e.Hint(), "canary") {
 				t.Errorf("%v, %s", err, e.Hint())
 			}
 		})
@@ -107,7 +108,8 @@ func TestKeyThatAProgramRepeatsIsNotShown(t *testing.T) {
 	der := testkit.Must(x509.MarshalPKCS8PrivateKey(rsaKey()))(t)
 	middle := base64.StdEncoding.EncodeToString(der)[600:640]
 	told := fmt.Sprint(notices, err)
-	if !errors.Is(err, errNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) || strings.Contains(told, "MII") {
+	if !errors.Is(err, errNotTaken) || strings.Count(told, "[redacted]") < 2 || strings.Contains(told, middle) ||
+		strings.Contains(told, "MII") {
 		t.Errorf("it is told: %s", told)
 	}
 }
@@ -162,7 +164,8 @@ func TestAgentIsGivenTheKey(t *testing.T) {
 		tail []byte
 	}{
 		{"ssh-agent:my%20app", ImportOptions{}, agentAddIdentity, nil},
-		{"ssh-agent:my%20app", ImportOptions{Confirm: true, Lifetime: 90 * time.Second}, agentAddConstrained, []byte{agentConstrainLifetime, 0, 0, 0, 90, agentConstrainConfirm}},
+		{"ssh-agent:my%20app", ImportOptions{Confirm: true, Lifetime: 90 * time.Second}, agentAddConstrained,
+			[]byte{agentConstrainLifetime, 0, 0, 0, 90, agentConstrainConfirm}},
 	} {
 		added = nil
 		test.o.Environ = []string{"SSH_AUTH_SOCK=" + socket}
@@ -200,7 +203,8 @@ func TestAgentThatTakesNoKey(t *testing.T) {
 	})
 	key := keyFrom(t, pemPKCS1(rsaKey()))
 	add := func(socket, name string) (bool, error) {
-		_, put, err := Import(context.Background(), key, "ssh-agent:"+name, ImportOptions{Options: Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}}})
+		_, put, err := Import(context.Background(), key, "ssh-agent:"+name,
+			ImportOptions{Options: Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}}})
 		return put, err
 	}
 	if put, err := add(refusing, "app"); put || !errors.Is(err, errNotTaken) {

@@ -121,7 +121,8 @@ func TestFingerprintOfNothing(t *testing.T) {
 // canaries are forms in which a part of a private key might show up in a text.
 func canaries(key *rsa.PrivateKey) []string {
 	var found []string
-	for _, n := range []*big.Int{key.D, key.Primes[0], key.Primes[1], key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv} {
+	for _, n := range []*big.Int{key.D, key.Primes[0], key.Primes[1], key.Precomputed.Dp,
+		key.Precomputed.Dq, key.Precomputed.Qinv} {
 		for _, format := range []string{"%d", "%x", "%X"} {
 			found = append(found, fmt.Sprintf(format, n))
 		}
@@ -182,7 +183,8 @@ func TestNothingPrintsAKey(t *testing.T) {
 		}
 	}
 	for format, want := range map[string]string{
-		"%v": key.Fingerprint(), "%+v": key.Fingerprint(), "%s": key.Fingerprint(), "%d": key.Fingerprint(), "%x": key.Fingerprint(),
+		"%v": key.Fingerprint(), "%+v": key.Fingerprint(), "%s": key.Fingerprint(),
+		"%d": key.Fingerprint(), "%x": key.Fingerprint(),
 		"%#v":  "signer.Key(" + key.Fingerprint() + ")",
 		"%60s": fmt.Sprintf("%60s", key.Fingerprint()),
 	} {
@@ -197,10 +199,12 @@ func TestNothingPrintsAKey(t *testing.T) {
 // no more.
 func TestNoFieldOfKeyHoldsThePrivateNumbers(t *testing.T) {
 	key := mustParse(t, pemPKCS1(rsaKey()))
-	if found := numbers(reflect.ValueOf(key)); !slices.ContainsFunc(found, func(n *big.Int) bool { return n.Cmp(rsaKey().N) == 0 }) {
+	if found := numbers(reflect.ValueOf(key)); !slices.ContainsFunc(found,
+		func(n *big.Int) bool { return n.Cmp(rsaKey().N) == 0 }) {
 		t.Fatal("the walk does not even find the modulus")
 	}
-	private := []*big.Int{rsaKey().D, rsaKey().Primes[0], rsaKey().Primes[1], rsaKey().Precomputed.Dp, rsaKey().Precomputed.Dq, rsaKey().Precomputed.Qinv}
+	private := []*big.Int{rsaKey().D, rsaKey().Primes[0], rsaKey().Primes[1], rsaKey().Precomputed.Dp,
+		rsaKey().Precomputed.Dq, rsaKey().Precomputed.Qinv}
 	for _, n := range numbers(reflect.ValueOf(key)) {
 		if slices.ContainsFunc(private, func(p *big.Int) bool { return n.Cmp(p) == 0 }) {
 			t.Error("a field holds a private number")

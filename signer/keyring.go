@@ -54,19 +54,23 @@ func StoreInKeyring(ctx context.Context, uri string, text secret.Text, o Options
 	case err == nil && there.Fingerprint() == key.Fingerprint():
 		return nil
 	case err == nil:
-		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
+		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
+			Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
 	case errors.Is(err, ErrNoKey):
 	case isOfText(err):
-		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
+		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
+			Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
 	default:
 		return err
 	}
-	if err := o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, text.Reveal()) }); err != nil {
+	if err := o.asked(ctx, uri, "store",
+		func(ctx context.Context) error { return o.intoKeyring(ctx, item, text.Reveal()) }); err != nil {
 		return err
 	}
 	there, err = o.readKeyring(ctx, uri, item)
 	if err == nil && there.Fingerprint() != key.Fingerprint() {
-		err = &KeyError{Problem: errFailed, Source: keyuri.Shown(uri), Err: errors.New("the keyring gives another key back than the one that was stored")}
+		err = &KeyError{Problem: errFailed, Source: keyuri.Shown(uri),
+			Err: errors.New("the keyring gives another key back than the one that was stored")}
 	}
 	return err
 }
@@ -86,11 +90,13 @@ func CheckKeyring(ctx context.Context, o Options) error {
 		o.asked(ctx, uri, "read", func(ctx context.Context) error {
 			found, err := o.fromKeyring(ctx, item)
 			if err == nil && strings.TrimSpace(found) != text {
-				err = &KeyError{Problem: errFailed, Err: errors.New("the keyring gives another text back than the one that was stored")}
+				err = &KeyError{Problem: errFailed,
+					Err: errors.New("the keyring gives another text back than the one that was stored")}
 			}
 			return err
 		}),
-		o.asked(context.WithoutCancel(ctx), uri, "delete", func(ctx context.Context) error { return o.outOfKeyring(ctx, item) }),
+		o.asked(context.WithoutCancel(ctx), uri, "delete",
+			func(ctx context.Context) error { return o.outOfKeyring(ctx, item) }),
 	)
 }
 
@@ -142,7 +148,8 @@ func (o Options) readKeyring(ctx context.Context, uri string, item item) (*Key, 
 // isOfText reports whether an error is about what was read, and not about the reading.
 func isOfText(err error) bool {
 	e, ok := errors.AsType[*KeyError](err)
-	return ok && !slices.Contains([]Problem{errURI, errNoProgram, ErrNoKey, ErrUnavailable, ErrTimeout, errFailed}, e.Problem)
+	return ok &&
+		!slices.Contains([]Problem{errURI, errNoProgram, ErrNoKey, ErrUnavailable, ErrTimeout, errFailed}, e.Problem)
 }
 
 // asked bounds a question to the keyring, and says of its error what the question was

@@ -38,7 +38,8 @@ func (o Options) security(ctx context.Context, input string, args ...string) (an
 func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
 	found, err := o.security(ctx, "", "find-generic-password", "-s", item.service, "-a", item.account, "-w")
 	if e, ok := errors.AsType[*KeyError](err); ok && e.Problem == ErrNoKey {
-		e.hint = `store it: printf 'add-generic-password -s %s -a %s -w %s\n' ` + text.ShellWord(item.service) + " " + text.ShellWord(item.account) + ` "$(base64 <app.pem | tr -d '\n')" | security -i`
+		e.hint = `store it: printf 'add-generic-password -s %s -a %s -w %s\n' ` + text.ShellWord(item.service) + " " +
+			text.ShellWord(item.account) + ` "$(base64 <app.pem | tr -d '\n')" | security -i`
 	}
 	if err != nil {
 		return "", err
@@ -57,7 +58,8 @@ func (o Options) intoKeyring(ctx context.Context, item item, text string) error 
 	line := "add-generic-password -s " + securityQuote(item.service) + " -a " + securityQuote(item.account) +
 		" -w " + base64.StdEncoding.EncodeToString([]byte(text)) + "\n"
 	if len(line) > longestSecurityLine {
-		return &KeyError{Problem: errTooLong, Err: errors.New("the program of the keychain takes no key of this length"), hint: "keep the key in a file that only you can read"}
+		return &KeyError{Problem: errTooLong, Err: errors.New("the program of the keychain takes no key of this length"),
+			hint: "keep the key in a file that only you can read"}
 	}
 	_, err := o.security(ctx, line, "-i")
 	return err
@@ -74,5 +76,6 @@ func securityQuote(word string) string {
 }
 
 func (i item) takenHint() string {
-	return "take another name, or take that key away first: security delete-generic-password -s " + text.ShellWord(i.service) + " -a " + text.ShellWord(i.account)
+	return "take another name, or take that key away first: security delete-generic-password -s " +
+		text.ShellWord(i.service) + " -a " + text.ShellWord(i.account)
 }

@@ -39,18 +39,23 @@ func TestKeyringMistakes(t *testing.T) {
 		says      string
 		hint      string
 	}{
-		"no tool":                 {"", "keyring:app", errNoProgram, "secret-tool is not on PATH", "apt-get install libsecret-tools"},
-		"no item":                 {"exit 1", "keyring:my%20app", ErrNoKey, "", "secret-tool store --label='GitHub App' service ghapp username 'my app' <app.pem"},
-		"nothing in it":           {"exit 0", "keyring:app", ErrNoKey, "", "secret-tool store"},
-		"no bus":                  {"echo 'secret-tool: Cannot autolaunch D-Bus without X11 $DISPLAY' >&2; exit 1", "keyring:app", ErrUnavailable, "secret-tool: Cannot autolaunch D-Bus without X11 $DISPLAY", "DBUS_SESSION_BUS_ADDRESS"},
-		"locked":                  {"exec sleep 3600", "keyring:app", ErrTimeout, "waited for 300ms", "unlock the keyring"},
-		"silence of a locked one": {`test "$1" = search && echo "[/1]" && echo "attribute.username = canary" >&2`, "keyring:app", ErrUnavailable, "it is locked", "unlock the keyring"},
-		"not a key":               {"echo canary", "keyring:app", errUnknown, "", "is a .pem file"},
-		"too much":                {"exec cat /dev/zero", "keyring:app", errTooLarge, "", "check what is named"},
-		"no name":                 {"exit 0", "keyring:ghapp/", errURI, "it is keyring:NAME or keyring:SERVICE/NAME", ""},
-		"an option":               {"exit 0", "keyring:--all", errURI, "it is keyring:NAME or keyring:SERVICE/NAME", ""},
-		"a broken URI":            {"exit 0", "keyring:%", errURI, "a % in it does not begin an escape", ""},
-		"nothing at all":          {"exit 0", "keyring:", errURI, "it names nothing", ""},
+		"no tool": {"", "keyring:app", errNoProgram, "secret-tool is not on PATH",
+			"apt-get install libsecret-tools"},
+		"no item": {"exit 1", "keyring:my%20app", ErrNoKey, "",
+			"secret-tool store --label='GitHub App' service ghapp username 'my app' <app.pem"},
+		"nothing in it": {"exit 0", "keyring:app", ErrNoKey, "", "secret-tool store"},
+		"no bus": {"echo 'secret-tool: Cannot autolaunch D-Bus without X11 $DISPLAY' >&2; exit 1",
+			"keyring:app", ErrUnavailable, "secret-tool: Cannot autolaunch D-Bus without X11 $DISPLAY",
+			"DBUS_SESSION_BUS_ADDRESS"},
+		"locked": {"exec sleep 3600", "keyring:app", ErrTimeout, "waited for 300ms", "unlock the keyring"},
+		"silence of a locked one": {`test "$1" = search && echo "[/1]" && echo "attribute.username = canary" >&2`,
+			"keyring:app", ErrUnavailable, "it is locked", "unlock the keyring"},
+		"not a key":      {"echo canary", "keyring:app", errUnknown, "", "is a .pem file"},
+		"too much":       {"exec cat /dev/zero", "keyring:app", errTooLarge, "", "check what is named"},
+		"no name":        {"exit 0", "keyring:ghapp/", errURI, "it is keyring:NAME or keyring:SERVICE/NAME", ""},
+		"an option":      {"exit 0", "keyring:--all", errURI, "it is keyring:NAME or keyring:SERVICE/NAME", ""},
+		"a broken URI":   {"exit 0", "keyring:%", errURI, "a % in it does not begin an escape", ""},
+		"nothing at all": {"exit 0", "keyring:", errURI, "it names nothing", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			secretTool(t, test.tool)

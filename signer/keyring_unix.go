@@ -64,12 +64,14 @@ func (o Options) fromKeyring(ctx context.Context, item item) (string, error) {
 	}
 	return "", &KeyError{
 		Problem: ErrNoKey,
-		hint:    "store it: ghapp keys import app.pem --to keyring:NAME, or secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
+		hint: "store it: ghapp keys import app.pem --to keyring:NAME, " +
+			"or secret-tool store --label='GitHub App' " + item.words() + " <app.pem",
 	}
 }
 
 func (o Options) intoKeyring(ctx context.Context, item item, text string) error {
-	_, err := o.secretTool(ctx, text, "store", append([]string{"--label=GitHub App " + item.account}, item.attributes()...)...)
+	_, err := o.secretTool(ctx, text, "store",
+		append([]string{"--label=GitHub App " + item.account}, item.attributes()...)...)
 	return err
 }
 

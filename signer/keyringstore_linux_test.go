@@ -59,7 +59,8 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 		testkit.OK(t, os.WriteFile(item, []byte(there), 0o600))
 		err := StoreInKeyring(t.Context(), "keyring:deploy", ours, Options{})
 		testkit.ErrorIs(t, err, want)
-		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Hint(), "secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
+		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Hint(),
+			"secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
 			t.Errorf("%v; hint: %s", e, e.Hint())
 		}
 		testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), there, "it was replaced")
@@ -76,12 +77,14 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 		want        Problem
 		says        string
 	}{
-		"locked":                {absent + "; echo 'secret-tool: Cannot create an item in a locked collection' >&2; exit 1", "keyring:app", key, ErrUnavailable, "locked collection"},
+		"locked": {absent + "; echo 'secret-tool: Cannot create an item in a locked collection' >&2; exit 1",
+			"keyring:app", key, ErrUnavailable, "locked collection"},
 		"waits for a person":    {absent + "; exec sleep 3600", "keyring:app", key, ErrTimeout, "waited for 300ms"},
 		"fails in silence":      {absent + "; exit 1", "keyring:app", key, ErrUnavailable, "exit status 1"},
 		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, secret.Placeholder},
 		"forgets it":            {absent + "; exit 0", "keyring:app", key, ErrNoKey, ""},
-		"gives another back":    {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`, "keyring:app", key, errFailed, "another key"},
+		"gives another back": {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`,
+			"keyring:app", key, errFailed, "another key"},
 		"cannot be read before": {"echo down >&2; exit 1", "keyring:app", key, ErrUnavailable, "down"},
 		"is not there":          {"", "keyring:app", key, errNoProgram, ""},
 		"is given no key":       {shelf, "keyring:app", secret.New("canary"), errUnknown, ""},
@@ -108,7 +111,8 @@ func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
 	item, calls := newShelf(t, shelf)
 	testkit.OK(t, CheckKeyring(t.Context(), Options{}))
 	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(item)), os.ErrNotExist, "the trial is left there")
-	for i, verb := range []string{"store --label=GitHub App trial-", "lookup service ghapp username trial-", "clear service ghapp username trial-"} {
+	for i, verb := range []string{"store --label=GitHub App trial-", "lookup service ghapp username trial-",
+		"clear service ghapp username trial-"} {
 		if lines := strings.Split(calls(), "\n"); len(lines) != 4 || !strings.HasPrefix(lines[i], verb) {
 			t.Errorf("calls:\n%s", calls())
 		}
@@ -137,7 +141,8 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 	run(t, "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.secrets")
 
 	key, other := secret.New(pemPKCS1(rsaKey())), secret.New(pemPKCS1(otherKey()))
-	if err := errors.Join(CheckKeyring(t.Context(), Options{}), StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
+	if err := errors.Join(CheckKeyring(t.Context(), Options{}),
+		StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
 		t.Fatal(err)
 	}
 	read := testkit.Must(Open(t.Context(), "keyring:deploy", Options{}))(t)
@@ -155,7 +160,8 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 		"store": StoreInKeyring(t.Context(), "keyring:second", other, Options{}),
 		"again": StoreInKeyring(t.Context(), "keyring:deploy", key, Options{}),
 	} {
-		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable || !strings.Contains(e.Error(), "locked") || !strings.Contains(e.Hint(), "unlock the keyring") {
+		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable ||
+			!strings.Contains(e.Error(), "locked") || !strings.Contains(e.Hint(), "unlock the keyring") {
 			t.Errorf("%s: error %v", what, err)
 		}
 	}

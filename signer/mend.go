@@ -94,10 +94,12 @@ type block struct {
 
 // armour matches a BEGIN or END line (RFC 7468 section 3) also where the blanks
 // in it were lost.
-var armour = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`-----\s*(BEGIN|END)\s*([A-Z0-9\s]*?)\s*-----`) })
+var armour = sync.OnceValue(
+	func() *regexp.Regexp { return regexp.MustCompile(`-----\s*(BEGIN|END)\s*([A-Z0-9\s]*?)\s*-----`) })
 
 // brokenArmour matches what is left of a BEGIN line that lost its dashes.
-var brokenArmour = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`BEGIN\s*[A-Z0-9\s]*PRIVATE\s*KEY`) })
+var brokenArmour = sync.OnceValue(
+	func() *regexp.Regexp { return regexp.MustCompile(`BEGIN\s*[A-Z0-9\s]*PRIVATE\s*KEY`) })
 
 // onlyBegin matches a BEGIN line cut by a shell at a blank.
 var onlyBegin = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^-----BEGIN[A-Z0-9\s]*-*$`) })

@@ -118,7 +118,8 @@ func badURI(uri string, why error) *KeyError {
 func (o Options) openVariable(uri string) (Signer, error) {
 	name := uri[len("env:"):]
 	if !regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(name) || len(name) > 64 {
-		return nil, &KeyError{Problem: errURI, Source: "the key URI env:", Err: errors.New("what follows is no name of a variable")}
+		return nil, &KeyError{Problem: errURI, Source: "the key URI env:",
+			Err: errors.New("what follows is no name of a variable")}
 	}
 	text := o.variable(name)
 	if text == "" {

@@ -60,16 +60,21 @@ var mendable = map[string]func(string) string{
 		text, _ = json.Marshal(string(text))
 		return string(text)
 	},
-	"JSON object":           func(s string) string { text, _ := json.Marshal(map[string]any{"id": 1, "pem": s}); return string(text) },
-	"slashes escaped":       func(s string) string { return strings.ReplaceAll(lineBreaks.Replace(s), "/", `\/`) },
-	"equals signs escaped":  func(s string) string { return strings.ReplaceAll(s, "=", `\u003d`) },
-	"CRLF":                  func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
-	"CR":                    func(s string) string { return strings.ReplaceAll(s, "\n", "\r") },
-	"empty lines":           func(s string) string { return strings.ReplaceAll(s, "\n", "\n\n") },
-	"double quotes":         func(s string) string { return `"` + s + `"` },
-	"single quotes":         func(s string) string { return "'" + s + "'" },
-	"quoted and escaped":    func(s string) string { return `"` + lineBreaks.Replace(s) + `"` },
-	"each line quoted":      func(s string) string { return `"` + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\"\n\"") + `"` },
+	"JSON object": func(s string) string {
+		text, _ := json.Marshal(map[string]any{"id": 1, "pem": s})
+		return string(text)
+	},
+	"slashes escaped":      func(s string) string { return strings.ReplaceAll(lineBreaks.Replace(s), "/", `\/`) },
+	"equals signs escaped": func(s string) string { return strings.ReplaceAll(s, "=", `\u003d`) },
+	"CRLF":                 func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+	"CR":                   func(s string) string { return strings.ReplaceAll(s, "\n", "\r") },
+	"empty lines":          func(s string) string { return strings.ReplaceAll(s, "\n", "\n\n") },
+	"double quotes":        func(s string) string { return `"` + s + `"` },
+	"single quotes":        func(s string) string { return "'" + s + "'" },
+	"quoted and escaped":   func(s string) string { return `"` + lineBreaks.Replace(s) + `"` },
+	"each line quoted": func(s string) string {
+		return `"` + strings.ReplaceAll(strings.TrimSpace(s), "\n", "\"\n\"") + `"`
+	},
 	"leading blanks":        func(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n    ") },
 	"escaped tabs":          func(s string) string { return strings.ReplaceAll(s, "\n", `\n\t`) },
 	"leading tabs":          func(s string) string { return "\t" + strings.ReplaceAll(s, "\n", "\n\t") },
@@ -93,15 +98,17 @@ var mendable = map[string]func(string) string{
 	"base64, wrapped":       func(s string) string { return wrapped([]byte(s), 76) },
 	"base64, escaped":       func(s string) string { return lineBreaks.Replace(wrapped([]byte(s), 76)) },
 	"base64, quoted":        func(s string) string { return `"` + base64.StdEncoding.EncodeToString([]byte(s)) + `"` },
-	"base64 of escaped":     func(s string) string { return base64.StdEncoding.EncodeToString([]byte(lineBreaks.Replace(s))) },
-	"base64 of CRLF":        func(s string) string { return wrapped([]byte(strings.ReplaceAll(s, "\n", "\r\n")), 64) },
-	"base64 of UTF-16":      func(s string) string { return wrapped([]byte(utf16Text(s, binary.LittleEndian)), 64) },
-	"base64 of base64":      func(s string) string { return wrapped([]byte(wrapped([]byte(s), 76)), 76) },
-	"text before":           func(s string) string { return "Bag Attributes\n    friendlyName: app\nKey: <none>\n" + s },
-	"text after":            func(s string) string { return s + "and that was the key: done\n" },
-	".env file":             func(s string) string { return "APP_ID=1\nKEY=\"" + lineBreaks.Replace(s) + "\"\nOTHER=2\n" },
-	"YAML":                  func(s string) string { return "key: |\n  " + strings.ReplaceAll(s, "\n", "\n  ") },
-	"twice":                 func(s string) string { return s + s },
+	"base64 of escaped": func(s string) string {
+		return base64.StdEncoding.EncodeToString([]byte(lineBreaks.Replace(s)))
+	},
+	"base64 of CRLF":   func(s string) string { return wrapped([]byte(strings.ReplaceAll(s, "\n", "\r\n")), 64) },
+	"base64 of UTF-16": func(s string) string { return wrapped([]byte(utf16Text(s, binary.LittleEndian)), 64) },
+	"base64 of base64": func(s string) string { return wrapped([]byte(wrapped([]byte(s), 76)), 76) },
+	"text before":      func(s string) string { return "Bag Attributes\n    friendlyName: app\nKey: <none>\n" + s },
+	"text after":       func(s string) string { return s + "and that was the key: done\n" },
+	".env file":        func(s string) string { return "APP_ID=1\nKEY=\"" + lineBreaks.Replace(s) + "\"\nOTHER=2\n" },
+	"YAML":             func(s string) string { return "key: |\n  " + strings.ReplaceAll(s, "\n", "\n  ") },
+	"twice":            func(s string) string { return s + s },
 }
 
 func withHeader(s string) string {
@@ -157,8 +164,10 @@ func TestParseMendsEveryPairOfMishaps(t *testing.T) {
 func TestParseUsesThePrivateKeyAmongSeveralBlocks(t *testing.T) {
 	files := testdata(t)
 	text := pemPKCS1(rsaKey())
-	for _, other := range []string{"certificate", "public.spki", "ec.sec1", "certificate.request", "openssh.ed25519", "encrypted.pkcs8"} {
-		for name, both := range map[string]string{"before": string(files[other]) + text, "after": text + string(files[other])} {
+	for _, other := range []string{"certificate", "public.spki", "ec.sec1", "certificate.request",
+		"openssh.ed25519", "encrypted.pkcs8"} {
+		for name, both := range map[string]string{"before": string(files[other]) + text,
+			"after": text + string(files[other])} {
 			key, err := Parse([]byte(both))
 			if err != nil {
 				t.Errorf("%s %s: %v", other, name, err)
@@ -211,7 +220,8 @@ func textMistakes(t testing.TB) []mistake {
 		{"no BEGIN line", body + last, errTruncated},
 		{"no body", first + last, errTruncated},
 		{"first line of the body missing", armoured(strings.Join(lines[2:len(lines)-1], "")), errDamaged},
-		{"line of the body missing", armoured(strings.Join(slices.Delete(slices.Clone(lines[1:len(lines)-1]), 5, 6), "")), errTruncated},
+		{"line of the body missing",
+			armoured(strings.Join(slices.Delete(slices.Clone(lines[1:len(lines)-1]), 5, 6), "")), errTruncated},
 		{"base64 cut off", base64.StdEncoding.EncodeToString([]byte(text))[:1501], errTruncated},
 
 		{"foreign character", armoured(body[:100] + "!" + body[101:]), errDamaged},
@@ -250,7 +260,8 @@ func textMistakes(t testing.TB) []mistake {
 		{"huge exponent", pemRSA(t, 2048, func(k *pkcs1) { k.E = k.N }), errInvalid},
 		{"another prime", pemRSA(t, 2048, func(k *pkcs1) { k.P = otherKey().Primes[0] }), errInvalid},
 		{"no private exponent", pemRSA(t, 2048, func(k *pkcs1) { k.D = new(big.Int) }), errInvalid},
-		{"three primes, another private exponent", pemBlock("RSA PRIVATE KEY", threePrimes(t, files["rsa.3primes"])), errInvalid},
+		{"three primes, another private exponent",
+			pemBlock("RSA PRIVATE KEY", threePrimes(t, files["rsa.3primes"])), errInvalid},
 		{"negative modulus", pemRSA(t, 2048, func(k *pkcs1) { k.N = new(big.Int).Neg(k.N) }), errInvalid},
 
 		{"fingerprint", Fingerprint(&rsaKey().PublicKey), errFingerprint},
@@ -262,7 +273,8 @@ func textMistakes(t testing.TB) []mistake {
 		{"client ID", "Iv23liAbCdEfGhIjKlMn", errAppID},
 		{"client ID, older", "Iv1.0123456789abcdef", errAppID},
 		{"token", "ghs_" + strings.Repeat("aB3", 12), errToken},
-		{"token, dotted", "ghs_1234_" + strings.Repeat("aB3", 12) + "." + strings.Repeat("c-_", 40) + "." + strings.Repeat("d", 86), errToken},
+		{"token, dotted", "ghs_1234_" + strings.Repeat("aB3", 12) + "." + strings.Repeat("c-_", 40) + "." +
+			strings.Repeat("d", 86), errToken},
 		{"fine-grained token", "github_pat_" + strings.Repeat("a1", 11) + "_" + strings.Repeat("b", 59), errToken},
 		{"JSON Web Token", "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0dXJl", errToken},
 		{"path", "/etc/ghapp/app.pem", errPath},
@@ -387,7 +399,8 @@ func TestParseNamesTheMistake(t *testing.T) {
 }
 
 func TestNamesTheMistakeInsideBase64(t *testing.T) {
-	for name, want := range map[string]Problem{"encrypted.pkcs8": ErrEncrypted, "openssh.rsa": errOpenSSH, "certificate": errCertificate, "public.openssh": errPublicKey} {
+	for name, want := range map[string]Problem{"encrypted.pkcs8": ErrEncrypted, "openssh.rsa": errOpenSSH,
+		"certificate": errCertificate, "public.openssh": errPublicKey} {
 		text := base64.StdEncoding.EncodeToString(testdata(t)[name])
 		testkit.ErrorIs(t, testkit.ErrorOf(Parse([]byte(text))), want, "base64 of %s", name)
 	}
@@ -451,7 +464,8 @@ func FuzzParse(f *testing.F) {
 	for _, err := range []error{errNoBegin, errNoEnd, errNoBody, errShort} {
 		details = append(details, regexp.QuoteMeta(err.Error()))
 	}
-	ours := regexp.MustCompile(`^cannot use the private key: (` + strings.Join(words, "|") + `)(: (` + strings.Join(details, "|") + `))?$`)
+	ours := regexp.MustCompile(`^cannot use the private key: (` + strings.Join(words, "|") + `)(: (` +
+		strings.Join(details, "|") + `))?$`)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		key, err := Parse(text)
 		if err != nil {

@@ -64,15 +64,16 @@ const (
 
 // The problems of a key URI, and of whoever holds the key that it names.
 const (
-	errScheme         Problem = "no kind of key URI that is known"
-	errURI            Problem = "not a key URI that can be read" // Err says why
-	errUnset          Problem = "not set"                        // or empty
-	errNoAgent        Problem = "no ssh-agent is named"
-	errNoProgram      Problem = "the program that reaches it cannot be started"
-	ErrNoKey          Problem = "there is no such key"
-	errSeveralKeys    Problem = "several keys have that name"
-	ErrPIN            Problem = "the PIN is missing, wrong or blocked"
-	ErrDenied         Problem = "access is denied"   // the credentials have expired, were revoked, or have no right to sign
+	errScheme      Problem = "no kind of key URI that is known"
+	errURI         Problem = "not a key URI that can be read" // Err says why
+	errUnset       Problem = "not set"                        // or empty
+	errNoAgent     Problem = "no ssh-agent is named"
+	errNoProgram   Problem = "the program that reaches it cannot be started"
+	ErrNoKey       Problem = "there is no such key"
+	errSeveralKeys Problem = "several keys have that name"
+	ErrPIN         Problem = "the PIN is missing, wrong or blocked"
+	// the credentials have expired, were revoked, or have no right to sign
+	ErrDenied         Problem = "access is denied"
 	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
 	errFailed         Problem = "signing failed"     // for another reason, which Err tells
 	errNotTaken       Problem = "the key is not taken in"

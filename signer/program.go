@@ -75,7 +75,8 @@ func (o Options) program(uri string) (*program, error) {
 		path, err := findBeside(KMSProgram)
 		if err != nil {
 			return nil, &KeyError{
-				Problem: errNoProgram, Source: keyuri.Shown(uri), Err: fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
+				Problem: errNoProgram, Source: keyuri.Shown(uri),
+				Err:  fmt.Errorf("%s is neither beside this program nor on PATH", KMSProgram),
 				hint: "make install-kms, in the source of ghapp, builds and installs it; docs/key-services.md says what it does",
 			}
 		}
@@ -102,7 +103,8 @@ func (p *program) public(ctx context.Context) (*rsa.PublicKey, error) {
 
 func (p *program) sign(ctx context.Context, _ *rsa.PublicKey, message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
-	return p.call(ctx, question{Request: execsigner.Request{Operation: execsigner.OperationSign, Algorithm: "RS256", Message: message, Digest: digest[:]}})
+	return p.call(ctx, question{Request: execsigner.Request{Operation: execsigner.OperationSign, Algorithm: "RS256",
+		Message: message, Digest: digest[:]}})
 }
 
 // put has the program take a key in. What it says of that is shown without the key.
@@ -121,7 +123,8 @@ func (p *program) put(ctx context.Context, key *rsa.PrivateKey) error {
 	if public, err := publicKey(answer); err != nil {
 		return err
 	} else if !key.PublicKey.Equal(public) {
-		return &KeyError{Problem: errProtocol, Err: errors.New("the program tells of another key than the one that it was given")}
+		return &KeyError{Problem: errProtocol,
+			Err: errors.New("the program tells of another key than the one that it was given")}
 	}
 	return nil
 }
@@ -152,7 +155,8 @@ func (p *program) call(ctx context.Context, q question) ([]byte, error) {
 func (p *program) stopped(err error, a answer) error {
 	if e, exited := errors.AsType[*exec.ExitError](err); exited {
 		if a.last != "" {
-			return &KeyError{Problem: errFailed, Err: fmt.Errorf("the program ended with %s and no answer: %s", e.ProcessState, a.last)}
+			return &KeyError{Problem: errFailed,
+				Err: fmt.Errorf("the program ended with %s and no answer: %s", e.ProcessState, a.last)}
 		}
 		return &KeyError{Problem: errProtocol, Err: fmt.Errorf("the program ended with %s and no answer", e.ProcessState)}
 	}

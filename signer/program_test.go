@@ -185,7 +185,8 @@ func TestEveryKindOfFailureIsAProblem(t *testing.T) {
 	for kind, want := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			if _, err := Open(t.Context(), programURI(), playing(t, "fail "+kind)); !errors.Is(err, want) || strings.Contains(err.Error(), "canary") {
+			if _, err := Open(t.Context(), programURI(), playing(t, "fail "+kind)); !errors.Is(err, want) ||
+				strings.Contains(err.Error(), "canary") {
 				t.Error(err)
 			}
 			o := playing(t, "sign and fail "+kind)
@@ -269,7 +270,8 @@ func TestDeadlineOfTheCallerIsATimeout(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if _, err := Open(ctx, programURI(), playing(t, "slow")); !errors.Is(err, ErrTimeout) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := Open(ctx, programURI(), playing(t, "slow")); !errors.Is(err, ErrTimeout) ||
+		!errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 }
@@ -364,7 +366,8 @@ func TestKMSProgramIsMissing(t *testing.T) {
 	for _, scheme := range slices.DeleteFunc(keyuri.Schemes(), func(s string) bool { return !keyuri.OfKMS(s) }) {
 		_, err := Open(t.Context(), scheme+":name=app;pin-value="+testPIN, Options{})
 		e, ok := errors.AsType[*KeyError](err)
-		if !ok || e.Problem != errNoProgram || strings.Contains(e.Hint(), "\n") || !strings.Contains(e.Hint(), "make install-kms") || strings.Contains(err.Error(), "canary") {
+		if !ok || e.Problem != errNoProgram || strings.Contains(e.Hint(), "\n") ||
+			!strings.Contains(e.Hint(), "make install-kms") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", scheme, err)
 		}
 	}
@@ -384,8 +387,10 @@ func TestKMSProgramIsFoundOnPATH(t *testing.T) {
 // openMistakes are key URIs that name no key, in the environment of
 // TestOpenOfVariables.
 var openMistakes = map[string]Problem{
-	"env:EMPTY": errUnset, "env:NOWHERE": errUnset, "env:WRONG": errUnknown, "env:": errURI, "env:canary-1": errURI, "env:$APP": errURI,
-	"env:" + strings.Repeat("A", 65): errURI, "kms:canary": errScheme, strings.Repeat("canary", 9) + ":x": errScheme, "file://host/a.pem": errURI,
+	"env:EMPTY": errUnset, "env:NOWHERE": errUnset, "env:WRONG": errUnknown, "env:": errURI,
+	"env:canary-1": errURI, "env:$APP": errURI,
+	"env:" + strings.Repeat("A", 65): errURI, "kms:canary": errScheme,
+	strings.Repeat("canary", 9) + ":x": errScheme, "file://host/a.pem": errURI,
 }
 
 func TestOpenOfVariables(t *testing.T) {
@@ -414,7 +419,8 @@ func TestOpenOfFiles(t *testing.T) {
 }
 
 func FuzzParseResponse(f *testing.F) {
-	for _, text := range []string{`{"version":1,"public_key":"AAAA"}`, `{"version":1,"error":{"kind":"pin"}}`, `{"version":1}{}`, `[`, `{"version":"1"}`, `{"version":null}`} {
+	for _, text := range []string{`{"version":1,"public_key":"AAAA"}`, `{"version":1,"error":{"kind":"pin"}}`,
+		`{"version":1}{}`, `[`, `{"version":"1"}`, `{"version":null}`} {
 		f.Add([]byte(text), execsigner.OperationPublicKey)
 		f.Add([]byte(text), execsigner.OperationSign)
 		f.Add([]byte(text), execsigner.OperationImport)

@@ -67,7 +67,8 @@ func parseResponse(text []byte, operation string) ([]byte, error) {
 	case version.Version == nil:
 		return garbled("the answer has no version")
 	case *version.Version != execsigner.ProtocolVersion:
-		return garbled("the program speaks version %d of the protocol, and this is version %d", *version.Version, execsigner.ProtocolVersion)
+		return garbled("the program speaks version %d of the protocol, and this is version %d",
+			*version.Version, execsigner.ProtocolVersion)
 	}
 	var response execsigner.Response
 	if json.Unmarshal(text, &response) != nil {

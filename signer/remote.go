@@ -52,7 +52,8 @@ const provedEvery = time.Hour
 func (o Options) openRemote(ctx context.Context, uri string, d device) (Signer, error) {
 	// Who reads the names of files must not be able to try PINs on them.
 	name := sha256.Sum256([]byte("public key\x00" + keyuri.Redacted(uri)))
-	r := &remote{uri: keyuri.Shown(uri), device: d, timeout: o.timeout(), memory: o.Memory, name: hex.EncodeToString(name[:])}
+	r := &remote{uri: keyuri.Shown(uri), device: d, timeout: o.timeout(), memory: o.Memory,
+		name: hex.EncodeToString(name[:])}
 	if held := r.recall(ctx); held != nil {
 		r.known.Store(held)
 		return r, nil
@@ -213,7 +214,8 @@ func (r *remote) remember(ctx context.Context, public *rsa.PublicKey) {
 func publicKey(der []byte) (*rsa.PublicKey, error) {
 	key, err := x509.ParsePKIXPublicKey(der)
 	if err != nil {
-		return nil, &KeyError{Problem: errProtocol, Err: errors.New("the public key is not the DER of a SubjectPublicKeyInfo")}
+		return nil, &KeyError{Problem: errProtocol,
+			Err: errors.New("the public key is not the DER of a SubjectPublicKeyInfo")}
 	}
 	switch key := key.(type) {
 	case *rsa.PublicKey:

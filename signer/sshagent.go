@@ -115,7 +115,8 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 	comment := a.name
 	if strings.HasPrefix(comment, "SHA256:") {
 		if comment != sshFingerprint(blob) && comment != Fingerprint(&key.PublicKey) {
-			return &KeyError{Problem: errURI, Err: errors.New("it is the fingerprint of another key"), hint: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
+			return &KeyError{Problem: errURI, Err: errors.New("it is the fingerprint of another key"),
+				hint: "name a comment, ssh-agent:COMMENT, by which the agent is to list the key"}
 		}
 		comment = "GitHub App"
 	}
@@ -127,7 +128,8 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 		if bytes.Equal(held.blob, blob) { // under another name: its comment would be replaced
 			return &KeyError{
 				Problem: ErrExists, Err: fmt.Errorf("the agent has this very key with the comment %q", held.comment),
-				hint: "name the key by its fingerprint, ssh-agent:" + Fingerprint(&key.PublicKey) + ", or take it out first: ssh-add -d",
+				hint: "name the key by its fingerprint, ssh-agent:" + Fingerprint(&key.PublicKey) +
+					", or take it out first: ssh-add -d",
 			}
 		}
 	}
@@ -137,7 +139,8 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 		request[0] = agentAddConstrained
 	}
 	request = appendString(request, []byte("ssh-rsa"))
-	for _, n := range []*big.Int{key.N, big.NewInt(int64(key.E)), key.D, key.Precomputed.Qinv, key.Primes[0], key.Primes[1]} {
+	for _, n := range []*big.Int{key.N, big.NewInt(int64(key.E)), key.D, key.Precomputed.Qinv,
+		key.Primes[0], key.Primes[1]} {
 		request = appendMPInt(request, n)
 	}
 	request = append(appendString(request, []byte(comment)), constraints...)
@@ -149,7 +152,8 @@ func (a *sshAgent) put(ctx context.Context, key *rsa.PrivateKey, constraints []b
 	case answer[0] != agentSuccess:
 		return &KeyError{
 			Problem: ErrDeclined, Err: errors.New("the agent gives no reason"),
-			hint: "unlock the agent, ssh-add -X; one that asks for a passphrase (gpg-agent) needs its window; and not every agent knows --confirm and --lifetime",
+			hint: "unlock the agent, ssh-add -X; one that asks for a passphrase (gpg-agent) needs its window; " +
+				"and not every agent knows --confirm and --lifetime",
 		}
 	}
 	return nil
@@ -166,7 +170,8 @@ func (a *sshAgent) whyNot(ctx context.Context, blob []byte) error {
 		if bytes.Equal(key.blob, blob) {
 			return &KeyError{
 				Problem: ErrDeclined, Err: errors.New("the agent has the key and does not sign with it"),
-				hint: "if the key asks for confirmation or for a touch, give it; `ssh-add -T PUBLIC_KEY_FILE` tries it without ghapp",
+				hint: "if the key asks for confirmation or for a touch, give it; " +
+					"`ssh-add -T PUBLIC_KEY_FILE` tries it without ghapp",
 			}
 		}
 	}
@@ -179,7 +184,8 @@ type agentKey struct {
 	comment string
 }
 
-const agentCure = "give the agent the key, ssh-add app.pem, and see what it has with `ssh-add -l`; a locked agent has nothing"
+const agentCure = "give the agent the key, ssh-add app.pem, " +
+	"and see what it has with `ssh-add -l`; a locked agent has nothing"
 
 func (a *sshAgent) list(ctx context.Context) ([]agentKey, error) {
 	answer, err := a.ask(ctx, []byte{agentRequestIdentities})
@@ -187,7 +193,8 @@ func (a *sshAgent) list(ctx context.Context) ([]agentKey, error) {
 		return nil, err
 	}
 	if answer[0] == agentFailure {
-		return nil, &KeyError{Problem: ErrDenied, Err: errors.New("the agent does not tell which keys it has"), hint: agentCure}
+		return nil, &KeyError{Problem: ErrDenied,
+			Err: errors.New("the agent does not tell which keys it has"), hint: agentCure}
 	}
 	keys, err := parseIdentities(answer)
 	if err != nil {
@@ -210,7 +217,8 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 		case public == nil:
 			other = kind
 		case found != nil && !found.Equal(public):
-			return nil, &KeyError{Problem: errSeveralKeys, hint: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
+			return nil, &KeyError{Problem: errSeveralKeys,
+				hint: "name the key by its fingerprint, ssh-agent:SHA256:…, as `ssh-add -l` or `ghapp keys fingerprint` shows it"}
 		default:
 			found = public
 		}
@@ -223,7 +231,8 @@ func choosePublic(keys []agentKey, name string) (*rsa.PublicKey, error) {
 	case len(keys) == 0:
 		return nil, &KeyError{Problem: ErrNoKey, Err: errors.New("the agent has no keys, or is locked"), hint: agentCure}
 	}
-	return nil, &KeyError{Problem: ErrNoKey, Err: fmt.Errorf("none of the agent's %d keys has this fingerprint or comment", len(keys)), hint: agentCure}
+	return nil, &KeyError{Problem: ErrNoKey,
+		Err: fmt.Errorf("none of the agent's %d keys has this fingerprint or comment", len(keys)), hint: agentCure}
 }
 
 // sshFingerprint is that of ssh-add -l.
@@ -243,7 +252,8 @@ func (a *sshAgent) ask(ctx context.Context, message []byte) ([]byte, error) {
 		}
 		return &KeyError{
 			Problem: ErrUnavailable, Err: fmt.Errorf("the ssh-agent at %s: %w", printablePath(a.socket), socketError(err)),
-			hint: "start the agent anew, or name its socket with SSH_AUTH_SOCK or ?socket=PATH; tokens that are in the cache serve on",
+			hint: "start the agent anew, or name its socket with SSH_AUTH_SOCK or ?socket=PATH; " +
+				"tokens that are in the cache serve on",
 		}
 	}
 	var dialer net.Dialer
@@ -373,7 +383,8 @@ func parseSSHKey(blob []byte) (*rsa.PublicKey, Problem) {
 	}
 	exponent, rest, ok := cutString(rest)
 	modulus, rest, whole := cutString(rest)
-	if !ok || !whole || len(rest) > 0 || len(exponent) == 0 || len(exponent) > 4 || len(modulus) == 0 || exponent[0]|modulus[0] >= 0x80 {
+	if !ok || !whole || len(rest) > 0 || len(exponent) == 0 || len(exponent) > 4 || len(modulus) == 0 ||
+		exponent[0]|modulus[0] >= 0x80 {
 		return nil, errInvalid
 	}
 	public := &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: int(new(big.Int).SetBytes(exponent).Int64())}

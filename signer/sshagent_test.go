@@ -81,7 +81,8 @@ func signed(t testing.TB, private *rsa.PrivateKey, request []byte) []byte {
 	t.Helper()
 	blob, rest, ok := cutString(request[1:])
 	message, flags, more := cutString(rest)
-	if !ok || !more || !bytes.Equal(blob, sshRSA(&private.PublicKey)) || !bytes.Equal(flags, []byte{0, 0, 0, agentRSASHA256}) {
+	if !ok || !more || !bytes.Equal(blob, sshRSA(&private.PublicKey)) ||
+		!bytes.Equal(flags, []byte{0, 0, 0, agentRSASHA256}) {
 		t.Errorf("the request is % x", request)
 		return nil
 	}
@@ -105,7 +106,8 @@ func TestAgentKeyByCommentAndFingerprint(t *testing.T) {
 		if message[0] == agentSignRequest {
 			return signed(t, rsaKey(), message)
 		}
-		return identities(agentKey{ed25519Blob(), "me@home"}, agentKey{other, "other app"}, agentKey{ours, "my app"}, agentKey{ours, "my app"})
+		return identities(agentKey{ed25519Blob(), "me@home"}, agentKey{other, "other app"},
+			agentKey{ours, "my app"}, agentKey{ours, "my app"})
 	})
 	sum := sha256.Sum256(ours)
 	for _, name := range []string{
@@ -114,7 +116,8 @@ func TestAgentKeyByCommentAndFingerprint(t *testing.T) {
 		key, err := Open(t.Context(), "ssh-agent:"+name, Options{Environ: []string{"SSH_AUTH_SOCK=" + socket}})
 		testkit.OK(t, err)
 		proves(t, key, rsaKey())
-		if key, err = Open(t.Context(), "ssh-agent:"+name+"?socket="+socket, Options{Environ: []string{"SSH_AUTH_SOCK=/nowhere"}}); err != nil {
+		if key, err = Open(t.Context(), "ssh-agent:"+name+"?socket="+socket,
+			Options{Environ: []string{"SSH_AUTH_SOCK=/nowhere"}}); err != nil {
 			t.Fatal(err)
 		}
 		proves(t, key, rsaKey())
@@ -130,7 +133,8 @@ var agentMistakes = []struct {
 	says string
 }{
 	{"no keys", func() []byte { return identities() }, nil, ErrNoKey, "the agent has no keys, or is locked"},
-	{"other keys", func() []byte { return identities(agentKey{sshRSA(&otherKey().PublicKey), "apps"}) }, nil, ErrNoKey, "none of the agent's 1 keys has this fingerprint or comment"},
+	{"other keys", func() []byte { return identities(agentKey{sshRSA(&otherKey().PublicKey), "apps"}) }, nil, ErrNoKey,
+		"none of the agent's 1 keys has this fingerprint or comment"},
 	{"an Ed25519 key", func() []byte { return identities(agentKey{ed25519Blob(), "app"}) }, nil, errEd25519, ""},
 	{"an ECDSA key", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("ecdsa-sha2-nistp256")), "app"})
@@ -138,28 +142,37 @@ var agentMistakes = []struct {
 	{"an ECDSA key on a token", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("sk-ecdsa-sha2-nistp256@openssh.com")), "app"})
 	}, nil, errEC, ""},
-	{"a DSA key", func() []byte { return identities(agentKey{appendString(nil, []byte("ssh-dss")), "app"}) }, nil, errDSA, ""},
+	{"a DSA key", func() []byte { return identities(agentKey{appendString(nil, []byte("ssh-dss")), "app"}) },
+		nil, errDSA, ""},
 	{"a certificate", func() []byte {
 		return identities(agentKey{appendString(nil, []byte("ssh-rsa-cert-v01@openssh.com")), "app"})
 	}, nil, errCertificate, ""},
-	{"a key cut off", func() []byte { return identities(agentKey{sshRSA(&rsaKey().PublicKey)[:100], "app"}) }, nil, errInvalid, ""},
+	{"a key cut off", func() []byte { return identities(agentKey{sshRSA(&rsaKey().PublicKey)[:100], "app"}) }, nil,
+		errInvalid, ""},
 	{"no key in it", func() []byte { return identities(agentKey{nil, "app"}) }, nil, errAlgorithm, ""},
-	{"a short key", func() []byte { return identities(agentKey{sshRSA(&short1024().PublicKey), "app"}) }, nil, errTooShort, "1024 bits"},
+	{"a short key", func() []byte { return identities(agentKey{sshRSA(&short1024().PublicKey), "app"}) },
+		nil, errTooShort, "1024 bits"},
 	{"two keys", func() []byte {
 		return identities(agentKey{sshRSA(&rsaKey().PublicKey), "app"}, agentKey{sshRSA(&otherKey().PublicKey), "app"})
 	}, nil, errSeveralKeys, ""},
-	{"a refusal to list", func() []byte { return framed(agentFailure) }, nil, ErrDenied, "the agent does not tell which keys it has"},
+	{"a refusal to list", func() []byte { return framed(agentFailure) }, nil, ErrDenied,
+		"the agent does not tell which keys it has"},
 	{"an answer to something else", func() []byte { return framed(99) }, nil, errProtocol, errAgentType.Error()},
 	{"no count", func() []byte { return framed(agentIdentitiesAnswer, 0) }, nil, errProtocol, errAgentFrame.Error()},
-	{"too few keys", func() []byte { return framed(agentIdentitiesAnswer, 255, 255, 255, 255) }, nil, errProtocol, errAgentFrame.Error()},
-	{"something behind the keys", func() []byte { return framed(agentIdentitiesAnswer, 0, 0, 0, 0, 7) }, nil, errProtocol, errAgentFrame.Error()},
+	{"too few keys", func() []byte { return framed(agentIdentitiesAnswer, 255, 255, 255, 255) }, nil,
+		errProtocol, errAgentFrame.Error()},
+	{"something behind the keys", func() []byte { return framed(agentIdentitiesAnswer, 0, 0, 0, 0, 7) }, nil,
+		errProtocol, errAgentFrame.Error()},
 	{"nothing", func() []byte { return framed() }, nil, errProtocol, errAgentFrame.Error()},
 	{"too much", func() []byte { return []byte{255, 255, 255, 255} }, nil, errProtocol, errAgentFrame.Error()},
 	{"a hang-up", func() []byte { return nil }, nil, ErrUnavailable, "the ssh-agent at SOCKET: it hung up: EOF"},
 	{"no confirmation", nil, nil, ErrDeclined, "the agent has the key and does not sign with it"},
-	{"SHA-1", nil, func(testing.TB, []byte) []byte { return signature("ssh-rsa", make([]byte, 256)) }, errProtocol, errAgentSHA1.Error()},
-	{"SHA-512", nil, func(testing.TB, []byte) []byte { return signature("rsa-sha2-512", make([]byte, 256)) }, errProtocol, errAgentType.Error()},
-	{"no signature", nil, func(testing.TB, []byte) []byte { return framed(agentSignResponse, 0, 0, 0, 9) }, errProtocol, errAgentFrame.Error()},
+	{"SHA-1", nil, func(testing.TB, []byte) []byte { return signature("ssh-rsa", make([]byte, 256)) },
+		errProtocol, errAgentSHA1.Error()},
+	{"SHA-512", nil, func(testing.TB, []byte) []byte { return signature("rsa-sha2-512", make([]byte, 256)) },
+		errProtocol, errAgentType.Error()},
+	{"no signature", nil, func(testing.TB, []byte) []byte { return framed(agentSignResponse, 0, 0, 0, 9) },
+		errProtocol, errAgentFrame.Error()},
 	{"a signature by another key", nil, func(t testing.TB, request []byte) []byte {
 		message := appendString([]byte{agentSignRequest}, sshRSA(&otherKey().PublicKey))
 		_, rest, _ := cutString(request[1:])
@@ -222,7 +235,8 @@ func TestSilentAgentIsATimeout(t *testing.T) {
 
 func TestAgentURIs(t *testing.T) {
 	t.Parallel()
-	for _, uri := range []string{"ssh-agent:", "ssh-agent:%20", "ssh-agent:%zz", "ssh-agent:a%0ab", "ssh-agent:app?socket=relative", "ssh-agent:app?socket=%z"} {
+	for _, uri := range []string{"ssh-agent:", "ssh-agent:%20", "ssh-agent:%zz", "ssh-agent:a%0ab",
+		"ssh-agent:app?socket=relative", "ssh-agent:app?socket=%z"} {
 		testkit.ErrorIs(t, testkit.ErrorOf(Open(t.Context(), uri, Options{})), errURI, "%s", uri)
 	}
 }

@@ -13,10 +13,12 @@ import (
 // start. git starts it twice per operation.
 func TestLinksOnlyWhatItNeeds(t *testing.T) {
 	const ours = "github.com/ghapp-dev/ghapp/"
-	forbidden := []string{"net/http", "crypto", "html", "text/template", "encoding/xml", "database/sql", "flag", "testing", "encoding/json"}
+	forbidden := []string{"net/http", "crypto", "html", "text/template", "encoding/xml", "database/sql",
+		"flag", "testing", "encoding/json"}
 	var allowed []string
 	for _, name := range []string{
-		"cmd/git-credential-ghapp", "credential", "internal/agentproto", "internal/childenv", "internal/credcache", "internal/ghtoken",
+		"cmd/git-credential-ghapp", "credential", "internal/agentproto", "internal/childenv",
+		"internal/credcache", "internal/ghtoken",
 		"internal/lfsconfig", "internal/private", "internal/text", "internal/userdirs", "secret",
 	} {
 		allowed = append(allowed, ours+name)

@@ -53,7 +53,8 @@ func TestWithoutAnAgentGhappAnswers(t *testing.T) {
 		{"the agent is dead", dead, []string{"get"}, `["credential" "get"]`},
 		{"erase", "", []string{"erase"}, `["credential" "erase"]`},
 		{"flags are passed on", "", []string{"--app", "Iv23li", "-q", "get"}, `["credential" "--app" "Iv23li" "-q" "get"]`},
-		{"flags name an identity no agent was asked for", "live", []string{"--app=Iv23li", "get"}, `["credential" "--app=Iv23li" "get"]`},
+		{"flags name an identity no agent was asked for", "live", []string{"--app=Iv23li", "get"},
+			`["credential" "--app=Iv23li" "get"]`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var a fakeAgent
@@ -69,8 +70,10 @@ func TestWithoutAnAgentGhappAnswers(t *testing.T) {
 			beside := command(t, tt.socket, tt.args...)
 			beside.Path = filepath.Join(install(t), "git-credential-ghapp")
 			linked := command(t, tt.socket, tt.args...)
-			linked.Path = filepath.Join(place(t, "git-credential-ghapp", filepath.Join(install(t), "git-credential-ghapp")), "git-credential-ghapp")
-			for where, cmd := range map[string]*exec.Cmd{"on PATH": onPath, "beside": beside, "beside the link's target": linked} {
+			linked.Path = filepath.Join(place(t, "git-credential-ghapp", filepath.Join(install(t), "git-credential-ghapp")),
+				"git-credential-ghapp")
+			for where, cmd := range map[string]*exec.Cmd{"on PATH": onPath, "beside": beside,
+				"beside the link's target": linked} {
 				if diff := cmp.Diff(want, run(t, cmd, stdin)); diff != "" {
 					t.Errorf("ghapp %s: (-want +got):\n%s", where, diff)
 				}
@@ -154,7 +157,8 @@ func TestGitAndTheHelper(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), gitPath, "-c", "credential.helper=", "-c", "credential.helper=ghapp",
 			"-c", "credential.helper=!touch '"+witness+"'; false", "-c", "credential.useHttpPath=true", "credential", "fill")
 		cmd.Env = []string{
-			"PATH=" + built + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
+			"PATH=" + built + ":" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "GIT_CONFIG_NOSYSTEM=1",
+			"GIT_TERMINAL_PROMPT=0", "LC_ALL=C",
 			"GHAPP_AGENT_SOCK=" + serve(t, h),
 		}
 		return run(t, cmd, origin)
@@ -167,7 +171,8 @@ func TestGitAndTheHelper(t *testing.T) {
 	})
 	t.Run("a refusal", func(t *testing.T) {
 		got := fill(t, &fakeAgent{refusal: errors.New("acme/site: not installed")})
-		want := result{"", "git-credential-ghapp: acme/site: not installed\nfatal: credential helper 'ghapp' told us to quit\n", 128}
+		want := result{"", "git-credential-ghapp: acme/site: not installed\n" +
+			"fatal: credential helper 'ghapp' told us to quit\n", 128}
 		testkit.Diff(t, got, want)
 	})
 	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(witness)), os.ErrNotExist, "the next helper was asked")

@@ -82,7 +82,8 @@ type fakeAgent struct {
 	silent  bool
 }
 
-func (a *fakeAgent) Credential(_ context.Context, operation credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+func (a *fakeAgent) Credential(_ context.Context, operation credential.Operation,
+	about *credential.Credential) (*credential.Credential, error) {
 	a.heard = append(a.heard, question{operation, about})
 	if a.refusal != nil || a.silent {
 		return nil, a.refusal
@@ -218,9 +219,11 @@ func TestGivesNoTokenTo(t *testing.T) {
 		{"empty host", "protocol=https\nhost=\n", "no protocol or no host", exitFailed},
 		{"no protocol", "host=github.com\n", "no protocol or no host", exitFailed},
 		{"http", "protocol=http\nhost=github.com\n", `no token for "github.com" over "http"`, exitDone},
-		{"http to what only looks like this machine", "protocol=http\nhost=127.0.0.1.evil.example\n", "no token for", exitDone},
+		{"http to what only looks like this machine",
+			"protocol=http\nhost=127.0.0.1.evil.example\n", "no token for", exitDone},
 		{"another protocol", "protocol=smtp\nhost=github.com\n", "no token for", exitDone},
-		{"http to a host that moves the cursor", "protocol=http\nhost=\x1b[2Jgithub.com\u202e\n", `"\x1b[2Jgithub.com\u202e"`, exitDone},
+		{"http to a host that moves the cursor", "protocol=http\nhost=\x1b[2Jgithub.com\u202e\n",
+			`"\x1b[2Jgithub.com\u202e"`, exitDone},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var a fakeAgent
@@ -280,7 +283,8 @@ func TestRefusalIsToldAndEndsTheSearch(t *testing.T) {
 func TestBrokenAgentGivesNothing(t *testing.T) {
 	for _, tt := range []struct{ name, answer, stderr string }{
 		{"hangs up", "", "hung up before it answered"},
-		{"hangs up within the token", "ghapp-agent/1 ok 100\nusername=x-access-token\npassword=" + canary, "hung up before it answered"},
+		{"hangs up within the token", "ghapp-agent/1 ok 100\nusername=x-access-token\npassword=" + canary,
+			"hung up before it answered"},
 		{"another protocol", "HTTP/1.1 200 OK\r\n\r\n" + canary, "not the protocol"},
 		{"another version", "ghapp-agent/2 ok 0\n", "not the protocol"},
 		{"no description", "ghapp-agent/1 ok 23\n" + canary + "\n", "no equals sign"},
@@ -302,7 +306,8 @@ func TestBrokenAgentGivesNothing(t *testing.T) {
 				io.WriteString(conn, tt.answer)
 			}()
 			got := run(t, command(t, l.Path(), "get"), origin)
-			if got.Stdout != "quit=1\n" || got.Code != exitDone || !strings.Contains(got.Stderr, tt.stderr) || !isOneLine(got.Stderr) {
+			if got.Stdout != "quit=1\n" || got.Code != exitDone ||
+				!strings.Contains(got.Stderr, tt.stderr) || !isOneLine(got.Stderr) {
 				t.Errorf("got %+v, want quit=1 and %q", got, tt.stderr)
 			}
 			testkit.Lacks(t, got.Stderr, canary)

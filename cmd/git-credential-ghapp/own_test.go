@@ -144,7 +144,8 @@ func TestWithoutTheUsersOwnAgentGhappAnswers(t *testing.T) {
 		own.serve(t, &a)
 		testkit.OK(t, os.Chmod(filepath.Dir(own.listener.Path()), 0o777))
 		got := run(t, own.command(t, "get"), origin)
-		if got.Stdout != want.Stdout || got.Code != ghappExit || !strings.Contains(got.Stderr, "lets other users in") || !isOneLine(got.Stderr) || len(a.heard) > 0 {
+		if got.Stdout != want.Stdout || got.Code != ghappExit || !strings.Contains(got.Stderr, "lets other users in") ||
+			!isOneLine(got.Stderr) || len(a.heard) > 0 {
 			t.Errorf("got %+v, the agent heard %v", got, a.heard)
 		}
 	})

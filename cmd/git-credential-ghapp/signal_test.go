@@ -16,7 +16,8 @@ import (
 
 type blocked struct{ called, gone chan struct{} }
 
-func (b blocked) Credential(ctx context.Context, _ credential.Operation, _ *credential.Credential) (*credential.Credential, error) {
+func (b blocked) Credential(ctx context.Context, _ credential.Operation,
+	_ *credential.Credential) (*credential.Credential, error) {
 	close(b.called)
 	<-ctx.Done()
 	close(b.gone)
@@ -45,7 +46,8 @@ func TestDiesOfASignalSilentlyAndTheAgentStops(t *testing.T) {
 
 type slow struct{ called, answer chan struct{} }
 
-func (s slow) Credential(_ context.Context, _ credential.Operation, about *credential.Credential) (*credential.Credential, error) {
+func (s slow) Credential(_ context.Context, _ credential.Operation,
+	about *credential.Credential) (*credential.Credential, error) {
 	close(s.called)
 	<-s.answer
 	return answerTo(about), nil

@@ -196,7 +196,8 @@ func (d *Description) input(x *Exchange) (*openapi3filter.RequestValidationInput
 		SchemaValidationOptions:           schemaOptions(),
 	}
 	options.WithCustomSchemaErrorFunc(short)
-	return &openapi3filter.RequestValidationInput{Request: request, PathParams: parameters, Route: route, Options: options}, nil
+	return &openapi3filter.RequestValidationInput{Request: request, PathParams: parameters,
+		Route: route, Options: options}, nil
 }
 
 // short is a schema's complaint without the schema.
@@ -266,7 +267,8 @@ func unknown(schemas []*openapi3.Schema, value any, at string) []string {
 			}
 		}
 		for s := range flat(schemas) {
-			open = open || s.AdditionalProperties.Schema != nil || s.AdditionalProperties.Has != nil && *s.AdditionalProperties.Has
+			open = open || s.AdditionalProperties.Schema != nil ||
+				s.AdditionalProperties.Has != nil && *s.AdditionalProperties.Has
 		}
 		for _, name := range slices.Sorted(maps.Keys(value)) {
 			if described[name] == nil && !open {

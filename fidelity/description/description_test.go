@@ -154,7 +154,8 @@ func TestCheckResponse(t *testing.T) {
 		{"required field missing", 200, `{"id":1}`, `"old" is missing`},
 		{"field of the wrong type", 200, `{"id":"1","old":true}`, "must be an integer"},
 		{"field not described", 200, `{"id":1,"old":true,"new":1}`, "field /new"},
-		{"field not described, deep", 200, `{"id":1,"old":true,"parts":[{"id":2,"old":true,"of":{"login":"l","x":1}}]}`, "field /parts/0/of/x"},
+		{"field not described, deep", 200, `{"id":1,"old":true,"parts":[{"id":2,"old":true,"of":{"login":"l","x":1}}]}`,
+			"field /parts/0/of/x"},
 		{"not a date", 200, `{"id":1,"old":true,"made":"yesterday"}`, "date-time"},
 		{"not a URI", 200, `{"id":1,"old":true,"url":"/x"}`, "not a URI"},
 		{"template in place of a URI", 200, `{"id":1,"old":true,"url":"http://127.0.0.1/x{/y}"}`, "not a URI"},
@@ -204,7 +205,8 @@ func TestOperation(t *testing.T) {
 
 func TestCorrection(t *testing.T) {
 	correct := func(of, patch string) (*Description, error) {
-		return file(t, api).Describe(firstVersion, "/api/v3", []string{post}, []Correction{{Of: of, Patch: patch, Why: "wrong"}})
+		return file(t, api).Describe(firstVersion, "/api/v3", []string{post},
+			[]Correction{{Of: of, Patch: patch, Why: "wrong"}})
 	}
 	const mend = `[{"op":"test","path":"/required/1","value":"old"},{"op":"remove","path":"/required/1"}]`
 	young := exchange(t, "/things/1", "", 200, `{"id":1}`)

@@ -76,7 +76,8 @@ func Dial(path string, uid int) (Conn, error) {
 // Ask sends the request for the operation get, store or erase and returns the
 // answer, which is the zero Credential if the agent is not responsible for the
 // request or has nothing to say. Its errors are those of [Do]. It closes conn.
-func Ask(ctx context.Context, conn Conn, operation credential.Operation, request *credential.Credential) (*credential.Credential, error) {
+func Ask(ctx context.Context, conn Conn, operation credential.Operation,
+	request *credential.Credential) (*credential.Credential, error) {
 	question, err := Of(string(operation), request)
 	if err != nil {
 		conn.Close()

@@ -99,7 +99,8 @@ func TestWaitsNoLongerThanItsDeadline(t *testing.T) {
 		}()
 		testkit.OK(t, conn.SetDeadline(time.Now().Add(left)))
 		_, err := Ask(t.Context(), conn, credential.Get, request)
-		if left > 0 && (!errors.Is(err, os.ErrDeadlineExceeded) || !strings.Contains(err.Error(), "no answer")) || err == nil {
+		if left > 0 && (!errors.Is(err, os.ErrDeadlineExceeded) ||
+			!strings.Contains(err.Error(), "no answer")) || err == nil {
 			t.Errorf("with %s left, Ask() = %v", left, err)
 		}
 	}

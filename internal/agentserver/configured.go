@@ -74,7 +74,8 @@ func eachApp(loaded *config.Config) []ghapp.RepositoryName {
 }
 
 // answer answers one operation of git's.
-func (c *configured) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (c *configured) answer(ctx context.Context, op credential.Operation,
+	asked *credential.Credential) (*credential.Credential, error) {
 	defer func() {
 		if c.tokens.ended() { // meanwhile, so nobody uses this connection again
 			c.hangUp()
@@ -128,7 +129,8 @@ func (c *configured) list() []AppStatus {
 	for _, a := range c.opener.Apps() {
 		app := a.Current().App
 		list = append(list, AppStatus{
-			Name: a.Settings().Name, App: app.Status().Issuer, Host: app.Status().Host, Fingerprint: app.Status().Fingerprint, Next: a.NextKey(),
+			Name: a.Settings().Name, App: app.Status().Issuer, Host: app.Status().Host,
+			Fingerprint: app.Status().Fingerprint, Next: a.NextKey(),
 		})
 	}
 	return list
@@ -170,7 +172,8 @@ type mintCounter struct {
 // RoundTrip implements [http.RoundTripper].
 func (m mintCounter) RoundTrip(r *http.Request) (*http.Response, error) {
 	answer, err := m.RoundTripper.RoundTrip(r)
-	if err == nil && answer.StatusCode == http.StatusCreated && r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/access_tokens") {
+	if err == nil && answer.StatusCode == http.StatusCreated && r.Method == http.MethodPost &&
+		strings.HasSuffix(r.URL.Path, "/access_tokens") {
 		m.minted.Add(1)
 	}
 	return answer, err

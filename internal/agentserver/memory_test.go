@@ -125,7 +125,8 @@ func TestNothingRunsOnceTheAgentHasEnded(t *testing.T) {
 	s := newService(t, "")
 	ask := func(i int) {
 		t.Helper()
-		answer, err := s.Credential(t.Context(), credential.Get, &credential.Credential{Protocol: "http", Host: s.host, Path: fmt.Sprint("acme/r", i, ".git")})
+		answer, err := s.Credential(t.Context(), credential.Get,
+			&credential.Credential{Protocol: "http", Host: s.host, Path: fmt.Sprint("acme/r", i, ".git")})
 		if err != nil || answer == nil {
 			t.Fatal(err)
 		}

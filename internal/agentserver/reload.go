@@ -85,7 +85,8 @@ func (s *Server) follow(ctx context.Context) {
 
 func (s *Server) reread(ctx context.Context) {
 	if err := s.configure(ctx); err != nil {
-		s.opener.Log.Warn("the configuration has changed and cannot be used; it is used on as it was", "error", diag.OneLine(err))
+		s.opener.Log.Warn("the configuration has changed and cannot be used; it is used on as it was", "error",
+			diag.OneLine(err))
 		return
 	}
 	s.opener.Tell("The configuration has changed, and was read anew.")

@@ -116,7 +116,8 @@ func (s *Server) reload(ctx context.Context) {
 }
 
 // Credential implements [agent.Handler].
-func (s *Server) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (s *Server) Credential(ctx context.Context, op credential.Operation,
+	asked *credential.Credential) (*credential.Credential, error) {
 	s.follow(ctx)
 	answer, err := s.now.Load().answer(ctx, op, asked)
 	switch {

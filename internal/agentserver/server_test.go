@@ -52,10 +52,12 @@ func newService(t *testing.T, config string) *service {
 	s.putKey("app.pem")
 	environ := []string{"HOME=" + s.dir}
 	if config == "" {
-		environ = append(environ, "GHAPP_HOST="+server.URL, "GHAPP_APP="+s.app.Status().Issuer, "GHAPP_KEY="+filepath.Join(s.dir, "app.pem"))
+		environ = append(environ, "GHAPP_HOST="+server.URL, "GHAPP_APP="+s.app.Status().Issuer,
+			"GHAPP_KEY="+filepath.Join(s.dir, "app.pem"))
 	} else {
 		path := filepath.Join(s.dir, "config.yaml")
-		if err := os.WriteFile(path, []byte(strings.NewReplacer("ORIGIN", server.URL, "APP", s.app.Status().Issuer).Replace(config)), 0o600); err != nil {
+		if err := os.WriteFile(path,
+			[]byte(strings.NewReplacer("ORIGIN", server.URL, "APP", s.app.Status().Issuer).Replace(config)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		environ = append(environ, "GHAPP_CONFIG="+path)
@@ -76,7 +78,8 @@ func (s *service) putKey(name string) {
 }
 
 func (s *service) ask() error {
-	answer, err := s.Credential(s.t.Context(), credential.Get, &credential.Credential{Protocol: "http", Host: s.host, Path: "acme/site.git"})
+	answer, err := s.Credential(s.t.Context(), credential.Get,
+		&credential.Credential{Protocol: "http", Host: s.host, Path: "acme/site.git"})
 	if err == nil && (answer == nil || answer.Password.IsZero()) {
 		err = errors.New("the answer holds no token")
 	}

@@ -80,7 +80,8 @@ func AskStatus(ctx context.Context, socket string) (*Status, error) {
 
 // String is one line.
 func (s *Status) String() string {
-	return fmt.Sprintf("process %d since %s, %d tokens held, %d requests answered", s.PID, s.Since.Local().Format(time.DateTime), s.TokensHeld, s.Requests.Answered)
+	return fmt.Sprintf("process %d since %s, %d tokens held, %d requests answered", s.PID,
+		s.Since.Local().Format(time.DateTime), s.TokensHeld, s.Requests.Answered)
 }
 
 // Status implements [agent.Controller].

@@ -51,7 +51,8 @@ type heldToken struct {
 	late         bool // that it cannot be renewed was told; refresh alone has this
 }
 
-func newTokens(log *slog.Logger, renew func(context.Context, string, ghapp.TokenRequest) (*ghapp.Token, error)) *tokens {
+func newTokens(log *slog.Logger, renew func(context.Context, string,
+	ghapp.TokenRequest) (*ghapp.Token, error)) *tokens {
 	t := &tokens{log: log, renew: renew, held: map[string]*heldToken{}}
 	t.ctx, t.stop = context.WithCancel(context.Background())
 	return t
@@ -64,7 +65,8 @@ func (t *tokens) ended() bool { return t.ctx.Err() != nil }
 
 // issued takes note of a token that is handed out.
 func (t *tokens) issued(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
-	key := strings.Join([]string{app.Status().Host, app.Status().Issuer, strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
+	key := strings.Join([]string{app.Status().Host, app.Status().Issuer,
+		strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	h := t.held[key]
@@ -166,7 +168,8 @@ func (t *tokens) renewed(h *heldToken, old *ghapp.Token) bool {
 	request.MinLife = old.Life() + time.Second // none that is no better
 	fresh, err := t.renew(t.ctx, h.host, request)
 	if err != nil && !h.late {
-		t.log.Warn("a token could not be renewed early; it serves on while it lives", "for", strings.Join(request.Repositories, ","), "error", err)
+		t.log.Warn("a token could not be renewed early; it serves on while it lives", "for",
+			strings.Join(request.Repositories, ","), "error", err)
 	}
 	h.late = err != nil
 	t.mu.Lock()
@@ -174,7 +177,8 @@ func (t *tokens) renewed(h *heldToken, old *ghapp.Token) bool {
 	switch {
 	case err == nil:
 		h.token = fresh
-	case errors.Is(err, ghapp.ErrUnreachable), errors.Is(err, ghapp.ErrRateLimited), errors.Is(err, signer.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, ghapp.ErrUnreachable), errors.Is(err, ghapp.ErrRateLimited), errors.Is(err, signer.ErrUnavailable),
+		errors.Is(err, context.DeadlineExceeded):
 		return false
 	default:
 		h.used = time.Time{} // as if nobody used it

@@ -51,7 +51,8 @@ func newHolding(t *testing.T) *holding {
 		Signer: ghapp.FromCryptoSigner(heldKey()),
 	}))(t)
 	h := &holding{t: t, github: github, app: app}
-	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string, r ghapp.TokenRequest) (*ghapp.Token, error) {
+	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string,
+		r ghapp.TokenRequest) (*ghapp.Token, error) {
 		return app.Token(ctx, r)
 	})
 	h.add("acme/site")
@@ -226,12 +227,14 @@ func (k *failingKey) Sign(ctx context.Context, message []byte) ([]byte, error) {
 // A key's holder that is down leaves the tokens that there are, and is told of once; one
 // that has said no is not asked again by itself, since a wrong PIN counts.
 func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
-	for problem, again := range map[signer.Problem]bool{signer.ErrUnavailable: true, signer.ErrTimeout: true, signer.ErrPIN: false} {
+	for problem, again := range map[signer.Problem]bool{signer.ErrUnavailable: true,
+		signer.ErrTimeout: true, signer.ErrPIN: false} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHolding(t)
 			defer h.close()
 			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
-			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()}, Issuer: h.app.Status().Issuer, Signer: key})
+			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()},
+				Issuer: h.app.Status().Issuer, Signer: key})
 			testkit.OK(t, err)
 			var log bytes.Buffer
 			h.app = app
@@ -250,7 +253,8 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 			time.Sleep(17 * time.Minute)
 			testkit.Equal(t, h.use("acme/site").Secret.Reveal(), first.Secret.Reveal(), "there is another token")
 			synctest.Wait()
-			if told := strings.Count(log.String(), "it serves on while it lives"); told != 1 || !strings.Contains(log.String(), "exec:kms: "+string(problem)) {
+			if told := strings.Count(log.String(), "it serves on while it lives"); told != 1 ||
+				!strings.Contains(log.String(), "exec:kms: "+string(problem)) {
 				t.Errorf("%s is told %d times:\n%s", problem, told, log.String())
 			}
 			key.down.Store(nil)

@@ -29,7 +29,8 @@ type message struct {
 }
 
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
-	m := message{Method: req.Method, URL: req.URL.String(), Authorization: req.Header.Get("Authorization"), Header: req.Header, At: time.Now()}
+	m := message{Method: req.Method, URL: req.URL.String(), Authorization: req.Header.Get("Authorization"),
+		Header: req.Header, At: time.Now()}
 	if req.Body != nil {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {

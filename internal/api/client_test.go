@@ -45,7 +45,8 @@ func TestHeadersOfARequest(t *testing.T) {
 			h := w.messages()[0].Header
 			testkit.Diff(t, h.Values("X-GitHub-Api-Version"), test.want)
 			for name, want := range map[string]string{
-				"Accept": "application/vnd.github+json", "User-Agent": "mine/1 ghapp", "Authorization": "Bearer " + canary, "Content-Type": "",
+				"Accept": "application/vnd.github+json", "User-Agent": "mine/1 ghapp",
+				"Authorization": "Bearer " + canary, "Content-Type": "",
 			} {
 				testkit.Equal(t, strings.Join(h.Values(name), "|"), want, "%s", name)
 			}
@@ -190,8 +191,10 @@ func TestRetryAfterOfAMinuteFitsTheDefaultEvenWhenTheAnswerWasSlow(t *testing.T)
 func TestNeverWaitsForAPermissionRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &wire{}
-		w.handler = says(403, `{"message":"Resource not accessible by integration"}`, "X-RateLimit-Limit", "5000", "X-RateLimit-Remaining", "4999",
-			"X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(20*time.Second).Unix(), 10), "X-Accepted-GitHub-Permissions", "contents=read")
+		w.handler = says(403, `{"message":"Resource not accessible by integration"}`, "X-RateLimit-Limit", "5000",
+			"X-RateLimit-Remaining", "4999",
+			"X-RateLimit-Reset", strconv.FormatInt(time.Now().Add(20*time.Second).Unix(), 10),
+			"X-Accepted-GitHub-Permissions", "contents=read")
 		start := time.Now()
 		_, err := newClient(t, w).App(t.Context(), asCanary)
 		answer, ok := errors.AsType[*Error](err)
@@ -207,7 +210,8 @@ func TestNeverWaitsForAPermissionRefusal(t *testing.T) {
 func TestPrimaryLimit(t *testing.T) {
 	limited := func(reset time.Duration) http.HandlerFunc {
 		at := time.Now().Add(reset).Unix()
-		return says(403, `{"message":"API rate limit exceeded for installation ID 1."}`, "X-RateLimit-Remaining", "0", "X-RateLimit-Reset", strconv.FormatInt(at, 10))
+		return says(403, `{"message":"API rate limit exceeded for installation ID 1."}`, "X-RateLimit-Remaining", "0",
+			"X-RateLimit-Reset", strconv.FormatInt(at, 10))
 	}
 	t.Run("beyond the ceiling fails at once and says until when", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -260,7 +264,8 @@ func TestPrimaryLimit(t *testing.T) {
 func TestSecondaryLimitWithoutRetryAfterWaitsAMinute(t *testing.T) {
 	for _, status := range []int{403, 429} {
 		synctest.Test(t, func(t *testing.T) {
-			w := &wire{handler: answers(says(status, `{"message":"You have exceeded a secondary rate limit. Please wait."}`), says(200, theApp))}
+			w := &wire{handler: answers(says(status, `{"message":"You have exceeded a secondary rate limit. Please wait."}`),
+				says(200, theApp))}
 			testkit.Must(newClient(t, w).App(t.Context(), asCanary))(t)
 			if p := w.pauses()[0]; p < time.Minute {
 				t.Errorf("%d: waited %s, want a minute at least", status, p)
@@ -405,7 +410,8 @@ func TestSlowAuthorizationIsNotTimedAsARequest(t *testing.T) {
 func TestErrorOfTheAuthorizationIsFinal(t *testing.T) {
 	w := &wire{handler: says(200, theApp)}
 	cause := errors.New("no key")
-	_, err := newClient(t, w).App(t.Context(), func(context.Context) (string, secret.Text, error) { return "", secret.Text{}, cause })
+	_, err := newClient(t, w).App(t.Context(),
+		func(context.Context) (string, secret.Text, error) { return "", secret.Text{}, cause })
 	if !errors.Is(err, cause) || len(w.messages()) != 0 {
 		t.Errorf("error %v, %d requests sent", err, len(w.messages()))
 	}
@@ -414,7 +420,8 @@ func TestErrorOfTheAuthorizationIsFinal(t *testing.T) {
 // elsewhere are hosts that are not the API's, however near they look.
 var elsewhere = []string{
 	"https://evil.example/x", "https://sub.ghes.example/x", "https://example/x", "https://ghes.example:8443/x",
-	"http://ghes.example/x", "https://ghes.example.evil.example/x", "//evil.example/x", "https://ghes.example@evil.example/x",
+	"http://ghes.example/x", "https://ghes.example.evil.example/x", "//evil.example/x",
+	"https://ghes.example@evil.example/x",
 }
 
 func TestRedirectToAnotherHostIsNeverFollowed(t *testing.T) {
@@ -483,7 +490,8 @@ func TestRedirectOfAPostKeepsMethodAndBodyOrIsRefused(t *testing.T) {
 		sent := w.messages()
 		if status < 307 {
 			if redirect, ok := errors.AsType[*RedirectError](err); !ok || redirect.From != redirect.To || len(sent) != 1 {
-				t.Errorf("POST %d: error %v after %d requests, want it refused, since net/http would make it a GET", status, err, len(sent))
+				t.Errorf("POST %d: error %v after %d requests, want it refused, since net/http would make it a GET",
+					status, err, len(sent))
 			}
 			continue
 		}
@@ -491,7 +499,8 @@ func TestRedirectOfAPostKeepsMethodAndBodyOrIsRefused(t *testing.T) {
 			t.Errorf("POST %d: %v after %d requests", status, err, len(sent))
 			continue
 		}
-		if sent[1].Method != "POST" || sent[1].Body != `{"repositories":["site"]}` || sent[1].Authorization != "Bearer "+canary {
+		if sent[1].Method != "POST" || sent[1].Body != `{"repositories":["site"]}` ||
+			sent[1].Authorization != "Bearer "+canary {
 			t.Errorf("POST %d: went on as %s with body %q and %q", status, sent[1].Method, sent[1].Body, sent[1].Authorization)
 		}
 	}
@@ -545,7 +554,8 @@ func (c *counter) Write(p []byte) (int, error) { *c += counter(len(p)); return l
 
 func TestAnswerThatIsNotWhatGitHubDocuments(t *testing.T) {
 	for name, body := range map[string]string{
-		"half": `{"id":7,"slug":"` + canary, "empty": "", "null": "null", "no ID": "{}", "another shape": `["` + canary + `"]`,
+		"half": `{"id":7,"slug":"` + canary, "empty": "", "null": "null", "no ID": "{}",
+		"another shape":      `["` + canary + `"]`,
 		"ID of a wrong type": `{"id":"` + canary + `"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -584,11 +594,13 @@ func TestProxyThatShowsTheRequestShowsNoCredential(t *testing.T) {
 func TestNetworkErrorIsOneHarmlessLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newClient(t, roundTrips(func(*http.Request) (*http.Response, error) {
-			return nil, textproto.ProtocolError("malformed MIME header line: \x1b[31m\r\nred\x9b " + strings.Repeat("long", 1000))
+			return nil,
+				textproto.ProtocolError("malformed MIME header line: \x1b[31m\r\nred\x9b " + strings.Repeat("long", 1000))
 		}))
 		_, err := c.App(t.Context(), asCanary)
 		text := err.Error()
-		if strings.ContainsAny(text, "\x1b\r\n\u009b") || len(text) > 500 || !strings.HasPrefix(text, "cannot reach ghes.example: ") {
+		if strings.ContainsAny(text, "\x1b\r\n\u009b") || len(text) > 500 ||
+			!strings.HasPrefix(text, "cannot reach ghes.example: ") {
 			t.Errorf("error %q", text)
 		}
 	})
@@ -618,7 +630,8 @@ func TestPathOfARedirectIsPrintedHarmless(t *testing.T) {
 func TestLogTellsOfRetriesWithoutTheCredential(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		w := &wire{handler: answers(says(502, `{"message":"Server Error"}`, "X-GitHub-Request-Id", "AB:CD"), says(200, theApp))}
+		w := &wire{handler: answers(says(502, `{"message":"Server Error"}`, "X-GitHub-Request-Id", "AB:CD"),
+			says(200, theApp))}
 		c := newClient(t, w, func(o *Options) {
 			o.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		})
@@ -647,14 +660,17 @@ func TestLongWaitIsToldOnce(t *testing.T) {
 		signs   time.Duration // how long the signature takes
 		want    []string
 	}{
-		"at once":            {[]roundTrips{answered}, 0, nil},
-		"soon":               {[]roundTrips{slow(2*time.Second, answered)}, 0, nil},
-		"a failure":          {[]roundTrips{failed, answered}, 0, nil},
-		"late":               {[]roundTrips{slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
-		"limited":            {[]roundTrips{limited, answered}, 0, []string{"waiting for ghes.example", "wait=", "429"}},
-		"limited, then late": {[]roundTrips{limited, slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
-		"failing, then late": {[]roundTrips{failed, failed, failed, slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
-		"a person confirms":  {[]roundTrips{answered}, 10 * time.Second, []string{"waiting for whoever holds the key to sign"}},
+		"at once":   {[]roundTrips{answered}, 0, nil},
+		"soon":      {[]roundTrips{slow(2*time.Second, answered)}, 0, nil},
+		"a failure": {[]roundTrips{failed, answered}, 0, nil},
+		"late":      {[]roundTrips{slow(20*time.Second, answered)}, 0, []string{"waiting for ghes.example"}},
+		"limited":   {[]roundTrips{limited, answered}, 0, []string{"waiting for ghes.example", "wait=", "429"}},
+		"limited, then late": {[]roundTrips{limited, slow(20*time.Second, answered)}, 0,
+			[]string{"waiting for ghes.example"}},
+		"failing, then late": {[]roundTrips{failed, failed, failed, slow(20*time.Second, answered)}, 0,
+			[]string{"waiting for ghes.example"}},
+		"a person confirms": {[]roundTrips{answered}, 10 * time.Second,
+			[]string{"waiting for whoever holds the key to sign"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -729,7 +745,8 @@ func TestTransportThatLeavesOutTheRequest(t *testing.T) {
 func TestDefaultTransportThatSomeoneReplaced(t *testing.T) {
 	original := http.DefaultTransport
 	defer func() { http.DefaultTransport = original }()
-	http.DefaultTransport = roundTrips(func(*http.Request) (*http.Response, error) { return nil, errors.New("not this one") })
+	http.DefaultTransport = roundTrips(
+		func(*http.Request) (*http.Response, error) { return nil, errors.New("not this one") })
 	if tr := NewTransport(nil); tr.Proxy == nil || !tr.ForceAttemptHTTP2 {
 		t.Errorf("transport %+v has no proxy or no HTTP/2", tr)
 	}
@@ -795,7 +812,8 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	defer proxy.Close()
 	self := testkit.Must(os.Executable())(t)
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestProxyOfTheEnvironment$", "-test.v")
-	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.Contains(strings.ToUpper(e), "_PROXY=") }),
+	cmd.Env = append(slices.DeleteFunc(os.Environ(),
+		func(e string) bool { return strings.Contains(strings.ToUpper(e), "_PROXY=") }),
 		proxyChild+"=1", "HTTPS_PROXY="+proxy.URL)
 	out, err := cmd.CombinedOutput()
 	testkit.OK(t, err, "%s", out)
@@ -804,7 +822,8 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	if diff := cmp.Diff([]string{"CONNECT ghes.test:443 "}, asked); diff != "" {
 		t.Errorf("what the proxy was asked (-want +got):\n%s\n%s", diff, out)
 	}
-	if !strings.Contains(string(out), "cannot reach ghes.test: the proxy "+strings.TrimPrefix(proxy.URL, "http://")+" answered 403 Forbidden") {
+	if !strings.Contains(string(out), "cannot reach ghes.test: the proxy "+
+		strings.TrimPrefix(proxy.URL, "http://")+" answered 403 Forbidden") {
 		t.Errorf("the child said:\n%s", out)
 	}
 }

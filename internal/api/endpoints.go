@@ -119,20 +119,23 @@ type Registration struct {
 func (c *Client) ConvertManifest(ctx context.Context, code secret.Text) (*Registration, error) {
 	var made Registration
 	hidden := url.PathEscape(code.Reveal())
-	_, err := c.do(ctx, request{method: http.MethodPost, path: "/app-manifests/" + hidden + "/conversions", hidden: hidden}, &made)
+	_, err := c.do(ctx, request{method: http.MethodPost,
+		path: "/app-manifests/" + hidden + "/conversions", hidden: hidden}, &made)
 	return &made, err
 }
 
 // Installation is GET /app/installations/{id}.
 func (c *Client) Installation(ctx context.Context, auth Authorization, id int64) (*Installation, error) {
 	var found Installation
-	_, err := c.do(ctx, request{method: http.MethodGet, path: fmt.Sprintf("/app/installations/%d", id), auth: auth}, &found)
+	_, err := c.do(ctx, request{method: http.MethodGet,
+		path: fmt.Sprintf("/app/installations/%d", id), auth: auth}, &found)
 	return &found, err
 }
 
 // Installations is GET /app/installations, all pages.
 func (c *Client) Installations(ctx context.Context, auth Authorization) iter.Seq2[*Installation, error] {
-	return pages(ctx, c, "/app/installations", auth, func(body []Installation) listed[Installation] { return listed[Installation]{body, -1} })
+	return pages(ctx, c, "/app/installations", auth,
+		func(body []Installation) listed[Installation] { return listed[Installation]{body, -1} })
 }
 
 // AccountInstallation is GET /users/{owner}/installation, which GitHub answers for
@@ -140,9 +143,11 @@ func (c *Client) Installations(ctx context.Context, auth Authorization) iter.Seq
 // the documented one for organizations.
 func (c *Client) AccountInstallation(ctx context.Context, auth Authorization, owner string) (*Installation, error) {
 	var found Installation
-	_, err := c.do(ctx, request{method: http.MethodGet, path: "/users/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
+	_, err := c.do(ctx, request{method: http.MethodGet,
+		path: "/users/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
 	if IsStatus(err, http.StatusNotFound) {
-		_, err = c.do(ctx, request{method: http.MethodGet, path: "/orgs/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
+		_, err = c.do(ctx, request{method: http.MethodGet,
+			path: "/orgs/" + url.PathEscape(owner) + "/installation", auth: auth}, &found)
 	}
 	return &found, err
 }
@@ -153,7 +158,8 @@ var moved = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`/r
 
 // RepositoryInstallation is GET /repos/{owner}/{name}/installation. For a
 // repository that was renamed or transferred it returns its ID too, otherwise 0.
-func (c *Client) RepositoryInstallation(ctx context.Context, auth Authorization, owner, name string) (*Installation, int64, error) {
+func (c *Client) RepositoryInstallation(ctx context.Context, auth Authorization, owner,
+	name string) (*Installation, int64, error) {
 	var found Installation
 	path := "/repos/" + url.PathEscape(owner) + "/" + url.PathEscape(name) + "/installation"
 	answer, err := c.do(ctx, request{method: http.MethodGet, path: path, auth: auth}, &found)
@@ -177,7 +183,8 @@ func (c *Client) User(ctx context.Context, auth Authorization, login string) (*U
 
 // CreateToken is POST /app/installations/{id}/access_tokens. The grant holds the
 // token in the open: the caller moves it into a Secret at once.
-func (c *Client) CreateToken(ctx context.Context, auth Authorization, installation int64, scope TokenScope) (*Grant, error) {
+func (c *Client) CreateToken(ctx context.Context, auth Authorization, installation int64,
+	scope TokenScope) (*Grant, error) {
 	var grant Grant
 	path := fmt.Sprintf("/app/installations/%d/access_tokens", installation)
 	_, err := c.do(ctx, request{method: http.MethodPost, path: path, auth: auth, body: scope}, &grant)

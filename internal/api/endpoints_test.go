@@ -31,8 +31,13 @@ func TestEndpoints(t *testing.T) {
 		body string
 		want string
 	}{
-		"App":          {func(ctx context.Context, c *Client) error { _, err := c.App(ctx, asCanary); return err }, theApp, "GET /app"},
-		"Installation": {func(ctx context.Context, c *Client) error { _, err := c.Installation(ctx, asCanary, 5); return err }, `{"id":5}`, "GET /app/installations/5"},
+		"App": {func(ctx context.Context, c *Client) error { _, err := c.App(ctx, asCanary); return err },
+			theApp, "GET /app"},
+		"Installation": {func(ctx context.Context,
+			c *Client) error {
+			_, err := c.Installation(ctx, asCanary, 5)
+			return err
+		}, `{"id":5}`, "GET /app/installations/5"},
 		"AccountInstallation": {func(ctx context.Context, c *Client) error {
 			_, err := c.AccountInstallation(ctx, asCanary, "acme")
 			return err
@@ -66,24 +71,28 @@ func TestAccountInstallationServesUsersAndOrganizations(t *testing.T) {
 				says(404, `{"message":"Not Found"}`)(w, r)
 				return
 			}
-			says(200, `{"id":5,"account":{"login":"acme"},"target_type":"Organization","suspended_at":"2026-11-01T00:00:00Z"}`)(w, r)
+			says(200,
+				`{"id":5,"account":{"login":"acme"},"target_type":"Organization","suspended_at":"2026-11-01T00:00:00Z"}`)(w, r)
 		}
 	}
 	w := &wire{handler: only("/orgs/acme/installation")}
 	found, err := newClient(t, w).AccountInstallation(t.Context(), asCanary, "acme")
-	if err != nil || found.ID != 5 || found.Account.Login != "acme" || !found.SuspendedAt.Equal(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
+	if err != nil || found.ID != 5 || found.Account.Login != "acme" ||
+		!found.SuspendedAt.Equal(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)) {
 		t.Errorf("%+v, %v", found, err)
 	}
 	testkit.Diff(t, w.calls(), []string{"GET /users/acme/installation", "GET /orgs/acme/installation"})
 	// Only 404 leads on: a refusal is a refusal.
 	refusing := &wire{handler: says(401, `{"message":"A JSON web token could not be decoded"}`)}
-	if _, err := newClient(t, refusing).AccountInstallation(t.Context(), asCanary, "acme"); !IsStatus(err, 401) || len(refusing.messages()) != 1 {
+	if _, err := newClient(t, refusing).AccountInstallation(t.Context(), asCanary, "acme"); !IsStatus(err, 401) ||
+		len(refusing.messages()) != 1 {
 		t.Errorf("error %v after %d requests", err, len(refusing.messages()))
 	}
 }
 
 func TestRepositoryThatMovedIsKnownByItsID(t *testing.T) {
-	w := &wire{handler: onceAt("/api/v3/repos/acme/old/installation", 301, "https://ghes.example/api/v3/repositories/4711/installation", `{"id":5}`)}
+	w := &wire{handler: onceAt("/api/v3/repos/acme/old/installation", 301,
+		"https://ghes.example/api/v3/repositories/4711/installation", `{"id":5}`)}
 	c := newClient(t, w)
 	found, id, err := c.RepositoryInstallation(t.Context(), asCanary, "acme", "old")
 	if err != nil || found.ID != 5 || id != 4711 {
@@ -96,16 +105,19 @@ func TestRepositoryThatMovedIsKnownByItsID(t *testing.T) {
 
 func TestScopeOfAMintIsSentAsItIs(t *testing.T) {
 	for want, scope := range map[string]TokenScope{
-		`{"repositories":["site"],"permissions":{"contents":"read"}}`: {Repositories: []string{"site"}, Permissions: map[string]string{"contents": "read"}},
+		`{"repositories":["site"],"permissions":{"contents":"read"}}`: {Repositories: []string{"site"},
+			Permissions: map[string]string{"contents": "read"}},
 		`{"repository_ids":[7]}`: {RepositoryIDs: []int64{7}},
 		`{}`:                     {},
 	} {
-		w := &wire{handler: says(201, `{"token":"t","expires_at":"2026-11-22T11:00:00Z","permissions":{"contents":"read"},"repository_selection":"selected","repositories":[{"id":7,"full_name":"acme/site"}]}`)}
+		w := &wire{handler: says(201,
+			`{"token":"t","expires_at":"2026-11-22T11:00:00Z","permissions":{"contents":"read"},"repository_selection":"selected","repositories":[{"id":7,"full_name":"acme/site"}]}`)}
 		grant := testkit.Must(newClient(t, w).CreateToken(t.Context(), asCanary, 5, scope))(t)
 		if got := w.messages()[0]; got.Body != want || got.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("body %s, want %s", got.Body, want)
 		}
-		wantGrant := &Grant{Token: "t", ExpiresAt: time.Date(2026, 11, 22, 11, 0, 0, 0, time.UTC), Permissions: map[string]string{"contents": "read"},
+		wantGrant := &Grant{Token: "t", ExpiresAt: time.Date(2026, 11, 22, 11, 0, 0, 0,
+			time.UTC), Permissions: map[string]string{"contents": "read"},
 			RepositorySelection: "selected", Repositories: []Repository{{ID: 7, FullName: "acme/site"}}}
 		testkit.Diff(t, grant, wantGrant)
 	}
@@ -114,10 +126,12 @@ func TestScopeOfAMintIsSentAsItIs(t *testing.T) {
 func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 	w := &wire{handler: says(204, "")}
 	testkit.OK(t, newClient(t, w).RevokeToken(t.Context(), secret.New(canary)))
-	if m := w.messages()[0]; m.Authorization != "token "+canary || m.Method != "DELETE" || m.URL != "https://ghes.example/api/v3/installation/token" {
+	if m := w.messages()[0]; m.Authorization != "token "+canary || m.Method != "DELETE" ||
+		m.URL != "https://ghes.example/api/v3/installation/token" {
 		t.Errorf("sent %s %s with %q", m.Method, m.URL, m.Authorization)
 	}
-	for status, body := range map[int]string{200: "<html>Please log in to the network", 202: "{}", 401: `{"message":"Bad credentials"}`} {
+	for status, body := range map[int]string{200: "<html>Please log in to the network", 202: "{}",
+		401: `{"message":"Bad credentials"}`} {
 		err := newClient(t, &wire{handler: says(status, body)}).RevokeToken(t.Context(), secret.New(canary))
 		testkit.Fails(t, err, "%d counts as revoked", status)
 		if status == 401 && !IsStatus(err, 401) {
@@ -145,7 +159,8 @@ func paged(total int, link func(r *http.Request, next int) string) http.HandlerF
 }
 
 func absolute(r *http.Request, next int) string {
-	return fmt.Sprintf(`<https://ghes.example%s?per_page=%s&page=%d>; rel="next"`, r.URL.Path, r.URL.Query().Get("per_page"), next)
+	return fmt.Sprintf(`<https://ghes.example%s?per_page=%s&page=%d>; rel="next"`, r.URL.Path,
+		r.URL.Query().Get("per_page"), next)
 }
 
 // drain reads a listing to its end.
@@ -184,7 +199,8 @@ func TestPagesThatGoInCirclesEndInAnError(t *testing.T) {
 	w := &wire{handler: paged(250, func(r *http.Request, next int) string { return absolute(r, min(next, 2)) })}
 	list, err := drain(newClient(t, w).Installations(t.Context(), asCanary))
 	if _, ok := errors.AsType[*BodyError](err); !ok || len(w.messages()) > 3 {
-		t.Errorf("%d installations in %d requests, error %v; an incomplete list is no success", len(list), len(w.messages()), err)
+		t.Errorf("%d installations in %d requests, error %v; an incomplete list is no success",
+			len(list), len(w.messages()), err)
 	}
 }
 
@@ -239,7 +255,9 @@ func TestListWithNothingInItsPlaces(t *testing.T) {
 	if err != nil || len(list) != 2 || list[0] == nil || list[1].ID != 2 {
 		t.Errorf("%v, %v", list, err)
 	}
-	repositories, err := drain(newClient(t, &wire{handler: says(200, `{"repositories":[null,{"id":2,"full_name":"acme/site","private":true,"pushed_at":null}]}`)}).Repositories(t.Context(), secret.New(canary)))
+	repositories, err := drain(newClient(t, &wire{handler: says(200,
+		`{"repositories":[null,{"id":2,"full_name":"acme/site","private":true,"pushed_at":null}]}`)}).Repositories(
+		t.Context(), secret.New(canary)))
 	if err != nil || len(repositories) != 2 || repositories[0] == nil || repositories[1].FullName != "acme/site" {
 		t.Errorf("%v, %v", repositories, err)
 	}

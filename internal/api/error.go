@@ -121,7 +121,8 @@ func details(raw []json.RawMessage) []string {
 // of permission carries rate limit headers too, with budget left, and must never
 // be waited for.
 func (e *Error) limits(h http.Header, now time.Time, offset time.Duration) {
-	if e.Status != http.StatusForbidden && e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable {
+	if e.Status != http.StatusForbidden && e.Status != http.StatusTooManyRequests &&
+		e.Status != http.StatusServiceUnavailable {
 		return
 	}
 	wait, hasWait := RetryAfter(h.Get("Retry-After"), now.Add(offset))
@@ -193,7 +194,9 @@ type RedirectError struct {
 
 func (e *RedirectError) Error() string {
 	if e.From == e.To {
-		return fmt.Sprintf("%s redirects (%d) within itself: not followed, since it goes in circles or would lose the request's body", e.From, e.Status)
+		return fmt.Sprintf("%s redirects (%d) within itself: not followed, "+
+			"since it goes in circles or would lose the request's body", e.From, e.Status)
 	}
-	return fmt.Sprintf("%s redirects (%d) to %s: not followed, since the credential is for the first host only", e.From, e.Status, e.To)
+	return fmt.Sprintf("%s redirects (%d) to %s: not followed, since the credential is for the first host only",
+		e.From, e.Status, e.To)
 }

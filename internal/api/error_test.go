@@ -32,9 +32,12 @@ func TestErrorCarriesGitHubsMessageAndRequestID(t *testing.T) {
 	for _, test := range []struct{ name, body, message, text string }{
 		{"message", `{"message":"A JSON web token could not be decoded","documentation_url":"https://docs.github.com/rest"}`,
 			"A JSON web token could not be decoded", `GET /app: 401 "A JSON web token could not be decoded" (request 9A1C:2)`},
-		{"errors are texts", `{"message":"Bad Request","errors":["one","two"]}`, "Bad Request; one; two", `GET /app: 401 "Bad Request; one; two" (request 9A1C:2)`},
-		{"errors are objects", `{"message":"Validation Failed","errors":[{"resource":"Token","field":"repositories","code":"invalid"},{"message":"said"},{}]}`,
-			"Validation Failed; Token repositories invalid; said", `GET /app: 401 "Validation Failed; Token repositories invalid; said" (request 9A1C:2)`},
+		{"errors are texts", `{"message":"Bad Request","errors":["one","two"]}`, "Bad Request; one; two",
+			`GET /app: 401 "Bad Request; one; two" (request 9A1C:2)`},
+		{"errors are objects",
+			`{"message":"Validation Failed","errors":[{"resource":"Token","field":"repositories","code":"invalid"},{"message":"said"},{}]}`,
+			"Validation Failed; Token repositories invalid; said",
+			`GET /app: 401 "Validation Failed; Token repositories invalid; said" (request 9A1C:2)`},
 		{"errors is no list", `{"message":"Bad Request","errors":"text"}`, "", `GET /app: 401 (request 9A1C:2)`},
 		{"page", "<html>", "", `GET /app: 401 (request 9A1C:2)`},
 		{"nothing", "", "", `GET /app: 401 (request 9A1C:2)`},
@@ -49,7 +52,8 @@ func TestErrorCarriesGitHubsMessageAndRequestID(t *testing.T) {
 
 func TestErrorIsMadeHarmless(t *testing.T) {
 	evil := "\x1b]0;title\x07\x1b[31mred\x1b[0m\r\nsecond line\x00\u009b1m\u202egnp.exe\xff"
-	e := answerOf(404, `{"message":"\u001b[31mred\u001b[0m\r\nsecond\tline\u009b1m\u202egnp.exe\u0000","documentation_url":"\u001bx","errors":["\u001b[2J"]}`,
+	e := answerOf(404,
+		`{"message":"\u001b[31mred\u001b[0m\r\nsecond\tline\u009b1m\u202egnp.exe\u0000","documentation_url":"\u001bx","errors":["\u001b[2J"]}`,
 		"X-GitHub-Request-Id", evil, "X-Accepted-GitHub-Permissions", evil)
 	testkit.Equal(t, e.Message, `\x1b[31mred\x1b[0m second line\u009b1m\u202egnp.exe\x00; \x1b[2J`, "message")
 	for _, text := range []string{e.Message, e.DocumentationURL, e.RequestID, e.AcceptedPermissions, e.Error()} {
@@ -76,29 +80,44 @@ func TestLimitsAreToldFromRefusals(t *testing.T) {
 		limit   Limit
 		until   time.Time
 	}{
-		{"permission", 403, `{"message":"Resource not accessible by integration"}`, []string{"X-RateLimit-Remaining", "4999", "X-RateLimit-Reset", "1795352400"}, NoLimit, time.Time{}},
+		{"permission", 403, `{"message":"Resource not accessible by integration"}`,
+			[]string{"X-RateLimit-Remaining", "4999", "X-RateLimit-Reset", "1795352400"}, NoLimit, time.Time{}},
 		{"permission, no headers", 403, `{"message":"This installation has been suspended"}`, nil, NoLimit, time.Time{}},
-		{"primary 403", 403, `{"message":"API rate limit exceeded"}`, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, PrimaryLimit, time.Unix(1795352400, 0)},
-		{"primary 429", 429, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, PrimaryLimit, time.Unix(1795352400, 0)},
-		{"primary, garbled reset", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"}, PrimaryLimit, time.Time{}},
+		{"primary 403", 403, `{"message":"API rate limit exceeded"}`,
+			[]string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, PrimaryLimit, time.Unix(1795352400, 0)},
+		{"primary 429", 429, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"},
+			PrimaryLimit, time.Unix(1795352400, 0)},
+		{"primary, garbled reset", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "soon"},
+			PrimaryLimit, time.Time{}},
 		{"secondary with Retry-After", 403, secondary, []string{"Retry-After", "30"}, SecondaryLimit, in(30 * time.Second)},
-		{"secondary with a date", 403, secondary, []string{"Retry-After", "Sun, 22 Nov 2026 12:00:40 GMT"}, SecondaryLimit, in(40 * time.Second)},
-		{"secondary with a past date", 403, secondary, []string{"Retry-After", "Sun, 22 Nov 2026 11:00:00 GMT"}, SecondaryLimit, in(0)},
+		{"secondary with a date", 403, secondary, []string{"Retry-After", "Sun, 22 Nov 2026 12:00:40 GMT"},
+			SecondaryLimit, in(40 * time.Second)},
+		{"secondary with a past date", 403, secondary,
+			[]string{"Retry-After", "Sun, 22 Nov 2026 11:00:00 GMT"}, SecondaryLimit, in(0)},
 		{"secondary without", 403, secondary, nil, SecondaryLimit, in(time.Minute)},
 		{"secondary, garbled Retry-After", 403, secondary, []string{"Retry-After", "-5"}, SecondaryLimit, in(time.Minute)},
-		{"secondary with budget used up too", 403, secondary, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, SecondaryLimit, in(time.Minute)},
-		{"abuse detection of old", 403, `{"message":"You have triggered an abuse detection mechanism."}`, nil, SecondaryLimit, in(time.Minute)},
+		{"secondary with budget used up too", 403, secondary,
+			[]string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "1795352400"}, SecondaryLimit, in(time.Minute)},
+		{"abuse detection of old", 403, `{"message":"You have triggered an abuse detection mechanism."}`, nil,
+			SecondaryLimit, in(time.Minute)},
 		{"429 alone", 429, "", nil, SecondaryLimit, in(time.Minute)},
 		{"secondary for years", 403, secondary, []string{"Retry-After", "630720000"}, SecondaryLimit, in(time.Hour)},
-		{"secondary beyond numbers", 403, secondary, []string{"Retry-After", "99999999999999999999"}, SecondaryLimit, in(time.Hour)},
-		{"secondary until 2046", 403, secondary, []string{"Retry-After", "Thu, 22 Nov 2046 12:00:40 GMT"}, SecondaryLimit, in(time.Hour)},
-		{"primary until 2100", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800"}, PrimaryLimit, in(time.Hour)},
-		{"primary beyond time", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "9223372036854775807"}, PrimaryLimit, in(time.Hour)},
-		{"primary until 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "0"}, PrimaryLimit, in(time.Minute)},
-		{"primary before 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "-9223372036854775808"}, PrimaryLimit, in(time.Minute)},
+		{"secondary beyond numbers", 403, secondary, []string{"Retry-After", "99999999999999999999"},
+			SecondaryLimit, in(time.Hour)},
+		{"secondary until 2046", 403, secondary, []string{"Retry-After", "Thu, 22 Nov 2046 12:00:40 GMT"},
+			SecondaryLimit, in(time.Hour)},
+		{"primary until 2100", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "4102444800"},
+			PrimaryLimit, in(time.Hour)},
+		{"primary beyond time", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "9223372036854775807"},
+			PrimaryLimit, in(time.Hour)},
+		{"primary until 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "0"},
+			PrimaryLimit, in(time.Minute)},
+		{"primary before 1970", 403, "", []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "-9223372036854775808"},
+			PrimaryLimit, in(time.Minute)},
 		{"maintenance for years", 503, "", []string{"Retry-After", "630720000"}, NoLimit, in(time.Hour)},
 		{"maintenance", 503, "", []string{"Retry-After", "30"}, NoLimit, in(30 * time.Second)},
-		{"404 is never a limit", 404, secondary, []string{"Retry-After", "30", "X-RateLimit-Remaining", "0"}, NoLimit, time.Time{}},
+		{"404 is never a limit", 404, secondary,
+			[]string{"Retry-After", "30", "X-RateLimit-Remaining", "0"}, NoLimit, time.Time{}},
 		{"401 is never a limit", 401, "", []string{"X-RateLimit-Remaining", "0"}, NoLimit, time.Time{}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -129,8 +148,10 @@ func FuzzError(f *testing.F) {
 	f.Add(401, "\x1b[31m", "Sun, 22 Nov 2026 12:00:40 GMT", "1795352400")
 	f.Add(422, `{"errors":[1,null,"a",{"field":"f"}]}`, "99999999999999999999", "")
 	f.Fuzz(func(t *testing.T, status int, body, retryAfter, remaining string) {
-		e := answerOf(status, body, "Retry-After", retryAfter, "X-RateLimit-Remaining", remaining, "X-GitHub-Request-Id", body)
-		if text := e.Error(); len(text) > 1500 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		e := answerOf(status, body, "Retry-After", retryAfter, "X-RateLimit-Remaining",
+			remaining, "X-GitHub-Request-Id", body)
+		if text := e.Error(); len(text) > 1500 ||
+			strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("error %q", text)
 		}
 		if !e.Until.IsZero() && (e.Until.Before(noon) || e.Until.After(noon.Add(LongestWait))) {

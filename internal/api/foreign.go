@@ -75,7 +75,8 @@ func Foreign(answer *http.Response, body []byte) *ForeignError {
 func ForeignPage(answer *http.Response) *ForeignError {
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
 	named := answer.Header.Get("X-GitHub-Request-Id") != ""
-	if named || media != "text/html" || answer.StatusCode < 400 || answer.StatusCode >= 500 || answer.Header.Get("Retry-After") != "" {
+	if named || media != "text/html" || answer.StatusCode < 400 || answer.StatusCode >= 500 ||
+		answer.Header.Get("Retry-After") != "" {
 		return nil
 	}
 	e := &ForeignError{Status: answer.StatusCode, Media: media}

@@ -21,12 +21,17 @@ func TestNextLink(t *testing.T) {
 		want  string
 	}{
 		{"none", nil, ""}, {"empty", []string{""}, ""},
-		{"GitHub's first page", []string{`<https://api.github.com/app/installations?page=2>; rel="next", <https://api.github.com/app/installations?page=9>; rel="last"`}, "https://api.github.com/app/installations?page=2"},
-		{"GitHub's middle page", []string{`<https://h/x?page=1>; rel="prev", <https://h/x?page=3>; rel="next", <https://h/x?page=9>; rel="last", <https://h/x?page=1>; rel="first"`}, "https://h/x?page=3"},
+		{"GitHub's first page", []string{
+			`<https://api.github.com/app/installations?page=2>; rel="next", <https://api.github.com/app/installations?page=9>; rel="last"`},
+			"https://api.github.com/app/installations?page=2"},
+		{"GitHub's middle page", []string{
+			`<https://h/x?page=1>; rel="prev", <https://h/x?page=3>; rel="next", <https://h/x?page=9>; rel="last", <https://h/x?page=1>; rel="first"`},
+			"https://h/x?page=3"},
 		{"last page", []string{`<https://h/x?page=1>; rel="prev", <https://h/x?page=1>; rel="first"`}, ""},
 		{"several headers", []string{`<https://h/1>; rel="prev"`, `<https://h/3>; rel="next"`}, "https://h/3"},
 		{"no blanks", []string{`<https://h/1>;rel="prev",<https://h/3>;rel="next"`}, "https://h/3"},
-		{"mixed separators", []string{`<https://h/1>; rel="prev", <https://h/3>; rel="next",<https://h/9>; rel="last"`}, "https://h/3"},
+		{"mixed separators",
+			[]string{`<https://h/1>; rel="prev", <https://h/3>; rel="next",<https://h/9>; rel="last"`}, "https://h/3"},
 		{"many blanks", []string{"<https://h/1>; rel=\"prev\" ,\t <https://h/3> ; rel = \"next\" "}, "https://h/3"},
 		{"token instead of string", []string{`<https://h/3>; rel=next`}, "https://h/3"},
 		{"letter case", []string{`<https://h/3>; REL="Next"`}, "https://h/3"},
@@ -50,7 +55,8 @@ func TestNextPageStaysOnTheAPI(t *testing.T) {
 		"/api/v3/app/installations?page=2":                     "/app/installations?page=2",
 		"?page=2":                                              "/app/installations?page=2",
 		"https://ghes.example/api/v3/a%2Fb?q=%20":              "/a%2Fb?q=%20",
-		"https://ghes.example/api/v3//evil.example/x":          "//evil.example/x", // a path, see TestTwoSlashesDoNotNameAHost
+		// a path, see TestTwoSlashesDoNotNameAHost
+		"https://ghes.example/api/v3//evil.example/x": "//evil.example/x",
 	} {
 		got, err := page(t, c, target)
 		if err != nil || got != want {
@@ -63,7 +69,8 @@ func TestNextPageStaysOnTheAPI(t *testing.T) {
 			t.Errorf("%s: error %v, want a RedirectError", target, err)
 		}
 	}
-	for _, target := range []string{"https://ghes.example/evil", "/api/v3x/y", "https://ghes.example/api/v3/../../x", "https://ghes.example/api/v3", "%zz"} {
+	for _, target := range []string{"https://ghes.example/evil", "/api/v3x/y", "https://ghes.example/api/v3/../../x",
+		"https://ghes.example/api/v3", "%zz"} {
 		_, err := page(t, c, target)
 		if _, ok := errors.AsType[*BodyError](err); !ok {
 			t.Errorf("%s: error %v, want a BodyError", target, err)
@@ -79,8 +86,10 @@ func page(t testing.TB, c *Client, target string) (string, error) {
 
 func FuzzNextLink(f *testing.F) {
 	for _, seed := range []string{
-		`<https://ghes.example/api/v3/x?page=2>; rel="next", <https://h/x>; rel="last"`, `<//evil.example/x>; rel=next`, `<>;rel=next`,
-		`<https://ghes.example/api/v3//evil.example>; rel=next`, `<?page=2>; rel="last next"`, `<<>>;;,,`, `<http://[::1`, `</api/v3/%2F..%2f>;rel=next`,
+		`<https://ghes.example/api/v3/x?page=2>; rel="next", <https://h/x>; rel="last"`,
+		`<//evil.example/x>; rel=next`, `<>;rel=next`,
+		`<https://ghes.example/api/v3//evil.example>; rel=next`, `<?page=2>; rel="last next"`, `<<>>;;,,`, `<http://[::1`,
+		`</api/v3/%2F..%2f>;rel=next`,
 	} {
 		f.Add(seed)
 	}
@@ -96,7 +105,8 @@ func FuzzNextLink(f *testing.F) {
 		}
 		// Whatever the server says, the next request goes to the API's own host.
 		req, err := c.build(t.Context(), request{method: "GET", path: path})
-		if err == nil && (origin(req.URL) != "https://ghes.example" || !strings.HasPrefix(req.URL.EscapedPath(), "/api/v3/")) {
+		if err == nil && (origin(req.URL) != "https://ghes.example" ||
+			!strings.HasPrefix(req.URL.EscapedPath(), "/api/v3/")) {
 			t.Errorf("%q leads to %s", line, req.URL)
 		}
 	})
@@ -116,7 +126,8 @@ func TestPagesThatDoNotEndAreLeft(t *testing.T) {
 		"a last page of years":    {body: "[]", last: "?page=99999999", most: maxPages},
 		"a last page below zero":  {body: "[]", last: "?page=-4", most: maxPages},
 		"slow":                    {body: "[]", slow: 20 * time.Second, most: 31},
-		"long pages":              {body: strings.TrimSuffix(full, "]") + strings.Repeat(","+item(2), 40*perPage) + "]", most: 25},
+		"long pages": {body: strings.TrimSuffix(full, "]") +
+			strings.Repeat(","+item(2), 40*perPage) + "]", most: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -133,7 +144,8 @@ func TestPagesThatDoNotEndAreLeft(t *testing.T) {
 				var err error
 				for _, err = range newClient(t, w).Installations(t.Context(), nil) {
 				}
-				if _, ok := errors.AsType[*BodyError](err); !ok || !strings.Contains(err.Error(), "do not end") || asked > test.most || asked == 0 {
+				if _, ok := errors.AsType[*BodyError](err); !ok || !strings.Contains(err.Error(), "do not end") ||
+					asked > test.most || asked == 0 {
 					t.Errorf("%d pages, error %v; want %d at most", asked, err, test.most)
 				}
 			})
@@ -145,7 +157,8 @@ func TestPagesEndWhereTheHostsOwnCountIsFarPassed(t *testing.T) {
 	asked := 0
 	w := &wire{handler: func(rw http.ResponseWriter, r *http.Request) {
 		asked++
-		says(200, `{"total_count":120,"repositories":[{"id":1},{"id":2}]}`, "Link", fmt.Sprintf(`<?page=%d>; rel="next"`, asked+1))(rw, r)
+		says(200, `{"total_count":120,"repositories":[{"id":1},{"id":2}]}`, "Link",
+			fmt.Sprintf(`<?page=%d>; rel="next"`, asked+1))(rw, r)
 	}}
 	var err error
 	for _, err = range newClient(t, w).Repositories(t.Context(), secret.New(canary)) {

@@ -48,7 +48,8 @@ func (o *Opener) Answerer(app *App) *gitauth.Answerer {
 }
 
 // appOr is the App of these settings, which may be app.
-func (o *Opener) appOr(ctx context.Context, app *App, settings config.AppSettings, r ghapp.RepositoryName) (*App, error) {
+func (o *Opener) appOr(ctx context.Context, app *App, settings config.AppSettings,
+	r ghapp.RepositoryName) (*App, error) {
 	if settings.Name == app.settings.Name {
 		return app, nil
 	}
@@ -81,7 +82,8 @@ func (o *Opener) Router(app *App, prepare func(*gitauth.Answerer)) *Router {
 func (r *Router) First() *gitauth.Answerer { return r.first }
 
 // Credential implements [agent.Handler].
-func (r *Router) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (r *Router) Credential(ctx context.Context, op credential.Operation,
+	asked *credential.Credential) (*credential.Credential, error) {
 	answerer, app, err := r.route(ctx, asked)
 	var found *credential.Credential
 	if err == nil {

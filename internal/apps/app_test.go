@@ -79,7 +79,8 @@ func newChanging(t *testing.T) *changing {
 type knowing struct{}
 
 func (knowing) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("")), Request: r, Header: http.Header{}}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("")),
+		Request: r, Header: http.Header{}}, nil
 }
 
 // put replaces the file of the key, as a whole.
@@ -195,7 +196,8 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 		c.put(c.path, laterKey())
 		c.app.AddKey(&laterKey().PublicKey)
 		err := c.github.Fault(githubtest.Fault{
-			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized, Body: `{"message":"A JSON web token could not be decoded"}`,
+			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized,
+			Body: `{"message":"A JSON web token could not be decoded"}`,
 		})
 		testkit.OK(t, err)
 		testkit.Equal(t, c.mustAsk("acme/site"), token, "another token was handed out")

@@ -75,7 +75,8 @@ func (o *Opener) fileGone() error {
 // owner and the host in it. flags are those of the helper's line that started this process:
 // for the same line and the same question git-credential-ghapp finds the answer by itself
 // while it lives. Nil: the answer is not kept.
-func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *credential.Credential, flags []string) (*credential.Credential, error) {
+func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *credential.Credential,
+	flags []string) (*credential.Credential, error) {
 	settings, err := o.SettingsAsked(asked)
 	if err != nil {
 		return nil, err

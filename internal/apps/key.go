@@ -31,7 +31,8 @@ func (o *Opener) Key(ctx context.Context, settings config.AppSettings, store gha
 
 // PreviousKey opens the key before the newest one when it is needed. It is nil where the
 // settings name none.
-func (o *Opener) PreviousKey(settings config.AppSettings, store ghapp.Store) func(context.Context) (ghapp.Signer, error) {
+func (o *Opener) PreviousKey(settings config.AppSettings,
+	store ghapp.Store) func(context.Context) (ghapp.Signer, error) {
 	if settings.PreviousKey.Text == "" {
 		return nil
 	}
@@ -41,7 +42,8 @@ func (o *Opener) PreviousKey(settings config.AppSettings, store ghapp.Store) fun
 }
 
 // OpenKey opens a key by its name, as these settings have keys opened.
-func (o *Opener) OpenKey(ctx context.Context, key config.Value, settings config.AppSettings, store ghapp.Store) (signer.Signer, error) {
+func (o *Opener) OpenKey(ctx context.Context, key config.Value, settings config.AppSettings,
+	store ghapp.Store) (signer.Signer, error) {
 	options := o.KeyOptions(settings)
 	if keyuri.Scheme(key.Text) == "env" {
 		options.Environ = o.Environ // it is read from there, and no program is started

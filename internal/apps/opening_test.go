@@ -23,7 +23,8 @@ func newOfOwners(t *testing.T) (o *Opener, openings *atomic.Int32, key string) {
 	dir := t.TempDir()
 	key = filepath.Join(dir, "app.pem")
 	file := filepath.Join(dir, "config.yaml")
-	text := "apps:\n  one: {app: 1, key: " + key + ", owners: [acme, octo]}\n  two: {app: 2, key: " + key + ", owners: [other]}\n"
+	text := "apps:\n  one: {app: 1, key: " + key +
+		", owners: [acme, octo]}\n  two: {app: 2, key: " + key + ", owners: [other]}\n"
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,9 @@ func (o *Opener) ReachFor(settings config.AppSettings) (ghapp.Config, error) {
 		transport = o.Observe(transport)
 	}
 	return ghapp.Config{
-		Client: ghapp.Client{Host: settings.Host.Text, APIURL: settings.APIURL.Text, APIVersion: settings.APIVersion.Text, OmitAPIVersion: settings.APIVersion.Text == config.NoAPIVersion, Transport: transport, UserAgent: o.UserAgent, Log: o.Log},
+		Client: ghapp.Client{Host: settings.Host.Text, APIURL: settings.APIURL.Text, APIVersion: settings.APIVersion.Text,
+			OmitAPIVersion: settings.APIVersion.Text == config.NoAPIVersion, Transport: transport,
+			UserAgent: o.UserAgent, Log: o.Log},
 	}, nil
 }
 

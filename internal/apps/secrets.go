@@ -18,7 +18,8 @@ func namesVariable() *regexp.Regexp { return regexp.MustCompile(`env:([A-Za-z_][
 func (o *Opener) Own() childenv.Own {
 	var own childenv.Own
 	add := func(text string) { own.Values = append(own.Values, secret.New(text)) }
-	for _, name := range []string{"GHAPP_PRIVATE_KEY", "GHAPP_WEBHOOK_SECRET", "GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
+	for _, name := range []string{"GHAPP_PRIVATE_KEY", "GHAPP_WEBHOOK_SECRET",
+		"GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
 		text, _ := o.LookupEnv(name)
 		add(text)
 	}
@@ -41,7 +42,8 @@ func (o *Opener) Own() childenv.Own {
 	keys = append(keys, text, o.Flags["key"])
 	if loaded == nil {
 		path, err := config.Path(options)
-		if info, errStat := os.Stat(path.Text); err == nil && errStat == nil && info.Mode().IsRegular() && info.Size() < 1<<20 {
+		if info, errStat := os.Stat(path.Text); err == nil && errStat == nil &&
+			info.Mode().IsRegular() && info.Size() < 1<<20 {
 			file, _ := os.ReadFile(path.Text)
 			keys = append(keys, string(file))
 		}

@@ -37,7 +37,9 @@ func names(t *testing.T, dir string) string {
 func TestCommitReplacesAFileOrNothing(t *testing.T) {
 	for name, options := range map[string]func(dir string) atomicfile.Options{
 		"a name of its own": func(string) atomicfile.Options { return atomicfile.Options{} },
-		"a lock":            func(dir string) atomicfile.Options { return atomicfile.Options{Temp: filepath.Join(dir, "f.lock")} },
+		"a lock": func(dir string) atomicfile.Options {
+			return atomicfile.Options{Temp: filepath.Join(dir, "f.lock")}
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

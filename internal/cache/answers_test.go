@@ -82,7 +82,8 @@ func TestAnswerEndsWithItsEntry(t *testing.T) {
 			return f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return nil, nil })
 		},
 		"renewed": func(f *Files, key string) error {
-			return f.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) { return []byte("ghs_canarz_of_no_value"), nil })
+			return f.Update(t.Context(), key,
+				func(context.Context, []byte) ([]byte, error) { return []byte("ghs_canarz_of_no_value"), nil })
 		},
 		"the same again": func(f *Files, key string) error {
 			return errors.Join(
@@ -115,9 +116,11 @@ func TestAnswerIsNotKept(t *testing.T) {
 		key  string
 		harm func(f *Files) error
 	}{
-		"with a token that has been replaced": {keyOf("token"), func(f *Files) error { return f.Put(t.Context(), keyOf("token"), []byte("ghs_another")) }},
-		"with one that is gone":               {keyOf("none"), func(*Files) error { return nil }},
-		"with an entry that others can read":  {keyOf("token"), func(f *Files) error { return os.Chmod(filepath.Join(f.Dir(), keyOf("token")), 0o644) }},
+		"with a token that has been replaced": {keyOf("token"),
+			func(f *Files) error { return f.Put(t.Context(), keyOf("token"), []byte("ghs_another")) }},
+		"with one that is gone": {keyOf("none"), func(*Files) error { return nil }},
+		"with an entry that others can read": {keyOf("token"),
+			func(f *Files) error { return os.Chmod(filepath.Join(f.Dir(), keyOf("token")), 0o644) }},
 		"with an entry that is a link": {keyOf("token"), func(f *Files) error {
 			path := filepath.Join(f.Dir(), keyOf("token"))
 			return errors.Join(os.Rename(path, path+"-real"), os.Symlink(path+"-real", path))

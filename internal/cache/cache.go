@@ -117,7 +117,8 @@ func (f *Files) Get(ctx context.Context, key string) ([]byte, error) {
 // The locks are shared by several entries, so fn may wait for other updates but
 // must not start one: an Update with fn's context is refused with an error, since
 // sooner or later two would wait for each other.
-func (f *Files) Update(ctx context.Context, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) error {
+func (f *Files) Update(ctx context.Context, key string,
+	fn func(ctx context.Context, old []byte) ([]byte, error)) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -161,7 +162,8 @@ func (f *Files) Put(ctx context.Context, key string, entry []byte) error {
 type updating struct{ *Files }
 
 // update is Update between taking the lock and giving it back.
-func (f *Files) update(ctx context.Context, root *os.Root, key string, fn func(ctx context.Context, old []byte) ([]byte, error)) (wrote bool, err error) {
+func (f *Files) update(ctx context.Context, root *os.Root, key string,
+	fn func(ctx context.Context, old []byte) ([]byte, error)) (wrote bool, err error) {
 	unlock, err := f.lock(ctx, root, shardOf(key))
 	if err != nil {
 		return false, err
@@ -250,7 +252,8 @@ func stage(root *os.Root, key string, entry []byte) (*atomicfile.File, error) {
 	}
 	// A name of its own for each write: on a file system whose locks do nothing,
 	// two writers still do not write into one file.
-	file, err := atomicfile.Begin(key, atomicfile.Options{Root: root, Temp: tempPrefix + rand.Text(), Ours: true, NoSync: true})
+	file, err := atomicfile.Begin(key, atomicfile.Options{Root: root,
+		Temp: tempPrefix + rand.Text(), Ours: true, NoSync: true})
 	if err != nil {
 		return nil, err
 	}

@@ -62,7 +62,8 @@ func TestRoundTrip(t *testing.T) {
 			return entry, nil
 		}))
 		if got := get(t, f, key); !bytes.Equal(got, entry) || (got == nil) != (entry == nil) {
-			t.Errorf("after storing %d bytes (nil: %v) Get returned %d (nil: %v)", len(entry), entry == nil, len(got), got == nil)
+			t.Errorf("after storing %d bytes (nil: %v) Get returned %d (nil: %v)", len(entry),
+				entry == nil, len(got), got == nil)
 		}
 	}
 	update([]byte("one"))
@@ -139,7 +140,8 @@ func TestKeyIsNeverAPath(t *testing.T) {
 func TestEntryTooLarge(t *testing.T) {
 	f := open(t, newDir(t))
 	put(t, f, keyOf("k"), "small")
-	err := f.Update(t.Context(), keyOf("k"), func(context.Context, []byte) ([]byte, error) { return make([]byte, MaxEntry+1), nil })
+	err := f.Update(t.Context(), keyOf("k"),
+		func(context.Context, []byte) ([]byte, error) { return make([]byte, MaxEntry+1), nil })
 	stored, ok := errors.AsType[*StoreError](err)
 	if !ok || !stored.Ran {
 		t.Fatalf("Update returned %v, want a StoreError with Ran", err)

@@ -342,7 +342,8 @@ func TestFullDisk(t *testing.T) {
 	f := open(t, dir)
 	put(t, f, keyOf("k"), "old")
 	got := start(t, os.Args[0], "update, on a full disk", dir, keyOf("k")).outcome()
-	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError", Error: "cannot write to the cache in " + dir + ": " + syscall.EFBIG.Error()}
+	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError",
+		Error: "cannot write to the cache in " + dir + ": " + syscall.EFBIG.Error()}
 	testkit.Equal(t, got, want)
 	testkit.Equal(t, string(get(t, f, keyOf("k"))), "old", "the entry")
 	if left, _ := filepath.Glob(filepath.Join(dir, tempPrefix+"*")); len(left) != 0 {
@@ -372,7 +373,8 @@ func TestReadOnlyDirectory(t *testing.T) {
 	}
 	// A lock that is there can be taken; the failure comes after fn.
 	got := start(t, binary, "update", dir, known, "other text").outcome()
-	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError", Error: "cannot write to the cache in " + dir + ": " + syscall.EACCES.Error()}
+	want := outcome{Called: true, Ran: true, Kind: "*cache.StoreError",
+		Error: "cannot write to the cache in " + dir + ": " + syscall.EACCES.Error()}
 	testkit.Equal(t, got, want, "with a lock file")
 	// Without one the failure comes before.
 	want = outcome{Kind: "*cache.StoreError", Error: "cannot lock the cache in " + dir + ": " + syscall.EACCES.Error()}
@@ -399,8 +401,10 @@ func TestTwoUsers(t *testing.T) {
 		}
 		return
 	}
-	checkRefused(t, err, "", theirs, fmt.Sprintf("it belongs to user %d, not 0; run ghapp as its owner, or name a directory of your own", nobody))
-	want := outcome{Kind: "*cache.DirError", Error: "the cache directory " + mine + " is not used: it belongs to user 0, not " + strconv.Itoa(nobody) + "; run ghapp as its owner, or name a directory of your own"}
+	checkRefused(t, err, "", theirs,
+		fmt.Sprintf("it belongs to user %d, not 0; run ghapp as its owner, or name a directory of your own", nobody))
+	want := outcome{Kind: "*cache.DirError", Error: "the cache directory " + mine + " is not used: " +
+		"it belongs to user 0, not " + strconv.Itoa(nobody) + "; run ghapp as its owner, or name a directory of your own"}
 	testkit.Equal(t, got, want)
 }
 
@@ -412,7 +416,8 @@ func TestLocksAreFew(t *testing.T) {
 	for worker := range 4 {
 		wg.Go(func() {
 			for i := range 500 {
-				err := f.Update(t.Context(), keyOf(fmt.Sprint(worker, i)), func(context.Context, []byte) ([]byte, error) { return nil, nil })
+				err := f.Update(t.Context(), keyOf(fmt.Sprint(worker, i)),
+					func(context.Context, []byte) ([]byte, error) { return nil, nil })
 				if err != nil {
 					t.Error(err)
 				}

@@ -58,8 +58,10 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 		{"readable by the group", "cache", withMode(0o740), "it lets other users in (mode 0740); run: chmod 700 DIR"},
 		{"writable by all", "cache", withMode(0o702), "it lets other users in (mode 0702); run: chmod 700 DIR"},
 		{"writable by the group", "cache", withMode(0o720), "it lets other users in (mode 0720); run: chmod 700 DIR"},
-		{"sticky and writable by all, as /tmp", "cache", withMode(0o777 | fs.ModeSticky), "it lets other users in (mode 0777); run: chmod 700 DIR"},
-		{"blank and quote in its name", "my user's cache", withMode(0o755), `it lets other users in (mode 0755); run: chmod 700 'PARENT/my user'\''s cache'`},
+		{"sticky and writable by all, as /tmp", "cache", withMode(0o777 | fs.ModeSticky),
+			"it lets other users in (mode 0777); run: chmod 700 DIR"},
+		{"blank and quote in its name", "my user's cache", withMode(0o755),
+			`it lets other users in (mode 0755); run: chmod 700 'PARENT/my user'\''s cache'`},
 		{"symbolic link", "cache", func(t *testing.T, dir string) {
 			testkit.OK(t, os.Symlink(private, dir))
 		}, "it is a symbolic link; name the directory it leads to"},
@@ -86,7 +88,8 @@ func TestDirectoryOfOthersIsRefused(t *testing.T) {
 func checkRefused(t *testing.T, err error, parent, dir, want string) {
 	t.Helper()
 	refused := testkit.ErrorAs[*DirError](t, err)
-	want = string(bytes.ReplaceAll(bytes.ReplaceAll([]byte(want), []byte("DIR"), []byte(dir)), []byte("PARENT"), []byte(parent)))
+	want = string(bytes.ReplaceAll(bytes.ReplaceAll([]byte(want), []byte("DIR"), []byte(dir)),
+		[]byte("PARENT"), []byte(parent)))
 	want = "the cache directory " + dir + " is not used: " + want
 	testkit.Equal(t, refused.Error(), want, "got  %s", refused)
 }
@@ -101,7 +104,8 @@ func TestDirectoryOfAnotherUserIsRefused(t *testing.T) {
 	}
 	owner := map[bool]int{true: nobody, false: 0}[os.Geteuid() == 0]
 	_, err := Open(dir)
-	checkRefused(t, err, "", dir, fmt.Sprintf("it belongs to user %d, not %d; run ghapp as its owner, or name a directory of your own", owner, os.Geteuid()))
+	checkRefused(t, err, "", dir, fmt.Sprintf("it belongs to user %d, not %d; run ghapp as its owner, "+
+		"or name a directory of your own", owner, os.Geteuid()))
 }
 
 func TestDirectoryOpenedLaterIsRefused(t *testing.T) {
@@ -247,8 +251,9 @@ func TestOpenErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	testkit.OK(t, os.WriteFile(file, nil, 0o600))
 	for dir, want := range map[string]string{
-		"":                           "cannot open the cache: no directory was named",
-		filepath.Join(file, "cache"): "cannot open the cache in " + filepath.Join(file, "cache") + ": " + syscall.ENOTDIR.Error(),
+		"": "cannot open the cache: no directory was named",
+		filepath.Join(file, "cache"): "cannot open the cache in " + filepath.Join(file, "cache") +
+			": " + syscall.ENOTDIR.Error(),
 	} {
 		_, err := Open(dir)
 		if _, ok := errors.AsType[*StoreError](err); !ok || err.Error() != want {

@@ -109,7 +109,8 @@ func (o Own) in(value string) bool {
 			return false
 		}
 		// As it is, with its line breaks written out, and in base64: a key is read in all of these.
-		for _, form := range []string{secret, strings.ReplaceAll(secret, "\n", `\n`), base64.StdEncoding.EncodeToString([]byte(secret))[:len(secret)/3*4]} {
+		for _, form := range []string{secret, strings.ReplaceAll(secret, "\n", `\n`),
+			base64.StdEncoding.EncodeToString([]byte(secret))[:len(secret)/3*4]} {
 			if strings.Contains(value, form) {
 				return true
 			}

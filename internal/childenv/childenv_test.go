@@ -17,7 +17,8 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 		"GHAPP_PRIVATE_KEY=pem", "GHAPP_WEBHOOK_SECRET=w", "GHAPP_SYNC_SECRET=s", "GHAPP_SYNC_NOTIFY_URL=https://u",
 		"GHAPP_WEBHOOK_SECRET_FILE=/f", "GHAPP_TOMORROWS_SECRET=t",
 		"DEPLOY_KEY=-----BEGIN", "COPY= the secret itself \n", "IN_OTHERS=user:the secret itself@host",
-		"PORT=81234", "PIN=1234", "GODEBUG=a=1,http2debug=2,xhttp2debug=1,b=2", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=the secret itself",
+		"PORT=81234", "PIN=1234", "GODEBUG=a=1,http2debug=2,xhttp2debug=1,b=2", "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=a.b",
+		"GIT_CONFIG_VALUE_0=the secret itself",
 	}
 	own := childenv.Own{
 		Names:  []string{"DEPLOY_KEY", "NOT_SET"},
@@ -37,7 +38,8 @@ func TestNoSecretOfOursReachesAChild(t *testing.T) {
 	testkit.Diff(t, childenv.For(environ, own), want)
 	want = join(plain, []string{"PORT=81234", "GODEBUG=a=1,b=2"}, emptied)
 	testkit.Diff(t, childenv.Apart(environ, own), want)
-	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:17], environ[17:19], []string{"GODEBUG=a=1,b=2"}, git)
+	want = join(plain, settings, []string{"GHAPP_PRIVATE_KEY=pem"}, environ[14:17], environ[17:19],
+		[]string{"GODEBUG=a=1,b=2"}, git)
 	testkit.Diff(t, childenv.Again(environ), want)
 }
 
@@ -52,7 +54,8 @@ func TestNoFormOfAKeyReachesAChild(t *testing.T) {
 		"within another value":    "KEY='" + key + "'",
 	} {
 		for _, variable := range []string{"COPY", "GIT_CONFIG_VALUE_0"} {
-			if got := childenv.For([]string{variable + "=" + value}, own); strings.Contains(strings.Join(got, ""), "MIIE") || len(strings.Join(got, "")) > 30 {
+			if got := childenv.For([]string{variable + "=" + value}, own); strings.Contains(strings.Join(got, ""), "MIIE") ||
+				len(strings.Join(got, "")) > 30 {
 				t.Errorf("%s, in %s: a child gets %q", name, variable, got)
 			}
 		}

@@ -88,7 +88,8 @@ func (c *command) runAgent(ctx context.Context) error {
 	defer listener.Close()
 	c.progress("The agent (process %d) listens on %s.", os.Getpid(), listener.Path())
 	if c.identityGiven() {
-		c.progress("Its App was named by a flag or a variable, so git asks it only where GHAPP_AGENT_SOCK=%s is set; an App in the config file needs nothing.", listener.Path())
+		c.progress("Its App was named by a flag or a variable, so git asks it only where GHAPP_AGENT_SOCK=%s is set; "+
+			"an App in the config file needs nothing.", listener.Path())
 	}
 	return server.Run(ctx, listener, hangUps)
 }
@@ -159,7 +160,8 @@ func occupiedBy(ctx context.Context, path string) error {
 	}
 	if err != nil {
 		return &diag.ExitError{
-			Code: diag.Failed, Err: fmt.Errorf("another process has the agent's socket %s, and does not say what it is: %w", path, err),
+			Code: diag.Failed,
+			Err:  fmt.Errorf("another process has the agent's socket %s, and does not say what it is: %w", path, err),
 			Hint: "end that process, or name another socket with GHAPP_AGENT_SOCK",
 		}
 	}
@@ -224,7 +226,8 @@ func printAgentStatus(w io.Writer, s *agentserver.Status) error {
 	facts := [][]string{
 		{"agent", fmt.Sprintf("process %d since %s, ghapp %s", s.PID, s.Since.Local().Format(time.DateTime), s.Version)},
 		{"socket", s.Socket},
-		{"requests", fmt.Sprintf("%d answered, %d refused, %d for other hosts, %d tokens erased, %d minted", r.Answered, r.Refused, r.Others, r.Erased, r.Minted)},
+		{"requests", fmt.Sprintf("%d answered, %d refused, %d for other hosts, %d tokens erased, %d minted", r.Answered,
+			r.Refused, r.Others, r.Erased, r.Minted)},
 	}
 	if err := term.Table(w, facts); err != nil {
 		return err
@@ -243,7 +246,8 @@ func printAgentStatus(w io.Writer, s *agentserver.Status) error {
 	tokens := [][]string{{"\nREPOSITORY", "HOST", "PERMISSIONS", "LEFT", "LAST USED", "USES"}}
 	for _, t := range s.Tokens {
 		left := time.Duration(t.Left) * time.Second
-		tokens = append(tokens, []string{t.Repository, t.Host, t.Permissions.String(), left.String(), t.LastUsed.Local().Format(time.TimeOnly), strconv.FormatInt(t.Uses, 10)})
+		tokens = append(tokens, []string{t.Repository, t.Host, t.Permissions.String(), left.String(),
+			t.LastUsed.Local().Format(time.TimeOnly), strconv.FormatInt(t.Uses, 10)})
 	}
 	if err := term.Table(w, tokens); err != nil {
 		return err

@@ -32,7 +32,8 @@ type daemon struct {
 func (m *machine) configured() {
 	m.t.Helper()
 	m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"), fmt.Sprintf(
-		"apps:\n  deploy: {app: %s, key: %s, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
+		"apps:\n  deploy: {app: %s, key: %s, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"],
+		m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 }
 
 // plain is ghapp, or the helper by its name, of a user who has no variables of ghapp.
@@ -151,7 +152,8 @@ func TestTwoHundredHelpersOfOneAgentMintOncePerScope(t *testing.T) {
 		m.answered(cmd, outs[i])
 	}
 	testkit.Equal(t, m.github.Mints(), len(repositories), "mints")
-	if s := m.status(); s.Requests.Answered != many || s.Requests.Minted != len(repositories) || len(s.Tokens) != len(repositories) {
+	if s := m.status(); s.Requests.Answered != many || s.Requests.Minted != len(repositories) ||
+		len(s.Tokens) != len(repositories) {
 		t.Errorf("the agent did not answer all of them: %+v", s)
 	}
 	m.noSecretOnDisk()
@@ -398,7 +400,8 @@ func TestAgentReplacesATokenThatGitSaysIsRefused(t *testing.T) {
 	ask := func(operation, password string) string {
 		t.Helper()
 		cmd, out := m.helper(operation, "acme/site")
-		cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=http\nhost=%s\npath=acme/site.git\nusername=x-access-token\npassword=%s\n\n", m.host, password))
+		cmd.Stdin = strings.NewReader(fmt.Sprintf("protocol=http\nhost=%s\npath=acme/site.git\nusername=x-access-token\n"+
+			"password=%s\n\n", m.host, password))
 		testkit.OK(t, cmd.Run(), "%s", out.stderr.String())
 		return out.stdout.String()
 	}
@@ -520,7 +523,8 @@ func TestUnitFilesNameTheSocketOfTheHelper(t *testing.T) {
 	text := testkit.Must(os.ReadFile("../../docs/ghapp-agent.socket"))(t)
 	dir := t.TempDir()
 	path := agent.SocketPath(func(name string) (string, bool) { return dir, name == "XDG_RUNTIME_DIR" })
-	for _, line := range []string{"ListenStream=" + strings.Replace(path, dir, "%t", 1), "DirectoryMode=0700", "SocketMode=0600"} {
+	for _, line := range []string{"ListenStream=" + strings.Replace(path, dir, "%t", 1),
+		"DirectoryMode=0700", "SocketMode=0600"} {
 		if !slices.Contains(strings.Split(string(text), "\n"), line) {
 			t.Errorf("there is no line %s", line)
 		}

@@ -54,7 +54,11 @@ func identities() map[string]func(*machine, *evil) {
 		"rewrite from the caller":   counted("url.{evil}/.insteadOf", "{origin}/"),
 		"askpass setting":           setting("core.askPass", "{program}"),
 		"askpass variable":          variable("GIT_ASKPASS", "{program}"),
-		"askpass of ssh":            func(m *machine, e *evil) { variable("SSH_ASKPASS", "{program}")(m, e); variable("DISPLAY", ":0")(m, e) },
+		"askpass of ssh": func(m *machine,
+			e *evil) {
+			variable("SSH_ASKPASS", "{program}")(m, e)
+			variable("DISPLAY", ":0")(m, e)
+		},
 		"token of the GitHub CLI": func(m *machine, e *evil) {
 			variable("GH_TOKEN", another)(m, e)
 			variable("GITHUB_TOKEN", another)(m, e)
@@ -197,8 +201,10 @@ func insideAHook(m *machine, e *evil) {
 	other := filepath.Join(m.root, "other")
 	for name, value := range map[string]string{
 		"GIT_DIR": filepath.Join(other, ".git"), "GIT_WORK_TREE": other, "GIT_INDEX_FILE": filepath.Join(other, ".git/index"),
-		"GIT_OBJECT_DIRECTORY": filepath.Join(other, ".git/objects"), "GIT_PREFIX": "below/", "GIT_COMMON_DIR": filepath.Join(other, ".git"),
-		"GIT_CONFIG_PARAMETERS": "'http." + m.server.URL + "/.extraheader'='" + anothersHeader() + "'", "GIT_QUARANTINE_PATH": "x", "GIT_NAMESPACE": "y",
+		"GIT_OBJECT_DIRECTORY": filepath.Join(other, ".git/objects"), "GIT_PREFIX": "below/",
+		"GIT_COMMON_DIR":        filepath.Join(other, ".git"),
+		"GIT_CONFIG_PARAMETERS": "'http." + m.server.URL + "/.extraheader'='" + anothersHeader() + "'",
+		"GIT_QUARANTINE_PATH":   "x", "GIT_NAMESPACE": "y",
 	} {
 		m.environ[name] = value
 	}

@@ -40,7 +40,8 @@ func newInstalled(t *testing.T) *installed {
 	if out, err := script.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if err := os.Link(filepath.Join(binaries, "git-credential-ghapp"), filepath.Join(m.bin, "git-credential-ghapp")); err != nil {
+	if err := os.Link(filepath.Join(binaries, "git-credential-ghapp"),
+		filepath.Join(m.bin, "git-credential-ghapp")); err != nil {
 		t.Fatal(err)
 	}
 	m.environ["PATH"] = m.bin + ":" + m.environ["PATH"]
@@ -154,7 +155,8 @@ func TestEachQuestionHasAnAnswerOfItsOwn(t *testing.T) {
 	plain := m.warm()
 	before := m.started()
 	for name, answer := range map[string]result{
-		"another git": m.ask("capability[]=authtype\ncapability[]=state\n"+m.request("acme/site")+"wwwauth[]=Basic realm=\"GitHub\"\n", "get"),
+		"another git": m.ask("capability[]=authtype\ncapability[]=state\n"+m.request("acme/site")+
+			"wwwauth[]=Basic realm=\"GitHub\"\n", "get"),
 		"a flag":      m.ask(m.request("acme/site"), "-q", "get"),
 		"another one": m.ask(m.request("acme/web"), "get"),
 	} {
@@ -209,8 +211,9 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 		change func(m *installed)
 		want   string
 	}{
-		"another owner's":  {func(m *installed) { rewrite(m, "owners: [acme]", "owners: [octo]"); m.asOnly("octo") }, none},
-		"other rights":     {func(m *installed) { rewrite(m, "owners: [acme]", "owners: [acme], permissions: {contents: write}") }, none},
+		"another owner's": {func(m *installed) { rewrite(m, "owners: [acme]", "owners: [octo]"); m.asOnly("octo") }, none},
+		"other rights": {
+			func(m *installed) { rewrite(m, "owners: [acme]", "owners: [acme], permissions: {contents: write}") }, none},
 		"a word more":      {func(m *installed) { rewrite(m, "apps:", "# Ours.\napps:") }, same},
 		"no configuration": {func(m *installed) { remove(m, m.config) }, none},
 		"another key":      {func(m *installed) { m.write(m.environ["GHAPP_KEY"], string(m.otherKey())) }, none},
@@ -284,7 +287,8 @@ func TestAnswerEndsWhenWhatItRestsOnChanges(t *testing.T) {
 func (m *installed) asOnly(owner string) {
 	m.t.Helper()
 	text := testkit.Must(os.ReadFile(m.config))(m.t)
-	m.write(m.config, string(text)+fmt.Sprintf("  other: {app: 99, key: %s, host: %q, owners: [other]}\n", m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
+	m.write(m.config, string(text)+fmt.Sprintf("  other: {app: 99, key: %s, host: %q, owners: [other]}\n",
+		m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 }
 
 func TestAnswerEndsWithItsCertificateAuthorities(t *testing.T) {
@@ -308,7 +312,8 @@ func TestAnswerEndsWithThePreviousKey(t *testing.T) {
 	m := newInstalled(t)
 	previous := filepath.Join(m.root, "previous.pem")
 	m.write(previous, string(m.otherKey()))
-	m.write(m.config, fmt.Sprintf("apps:\n  deploy: {app: %s, key: [%s, %s], host: %q}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], previous, m.environ["GHAPP_HOST"]))
+	m.write(m.config, fmt.Sprintf("apps:\n  deploy: {app: %s, key: [%s, %s], host: %q}\n", m.environ["GHAPP_APP"],
+		m.environ["GHAPP_KEY"], previous, m.environ["GHAPP_HOST"]))
 	m.warm()
 	testkit.OK(t, os.Remove(previous))
 	before := m.started()
@@ -429,7 +434,8 @@ func TestFiftyHelpersAtOnceWithoutAnAgent(t *testing.T) {
 		commands, outs := make([]*exec.Cmd, 50), make([]*outputs, 50)
 		for i := range commands {
 			commands[i], outs[i] = m.plain("git-credential-ghapp", "get")
-			commands[i].Path, commands[i].Stdin = filepath.Join(m.bin, "git-credential-ghapp"), strings.NewReader(m.request("acme/site"))
+			commands[i].Path, commands[i].Stdin = filepath.Join(m.bin, "git-credential-ghapp"),
+				strings.NewReader(m.request("acme/site"))
 			testkit.OK(t, commands[i].Start())
 		}
 		for i, cmd := range commands {

@@ -71,20 +71,24 @@ func (c *command) tellGrants(info *ghapp.AppInfo, all, lagging []grant) error {
 		if all == nil {
 			all = []grant{} // null is no list
 		}
-		err = term.JSON(c.Stdout, map[string]any{"permissions": info.Permissions, "installations": all, "lagging": len(lagging)})
+		err = term.JSON(c.Stdout, map[string]any{"permissions": info.Permissions,
+			"installations": all, "lagging": len(lagging)})
 	case len(all) == 0:
 		c.progress("%s is installed nowhere yet.", info.Name)
 	case len(lagging) == 0:
-		c.progress("Every installation of %s grants what the App asks for (%s): %d of %d.", info.Name, term.OrDash(info.Permissions.String()), len(all), len(all))
+		c.progress("Every installation of %s grants what the App asks for (%s): %d of %d.", info.Name,
+			term.OrDash(info.Permissions.String()), len(all), len(all))
 	default:
 		rows := [][]string{{"INSTALLATION", "ACCOUNT", "ASKED", "GRANTED", "MISSING", "REVIEW"}}
 		for _, g := range lagging {
 			rows = append(rows, []string{
-				strconv.FormatInt(g.ID, 10), term.OrDash(g.Account), term.OrDash(g.Asked.String()), term.OrDash(g.Granted.String()), g.Missing.String(), term.OrDash(g.Review),
+				strconv.FormatInt(g.ID, 10), term.OrDash(g.Account), term.OrDash(g.Asked.String()), term.OrDash(g.Granted.String()),
+				g.Missing.String(), term.OrDash(g.Review),
 			})
 		}
 		if err = term.Table(c.Stdout, rows); err == nil {
-			c.progress("\n%d of %d installations of %s lag behind. An owner of the account accepts the change on the page under REVIEW.", len(lagging), len(all), info.Name)
+			c.progress("\n%d of %d installations of %s lag behind. An owner of the account accepts the change on the page "+
+				"under REVIEW.", len(lagging), len(all), info.Name)
 		}
 	}
 	if err == nil && len(lagging) > 0 {
@@ -132,7 +136,8 @@ func grantOf(i *ghapp.InstallationInfo, asked ghapp.Permissions, origin string) 
 // personal are the permissions that users grant when they authorize the App, and that no
 // installation has
 // (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps).
-var personal = []string{"email_addresses", "emails", "followers", "git_ssh_keys", "gpg_keys", "keys", "plan", "profile", "starring", "watching"}
+var personal = []string{"email_addresses", "emails", "followers", "git_ssh_keys", "gpg_keys", "keys", "plan",
+	"profile", "starring", "watching"}
 
 // grantable reports whether an account of a type can grant a permission.
 func grantable(permission, accountType string) bool {
@@ -144,7 +149,8 @@ func grantable(permission, accountType string) bool {
 	case "Enterprise":
 		return enterprise
 	case "User":
-		return !enterprise && permission != "members" && permission != "team_discussions" && !strings.HasPrefix(permission, "organization_")
+		return !enterprise && permission != "members" && permission != "team_discussions" &&
+			!strings.HasPrefix(permission, "organization_")
 	}
 	return !enterprise
 }

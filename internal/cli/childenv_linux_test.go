@@ -17,7 +17,8 @@ func (m *machine) executed(args ...string) (calls []string, r result) {
 	cmd, out := m.command(args...)
 	record := filepath.Join(m.t.TempDir(), "execve")
 	strace := testkit.Program(m.t, "strace")
-	cmd.Args = append([]string{strace, "--seccomp-bpf", "-f", "-v", "-s", "1000000", "-e", "trace=execve", "-o", record, cmd.Path}, args...)
+	cmd.Args = append([]string{strace, "--seccomp-bpf", "-f", "-v", "-s", "1000000", "-e", "trace=execve",
+		"-o", record, cmd.Path}, args...)
 	cmd.Path = strace
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		m.t.Fatal(err)
@@ -45,7 +46,8 @@ func TestNoProcessThatAnyCommandStartsGetsASecret(t *testing.T) {
 		"the file": func(m *machine) {
 			m.environ[key] = strings.ReplaceAll(string(m.keyPEM), "\n", `\n`)
 			m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"),
-				"apps:\n  deployer:\n    app: "+m.app.ClientID+"\n    host: "+m.server.URL+"\n    key: env:"+key+"\n    owners: [acme]\n")
+				"apps:\n  deployer:\n    app: "+m.app.ClientID+"\n    host: "+m.server.URL+
+					"\n    key: env:"+key+"\n    owners: [acme]\n")
 			delete(m.environ, "GHAPP_APP")
 		},
 		"a broken file": func(m *machine) {

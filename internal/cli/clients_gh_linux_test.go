@@ -17,7 +17,8 @@ func TestCommandsOfTheGitHubCLIRunAsTheApp(t *testing.T) {
 	more := []string{"--permissions", "contents:read,issues:read,pull_requests:read"}
 	gh := func(flags []string, argv ...string) string {
 		t.Helper()
-		return m.client(".", slices.Concat([]string{"ghapp", "exec", "acme/site"}, flags, []string{"--", "gh"}, argv)...).stdout
+		return m.client(".", slices.Concat([]string{"ghapp", "exec", "acme/site"}, flags,
+			[]string{"--", "gh"}, argv)...).stdout
 	}
 	gh(nil, "repo", "clone", "acme/site")
 	testkit.Equal(t, m.read("site/main.txt"), "main\n", "cloned")

@@ -45,7 +45,8 @@ func (w *world) changeSuper(t *testing.T, text string) {
 `},
 	}
 	for path, name := range map[string]string{"web": "acme/web", "lib": "octo/lib", "tool": "umbra/tool"} {
-		head, err := w.github.AddRepository(name, githubtest.RepositoryOptions{}).Commit("main", text, map[string]string{"name.txt": text})
+		head, err := w.github.AddRepository(name, githubtest.RepositoryOptions{}).Commit("main", text,
+			map[string]string{"name.txt": text})
 		testkit.OK(t, err)
 		entries = append(entries, githubtest.Entry{Path: path, Mode: githubtest.Submodule, Content: head})
 	}

@@ -21,7 +21,8 @@ func newFilmWorld(t *testing.T) (*machine, *githubtest.Repository) {
 	w := newWorldFor(t)
 	w.app.Install("acme", mayMuch("acme/site", "acme/web"))
 	m := w.machine(t)
-	m.setUpGit("  deploy: {app: CLIENT, key: KEY, host: 'HOST', owners: [acme], repositories: {acme/site: {contents: write}}}\n")
+	m.setUpGit("  deploy: {app: CLIENT, key: KEY, host: 'HOST', owners: [acme], repositories: " +
+		"{acme/site: {contents: write}}}\n")
 	m.gitConfig("user.name", "A U Thor")
 	m.gitConfig("user.email", "author@example.test")
 	m.gitConfig("push.default", "current")
@@ -110,7 +111,8 @@ func TestLFSPushesAndPullsAsTheApp(t *testing.T) {
 				m.agentAnswered()
 			}
 			m.used(map[string]string{"acme/site": "contents:write metadata:read"}, 1, "acme/site")
-			want := map[string]int{"POST locks": 1, "POST objects": 2, "PUT objects": many, "POST verify": many, "GET objects": many}
+			want := map[string]int{"POST locks": 1, "POST objects": 2, "PUT objects": many,
+				"POST verify": many, "GET objects": many}
 			if got := m.askedOfLFS(); !maps.Equal(got, want) {
 				t.Errorf("git-lfs asked for %v, want %v", got, want)
 			}

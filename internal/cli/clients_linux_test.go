@@ -23,7 +23,8 @@ import (
 func (m *machine) configFile(apps string) {
 	m.t.Helper()
 	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer(
-		"CLIENT", m.environ["GHAPP_APP"], "KEY", m.environ["GHAPP_KEY"], "CA", m.environ["GHAPP_CA_FILE"], "HOST", m.environ["GHAPP_HOST"],
+		"CLIENT", m.environ["GHAPP_APP"], "KEY", m.environ["GHAPP_KEY"], "CA", m.environ["GHAPP_CA_FILE"],
+		"HOST", m.environ["GHAPP_HOST"],
 	).Replace("apps:\n"+apps))
 }
 
@@ -174,7 +175,8 @@ func (m *machine) used(permissions map[string]string, mints int, repositories ..
 // mayMuch is an installation that may do more than is asked for.
 func mayMuch(repositories ...string) githubtest.InstallOptions {
 	return githubtest.InstallOptions{
-		Repositories: repositories, Permissions: map[string]string{"contents": "write", "issues": "write", "pull_requests": "write"},
+		Repositories: repositories, Permissions: map[string]string{"contents": "write",
+			"issues": "write", "pull_requests": "write"},
 	}
 }
 
@@ -185,8 +187,10 @@ func newLibraryWorld(t *testing.T) *world {
 	lib := w.github.AddRepository("acme/lib", githubtest.RepositoryOptions{})
 	oid, err := lib.Commit("main", "Begin", map[string]string{
 		"go.mod": "module github.com/acme/lib\n\ngo 1.21\n", "lib.go": "package lib\n\nconst Name = \"lib\"\n",
-		"package.json": `{"name": "lib", "version": "1.0.0", "main": "index.js"}`, "index.js": "module.exports = 'the library'\n",
-		"Cargo.toml": "[package]\nname = \"lib\"\nversion = \"1.0.0\"\nedition = \"2021\"\n", "src/lib.rs": "pub const NAME: &str = \"lib\";\n",
+		"package.json": `{"name": "lib", "version": "1.0.0", "main": "index.js"}`,
+		"index.js":     "module.exports = 'the library'\n",
+		"Cargo.toml":   "[package]\nname = \"lib\"\nversion = \"1.0.0\"\nedition = \"2021\"\n",
+		"src/lib.rs":   "pub const NAME: &str = \"lib\";\n",
 	})
 	testkit.OK(t, err)
 	testkit.OK(t, lib.Tag("v1.0.0", oid))

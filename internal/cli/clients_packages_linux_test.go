@@ -20,7 +20,8 @@ func TestGoModulesComeAsTheApp(t *testing.T) {
 	}{
 		"after git-setup":                {func(m *machine) { m.setUpGit(oneApp) }, nil, 1, false},
 		"after git-setup, with an agent": {func(m *machine) { m.setUpGit(oneApp); m.agentRuns() }, nil, 1, true},
-		"by exec alone":                  {func(m *machine) { m.configFile(oneApp) }, []string{"ghapp", "exec", "acme/lib", "--"}, 2, false},
+		"by exec alone": {func(m *machine) { m.configFile(oneApp) },
+			[]string{"ghapp", "exec", "acme/lib", "--"}, 2, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -34,11 +35,14 @@ func TestGoModulesComeAsTheApp(t *testing.T) {
 			} {
 				m.environ[name] = value
 			}
-			m.write(filepath.Join(m.work, "app/go.mod"), "module example.test/app\n\ngo 1.21\n\nrequire github.com/acme/lib v1.0.0\n")
-			m.write(filepath.Join(m.work, "app/app.go"), "package app\n\nimport \"github.com/acme/lib\"\n\nconst Name = lib.Name\n")
+			m.write(filepath.Join(m.work, "app/go.mod"),
+				"module example.test/app\n\ngo 1.21\n\nrequire github.com/acme/lib v1.0.0\n")
+			m.write(filepath.Join(m.work, "app/app.go"),
+				"package app\n\nimport \"github.com/acme/lib\"\n\nconst Name = lib.Name\n")
 			m.client("app", append(way.before, "go", "mod", "download")...)
 			m.client("app", append(way.before, "go", "build", "./...")...)
-			if text, err := os.ReadFile(filepath.Join(cache, "github.com/acme/lib@v1.0.0/lib.go")); err != nil || !strings.Contains(string(text), `"lib"`) {
+			if text, err := os.ReadFile(filepath.Join(cache, "github.com/acme/lib@v1.0.0/lib.go")); err != nil ||
+				!strings.Contains(string(text), `"lib"`) {
 				t.Errorf("the module's file is %q, %v", text, err)
 			}
 			testkit.Equal(t, strings.Count(m.read("app/go.sum"), "github.com/acme/lib v1.0.0"), 2, "go.sum")
@@ -59,8 +63,9 @@ func TestPackagesOfNpmComeAsTheApp(t *testing.T) {
 	p := m.onGitHub()
 	m.setUpGit(oneApp)
 	for name, value := range map[string]string{
-		"npm_config_cache": filepath.Join(m.home, "packages"), "npm_config_audit": "false", "npm_config_update_notifier": "false",
-		"npm_config_cafile": m.environ["GHAPP_CA_FILE"], "npm_config_globalconfig": os.DevNull,
+		"npm_config_cache": filepath.Join(m.home, "packages"), "npm_config_audit": "false",
+		"npm_config_update_notifier": "false",
+		"npm_config_cafile":          m.environ["GHAPP_CA_FILE"], "npm_config_globalconfig": os.DevNull,
 		"npm_config_allow_git": "all", // from npm 12 on it must be said
 	} {
 		m.environ[name] = value
@@ -111,8 +116,9 @@ func TestCratesComeAsTheApp(t *testing.T) {
 			m := newLibraryWorld(t).machine(t)
 			m.rust()
 			origin := way.setUp(m)
-			m.write(filepath.Join(m.work, "app/Cargo.toml"), "[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2021\"\n"+
-				"[dependencies]\nlib = { git = \""+origin+"/acme/lib\", tag = \"v1.0.0\" }\n")
+			m.write(filepath.Join(m.work, "app/Cargo.toml"),
+				"[package]\nname = \"app\"\nversion = \"1.0.0\"\nedition = \"2021\"\n"+
+					"[dependencies]\nlib = { git = \""+origin+"/acme/lib\", tag = \"v1.0.0\" }\n")
 			m.write(filepath.Join(m.work, "app/src/main.rs"), "fn main() { println!(\"{}\", lib::NAME) }\n")
 			if shown := m.client("app", append(way.before, "cargo", "run", "--quiet")...).stdout; shown != "lib\n" {
 				t.Errorf("the crate says %q", shown)

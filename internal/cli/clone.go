@@ -69,7 +69,8 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 		return err
 	}
 	request := gitsession.CloneRequest{
-		Repository: repository, Branch: o.branch, Depth: o.depth, Extra: o.extra, Persist: !o.noPersist, Output: c.gitOutput(),
+		Repository: repository, Branch: o.branch, Depth: o.depth, Extra: o.extra,
+		Persist: !o.noPersist, Output: c.gitOutput(),
 	}
 	if len(args) == 2 {
 		request.Dir = args[1]

@@ -56,7 +56,8 @@ func (c *command) completes(cmd *cobra.Command) {
 		if offer == nil || f.Value.Type() == "bool" {
 			return
 		}
-		_ = cmd.RegisterFlagCompletionFunc(f.Name, func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		_ = cmd.RegisterFlagCompletionFunc(f.Name, func(*cobra.Command, []string,
+			string) ([]string, cobra.ShellCompDirective) {
 			return offer(), cobra.ShellCompDirectiveNoFileComp
 		})
 	})

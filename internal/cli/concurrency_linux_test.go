@@ -87,7 +87,8 @@ func TestTwoHundredFetchesOfOneAgentMintOncePerRepository(t *testing.T) {
 		}
 	}
 	s := m.status()
-	if s.Requests.Answered != many || s.Requests.Refused != 0 || s.Requests.Minted != len(repositories) || len(s.Tokens) != len(repositories) {
+	if s.Requests.Answered != many || s.Requests.Refused != 0 || s.Requests.Minted != len(repositories) ||
+		len(s.Tokens) != len(repositories) {
 		t.Errorf("the agent did not answer all of them: %+v", s)
 	}
 	m.noSecretOnDisk()

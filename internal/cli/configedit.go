@@ -164,7 +164,8 @@ func (c *command) edit(ctx context.Context, path string) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return &diag.ExitError{Code: diag.Failed, Err: fmt.Errorf("the editor %s%s failed: %w", editor, from, err), Hint: "set VISUAL or EDITOR to an editor that is installed"}
+		return &diag.ExitError{Code: diag.Failed, Err: fmt.Errorf("the editor %s%s failed: %w", editor, from, err),
+			Hint: "set VISUAL or EDITOR to an editor that is installed"}
 	}
 	return nil
 }

@@ -21,7 +21,8 @@ const twoApps = "# ours\napps:\n  a:\n    app: 1\n  b:\n    app: 2\n"
 func configTo(t *testing.T, path string, args ...string) (stderr string, code int) {
 	t.Helper()
 	var out, told bytes.Buffer
-	env := Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &told, Environ: []string{"HOME=" + filepath.Dir(path), "PATH=" + os.Getenv("PATH")}}
+	env := Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &told,
+		Environ: []string{"HOME=" + filepath.Dir(path), "PATH=" + os.Getenv("PATH")}}
 	code = Run(t.Context(), env, append([]string{"config", "--config", path}, args...))
 	return told.String(), code
 }
@@ -52,7 +53,8 @@ func TestConfigSetWhileAnotherHoldsTheLock(t *testing.T) {
 
 func TestConfigSetsAtOnceLoseNothing(t *testing.T) {
 	path := configOf(t, twoApps)
-	settings := map[string]string{"a.key": "/a.pem", "b.key": "/b.pem", "a.installation": "11", "b.installation": "12", "a.owners": "acme", "b.owners": "octo"}
+	settings := map[string]string{"a.key": "/a.pem", "b.key": "/b.pem", "a.installation": "11", "b.installation": "12",
+		"a.owners": "acme", "b.owners": "octo"}
 	var all sync.WaitGroup
 	for key, value := range settings {
 		all.Go(func() {
@@ -87,7 +89,8 @@ func TestConfigKeysNameTheLongestAppThereIs(t *testing.T) {
 			case "default":
 				value, want = "a.b", text+"default: a.b\n"
 			case "a.repositories.o/b.c":
-				value, want = "contents:write", strings.Replace(text, "app: 1\n", "app: 1\n    repositories:\n      o/b.c: {contents: write}\n", 1)
+				value, want = "contents:write", strings.Replace(text, "app: 1\n",
+					"app: 1\n    repositories:\n      o/b.c: {contents: write}\n", 1)
 			}
 			if stderr, code := configTo(t, path, "set", key, value); code != 0 {
 				t.Fatalf("exit code %d\n%s", code, stderr)
@@ -122,7 +125,8 @@ func TestConfigEditThatIsInterruptedKeepsTheText(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var told bytes.Buffer
-	env := Env{Stdin: strings.NewReader(""), Stdout: &told, Stderr: &told, Environ: []string{"PATH=" + os.Getenv("PATH"), "EDITOR=echo '# mine' | tee -a"}}
+	env := Env{Stdin: strings.NewReader(""), Stdout: &told, Stderr: &told,
+		Environ: []string{"PATH=" + os.Getenv("PATH"), "EDITOR=echo '# mine' | tee -a"}}
 	code := Run(ctx, env, []string{"config", "edit", "--config", path})
 	kept, err := filepath.Glob(filepath.Join(filepath.Dir(path), "config.edit-*.yaml"))
 	if code != 130 || err != nil || len(kept) != 1 || !strings.Contains(told.String(), "kept in "+kept[0]) {
@@ -136,7 +140,8 @@ func TestConfigEditThatIsInterruptedKeepsTheText(t *testing.T) {
 func TestConfigSetTellsNoPINOfTheFile(t *testing.T) {
 	const text = "apps:\n  a:\n    app: 1\n    key: pkcs11:object=app?pin-value=canary4711\n"
 	path := configOf(t, text)
-	for _, args := range [][]string{{"set", "a.host", "x.example"}, {"set", "a.hots", "x"}, {"set", "a.key", "1", "2", "3"}, {"unset", "a.host"}, {"unset", "a.app"}} {
+	for _, args := range [][]string{{"set", "a.host", "x.example"}, {"set", "a.hots", "x"},
+		{"set", "a.key", "1", "2", "3"}, {"unset", "a.host"}, {"unset", "a.app"}} {
 		if stderr, _ := configTo(t, path, args...); strings.Contains(stderr, "canary") {
 			t.Errorf("%q tells the PIN:\n%s", args, stderr)
 		}
@@ -149,7 +154,8 @@ func TestConfigNowhere(t *testing.T) {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
 			var told bytes.Buffer
 			env := Env{Stdin: strings.NewReader(""), Stdout: &told, Stderr: &told}
-			if code := Run(t.Context(), env, append([]string{"config"}, args...)); code != 3 || !strings.Contains(told.String(), "no place for a config file") {
+			if code := Run(t.Context(), env, append([]string{"config"}, args...)); code != 3 ||
+				!strings.Contains(told.String(), "no place for a config file") {
 				t.Errorf("exit code %d\n%s", code, told.String())
 			}
 		})

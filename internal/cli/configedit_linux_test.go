@@ -45,7 +45,8 @@ func wantText(t *testing.T, file, want string) {
 // As visudo does: what is wrong is told, and edited again in the text as it was left.
 func TestConfigEditIsEditedAgainOnATerminal(t *testing.T) {
 	t.Parallel()
-	const editor = "if grep -q colour \"$1\"; then sed -i 's/colour/host/' \"$1\"; else echo '    colour: x.example' >>\"$1\"; fi\n"
+	const editor = "if grep -q colour \"$1\"; then sed -i 's/colour/host/' \"$1\"; " +
+		"else echo '    colour: x.example' >>\"$1\"; fi\n"
 	for answer, want := range map[string]struct {
 		code int
 		text string
@@ -63,7 +64,8 @@ func TestConfigEditIsEditedAgainOnATerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			shown, code := term.wait()
-			if code != want.code || strings.Count(shown, ".yaml:4: unknown key \"colour\"") != 1 || !strings.Contains(shown, "Edit it again? [Y/n]") {
+			if code != want.code || strings.Count(shown, ".yaml:4: unknown key \"colour\"") != 1 ||
+				!strings.Contains(shown, "Edit it again? [Y/n]") {
 				t.Errorf("exit code %d, want %d\n%s", code, want.code, shown)
 			}
 			wantText(t, file, want.text)
@@ -91,7 +93,8 @@ func TestConfigInADirectoryThatIsReadOnly(t *testing.T) {
 	m.mode(filepath.Dir(file), 0o500)
 	for _, args := range [][]string{{"set", "a.host", "x.example"}, {"unset", "a"}, {"edit"}} {
 		r := m.ghapp(append([]string{"config"}, args...)...)
-		if r.code != 3 || !strings.Contains(r.stderr, "permission denied") || !strings.Contains(r.stderr, "hint: run it as the user who owns the file") {
+		if r.code != 3 || !strings.Contains(r.stderr, "permission denied") ||
+			!strings.Contains(r.stderr, "hint: run it as the user who owns the file") {
 			t.Errorf("%q: exit code %d\n%s", args, r.code, r.stderr)
 		}
 	}
@@ -105,7 +108,8 @@ func TestConfigInADirectoryThatIsReadOnly(t *testing.T) {
 // the editor made a new file with its own mode.
 func TestConfigEditKeepsThePINToItsOwner(t *testing.T) {
 	t.Parallel()
-	m, file := editing(t, "stat -c %a \"$1\" >\"$HOME/mode\"\ntr '\\060-\\071' x <\"$1\" >\"$1.new\"\necho '    colour: red' >>\"$1.new\"\nchmod 0666 \"$1.new\"\nmv \"$1.new\" \"$1\"\n")
+	m, file := editing(t, "stat -c %a \"$1\" >\"$HOME/mode\"\ntr '\\060-\\071' x <\"$1\" >\"$1.new\"\necho '    colour: "+
+		"red' >>\"$1.new\"\nchmod 0666 \"$1.new\"\nmv \"$1.new\" \"$1\"\n")
 	m.write(file, beforeEdit+"    key: pkcs11:object=app?pin-value=canary\n")
 	m.mode(file, 0o644)
 	m.must("config", "show")

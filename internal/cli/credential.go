@@ -59,7 +59,8 @@ the helper ghapp.`,
 
 // answer asks the agent where there is one, as git-credential-ghapp does, unless
 // flags say whose credentials are wanted.
-func (c *command) answer(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (c *command) answer(ctx context.Context, op credential.Operation,
+	asked *credential.Credential) (*credential.Credential, error) {
 	gitauth.Stored(asked, c.largeFileStores(ctx))
 	socket, _ := c.lookup("GHAPP_AGENT_SOCK")
 	if socket != "" && len(c.givenFlags()) == 0 {
@@ -94,7 +95,8 @@ func (c *command) largeFileStores(ctx context.Context) []string {
 		return nil
 	}
 	git := gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), Dir: filepath.Dir(path)}
-	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--null", "--file", path, "--get-regexp", `^(lfs\.(push)?url|remote\..*\.lfs(push)?url)$`)
+	out, err := git.Output(ctx, gitcmd.Scope{}, "config", "--null", "--file", path, "--get-regexp",
+		`^(lfs\.(push)?url|remote\..*\.lfs(push)?url)$`)
 	if err != nil {
 		c.log().Debug("no store of large files is read from .lfsconfig", "error", err)
 		return nil

@@ -27,7 +27,8 @@ func TestDemoThatServesIsPastedAndLeavesNothing(t *testing.T) {
 	cmd.Stdout = shown
 	testkit.OK(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill() }()
-	for late := time.Now().Add(patience); !strings.Contains(shown.String(), "Ctrl-C ends it"); time.Sleep(5 * time.Millisecond) {
+	for late := time.Now().Add(patience); !strings.Contains(shown.String(),
+		"Ctrl-C ends it"); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("it does not serve:\n%s\n%s", shown, out.stderr.String())
 		}
@@ -65,7 +66,8 @@ func TestDemoThatServesTellsPrograms(t *testing.T) {
 		Environment map[string]string
 		Repository  string
 	}
-	if err := json.NewDecoder(stdout).Decode(&told); err != nil || told.Repository != "acme/site" || told.Environment["GHAPP_KEY"] == "" {
+	if err := json.NewDecoder(stdout).Decode(&told); err != nil || told.Repository != "acme/site" ||
+		told.Environment["GHAPP_KEY"] == "" {
 		t.Errorf("%+v, %v", told, err)
 	}
 	testkit.OK(t, cmd.Process.Signal(syscall.SIGTERM))

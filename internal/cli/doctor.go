@@ -59,7 +59,8 @@ that of the first broken link.`,
 		Args: usage(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runDoctor(cmd.Context(), args, redactOwner) },
 	}
-	cmd.Flags().BoolVar(&redactOwner, "redact-owner", false, "print placeholders for names of owners, repositories, Apps, hosts and users")
+	cmd.Flags().BoolVar(&redactOwner, "redact-owner", false,
+		"print placeholders for names of owners, repositories, Apps, hosts and users")
 	return cmd
 }
 

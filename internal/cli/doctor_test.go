@@ -56,17 +56,22 @@ func ailments() map[string]ailment {
 		"nothing": {prepare: func(*machine) {}},
 
 		// The machine's programs.
-		"old git":         {prepare: fakeGit("2.25.1"), link: "git", state: broken, kind: "git-too-old", says: "2.31 or later", exit: 6},
+		"old git": {prepare: fakeGit("2.25.1"), link: "git", state: broken, kind: "git-too-old",
+			says: "2.31 or later", exit: 6},
 		"unsupported git": {prepare: fakeGit("2.35.0"), link: "git", state: warned, kind: "git-unsupported", says: "2.35.0"},
 		"no git": {prepare: variable("PATH", "/nonexistent"), link: "git", state: broken,
 			kind: "git-missing", says: "install git", exit: 6},
 
 		// The configuration.
-		"no configuration":           {prepare: func(m *machine) { m.forgetApp() }, link: "configuration", state: broken, kind: "configuration", says: "no App is configured", exit: 3},
-		"key of the file misspelled": {prepare: config("apps:\n  deploy: {app: {app}, kei: app.pem}\n"), link: "configuration", state: broken, kind: "configuration", says: "did you mean \"key\"", exit: 3},
-		"two Apps for one owner": {prepare: config("apps:\n  one: {app: {app}, key: {key}, owners: [acme]}\n  two: {app: 99, key: {key}, owners: [Acme]}\n"),
+		"no configuration": {prepare: func(m *machine) { m.forgetApp() }, link: "configuration", state: broken,
+			kind: "configuration", says: "no App is configured", exit: 3},
+		"key of the file misspelled": {prepare: config("apps:\n  deploy: {app: {app}, kei: app.pem}\n"),
+			link: "configuration", state: broken, kind: "configuration", says: "did you mean \"key\"", exit: 3},
+		"two Apps for one owner": {prepare: config("apps:\n  one: {app: {app}, key: {key}, owners: [acme]}\n  two: {app: " +
+			"99, key: {key}, owners: [Acme]}\n"),
 			link: "configuration", state: broken, kind: "configuration", says: "claimed by two Apps", exit: 3},
-		"host of no App": {prepare: func(*machine) {}, args: []string{"https://github.com/acme/site"}, link: "configuration", state: broken, kind: "configuration", says: "--host github.com", exit: 3},
+		"host of no App": {prepare: func(*machine) {}, args: []string{"https://github.com/acme/site"}, link: "configuration",
+			state: broken, kind: "configuration", says: "--host github.com", exit: 3},
 		"file open to others": {prepare: func(m *machine) {
 			config("apps:\n  deploy: {app: {app}, key: {key}, host: \"{host}\"}\n")(m)
 			chmod(m, filepath.Join(m.home, ".config/ghapp/config.yaml"), 0o666)
@@ -77,28 +82,35 @@ func ailments() map[string]ailment {
 		}, link: "cache", state: warned, kind: "cache-unusable", says: "chmod 700"},
 
 		// The key.
-		"no key file":        {prepare: variable("GHAPP_KEY", "/nonexistent/app.pem"), link: "key file", state: broken, kind: "key-missing", says: "/nonexistent/app.pem", exit: 3},
-		"truncated key":      {prepare: func(m *machine) { m.write(m.environ["GHAPP_KEY"], string(m.keyPEM[:600])) }, link: "key", state: broken, kind: "key-incomplete", says: "copy the whole file", exit: 3},
-		"key open to others": {prepare: func(m *machine) { chmod(m, m.environ["GHAPP_KEY"], 0o644) }, link: "key file", state: warned, kind: "key-open-to-others", says: "chmod 600"},
+		"no key file": {prepare: variable("GHAPP_KEY", "/nonexistent/app.pem"), link: "key file", state: broken,
+			kind: "key-missing", says: "/nonexistent/app.pem", exit: 3},
+		"truncated key": {prepare: func(m *machine) { m.write(m.environ["GHAPP_KEY"], string(m.keyPEM[:600])) },
+			link: "key", state: broken, kind: "key-incomplete", says: "copy the whole file", exit: 3},
+		"key open to others": {prepare: func(m *machine) { chmod(m, m.environ["GHAPP_KEY"], 0o644) }, link: "key file",
+			state: warned, kind: "key-open-to-others", says: "chmod 600"},
 		"key in a work tree": {prepare: func(m *machine) {
 			m.repository()
 			m.environ["GHAPP_KEY"] = filepath.Join(m.work, "app.pem")
 			m.write(m.environ["GHAPP_KEY"], string(m.keyPEM))
 		}, link: "key file", state: warned, kind: "key-not-ignored", says: "out of the work tree"},
-		"wrong key":         {prepare: github("rotate-key deployer"), link: "App", state: broken, kind: "key-mismatch", says: "could not be decoded", exit: 3},
-		"App without a key": {prepare: github("remove-keys deployer"), link: "App", state: broken, kind: "key-mismatch", says: "must generate a public key", exit: 3},
+		"wrong key": {prepare: github("rotate-key deployer"), link: "App", state: broken, kind: "key-mismatch",
+			says: "could not be decoded", exit: 3},
+		"App without a key": {prepare: github("remove-keys deployer"), link: "App", state: broken, kind: "key-mismatch",
+			says: "must generate a public key", exit: 3},
 		"newest key not taken": {prepare: func(m *machine) {
 			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
 			config("apps:\n  deploy: {app: {app}, key: [" + key + ", {key}], host: \"{host}\"}\n")(m)
 		}, link: "App", state: warned, kind: "newest-key-not-taken", says: "by the key before the newest one"},
-		"key before gone": {prepare: config("apps:\n  deploy: {app: {app}, key: [{key}, /nonexistent/old.pem], host: \"{host}\"}\n"),
+		"key before gone": {prepare: config("apps:\n  deploy: {app: {app}, key: [{key}, " +
+			"/nonexistent/old.pem], host: \"{host}\"}\n"),
 			link: "key before", state: warned, kind: "key-missing", says: "/nonexistent/old.pem"},
 		"key before open to others": {prepare: func(m *machine) {
 			key := m.keyOf(m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"}))
 			chmod(m, key, 0o644)
 			config("apps:\n  deploy: {app: {app}, key: [{key}, " + key + "], host: \"{host}\"}\n")(m)
 		}, link: "key before", state: warned, kind: "key-open-to-others", says: "chmod 600"},
-		"key of another App": {prepare: anothersKey, link: "App", state: broken, kind: "key-of-another-app", says: "signs for the App Second", exit: 3},
+		"key of another App": {prepare: anothersKey, link: "App", state: broken, kind: "key-of-another-app",
+			says: "signs for the App Second", exit: 3},
 
 		// Plain git, where it is to ask ghapp.
 		"plain git": {prepare: func(m *machine) { m.must("git-setup") }},
@@ -111,12 +123,16 @@ func ailments() map[string]ailment {
 		"helper that only PATH leads to": {prepare: func(m *machine) {
 			m.gitConfig("credential."+m.server.URL+".helper", "ghapp")
 			m.gitConfig("credential."+m.server.URL+".useHttpPath", "true")
-		}, link: "git under cron", state: warned, kind: "plain-git-fails", says: "what differs is GHAPP_APP, GHAPP_HOST, GHAPP_KEY, PATH"},
+		}, link: "git under cron", state: warned, kind: "plain-git-fails",
+			says: "what differs is GHAPP_APP, GHAPP_HOST, GHAPP_KEY, PATH"},
 
 		// The App.
-		"App ID that nobody has":        {prepare: variable("GHAPP_APP", "4711"), link: "App", state: broken, kind: "app-unknown", says: "--host", exit: 3},
-		"installation ID for an App ID": {prepare: variable("GHAPP_APP", "30000001"), link: "App", state: broken, kind: "app-unknown", says: "Integration not found", exit: 3},
-		"App of another host":           {prepare: onGitHubCom, link: "App", state: broken, kind: "app-unknown", says: "an App is known on one host only", exit: 3},
+		"App ID that nobody has": {prepare: variable("GHAPP_APP", "4711"), link: "App", state: broken,
+			kind: "app-unknown", says: "--host", exit: 3},
+		"installation ID for an App ID": {prepare: variable("GHAPP_APP", "30000001"), link: "App", state: broken,
+			kind: "app-unknown", says: "Integration not found", exit: 3},
+		"App of another host": {prepare: onGitHubCom, link: "App", state: broken, kind: "app-unknown",
+			says: "an App is known on one host only", exit: 3},
 
 		"App whose name repeats the JWT": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -125,15 +141,19 @@ func ailments() map[string]ailment {
 					return
 				}
 				_ = json.NewEncoder(w).Encode(map[string]any{"id": 1234, "name": commanding + r.Header.Get("Authorization"),
-					"owner": map[string]string{"login": "acme"}, "permissions": map[string]string{"contents": "read", "metadata": "read"}})
+					"owner":       map[string]string{"login": "acme"},
+					"permissions": map[string]string{"contents": "read", "metadata": "read"}})
 			}))
 		}},
 
 		// The installation.
-		"suspended": {prepare: github("suspend acme"), link: "installation", state: broken, kind: "suspended", says: "Unsuspend", exit: 4},
-		"uninstalled": {prepare: github("uninstall acme\ncreate octo/x\ninstall deployer octo all"), link: "installation", state: broken,
+		"suspended": {prepare: github("suspend acme"), link: "installation", state: broken,
+			kind: "suspended", says: "Unsuspend", exit: 4},
+		"uninstalled": {prepare: github("uninstall acme\ncreate octo/x\ninstall deployer octo all"),
+			link: "installation", state: broken,
 			kind: "not-installed", says: "but on octo", exit: 4},
-		"App ID for an installation ID": {prepare: variable("GHAPP_INSTALLATION", "1234"), link: "installation", state: broken,
+		"App ID for an installation ID": {prepare: variable("GHAPP_INSTALLATION", "1234"),
+			link: "installation", state: broken,
 			kind: "installation-is-app-id", says: "environment GHAPP_INSTALLATION", exit: 3},
 		"installed anew, the old one configured": {prepare: func(m *machine) {
 			m.environ["GHAPP_INSTALLATION"] = "30000001"
@@ -151,22 +171,31 @@ func ailments() map[string]ailment {
 			m.github.AddAccount("bigcorp", githubtest.Enterprise)
 			m.app.Install("bigcorp", githubtest.InstallOptions{})
 			m.environ["GHAPP_INSTALLATION"] = "30000002"
-		}, args: []string{"bigcorp/site"}, link: "installation", state: broken, kind: "enterprise-installation", says: "organization that owns", exit: 4},
+		}, args: []string{"bigcorp/site"}, link: "installation", state: broken, kind: "enterprise-installation",
+			says: "organization that owns", exit: 4},
 		"permission not accepted": {prepare: github("permit acme metadata=read"), link: "permissions", state: broken,
 			kind: "permission-not-accepted", says: "/settings/installations/30000001", exit: 4},
-		"permission not asked for": {prepare: config("apps:\n  deploy: {app: {app}, key: {key}, host: \"{host}\", permissions: {contents: write}}\n"),
+		"permission not asked for": {prepare: config("apps:\n  deploy: {app: {app}, key: {key}, host: \"{host}\", " +
+			"permissions: {contents: write}}\n"),
 			link: "permissions", state: broken, kind: "permission-not-granted", says: "wanted contents:write", exit: 4},
 
 		// The repository.
-		"not selected":          {prepare: func(*machine) {}, args: []string{"acme/hidden"}, link: "repository", state: broken, kind: "repository-not-selected", says: "add it on the installation's page", exit: 4},
-		"of a name nobody has":  {prepare: github("select acme all"), args: []string{"acme/nowhere"}, link: "repository", state: broken, kind: "repository-not-selected", says: "does not exist", exit: 4},
-		"renamed":               {prepare: github("rename acme/site home"), link: "repository", state: warned, kind: "repository-moved", says: "is acme/home now"},
-		"transferred":           {prepare: github("install deployer octo all\ntransfer acme/site octo"), link: "repository", state: warned, kind: "repository-moved", says: "/octo/site.git"},
-		"transferred elsewhere": {prepare: github("transfer acme/site octo"), link: "repository", state: broken, kind: "repository-not-selected", says: "acme/site", exit: 4},
+		"not selected": {prepare: func(*machine) {}, args: []string{"acme/hidden"}, link: "repository",
+			state: broken, kind: "repository-not-selected", says: "add it on the installation's page", exit: 4},
+		"of a name nobody has": {prepare: github("select acme all"), args: []string{"acme/nowhere"}, link: "repository",
+			state: broken, kind: "repository-not-selected", says: "does not exist", exit: 4},
+		"renamed": {prepare: github("rename acme/site home"), link: "repository", state: warned,
+			kind: "repository-moved", says: "is acme/home now"},
+		"transferred": {prepare: github("install deployer octo all\ntransfer acme/site octo"), link: "repository",
+			state: warned, kind: "repository-moved", says: "/octo/site.git"},
+		"transferred elsewhere": {prepare: github("transfer acme/site octo"), link: "repository", state: broken,
+			kind: "repository-not-selected", says: "acme/site", exit: 4},
 
 		// The token.
-		"IP allow list":   {prepare: github("allowlist acme on"), link: "token", state: broken, kind: "ip-not-allowed", says: "adds this machine's address", exit: 4},
-		"secondary limit": {prepare: github("fault POST /app/installations/*/access_tokens secondary=1h"), link: "token", state: broken, kind: "rate-limited", says: "try again after", exit: 5},
+		"IP allow list": {prepare: github("allowlist acme on"), link: "token", state: broken, kind: "ip-not-allowed",
+			says: "adds this machine's address", exit: 4},
+		"secondary limit": {prepare: github("fault POST /app/installations/*/access_tokens secondary=1h"), link: "token",
+			state: broken, kind: "rate-limited", says: "try again after", exit: 5},
 		"revoked token in the cache": {prepare: func(m *machine) {
 			// So that it is twenty minutes old.
 			m.script("clock -20m")
@@ -174,7 +203,8 @@ func ailments() map[string]ailment {
 			m.script("revoke\nclock 0s")
 		}, link: "cached token", state: warned, kind: "cached-token-refused", says: "it was dropped"},
 		"git refuses the token": {prepare: func(m *machine) {
-			m.traffic.lead(refusing(orSettle(isDiscovery("acme/site")), "the `acme` organization has an IP allow list enabled", m.github))
+			m.traffic.lead(refusing(orSettle(isDiscovery("acme/site")),
+				"the `acme` organization has an IP allow list enabled", m.github))
 		}, link: "git service", state: broken, kind: "ip-not-allowed", says: "IP allow list", exit: 4},
 		"long tokens cut off": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -184,9 +214,11 @@ func ailments() map[string]ailment {
 				m.github.ServeHTTP(w, r)
 			}))
 		}, link: "token formats", state: warned, kind: "token-format-refused", says: "cut long headers"},
-		"token not revoked":    {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned, kind: "token-not-revoked", says: "2 of the doctor's own live on"},
-		"token known late":     {prepare: github("lag 1s")},
-		"token known too late": {prepare: github("lag 1h"), link: "git service", state: broken, kind: "token-not-yet-known", says: "run the command again", exit: 5},
+		"token not revoked": {prepare: github("fault DELETE /installation/token status=403"), link: "token", state: warned,
+			kind: "token-not-revoked", says: "2 of the doctor's own live on"},
+		"token known late": {prepare: github("lag 1s")},
+		"token known too late": {prepare: github("lag 1h"), link: "git service", state: broken, kind: "token-not-yet-known",
+			says: "run the command again", exit: 5},
 		"rate limited": {prepare: func(m *machine) {
 			m.github.SetRateLimit(1)
 			m.must("repos", "acme")
@@ -198,16 +230,23 @@ func ailments() map[string]ailment {
 		"no rate limit": {prepare: github("limit off")},
 
 		// The network.
-		"no DNS":         {prepare: variable("GHAPP_HOST", "https://ghapp.invalid"), link: "DNS", state: broken, kind: "unreachable", says: "DNS", exit: 5},
-		"nobody listens": {prepare: variable("GHAPP_HOST", "http://127.0.0.1:1"), link: "connection", state: broken, kind: "unreachable", says: "connection refused", exit: 5},
-		"proxy down":     {prepare: proxied("http://127.0.0.1:1"), link: "proxy", state: broken, kind: "unreachable", says: "the proxy that https_proxy names", exit: 5},
+		"no DNS": {prepare: variable("GHAPP_HOST", "https://ghapp.invalid"), link: "DNS", state: broken,
+			kind: "unreachable", says: "DNS", exit: 5},
+		"nobody listens": {prepare: variable("GHAPP_HOST", "http://127.0.0.1:1"), link: "connection", state: broken,
+			kind: "unreachable", says: "connection refused", exit: 5},
+		"proxy down": {prepare: proxied("http://127.0.0.1:1"), link: "proxy", state: broken, kind: "unreachable",
+			says: "the proxy that https_proxy names", exit: 5},
 		"proxy with a login": {prepare: func(m *machine) {
 			_, address := newProxy(m.t, m.secure(), "Basic Y29ycDpzM2NyZXQ=")
 			proxied("http://corp:" + another + "@" + address)(m)
 		}, link: "proxy", state: broken, kind: "unreachable", says: "407", exit: 5},
-		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken, kind: "unreachable", says: "https_proxy=http://USER:PASSWORD@HOST:PORT", exit: 3},
-		"proxy with a raw #": {prepare: proxied("http://corp:" + another + "#x@proxy.test"), link: "proxy", state: broken, kind: "unreachable", says: "# as %23", exit: 3},
-		"proxy of git with a raw #": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"#x@127.0.0.1:1") },
+		"proxy that is none": {prepare: proxied("http://corp:" + another + "\x7f@proxy.test"), link: "proxy", state: broken,
+			kind: "unreachable", says: "https_proxy=http://USER:PASSWORD@HOST:PORT", exit: 3},
+		"proxy with a raw #": {prepare: proxied("http://corp:" + another + "#x@proxy.test"), link: "proxy", state: broken,
+			kind: "unreachable", says: "# as %23", exit: 3},
+		"proxy of git with a raw #": {prepare: func(m *machine) {
+			m.gitConfig("http.proxy", "http://corp:"+another+"#x@127.0.0.1:1")
+		},
 			link: "git host", state: broken, kind: "unreachable", says: "http.proxy=http://USER", exit: 3},
 		"proxy of git down": {prepare: func(m *machine) { m.gitConfig("http.proxy", "http://corp:"+another+"@127.0.0.1:1") },
 			link: "git host", state: broken, kind: "connection-refused", says: "http://127.0.0.1:1 (http.proxy)", exit: 5},
@@ -227,18 +266,25 @@ func ailments() map[string]ailment {
 		"no TLS": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = strings.Replace(m.server.URL, "http://", "https://", 1)
 		}, link: "certificate", state: broken, kind: "unreachable", says: "speaks no TLS", exit: 5},
-		"no file of authorities": {prepare: variable("GHAPP_CA_FILE", "/nonexistent/ca.pem"), link: "CA file", state: broken, kind: "configuration", says: "/nonexistent/ca.pem", exit: 3},
+		"no file of authorities": {prepare: variable("GHAPP_CA_FILE", "/nonexistent/ca.pem"), link: "CA file", state: broken,
+			kind: "configuration", says: "/nonexistent/ca.pem", exit: 3},
 		"another server": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "Please sign in.") }))
 		}, link: "host", state: broken, kind: "not-github", says: "sign-in page", exit: 3},
-		"GitHub fails": {prepare: github("fault /** status=502"), link: "host", state: broken, kind: "unreachable", says: "502", exit: 5},
+		"GitHub fails": {prepare: github("fault /** status=502"), link: "host", state: broken,
+			kind: "unreachable", says: "502", exit: 5},
 
 		// The clock.
-		"clock 2 minutes behind":  {prepare: github("clock +2m"), link: "clock", state: warned, kind: "clock-off", says: "120 s behind GitHub's"},
-		"clock 5 minutes ahead":   {prepare: github("clock -5m"), link: "clock", state: warned, kind: "clock-off", says: "300 s ahead of GitHub's"},
-		"clock 15 minutes behind": {prepare: github("clock +15m"), link: "clock", state: warned, kind: "clock-off", says: "timedatectl"},
-		"clock a year behind":     {prepare: github("clock +8760h"), link: "clock", state: broken, kind: "clock-off", says: "more than 15 hours", exit: 4},
-		"clock 15 minutes ahead":  {prepare: github("clock -15m"), link: "clock", state: warned, kind: "clock-off", says: "900 s ahead of GitHub's"},
+		"clock 2 minutes behind": {prepare: github("clock +2m"), link: "clock", state: warned, kind: "clock-off",
+			says: "120 s behind GitHub's"},
+		"clock 5 minutes ahead": {prepare: github("clock -5m"), link: "clock", state: warned, kind: "clock-off",
+			says: "300 s ahead of GitHub's"},
+		"clock 15 minutes behind": {prepare: github("clock +15m"), link: "clock", state: warned,
+			kind: "clock-off", says: "timedatectl"},
+		"clock a year behind": {prepare: github("clock +8760h"), link: "clock", state: broken, kind: "clock-off",
+			says: "more than 15 hours", exit: 4},
+		"clock 15 minutes ahead": {prepare: github("clock -15m"), link: "clock", state: warned, kind: "clock-off",
+			says: "900 s ahead of GitHub's"},
 
 		// What git has configured.
 		"stale header": {prepare: func(m *machine) { m.gitConfig("http."+m.server.URL+"/.extraHeader", anothersHeader()) },
@@ -250,8 +296,10 @@ func ailments() map[string]ailment {
 		"netrc": {prepare: func(m *machine) {
 			m.write(filepath.Join(m.home, ".netrc"), "machine 127.0.0.1 login u password "+another+"\n")
 		}, link: ".netrc", state: warned, kind: "netrc", says: ".netrc:1"},
-		"helper after ghapp": {prepare: laterHelper("store"), link: "helpers", state: warned, kind: "git-configuration", says: "stands behind ghapp"},
-		"helpers forgotten":  {prepare: laterHelper(""), link: "helpers", state: broken, kind: "git-configuration", says: "it makes git forget", exit: 3},
+		"helper after ghapp": {prepare: laterHelper("store"), link: "helpers", state: warned,
+			kind: "git-configuration", says: "stands behind ghapp"},
+		"helpers forgotten": {prepare: laterHelper(""), link: "helpers", state: broken, kind: "git-configuration",
+			says: "it makes git forget", exit: 3},
 		"helper where git is not to ask ghapp": {prepare: func(m *machine) {
 			m.repository()
 			m.configure(filepath.Join(m.work, ".git", "config"), "credential.helper", "store")
@@ -263,7 +311,8 @@ func ailments() map[string]ailment {
 		}, link: "rewriting", state: warned, kind: "git-configuration", says: "evil.test"},
 		"login in a remote's address": {prepare: func(m *machine) {
 			m.repository()
-			m.configure(filepath.Join(m.work, ".git", "config"), "remote.origin.url", strings.Replace(m.server.URL, "://", "://u:"+another+"@", 1)+"/acme/site")
+			m.configure(filepath.Join(m.work, ".git", "config"), "remote.origin.url",
+				strings.Replace(m.server.URL, "://", "://u:"+another+"@", 1)+"/acme/site")
 		}, link: "logins", state: warned, kind: "git-configuration", says: "sends the login in this address"},
 		"certificates unchecked": {prepare: func(m *machine) {
 			m.environ["GHAPP_HOST"] = m.secure().URL
@@ -351,7 +400,8 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 	m.t.Helper()
 	// What a clone goes past, by design, and what is seen only by trying something that
 	// the command has no use for.
-	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp", "helpers forgotten", "helper with a key that is gone"}
+	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp",
+		"helpers forgotten", "helper with a key that is gone"}
 	onlyTried := []string{"key of another App", "own authority, which git knows"}
 	advice := ""
 	for _, f := range d.Findings {
@@ -382,7 +432,8 @@ func untimed(hint string) string {
 // noNameIn fails if what is pasted where everybody reads it names somebody.
 func (m *machine) noNameIn(r result) {
 	m.t.Helper()
-	names := regexp.MustCompile(`(?i)acme|\bocto\b|bigcorp|corp\b|deployer|Iv23li\w|3000000\d|\b1234\b|\b4711\b|/(site|hidden|nowhere)\b|of Second|ghapp\.invalid|evil\.test|proxy\.test|github\.test|ghapp test`)
+	names := regexp.MustCompile(
+		`(?i)acme|\bocto\b|bigcorp|corp\b|deployer|Iv23li\w|3000000\d|\b1234\b|\b4711\b|/(site|hidden|nowhere)\b|of Second|ghapp\.invalid|evil\.test|proxy\.test|github\.test|ghapp test`)
 	for line := range strings.Lines(r.stdout + r.stderr) {
 		testkit.Equal(m.t, names.FindString(line), "", "is in %s", line)
 	}
@@ -491,7 +542,8 @@ func (m *machine) forgetApp() {
 func config(text string) func(*machine) {
 	return func(m *machine) {
 		m.t.Helper()
-		text := strings.NewReplacer("{app}", m.environ["GHAPP_APP"], "{key}", m.environ["GHAPP_KEY"], "{host}", m.server.URL).Replace(text)
+		text := strings.NewReplacer("{app}", m.environ["GHAPP_APP"], "{key}", m.environ["GHAPP_KEY"],
+			"{host}", m.server.URL).Replace(text)
 		m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"), text)
 		for _, name := range []string{"GHAPP_APP", "GHAPP_KEY", "GHAPP_HOST"} {
 			delete(m.environ, name)
@@ -509,9 +561,11 @@ func chmod(m *machine, path string, mode os.FileMode) {
 func fakeGit(version string) func(*machine) {
 	return func(m *machine) {
 		m.t.Helper()
-		script := "#!/bin/sh\nfor word; do test \"$word\" = version && { echo git version " + version + "; exit; }; done\nPATH='" + m.environ["PATH"] + "' exec git \"$@\"\n"
+		script := "#!/bin/sh\nfor word; do test \"$word\" = version && { echo git version " + version +
+			"; exit; }; done\nPATH='" + m.environ["PATH"] + "' exec git \"$@\"\n"
 		if version < "2.31" {
-			script = "#!/bin/sh\ncase $1 in --config-env=*) echo \"unknown option: $1\" >&2; exit 129;; esac\necho git version " + version + "\n"
+			script = "#!/bin/sh\ncase $1 in --config-env=*) echo \"unknown option: $1\" >&2; exit 129;; esac\n" +
+				"echo git version " + version + "\n"
 		}
 		dir := filepath.Join(m.root, "bin")
 		m.write(filepath.Join(dir, "git"), script)
@@ -560,7 +614,8 @@ func (m *machine) keyOf(app *githubtest.App) string {
 func anothersKey(m *machine) {
 	second := m.github.AddApp(githubtest.AppOptions{Name: "Second", ClientID: "Iv23liSecondApp00000"})
 	key := m.keyOf(second)
-	config(fmt.Sprintf("apps:\n  first: {app: {app}, key: %s, host: \"{host}\", owners: [acme]}\n  second: {app: %s, key: {key}, host: \"{host}\", owners: [octo]}\n", key, second.ClientID))(m)
+	config(fmt.Sprintf("apps:\n  first: {app: {app}, key: %s, host: \"{host}\", owners: [acme]}\n  second: {app: %s, "+
+		"key: {key}, host: \"{host}\", owners: [octo]}\n", key, second.ClientID))(m)
 }
 
 // onGitHubCom has an App that is registered on a GitHub Enterprise Server, and asks

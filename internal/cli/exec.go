@@ -72,8 +72,10 @@ The exit code is the command's, or 128 and the number of the signal that ended i
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
-	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
-	flags.BoolVar(&o.identity, "identity", false, "have commits be the App's, where GIT_AUTHOR_… and GIT_COMMITTER_… do not say whose")
+	flags.StringSliceVar(&o.permissions, "permissions", nil,
+		"what the token may do, `NAME:read|write`, or all (default contents:read)")
+	flags.BoolVar(&o.identity, "identity", false,
+		"have commits be the App's, where GIT_AUTHOR_… and GIT_COMMITTER_… do not say whose")
 	return cmd
 }
 
@@ -114,7 +116,8 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 
 // execRepositories puts the repositories that the command names into the request, and
 // returns one that chooses the App.
-func (c *command) execRepositories(ctx context.Context, named []string, o execOptions, request *ghapp.TokenRequest) (ghapp.RepositoryName, error) {
+func (c *command) execRepositories(ctx context.Context, named []string, o execOptions,
+	request *ghapp.TokenRequest) (ghapp.RepositoryName, error) {
 	switch {
 	case o.all:
 		request.AllRepositories, request.Installation = true, named[0]

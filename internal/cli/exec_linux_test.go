@@ -80,7 +80,8 @@ func TestCommandHasItsTokenAndGit(t *testing.T) {
 			tokens := m.github.Tokens()
 			env := m.variables("env")
 			for name, want := range map[string]string{
-				"GH_ENTERPRISE_TOKEN": tokens[0].Token, "GITHUB_ENTERPRISE_TOKEN": tokens[0].Token, "GH_HOST": m.host, "GH_TOKEN": "theirs",
+				"GH_ENTERPRISE_TOKEN": tokens[0].Token, "GITHUB_ENTERPRISE_TOKEN": tokens[0].Token,
+				"GH_HOST": m.host, "GH_TOKEN": "theirs",
 				"GHAPP_PRIVATE_KEY": "", "MY_COPY": "",
 			} {
 				testkit.Equal(t, env[name], want, "%s", name)
@@ -174,7 +175,8 @@ const listening = `
 
 func TestSignalsArePassedOn(t *testing.T) {
 	t.Parallel()
-	for name, signal := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "USR1": syscall.SIGUSR1, "INT": syscall.SIGINT} {
+	for name, signal := range map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP,
+		"USR1": syscall.SIGUSR1, "INT": syscall.SIGINT} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
@@ -259,11 +261,13 @@ func TestGitInACommandUsesTheAppOfEachOwner(t *testing.T) {
 	t.Parallel()
 	w := newWorldFor(t)
 	m := w.machine(t)
-	other := w.github.AddApp(githubtest.AppOptions{Owner: "octo", Permissions: map[string]string{"contents": "read", "metadata": "read"}})
+	other := w.github.AddApp(githubtest.AppOptions{Owner: "octo",
+		Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	key := testkit.Must(appKey())(t)
 	other.AddKey(&key.PublicKey)
 	other.Install("octo", githubtest.InstallOptions{All: true})
-	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer("ORIGIN", m.server.URL, "ONE", w.app.ClientID, "OTHER", other.ClientID, "KEY", m.environ["GHAPP_KEY"]).Replace(`
+	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer("ORIGIN", m.server.URL, "ONE",
+		w.app.ClientID, "OTHER", other.ClientID, "KEY", m.environ["GHAPP_KEY"]).Replace(`
 apps:
   one: {app: ONE, key: KEY, host: 'ORIGIN', owners: [acme]}
   other: {app: OTHER, key: KEY, host: 'ORIGIN', owners: [octo]}
@@ -286,7 +290,8 @@ func TestIgnoredSignalStaysIgnored(t *testing.T) {
 		t.Run(signal, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
-			cmd, out := m.command(append([]string{"exec", "acme/site"}, m.shell(`kill -`+signal+` $$; kill -`+signal+` $PPID; sleep 0.2; exit 4`)...)...)
+			cmd, out := m.command(append([]string{"exec", "acme/site"},
+				m.shell(`kill -`+signal+` $$; kill -`+signal+` $PPID; sleep 0.2; exit 4`)...)...)
 			cmd.Args = append([]string{"sh", "-c", `trap "" ` + signal + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
 			cmd.Path = "/bin/sh"
 			_ = cmd.Run() // its exit code tells
@@ -394,7 +399,8 @@ func TestWhatGoesOnAfterExecUsesTheConfiguration(t *testing.T) {
 			if configured {
 				m.configured()
 			}
-			args := []string{"exec", "--app", m.environ["GHAPP_APP"], "--key", m.environ["GHAPP_KEY"], "--host", m.environ["GHAPP_HOST"], "acme/site"}
+			args := []string{"exec", "--app", m.environ["GHAPP_APP"], "--key", m.environ["GHAPP_KEY"], "--host",
+				m.environ["GHAPP_HOST"], "acme/site"}
 			cmd, out := m.plain("ghapp", append(args, m.shell(`
 				{ until [ -e ended ]; do sleep 0.02; done
 				git ls-remote ORIGIN/acme/site >late 2>words; echo $? >code.new; mv code.new code; } </dev/null >/dev/null 2>&1 &`)...)...)

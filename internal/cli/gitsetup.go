@@ -73,7 +73,8 @@ the repository, which git reads below that repository alone.`,
 	flags.BoolVar(&o.system, "system", false, "for all users of this machine")
 	flags.BoolVar(&o.local, "local", false, "for the repository of the current directory")
 	flags.BoolVar(&o.ssh, "ssh", false, "use https where an address is git@HOST: or ssh://git@HOST/ too")
-	flags.BoolVar(&o.submodules, "submodules", false, "with --local, for submodules that git fetches later too: writes an include into the user's file")
+	flags.BoolVar(&o.submodules, "submodules", false,
+		"with --local, for submodules that git fetches later too: writes an include into the user's file")
 	flags.BoolVar(&o.identity, "identity", false, "have commits be the App's, by user.name and user.email")
 	flags.BoolVar(&o.undo, "undo", false, "take away what git-setup wrote; with --host, for that host")
 	flags.BoolVar(&o.print, "print", false, "print what would be written, and write nothing")
@@ -208,7 +209,8 @@ func (c *command) gitSections(origin string, settings config.AppSettings, o gitS
 	// A token at once where one is to be expected, from git 2.46 on. For the whole host
 	// git would insist on one for public repositories of owners without the App, too.
 	for _, owner := range settings.GitOwners() {
-		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/" + owner + "/", Settings: []gitsetup.Setting{{Name: "proactiveAuth", Value: "basic"}}})
+		sections = append(sections, gitsetup.Section{Name: "http", Subsection: origin + "/" + owner + "/",
+			Settings: []gitsetup.Setting{{Name: "proactiveAuth", Value: "basic"}}})
 	}
 	if o.ssh {
 		rewrite := gitsetup.Section{Name: "url", Subsection: origin + "/"}
@@ -273,7 +275,8 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitconfig.Files, files 
 	}
 	switch {
 	case c.json:
-		return term.JSON(c.Stdout, gitSetupReport{File: file, Origins: []string{}, Changed: changed, Conflicts: []gitsetup.Conflict{}})
+		return term.JSON(c.Stdout, gitSetupReport{File: file, Origins: []string{}, Changed: changed,
+			Conflicts: []gitsetup.Conflict{}})
 	case changed:
 		c.progress("git does not ask ghapp any more: taken away from %s", file)
 	default:

@@ -33,7 +33,8 @@ func TestNoSecretInWhatGoLogsOfHTTP2(t *testing.T) {
 			t.Cleanup(server.Close)
 			m.environ["GHAPP_HOST"] = server.URL
 			m.environ["GHAPP_CA_FILE"] = filepath.Join(m.root, "ca.pem")
-			m.write(m.environ["GHAPP_CA_FILE"], string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
+			m.write(m.environ["GHAPP_CA_FILE"],
+				string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 			m.environ["GODEBUG"] = debug
 			for _, args := range [][]string{
 				{"installations"}, {"clone", "acme/site", "clone"}, {"doctor", "acme/site"},

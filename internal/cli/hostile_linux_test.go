@@ -47,7 +47,8 @@ func TestDoctorRunsNothingOfAHostileDirectory(t *testing.T) {
 		"key as escape": {config: "[a \"\x1b[31m\"]\n\tb = c\n", key: `a.`},
 		"settings of theirs": {config: "[credential \"HOST\"]\n\thelper =\n\thelper = " +
 			"HELPER --config DIR/ghapp.yaml\n\tuseHttpPath = true\n",
-			also: map[string]string{"ghapp.yaml": "apps:\n  theirs: {app: APP, key: 'exec:DIR/evil', host: \"HOST\", owners: [acme]}\n",
+			also: map[string]string{"ghapp.yaml": "apps:\n  theirs: {app: APP, key: 'exec:DIR/evil', host: " +
+				"\"HOST\", owners: [acme]}\n",
 				"evil": "#!/bin/sh\n: >RAN\n"},
 			key: "credential.HOST.helper"},
 		"key of theirs": {config: "[credential \"HOST\"]\n\thelper =\n\thelper = " +

@@ -100,11 +100,13 @@ func TestSubmoduleElsewhereIsNamedAndNobodyIsAskedForItsPassword(t *testing.T) {
 func TestSubmoduleByAnotherTransportIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newOpenWorld(t)
-	for i, address := range []string{"ext::sh -c touch% {ran}", "file:///etc", "/etc", "git://127.0.0.1/acme/web", "ftp://127.0.0.1/x", "--upload-pack=touch {ran}"} {
+	for i, address := range []string{"ext::sh -c touch% {ran}", "file:///etc", "/etc", "git://127.0.0.1/acme/web",
+		"ftp://127.0.0.1/x", "--upload-pack=touch {ran}"} {
 		t.Run(address, func(t *testing.T) {
 			t.Parallel()
 			m, repository := w.machine(t), fmt.Sprintf("acme/transport-%d", i)
-			w.commit(t, repository, submodule("sub", strings.ReplaceAll(address, "{ran}", m.root+"/ran"), strings.Repeat("1", 40))...)
+			w.commit(t, repository,
+				submodule("sub", strings.ReplaceAll(address, "{ran}", m.root+"/ran"), strings.Repeat("1", 40))...)
 			m.environ["GIT_ALLOW_PROTOCOL"] = "https:http:ext:file:git:ftp:ssh"
 			if r := m.ghapp("clone", repository, "--", "--recurse-submodules"); r.code == 0 {
 				t.Error("the clone did not fail")
@@ -122,7 +124,8 @@ func TestHookOfARepositoryDoesNotRun(t *testing.T) {
 	w := newWorldFor(t)
 	m := w.machine(t)
 	hook := "#!/bin/sh\ntouch '" + m.root + "/ran'\n"
-	inner := w.commit(t, "acme/web", githubtest.Entry{Path: "y/hooks/post-checkout", Mode: githubtest.Executable, Content: hook})
+	inner := w.commit(t, "acme/web", githubtest.Entry{Path: "y/hooks/post-checkout",
+		Mode: githubtest.Executable, Content: hook})
 	entries := append(submodule("A/modules/x", "../web.git", inner),
 		githubtest.Entry{Path: "a", Mode: githubtest.Symlink, Content: ".git"},
 		githubtest.Entry{Path: ".githooks/post-checkout", Mode: githubtest.Executable, Content: hook})

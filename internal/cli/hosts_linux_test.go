@@ -31,7 +31,8 @@ apps:
 }
 
 func (h *twoHosts) with(text string) string {
-	return strings.NewReplacer("ORIGIN", h.server.URL, "SECOND", h.second.server.URL, "APP", h.app.ClientID, "KEY", h.environ["GHAPP_KEY"]).Replace(text)
+	return strings.NewReplacer("ORIGIN", h.server.URL, "SECOND", h.second.server.URL, "APP", h.app.ClientID, "KEY",
+		h.environ["GHAPP_KEY"]).Replace(text)
 }
 
 // run runs ghapp as a user does who has no variables of it.

@@ -38,7 +38,8 @@ func identityVariables(identity *ghapp.Identity, lookup func(string) (string, bo
 
 // identitySection has git make commits as the App. A file in which somebody has said
 // already who they are is refused.
-func (c *command) identitySection(ctx context.Context, loaded *config.Config, entries []gitsetup.Entry, file string) (gitsetup.Section, error) {
+func (c *command) identitySection(ctx context.Context, loaded *config.Config, entries []gitsetup.Entry,
+	file string) (gitsetup.Section, error) {
 	none := gitsetup.Section{}
 	text, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {

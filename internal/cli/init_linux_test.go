@@ -99,7 +99,8 @@ func TestFirstProcessOfAContainerEndsAsTheProgramDoes(t *testing.T) {
 	m.ghapp("nosuch").ends(t, 2)
 	m.ghapp("exec", "acme/site", "--", "sh", "-c", "exit 7").ends(t, 7)
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-		cmd, _ := m.command("exec", "acme/site", "--", "sh", "-c", "trap 'echo got >got; exit 9' TERM INT; : >begun; while :; do sleep 0.05; done")
+		cmd, _ := m.command("exec", "acme/site", "--", "sh", "-c",
+			"trap 'echo got >got; exit 9' TERM INT; : >begun; while :; do sleep 0.05; done")
 		testkit.OK(t, cmd.Start())
 		m.until("begun")
 		testkit.OK(t, cmd.Process.Signal(s))

@@ -25,7 +25,8 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o755))
 		testkit.OK(t, os.WriteFile(path, []byte(text), mode))
 	}
-	for _, name := range []string{"Makefile", "scripts/built", "scripts/need", "scripts/units", "docs/ghapp-agent.service", "docs/ghapp-agent.socket"} {
+	for _, name := range []string{"Makefile", "scripts/built", "scripts/need", "scripts/units",
+		"docs/ghapp-agent.service", "docs/ghapp-agent.socket"} {
 		text := testkit.Must(os.ReadFile(filepath.Join("../..", name)))(t)
 		write(filepath.Join(checkout, name), string(text), 0o755)
 	}
@@ -35,7 +36,8 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 	testkit.OK(t, os.Chtimes(source, hourAgo, hourAgo))
 	write(filepath.Join(checkout, "bin/ghapp"), "ghapp, as it was built", 0o755)
 	write(filepath.Join(checkout, "bin/git-credential-ghapp"), "the helper", 0o755)
-	write(filepath.Join(programs, "go"), "#!/bin/sh\necho went \"$@\" >>"+filepath.Join(programs, "log")+"\nexit 3\n", 0o755)
+	write(filepath.Join(programs, "go"), "#!/bin/sh\necho went \"$@\" >>"+
+		filepath.Join(programs, "log")+"\nexit 3\n", 0o755)
 	install := func() (string, error) {
 		run := exec.CommandContext(t.Context(), "make", "-C", checkout, "install", "PREFIX="+prefix)
 		run.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"))
@@ -44,7 +46,8 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 	}
 	output, err := install()
 	testkit.OK(t, err, "%s", output)
-	if text, err := os.ReadFile(filepath.Join(prefix, "bin/ghapp")); err != nil || string(text) != "ghapp, as it was built" {
+	if text, err := os.ReadFile(filepath.Join(prefix, "bin/ghapp")); err != nil ||
+		string(text) != "ghapp, as it was built" {
 		t.Errorf("installed: %q, %v", text, err)
 	}
 	if log, _ := os.ReadFile(filepath.Join(programs, "log")); strings.Contains(string(log), "build") {
@@ -60,7 +63,8 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 // what is relative, before a directory of that name is made.
 func TestInstallRefusesAPrefixThatIsNotAbsolute(t *testing.T) {
 	t.Parallel()
-	for prefix, why := range map[string]string{"~/.local": "write PREFIX=$HOME/.local", "local": "is not absolute", "": "is not absolute"} {
+	for prefix, why := range map[string]string{"~/.local": "write PREFIX=$HOME/.local",
+		"local": "is not absolute", "": "is not absolute"} {
 		for _, target := range []string{"install", "install-kms"} {
 			run := exec.CommandContext(t.Context(), "make", "-n", "-C", "../..", target, "PREFIX="+prefix)
 			output, err := run.CombinedOutput()

@@ -31,7 +31,8 @@ func (c *command) installations() *cobra.Command {
 				return term.JSON(c.Stdout, installationsJSON(found))
 			}
 			if len(found) == 0 {
-				c.progress("The App is installed nowhere yet. Install it from its public page, https://%s/apps/NAME/installations/new", session.App.Status().Host)
+				c.progress("The App is installed nowhere yet. Install it from its public page, "+
+					"https://%s/apps/NAME/installations/new", session.App.Status().Host)
 				return nil
 			}
 			return term.Table(c.Stdout, installationRows(found))
@@ -47,7 +48,8 @@ func installationRows(found []*ghapp.InstallationInfo) [][]string {
 			state = "suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly)
 		}
 		rows = append(rows, []string{
-			strconv.FormatInt(i.ID, 10), term.OrDash(i.Account), i.AccountType, selection(i), term.OrDash(i.Permissions.String()), state,
+			strconv.FormatInt(i.ID, 10), term.OrDash(i.Account), i.AccountType, selection(i),
+			term.OrDash(i.Permissions.String()), state,
 		})
 	}
 	return rows

@@ -53,11 +53,13 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 		"config set":             func(*machine) []string { return []string{"b.app", "2"} },
 		"config unset":           func(*machine) []string { return []string{"b"} },
 		"app update-permissions": nil,
-		"sync":                   func(m *machine) []string { return []string{"acme/site", "--to", filepath.Join(m.work, "live")} },
-		"sync status":            func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
-		"sync rollback":          func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
-		"sync resume":            func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
-		"revoke":                 nil,
+		"sync": func(m *machine) []string {
+			return []string{"acme/site", "--to", filepath.Join(m.work, "live")}
+		},
+		"sync status":   func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"sync rollback": func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"sync resume":   func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
+		"revoke":        nil,
 	}
 	order := []string{
 		"sync", "sync status", "sync rollback", "sync resume", "config set", "config unset", "token", "revoke",

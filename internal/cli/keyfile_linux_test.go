@@ -41,7 +41,8 @@ func TestKeyOfRootThatOurGroupMayRead(t *testing.T) {
 					t.Errorf("doctor: %+v", f)
 				}
 			}
-			if warned := strings.Contains(r.stderr, "is open to"); warned != (test.hint != "") || !strings.Contains(r.stderr, test.hint) || strings.Contains(r.stderr, "run: chmod 600") {
+			if warned := strings.Contains(r.stderr, "is open to"); warned != (test.hint != "") ||
+				!strings.Contains(r.stderr, test.hint) || strings.Contains(r.stderr, "run: chmod 600") {
 				t.Errorf("%s", r.stderr)
 			}
 		})

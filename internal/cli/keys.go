@@ -134,7 +134,8 @@ func (c *command) checkKey(ctx context.Context, session *apps.Session) error {
 			"name": info.Name, "owner": info.Owner, "permissions": info.Permissions,
 		})
 	}
-	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.App.Status().Fingerprint, text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
+	_, err = fmt.Fprintf(c.Stdout, "The key %s belongs to %s (App ID %d) of %s.\n", session.App.Status().Fingerprint,
+		text.OneLine(info.Name), info.ID, text.OneLine(info.Owner))
 	return err
 }
 

@@ -117,7 +117,8 @@ func (c *command) removeImported(ctx context.Context, i *keystore.Import, asked 
 // else in double quotes, which know every escape of Go's.
 func yamlText(uri string) string {
 	plain := func(r rune) bool {
-		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("/._%=?&;@+~:-", r)
+		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' ||
+			strings.ContainsRune("/._%=?&;@+~:-", r)
 	}
 	if strings.IndexFunc(uri, func(r rune) bool { return !plain(r) }) < 0 && !strings.HasSuffix(uri, ":") {
 		return uri

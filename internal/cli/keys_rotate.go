@@ -38,7 +38,8 @@ else that stays. ` + "`ghapp keys import --help`" + ` says what overwriting cann
 			case shred && !finish:
 				return &diag.UsageError{Err: errors.New("--shred goes with --finish: until then the key before is needed")}
 			}
-			r, err := keystore.OpenRotation(c.apps(), "leave that out to rotate the key of an App in the config file; where the key stays elsewhere, give two there: --key NEW --key OLD")
+			r, err := keystore.OpenRotation(c.apps(), "leave that out to rotate the key of an App in the config file; "+
+				"where the key stays elsewhere, give two there: --key NEW --key OLD")
 			if err != nil {
 				return err
 			}
@@ -55,7 +56,8 @@ else that stays. ` + "`ghapp keys import --help`" + ` says what overwriting cann
 			return c.beginRotation(cmd.Context(), r, argument(args))
 		},
 	}
-	cmd.Flags().BoolVar(&finish, "finish", false, "take the key before out of the config file, if GitHub takes the new one")
+	cmd.Flags().BoolVar(&finish, "finish", false,
+		"take the key before out of the config file, if GitHub takes the new one")
 	cmd.Flags().BoolVar(&shred, "shred", false, "with --finish: overwrite and remove the file of the key before")
 	return cmd
 }
@@ -84,7 +86,8 @@ func (c *command) beginRotation(ctx context.Context, r *keystore.Rotation, name 
 // tellOfRotation says what GitHub takes, and what comes next.
 func (c *command) tellOfRotation(r *keystore.Rotation, newest, old *keystore.TriedKey) error {
 	if c.json {
-		return term.JSON(c.Stdout, map[string]any{"app": r.Settings.Name, "config": r.Path(), "new": triedJSON(newest), "previous": triedJSON(old)})
+		return term.JSON(c.Stdout, map[string]any{"app": r.Settings.Name, "config": r.Path(),
+			"new": triedJSON(newest), "previous": triedJSON(old)})
 	}
 	rows := [][]string{{"KEY", "FINGERPRINT", "GITHUB"}}
 	for _, k := range []struct {
@@ -133,7 +136,8 @@ func (c *command) finishRotation(ctx context.Context, r *keystore.Rotation, shre
 	if which == "" {
 		which = "the one before it, which is not " + done.New.Fingerprint
 	}
-	c.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s", which, term.Paragraph(done.New.SettingsPages()))
+	c.progress("GitHub may take the one before still: delete %s under Private keys on the App's settings page,\n  %s",
+		which, term.Paragraph(done.New.SettingsPages()))
 	switch {
 	case shred:
 		c.progress("Its file %s was overwritten and removed. %s", done.File, term.Paragraph(keystore.ShredLimits))

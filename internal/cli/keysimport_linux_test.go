@@ -75,7 +75,8 @@ func TestImportedKeyClonesWithNoKeyOnDisk(t *testing.T) {
 			// Another key does not take its place.
 			other := filepath.Join(m.t.TempDir(), "other.pem")
 			m.ran("", "openssl", "genrsa", "-traditional", "-out", other, "2048")
-			if r := m.ghapp("keys", "import", other, "--to", uri, "--key", uri); r.code != diag.Configuration || !strings.Contains(r.stderr, "another key is there already") {
+			if r := m.ghapp("keys", "import", other, "--to", uri, "--key", uri); r.code != diag.Configuration ||
+				!strings.Contains(r.stderr, "another key is there already") {
 				t.Errorf("exit code %d\n%s", r.code, r.stderr)
 			}
 			m.must("token", "acme/web")
@@ -97,7 +98,8 @@ func TestAgentGetsConstraintsWithTheKey(t *testing.T) {
 	})
 	// Nobody is there to confirm, so that it does not prove itself.
 	r := m.ghapp("keys", "import", "--to", "ssh-agent:asks", "--confirm")
-	if r.code != diag.Configuration || !strings.Contains(r.stderr, "the agent has the key and does not sign with it; it may be at ssh-agent:asks all the same") {
+	if r.code != diag.Configuration || !strings.Contains(r.stderr,
+		"the agent has the key and does not sign with it; it may be at ssh-agent:asks all the same") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
@@ -107,7 +109,8 @@ func TestKeyringThatIsGoneTakesNoKey(t *testing.T) {
 	m := newMachine(t)
 	m.environ["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + filepath.Join(m.root, "nobody")
 	r := m.ghapp("keys", "import", "--to", "keyring:deploy", "--shred")
-	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "cannot use the private key in keyring:deploy: it cannot be reached: ") || strings.Contains(r.stderr, "all the same") {
+	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "cannot use the private key in keyring:deploy: "+
+		"it cannot be reached: ") || strings.Contains(r.stderr, "all the same") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	if text, err := os.ReadFile(m.environ["GHAPP_KEY"]); err != nil || !bytes.Equal(text, m.keyPEM) {
@@ -129,7 +132,8 @@ func TestPersonDecidesWhetherTheFileGoes(t *testing.T) {
 			term := m.terminal("keys", "import", "--to", signerURI(t))
 			testkit.Must(term.master.WriteString(answer + "\n"))(t)
 			shown, code := term.wait()
-			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? [y/N]") || !strings.Contains(shown, "On an SSD") {
+			if code != 0 || !strings.Contains(shown, "Overwrite and remove "+file+"? [y/N]") ||
+				!strings.Contains(shown, "On an SSD") {
 				t.Fatalf("exit code %d\n%s", code, shown)
 			}
 			_, err := os.Stat(file)
@@ -161,7 +165,8 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 		"keyring:password":     {diag.Configuration, "no PEM private key in it"},
 		"keyring:":             {diag.Configuration, "it names nothing"},
 	} {
-		if r := m.ghapp("token", "acme/web", "--key", uri); r.code != test.code || !strings.Contains(r.stderr, test.says) || strings.Contains(r.stderr, "canary") {
+		if r := m.ghapp("token", "acme/web", "--key", uri); r.code != test.code || !strings.Contains(r.stderr, test.says) ||
+			strings.Contains(r.stderr, "canary") {
 			t.Errorf("%s: exit code %d\n%s", uri, r.code, r.stderr)
 		}
 	}
@@ -170,7 +175,8 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 	if got := m.ran("", "secret-tool", "lookup", "service", "ghapp", "username", "password"); got != "canary-item" {
 		t.Error("the item is another by now")
 	}
-	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets",
+		"--object-path", "/org/freedesktop/secrets",
 		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
 	r := m.ghapp("token", "acme/web", "--key", "keyring:deploy", "--key-timeout", "2s")
 	r.ends(t, diag.Unreachable, "keyring:deploy: ", "unlock the keyring")

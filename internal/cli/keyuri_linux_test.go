@@ -99,8 +99,10 @@ func (m *machine) awaitSocket(path string) {
 func (m *machine) gpgAgent() {
 	m.t.Helper()
 	m.emptyGPGAgent()
-	m.ran("", "gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-gen-key", "App <app@example.com>", "rsa2048", "auth", "never")
-	grip := regexp.MustCompile(`(?m)^grp:+([0-9A-F]{40}):`).FindStringSubmatch(m.ran("", "gpg", "--batch", "--with-colons", "--with-keygrip", "-K"))
+	m.ran("", "gpg", "--batch", "--pinentry-mode", "loopback", "--passphrase", "", "--quick-gen-key",
+		"App <app@example.com>", "rsa2048", "auth", "never")
+	grip := regexp.MustCompile(`(?m)^grp:+([0-9A-F]{40}):`).FindStringSubmatch(
+		m.ran("", "gpg", "--batch", "--with-colons", "--with-keygrip", "-K"))
 	if grip == nil {
 		m.t.Fatal("gpg tells no keygrip")
 	}
@@ -115,7 +117,8 @@ func (m *machine) emptyGPGAgent() {
 	testkit.OK(m.t, os.Mkdir(home, 0o700))
 	m.environ["GNUPGHOME"] = home
 	pinentry := filepath.Join(home, "pinentry")
-	m.write(pinentry, "#!/bin/sh\necho OK\nwhile read -r command _; do [ \"$command\" != GETPIN ] || echo D passphrase; echo OK; done\n")
+	m.write(pinentry, "#!/bin/sh\necho OK\nwhile read -r command _; "+
+		"do [ \"$command\" != GETPIN ] || echo D passphrase; echo OK; done\n")
 	testkit.OK(m.t, os.Chmod(pinentry, 0o700))
 	m.write(filepath.Join(home, "gpg-agent.conf"), "enable-ssh-support\npinentry-program "+pinentry+"\n")
 	m.t.Cleanup(func() {
@@ -155,7 +158,8 @@ func (m *machine) keyring() {
 // lockKeyring takes the password away again, which nobody can be asked for.
 func (m *machine) lockKeyring() {
 	m.t.Helper()
-	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
+	m.ran("", "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets",
+		"--object-path", "/org/freedesktop/secrets",
 		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
 }
 
@@ -204,7 +208,8 @@ func (m *machine) noKeyOnDisk() {
 // kmsURIs are one key URI of each scheme, as step-kms and sigstore spell them.
 var kmsURIs = []string{
 	"awskms:///alias/app", "azurekms://vault.vault.azure.net/app", "azurekms:name=app;vault=v",
-	"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1", "cloudkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1",
+	"gcpkms://projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1",
+	"cloudkms:projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1",
 	"hashivault://app", "pkcs11:token=Card;object=app?pin-source=file:/run/pin", "tpmkms:name=app", "yubikey:slot-id=9a",
 }
 
@@ -395,7 +400,8 @@ func TestNoKeyInTheMemoryOfGhapp(t *testing.T) {
 			if holder.hold != nil {
 				m.withoutKeyFile(holder.hold(m))
 			}
-			m.configFile(fmt.Sprintf("  deploy: {app: %s, key: %q, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
+			m.configFile(fmt.Sprintf("  deploy: {app: %s, key: %q, host: %q, owners: [acme]}\n", m.environ["GHAPP_APP"],
+				m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 			// While a command runs.
 			running, _ := m.command("exec", "acme/site", "--", "sh", "-c", "touch begun && read -r end")
 			input, err := running.StdinPipe()
@@ -488,7 +494,8 @@ func TestSSHAgentThatDoesNotSign(t *testing.T) {
 		"another kind of key": {"ssh-agent:mine", "an Ed25519 key, not an RSA key"},
 		"another name":        {"ssh-agent:yours", "there is no such key: none of the agent's 2 keys"},
 	} {
-		if r := m.ghapp("token", "acme/site", "--key", test.uri); r.code != diag.Configuration || !strings.Contains(r.stderr, test.says) {
+		if r := m.ghapp("token", "acme/site", "--key", test.uri); r.code != diag.Configuration ||
+			!strings.Contains(r.stderr, test.says) {
 			t.Errorf("%s: exit code %d\n%s", name, r.code, r.stderr)
 		}
 	}
@@ -499,7 +506,8 @@ func TestSSHAgentThatDoesNotSign(t *testing.T) {
 	// The agent asks its own environment for a confirmation, and finds nobody.
 	m.ran("", "ssh-add", "-q", "-D")
 	m.ran(string(m.keyPEM), "ssh-add", "-q", "-c", "-")
-	if r := m.ghapp("token", "acme/web", "--key", uri); r.code != diag.Configuration || !strings.Contains(r.stderr, "signing is refused: the agent has the key and does not sign with it") {
+	if r := m.ghapp("token", "acme/web", "--key", uri); r.code != diag.Configuration ||
+		!strings.Contains(r.stderr, "signing is refused: the agent has the key and does not sign with it") {
 		t.Errorf("not confirmed: exit code %d\n%s", r.code, r.stderr)
 	}
 }
@@ -514,7 +522,8 @@ func TestAnotherKeyBehindTheSameNameHasTokensOfItsOwn(t *testing.T) {
 	first := m.must("token", "acme/site").stdout
 	other := testkit.Must(m.app.RotateKey())(t)
 	before := m.must("keys", "fingerprint").stdout
-	m.write(m.environ[signerKey], string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(other)})))
+	m.write(m.environ[signerKey],
+		string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(other)})))
 	// Who asks for the fingerprint wants to know it, and not what it was.
 	if now := m.must("keys", "fingerprint").stdout; now == before {
 		t.Errorf("the fingerprint is still %s", now)
@@ -579,11 +588,13 @@ func TestPINIsNotLeftInAClone(t *testing.T) {
 	uri := "pkcs11:object=app?pin-value=" + testPIN
 	m.withoutKeyFile(uri)
 	r := m.must("clone", "acme/site")
-	if text := m.read("site/.git/config"); strings.Contains(text, "pkcs11") || !strings.Contains(text, "git-credential-ghapp --config ") {
+	if text := m.read("site/.git/config"); strings.Contains(text, "pkcs11") ||
+		!strings.Contains(text, "git-credential-ghapp --config ") {
 		t.Errorf("the clone's configuration:\n%s", text)
 	}
 	testkit.Contains(t, r.stderr, "needs environment GHAPP_KEY too")
-	for _, args := range [][]string{{"config", "show"}, {"config", "show", "--json"}, {"doctor"}, {"-v", "token", "acme/web"}} {
+	for _, args := range [][]string{{"config", "show"}, {"config", "show", "--json"}, {"doctor"},
+		{"-v", "token", "acme/web"}} {
 		r := m.ghapp(args...)
 		if strings.Contains(r.stdout+r.stderr, testPIN) {
 			t.Errorf("%q shows the PIN:\n%s%s", args, r.stdout, r.stderr)
@@ -593,11 +604,13 @@ func TestPINIsNotLeftInAClone(t *testing.T) {
 		t.Errorf("the PIN is in %s", out)
 	}
 	r = m.ghapp("token", "acme/site", "--key", uri)
-	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) || !strings.Contains(r.stderr, "pin-source=file:") {
+	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) ||
+		!strings.Contains(r.stderr, "pin-source=file:") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	r = m.ghapp("keys", "fingerprint", uri)
-	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) || !strings.Contains(r.stderr, "others can read a command line") {
+	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) ||
+		!strings.Contains(r.stderr, "others can read a command line") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 }
@@ -607,7 +620,8 @@ func TestKMSProgramThatIsMissing(t *testing.T) {
 	m := newMachine(t)
 	for _, uri := range kmsURIs {
 		r := m.ghapp("token", "acme/site", "--key", uri)
-		if r.code != diag.Configuration || strings.Count(r.stderr, "\n") != 2 || !strings.Contains(r.stderr, "ghapp-signer-kms is neither beside this program nor on PATH") ||
+		if r.code != diag.Configuration || strings.Count(r.stderr, "\n") != 2 ||
+			!strings.Contains(r.stderr, "ghapp-signer-kms is neither beside this program nor on PATH") ||
 			!strings.Contains(r.stderr, "hint: make install-kms") {
 			t.Errorf("%s: exit code %d\n%s", uri, r.code, r.stderr)
 		}
@@ -622,7 +636,8 @@ func TestFingerprintsAreOfDifferentBytes(t *testing.T) {
 	github := strings.TrimSpace(m.must("keys", "fingerprint").stdout)
 	blob := testkit.Must(base64.StdEncoding.DecodeString(strings.Fields(m.ran("", "ssh-add", "-L"))[1]))(t)
 	sum := sha256.Sum256(blob)
-	if ssh := strings.Fields(m.ran("", "ssh-add", "-l"))[1]; ssh == github || ssh != "SHA256:"+base64.RawStdEncoding.EncodeToString(sum[:]) {
+	if ssh := strings.Fields(m.ran("", "ssh-add", "-l"))[1]; ssh == github ||
+		ssh != "SHA256:"+base64.RawStdEncoding.EncodeToString(sum[:]) {
 		t.Errorf("%s, %s", ssh, github)
 	}
 }
@@ -651,7 +666,8 @@ func TestKeyInAVariableIsHiddenFromOtherPrograms(t *testing.T) {
 			testkit.OK(t, os.Chmod(filepath.Join(m.home, "bin/git"), 0o700))
 			m.environ["PATH"] = filepath.Join(m.home, "bin") + string(os.PathListSeparator) + m.environ["PATH"]
 			m.must("clone", "acme/site", "site")
-			for where, text := range map[string]string{"git": m.read("environment"), "a command": m.must("exec", "acme/site", "--", "env").stdout} {
+			for where, text := range map[string]string{"git": m.read("environment"),
+				"a command": m.must("exec", "acme/site", "--", "env").stdout} {
 				if !strings.Contains(text, "TELLING=") || strings.Contains(text, secret) {
 					t.Errorf("the environment of %s:\n%s", where, text)
 				}

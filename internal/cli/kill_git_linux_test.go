@@ -50,13 +50,16 @@ type gitMoment struct {
 func gitVictims() map[string]func(process) bool {
 	named := func(name string, words ...string) func(process) bool {
 		return func(p process) bool {
-			return filepath.Base(p.args[0]) == name && !slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(p.args, w) })
+			return filepath.Base(p.args[0]) == name &&
+				!slices.ContainsFunc(words, func(w string) bool { return !slices.Contains(p.args, w) })
 		}
 	}
 	return map[string]func(process) bool{
-		"agent":           named("ghapp", "agent"),
-		"exec":            named("ghapp", "exec"),
-		"shell":           func(p process) bool { return p.args[0] == "sh" && strings.Contains(p.args[len(p.args)-1], "begun") },
+		"agent": named("ghapp", "agent"),
+		"exec":  named("ghapp", "exec"),
+		"shell": func(p process) bool {
+			return p.args[0] == "sh" && strings.Contains(p.args[len(p.args)-1], "begun")
+		},
 		"git fetch":       named("git", "fetch"),
 		"git clone":       named("git", "clone"),
 		"git-remote-http": named("git-remote-http"),

@@ -50,7 +50,8 @@ func cloneLarge() []string {
 // complete fails unless the clone of acme/large is whole.
 func (m *machine) complete(dir string) {
 	m.t.Helper()
-	if len(m.read(dir+"/noise.bin")) != largeSize || len(m.read(dir+"/film.lfs")) != largeSize || m.read(dir+"/web/name.txt") != "acme/web\n" {
+	if len(m.read(dir+"/noise.bin")) != largeSize || len(m.read(dir+"/film.lfs")) != largeSize ||
+		m.read(dir+"/web/name.txt") != "acme/web\n" {
 		m.t.Errorf("%s is not whole", dir)
 	}
 }
@@ -72,14 +73,18 @@ type moment struct {
 
 func moments() map[string]moment {
 	return map[string]moment{
-		"look-up of the installation":    {match: isCall("GET", "/installation")},
-		"mint":                           {match: isCall("POST", "/access_tokens")},
-		"git's first request":            {match: isDiscovery("acme/large"), git: true},
-		"git's request with the token":   {match: func(r *http.Request) bool { return isDiscovery("acme/large")(r) && r.Header.Get("Authorization") != "" }, git: true},
-		"list of branches":               {match: isUploadPack("acme/large"), git: true},
-		"middle of the pack":             {match: isUploadPack("acme/large"), after: largeSize / 2, git: true},
-		"list of large files":            {match: isCall("POST", "/objects/batch"), git: true},
-		"middle of a large file":         {match: func(r *http.Request) bool { return strings.Contains(r.URL.Path, "/info/lfs/objects/") }, after: largeSize / 2, git: true},
+		"look-up of the installation": {match: isCall("GET", "/installation")},
+		"mint":                        {match: isCall("POST", "/access_tokens")},
+		"git's first request":         {match: isDiscovery("acme/large"), git: true},
+		"git's request with the token": {match: func(r *http.Request) bool {
+			return isDiscovery("acme/large")(r) && r.Header.Get("Authorization") != ""
+		}, git: true},
+		"list of branches":    {match: isUploadPack("acme/large"), git: true},
+		"middle of the pack":  {match: isUploadPack("acme/large"), after: largeSize / 2, git: true},
+		"list of large files": {match: isCall("POST", "/objects/batch"), git: true},
+		"middle of a large file": {match: func(r *http.Request) bool {
+			return strings.Contains(r.URL.Path, "/info/lfs/objects/")
+		}, after: largeSize / 2, git: true},
 		"submodule's first request":      {match: isDiscovery("acme/web"), git: true},
 		"submodule's pack":               {match: isUploadPack("acme/web"), git: true},
 		"submodule's answer has started": {match: isUploadPack("acme/web"), after: 1, git: true},
@@ -215,7 +220,8 @@ func TestKilledGitIsToldAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	w := newLargeWorld(t)
 	// Not every moment: ghapp waits for seconds for what git has left behind.
-	for _, name := range []string{"git's request with the token", "list of branches", "middle of the pack", "middle of a large file", "submodule's pack"} {
+	for _, name := range []string{"git's request with the token", "list of branches", "middle of the pack",
+		"middle of a large file", "submodule's pack"} {
 		at := moments()[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

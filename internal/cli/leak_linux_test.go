@@ -70,7 +70,8 @@ func TestNoSecretInArgumentsEnvironmentOrFilesWhileACloneRuns(t *testing.T) {
 
 func TestNoSecretInTraces(t *testing.T) {
 	t.Parallel()
-	for format, name := range map[githubtest.TokenFormat]string{githubtest.Classic: "classic", githubtest.Stateless: "stateless"} {
+	for format, name := range map[githubtest.TokenFormat]string{githubtest.Classic: "classic",
+		githubtest.Stateless: "stateless"} {
 		w := newLargeWorld(t)
 		w.github.SetTokenFormat(format)
 		for _, to := range []string{"1", "2", "files"} {
@@ -148,17 +149,18 @@ func TestNoSecretInAnyFailure(t *testing.T) {
 		"mint 422":              {repeat: isCall("POST", "/access_tokens"), status: 422, kind: "json"},
 		"mint 201, no token":    {repeat: isCall("POST", "/access_tokens"), status: 201, kind: "json"},
 		"mint cut off":          {fault: &githubtest.Fault{Match: githubtest.MintPattern, CutAfter: 60}},
-		"mint of too much":      {fault: &githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}}},
-		"git and question 403":  {repeat: orSettle(isDiscovery("acme/site")), status: 403},
-		"git 401":               {repeat: isDiscovery("acme/site"), status: 401},
-		"git 403":               {repeat: isDiscovery("acme/site"), status: 403},
-		"git 404":               {repeat: isDiscovery("acme/site"), status: 404},
-		"git 500":               {repeat: isDiscovery("acme/site"), status: 500},
-		"git 200":               {repeat: isDiscovery("acme/site"), status: 200},
-		"pack 403":              {repeat: isUploadPack("acme/site"), status: 403},
-		"pack 200":              {repeat: isUploadPack("acme/site"), status: 200},
-		"pack cut off":          {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Skip: 1, CutAfter: 30}},
-		"pack reset":            {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Reset: true}},
+		"mint of too much": {fault: &githubtest.Fault{Match: githubtest.MintPattern,
+			Overgrant: &githubtest.Overgrant{AllRepositories: true}}},
+		"git and question 403": {repeat: orSettle(isDiscovery("acme/site")), status: 403},
+		"git 401":              {repeat: isDiscovery("acme/site"), status: 401},
+		"git 403":              {repeat: isDiscovery("acme/site"), status: 403},
+		"git 404":              {repeat: isDiscovery("acme/site"), status: 404},
+		"git 500":              {repeat: isDiscovery("acme/site"), status: 500},
+		"git 200":              {repeat: isDiscovery("acme/site"), status: 200},
+		"pack 403":             {repeat: isUploadPack("acme/site"), status: 403},
+		"pack 200":             {repeat: isUploadPack("acme/site"), status: 200},
+		"pack cut off":         {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Skip: 1, CutAfter: 30}},
+		"pack reset":           {fault: &githubtest.Fault{Match: "POST /acme/site/git-upload-pack", Reset: true}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -223,14 +223,17 @@ func TestGitFillsInACredentialForOurHostAlone(t *testing.T) {
 			_, port, _ := strings.Cut(m.host, ":")
 			evil := newEvil(t)
 			for _, host := range []string{
-				localhost(evil.url), "http://LOCALHOST:" + port, "http://localhost.:" + port, "http://localhost:0" + port, "http://localhost",
-				"http://127.0.0.1:" + port, "http://[::1]:" + port, "https://" + m.host, "ssh://" + m.host, "http://" + m.host + "@evil.test",
+				localhost(evil.url), "http://LOCALHOST:" + port, "http://localhost.:" + port,
+				"http://localhost:0" + port, "http://localhost",
+				"http://127.0.0.1:" + port, "http://[::1]:" + port, "https://" + m.host, "ssh://" + m.host,
+				"http://" + m.host + "@evil.test",
 				"http://localhost.evil.test:" + port, "http://evil-localhost:" + port, "http://evil.test:" + port,
 				"https://github.com", "https://xn--gthub-n4a.com",
 			} {
 				t.Run(host, func(t *testing.T) {
 					protocol, host, _ := strings.Cut(host, "://")
-					if r := fill(t, protocol, host); r.code == 0 || strings.Contains(r.stdout, "password") || search([]byte(r.stdout+r.stderr), m.secrets()) != "" {
+					if r := fill(t, protocol, host); r.code == 0 || strings.Contains(r.stdout, "password") ||
+						search([]byte(r.stdout+r.stderr), m.secrets()) != "" {
 						t.Errorf("%+v", r)
 					}
 				})
@@ -293,7 +296,8 @@ func TestGitSetupTellsWhatKeepsPlainGitFromTheApp(t *testing.T) {
 		if init, out := m.userGit(".", "init", "--quiet"); init.Run() != nil {
 			m.t.Fatal(out.stderr.String())
 		}
-		m.configure(filepath.Join(m.work, ".git", "config"), "remote.origin.url", m.fill("http://u:"+another+"@{address}/acme/site", e))
+		m.configure(filepath.Join(m.work, ".git", "config"), "remote.origin.url",
+			m.fill("http://u:"+another+"@{address}/acme/site", e))
 	}
 	for name, prepare := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -332,7 +336,8 @@ func TestGitSetupTellsOfVariablesThatLayTheTokenOpen(t *testing.T) {
 	for name, value := range map[string]string{"GIT_TRACE_REDACT": "0", "LFS_DEBUG_HTTP": "1", "GIT_SSL_NO_VERIFY": "1"} {
 		m := newMachine(t)
 		m.environ[name] = value
-		if r := m.must("git-setup"); !strings.Contains(r.stderr, "warning: the environment") || !strings.Contains(r.stderr, "hint: unset "+name) {
+		if r := m.must("git-setup"); !strings.Contains(r.stderr, "warning: the environment") ||
+			!strings.Contains(r.stderr, "hint: unset "+name) {
 			t.Errorf("%s: %s", name, r.stderr)
 		}
 	}

@@ -19,8 +19,10 @@ func newStoreWorld(t *testing.T, selected ...string) *machine {
 	m := w.machine(t)
 	site, store := w.github.Repository("acme/site"), w.github.Repository("acme/web")
 	_, err := site.CommitEntries("main", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{
-		{Path: ".gitattributes", Content: films}, {Path: ".lfsconfig", Content: "[lfs]\n\turl = " + m.server.URL + "/acme/web.git/info/lfs\n"},
-		{Path: "1.film", Content: store.AddObject("film 1")}, {Path: ".assets/2.film", Content: store.AddObject("film 2")}, {Path: "a", Content: "1"},
+		{Path: ".gitattributes", Content: films},
+		{Path: ".lfsconfig", Content: "[lfs]\n\turl = " + m.server.URL + "/acme/web.git/info/lfs\n"},
+		{Path: "1.film", Content: store.AddObject("film 1")},
+		{Path: ".assets/2.film", Content: store.AddObject("film 2")}, {Path: "a", Content: "1"},
 	}})
 	testkit.OK(t, err)
 	m.installLFS()
@@ -95,7 +97,8 @@ func TestLargeFilesStoredWithAnotherRepositoryCome(t *testing.T) {
 func TestStoreOfLargeFilesThatTheAppDoesNotReachIsNamed(t *testing.T) {
 	t.Parallel()
 	m := newStoreWorld(t, "acme/site")
-	if r := m.ghapp("clone", "acme/site", "site"); r.code == 0 || !strings.Contains(r.stderr, "store=acme/web") || !strings.Contains(r.stderr, "add that on the App's installation page") {
+	if r := m.ghapp("clone", "acme/site", "site"); r.code == 0 || !strings.Contains(r.stderr, "store=acme/web") ||
+		!strings.Contains(r.stderr, "add that on the App's installation page") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	m.ghapp("sync", "acme/site", "--branch", "main", "--to", "plain").ends(t, 0)

@@ -135,7 +135,8 @@ const manyFilms = 103
 // isFilm tells the transfer of a large file.
 func isFilm(method string) func(*http.Request) bool {
 	return func(r *http.Request) bool {
-		return r.Method == method && strings.Contains(r.URL.Path, "/info/lfs/objects/") && !strings.HasSuffix(r.URL.Path, "/batch")
+		return r.Method == method && strings.Contains(r.URL.Path, "/info/lfs/objects/") &&
+			!strings.HasSuffix(r.URL.Path, "/batch")
 	}
 }
 
@@ -146,7 +147,8 @@ func TestLFSOutlivesItsToken(t *testing.T) {
 	onlyBatch := func(m *machine) {
 		m.t.Helper()
 		dead := m.outlived("acme/site")
-		if len(dead) != 1 || !strings.HasPrefix(dead[0].UserAgent, "git-lfs/") || !strings.HasSuffix(dead[0].Path, "/objects/batch") {
+		if len(dead) != 1 || !strings.HasPrefix(dead[0].UserAgent, "git-lfs/") ||
+			!strings.HasSuffix(dead[0].Path, "/objects/batch") {
 			m.t.Errorf("dead tokens came with %v", dead)
 		}
 	}

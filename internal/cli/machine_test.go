@@ -113,7 +113,8 @@ func (m *machine) setUp() {
 		"GHAPP_APP":           m.app.ClientID,
 		"GHAPP_KEY":           filepath.Join(root, "app.pem"),
 	}
-	for name, dir := range map[string]*string{"HOME": &m.home, "TMPDIR": &m.temp, "XDG_RUNTIME_DIR": &m.runtime, "XDG_CACHE_HOME": &m.cache, "PWD": &m.work} {
+	for name, dir := range map[string]*string{"HOME": &m.home, "TMPDIR": &m.temp, "XDG_RUNTIME_DIR": &m.runtime,
+		"XDG_CACHE_HOME": &m.cache, "PWD": &m.work} {
 		*dir = filepath.Join(root, strings.ToLower(name))
 		testkit.OK(m.t, os.Mkdir(*dir, 0o700))
 		m.environ[name] = *dir

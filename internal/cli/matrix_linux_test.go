@@ -39,14 +39,16 @@ func TestNoLureGetsTheToken(t *testing.T) {
 // avoided are the arrangements in which ghapp keeps git away from evil.
 func avoided() map[string][]string {
 	return map[string][]string{
-		byClone: {"redirect of the first request", "redirect of the request with the token", "redirect of the pack, to be followed",
+		byClone: {"redirect of the first request", "redirect of the request with the token",
+			"redirect of the pack, to be followed",
 			"bundle of the server", "bundle of the user",
 			"another port", "a longer name", "a name with a prefix", "our name as a user"},
 		byExec: {"rewrite in the clone"},
 		// It asks for itself, and for nothing of another host or in another spelling; git
 		// gets an address that it has seen the answer of, and a configuration in which nobody
 		// else has a say.
-		bySync: {"relative submodule", "redirect of the first request", "redirect of the request with the token", "redirect of the pack, to be followed",
+		bySync: {"relative submodule", "redirect of the first request", "redirect of the request with the token",
+			"redirect of the pack, to be followed",
 			"bundle of the server", "bundle of the user", "rewrite in the clone",
 			"another port", "a longer name", "a name with a prefix", "our name as a user"},
 	}

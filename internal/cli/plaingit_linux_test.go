@@ -93,7 +93,8 @@ func TestPlainGitFollowsAKeyThatWasMoved(t *testing.T) {
 	m.emptySigner()
 	program := filepath.Join(m.root, "sign")
 	m.write(program, "#!/bin/sh\nexec env "+signerPart+"="+m.environ[signerPart]+" "+signerKey+"="+m.environ[signerKey]+
-		" "+signerLog+"="+m.environ[signerLog]+" "+strings.TrimSuffix(strings.TrimPrefix(signerURI(t), "exec:"), "?slot=9a")+" \"$@\"\n")
+		" "+signerLog+"="+m.environ[signerLog]+" "+
+		strings.TrimSuffix(strings.TrimPrefix(signerURI(t), "exec:"), "?slot=9a")+" \"$@\"\n")
 	testkit.OK(t, os.Chmod(program, 0o700))
 	// One clone is made before there is a config file, and one after.
 	m.must("clone", "acme/site", "early")
@@ -144,11 +145,13 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	testkit.Lacks(t, m.must("clone", "acme/site", "other").stderr, "ubmodules")
 	site := w.github.Repository("acme/site")
 	head := testkit.Must(w.github.Repository("acme/web").Head("main"))(t)
-	if _, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "Use web", Entries: submodule("web", "../web.git", head)}); err != nil {
+	if _, err := site.CommitEntries("main", githubtest.CommitOptions{Message: "Use web",
+		Entries: submodule("web", "../web.git", head)}); err != nil {
 		t.Fatal(err)
 	}
 	m.mustBare(home, "-C", "site", "pull")
-	if r := m.bare(home, "-C", "site", "submodule", "update", "--init"); r.code == 0 || !strings.Contains(r.stderr, "could not read Username") {
+	if r := m.bare(home, "-C", "site", "submodule", "update", "--init"); r.code == 0 ||
+		!strings.Contains(r.stderr, "could not read Username") {
 		t.Fatalf("git asks for a submodule by itself: exit code %d\n%s", r.code, r.stderr)
 	}
 	testkit.Contains(t, m.must("clone", "acme/site", "third").stderr, "git-setup --local --submodules")
@@ -178,7 +181,8 @@ func TestPlainGitFetchesASubmoduleThatComesLater(t *testing.T) {
 	m.work = work
 	testkit.Equal(t, m.userConfig(), before, "the user's file")
 	for _, name := range []string{"config", "modules/web/config", "ghapp-submodules"} {
-		if text, err := os.ReadFile(filepath.Join(m.work, "site", ".git", name)); strings.Contains(string(text), "ghapp") || name == "ghapp-submodules" && err == nil {
+		if text, err := os.ReadFile(filepath.Join(m.work, "site", ".git", name)); strings.Contains(string(text), "ghapp") ||
+			name == "ghapp-submodules" && err == nil {
 			t.Errorf("left in %s:\n%s", name, text)
 		}
 	}
@@ -213,7 +217,8 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 		return found
 	}
 	found := look(0)
-	for link, want := range map[string]string{"plain git": "ok: git ls-remote origin reads acme/site", "git under cron": "ok: it reads acme/site with PATH=/usr/bin:/bin and nothing else"} {
+	for link, want := range map[string]string{"plain git": "ok: git ls-remote origin reads acme/site",
+		"git under cron": "ok: it reads acme/site with PATH=/usr/bin:/bin and nothing else"} {
 		if !strings.HasPrefix(found[link], want) {
 			t.Errorf("%s: %q", link, found[link])
 		}
@@ -222,7 +227,8 @@ func TestDoctorTriesTheGitOfTheClone(t *testing.T) {
 	moved := filepath.Join(m.home, "moved.pem")
 	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], moved))
 	m.environ["GHAPP_KEY"] = moved
-	if found := look(6); !strings.HasPrefix(found["plain git"], "broken: ") || !strings.Contains(found["plain git"], "`ghapp git-setup --local`") {
+	if found := look(6); !strings.HasPrefix(found["plain git"], "broken: ") ||
+		!strings.Contains(found["plain git"], "`ghapp git-setup --local`") {
 		t.Errorf("%q", found["plain git"])
 	}
 	m.must("git-setup", "--local")

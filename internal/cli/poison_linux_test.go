@@ -25,7 +25,8 @@ const poisonHeader = "\u202egnp.\u009b31m\u2066 ghapp: error: forged"
 // harmless fails if anything of poison has its effect in an output.
 func harmless(t *testing.T, where, output string) {
 	t.Helper()
-	for _, part := range []string{"\x1b]", "\x1b[2J", "\x07", "\u202e", "\u009b", "\u2066", "\x7f", "\nghapp: error: forged"} {
+	for _, part := range []string{"\x1b]", "\x1b[2J", "\x07", "\u202e", "\u009b", "\u2066",
+		"\x7f", "\nghapp: error: forged"} {
 		if at := strings.Index(output, part); at >= 0 {
 			t.Errorf("%s has %q:\n%q", where, part, output[max(0, at-200):min(len(output), at+200)])
 		}
@@ -45,7 +46,8 @@ func poisoned(value any, key string) any {
 			v[i] = poisoned(v[i], key)
 		}
 	case string:
-		if !slices.Contains([]string{"token", "expires_at", "created_at", "updated_at", "suspended_at", "contents", "metadata", "repository_selection"}, key) {
+		if !slices.Contains([]string{"token", "expires_at", "created_at", "updated_at", "suspended_at", "contents",
+			"metadata", "repository_selection"}, key) {
 			return v + poison
 		}
 	}
@@ -103,7 +105,8 @@ func poisoners(next http.Handler) map[string]func(m *machine) {
 			m.traffic.divert(isPost, answers(packet("ERR no"+poison), "application/x-git-upload-pack-result"))
 		},
 		"git, refs": func(m *machine) {
-			refs := packet(strings.Repeat("1", 40)+" HEAD"+poison+"\n") + packet(strings.Repeat("1", 40)+" refs/heads/x"+poison+"\n") + "0000"
+			refs := packet(strings.Repeat("1", 40)+" HEAD"+poison+"\n") +
+				packet(strings.Repeat("1", 40)+" refs/heads/x"+poison+"\n") + "0000"
 			m.traffic.divert(isPost, answers(refs, "application/x-git-upload-pack-result"))
 		},
 		"git, another type": func(m *machine) {
@@ -182,7 +185,8 @@ func TestNothingThatARepositoryNamesIsObeyed(t *testing.T) {
 	t.Parallel()
 	w := newOpenWorld(t)
 	name := strings.ReplaceAll(poison, "\n", " ")
-	w.commit(t, "acme/named", append(submodule("sub"+strings.ReplaceAll(name, "]", ""), "https://elsewhere.invalid/"+"x", strings.Repeat("1", 40)),
+	w.commit(t, "acme/named", append(submodule("sub"+strings.ReplaceAll(name, "]", ""),
+		"https://elsewhere.invalid/"+"x", strings.Repeat("1", 40)),
 		githubtest.Entry{Path: "file" + name, Content: poison})...)
 	m := w.machine(t)
 	for _, args := range [][]string{

@@ -75,7 +75,8 @@ func TestNothingThatAStoreOfLargeFilesSaysIsObeyed(t *testing.T) {
 		return map[string]any{"transfer": "basic", "objects": []any{object}}
 	}
 	refusal := func(map[string]any) any {
-		return map[string]any{"message": "no" + poison, "documentation_url": "https://docs" + poison, "request_id": "1" + poison}
+		return map[string]any{"message": "no" + poison,
+			"documentation_url": "https://docs" + poison, "request_id": "1" + poison}
 	}
 	for where, answer := range map[string]http.HandlerFunc{
 		"refusal": says(http.StatusUnprocessableEntity, media, refusal),
@@ -121,13 +122,16 @@ func TestNothingThatAHolderOfAKeySaysIsObeyed(t *testing.T) {
 		return string(text)
 	}
 	for where, program := range map[string]struct{ notice, answer, end string }{
-		"failure": {answer: answer(map[string]any{"version": 1, "error": map[string]any{"kind": "denied", "message": "no" + poison}})},
-		"kind":    {answer: answer(map[string]any{"version": 1, "error": map[string]any{"kind": "k" + poison, "message": "no" + poison}})},
+		"failure": {
+			answer: answer(map[string]any{"version": 1, "error": map[string]any{"kind": "denied", "message": "no" + poison}})},
+		"kind": {answer: answer(map[string]any{"version": 1,
+			"error": map[string]any{"kind": "k" + poison, "message": "no" + poison}})},
 		"version": {answer: answer(map[string]any{"version": "1" + poison})},
 		"garbled": {answer: "{" + poison},
 		"key":     {answer: answer(map[string]any{"version": 1, "public_key": []byte("-----" + poison)})},
-		"notice":  {notice: "touch it" + poison, answer: answer(map[string]any{"version": 1, "error": map[string]any{"kind": "timeout"}})},
-		"ended":   {notice: "broken" + poison, end: "exit 3"},
+		"notice": {notice: "touch it" + poison,
+			answer: answer(map[string]any{"version": 1, "error": map[string]any{"kind": "timeout"}})},
+		"ended": {notice: "broken" + poison, end: "exit 3"},
 	} {
 		t.Run(where, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +152,8 @@ func TestNothingThatAHolderOfAKeySaysIsObeyed(t *testing.T) {
 	t.Run("URI", func(t *testing.T) {
 		t.Parallel()
 		m := w.machine(t)
-		for _, uri := range []string{"exec:/x" + poison, "keyring:x" + poison, "ssh-agent:x" + poison, "env:X" + poison, "/x" + poison, poison + ":x"} {
+		for _, uri := range []string{"exec:/x" + poison, "keyring:x" + poison, "ssh-agent:x" + poison, "env:X" + poison,
+			"/x" + poison, poison + ":x"} {
 			m.harmlessRuns([]string{"token", "acme/site", "--key", uri}, []string{"keys", "check", uri},
 				[]string{"keys", "import", m.environ["GHAPP_KEY"], "--to", uri})
 		}
@@ -167,7 +172,8 @@ func TestNothingThatAConfigurationSaysIsObeyed(t *testing.T) {
 	t.Parallel()
 	w := newOpenWorld(t)
 	// Of many values is only said where they stand; of these, what they are.
-	told := []string{"key", "authorities", "permission", "repository", "setting", "part", "target's", "branch", "directory",
+	told := []string{"key", "authorities", "permission", "repository", "setting", "part",
+		"target's", "branch", "directory",
 		"check", "command", "setting of sync", "sparse directory"}
 	const head, site = "apps:\n  deploy: {app: 1234, key: app.pem", "sync:\n  site: {repository: acme/site, to: www"
 	for where, text := range map[string]string{
@@ -207,14 +213,16 @@ func TestNothingThatAConfigurationSaysIsObeyed(t *testing.T) {
 				// Of the environment is only what leads to the stand-in.
 				delete(m.environ, "GHAPP_APP")
 				delete(m.environ, "GHAPP_KEY")
-				commands = [][]string{{"config", "show"}, {"token", "acme/site"}, {"doctor", "acme/site"}, {"keys", "check"}, {"agent", "status"}}
+				commands = [][]string{{"config", "show"}, {"token", "acme/site"}, {"doctor", "acme/site"},
+					{"keys", "check"}, {"agent", "status"}}
 				if where == "host" {
 					delete(m.environ, "GHAPP_HOST")
 				}
 			}
 			// Control characters are refused in most values, and others reach further.
 			for _, word := range []string{"x" + poison, "echo x\u202egnp.\u2066forged"} {
-				m.write(m.environ["GHAPP_CONFIG"], strings.ReplaceAll(text, "WORD", strconv.QuoteToASCII(word))) // YAML has the same escapes
+				// YAML has the same escapes
+				m.write(m.environ["GHAPP_CONFIG"], strings.ReplaceAll(text, "WORD", strconv.QuoteToASCII(word)))
 				said := m.harmlessRuns(commands...)
 				if !strings.Contains(word, "\x1b") && slices.Contains(told, where) {
 					tells(t, where, said)
@@ -242,7 +250,8 @@ func TestNothingThatAConfigurationSaysIsObeyed(t *testing.T) {
 	})
 	t.Run("variables", func(t *testing.T) {
 		t.Parallel()
-		for _, name := range []string{"APP", "HOST", "KEY", "CA_FILE", "API_URL", "INSTALLATION", "PERMISSIONS", "PRIVATE_KEY", "API_VERSION"} {
+		for _, name := range []string{"APP", "HOST", "KEY", "CA_FILE", "API_URL", "INSTALLATION", "PERMISSIONS",
+			"PRIVATE_KEY", "API_VERSION"} {
 			m := w.machine(t)
 			m.environ["GHAPP_"+name] = "x" + poison
 			m.harmlessRuns([]string{"config", "show"}, []string{"token", "acme/site"}, []string{"doctor", "acme/site"})
@@ -285,7 +294,8 @@ func TestNothingThatAReceiverOfNoticesSaysIsObeyed(t *testing.T) {
 				}
 			}()
 			m.environ["GHAPP_SYNC_NOTIFY_URL"] = "http://" + listener.Addr().String() + "/x"
-			s := m.syncs("-v", "acme/site", "--branch", "deployment", "--to", "site", "--period", "100ms", "--log-format", format)
+			s := m.syncs("-v", "acme/site", "--branch", "deployment", "--to", "site", "--period",
+				"100ms", "--log-format", format)
 			for i := 0; int(asked.Load()) < len(answers); i++ {
 				before := asked.Load()
 				m.pushes(fmt.Sprint(i))
@@ -317,7 +327,8 @@ func TestNothingThatIsSentToAWatcherIsObeyed(t *testing.T) {
 			m.write(filepath.Join(m.root, "webhook"), webhookSecret+"\n")
 			m.write(filepath.Join(m.root, "wish"), wishSecret+"\n")
 			s := m.syncs("-v", "acme/site", "--branch", "deployment", "--to", "site", "--period", "1h",
-				"--webhook", "127.0.0.1:0", "--webhook-secret-file", filepath.Join(m.root, "webhook"), "--sync-secret-file", filepath.Join(m.root, "wish"),
+				"--webhook", "127.0.0.1:0", "--webhook-secret-file", filepath.Join(m.root, "webhook"), "--sync-secret-file",
+				filepath.Join(m.root, "wish"),
 				"--status", "127.0.0.1:0", "--log-format", format)
 			m.shows("site/deployment.txt", "deployment")
 			address := func(name string) string {
@@ -341,8 +352,10 @@ func TestNothingThatIsSentToAWatcherIsObeyed(t *testing.T) {
 				"GET /x HTTP/1.1\r\nHost: x\r\nX" + poisonLine + ": 1\r\n\r\n",
 				"G" + poisonLine + " /x HTTP/1.1\r\nHost: x\r\n\r\n",
 				"\u202e\u009b31m /x HTTP/1.1\r\nHost: x\r\n\r\n",
-				"POST /webhook HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: \u202e\u009b31m\u2066forged\r\nX-GitHub-Delivery: \u202e\u009b31m\u2066forged\r\n" +
-					"X-Hub-Signature-256: \u202e\u009b31m\u2066forged\r\nContent-Type: \u202e\u009b31m\u2066\r\nContent-Length: 2\r\n\r\n{}",
+				"POST /webhook HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: \u202e\u009b31m\u2066forged\r\nX-GitHub-Delivery: " +
+					"\u202e\u009b31m\u2066forged\r\n" +
+					"X-Hub-Signature-256: \u202e\u009b31m\u2066forged\r\nContent-Type: \u202e\u009b31m\u2066\r\n" +
+					"Content-Length: 2\r\n\r\n{}",
 				"POST /sync HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \u202e\u009b31m\u2066\r\nContent-Length: 2\r\n\r\n{}",
 			} {
 				for _, address := range []string{webhook, status} {
@@ -350,26 +363,34 @@ func TestNothingThatIsSentToAWatcherIsObeyed(t *testing.T) {
 				}
 			}
 			// Signed.
-			poisonous := map[string]any{"zen": "z", "ref": "refs/heads/x", "before": "1", "after": "2", "deleted": false, "created": false, "hook_id": 1,
+			poisonous := map[string]any{"zen": "z", "ref": "refs/heads/x", "before": "1", "after": "2", "deleted": false,
+				"created": false, "hook_id": 1,
 				"action": "created", "hook": map[string]any{"url": "u", "events": []any{"push"}},
-				"repository": map[string]any{"id": 1, "full_name": "acme/site", "html_url": m.server.URL + "/acme/site", "clone_url": m.server.URL + "/acme/site.git"},
-				"sender":     map[string]any{"login": "o"}, "installation": map[string]any{"id": 1, "account": map[string]any{"login": "acme"}}}
+				"repository": map[string]any{"id": 1, "full_name": "acme/site", "html_url": m.server.URL + "/acme/site",
+					"clone_url": m.server.URL + "/acme/site.git"},
+				"sender":       map[string]any{"login": "o"},
+				"installation": map[string]any{"id": 1, "account": map[string]any{"login": "acme"}}}
 			text := testkit.Must(json.Marshal(poisoned(poisonous, "")))(t)
 			for _, event := range []string{"ping", "push", "installation", "create", "\u202e\u009b31m\u2066"} {
 				for _, body := range [][]byte{text, []byte(`"` + poison), []byte("payload=" + escaped(string(text)))} {
-					request := "POST /webhook HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: " + event + "\r\nX-GitHub-Delivery: \u202e\u009b31m\u2066" + event +
-						"\r\nX-Hub-Signature-256: " + signed(webhookSecret, body) + "\r\nContent-Type: application/json\r\nContent-Length: " +
+					request := "POST /webhook HTTP/1.1\r\nHost: x\r\nX-GitHub-Event: " + event +
+						"\r\nX-GitHub-Delivery: \u202e\u009b31m\u2066" + event +
+						"\r\nX-Hub-Signature-256: " + signed(webhookSecret, body) +
+						"\r\nContent-Type: application/json\r\nContent-Length: " +
 						strconv.Itoa(len(body)) + "\r\n\r\n" + string(body)
 					harmless(t, event+": the answer", saidTo(t, webhook, request))
 				}
 			}
 			wish, _ := json.Marshal(map[string]any{"targets": []string{"site" + poison}, "x" + poison: 1})
-			for _, body := range [][]byte{wish, []byte(`{"targets":["site` + poison), bytes.Replace(wish, []byte(`"x`), []byte(`"wait":true,"x`), 1)} {
-				harmless(t, "POST /sync: the answer", saidTo(t, webhook, "POST /sync HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+wishSecret+
-					"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+string(body)))
+			for _, body := range [][]byte{wish, []byte(`{"targets":["site` + poison),
+				bytes.Replace(wish, []byte(`"x`), []byte(`"wait":true,"x`), 1)} {
+				harmless(t, "POST /sync: the answer",
+					saidTo(t, webhook, "POST /sync HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+wishSecret+
+						"\r\nContent-Type: application/json\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+string(body)))
 			}
 			// It goes on, and has said by now what it had to say.
-			if status, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment", m.pushes("after")); status != http.StatusAccepted {
+			if status, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment",
+				m.pushes("after")); status != http.StatusAccepted {
 				t.Errorf("%d %s", status, text)
 			}
 			m.shows("site/deployment.txt", "after")

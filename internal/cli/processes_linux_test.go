@@ -100,7 +100,8 @@ func (o *observer) sawNoSecret(m *machine, programs []string, variables ...strin
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, name := range programs {
-		if !slices.ContainsFunc(slices.Collect(maps.Values(o.arguments)), func(p process) bool { return filepath.Base(p.args[0]) == name }) {
+		if !slices.ContainsFunc(slices.Collect(maps.Values(o.arguments)),
+			func(p process) bool { return filepath.Base(p.args[0]) == name }) {
 			m.t.Errorf("%s was not seen, so this test sees nothing", name)
 		}
 	}

@@ -37,9 +37,11 @@ func (m *machine) secure() *httptest.Server {
 	key := testkit.Must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(m.t)
 	now := time.Now()
 	certificate := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
-		DNSNames: []string{proxiedHost, proxiedAPI, "github.com", "*.github.com"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour),
+		DNSNames:    []string{proxiedHost, proxiedAPI, "github.com", "*.github.com"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:        true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
 	der := testkit.Must(x509.CreateCertificate(rand.Reader, certificate, certificate, key.Public(), key))(m.t)
 	server := httptest.NewUnstartedServer(m.traffic)
@@ -243,10 +245,12 @@ func TestProxyThatCannotBeReadIsRefusedByName(t *testing.T) {
 	m.environ["https_proxy"] = "http://" + login + "@127.0.0.1:1"
 	m.environ["GHAPP_HOST"] = proxiedHost
 	for _, args := range [][]string{
-		{"clone", "acme/site"}, {"token", "acme/site"}, {"sync", "acme/site", "--to", "live"}, {"exec", "acme/site", "--", "git", "version"}, {"installations"},
+		{"clone", "acme/site"}, {"token", "acme/site"}, {"sync", "acme/site", "--to", "live"},
+		{"exec", "acme/site", "--", "git", "version"}, {"installations"},
 	} {
 		r := m.ghapp(args...)
-		if r.code != 3 || !strings.Contains(r.stderr, "https_proxy cannot be read") || !strings.Contains(r.stderr, "# as %23") || strings.Contains(r.stdout+r.stderr, "cret") {
+		if r.code != 3 || !strings.Contains(r.stderr, "https_proxy cannot be read") ||
+			!strings.Contains(r.stderr, "# as %23") || strings.Contains(r.stdout+r.stderr, "cret") {
 			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}
@@ -255,7 +259,8 @@ func TestProxyThatCannotBeReadIsRefusedByName(t *testing.T) {
 	m.gitConfig("http.proxy", "http://"+login+"@127.0.0.1:1")
 	for _, args := range [][]string{{"clone", "acme/site"}, {"sync", "acme/site", "--to", "live"}} {
 		r := m.ghapp(args...)
-		if strings.Contains(r.stdout+r.stderr, "cret") || args[0] == "clone" && !strings.Contains(r.stderr, "(the address of the proxy)") {
+		if strings.Contains(r.stdout+r.stderr, "cret") || args[0] == "clone" &&
+			!strings.Contains(r.stderr, "(the address of the proxy)") {
 			t.Errorf("%v: exit code %d\n%s%s", args, r.code, r.stdout, r.stderr)
 		}
 	}

@@ -32,11 +32,13 @@ func newPublicWorld(t *testing.T) *world {
 	t.Helper()
 	w := newWorldFor(t)
 	for _, name := range []string{"acme/open", "acme/aside", "octo/pub", "other/pub"} {
-		if _, err := w.github.AddRepository(name, githubtest.RepositoryOptions{Public: true}).Commit("main", "Begin", map[string]string{"name.txt": name + "\n"}); err != nil {
+		if _, err := w.github.AddRepository(name, githubtest.RepositoryOptions{Public: true}).Commit("main", "Begin",
+			map[string]string{"name.txt": name + "\n"}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	w.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "web", "open"}, Permissions: map[string]string{"contents": "write", "metadata": "read"}})
+	w.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "web", "open"},
+		Permissions: map[string]string{"contents": "write", "metadata": "read"}})
 	return w
 }
 
@@ -46,7 +48,8 @@ func (w *world) userMachine(t *testing.T) *machine {
 	t.Helper()
 	m := w.machine(t)
 	m.write(filepath.Join(m.home, ".config", "ghapp", "config.yaml"), fmt.Sprintf(
-		"apps:\n  deploy:\n    app: %s\n    key: %s\n    host: %q\n    owners: [acme, octo]\n    permissions: {contents: write}\n",
+		"apps:\n  deploy:\n    app: %s\n    key: %s\n    host: %q\n    owners: [acme, octo]\n"+
+			"    permissions: {contents: write}\n",
 		m.environ["GHAPP_APP"], m.environ["GHAPP_KEY"], m.environ["GHAPP_HOST"]))
 	setup, out := m.plain("ghapp", "git-setup")
 	testkit.OK(t, setup.Run(), "%s", out.stderr.String())
@@ -59,7 +62,8 @@ func (m *machine) usersGit(args ...string) result {
 	path := testkit.Must(exec.LookPath("git"))(m.t)
 	cmd, out := m.plain("ghapp", args...)
 	cmd.Path, cmd.Args = path, append([]string{"git"}, args...)
-	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	cmd.Env = append(cmd.Env, "GIT_TERMINAL_PROMPT=0", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com",
+		"GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
 	if err := cmd.Run(); cmd.ProcessState == nil {
 		m.t.Fatal(err)
 	}
@@ -165,7 +169,8 @@ func TestPublicRepositoryIsReadThoughTheTokenIsRefused(t *testing.T) {
 				t.Errorf("%s once more: exit code %d, %+v\n%s", repository, r.code, got, r.stderr)
 			}
 		}
-		if r := m.usersGit("clone", m.server.URL+"/acme/open", "copy"); r.code != 0 || m.read("copy/name.txt") != "acme/open\n" {
+		if r := m.usersGit("clone", m.server.URL+"/acme/open", "copy"); r.code != 0 ||
+			m.read("copy/name.txt") != "acme/open\n" {
 			t.Errorf("clone: exit code %d\n%s", r.code, r.stderr)
 		}
 
@@ -192,7 +197,8 @@ func TestPublicRepositoryIsReadThoughTheTokenIsRefused(t *testing.T) {
 
 		said.WriteString(agentSaid())
 		for repository, loud := range repositories {
-			if told := strings.Contains(said.String(), "warning: "+repository+" is public and is read without a credential"); told != (loud && first) {
+			if told := strings.Contains(said.String(),
+				"warning: "+repository+" is public and is read without a credential"); told != (loud && first) {
 				t.Errorf("%s: told %t\n%s", repository, told, said.String())
 			}
 		}
@@ -208,7 +214,8 @@ func TestPublicRepositoryThatTheAppDoesNotReachIsRead(t *testing.T) {
 				t.Errorf("%s: exit code %d\n%s", repository, r.code, r.stderr)
 			}
 		}
-		for repository, reason := range map[string]string{"acme/hidden": "does not exist or is not accessible", "octo/lib": "cannot find the installation of octo"} {
+		for repository, reason := range map[string]string{"acme/hidden": "does not exist or is not accessible",
+			"octo/lib": "cannot find the installation of octo"} {
 			if r := m.lsRemote(repository); r.code == 0 || !strings.Contains(r.stderr, reason) {
 				t.Errorf("%s: exit code %d\n%s", repository, r.code, r.stderr)
 			}
@@ -236,7 +243,8 @@ func (m *machine) allowListAtGit() {
 	m.traffic.divert(authorized(func(r *http.Request) bool { return !strings.HasPrefix(r.URL.Path, "/api/") }),
 		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprint(w, "The `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource.")
+			fmt.Fprint(w, "The `acme` organization has an IP allow list enabled, "+
+				"and your IP address is not permitted to access this resource.")
 		}))
 }
 
@@ -290,10 +298,11 @@ func TestCloneOfAPublicRepositoryBehindAnAllowList(t *testing.T) {
 		m := w.machine(t)
 		m.installLFS()
 		w.github.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true})
-		if _, err := w.github.Repository("acme/open").CommitEntries("main", githubtest.CommitOptions{Message: "Film", Entries: []githubtest.Entry{
-			{Path: ".gitattributes", Content: "*.lfs filter=lfs -text\n"},
-			{Path: "film.lfs", Content: w.github.Repository("acme/open").AddObject("film\n")},
-		}}); err != nil {
+		if _, err := w.github.Repository("acme/open").CommitEntries("main",
+			githubtest.CommitOptions{Message: "Film", Entries: []githubtest.Entry{
+				{Path: ".gitattributes", Content: "*.lfs filter=lfs -text\n"},
+				{Path: "film.lfs", Content: w.github.Repository("acme/open").AddObject("film\n")},
+			}}); err != nil {
 			t.Fatal(err)
 		}
 		w.github.SetIPAllowList("acme", true)
@@ -325,10 +334,12 @@ func TestCloneOfAPublicRepositoryBehindAnAllowList(t *testing.T) {
 		m := w.machine(t)
 		m.allowListAtGit()
 		r := m.must("exec", "acme/open", "--", "git", "ls-remote", m.server.URL+"/acme/open")
-		if told := strings.Contains(r.stderr, warning); told != asksFirst(t) || !strings.Contains(r.stdout, "refs/heads/main") {
+		if told := strings.Contains(r.stderr, warning); told != asksFirst(t) ||
+			!strings.Contains(r.stdout, "refs/heads/main") {
 			t.Errorf("told %t\n%s", told, r.stderr)
 		}
-		if r := m.ghapp("exec", "acme/site", "--", "git", "ls-remote", m.server.URL+"/acme/site"); r.code == 0 || !strings.Contains(r.stderr, "IP allow list") {
+		if r := m.ghapp("exec", "acme/site", "--", "git", "ls-remote", m.server.URL+"/acme/site"); r.code == 0 ||
+			!strings.Contains(r.stderr, "IP allow list") {
 			t.Errorf("private: exit code %d\n%s", r.code, r.stderr)
 		}
 	})
@@ -390,7 +401,8 @@ func TestCloneFollowsARepositoryOnItsHostAlone(t *testing.T) {
 	t.Parallel()
 	w := newPublicWorld(t)
 	for _, name := range []string{"moved", "cached"} {
-		if _, err := w.github.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin", map[string]string{"name.txt": name + "\n"}); err != nil {
+		if _, err := w.github.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin",
+			map[string]string{"name.txt": name + "\n"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -401,7 +413,8 @@ func TestCloneFollowsARepositoryOnItsHostAlone(t *testing.T) {
 			m, e := w.machine(t), newEvil(t)
 			demand(t, e)
 			m.traffic.divert(isDiscovery("acme/open"), movedTo(e.url))
-			m.traffic.divert(func(r *http.Request) bool { return isSettle(r) && strings.HasPrefix(r.URL.Path, "/acme/open") }, movedTo(e.url))
+			m.traffic.divert(func(r *http.Request) bool { return isSettle(r) && strings.HasPrefix(r.URL.Path, "/acme/open") },
+				movedTo(e.url))
 			r := m.ghapp("clone", "acme/open")
 			r.ends(t, 3, "redirects (307) to "+e.url+": not followed")
 			m.nothingLeft()

@@ -49,8 +49,10 @@ func TestReadmeMakesPlainGitWork(t *testing.T) {
 	for name, value := range map[string]string{
 		"GOENV": "off", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw -mod=mod",
 		"GOMODCACHE": filepath.Join(m.home, "modules"), "GOCACHE": filepath.Join(m.home, "builds"),
-		"npm_config_cache": filepath.Join(m.home, "packages"), "npm_config_audit": "false", "npm_config_update_notifier": "false",
-		"npm_config_cafile": m.environ["GHAPP_CA_FILE"], "npm_config_globalconfig": os.DevNull, "npm_config_allow_git": "all",
+		"npm_config_cache": filepath.Join(m.home, "packages"), "npm_config_audit": "false",
+		"npm_config_update_notifier": "false",
+		"npm_config_cafile":          m.environ["GHAPP_CA_FILE"], "npm_config_globalconfig": os.DevNull,
+		"npm_config_allow_git": "all",
 	} {
 		m.environ[name] = value
 	}
@@ -64,7 +66,8 @@ func TestReadmeMakesPlainGitWork(t *testing.T) {
 	for _, config := range blocks(t, text, "yaml") {
 		config = strings.NewReplacer("Iv23liABCDEFGHIJKLMN", m.environ["GHAPP_APP"]).Replace(config)
 		// This GitHub's certificate is signed by nobody whom the system trusts.
-		config = strings.Replace(config, "    key: app.pem\n", "    key: app.pem\n    ca_file: "+m.environ["GHAPP_CA_FILE"]+"\n", 1)
+		config = strings.Replace(config, "    key: app.pem\n",
+			"    key: app.pem\n    ca_file: "+m.environ["GHAPP_CA_FILE"]+"\n", 1)
 		m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
 	}
 	key := filepath.Join(m.home, ".config/ghapp/app.pem")
@@ -190,11 +193,12 @@ func (m *machine) personOnGitHub() *person {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	through := testkit.Must(url.Parse(m.environ["https_proxy"]))(m.t)
-	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, Proxy: func(r *http.Request) (*url.URL, error) {
-		if r.URL.Scheme == "https" {
-			return through, nil
-		}
-		return nil, nil
-	}}
+	p.client.Transport = &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots},
+		Proxy: func(r *http.Request) (*url.URL, error) {
+			if r.URL.Scheme == "https" {
+				return through, nil
+			}
+			return nil, nil
+		}}
 	return p
 }

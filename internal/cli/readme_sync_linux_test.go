@@ -18,7 +18,8 @@ func TestReadmeDeploysABranch(t *testing.T) {
 	m := newMachine(t)
 	text := section(t, "Deploy a branch")
 	config := blocks(t, text, "yaml")[0]
-	config = strings.NewReplacer("Iv23liABCDEFGHIJKLMN", m.environ["GHAPP_APP"]+"\n    host: "+m.server.URL, "/srv/www/site", filepath.Join(m.work, "srv/www/site"),
+	config = strings.NewReplacer("Iv23liABCDEFGHIJKLMN", m.environ["GHAPP_APP"]+"\n    host: "+m.server.URL,
+		"/srv/www/site", filepath.Join(m.work, "srv/www/site"),
 		"systemctl reload nginx.service", "touch "+filepath.Join(m.root, "reloaded")).Replace(config)
 	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
 	key := filepath.Join(m.home, ".config/ghapp/app.pem")
@@ -74,7 +75,8 @@ func TestReadmeDeploysABranch(t *testing.T) {
 	m.shows("srv/www/site/deployment.txt", "second")
 	address, _ := s.says("watching")["webhook"].(string)
 	one := m.pushes("pushed")
-	if status, answer := m.hooked(address, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment", one); status != 202 {
+	if status, answer := m.hooked(address, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516",
+		"refs/heads/deployment", one); status != 202 {
 		t.Errorf("%d %s", status, answer)
 	}
 	m.shows("srv/www/site/deployment.txt", "pushed")

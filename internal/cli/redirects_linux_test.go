@@ -43,9 +43,10 @@ func arrangements() map[string]arrangement {
 		"redirect of the first request":          {set: redirecting("/info/refs", anyRequest), before: true},
 		"redirect of the request with the token": {set: redirecting("/info/refs", authorized)},
 		"redirect of the pack":                   {set: redirecting("/git-upload-pack", anyRequest), unseen: true},
-		"redirect of the pack, to be followed":   {set: redirecting("/git-upload-pack", anyRequest, "--config=http.followRedirects=true")},
-		"redirect of a push":                     {set: setRedirectOfPush, notKept: "a kept directory is never pushed from"},
-		"redirect of large files":                {set: redirecting("/objects/batch", authorized), unseen: true},
+		"redirect of the pack, to be followed": {set: redirecting("/git-upload-pack", anyRequest,
+			"--config=http.followRedirects=true")},
+		"redirect of a push":      {set: setRedirectOfPush, notKept: "a kept directory is never pushed from"},
+		"redirect of large files": {set: redirecting("/objects/batch", authorized), unseen: true},
 
 		"submodule":                  {set: submoduleAt("{evil}/acme/site")},
 		"submodule of a submodule":   {set: setNested},
@@ -54,14 +55,18 @@ func arrangements() map[string]arrangement {
 		"submodule with our host":    {set: submoduleAt("http://localhost@{host}/acme/site")},
 		"submodule with a line feed": {set: submoduleAt("{evil}/%0ahost=localhost:{ours}%0a/acme/site"), unseen: true},
 
-		"endpoint of large files":               {set: largeFilesAt("[lfs]\n\turl = {evil}/acme/site.git/info/lfs\n")},
-		"endpoint of a remote's large files":    {set: largeFilesAt("[remote \"origin\"]\n\tlfsurl = {evil}/acme/site.git/info/lfs\n")},
-		"endpoint of large files with a user":   {set: largeFilesAt("[lfs]\n\turl = http://x-access-token@{host}/acme/site.git/info/lfs\n")},
-		"endpoint of large files with a demand": {set: largeFilesAt("[lfs]\n\turl = {evil}/x\n[lfs \"{evil}/x\"]\n\taccess = basic\n"), unseen: true},
-		"store of large files":                  {set: setStore},
+		"endpoint of large files": {set: largeFilesAt("[lfs]\n\turl = {evil}/acme/site.git/info/lfs\n")},
+		"endpoint of a remote's large files": {
+			set: largeFilesAt("[remote \"origin\"]\n\tlfsurl = {evil}/acme/site.git/info/lfs\n")},
+		"endpoint of large files with a user": {
+			set: largeFilesAt("[lfs]\n\turl = http://x-access-token@{host}/acme/site.git/info/lfs\n")},
+		"endpoint of large files with a demand": {
+			set: largeFilesAt("[lfs]\n\turl = {evil}/x\n[lfs \"{evil}/x\"]\n\taccess = basic\n"), unseen: true},
+		"store of large files": {set: setStore},
 
 		"bundle of the server": {set: setBundle, since: 40},
-		"bundle of the user":   {set: func(l *lure) { l.commit(); l.options = []string{"--bundle-uri=" + l.evil.url + "/x.bundle"} }},
+		"bundle of the user": {
+			set: func(l *lure) { l.commit(); l.options = []string{"--bundle-uri=" + l.evil.url + "/x.bundle"} }},
 		"rewrite in the clone": {set: setRewrite},
 
 		"another port":          {set: lookAlike("{host}"), before: true},
@@ -77,7 +82,8 @@ func arrangements() map[string]arrangement {
 // commit makes the repository.
 func (l *lure) commit(entries ...githubtest.Entry) {
 	l.m.t.Helper()
-	l.m.world.commit(l.m.t, l.repository, append(entries, githubtest.Entry{Path: "name.txt", Content: l.repository + "\n"})...)
+	l.m.world.commit(l.m.t, l.repository,
+		append(entries, githubtest.Entry{Path: "name.txt", Content: l.repository + "\n"})...)
 }
 
 // film are the entries of a large file.
@@ -108,7 +114,8 @@ func (l *lure) requests(end string) func(*http.Request) bool {
 
 func anyRequest(match func(*http.Request) bool) func(*http.Request) bool { return match }
 
-func redirecting(end string, kind func(func(*http.Request) bool) func(*http.Request) bool, options ...string) func(*lure) {
+func redirecting(end string, kind func(func(*http.Request) bool) func(*http.Request) bool,
+	options ...string) func(*lure) {
 	return func(l *lure) {
 		l.commit(l.film()...)
 		l.m.traffic.divert(kind(l.requests(end)), movedTo(l.evil.url))
@@ -154,11 +161,13 @@ func largeFilesAt(config string) func(*lure) {
 // setStore makes GitHub name a store of large files that asks for a password.
 func setStore(l *lure) {
 	l.commit(l.film()...)
-	l.m.traffic.divert(authorized(l.requests("/objects/batch")), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
-		fmt.Fprintf(w, `{"transfer": "basic", "objects": [{"oid": "%x", "size": %d, "actions": {"download": {"href": "%s/film"}}}]}`,
-			sha256.Sum256([]byte(largeText)), len(largeText), l.evil.url)
-	}))
+	l.m.traffic.divert(authorized(l.requests("/objects/batch")),
+		http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/vnd.git-lfs+json")
+			fmt.Fprintf(w,
+				`{"transfer": "basic", "objects": [{"oid": "%x", "size": %d, "actions": {"download": {"href": "%s/film"}}}]}`,
+				sha256.Sum256([]byte(largeText)), len(largeText), l.evil.url)
+		}))
 }
 
 // setBundle makes GitHub name a bundle (https://git-scm.com/docs/bundle-uri), for a

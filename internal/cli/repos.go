@@ -84,7 +84,8 @@ func (c *command) repositoryOwners(ctx context.Context, s *apps.Session) ([]stri
 	return owners, nil
 }
 
-func appendRepositories(ctx context.Context, list []*ghapp.RepositoryInfo, app *ghapp.App, installation string) ([]*ghapp.RepositoryInfo, error) {
+func appendRepositories(ctx context.Context, list []*ghapp.RepositoryInfo, app *ghapp.App,
+	installation string) ([]*ghapp.RepositoryInfo, error) {
 	token, err := app.Token(ctx, ghapp.TokenRequest{
 		Installation: installation, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
 	})

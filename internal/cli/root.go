@@ -158,7 +158,8 @@ func wantsShell(cmd *cobra.Command, args []string) error {
 	for _, shell := range cmd.Commands() {
 		names = append(names, shell.Name())
 	}
-	return &diag.UsageError{Err: errors.New("name the shell: " + strings.Join(names, ", ")), Hint: "usage: " + cmd.CommandPath() + " SHELL"}
+	return &diag.UsageError{Err: errors.New("name the shell: " + strings.Join(names, ", ")),
+		Hint: "usage: " + cmd.CommandPath() + " SHELL"}
 }
 
 // help is what a command does that only has others below it.

@@ -24,7 +24,8 @@ import (
 // briefScripts are those that run with the flag -short as well: one for each thing that
 // people do most, of which the others are variations.
 var briefScripts = map[string]bool{
-	"clone": true, "config": true, "credential": true, "exec": true, "git-setup": true, "keys": true, "token": true, "usage": true,
+	"clone": true, "config": true, "credential": true, "exec": true, "git-setup": true,
+	"keys": true, "token": true, "usage": true,
 }
 
 // TestScripts runs the scripts of testdata/script: the real programs and real git

@@ -83,8 +83,10 @@ interrupted. For an App that exists elsewhere there is ghapp setup import.`,
 	flags.StringVar(&o.org, "org", "", "the organization `ORG` owns the App")
 	flags.BoolVar(&o.user, "user", false, "you own the App (default)")
 	flags.StringVar(&o.name, "name", "", "the App's `NAME`, up to 34 characters (default ghapp and this machine's name)")
-	flags.StringSliceVar(&o.permissions, "permissions", []string{"contents:read"}, "what the App may do, `NAME:read|write`")
-	flags.BoolVar(&o.noBrowser, "no-browser", false, "open no browser, tell the address: for a machine that is used through ssh")
+	flags.StringSliceVar(&o.permissions, "permissions", []string{"contents:read"},
+		"what the App may do, `NAME:read|write`")
+	flags.BoolVar(&o.noBrowser, "no-browser", false,
+		"open no browser, tell the address: for a machine that is used through ssh")
 	flags.BoolVar(&o.keyring, "keyring", false, "keep the App's key in the keyring of this system, not in a file")
 	flags.IntVar(&o.port, "port", 0, "the port of the pages on 127.0.0.1 (default any)")
 	cmd.AddCommand(c.setupImport())
@@ -153,7 +155,8 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 	given := c.givenFlags()
 	for _, flag := range []string{"app", "key", "installation"} {
 		if _, ok := given[flag]; ok {
-			return &diag.UsageError{Err: fmt.Errorf("ghapp setup creates an App, and takes no --%s; for one that exists there is ghapp setup import", flag)}
+			return &diag.UsageError{Err: fmt.Errorf("ghapp setup creates an App, and takes no --%s; "+
+				"for one that exists there is ghapp setup import", flag)}
 		}
 	}
 	host, err := api.ParseHost(target.Given.Host.Text, target.Given.APIURL.Text)
@@ -192,7 +195,8 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 func (r *setupRun) start(ctx context.Context, o setupOptions, flow *setup.Flow, app *setup.App) error {
 	listener, err := setup.Listen(o.port)
 	if err != nil {
-		return &diag.SettingError{Err: fmt.Errorf("open a port for the pages of the setup: %w", err), Hint: "choose another with --port, or leave that out"}
+		return &diag.SettingError{Err: fmt.Errorf("open a port for the pages of the setup: %w", err),
+			Hint: "choose another with --port, or leave that out"}
 	}
 	address, end := flow.Serve(listener)
 	if app == nil {
@@ -252,8 +256,10 @@ func (r *setupRun) finish(i *ghapp.InstallationInfo, proof *setup.Proof) error {
 	}
 	if r.json {
 		return term.JSON(r.Stdout, map[string]any{
-			"app": r.Session.Settings.Name, "app_id": r.Info.ID, "client_id": r.Info.ClientID, "name": r.Info.Name, "owner": r.Info.Owner,
-			"key": r.Session.Settings.Key.Text, "config": path, "installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
+			"app": r.Session.Settings.Name, "app_id": r.Info.ID, "client_id": r.Info.ClientID,
+			"name": r.Info.Name, "owner": r.Info.Owner,
+			"key": r.Session.Settings.Key.Text, "config": path,
+			"installation": installationsJSON([]*ghapp.InstallationInfo{i})[0], "repository": proof.Repository,
 		})
 	}
 	r.progress("It is installed on %s, for %s repositories. The config file is %s.", i.Account, selection(i), path)
@@ -269,10 +275,12 @@ func (r *setupRun) tellProof(i *ghapp.InstallationInfo, proof *setup.Proof) {
 	case proof.WithoutGit:
 		r.progress("A token for %s was minted; without the permission contents git cannot use it.", proof.Repository)
 	default:
-		r.progress("git ls-remote of %s works: %d references.\n\nNext:\n  ghapp clone %s\n  ghapp git-setup", proof.Repository, proof.Refs, proof.Repository)
+		r.progress("git ls-remote of %s works: %d references.\n\nNext:\n  ghapp clone %s\n  ghapp git-setup",
+			proof.Repository, proof.Refs, proof.Repository)
 	}
 	if r.Info.Permissions["contents"] == "write" && !r.quiet {
-		r.progress("\nThe App may write, and git asks for reading until the config file says\n  permissions: {contents: write}\nunder apps.%s.", r.Session.Settings.Name)
+		r.progress("\nThe App may write, and git asks for reading until the config file says\n  permissions: {contents: "+
+			"write}\nunder apps.%s.", r.Session.Settings.Name)
 	}
 }
 

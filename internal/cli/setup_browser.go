@@ -24,7 +24,8 @@ func (c *command) showPages(ctx context.Context, noBrowser bool, address string)
 		user += "@"
 	}
 	c.console().Tell("Open this address in a browser on this machine:\n  %s/", address)
-	c.console().Tell("For a browser on another machine, make a tunnel there first:\n  ssh -L %s:%s %s%s", u.Port(), u.Host, user, hostname())
+	c.console().Tell("For a browser on another machine, make a tunnel there first:\n  ssh -L %s:%s %s%s",
+		u.Port(), u.Host, user, hostname())
 }
 
 // openBrowser reports whether a program was started that opens browsers. It is given

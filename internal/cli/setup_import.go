@@ -38,7 +38,8 @@ key that others can read is moved beside the config file, where they cannot. Wit
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.runImport(cmd.Context(), o) },
 	}
-	cmd.Flags().BoolVar(&o.move, "move", false, "move a key that others can read without asking, and with --keyring any key: its file is removed")
+	cmd.Flags().BoolVar(&o.move, "move", false,
+		"move a key that others can read without asking, and with --keyring any key: its file is removed")
 	cmd.Flags().BoolVar(&o.keyring, "keyring", false, "keep the key in the keyring of this system")
 	return cmd
 }
@@ -60,7 +61,8 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	case settings.Key.Text == "" && settings.PrivateKey.IsZero():
 		return &diag.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
 	case o.keyring && !keystore.Movable(settings):
-		return &diag.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out", settings.Key.Text)}
+		return &diag.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out",
+			settings.Key.Text)}
 	}
 	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
 		return err
@@ -75,7 +77,8 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	}
 	for _, app := range target.Apps {
 		if id := app.App.Text; id == info.ClientID || id == strconv.FormatInt(info.ID, 10) {
-			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, target.Path(), app.Name), Hint: "take it out there first, or change its key: there"}
+			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, target.Path(), app.Name),
+				Hint: "take it out there first, or change its key: there"}
 		}
 	}
 	var installations []*ghapp.InstallationInfo
@@ -124,7 +127,8 @@ func (c *command) issuerOf(ctx context.Context, settings config.AppSettings) (st
 
 // mayMove reports whether the key is to be moved, of which a person is asked. It fails
 // where it has to be, and nobody has allowed it.
-func (c *command) mayMove(ctx context.Context, target *keystore.Target, settings config.AppSettings, allowed bool) (bool, error) {
+func (c *command) mayMove(ctx context.Context, target *keystore.Target,
+	settings config.AppSettings, allowed bool) (bool, error) {
 	move, exposure, err := target.MayMove(settings, allowed)
 	if err != nil || exposure == nil {
 		return move, err
@@ -145,16 +149,19 @@ func (c *command) removeKey(old, kept string) {
 	}
 	c.progress("The key was moved from %s to %s.", old, kept)
 	if exposure != nil {
-		c.progress("Others could read it until now: if they were not to be trusted, generate another on the\nApp's settings page, and delete this one there.")
+		c.progress("Others could read it until now: if they were not to be trusted, generate another on the\n" +
+			"App's settings page, and delete this one there.")
 	}
 }
 
 // imported tells of the App, and proves that it works.
 func (r *setupRun) imported(ctx context.Context, installations []*ghapp.InstallationInfo) error {
-	r.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", r.Info.Name, r.Info.ID, r.Info.Owner, r.Target.Path(), r.Session.Settings.Name)
+	r.progress("The key belongs to %s (App ID %d) of %s. %s has it as %s.\n", r.Info.Name, r.Info.ID, r.Info.Owner,
+		r.Target.Path(), r.Session.Settings.Name)
 	if r.json {
 		return term.JSON(r.Stdout, map[string]any{
-			"app": r.Session.Settings.Name, "app_id": r.Info.ID, "client_id": r.Info.ClientID, "name": r.Info.Name, "owner": r.Info.Owner,
+			"app": r.Session.Settings.Name, "app_id": r.Info.ID, "client_id": r.Info.ClientID,
+			"name": r.Info.Name, "owner": r.Info.Owner,
 			"key": r.Session.Settings.Key.Text, "config": r.Target.Path(), "installations": installationsJSON(installations),
 		})
 	}

@@ -72,10 +72,14 @@ func TestSetupTriesTheKeyringBeforeItBegins(t *testing.T) {
 		code    int
 		says    []string
 	}{
-		"that is locked": {func(m *machine) { m.emptyKeyring(); m.lockKeyring() }, 5, []string{"locked collection", "unlock the keyring"}},
-		"that has no session": {func(m *machine) { m.environ["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + m.root + "/nowhere" },
+		"that is locked": {func(m *machine) { m.emptyKeyring(); m.lockKeyring() }, 5,
+			[]string{"locked collection", "unlock the keyring"}},
+		"that has no session": {func(m *machine) {
+			m.environ["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + m.root + "/nowhere"
+		},
 			5, []string{"it cannot be reached", "DBUS_SESSION_BUS_ADDRESS"}},
-		"that has no program": {func(m *machine) { m.environ["PATH"] = filepath.Join(m.root, "bin") }, 3, []string{"secret-tool is not on PATH", "apt-get install libsecret-tools"}},
+		"that has no program": {func(m *machine) { m.environ["PATH"] = filepath.Join(m.root, "bin") }, 3,
+			[]string{"secret-tool is not on PATH", "apt-get install libsecret-tools"}},
 		"that waits for a person": {func(m *machine) {
 			m.shellProgram("secret-tool", "exec sleep 3600")
 			m.environ["GHAPP_KEY_TIMEOUT"] = "1s"
@@ -87,7 +91,8 @@ func TestSetupTriesTheKeyringBeforeItBegins(t *testing.T) {
 			test.prepare(m)
 			r := m.startSetup("--org", "acme", "--keyring")
 			done := r.result()
-			for _, text := range append(test.says, "the keyring does not keep what it is given, so nothing was begun", "leave --keyring out") {
+			for _, text := range append(test.says, "the keyring does not keep what it is given, so nothing was begun",
+				"leave --keyring out") {
 				testkit.Equal(t, done.code, test.code)
 				testkit.Contains(t, done.stderr, text)
 			}
@@ -140,7 +145,8 @@ exec sleep 3600`)
 	p.press()
 	done := r.result()
 	file := filepath.Join(filepath.Dir(m.configPath()), "ended.pem")
-	if done.code != 130 || !strings.Contains(done.stderr, "the keyring did not take the key") || !strings.Contains(done.stderr, file) ||
+	if done.code != 130 || !strings.Contains(done.stderr, "the keyring did not take the key") ||
+		!strings.Contains(done.stderr, file) ||
 		!strings.Contains(done.stderr, "The App and its key are kept. To go on with its installation: ghapp setup") {
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
 	}
@@ -156,11 +162,16 @@ func TestImportPutsTheKeyIntoTheKeyring(t *testing.T) {
 		says    string
 		stays   bool // the file
 	}{
-		"of a file":           {nil, []string{"--key", "app.pem"}, "A copy of the key is in keyring:deployer; FILE is not needed any more.", true},
-		"of a file, moved":    {nil, []string{"--key", "app.pem", "--move"}, "The key was moved from FILE to keyring:deployer.\n", false},
-		"of a file of others": {func(m *machine) { chmod(m, filepath.Join(m.work, "app.pem"), 0o644) }, []string{"--key", "app.pem", "--move"}, "Others could read it until now", false},
-		"of a variable":       {func(m *machine) { m.environ["THE_KEY"] = string(m.keyPEM) }, []string{"--key", "env:THE_KEY"}, "The key belongs to Deployer", true},
-		"of the variable":     {func(m *machine) { m.environ["GHAPP_PRIVATE_KEY"] = string(m.keyPEM) }, nil, "The key belongs to Deployer", true},
+		"of a file": {nil, []string{"--key", "app.pem"},
+			"A copy of the key is in keyring:deployer; FILE is not needed any more.", true},
+		"of a file, moved": {nil, []string{"--key", "app.pem", "--move"},
+			"The key was moved from FILE to keyring:deployer.\n", false},
+		"of a file of others": {func(m *machine) { chmod(m, filepath.Join(m.work, "app.pem"), 0o644) },
+			[]string{"--key", "app.pem", "--move"}, "Others could read it until now", false},
+		"of a variable": {func(m *machine) { m.environ["THE_KEY"] = string(m.keyPEM) },
+			[]string{"--key", "env:THE_KEY"}, "The key belongs to Deployer", true},
+		"of the variable": {func(m *machine) { m.environ["GHAPP_PRIVATE_KEY"] = string(m.keyPEM) }, nil,
+			"The key belongs to Deployer", true},
 		"that is there already": {func(m *machine) {
 			m.ran(string(m.keyPEM), "secret-tool", "store", "--label=x", "service", "ghapp", "username", "deployer")
 		}, []string{"--key", "app.pem"}, "A copy of the key is in keyring:deployer", true},
@@ -204,7 +215,8 @@ func TestImportThatTheKeyringRefusesChangesNothing(t *testing.T) {
 		code int
 		says string
 	}{
-		"key that is elsewhere": {[]string{"--key", "ssh-agent:deploy", "--keyring"}, 2, "stays where it is; leave --keyring out"},
+		"key that is elsewhere": {[]string{"--key", "ssh-agent:deploy", "--keyring"}, 2,
+			"stays where it is; leave --keyring out"},
 		"file that others read": {[]string{"--key", "app.pem", "--keyring"}, 3, "pass --move to move it to the keyring"},
 		"link":                  {[]string{"--key", "link.pem", "--keyring", "--move"}, 3, "link.pem is a link"},
 		"locked":                {[]string{"--key", "app.pem", "--keyring", "--move"}, 5, "locked collection"},

@@ -34,8 +34,10 @@ func newNewcomer(t *testing.T) *machine {
 	delete(m.environ, "GHAPP_KEY")
 	testkit.OK(t, os.Remove(m.oldKey()))
 	bin := filepath.Join(m.root, "bin")
-	m.write(filepath.Join(bin, "xdg-open"), "#!/bin/sh\nenv >\"$HOME/opener-environ\"\nprintf '%s\\n' \"$#\" \"$@\" >\"$HOME/opened\"\n")
-	if err := errors.Join(os.Chmod(filepath.Join(bin, "xdg-open"), 0o700), syscall.Mkfifo(filepath.Join(m.home, "opened"), 0o600)); err != nil {
+	m.write(filepath.Join(bin, "xdg-open"), "#!/bin/sh\nenv >\"$HOME/opener-environ\"\n"+
+		"printf '%s\\n' \"$#\" \"$@\" >\"$HOME/opened\"\n")
+	if err := errors.Join(os.Chmod(filepath.Join(bin, "xdg-open"), 0o700),
+		syscall.Mkfifo(filepath.Join(m.home, "opened"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	m.environ["PATH"] = bin + string(os.PathListSeparator) + m.environ["PATH"]
@@ -279,7 +281,8 @@ func TestSetupFromNothingToAClone(t *testing.T) {
 	}
 	for _, text := range []string{
 		"The App Acme Deployer of acme has its key in " + filepath.Join(m.home, ".config/ghapp/acme-deployer.pem"),
-		"It is installed on acme, for selected repositories. The config file is " + m.configPath(), "git ls-remote of acme/site works: 3 references.", "ghapp clone acme/site",
+		"It is installed on acme, for selected repositories. The config file is " + m.configPath(),
+		"git ls-remote of acme/site works: 3 references.", "ghapp clone acme/site",
 	} {
 		testkit.Contains(t, done.stderr, text)
 	}
@@ -348,7 +351,8 @@ func TestSetupGoesOnWithTheInstallation(t *testing.T) {
 	p.press("install_target=all") // on GitHub's page, which sends the browser to the port of the first time
 	second.refresh()
 	done := r.result()
-	if done.code != 0 || !strings.Contains(done.stderr, "is not installed yet: going on with that") || !strings.Contains(done.stdout, `"repository": "acme/`) {
+	if done.code != 0 || !strings.Contains(done.stderr, "is not installed yet: going on with that") ||
+		!strings.Contains(done.stdout, `"repository": "acme/`) {
 		t.Errorf("exit code %d\n%s%s", done.code, done.stdout, done.stderr)
 	}
 	after := testkit.Must(os.ReadFile(m.configPath()))(t)
@@ -360,7 +364,8 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 	t.Parallel()
 	m, p := newNewcomer(t), newPerson(t)
 	m.write(m.oldKey(), string(m.keyPEM))
-	m.write(m.configPath(), fmt.Sprintf("# Ours.\napps:\n  deployer:   # the first\n    app: 1234\n    key: %s\n    host: %s\n    owners: [acme]\n\n# The end.\n", m.oldKey(), m.server.URL))
+	m.write(m.configPath(), fmt.Sprintf("# Ours.\napps:\n  deployer:   # the first\n    app: 1234\n    key: %s\n"+
+		"    host: %s\n    owners: [acme]\n\n# The end.\n", m.oldKey(), m.server.URL))
 	m.write(filepath.Join(filepath.Dir(m.configPath()), "second-2.pem"), "another's\n")
 	r := m.setup("--org", "acme", "--name", "Deployer") // which is taken, and changed on GitHub's page
 	p.open(r.page + "/")
@@ -375,7 +380,8 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 	text, err := os.ReadFile(m.configPath())
 	testkit.OK(t, err)
 	// The owner stays with the App that has it.
-	for _, part := range []string{"# Ours.\napps:\n  deployer:   # the first\n", "owners: [acme]\n  second:\n    app: Iv23li", "    key: second.pem\n", "\n\n# The end.\n"} {
+	for _, part := range []string{"# Ours.\napps:\n  deployer:   # the first\n",
+		"owners: [acme]\n  second:\n    app: Iv23li", "    key: second.pem\n", "\n\n# The end.\n"} {
 		testkit.Contains(t, string(text), part)
 	}
 	if strings.Count(string(text), "owners:") != 1 {
@@ -393,7 +399,8 @@ func TestSetupAddsAnAppToTheConfiguration(t *testing.T) {
 	if text, err = os.ReadFile(m.configPath()); err != nil || !strings.Contains(string(text), "second-2-2:\n    app: ") {
 		t.Errorf("%v\n%s", err, text)
 	}
-	if kept, err := os.ReadFile(filepath.Join(filepath.Dir(m.configPath()), "second-2.pem")); err != nil || string(kept) != "another's\n" {
+	if kept, err := os.ReadFile(filepath.Join(filepath.Dir(m.configPath()), "second-2.pem")); err != nil ||
+		string(kept) != "another's\n" {
 		t.Errorf("the key of another App has become %q, %v", kept, err)
 	}
 	testkit.OK(t, r.cmd.Process.Kill())
@@ -432,10 +439,11 @@ func TestSetupSaysWhatToDoWhenGitHubRefusesTheCode(t *testing.T) {
 		code  int
 		says  string
 	}{
-		"that it does not know":   {"status=404", 4, `GitHub answered 404`},
-		"since it is broken":      {"status=422", 4, `GitHub answered 422`},
-		"with an empty answer":    {`status=201 body='{"id":1}'`, 5, "holds no private key"},
-		"with a key that is none": {`status=201 body='{"id":1,"owner":{"login":"acme"},"pem":"nothing"}'`, 3, "cannot use the private key"},
+		"that it does not know": {"status=404", 4, `GitHub answered 404`},
+		"since it is broken":    {"status=422", 4, `GitHub answered 422`},
+		"with an empty answer":  {`status=201 body='{"id":1}'`, 5, "holds no private key"},
+		"with a key that is none": {`status=201 body='{"id":1,"owner":{"login":"acme"},"pem":"nothing"}'`, 3,
+			"cannot use the private key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -470,7 +478,8 @@ func TestSetupWithoutABrowser(t *testing.T) {
 			r := m.startSetup(append(args, "--user", "-q")...)
 			r.lines.await(t, "ssh -L")
 			match := pagePattern.FindStringSubmatch(r.lines.String())
-			if match == nil || !regexp.MustCompile(`ssh -L `+match[2]+`:127\.0\.0\.1:`+match[2]+` ada@`).MatchString(r.lines.String()) {
+			if match == nil || !regexp.MustCompile(`ssh -L `+match[2]+`:127\.0\.0\.1:`+match[2]+
+				` ada@`).MatchString(r.lines.String()) {
 				t.Fatalf("no address was told:\n%s", r.lines)
 			}
 			r.page = match[1]
@@ -541,7 +550,8 @@ func TestSetupKeepsTheKeyWhenItCannotWriteTheConfigFile(t *testing.T) {
 	p.press()
 	testkit.Contains(t, p.text, "The setup has stopped", "kept.pem")
 	done := r.result()
-	hint := regexp.MustCompile(`hint: then run ghapp (setup import --app Iv23li\w+ --key (\S+kept\.pem))\n`).FindStringSubmatch(done.stderr)
+	hint := regexp.MustCompile(
+		`hint: then run ghapp (setup import --app Iv23li\w+ --key (\S+kept\.pem))\n`).FindStringSubmatch(done.stderr)
 	if done.code != 3 || !strings.Contains(done.stderr, "the file is not YAML") || hint == nil {
 		t.Fatalf("exit code %d\n%s", done.code, done.stderr)
 	}
@@ -572,7 +582,8 @@ func TestSetupWarnsOfVariablesThatGoBeforeIt(t *testing.T) {
 	p.press("install_target=all")
 	p.refresh()
 	done := r.result()
-	for _, text := range []string{"GHAPP_APP is set, and goes before the config file", "GHAPP_KEY is set", "permissions: {contents: write}\nunder apps."} {
+	for _, text := range []string{"GHAPP_APP is set, and goes before the config file", "GHAPP_KEY is set",
+		"permissions: {contents: write}\nunder apps."} {
 		testkit.Equal(t, done.code, 0)
 		testkit.Contains(t, done.stderr, text)
 	}

@@ -35,7 +35,8 @@ const testPIN = "4711-canary-pin"
 func (m *machine) signerProgram(part string) {
 	m.t.Helper()
 	dir := m.t.TempDir()
-	m.environ[signerPart], m.environ[signerKey], m.environ[signerLog] = part, filepath.Join(dir, "key"), filepath.Join(dir, "log")
+	m.environ[signerPart], m.environ[signerKey], m.environ[signerLog] = part,
+		filepath.Join(dir, "key"), filepath.Join(dir, "log")
 	m.write(m.environ[signerKey], string(m.keyPEM))
 }
 

@@ -140,7 +140,8 @@ func (m *machine) pushes(text string) string {
 // hooked delivers a push as GitHub does, and returns what was answered.
 func (m *machine) hooked(address, secret, delivery, ref, after string) (int, string) {
 	m.t.Helper()
-	body := fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":false,"forced":false,"repository":{"id":1,"full_name":"acme/site","html_url":"http://%s/acme/site","clone_url":"http://%s/acme/site.git"}}`,
+	body := fmt.Sprintf(
+		`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":false,"forced":false,"repository":{"id":1,"full_name":"acme/site","html_url":"http://%s/acme/site","clone_url":"http://%s/acme/site.git"}}`,
 		ref, strings.Repeat("1", 40), after, m.host, m.host)
 	r := testkit.Must(http.NewRequest(http.MethodPost, "http://"+address+"/webhook", strings.NewReader(body)))(m.t)
 	r.Header.Set("Content-Type", "application/json")
@@ -177,7 +178,8 @@ func TestPushIsPublishedWhenGitHubTellsOfIt(t *testing.T) {
 	m.write(filepath.Join(m.root, "webhook"), webhookSecret+"\n")
 	m.write(filepath.Join(m.root, "wish"), wishSecret+"\n")
 	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "1h",
-		"--webhook", "127.0.0.1:0", "--webhook-secret-file", filepath.Join(m.root, "webhook"), "--sync-secret-file", filepath.Join(m.root, "wish"),
+		"--webhook", "127.0.0.1:0", "--webhook-secret-file", filepath.Join(m.root, "webhook"), "--sync-secret-file",
+		filepath.Join(m.root, "wish"),
 		"--status", "127.0.0.1:0", "--exec", "env > \"$GHAPP_DIR\"/../environ; cp deployment.txt \"$GHAPP_DIR\"/../told")
 	address, _ := s.says("watching")["webhook"].(string)
 	m.shows("site/deployment.txt", "deployment")
@@ -185,7 +187,8 @@ func TestPushIsPublishedWhenGitHubTellsOfIt(t *testing.T) {
 
 	one := m.pushes("pushed")
 	const guid = "0b989ba4-242f-11e5-81e1-c7b6966d2516"
-	if status, text := m.hooked(address, "another secret", guid, "refs/heads/deployment", one); status != http.StatusUnauthorized {
+	if status, text := m.hooked(address, "another secret", guid, "refs/heads/deployment",
+		one); status != http.StatusUnauthorized {
 		t.Errorf("a push signed by another: %d %s", status, text)
 	}
 	if status, text := m.hooked(address, webhookSecret, guid, "refs/heads/main", one); status != http.StatusOK {
@@ -195,14 +198,16 @@ func TestPushIsPublishedWhenGitHubTellsOfIt(t *testing.T) {
 	if n := m.credentialsSent(); n != before {
 		t.Errorf("%d requests for pushes that are none of ours", n-before)
 	}
-	if status, text := m.hooked(address, webhookSecret, guid, "refs/heads/deployment", one); status != http.StatusAccepted {
+	if status, text := m.hooked(address, webhookSecret, guid, "refs/heads/deployment",
+		one); status != http.StatusAccepted {
 		t.Errorf("%d %s", status, text)
 	}
 	m.shows("site/deployment.txt", "pushed")
 	m.shows(".site.ghapp/releases/told", "pushed")
 
 	// The stand-in delivers as GitHub does, and once more when it is asked to.
-	m.app.SetWebhook(githubtest.Webhook{URL: "http://" + address + "/webhook", Secret: webhookSecret, Origin: m.server.URL}, "push")
+	m.app.SetWebhook(githubtest.Webhook{URL: "http://" + address + "/webhook", Secret: webhookSecret,
+		Origin: m.server.URL}, "push")
 	m.pushes("delivered")
 	m.shows("site/deployment.txt", "delivered")
 	m.shows(".site.ghapp/releases/told", "delivered")
@@ -218,7 +223,8 @@ func TestPushIsPublishedWhenGitHubTellsOfIt(t *testing.T) {
 
 	// A trigger of another kind, waited for.
 	m.pushes("wished")
-	r, _ := http.NewRequest(http.MethodPost, "http://"+address+"/sync", strings.NewReader(`{"targets":["site"],"wait":true}`))
+	r, _ := http.NewRequest(http.MethodPost, "http://"+address+"/sync",
+		strings.NewReader(`{"targets":["site"],"wait":true}`))
 	r.Header.Set("Authorization", "Bearer "+wishSecret)
 	r.Header.Set("Content-Type", "application/json")
 	if status, text := m.answer(r); status != http.StatusOK || !strings.Contains(text, "done") {
@@ -286,25 +292,29 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 		for host, refused := range map[string]bool{"evil.example": true, "sync.monitoring.svc:80": false} {
 			r := testkit.Must(http.NewRequest(http.MethodGet, "http://"+address+path, nil))(t)
 			r.Host = host
-			if status, text := m.answer(r); (status == http.StatusMisdirectedRequest) != refused || refused && strings.Contains(text, "site") {
+			if status, text := m.answer(r); (status == http.StatusMisdirectedRequest) != refused ||
+				refused && strings.Contains(text, "site") {
 				t.Errorf("%s for %s: %d %s", path, host, status, text)
 			}
 		}
 	}
-	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(text, "site") {
+	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "site") {
 		t.Errorf("%d %s", status, text)
 	}
 	testkit.Must(m.github.Repository("acme/site").Commit("gone", "Here it is", map[string]string{"a": "1"}))(t)
 	status, text := m.get(address, "/metrics")
 	for _, line := range []string{
-		`ghapp_sync_passes_total{name="site",outcome="failed"} 1`, `ghapp_sync_published{name="site",repository="acme/site"} 0`, `ghapp_sync_failures_total{name="site",kind=`,
+		`ghapp_sync_passes_total{name="site",outcome="failed"} 1`,
+		`ghapp_sync_published{name="site",repository="acme/site"} 0`, `ghapp_sync_failures_total{name="site",kind=`,
 	} {
 		if !strings.Contains(text, line) {
 			t.Errorf("%d, without %s:\n%s", status, line, text)
 		}
 	}
 	areMetrics(t, text)
-	retry := regexp.MustCompile(`ghapp_sync_retry_timestamp_seconds\{name="site",repository="acme/site"\} ([0-9.e+]+)\n`).FindStringSubmatch(text)
+	retry := regexp.MustCompile(
+		`ghapp_sync_retry_timestamp_seconds\{name="site",repository="acme/site"\} ([0-9.e+]+)\n`).FindStringSubmatch(text)
 	if retry == nil {
 		t.Fatalf("what waits is not told:\n%s", text)
 	}
@@ -331,7 +341,8 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable {
 		t.Errorf("%d %s", status, text)
 	}
-	if _, text := m.get(address, "/metrics"); !strings.Contains(text, `ghapp_sync_published{name="site",repository="acme/site"} 0`) {
+	if _, text := m.get(address, "/metrics"); !strings.Contains(text,
+		`ghapp_sync_published{name="site",repository="acme/site"} 0`) {
 		t.Errorf("what is not there is published:\n%s", text)
 	}
 	testkit.OK(t, os.Rename(releases+".away", releases))
@@ -363,7 +374,8 @@ func areMetrics(t *testing.T, text string) {
 			continue
 		}
 		m := sample.FindStringSubmatch(line)
-		if m == nil || m[1] != family && !slices.Contains([]string{family + "_bucket", family + "_sum", family + "_count"}, m[1]) {
+		if m == nil ||
+			m[1] != family && !slices.Contains([]string{family + "_bucket", family + "_sum", family + "_count"}, m[1]) {
 			t.Errorf("%q, after the HELP of %q", line, family)
 		}
 	}
@@ -423,7 +435,8 @@ func TestReceiverIsToldWhatWasPublishedWhatFailedAndWhenItIsOver(t *testing.T) {
 	defer receiver.Close()
 	const canary = "canary-in-the-address"
 	m.environ["GHAPP_SYNC_NOTIFY_URL"] = receiver.URL + "/" + canary
-	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "200ms", "--check", `test "$(cat deployment.txt)" != bad`)
+	s := m.syncs("acme/site", "--branch", "deployment", "--to", "site", "--period", "200ms", "--check",
+		`test "$(cat deployment.txt)" != bad`)
 	event := func() map[string]any {
 		t.Helper()
 		select {
@@ -438,7 +451,8 @@ func TestReceiverIsToldWhatWasPublishedWhatFailedAndWhenItIsOver(t *testing.T) {
 		t.Errorf("%v", e)
 	}
 	bad := m.pushes("bad")
-	if e := event(); e["event"] != "failed" || e["commit"] != bad || !strings.Contains(fmt.Sprint(e["error"]), "the check failed") {
+	if e := event(); e["event"] != "failed" || e["commit"] != bad ||
+		!strings.Contains(fmt.Sprint(e["error"]), "the check failed") {
 		t.Errorf("%v", e)
 	}
 	good := m.pushes("good")
@@ -515,7 +529,8 @@ func TestManyRepositoriesOfAnOwnerAreOneQuestion(t *testing.T) {
 	for i := range 12 {
 		name := fmt.Sprintf("many-%d", i)
 		names = append(names, name)
-		if _, err := m.github.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin", map[string]string{"name": name}); err != nil {
+		if _, err := m.github.AddRepository("acme/"+name, githubtest.RepositoryOptions{}).Commit("main", "Begin",
+			map[string]string{"name": name}); err != nil {
 			t.Fatal(err)
 		}
 		config += fmt.Sprintf("  %s: {repository: acme/%s, to: %s, period: 1s}\n", name, name, filepath.Join(m.work, name))

@@ -36,7 +36,8 @@ func (m *machine) pod() (content string) {
 		testkit.OK(m.t, os.Symlink(filepath.Join("..data", name), filepath.Join(secrets, name)))
 	}
 	testkit.OK(m.t, os.Symlink(filepath.Base(version), filepath.Join(secrets, "..data")))
-	for _, path := range []string{secrets, version, filepath.Join(version, "app.pem"), filepath.Join(version, "webhook-secret")} {
+	for _, path := range []string{secrets, version, filepath.Join(version, "app.pem"),
+		filepath.Join(version, "webhook-secret")} {
 		mode := os.FileMode(0o440)
 		if filepath.Ext(path) == "" && filepath.Base(path) != "webhook-secret" || path == version {
 			mode = 0o755 | os.ModeSetgid | os.ModeSticky
@@ -62,9 +63,12 @@ func (m *machine) pod() (content string) {
 			"bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--as-pid-1", "--die-with-parent",
 			"--ro-bind", "/usr", "/usr", "--symlink", "usr/bin", "/bin", "--symlink", "usr/sbin", "/sbin",
 			"--symlink", "usr/lib", "/lib", "--symlink", "usr/lib64", "/lib64",
-			"--perms", "0755", "--dir", "/etc", "--ro-bind", passwd, "/etc/passwd", "--ro-bind", secrets, "/etc/ghapp", "--perms", "0755", "--dir", "/opt", "--ro-bind", binaries, "/opt/ghapp",
-			"--proc", "/proc", "--dev", "/dev", "--bind", content, "/content", "--bind", temp, "/tmp", "--remount-ro", "/", "--chdir", "/",
-			"setpriv", "--reuid", "65532", "--regid", "65532", "--groups", "65532", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all",
+			"--perms", "0755", "--dir", "/etc", "--ro-bind", passwd, "/etc/passwd", "--ro-bind", secrets, "/etc/ghapp",
+			"--perms", "0755", "--dir", "/opt", "--ro-bind", binaries, "/opt/ghapp",
+			"--proc", "/proc", "--dev", "/dev", "--bind", content, "/content", "--bind", temp, "/tmp",
+			"--remount-ro", "/", "--chdir", "/",
+			"setpriv", "--reuid", "65532", "--regid", "65532", "--groups", "65532", "--no-new-privs",
+			"--inh-caps=-all", "--bounding-set=-all",
 			"/opt/ghapp/ghapp",
 		}
 		cmd.Args = append(args, cmd.Args[1:]...)
@@ -119,7 +123,8 @@ func TestSidecarRunsAsItsManifestSays(t *testing.T) {
 			}
 			// A push, and a hang-up, reach the first process and what it has started.
 			one := m.pushes("pushed")
-			if code, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment", one); code != 202 {
+			if code, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2516",
+				"refs/heads/deployment", one); code != 202 {
 				t.Errorf("%d %s", code, text)
 			}
 			m.shows(filepath.Join("..", "content", "site", "deployment.txt"), "pushed")
@@ -138,7 +143,8 @@ func TestSidecarRunsAsItsManifestSays(t *testing.T) {
 			first := testkit.Must(strconv.Atoi(strings.TrimSpace(string(children))))(t)
 			m.pushes("asked for")
 			for signal, answer := range map[syscall.Signal]string{
-				syscall.SIGHUP: "the configuration was read anew", syscall.SIGUSR1: "every directory is asked about, as SIGUSR1 wishes",
+				syscall.SIGHUP:  "the configuration was read anew",
+				syscall.SIGUSR1: "every directory is asked about, as SIGUSR1 wishes",
 			} {
 				testkit.OK(t, syscall.Kill(first, signal))
 				s.says(answer)

@@ -80,8 +80,10 @@ func TestSyncUnitLeavesEachAppItsOwnKey(t *testing.T) {
 	credentials := filepath.Join(m.root, "credentials")
 	second := m.github.AddApp(githubtest.AppOptions{Owner: "octo"})
 	testkit.OK(t, os.MkdirAll(credentials, 0o700))
-	config := fmt.Sprintf("apps:\n  one: {app: %s, key: app.pem, host: %s, api_url: %s, owners: [acme]}\n  two: {app: \"%d\", key: other.pem, host: %s, api_url: %s, owners: [octo]}\n",
-		m.environ["GHAPP_APP"], m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"], second.ID, m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"])
+	config := fmt.Sprintf("apps:\n  one: {app: %s, key: app.pem, host: %s, api_url: %s, owners: [acme]}\n  two: {app: "+
+		"\"%d\", key: other.pem, host: %s, api_url: %s, owners: [octo]}\n",
+		m.environ["GHAPP_APP"], m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"], second.ID,
+		m.environ["GHAPP_HOST"], m.environ["GHAPP_API_URL"])
 	config = strings.ReplaceAll(config, ", api_url: ,", ",")
 	testkit.OK(t, os.Rename(m.environ["GHAPP_KEY"], filepath.Join(credentials, "app.pem")))
 	m.write(filepath.Join(m.root, "config.yaml"), config)
@@ -90,7 +92,8 @@ func TestSyncUnitLeavesEachAppItsOwnKey(t *testing.T) {
 	}
 	set := 0
 	for line := range strings.Lines(string(unit)) {
-		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "Environment="), "="); ok && strings.HasPrefix(line, "Environment=GHAPP_") {
+		if name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "Environment="), "="); ok &&
+			strings.HasPrefix(line, "Environment=GHAPP_") {
 			m.environ[name] = strings.ReplaceAll(value, "%d", credentials)
 			set++
 		}
@@ -242,13 +245,16 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 	objects := readManifests(t, "../../docs/kubernetes-sidecar.yaml")
 	deployment := objects["Deployment site"]
 	pod := deployment.Spec.Template.Spec
-	if deployment.APIVersion != "apps/v1" || len(objects) != 4 || len(pod.InitContainers) != 1 || len(pod.Containers) != 1 {
-		t.Fatalf("there are %d objects, with %d and %d containers", len(objects), len(pod.InitContainers), len(pod.Containers))
+	if deployment.APIVersion != "apps/v1" || len(objects) != 4 ||
+		len(pod.InitContainers) != 1 || len(pod.Containers) != 1 {
+		t.Fatalf("there are %d objects, with %d and %d containers", len(objects),
+			len(pod.InitContainers), len(pod.Containers))
 	}
 	sync, server := &pod.InitContainers[0], &pod.Containers[0]
 
 	// Nothing of it is root, or could become it.
-	if s := pod.SecurityContext; !s.RunAsNonRoot || s.RunAsUser == 0 || s.RunAsGroup == 0 || s.FSGroup != s.RunAsGroup || s.SeccompProfile.Type != "RuntimeDefault" {
+	if s := pod.SecurityContext; !s.RunAsNonRoot || s.RunAsUser == 0 || s.RunAsGroup == 0 || s.FSGroup != s.RunAsGroup ||
+		s.SeccompProfile.Type != "RuntimeDefault" {
 		t.Errorf("pod: %+v", s)
 	}
 	if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
@@ -256,7 +262,8 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 	}
 	for _, c := range []*container{sync, server} {
 		s := c.SecurityContext
-		if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || !s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []string{"ALL"}) {
+		if s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || !s.ReadOnlyRootFilesystem ||
+			!slices.Equal(s.Capabilities.Drop, []string{"ALL"}) {
 			t.Errorf("%s: %+v", c.Name, s)
 		}
 	}
@@ -317,7 +324,8 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 	}
 
 	// It goes on running, and is asked how it is where it answers.
-	if sync.RestartPolicy != "Always" || sync.ReadinessProbe != nil || sync.StartupProbe == nil || sync.LivenessProbe == nil {
+	if sync.RestartPolicy != "Always" || sync.ReadinessProbe != nil ||
+		sync.StartupProbe == nil || sync.LivenessProbe == nil {
 		t.Fatalf("restartPolicy %q, or a probe is missing, or one too many", sync.RestartPolicy)
 	}
 	for p, want := range map[*probe]string{sync.StartupProbe: "/readyz", sync.LivenessProbe: "/healthz"} {
@@ -339,7 +347,8 @@ func TestSidecarManifestFitsTogether(t *testing.T) {
 		for key, value := range selector {
 			testkit.Equal(t, deployment.Spec.Template.Metadata.Labels[key], value, "service %s selects %s", name, key)
 		}
-		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 || service.Spec.Ports[0].TargetPort == "status" {
+		if len(selector) == 0 || len(service.Spec.Ports) != 1 || c.port(service.Spec.Ports[0].TargetPort) == 0 ||
+			service.Spec.Ports[0].TargetPort == "status" {
 			t.Errorf("service %s: %+v", name, service.Spec.Ports)
 		}
 	}
@@ -368,7 +377,8 @@ func TestSyncDocsTellOfEveryOption(t *testing.T) {
 	if there := len(regexp.MustCompile("(?m)^\\| [^|]+ \\| `GHAPP_[A-Z_]+` \\| ").FindAll(text, -1)); there != rows {
 		t.Errorf("docs/sync.md has %d rows of options, and there are %d options", there, rows)
 	}
-	if bounds := fmt.Sprintf("are from %s on, numbers from 1 on", settings.ShortestPeriod); !strings.Contains(string(text), bounds) {
+	if bounds := fmt.Sprintf("are from %s on, numbers from 1 on",
+		settings.ShortestPeriod); !strings.Contains(string(text), bounds) {
 		t.Errorf("docs/sync.md does not say that durations and numbers %s", bounds)
 	}
 	help := newMachine(t).must("sync", "--help").stdout

@@ -105,9 +105,11 @@ func TestDirectoriesThatLieInEachOtherAreRefused(t *testing.T) {
 		{m.work + "/a", m.work + "/.a.ghapp/b", "lies in what sync.one keeps"},
 		{m.work + "/a", m.work + "/ab", ""},
 	} {
-		m.keeping(fmt.Sprintf("  one: {repository: acme/site, to: %s}\n  two: {repository: acme/web, to: %s}\n", test.first, test.second))
+		m.keeping(fmt.Sprintf("  one: {repository: acme/site, to: %s}\n  two: {repository: acme/web, to: %s}\n",
+			test.first, test.second))
 		r := m.ghapp("sync", "--all")
-		if want := map[bool]int{true: 0, false: 3}[test.says == ""]; r.code != want || !strings.Contains(r.stderr, test.says) {
+		if want := map[bool]int{true: 0, false: 3}[test.says == ""]; r.code != want ||
+			!strings.Contains(r.stderr, test.says) {
 			t.Errorf("%s and %s: exit code %d\n%s", test.first, test.second, r.code, r.stderr)
 		}
 	}
@@ -131,12 +133,14 @@ func TestDirectoryIsFoundByEveryWayToWriteIt(t *testing.T) {
 func TestNameAndPathOfTheConfigFileAreOneDirectory(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.keeping("  example.com: {repository: acme/site, branch: deployment, to: pwd/www, exec: 'cat deployment.txt >>../../../told'}\n")
+	m.keeping("  example.com: {repository: acme/site, branch: deployment, to: pwd/www, exec: " +
+		"'cat deployment.txt >>../../../told'}\n")
 	m.must("sync", "example.com")
 	m.pushes("2")
 	m.must("sync", "--all")
 	for _, args := range [][]string{nil, {"example.com"}, {"./www"}, {m.work + "/www/"}} {
-		if r := m.must(append([]string{"sync", "status"}, args...)...); !strings.Contains(r.stdout, "example.com") || !strings.Contains(r.stdout, "published") {
+		if r := m.must(append([]string{"sync", "status"}, args...)...); !strings.Contains(r.stdout, "example.com") ||
+			!strings.Contains(r.stdout, "published") {
 			t.Errorf("%q: %s", args, r.stdout)
 		}
 	}
@@ -173,7 +177,8 @@ func TestMetricsOfADirectoryWithAnyName(t *testing.T) {
 			t.Errorf("%q is no metric", line)
 		}
 	}
-	if want := `{name="a \"b\" {c=\"}\",\\ ` + "\t\u200b" + `\n` + "\uFFFD" + `",outcome="published"} 1`; status != http.StatusOK || !strings.Contains(text, want) {
+	if want := `{name="a \"b\" {c=\"}\",\\ ` + "\t\u200b" + `\n` + "\uFFFD" +
+		`",outcome="published"} 1`; status != http.StatusOK || !strings.Contains(text, want) {
 		t.Errorf("%d, without %s:\n%s", status, want, text)
 	}
 	s.ends()
@@ -220,7 +225,8 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 	testkit.Equal(t, r.code, 1)
 	testkit.Contains(t, r.stdout, "published, but the command after it failed")
 	labels := `{name="site",repository="acme/site"} `
-	for _, want := range []string{"ghapp_sync_exec_failed" + labels + "1\n", "ghapp_sync_last_success_timestamp_seconds" + labels + "0\n", "ghapp_sync_published" + labels + "1\n"} {
+	for _, want := range []string{"ghapp_sync_exec_failed" + labels + "1\n",
+		"ghapp_sync_last_success_timestamp_seconds" + labels + "0\n", "ghapp_sync_published" + labels + "1\n"} {
 		if status, text := m.get(address, "/metrics"); status != http.StatusOK || !strings.Contains(text, want) {
 			t.Errorf("%d, without %s\n%s", status, want, text)
 		}
@@ -228,7 +234,8 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 	m.write(filepath.Join(m.work, "well"), "")
 	s.says("well again")
 	told(`"recovered"`)
-	if status, text := m.get(address, "/metrics"); status != http.StatusOK || !strings.Contains(text, "ghapp_sync_exec_failed"+labels+"0\n") {
+	if status, text := m.get(address, "/metrics"); status != http.StatusOK ||
+		!strings.Contains(text, "ghapp_sync_exec_failed"+labels+"0\n") {
 		t.Errorf("%d\n%s", status, text)
 	}
 	m.must("sync", "status", "./site")
@@ -253,7 +260,8 @@ func TestPassesSayThatTheCommandAfterAReleaseHasFailed(t *testing.T) {
 			t.Errorf("it does not say what runs it at once:\n%s", r.stderr)
 		}
 	}
-	if r := m.ghapp("sync", "status", "./site", "--json"); r.code != 1 || !strings.Contains(r.stdout, `"exec_failures": 1`) {
+	if r := m.ghapp("sync", "status", "./site", "--json"); r.code != 1 ||
+		!strings.Contains(r.stdout, `"exec_failures": 1`) {
 		t.Errorf("exit code %d\n%s", r.code, r.stdout)
 	}
 }
@@ -277,18 +285,22 @@ func TestAnotherCommandAfterAReleaseDoesNotWaitForTheOneThatFailed(t *testing.T)
 func TestOutputOfTheCommandAfterAReleaseIsShown(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", `printf 'at %s\n\033[31m' "$GHAPP_REF"`)
+	r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec",
+		`printf 'at %s\n\033[31m' "$GHAPP_REF"`)
 	testkit.Contains(t, r.stderr, "at refs/heads/deployment\n")
 	testkit.Lacks(t, r.stderr, "\033")
 	m.pushes("2")
-	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-q"); strings.Contains(r.stderr, "loud") {
+	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud",
+		"-q"); strings.Contains(r.stderr, "loud") {
 		t.Errorf("%q", r.stderr)
 	}
 	m.pushes("3")
-	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud", "-v"); strings.Count(r.stderr, "loud") != 1 {
+	if r := m.must("sync", "acme/site", "--branch", "deployment", "--to", "site", "--exec", "echo loud",
+		"-v"); strings.Count(r.stderr, "loud") != 1 {
 		t.Errorf("%q", r.stderr)
 	}
-	m.keeping("  site: {repository: acme/site, branch: deployment, to: '" + filepath.Join(m.work, "site") + "', exec: 'echo back at $GHAPP_RELEASE'}\n")
+	m.keeping("  site: {repository: acme/site, branch: deployment, to: '" + filepath.Join(m.work, "site") +
+		"', exec: 'echo back at $GHAPP_RELEASE'}\n")
 	if r := m.must("sync", "rollback", "site"); strings.Count(r.stderr, "back at 00000") != 1 {
 		t.Errorf("%q", r.stderr)
 	}
@@ -377,7 +389,8 @@ func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
 	volume := filepath.Join(m.work, "volume")
 	testkit.OK(t, os.Mkdir(volume, 0o755))
 	cmd, out := m.command("sync", "acme/site", "--to", "volume")
-	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none "$0" && exec "$@"`, volume, cmd.Path}, cmd.Args[1:]...)
+	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none "$0" && exec "$@"`,
+		volume, cmd.Path}, cmd.Args[1:]...)
 	var err error
 	if cmd.Path, err = exec.LookPath("unshare"); err != nil {
 		t.Fatal(err)

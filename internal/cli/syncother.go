@@ -15,7 +15,8 @@ func (c *command) sync() *cobra.Command {
 		Use:   "sync",
 		Short: "Keep a directory at a branch, a tag or a version",
 		RunE: func(*cobra.Command, []string) error {
-			return &diag.UsageError{Err: errors.New("sync needs a system with atomic renames, and runs on Linux, macOS and their like")}
+			return &diag.UsageError{Err: errors.New("sync needs a system with atomic renames, " +
+				"and runs on Linux, macOS and their like")}
 		},
 	}
 }

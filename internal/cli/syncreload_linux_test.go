@@ -30,7 +30,8 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	// The check waits until it is let go on, so that a pass is under way.
 	gate := filepath.Join(m.root, "gate")
 	testkit.OK(t, syscall.Mkfifo(gate, 0o600))
-	first := fmt.Sprintf("sync:\n  site: {repository: acme/site, branch: deployment, to: %s, period: 1h, check: 'cat %s; true'}\n  old: {repository: acme/site, branch: main, to: %s, period: 1h}\n",
+	first := fmt.Sprintf("sync:\n  site: {repository: acme/site, branch: deployment, to: %s, period: 1h, check: "+
+		"'cat %s; true'}\n  old: {repository: acme/site, branch: main, to: %s, period: 1h}\n",
 		filepath.Join(m.work, "site"), gate, filepath.Join(m.work, "old"))
 	m.write(file, first)
 	s := m.syncs("--all", "--webhook", "127.0.0.1:0", "--webhook-secret-file", secret, "--status", "127.0.0.1:0")
@@ -41,7 +42,8 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	letGo := testkit.Must(os.OpenFile(gate, os.O_WRONLY, 0))(t)
 
 	// What cannot be used changes nothing.
-	for _, wrong := range []string{"sync: [", "sync: {}\n", strings.Replace(first, "acme/site", "other-host.example:8/a/b", 1)} {
+	for _, wrong := range []string{"sync: [", "sync: {}\n",
+		strings.Replace(first, "acme/site", "other-host.example:8/a/b", 1)} {
 		m.write(file, wrong)
 		s.signals(syscall.SIGHUP)
 		if line := s.saysNext("the configuration cannot be used, and is used on as it was"); line["error"] == "" {
@@ -53,7 +55,8 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	}
 
 	// One directory goes, one comes, one is changed, and the secret of the webhook is another.
-	m.write(file, fmt.Sprintf("sync_defaults: {period: 1h}\nsync:\n  site: {repository: acme/site, branch: deployment, to: %s}\n  new: {repository: acme/web, branch: main, to: %s}\n",
+	m.write(file, fmt.Sprintf("sync_defaults: {period: 1h}\nsync:\n  site: {repository: acme/site, branch: deployment, "+
+		"to: %s}\n  new: {repository: acme/web, branch: main, to: %s}\n",
 		filepath.Join(m.work, "site"), filepath.Join(m.work, "new")))
 	m.write(secret, "canary-another-secret-0123456789\n")
 	s.signals(syscall.SIGHUP)
@@ -68,10 +71,12 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	testkit.Lacks(t, m.measures(status, "ghapp_config_last_reload_successful 1"), `name="old"`)
 
 	one := m.pushes("pushed")
-	if status, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2517", "refs/heads/deployment", one); status != 401 {
+	if status, text := m.hooked(webhook, webhookSecret, "0b989ba4-242f-11e5-81e1-c7b6966d2517",
+		"refs/heads/deployment", one); status != 401 {
 		t.Errorf("with the secret before: %d %s", status, text)
 	}
-	if status, text := m.hooked(webhook, "canary-another-secret-0123456789", "0b989ba4-242f-11e5-81e1-c7b6966d2516", "refs/heads/deployment", one); status != 202 {
+	if status, text := m.hooked(webhook, "canary-another-secret-0123456789", "0b989ba4-242f-11e5-81e1-c7b6966d2516",
+		"refs/heads/deployment", one); status != 202 {
 		t.Errorf("with the secret that is there by now: %d %s", status, text)
 	}
 	m.shows("site/deployment.txt", "pushed")
@@ -80,7 +85,8 @@ func TestHangUpHasSyncReadTheConfigurationAnewWithoutLosingAPass(t *testing.T) {
 	for _, line := range []string{
 		`ghapp_sync_webhook_requests_total{path="/webhook",outcome="taken"} 1`,
 		`ghapp_sync_webhook_requests_total{path="/webhook",outcome="refused"} 1`,
-		`ghapp_sync_release_info{name="site",repository="acme/site",ref="refs/heads/deployment",commit="` + one + `",release="`,
+		`ghapp_sync_release_info{name="site",repository="acme/site",ref="refs/heads/deployment",commit="` +
+			one + `",release="`,
 	} {
 		testkit.Contains(t, text, line)
 	}

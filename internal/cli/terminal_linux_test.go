@@ -102,7 +102,8 @@ func TestProgressOfGitIsShownOnATerminal(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s", code, shown)
 	}
-	for _, want := range []string{"Cloning into 'deep/large'...", "Receiving objects:  50%", "Receiving objects: 100%", "done.\r\n"} {
+	for _, want := range []string{"Cloning into 'deep/large'...", "Receiving objects:  50%",
+		"Receiving objects: 100%", "done.\r\n"} {
 		testkit.Contains(t, shown, want)
 	}
 	m.noSecretIn("the terminal", shown)
@@ -240,7 +241,8 @@ func (term *terminal) reads() {
 		for _, stack := range stacks {
 			// read(2) is call 0 on amd64 and 63 on arm64; its first argument is the file (proc_pid_syscall(5)).
 			text, _ := os.ReadFile(stack)
-			if call, rest, _ := strings.Cut(string(text), " "); (call == "0" || call == "63") && strings.HasPrefix(rest, "0x0 ") {
+			if call, rest, _ := strings.Cut(string(text), " "); (call == "0" || call == "63") &&
+				strings.HasPrefix(rest, "0x0 ") {
 				return
 			}
 		}

@@ -53,11 +53,14 @@ otherwise. A token that another process minted is used again while it lives.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&o.all, "all-repositories", false, "for every repository of the installation of OWNER")
-	flags.StringSliceVar(&o.permissions, "permissions", nil, "what the token may do, `NAME:read|write`, or all (default contents:read)")
+	flags.StringSliceVar(&o.permissions, "permissions", nil,
+		"what the token may do, `NAME:read|write`, or all (default contents:read)")
 	flags.DurationVar(&o.minLife, "min-life", 0, "how long it must live at least, up to 59m (default a minute)")
 	choose(flags, &o.format, "format", "`text`, json, or env (GH_TOKEN=… lines, as exec sets them)", "text", "json", "env")
-	flags.BoolVar(&o.identity, "identity", false, "tell as well who the App is in commits, in json and env: two requests more")
-	flags.StringVarP(&o.output, "output", "o", "", "write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
+	flags.BoolVar(&o.identity, "identity", false,
+		"tell as well who the App is in commits, in json and env: two requests more")
+	flags.StringVarP(&o.output, "output", "o", "",
+		"write to `FILE`, atomically, readable by you alone; a device or a pipe is written to")
 	return cmd
 }
 

@@ -13,7 +13,8 @@ import (
 func TestUnitsStartTheInstalledProgram(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "share", "systemd", "user")
-	if out, err := exec.CommandContext(t.Context(), "../../scripts/units", dir, "/home/ada/.local/bin").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "../../scripts/units", dir,
+		"/home/ada/.local/bin").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	service := testkit.Must(os.ReadFile(filepath.Join(dir, "ghapp-agent.service")))(t)

@@ -169,7 +169,8 @@ func againstDir(dir string, names ...string) []attempt {
 			attempt{"remove " + path, func() error { return os.Remove(path) }, false},
 			attempt{"replace " + path, func() error { return os.Rename(path, path+"-moved") }, false},
 			attempt{"put a link in the place of " + path, func() error { return os.Symlink("/dev/null", path) }, false},
-			attempt{"take " + path + " along", func() error { return os.Link(path, filepath.Join(os.TempDir(), "taken-"+filepath.Base(path))) }, false},
+			attempt{"take " + path + " along",
+				func() error { return os.Link(path, filepath.Join(os.TempDir(), "taken-"+filepath.Base(path))) }, false},
 			attempt{"open up " + path, func() error { return os.Chmod(path, 0o666) }, false},
 			attempt{"write to " + path, func() error { return os.WriteFile(path, []byte("x"), 0o600) }, false},
 		)
@@ -484,7 +485,8 @@ func TestSocketOfTheOtherUserIsNotAsked(t *testing.T) {
 			}
 			_ = agent.Wait() // its exit code is in the result
 			a := told.result(agent)
-			if want := map[bool]int{true: 0, false: 3}[test.agent == ""]; a.code != want || !strings.Contains(a.stderr, test.agent) {
+			if want := map[bool]int{true: 0, false: 3}[test.agent == ""]; a.code != want ||
+				!strings.Contains(a.stderr, test.agent) {
 				t.Errorf("the agent: exit code %d, want %d\n%s", a.code, want, a.stderr)
 			}
 			trap.unheard(r.stdout + r.stderr + a.stderr)

@@ -46,12 +46,14 @@ func newWorld(dir string) (*world, error) {
 
 	site := github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	for _, branch := range []string{"main", "deployment"} {
-		if _, err := site.Commit(branch, "Change "+branch, map[string]string{"README.md": "# site\n", branch + ".txt": branch + "\n"}); err != nil {
+		if _, err := site.Commit(branch, "Change "+branch,
+			map[string]string{"README.md": "# site\n", branch + ".txt": branch + "\n"}); err != nil {
 			return nil, err
 		}
 	}
 	for _, name := range []string{"acme/web", "acme/hidden", "octo/lib"} {
-		if _, err := github.AddRepository(name, githubtest.RepositoryOptions{}).Commit("main", "Begin", map[string]string{"name.txt": name + "\n"}); err != nil {
+		if _, err := github.AddRepository(name, githubtest.RepositoryOptions{}).Commit("main", "Begin",
+			map[string]string{"name.txt": name + "\n"}); err != nil {
 			return nil, err
 		}
 	}

@@ -23,19 +23,22 @@ func load(t *testing.T, text string, flags, variables map[string]string) *Config
 	return c
 }
 
-const twoHosts = "apps:\n  a: {app: 1, key: /a.pem, owners: [acme]}\n  b: {app: 2, key: /b.pem, host: ghe.example.com, owners: [acme]}\n"
+const twoHosts = "apps:\n  a: {app: 1, key: /a.pem, owners: [acme]}\n  b: {app: 2, key: /b.pem, host: " +
+	"ghe.example.com, owners: [acme]}\n"
 
 func TestAppsAreThoseOfTheFile(t *testing.T) {
 	told := func(list []AppSettings) (lines []string) {
 		for _, a := range list {
-			lines = append(lines, a.Name+" "+a.App.Text+" "+filepath.ToSlash(a.Key.Text)+" "+a.Host.Text+" "+a.CAFile.Text+a.PrivateKey.Reveal())
+			lines = append(lines, a.Name+" "+a.App.Text+" "+filepath.ToSlash(a.Key.Text)+" "+a.Host.Text+" "+
+				a.CAFile.Text+a.PrivateKey.Reveal())
 		}
 		return lines
 	}
 	variables := map[string]string{"GHAPP_APP": "9", "GHAPP_PRIVATE_KEY": "another's", "GHAPP_INSTALLATION": "8"}
 	c := load(t, twoHosts, map[string]string{"ca-file": "/ca.pem"}, variables)
 	testkit.Diff(t, told(c.Apps()), []string{"a 1 /a.pem github.com /ca.pem", "b 2 /b.pem ghe.example.com /ca.pem"})
-	if given := c.Given(); given.App.Text != "9" || given.Installation.Text != "8" || given.PrivateKey.Reveal() != "another's" || given.Host.Text != "github.com" || given.Name != "" {
+	if given := c.Given(); given.App.Text != "9" || given.Installation.Text != "8" ||
+		given.PrivateKey.Reveal() != "another's" || given.Host.Text != "github.com" || given.Name != "" {
 		t.Errorf("given: %+v", given)
 	}
 	for host, want := range map[string][]string{

@@ -38,7 +38,8 @@ var (
 func secretIn(text string) string {
 	switch {
 	// As it is, in base64 once more, and without its first and last line.
-	case strings.Contains(text, "PRIVATE KEY-----"), strings.Contains(text, "LS0tLS1CRUdJTi"), bodyPattern().MatchString(text):
+	case strings.Contains(text, "PRIVATE KEY-----"), strings.Contains(text, "LS0tLS1CRUdJTi"),
+		bodyPattern().MatchString(text):
 		return aPrivateKey
 	case strings.Contains(text, "-----BEGIN"):
 		return aCertificate
@@ -84,7 +85,8 @@ func unfit(key, text string) string {
 		}
 	case "installation":
 		if !installationPattern().MatchString(text) {
-			return "it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)"
+			return "it is neither an installation's ID, a number, nor the address of its settings page, " +
+				"which ends with that (…/installations/123)"
 		}
 	}
 	if err != nil {

@@ -86,9 +86,11 @@ func (c *Config) App(s Selector) (AppSettings, error) {
 		return a, nil
 	}
 	problems := c.missing(a, s.KeyOnly)
-	if len(problems) == 0 && !s.KeyOnly && !idPattern().MatchString(a.App.Text) && !strings.Contains(a.App.Text, "/apps/") {
+	if len(problems) == 0 && !s.KeyOnly && !idPattern().MatchString(a.App.Text) &&
+		!strings.Contains(a.App.Text, "/apps/") {
 		problems = []Problem{{
-			Text: fmt.Sprintf("the App that %s names is neither a client ID (Iv23li…) nor an App ID (a number), and there is no config file with an App of that name", a.App.Source.Name),
+			Text: fmt.Sprintf("the App that %s names is neither a client ID (Iv23li…) nor an App ID (a number), "+
+				"and there is no config file with an App of that name", a.App.Source.Name),
 			Hint: "give the client ID from the top of the App's settings page",
 		}}
 	}
@@ -123,7 +125,8 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 		}
 		if !ok && len(all) > 0 && !idPattern().MatchString(by.Text) {
 			return fail(spelling.DidYouMean(spelling.Nearest(by.Text, all)),
-				"%s names no App of this file (%s), and is neither a client ID nor an App ID", by.Source.Name, strings.Join(all, ", "))
+				"%s names no App of this file (%s), and is neither a client ID nor an App ID",
+				by.Source.Name, strings.Join(all, ", "))
 		}
 		return app, nil
 	}
@@ -179,7 +182,8 @@ func (c *Config) appWithID(id, host string) (fileApp, bool) {
 	if host == "" {
 		host = hostName(c.given("host").Text)
 	}
-	apps := slices.DeleteFunc(slices.Clone(c.file.apps), func(a fileApp) bool { return a.values["app"].Text != id || a.host() != host })
+	apps := slices.DeleteFunc(slices.Clone(c.file.apps),
+		func(a fileApp) bool { return a.values["app"].Text != id || a.host() != host })
 	if len(apps) != 1 {
 		return fileApp{}, false
 	}
@@ -352,10 +356,12 @@ func (c *Config) Hosts() ([]AppSettings, error) {
 	var list []AppSettings
 	for _, app := range apps {
 		name := app.host()
-		if host != "" && name != host || slices.ContainsFunc(list, func(a AppSettings) bool { return hostName(a.Host.Text) == name }) {
+		if host != "" && name != host ||
+			slices.ContainsFunc(list, func(a AppSettings) bool { return hostName(a.Host.Text) == name }) {
 			continue
 		}
-		if sharing := slices.DeleteFunc(slices.Clone(apps), func(other fileApp) bool { return other.host() != name }); len(sharing) > 1 {
+		if sharing := slices.DeleteFunc(slices.Clone(apps),
+			func(other fileApp) bool { return other.host() != name }); len(sharing) > 1 {
 			app = shared(sharing)
 		}
 		list = append(list, c.settings(app))

@@ -285,7 +285,8 @@ func keyDirectory(lookup func(string) (string, bool), beside, home string) (stri
 	dir, err := complete(text, here(), home)
 	switch {
 	case secretIn(text) != "":
-		return "", &Problem{Text: KeyDirVariable + " takes a path, and holds " + secretIn(text), Hint: hintFor(secretIn(text))}
+		return "", &Problem{Text: KeyDirVariable + " takes a path, and holds " + secretIn(text),
+			Hint: hintFor(secretIn(text))}
 	case err != nil:
 		return "", &Problem{Text: KeyDirVariable + ": " + err.Error()}
 	}

@@ -31,7 +31,8 @@ func (w world) load(t *testing.T) (*Config, error, string) {
 	}
 	if w.file != "" {
 		dir := filepath.Join(home, ".config", "ghapp")
-		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(w.file), 0o600)); err != nil {
+		if err := errors.Join(os.MkdirAll(dir, 0o700),
+			os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(w.file), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +75,8 @@ func TestPrecedence(t *testing.T) {
 		for bits := range 8 {
 			t.Run(fmt.Sprintf("%s/%03b", s.Key, bits), func(t *testing.T) {
 				// The file's App is chosen by name, so that its host does not decide.
-				w := world{flags: map[string]string{"app": "mine"}, env: map[string]string{"GHAPP_KEY": "/k.pem"}, file: "apps:\n  mine:\n    app: 9\n"}
+				w := world{flags: map[string]string{"app": "mine"}, env: map[string]string{"GHAPP_KEY": "/k.pem"},
+					file: "apps:\n  mine:\n    app: 9\n"}
 				want, source := s.Default, ""
 				if s.Default != "" {
 					source = "default"
@@ -159,50 +161,67 @@ func TestInputMessages(t *testing.T) {
 		{"empty flag", world{flags: map[string]string{"app": " "}}, []string{
 			"--app is empty (leave it out or give it a value; a variable in it may be unset)",
 		}},
-		{"empty variables", world{env: map[string]string{"GHAPP_APP": "", "GHAPP_KEY": "", "GHAPP_CONFIG": "", "GHAPP_PRIVATE_KEY": "\n", "GHAPP_HOST": ""}}, nil},
+		{"empty variables", world{env: map[string]string{"GHAPP_APP": "", "GHAPP_KEY": "", "GHAPP_CONFIG": "",
+			"GHAPP_PRIVATE_KEY": "\n", "GHAPP_HOST": ""}}, nil},
 		{"two keys", world{env: map[string]string{"GHAPP_KEY": "k.pem", "GHAPP_PRIVATE_KEY": pem}}, []string{
 			"GHAPP_KEY and GHAPP_PRIVATE_KEY are both set, and only one key can be used (unset one of them, or pass --key)",
 		}},
-		{"two keys and a flag", world{flags: map[string]string{"key": "k.pem"}, env: map[string]string{"GHAPP_KEY": "k.pem", "GHAPP_PRIVATE_KEY": pem}}, nil},
+		{"two keys and a flag", world{flags: map[string]string{"key": "k.pem"},
+			env: map[string]string{"GHAPP_KEY": "k.pem", "GHAPP_PRIVATE_KEY": pem}}, nil},
 		{"one key and an empty one", world{env: map[string]string{"GHAPP_KEY": "", "GHAPP_PRIVATE_KEY": pem}}, nil},
 		{"PEM for a path", world{env: map[string]string{"GHAPP_KEY": pem}}, []string{
-			"GHAPP_KEY takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names)",
+			"GHAPP_KEY takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, " +
+				"or in a file of mode 0600 that --key names)",
 		}},
 		{"PEM in a flag", world{flags: map[string]string{"key": pem}}, []string{
-			"--key takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names)",
+			"--key takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, " +
+				"or in a file of mode 0600 that --key names)",
 		}},
 		{"base64 of a PEM for an ID", world{env: map[string]string{"GHAPP_APP": "LS0tLS1CRUdJTiBSU0Ecanary"}}, []string{
-			"GHAPP_APP takes a client ID, an App ID, or the name of an App in the config file, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names)",
+			"GHAPP_APP takes a client ID, an App ID, or the name of an App in the config file, " +
+				"and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names)",
 		}},
-		{"PEM without its first line", world{env: map[string]string{"GHAPP_KEY": "MIIEcanary" + strings.Repeat("A+/\n", 60)}}, []string{
-			"GHAPP_KEY takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, or in a file of mode 0600 that --key names)",
+		{"PEM without its first line", world{env: map[string]string{"GHAPP_KEY": "MIIEcanary" +
+			strings.Repeat("A+/\n", 60)}}, []string{
+			"GHAPP_KEY takes a path or a key URI, and holds a private key itself (put the PEM in GHAPP_PRIVATE_KEY, " +
+				"or in a file of mode 0600 that --key names)",
 		}},
 		{"token for an installation", world{env: map[string]string{"GHAPP_INSTALLATION": "ghp_canarycanary"}}, []string{
-			"GHAPP_INSTALLATION takes an installation ID or the address of its settings page, and holds a GitHub token (ghapp makes its tokens from the App's private key)",
+			"GHAPP_INSTALLATION takes an installation ID or the address of its settings page, " +
+				"and holds a GitHub token (ghapp makes its tokens from the App's private key)",
 		}},
 		{"fine-grained token", world{env: map[string]string{"GHAPP_APP": "github_pat_canary"}}, []string{
-			"GHAPP_APP takes a client ID, an App ID, or the name of an App in the config file, and holds a GitHub token (ghapp makes its tokens from the App's private key)",
+			"GHAPP_APP takes a client ID, an App ID, or the name of an App in the config file, " +
+				"and holds a GitHub token (ghapp makes its tokens from the App's private key)",
 		}},
 		{"client secret for an App", world{flags: map[string]string{"app": strings.Repeat("0a", 20)}}, []string{
-			"--app takes a client ID, an App ID, or the name of an App in the config file, and holds what looks like a client secret (an App signs with its private key; the client secret is not used)",
+			"--app takes a client ID, an App ID, or the name of an App in the config file, " +
+				"and holds what looks like a client secret (an App signs with its private key; the client secret is not used)",
 		}},
-		{"certificate for its path", world{env: map[string]string{"GHAPP_CA_FILE": "-----BEGIN CERTIFICATE-----\ncanary"}}, []string{
-			"GHAPP_CA_FILE takes a path, and holds PEM text (write it to a file, and give the path)",
-		}},
-		{"line break", world{env: map[string]string{"GHAPP_APP": "1\n2"}}, []string{"GHAPP_APP: there is a line break or a control character in it"}},
-		{"host", world{flags: map[string]string{"host": "a_b/c"}}, []string{`--host: host "a_b/c" has a path: only the host is wanted, such as github.com`}},
+		{"certificate for its path",
+			world{env: map[string]string{"GHAPP_CA_FILE": "-----BEGIN CERTIFICATE-----\ncanary"}}, []string{
+				"GHAPP_CA_FILE takes a path, and holds PEM text (write it to a file, and give the path)",
+			}},
+		{"line break", world{env: map[string]string{"GHAPP_APP": "1\n2"}},
+			[]string{"GHAPP_APP: there is a line break or a control character in it"}},
+		{"host", world{flags: map[string]string{"host": "a_b/c"}},
+			[]string{`--host: host "a_b/c" has a path: only the host is wanted, such as github.com`}},
 		{"API URL", world{env: map[string]string{"GHAPP_API_URL": "http://api.example.com"}}, []string{
 			`GHAPP_API_URL: API URL "api.example.com" is http://: a token would travel unencrypted; use https://`,
 		}},
-		{"API version", world{env: map[string]string{"GHAPP_API_VERSION": "3"}}, []string{"GHAPP_API_VERSION: it is neither a date such as 2022-11-28 nor none"}},
+		{"API version", world{env: map[string]string{"GHAPP_API_VERSION": "3"}},
+			[]string{"GHAPP_API_VERSION: it is neither a date such as 2022-11-28 nor none"}},
 		{"no version", world{env: map[string]string{"GHAPP_API_VERSION": "none"}}, nil},
 		{"installation's owner", world{env: map[string]string{"GHAPP_INSTALLATION": "acme"}}, []string{
-			"GHAPP_INSTALLATION: it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)",
+			"GHAPP_INSTALLATION: it is neither an installation's ID, a number, nor the address of its settings page, " +
+				"which ends with that (…/installations/123)",
 		}},
 		{"installation of nothing", world{flags: map[string]string{"installation": "0"}}, []string{
-			"--installation: it is neither an installation's ID, a number, nor the address of its settings page, which ends with that (…/installations/123)",
+			"--installation: it is neither an installation's ID, a number, nor the address of its settings page, " +
+				"which ends with that (…/installations/123)",
 		}},
-		{"home of another", world{flags: map[string]string{"key": "~you/k.pem"}}, []string{"--key: ~ with the name of a user is not supported; write the whole path"}},
+		{"home of another", world{flags: map[string]string{"key": "~you/k.pem"}},
+			[]string{"--key: ~ with the name of a user is not supported; write the whole path"}},
 		{"no home", world{env: map[string]string{"HOME": "", "USERPROFILE": "", "GHAPP_KEY": "~/k.pem"}}, []string{
 			"GHAPP_KEY: the path begins with ~, but the environment names no home directory",
 		}},
@@ -216,7 +235,8 @@ func TestInputMessages(t *testing.T) {
 			"HOME: cannot read the config file that --config names: is a directory",
 		}},
 		{"empty file", world{flags: map[string]string{"config": os.DevNull}}, nil},
-		{"file too large", world{file: strings.Repeat("#", maxFile+1)}, []string{"FILE: cannot read the config file: it has more than 1048576 bytes"}},
+		{"file too large", world{file: strings.Repeat("#", maxFile+1)},
+			[]string{"FILE: cannot read the config file: it has more than 1048576 bytes"}},
 		{"all at once", world{
 			flags: map[string]string{"app": "", "api-version": "x"},
 			env:   map[string]string{"GHAPP_HOST": "a b", "GHAPP_KEY": "k", "GHAPP_PRIVATE_KEY": "canary"},
@@ -272,10 +292,13 @@ func TestPath(t *testing.T) {
 	}{
 		{"default, there", world{file: file}, "HOME/.config/ghapp/config.yaml default true"},
 		{"default, not there", world{}, "HOME/.config/ghapp/config.yaml default false"},
-		{"variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": "~/.config/ghapp/config.yaml"}}, "HOME/.config/ghapp/config.yaml environment GHAPP_CONFIG true"},
-		{"flag and variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": "/nowhere"}, flags: map[string]string{"config": "~/.config/ghapp/config.yaml"}},
+		{"variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": "~/.config/ghapp/config.yaml"}},
+			"HOME/.config/ghapp/config.yaml environment GHAPP_CONFIG true"},
+		{"flag and variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": "/nowhere"},
+			flags: map[string]string{"config": "~/.config/ghapp/config.yaml"}},
 			"HOME/.config/ghapp/config.yaml flag --config true"},
-		{"empty variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": ""}}, "HOME/.config/ghapp/config.yaml default true"},
+		{"empty variable", world{file: file, env: map[string]string{"GHAPP_CONFIG": ""}},
+			"HOME/.config/ghapp/config.yaml default true"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c, err, home := test.load(t)
@@ -294,7 +317,8 @@ func TestHomeDirectoryIsExpanded(t *testing.T) {
 	}.load(t)
 	testkit.OK(t, err)
 	a := testkit.Must(c.App(Selector{}))(t)
-	for got, want := range map[string]string{a.Key.Text: filepath.Join(home, "k.pem"), a.CAFile.Text: filepath.Join(home, "ca.pem")} {
+	for got, want := range map[string]string{a.Key.Text: filepath.Join(home, "k.pem"),
+		a.CAFile.Text: filepath.Join(home, "ca.pem")} {
 		testkit.Equal(t, got, want)
 	}
 }
@@ -303,7 +327,8 @@ func TestHomeDirectoryIsExpanded(t *testing.T) {
 func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
 	dir := testkit.Must(filepath.EvalSymlinks(t.TempDir()))(t)
 	t.Chdir(dir)
-	if err := os.WriteFile("config.yaml", []byte("apps:\n  a: {app: 1, key: file.pem, ca_file: file-ca.pem}\nsync:\n  site: {repository: a/b, to: www, allowed_signers: signers}\n"), 0o600); err != nil {
+	if err := os.WriteFile("config.yaml", []byte("apps:\n  a: {app: 1, key: file.pem, ca_file: file-ca.pem}\nsync:\n"+
+		"  site: {repository: a/b, to: www, allowed_signers: signers}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	values := map[string]string{"config": "config.yaml", "key": "new.pem", "ca-file": "sub/../ca.pem"}
@@ -315,7 +340,8 @@ func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
 		"flags":     {Flags: values, LookupEnv: lookup(nil)},
 		"variables": {LookupEnv: lookup(variables)},
 		"file":      {Flags: map[string]string{"config": "config.yaml"}, LookupEnv: lookup(nil)},
-		"two keys":  {Flags: map[string]string{"config": "config.yaml", "key": "new.pem\n../old.pem"}, LookupEnv: lookup(nil)},
+		"two keys": {Flags: map[string]string{"config": "config.yaml", "key": "new.pem\n../old.pem"},
+			LookupEnv: lookup(nil)},
 	} {
 		loaded, err := Load(o)
 		testkit.OK(t, err, "%v", name)
@@ -339,8 +365,10 @@ func TestPathsOfFlagsAndVariablesAreAbsolute(t *testing.T) {
 
 func TestKeyURIIsNoPath(t *testing.T) {
 	for text, want := range map[string]bool{
-		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true, "ssh-agent:SHA256:x": true, "file:///k.pem": true,
-		"k.pem": false, "./a:b": false, "/a:b": false, "C:\\k.pem": false, "c:k.pem": false, "1a:b": false, "": false, ":": false, "a b:c": false,
+		"keyring:deploy": true, "exec:signer --x": true, "pkcs11:token=a": true,
+		"ssh-agent:SHA256:x": true, "file:///k.pem": true,
+		"k.pem": false, "./a:b": false, "/a:b": false, "C:\\k.pem": false, "c:k.pem": false, "1a:b": false,
+		"": false, ":": false, "a b:c": false,
 	} {
 		testkit.Equal(t, keyuri.Scheme(text) != "", want, "%q has a scheme", text)
 	}
@@ -379,7 +407,8 @@ func TestPathOfAFileThatIsWrong(t *testing.T) {
 func TestEachAppHasItsOwnKeyInTheDirectoryOfKeys(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "config.yaml")
-	text := "apps:\n  a: {app: 1, key: a.pem, owners: [acme], ca_file: ca.pem}\n  b: {app: 2, key: [new.pem, sub/old.pem], owners: [octo]}\n" +
+	text := "apps:\n  a: {app: 1, key: a.pem, owners: [acme], ca_file: ca.pem}\n  b: {app: 2, key: [new.pem, " +
+		"sub/old.pem], owners: [octo]}\n" +
 		"  c: {app: 3, key: /abs/c.pem, owners: [third]}\n  d: {app: 4, key: 'exec:./sign', owners: [fourth]}\n"
 	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	variables := map[string]string{"GHAPP_CONFIG": path, "GHAPP_KEY_DIR": "/run/credentials/ghapp-sync.service"}
@@ -406,7 +435,8 @@ func TestEachAppHasItsOwnKeyInTheDirectoryOfKeys(t *testing.T) {
 	}
 	testkit.Equal(t, len(c.Warnings()), 0, "%v", c.Warnings())
 	variables["GHAPP_KEY"] = "/one.pem"
-	if w := load().Warnings(); len(w) != 1 || !strings.Contains(w[0].String(), "GHAPP_KEY takes the place of the key that each of the 4 Apps") {
+	if w := load().Warnings(); len(w) != 1 ||
+		!strings.Contains(w[0].String(), "GHAPP_KEY takes the place of the key that each of the 4 Apps") {
 		t.Errorf("%v", w)
 	}
 	variables["GHAPP_APP"] = "a" // then there is one App

@@ -144,7 +144,8 @@ func nodeOf(value any, key string) (*yaml.Node, error) {
 	node.Style |= yaml.FlowStyle
 	if node.Kind == yaml.ScalarNode {
 		node.Style &^= yaml.FlowStyle
-		if (key == "app" || key == "installation") && node.Value != "" && strings.Trim(node.Value, "0123456789") == "" && node.Value[0] != '0' {
+		if (key == "app" || key == "installation") && node.Value != "" &&
+			strings.Trim(node.Value, "0123456789") == "" && node.Value[0] != '0' {
 			node.Tag, node.Style = "!!int", 0
 		}
 	}

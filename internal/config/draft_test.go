@@ -68,18 +68,23 @@ func TestAChangeLeavesAllElseAsItIsWritten(t *testing.T) {
 		change func(*Draft) error
 		want   string
 	}{
-		"a value":           {set("web.pem", "apps", "deploy", "key"), replaced(`        key: "deploy.pem"`, `        key: web.pem`)},
-		"one with comments": {set("mirror", "default"), replaced("default:   deploy     # the one for everything", "default: mirror # the one for everything")},
-		"a new key":         {set("ghe.example.com", "apps", "deploy", "host"), replaced("'octo' ]\n", "'octo' ]\n        host: ghe.example.com\n")},
-		"a list":            {set([]string{"acme"}, "apps", "deploy", "owners"), replaced("[ acme, 'octo' ]", "[acme]")},
-		"an ID":             {set("42", "apps", "mirror", "app"), replaced("app: 1234", "app: 42")},
+		"a value": {set("web.pem", "apps", "deploy", "key"),
+			replaced(`        key: "deploy.pem"`, `        key: web.pem`)},
+		"one with comments": {set("mirror", "default"),
+			replaced("default:   deploy     # the one for everything", "default: mirror # the one for everything")},
+		"a new key": {set("ghe.example.com", "apps", "deploy", "host"),
+			replaced("'octo' ]\n", "'octo' ]\n        host: ghe.example.com\n")},
+		"a list": {set([]string{"acme"}, "apps", "deploy", "owners"), replaced("[ acme, 'octo' ]", "[acme]")},
+		"an ID":  {set("42", "apps", "mirror", "app"), replaced("app: 1234", "app: 42")},
 		"a map": {set(map[string]string{"contents": "read"}, "apps", "mirror", "repositories", "acme/site"),
 			replaced("acme/site: {contents: write}   # it pushes", "acme/site: {contents: read} # it pushes")},
 		"a value on the way": {set("read", "apps", "mirror", "repositories", "octo/*", "contents"),
 			replaced("# it pushes\n", "# it pushes\n            octo/*:\n                contents: read\n")},
-		"nothing new":      {set("1234", "apps", "mirror", "app"), handwritten},
-		"a key taken out":  {unset("apps", "deploy", "owners"), replaced("        key: \"deploy.pem\"\n\n        owners: [ acme, 'octo' ]\n", "        key: \"deploy.pem\"\n\n")},
-		"with its comment": {unset("default"), replaced("# What runs on this machine.\n\ndefault:   deploy     # the one for everything\n\n", "# What runs on this machine.\n\n")},
+		"nothing new": {set("1234", "apps", "mirror", "app"), handwritten},
+		"a key taken out": {unset("apps", "deploy", "owners"),
+			replaced("        key: \"deploy.pem\"\n\n        owners: [ acme, 'octo' ]\n", "        key: \"deploy.pem\"\n\n")},
+		"with its comment": {unset("default"), replaced("# What runs on this machine.\n\n"+
+			"default:   deploy     # the one for everything\n\n", "# What runs on this machine.\n\n")},
 		"with the mapping it empties": {unset("apps", "mirror", "repositories", "acme/site"),
 			replaced("        repositories:\n            acme/site: {contents: write}   # it pushes\n", "")},
 	} {
@@ -90,7 +95,8 @@ func TestAChangeLeavesAllElseAsItIsWritten(t *testing.T) {
 }
 
 func newApp(d *Draft) error {
-	return errors.Join(d.Set("Iv23liNEWNEWNEWNEWNE", "apps", "new", "app"), d.Set("new.pem", "apps", "new", "key"), d.Set([]string{"umbrella"}, "apps", "new", "owners"))
+	return errors.Join(d.Set("Iv23liNEWNEWNEWNEWNE", "apps", "new", "app"), d.Set("new.pem", "apps", "new", "key"),
+		d.Set([]string{"umbrella"}, "apps", "new", "owners"))
 }
 
 // handFiles are files as people write them.
@@ -130,7 +136,8 @@ func comments(text string) []string {
 // and is as before, word for word, when that is taken out again, unless its form is one
 // that the encoder does not write.
 func TestAnAppIsAddedToEveryFile(t *testing.T) {
-	reformed := map[string]bool{"flow, broken": true, "blanks of all": true, "nothing in apps": true, "one blank": true, "comments between": true, "empty apps": true, "nothing": true, "comments alone": true, "no end of line": true}
+	reformed := map[string]bool{"flow, broken": true, "blanks of all": true, "nothing in apps": true, "one blank": true,
+		"comments between": true, "empty apps": true, "nothing": true, "comments alone": true, "no end of line": true}
 	for name, text := range handFiles {
 		t.Run(name, func(t *testing.T) {
 			before, problems := parse("c.yaml", []byte(text), "")
@@ -140,10 +147,12 @@ func TestAnAppIsAddedToEveryFile(t *testing.T) {
 			added := draftOf(t, text, newApp)
 			after, _ := parse("c.yaml", []byte(added), "")
 			app, ok := after.app("new")
-			if !ok || app.values["app"].Text != "Iv23liNEWNEWNEWNEWNE" || app.values["key"].Text != "new.pem" || !app.isFor("umbrella") {
+			if !ok || app.values["app"].Text != "Iv23liNEWNEWNEWNEWNE" ||
+				app.values["key"].Text != "new.pem" || !app.isFor("umbrella") {
 				t.Errorf("the new App is %+v in\n%s", app, added)
 			}
-			if diff := cmp.Diff(names(before.apps), names(after.apps[:len(after.apps)-1])); diff != "" || before.def.Text != after.def.Text {
+			if diff := cmp.Diff(names(before.apps), names(after.apps[:len(after.apps)-1])); diff != "" ||
+				before.def.Text != after.def.Text {
 				t.Errorf("the Apps that were there (-want +got):\n%s", diff)
 			}
 			if diff := cmp.Diff(comments(text), comments(added)); diff != "" {
@@ -153,7 +162,8 @@ func TestAnAppIsAddedToEveryFile(t *testing.T) {
 				if removed := draftOf(t, added, unset("apps", "new")); removed != text {
 					t.Errorf("after taking it out again (-want +got):\n%s", cmp.Diff(text, removed))
 				}
-				if returns := strings.Count(added, "\r\n"); name == "CRLF" && returns != strings.Count(added, "\n") || name != "CRLF" && returns != 0 {
+				if returns := strings.Count(added, "\r\n"); name == "CRLF" && returns != strings.Count(added, "\n") ||
+					name != "CRLF" && returns != 0 {
 					t.Errorf("ends of lines: %q", added)
 				}
 			}
@@ -167,13 +177,14 @@ func TestDraftRefusesWhatItCannotChange(t *testing.T) {
 		change func(*Draft) error
 		want   string
 	}{
-		"a value where a mapping is needed": {"apps:\n  a:\n    app: 1\n", set("x", "apps", "a", "app", "b"), "set apps.a.app.b: apps.a.app is not a mapping"},
-		"no YAML":                           {"apps: [\n", set("x", "default"), "the file is not YAML"},
-		"a list":                            {"- a\n", set("x", "default"), "c.yaml:1: the file: want keys and values"},
-		"two documents":                     {"apps:\n---\napps:\n", set("x", "default"), "a second YAML document"},
-		"no key":                            {"", set("x"), "no key"},
-		"nothing to take out":               {"apps:\n  a:\n    app: 1\n", unset("apps", "b"), "nothing to take out"},
-		"no key to take out":                {"", unset(), "no key"},
+		"a value where a mapping is needed": {"apps:\n  a:\n    app: 1\n", set("x", "apps", "a", "app", "b"),
+			"set apps.a.app.b: apps.a.app is not a mapping"},
+		"no YAML":             {"apps: [\n", set("x", "default"), "the file is not YAML"},
+		"a list":              {"- a\n", set("x", "default"), "c.yaml:1: the file: want keys and values"},
+		"two documents":       {"apps:\n---\napps:\n", set("x", "default"), "a second YAML document"},
+		"no key":              {"", set("x"), "no key"},
+		"nothing to take out": {"apps:\n  a:\n    app: 1\n", unset("apps", "b"), "nothing to take out"},
+		"no key to take out":  {"", unset(), "no key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &Draft{path: "c.yaml", text: []byte(test.text)}
@@ -186,7 +197,8 @@ func TestDraftRefusesWhatItCannotChange(t *testing.T) {
 
 func TestHas(t *testing.T) {
 	d := &Draft{text: []byte(handwritten)}
-	for path, want := range map[string]bool{"apps": true, "apps deploy key": true, "apps nobody": false, "apps deploy key x": false, "default": true} {
+	for path, want := range map[string]bool{"apps": true, "apps deploy key": true, "apps nobody": false,
+		"apps deploy key x": false, "default": true} {
 		testkit.Equal(t, d.Has(strings.Fields(path)...), want, "Has(%s)", path)
 	}
 	if (&Draft{}).Has("apps") || (&Draft{text: []byte("a: [")}).Has("a") {

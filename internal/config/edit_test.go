@@ -78,9 +78,10 @@ func TestEditLeavesTheFileAloneWhenTheChangeIsNone(t *testing.T) {
 		change func(*Draft) error
 		want   string
 	}{
-		"that fails":      {func(d *Draft) error { return errors.Join(newApp(d), stop) }, "stop"},
-		"to nonsense":     {set("nobody", "default"), "default names no App of this file"},
-		"to a secret":     {set("ghs_0123456789abcdef0123456789abcdef0123", "apps", "a", "key"), "apps.a.key holds a GitHub token"},
+		"that fails":  {func(d *Draft) error { return errors.Join(newApp(d), stop) }, "stop"},
+		"to nonsense": {set("nobody", "default"), "default names no App of this file"},
+		"to a secret": {set("ghs_0123456789abcdef0123456789abcdef0123", "apps", "a", "key"),
+			"apps.a.key holds a GitHub token"},
 		"to a taken name": {set([]string{"ACME"}, "apps", "b", "owners"), "apps.b has no app"},
 		"to no YAML":      {func(d *Draft) error { d.SetBytes([]byte("apps: [")); return nil }, "the file is not YAML"},
 		"to nothing":      {func(*Draft) error { return nil }, ""},

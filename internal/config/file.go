@@ -101,7 +101,8 @@ func parseWithKeys(path string, data []byte, home, keyDir string) (file, []Probl
 	}
 	if p.more > 0 {
 		last := p.problems[mostProblems-1]
-		p.problems = append(p.problems, Problem{File: path, Line: last.Line, Text: fmt.Sprintf("and %d problems more", p.more)})
+		p.problems = append(p.problems, Problem{File: path, Line: last.Line,
+			Text: fmt.Sprintf("and %d problems more", p.more)})
 	}
 	return f, p.problems
 }
@@ -202,7 +203,8 @@ func (p *parser) file(root *yaml.Node) file {
 		return f // some Apps may be missing here
 	}
 	if _, ok := f.app(f.def.Text); def != nil && !ok {
-		p.problem(def.Line, spelling.DidYouMean(spelling.Nearest(f.def.Text, names(f.apps))), "default names no App of this file")
+		p.problem(def.Line, spelling.DidYouMean(spelling.Nearest(f.def.Text, names(f.apps))),
+			"default names no App of this file")
 	}
 	p.checkOwners(f.apps)
 	p.checkSyncs(f.syncs)
@@ -240,7 +242,8 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 		}
 		text, ok := p.text(value, key, where+"."+key)
 		if ok && key == "app" && !idPattern().MatchString(text) {
-			p.problem(value.Line, "it is at the top of the App's settings page", "%s.app is neither a client ID (Iv23li…) nor an App ID (a number)", where)
+			p.problem(value.Line, "it is at the top of the App's settings page",
+				"%s.app is neither a client ID (Iv23li…) nor an App ID (a number)", where)
 		} else if ok {
 			app.values[key] = Value{Text: text, Source: p.source(value)}
 		}
@@ -335,7 +338,8 @@ func (p *parser) unknown(at *yaml.Node, where string, known []string) {
 // isPrivateKey says whether a key promises a private key, and not the path of one.
 func isPrivateKey(key string) bool {
 	key = strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(key))
-	return key == "pem" || strings.Contains(key, "privatekey") && !strings.HasSuffix(key, "path") && !strings.HasSuffix(key, "file")
+	return key == "pem" || strings.Contains(key, "privatekey") && !strings.HasSuffix(key, "path") &&
+		!strings.HasSuffix(key, "file")
 }
 
 func (p *parser) privateKey(line int, where string) {
@@ -348,7 +352,8 @@ func (p *parser) noAlias(node *yaml.Node, where string) {
 }
 
 func (p *parser) wrongKind(node *yaml.Node, where, want string) {
-	found := map[yaml.Kind]string{yaml.SequenceNode: "a list", yaml.MappingNode: "keys and values", yaml.ScalarNode: "a single value"}[node.Kind]
+	found := map[yaml.Kind]string{yaml.SequenceNode: "a list", yaml.MappingNode: "keys and values",
+		yaml.ScalarNode: "a single value"}[node.Kind]
 	if node.Kind == yaml.AliasNode {
 		p.noAlias(node, where)
 		return
@@ -369,10 +374,12 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 		p.problem(node.Line, "give it one, or leave the key out", "%s has no value", where)
 		return "", false
 	case tag == "!!str",
-		tag == "!!int" && strings.Trim(text, "0123456789") == "" && (key == "app" || key == "installation" || key == "owners"),
+		tag == "!!int" && strings.Trim(text, "0123456789") == "" &&
+			(key == "app" || key == "installation" || key == "owners"),
 		tag == "!!timestamp" && key == "api_version":
 	case slices.Contains([]string{"!!int", "!!float", "!!bool", "!!timestamp"}, tag):
-		kind := map[string]string{"!!int": "a number", "!!float": "a number", "!!bool": "true or false", "!!timestamp": "a date"}[tag]
+		kind := map[string]string{"!!int": "a number", "!!float": "a number",
+			"!!bool": "true or false", "!!timestamp": "a date"}[tag]
 		p.problem(node.Line, "put it in quotes if it is meant so", "%s: want text, found %s", where, kind)
 		return "", false
 	default:

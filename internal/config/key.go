@@ -138,8 +138,9 @@ func unfitTimeout(text string) string {
 
 const (
 	secretOnCommandLine     = "--key has a PIN or a password in it, and others can read a command line"
-	hintSecretOnCommandLine = "say where it is instead (pin-source=file:/path in a pkcs11: URI), or give the URI in GHAPP_KEY or the config file"
-	tooManyKeys             = "two keys can be given, the newest one and the one before it"
+	hintSecretOnCommandLine = "say where it is instead (pin-source=file:/path in a pkcs11: URI), " +
+		"or give the URI in GHAPP_KEY or the config file"
+	tooManyKeys = "two keys can be given, the newest one and the one before it"
 )
 
 // Keys returns every key that is given, by a flag, a variable or for any App of the file,
@@ -202,7 +203,8 @@ func (p *parser) keys(node *yaml.Node, where string, values map[string]Value) {
 			values[name] = valueOf(text, p.source(nodes[i]))
 		}
 	}
-	if newest, before := values["key"], values[previousKey]; len(nodes) == 2 && newest.Reveal() == before.Reveal() && newest.Text != "" {
+	if newest, before := values["key"], values[previousKey]; len(nodes) == 2 &&
+		newest.Reveal() == before.Reveal() && newest.Text != "" {
 		p.problem(before.Source.Line, "", "%s names the same key twice", where)
 	}
 }

@@ -26,12 +26,15 @@ func TestKeysInTheFile(t *testing.T) {
 		"[ssh-agent:deploy, keyring:old]":  {"ssh-agent:deploy", "keyring:old"},
 		"'pkcs11:object=a?pin-value=1234'": {"pkcs11:object=a?pin-value=1234"},
 
-		"'pkcs11:object=a?module-path=lib/m.so&pin-source=file:p&x=../y'": {"pkcs11:object=a?module-path=/etc/lib/m.so&pin-source=/etc/p&x=../y"},
-		"'pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b'":       {"pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b"},
-		"'pkcs11:object=a?pin-source=|cat%20p'":                           {"pkcs11:object=a?pin-source=|cat%20p"},
-		"'tpmkms:path=a%20%26b.pem?pin-source=~/p'":                       {"tpmkms:path=/etc/a%20%26b.pem?pin-source=/home/me/p"},
-		"'tpmkms:storage-directory=tpm;name=a'":                           {"tpmkms:storage-directory=/etc/tpm;name=a"},
-		"'yubikey:slot-id=9c?pin-source=p+q'":                             {"yubikey:slot-id=9c?pin-source=/etc/p%2Bq"},
+		"'pkcs11:object=a?module-path=lib/m.so&pin-source=file:p&x=../y'": {
+			"pkcs11:object=a?module-path=/etc/lib/m.so&pin-source=/etc/p&x=../y"},
+		"'pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b'": {
+			"pkcs11:object=a?module-path=m.so&pin-source=file:/p&a=b"},
+		"'pkcs11:object=a?pin-source=|cat%20p'": {"pkcs11:object=a?pin-source=|cat%20p"},
+		"'tpmkms:path=a%20%26b.pem?pin-source=~/p'": {
+			"tpmkms:path=/etc/a%20%26b.pem?pin-source=/home/me/p"},
+		"'tpmkms:storage-directory=tpm;name=a'": {"tpmkms:storage-directory=/etc/tpm;name=a"},
+		"'yubikey:slot-id=9c?pin-source=p+q'":   {"yubikey:slot-id=9c?pin-source=/etc/p%2Bq"},
 	} {
 		f, problems := parse("/etc/config.yaml", []byte("apps:\n  a:\n    app: 1\n    key: "+text+"\n"), "/home/me")
 		if problems != nil {
@@ -61,7 +64,8 @@ func TestWrongKeysInTheFile(t *testing.T) {
 		"{a: b}":                            "c.yaml:4: apps.a.key: want a single value, found keys and values",
 		"kms:canary":                        "c.yaml:4: apps.a.key: " + unfitKey("kms:x"),
 		"file://host/canary":                "c.yaml:4: apps.a.key: the file: URI names no path on this machine",
-		"exec:~me/canary":                   "c.yaml:4: apps.a.key: ~ with the name of a user is not supported; write the whole path",
+		"exec:~me/canary": "c.yaml:4: apps.a.key: " +
+			"~ with the name of a user is not supported; write the whole path",
 	} {
 		_, problems := parse("c.yaml", []byte("apps:\n  a:\n    app: 1\n    key: "+text+"\n"), "/home/me")
 		if len(problems) != 1 || problems[0].String() != want {
@@ -83,8 +87,10 @@ func TestPreviousKeyComesWithTheNewest(t *testing.T) {
 	}{
 		{"file", world{file: two}, "/new.pem FILE:1, /old.pem FILE:1"},
 		{"flag over file", world{file: two, flags: map[string]string{"key": "/flag.pem"}}, "/flag.pem flag --key,  "},
-		{"two flags", world{file: two, flags: map[string]string{"key": "/flag.pem\nssh-agent:old"}}, "/flag.pem flag --key, ssh-agent:old flag --key"},
-		{"variable over file", world{file: two, env: map[string]string{"GHAPP_KEY": "/env.pem"}}, "/env.pem environment GHAPP_KEY,  "},
+		{"two flags", world{file: two, flags: map[string]string{"key": "/flag.pem\nssh-agent:old"}},
+			"/flag.pem flag --key, ssh-agent:old flag --key"},
+		{"variable over file", world{file: two, env: map[string]string{"GHAPP_KEY": "/env.pem"}},
+			"/env.pem environment GHAPP_KEY,  "},
 		{"PEM over file", world{file: two, env: map[string]string{"GHAPP_PRIVATE_KEY": pem}}, " ,  "},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -94,7 +100,8 @@ func TestPreviousKeyComesWithTheNewest(t *testing.T) {
 			source := func(v Value) string {
 				return strings.ReplaceAll(v.Source.String(), filepath.Join(home, ".config", "ghapp", "config.yaml"), "FILE")
 			}
-			if got := fmt.Sprintf("%s %s, %s %s", a.Key.Text, source(a.Key), a.PreviousKey.Text, source(a.PreviousKey)); got != test.want {
+			if got := fmt.Sprintf("%s %s, %s %s", a.Key.Text, source(a.Key), a.PreviousKey.Text,
+				source(a.PreviousKey)); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -111,7 +118,8 @@ func TestWrongKeyFlags(t *testing.T) {
 		"pkcs11:object=a?pin-value=4711":       secretOnCommandLine + " (" + hintSecretOnCommandLine + ")",
 		"a\nyubikey:slot-id=9a;pin-value=4711": secretOnCommandLine + " (" + hintSecretOnCommandLine + ")",
 		"kms:x":                                "--key: " + unfitKey("kms:x"),
-		pem:                                    "--key takes a path or a key URI, and holds a private key itself (" + hintFor(aPrivateKey) + ")",
+		pem: "--key takes a path or a key URI, " +
+			"and holds a private key itself (" + hintFor(aPrivateKey) + ")",
 	} {
 		_, err, home := world{flags: map[string]string{"app": "1", "key": text}}.load(t)
 		testkit.Equal(t, strings.Join(short(err, home), "\n"), want, "%q", text)
@@ -148,7 +156,8 @@ func TestPINIsNeverPrinted(t *testing.T) {
 }
 
 func TestKeyTimeout(t *testing.T) {
-	for text, ok := range map[string]bool{"1s": true, "1m": true, "90s": true, "0s": false, "91s": false, "5": false, "soon": false, "-1s": false} {
+	for text, ok := range map[string]bool{"1s": true, "1m": true, "90s": true, "0s": false, "91s": false, "5": false,
+		"soon": false, "-1s": false} {
 		_, err, home := world{flags: map[string]string{"app": "1", "key-timeout": text}}.load(t)
 		testkit.Equal(t, (err == nil), ok, "%s: %v", text, short(err, home))
 	}

@@ -56,7 +56,8 @@ func (a AppSettings) listRights() []Entry {
 			all.Value, all.Source = r.permissions.String(), r.source
 			continue
 		}
-		entries = append(entries, Entry{App: a.Name, Key: "repositories." + r.of, Value: r.permissions.String(), Source: r.source})
+		entries = append(entries, Entry{App: a.Name, Key: "repositories." + r.of,
+			Value: r.permissions.String(), Source: r.source})
 	}
 	return append([]Entry{all}, entries...)
 }
@@ -76,7 +77,8 @@ func (p *parser) permissions(node *yaml.Node, where string) (ghapp.Permissions, 
 		switch {
 		case !ok:
 		case !slices.Contains(known[name], text):
-			p.problem(value.Line, spelling.DidYouMean(spelling.Nearest(text, known[name])), "%s.%s: want %s", where, name, strings.Join(known[name], " or "))
+			p.problem(value.Line, spelling.DidYouMean(spelling.Nearest(text, known[name])), "%s.%s: want %s", where, name,
+				strings.Join(known[name], " or "))
 		default:
 			permissions[name] = text
 		}
@@ -98,8 +100,10 @@ func (p *parser) repositories(node *yaml.Node, where string) []rights {
 	p.each(node, where, nil, func(name string, at, value *yaml.Node) {
 		folded := strings.ToLower(name)
 		switch {
-		case !repositoryPattern().MatchString(name) || secretIn(name) != "" || strings.HasSuffix(name, "/.") || strings.HasSuffix(name, "/.."):
-			p.problem(at.Line, "write OWNER/NAME, or OWNER/* for all of an owner's", "%s: %s is no repository", where, named("the key", name))
+		case !repositoryPattern().MatchString(name) || secretIn(name) != "" || strings.HasSuffix(name, "/.") ||
+			strings.HasSuffix(name, "/.."):
+			p.problem(at.Line, "write OWNER/NAME, or OWNER/* for all of an owner's", "%s: %s is no repository",
+				where, named("the key", name))
 			return
 		case seen[folded] != 0:
 			p.problem(at.Line, "", "%s of %s is there twice, first in line %d", named("key", name), where, seen[folded])
@@ -180,9 +184,11 @@ func parsePermission(entry string) (name, level string, err error) {
 	case !ok || name == "" || level == "":
 		return refuse("", "", "%s is not NAME:read, NAME:write or NAME:admin", text.Quoted(entry))
 	case strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "":
-		return refuse(known, level, "%s is no permission of GitHub's: their names are of small letters and _", text.Quoted(name))
+		return refuse(known, level, "%s is no permission of GitHub's: their names are of small letters and _",
+			text.Quoted(name))
 	case !slices.Contains(permission.Levels(), level):
-		return refuse(name, spelling.Nearest(level, permission.Levels()), "%s: a permission is read, write or admin", text.Quoted(entry))
+		return refuse(name, spelling.Nearest(level, permission.Levels()),
+			"%s: a permission is read, write or admin", text.Quoted(entry))
 	}
 	return name, level, nil
 }

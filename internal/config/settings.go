@@ -42,7 +42,8 @@ func Settings() []Setting {
 		{
 			Key: "key", Flag: "key", Env: "GHAPP_KEY", InFile: true,
 			Takes: "a path or a key URI",
-			Help:  "the App's private key: a PEM file, or a key URI such as ssh-agent:NAME; twice, the newest one first, while a key is replaced",
+			Help: "the App's private key: a PEM file, or a key URI such as ssh-agent:NAME; twice, " +
+				"the newest one first, while a key is replaced",
 		},
 		{
 			Key: "private_key", Env: "GHAPP_PRIVATE_KEY",
@@ -50,9 +51,10 @@ func Settings() []Setting {
 			Help:  "the App's private key itself, as PEM",
 		},
 		{
-			Key: "key_timeout", Flag: "key-timeout", Env: "GHAPP_KEY_TIMEOUT", InFile: true, Default: signer.DefaultTimeout.String(),
-			Takes: "a duration such as 30s",
-			Help:  "how long whoever holds the key may take to answer",
+			Key: "key_timeout", Flag: "key-timeout", Env: "GHAPP_KEY_TIMEOUT", InFile: true,
+			Default: signer.DefaultTimeout.String(),
+			Takes:   "a duration such as 30s",
+			Help:    "how long whoever holds the key may take to answer",
 		},
 		{
 			Key: "installation", Flag: "installation", Env: "GHAPP_INSTALLATION", InFile: true,

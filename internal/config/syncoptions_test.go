@@ -125,11 +125,13 @@ sync_defaults:
 	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
 	c := testkit.Must(Load(Options{Flags: map[string]string{"config": path}}))(t)
 	one, two := c.Syncs()[0], c.Syncs()[1]
-	if one.Branch != "deployment" || one.Keep != 5 || !one.LFS || one.Period != 30*time.Second || strings.Join(one.Sparse, " ") != "docs" ||
+	if one.Branch != "deployment" || one.Keep != 5 || !one.LFS || one.Period != 30*time.Second ||
+		strings.Join(one.Sparse, " ") != "docs" ||
 		one.AllowedSigners != filepath.Join(filepath.Dir(path), "signers") {
 		t.Errorf("%+v", one)
 	}
-	if two.Branch != "" || two.Tag != "v1" || two.LFS || two.Keep != 9 || strings.Join(two.Sparse, " ") != "other" || two.Period != 30*time.Second {
+	if two.Branch != "" || two.Tag != "v1" || two.LFS || two.Keep != 9 || strings.Join(two.Sparse, " ") != "other" ||
+		two.Period != 30*time.Second {
 		t.Errorf("%+v", two)
 	}
 	found := false
@@ -139,7 +141,8 @@ sync_defaults:
 	if !found {
 		t.Errorf("%+v", c.List())
 	}
-	for _, wrong := range []string{"{to: /srv/x}", "{repository: acme/x}", "{branch: a, tag: b}", "[keep]", "{watch: true}"} {
+	for _, wrong := range []string{"{to: /srv/x}", "{repository: acme/x}",
+		"{branch: a, tag: b}", "[keep]", "{watch: true}"} {
 		if _, problems := parse("/config.yaml", []byte("sync_defaults: "+wrong+"\n"), ""); len(problems) == 0 {
 			t.Errorf("sync_defaults: %s was taken", wrong)
 		}

@@ -31,7 +31,8 @@ func TestWarningOfAFileThatOthersCanChange(t *testing.T) {
 			continue
 		}
 		path := filepath.Join(t.TempDir(), "c.yaml")
-		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, test.mode), os.Chown(path, test.owner, -1)); err != nil {
+		if err := errors.Join(os.WriteFile(path, nil, 0o600), os.Chmod(path, test.mode),
+			os.Chown(path, test.owner, -1)); err != nil {
 			t.Fatal(err)
 		}
 		c := testkit.Must(Load(Options{Flags: map[string]string{"config": path}}))(t)

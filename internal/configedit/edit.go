@@ -17,7 +17,8 @@ import (
 // file. run is the editor. What ghapp would not read is given to retry, which says
 // whether it is edited again, or with which error Edit ends. kept is the path of the copy
 // where that was changed and nothing was written; it is "" otherwise.
-func (f *File) Edit(run func(copied string) error, retry func(*config.Error) (bool, error)) (changed bool, kept string, err error) {
+func (f *File) Edit(run func(copied string) error,
+	retry func(*config.Error) (bool, error)) (changed bool, kept string, err error) {
 	before, err := os.ReadFile(f.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return false, "", notWritten(err)

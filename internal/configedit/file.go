@@ -74,7 +74,8 @@ func (f *File) Change(change func(*config.Draft) error) (changed bool, err error
 	// Where the file was wrong already, that is to be mended first; it has the lines.
 	if _, wrong := config.Load(f.options); wrong != nil {
 		if told, ok := errors.AsType[*config.Error](wrong); ok {
-			told.Problems = append(told.Problems, config.Problem{Text: "nothing was written", Hint: "mend the file with `ghapp config edit`"})
+			told.Problems = append(told.Problems, config.Problem{Text: "nothing was written",
+				Hint: "mend the file with `ghapp config edit`"})
 		}
 		return false, wrong
 	}

@@ -148,7 +148,8 @@ func keyPath(d *config.Draft, key string) ([]string, error) {
 		name, rest = key[:dot], key[dot+1:]
 	}
 	if rest == "previous_key" {
-		return nil, &fault.UsageError{Err: fmt.Errorf("the key before the newest one is given with it: `ghapp config set %s.key NEWEST PREVIOUS`", named(name))}
+		return nil, &fault.UsageError{Err: fmt.Errorf("the key before the newest one is given with it: "+
+			"`ghapp config set %s.key NEWEST PREVIOUS`", named(name))}
 	}
 	path := []string{"apps", name}
 	if mapping, entry, ok := strings.Cut(rest, "."); ok {
@@ -171,7 +172,8 @@ func valueFor(path, values []string) (any, error) {
 	if len(path) == 3 && last == "permissions" || len(path) == 4 && path[2] == "repositories" {
 		permissions, all, err := config.ParsePermissions(strings.Split(strings.Join(values, ","), ","))
 		if err != nil || all || len(permissions) == 0 {
-			return nil, fmt.Errorf("%s: want contents:read, contents:write or workflows:write", named(strings.Join(path[2:], ".")))
+			return nil, fmt.Errorf("%s: want contents:read, contents:write or workflows:write",
+				named(strings.Join(path[2:], ".")))
 		}
 		return map[string]string(permissions), nil
 	}

@@ -43,6 +43,7 @@ func TestDoubtsOfAKeyThatIsNotThere(t *testing.T) {
 	lookup := func(name string) (string, bool) { return map[string]string{"GHAPP_KEY": "k.pem"}[name], true }
 	testkit.Diff(t, file.Doubts("key", []string{"gone.pem"}, lookup, "/home/x"), []string{
 		"GHAPP_KEY is set, and goes before the config file",
-		filepath.Join(filepath.Dir(path), "gone.pem") + " is not there; a path in the config file is taken from the directory of that file",
+		filepath.Join(filepath.Dir(path), "gone.pem") + " is not there; " +
+			"a path in the config file is taken from the directory of that file",
 	})
 }

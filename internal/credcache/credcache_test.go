@@ -51,7 +51,8 @@ type kept struct {
 func keep(t *testing.T) *kept {
 	t.Helper()
 	dir := t.TempDir()
-	k := &kept{dir: filepath.Join(dir, "cache"), present: filepath.Join(dir, "app.pem"), absent: filepath.Join(dir, "config.yaml")}
+	k := &kept{dir: filepath.Join(dir, "cache"), present: filepath.Join(dir, "app.pem"),
+		absent: filepath.Join(dir, "config.yaml")}
 	testkit.OK(t, errors.Join(os.Mkdir(k.dir, 0o700), os.WriteFile(k.present, []byte("key"), 0o600)))
 	stamp := testkit.Must(stat(k.present))(t)
 	k.Answer = Answer{
@@ -80,7 +81,8 @@ func (k *kept) write(t *testing.T, text []byte) {
 func (k *kept) found(t *testing.T) {
 	t.Helper()
 	got := Find(k.dir, k.Question, now())
-	if got == nil || got.Password.Reveal() != canary || got.Username != "x-access-token" || !got.PasswordExpiry.Equal(now().Add(time.Hour)) {
+	if got == nil || got.Password.Reveal() != canary || got.Username != "x-access-token" ||
+		!got.PasswordExpiry.Equal(now().Add(time.Hour)) {
 		t.Errorf("found %v", got)
 	}
 }
@@ -95,8 +97,9 @@ func TestFileAsDocumented(t *testing.T) {
 	request := asked()
 	request.Capabilities = []string{"authtype"}
 	a := Answer{
-		Question: ask(t, []string{"--app", "deploy"}, []string{"GHAPP_KEY=/etc/ghapp/app.pem", "PATH=/bin", "HOME=/home/me", "GHAPP_APP="}, request),
-		From:     time.Unix(1764000010, 0), Until: time.Unix(1764003300, 1),
+		Question: ask(t, []string{"--app", "deploy"},
+			[]string{"GHAPP_KEY=/etc/ghapp/app.pem", "PATH=/bin", "HOME=/home/me", "GHAPP_APP="}, request),
+		From: time.Unix(1764000010, 0), Until: time.Unix(1764003300, 1),
 		Files: []File{
 			{"/etc/ghapp/app .pem", Stamp{65024, 131, 1679, 1763000000000000000, 1763000000000000001}},
 			{"/home/me/.config/ghapp/config.yaml", Stamp{}},
@@ -127,7 +130,8 @@ end
 	text := testkit.Must(a.Encode())(t)
 	testkit.Equal(t, string(text), want)
 	back, ok := parse(text, a.Question)
-	if !ok || !back.From.Equal(a.From) || !back.Until.Equal(a.Until) || len(back.Files) != 2 || back.Files[0] != a.Files[0] || back.Files[1] != a.Files[1] {
+	if !ok || !back.From.Equal(a.From) || !back.Until.Equal(a.Until) || len(back.Files) != 2 ||
+		back.Files[0] != a.Files[0] || back.Files[1] != a.Files[1] {
 		t.Errorf("read %t, %v", ok, back)
 	}
 }
@@ -157,7 +161,8 @@ func TestAnswerEndsWithWhatItRestsOn(t *testing.T) {
 		},
 		"other bytes and the old time": func(k *kept) error {
 			info, err := os.Stat(k.present)
-			return errors.Join(err, os.WriteFile(k.present, []byte("kez"), 0o600), os.Chtimes(k.present, info.ModTime(), info.ModTime()))
+			return errors.Join(err, os.WriteFile(k.present, []byte("kez"), 0o600),
+				os.Chtimes(k.present, info.ModTime(), info.ModTime()))
 		},
 		"another mode":       func(k *kept) error { return os.Chmod(k.present, 0o644) },
 		"it is removed":      func(k *kept) error { return os.Remove(k.present) },
@@ -197,12 +202,20 @@ func TestLinkToAFileIsFollowed(t *testing.T) {
 // Whoever could have written it, it is not read.
 func TestAnswerOfOthersIsNotRead(t *testing.T) {
 	tests := map[string]func(k *kept) error{
-		"readable by the group":           func(k *kept) error { return os.Chmod(k.path, 0o640) },
-		"writable by all":                 func(k *kept) error { return os.Chmod(k.path, 0o602) },
-		"a link":                          func(k *kept) error { return errors.Join(os.Rename(k.path, k.path+"x"), os.Symlink(k.path+"x", k.path)) },
-		"a dangling link":                 func(k *kept) error { return errors.Join(os.Remove(k.path), os.Symlink("nowhere", k.path)) },
-		"a directory":                     func(k *kept) error { return errors.Join(os.Remove(k.path), os.Mkdir(k.path, 0o700)) },
-		"a named pipe":                    func(k *kept) error { return errors.Join(os.Remove(k.path), syscall.Mkfifo(k.path, 0o600)) },
+		"readable by the group": func(k *kept) error { return os.Chmod(k.path, 0o640) },
+		"writable by all":       func(k *kept) error { return os.Chmod(k.path, 0o602) },
+		"a link": func(k *kept) error {
+			return errors.Join(os.Rename(k.path, k.path+"x"), os.Symlink(k.path+"x", k.path))
+		},
+		"a dangling link": func(k *kept) error {
+			return errors.Join(os.Remove(k.path), os.Symlink("nowhere", k.path))
+		},
+		"a directory": func(k *kept) error {
+			return errors.Join(os.Remove(k.path), os.Mkdir(k.path, 0o700))
+		},
+		"a named pipe": func(k *kept) error {
+			return errors.Join(os.Remove(k.path), syscall.Mkfifo(k.path, 0o600))
+		},
 		"not there":                       func(k *kept) error { return os.Remove(k.path) },
 		"in a directory for all":          func(k *kept) error { return os.Chmod(k.dir, 0o755) },
 		"in one that the group may enter": func(k *kept) error { return os.Chmod(k.dir, 0o710) },
@@ -230,7 +243,8 @@ func TestAnswerOfOthersIsNotRead(t *testing.T) {
 func TestStampIsOfTheFileItself(t *testing.T) {
 	var st syscall.Stat_t
 	path := filepath.Join(t.TempDir(), "file")
-	if err := errors.Join(os.WriteFile(path, []byte("12345"), 0o600), os.Chtimes(path, time.Unix(1, 2), time.Unix(3, 4)), syscall.Stat(path, &st)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte("12345"), 0o600), os.Chtimes(path, time.Unix(1, 2), time.Unix(3, 4)),
+		syscall.Stat(path, &st)); err != nil {
 		t.Fatal(err)
 	}
 	_, changed := times(&st)
@@ -264,19 +278,20 @@ func TestOddAnswerIsNone(t *testing.T) {
 		"no times":                 strings.Replace(whole, "from ", "since ", 1),
 		"a time that is none":      strings.Replace(whole, "until 17", "until x17", 1),
 		"a time written otherwise": strings.Replace(whole, "until 17", "until +17", 1),
-		"times in another order":   strings.Replace(strings.Replace(strings.Replace(whole, "from ", "F ", 1), "until ", "from ", 1), "F ", "until ", 1),
-		"a third time":             strings.Replace(whole, "none ", "from 1\nnone ", 1),
-		"a file of too few words":  strings.Replace(whole, "file ", "file 1 ", 1),
-		"a file without a number":  strings.Replace(whole, "file ", "file x", 1),
-		"a relative file":          strings.Replace(whole, "none /", "none ./", 1),
-		"no files":                 whole[:strings.Index(whole, "file ")] + whole[strings.Index(whole, "\nusername"):],
-		"an unknown word":          strings.Replace(whole, "none ", "nine ", 1),
-		"a carriage return":        strings.Replace(whole, "username=", "username=\r", 1),
-		"an unknown attribute":     strings.Replace(whole, "username=", "user=", 1),
-		"a refusal":                whole[:strings.Index(whole, "username")] + "quit=1\n\nend\n",
-		"a token and a refusal":    strings.Replace(whole, "\n\nend", "\nquit=1\n\nend", 1),
-		"nothing":                  whole[:strings.Index(whole, "username")] + "\nend\n",
-		"too long":                 strings.Replace(whole, "username=", "username="+strings.Repeat("x", maxFile), 1),
+		"times in another order": strings.Replace(strings.Replace(strings.Replace(whole, "from ", "F ", 1), "until ",
+			"from ", 1), "F ", "until ", 1),
+		"a third time":            strings.Replace(whole, "none ", "from 1\nnone ", 1),
+		"a file of too few words": strings.Replace(whole, "file ", "file 1 ", 1),
+		"a file without a number": strings.Replace(whole, "file ", "file x", 1),
+		"a relative file":         strings.Replace(whole, "none /", "none ./", 1),
+		"no files":                whole[:strings.Index(whole, "file ")] + whole[strings.Index(whole, "\nusername"):],
+		"an unknown word":         strings.Replace(whole, "none ", "nine ", 1),
+		"a carriage return":       strings.Replace(whole, "username=", "username=\r", 1),
+		"an unknown attribute":    strings.Replace(whole, "username=", "user=", 1),
+		"a refusal":               whole[:strings.Index(whole, "username")] + "quit=1\n\nend\n",
+		"a token and a refusal":   strings.Replace(whole, "\n\nend", "\nquit=1\n\nend", 1),
+		"nothing":                 whole[:strings.Index(whole, "username")] + "\nend\n",
+		"too long":                strings.Replace(whole, "username=", "username="+strings.Repeat("x", maxFile), 1),
 	} {
 		if odd == whole {
 			t.Fatalf("%s: it is not odd", name)
@@ -294,22 +309,24 @@ func TestQuestionHoldsEverythingThatDecides(t *testing.T) {
 		return c
 	}
 	questions := map[string]Question{
-		"as it is":        ask(t, nil, environ, asked()),
-		"a flag":          ask(t, []string{"-q"}, environ, asked()),
-		"two flags":       ask(t, []string{"--app", "x"}, environ, asked()),
-		"one of both":     ask(t, []string{"--app x"}, environ, asked()),
-		"in one word":     ask(t, []string{"--app=x"}, environ, asked()),
-		"another home":    ask(t, nil, []string{"HOME=/g"}, asked()),
-		"no home":         ask(t, nil, nil, asked()),
-		"configuration":   ask(t, nil, append(environ, "XDG_CONFIG_HOME=/c"), asked()),
-		"protocol":        ask(t, nil, environ, with(func(c *credential.Credential) { c.Protocol = "http" })),
-		"host":            ask(t, nil, environ, with(func(c *credential.Credential) { c.Host = "github.com:443" })),
-		"path":            ask(t, nil, environ, with(func(c *credential.Credential) { c.Path = "acme/site" })),
-		"user":            ask(t, nil, environ, with(func(c *credential.Credential) { c.Username = "x-access-token" })),
-		"capability":      ask(t, nil, environ, with(func(c *credential.Credential) { c.Capabilities = []string{"authtype"} })),
-		"challenge":       ask(t, nil, environ, with(func(c *credential.Credential) { c.WWWAuth = []string{"Basic"} })),
-		"another of them": ask(t, nil, environ, with(func(c *credential.Credential) { c.WWWAuth = []string{`Basic realm="GitHub"`} })),
-		"state":           ask(t, nil, environ, with(func(c *credential.Credential) { c.State = []string{"ghapp=1"} })),
+		"as it is":      ask(t, nil, environ, asked()),
+		"a flag":        ask(t, []string{"-q"}, environ, asked()),
+		"two flags":     ask(t, []string{"--app", "x"}, environ, asked()),
+		"one of both":   ask(t, []string{"--app x"}, environ, asked()),
+		"in one word":   ask(t, []string{"--app=x"}, environ, asked()),
+		"another home":  ask(t, nil, []string{"HOME=/g"}, asked()),
+		"no home":       ask(t, nil, nil, asked()),
+		"configuration": ask(t, nil, append(environ, "XDG_CONFIG_HOME=/c"), asked()),
+		"protocol":      ask(t, nil, environ, with(func(c *credential.Credential) { c.Protocol = "http" })),
+		"host":          ask(t, nil, environ, with(func(c *credential.Credential) { c.Host = "github.com:443" })),
+		"path":          ask(t, nil, environ, with(func(c *credential.Credential) { c.Path = "acme/site" })),
+		"user":          ask(t, nil, environ, with(func(c *credential.Credential) { c.Username = "x-access-token" })),
+		"capability": ask(t, nil, environ,
+			with(func(c *credential.Credential) { c.Capabilities = []string{"authtype"} })),
+		"challenge": ask(t, nil, environ, with(func(c *credential.Credential) { c.WWWAuth = []string{"Basic"} })),
+		"another of them": ask(t, nil, environ,
+			with(func(c *credential.Credential) { c.WWWAuth = []string{`Basic realm="GitHub"`} })),
+		"state": ask(t, nil, environ, with(func(c *credential.Credential) { c.State = []string{"ghapp=1"} })),
 	}
 	for _, name := range variables() {
 		if name != "HOME" && name != "XDG_CONFIG_HOME" {
@@ -366,8 +383,10 @@ func TestNoQuestionWithASecretOrOfUnknownMeaning(t *testing.T) {
 }
 
 func TestNamesOfOthers(t *testing.T) {
-	for _, name := range []string{"", "answer-", "pruned", "lock-00", "answer-" + strings.Repeat("g", 32), "answer-" + strings.Repeat("A", 32),
-		"answer-" + strings.Repeat("a", 33), "answer-" + strings.Repeat("a", 34), strings.Repeat("a", 64), "tmp-" + strings.Repeat("a", 32)} {
+	for _, name := range []string{"", "answer-", "pruned", "lock-00", "answer-" + strings.Repeat("g", 32),
+		"answer-" + strings.Repeat("A", 32),
+		"answer-" + strings.Repeat("a", 33), "answer-" + strings.Repeat("a", 34), strings.Repeat("a", 64),
+		"tmp-" + strings.Repeat("a", 32)} {
 		if IsName(name) {
 			t.Errorf("%q is taken for an answer's name", name)
 		}
@@ -447,7 +466,8 @@ func FuzzParse(f *testing.F) {
 	}
 	a := Answer{
 		Question: q, From: now(), Until: now().Add(time.Hour), Files: []File{{"/a b", Stamp{1, 2, 3, 4, 5}}, {"/c", Stamp{}}},
-		Credential: credential.Answer(&credential.Credential{Capabilities: []string{"authtype"}}, "u", secret.New(canary), now()),
+		Credential: credential.Answer(&credential.Credential{Capabilities: []string{"authtype"}},
+			"u", secret.New(canary), now()),
 	}
 	text := testkit.Must(a.Encode())(f)
 	for _, cut := range []int{0, len(q.text), len(text) / 2, len(text)} {

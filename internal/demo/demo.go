@@ -77,10 +77,12 @@ func newStage(dir string) (*stage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start a GitHub: %w", err)
 	}
-	s := &stage{dir: dir, github: github, origin: "http://" + listener.Addr().String(), server: &http.Server{Handler: github}}
+	s := &stage{dir: dir, github: github, origin: "http://" + listener.Addr().String(),
+		server: &http.Server{Handler: github}}
 	go func() { _ = s.server.Serve(listener) }()
 
-	s.app = github.AddApp(githubtest.AppOptions{Name: "Acme Deployer", Owner: "acme", Permissions: map[string]string{"contents": "read", "metadata": "read"}})
+	s.app = github.AddApp(githubtest.AppOptions{Name: "Acme Deployer", Owner: "acme",
+		Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		return nil, fmt.Errorf("generate a key: %w", err)
@@ -128,7 +130,8 @@ func (s *story) tell() {
 	s.say("A GitHub of our own runs at %s, for this demo alone.\nNothing leaves this machine.", s.stage.origin)
 
 	s.title("An App and its key")
-	s.say("On GitHub you register an App and download its private key once. Here it is\napp.pem, and the App's client ID is %s. The settings page shows the\nkey's fingerprint; so does ghapp, offline:", s.stage.app.ClientID)
+	s.say("On GitHub you register an App and download its private key once. Here it is\napp.pem, and the App's client "+
+		"ID is %s. The settings page shows the\nkey's fingerprint; so does ghapp, offline:", s.stage.app.ClientID)
 	s.run("keys", "fingerprint", "app.pem")
 	s.say("\nThe App is installed on acme, for some of its repositories:")
 	s.run("installations")
@@ -157,7 +160,8 @@ func (s *story) tell() {
 	s.title("A token on its own")
 	s.run("token", repositoryName, "--json")
 
-	s.say("\nThat was all of it. To try it yourself: ghapp demo --serve. On GitHub it is the same:\n\n  ghapp clone OWNER/NAME --app CLIENT_ID --key app.pem")
+	s.say("\nThat was all of it. To try it yourself: ghapp demo --serve. On GitHub it is the same:\n\n" +
+		"  ghapp clone OWNER/NAME --app CLIENT_ID --key app.pem")
 }
 
 func (s *story) title(text string) {
@@ -300,7 +304,8 @@ func (s *story) search(name string) {
 	if s.err != nil {
 		return
 	}
-	s.say("%d files of the clone were searched for the token: it is in none.\nThe clone knows only the helper's name, so that git pull works tomorrow:", files)
+	s.say("%d files of the clone were searched for the token: it is in none.\nThe clone knows only the helper's name, "+
+		"so that git pull works tomorrow:", files)
 	git := gitcmd.Runner{Dir: dir, Environ: s.env.Environ, Own: s.own}
 	settings, err := git.Output(s.ctx, gitcmd.Scope{}, "config", "--local", "--get-regexp", "credential")
 	if s.err = err; err == nil {

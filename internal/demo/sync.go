@@ -37,15 +37,18 @@ func (s *story) watch() {
 		return
 	}
 	s.title("A server that always shows the branch " + branchName)
-	args := []string{"sync", repositoryName, "--branch", branchName, "--to", "live", "--watch", "--webhook", address, "--webhook-secret-file", "webhook.secret", "--check", "grep -qx [0-9] VERSION"}
-	s.say("\n  $ ghapp sync %s --branch %s --to live --watch \\\n        --webhook %s --webhook-secret-file webhook.secret --check 'grep -qx [0-9] VERSION' &", repositoryName, branchName, address)
+	args := []string{"sync", repositoryName, "--branch", branchName, "--to", "live", "--watch", "--webhook", address,
+		"--webhook-secret-file", "webhook.secret", "--check", "grep -qx [0-9] VERSION"}
+	s.say("\n  $ ghapp sync %s --branch %s --to live --watch \\\n        --webhook %s --webhook-secret-file "+
+		"webhook.secret --check 'grep -qx [0-9] VERSION' &", repositoryName, branchName, address)
 	ctx, end := context.WithCancel(s.ctx)
 	defer end()
 	output := &shared{}
 	ended := make(chan int, 1)
 	go func() { ended <- cli.Run(ctx, s.world(output), s.here(args)) }()
 	s.shows(ended, output, "1")
-	s.stage.app.SetWebhook(githubtest.Webhook{URL: "http://" + address + "/webhook", Secret: secret, Origin: s.stage.origin}, "push")
+	s.stage.app.SetWebhook(githubtest.Webhook{URL: "http://" + address + "/webhook", Secret: secret,
+		Origin: s.stage.origin}, "push")
 	s.push("2", "Somebody pushes version 2. GitHub's webhook tells of it:")
 	s.shows(ended, output, "2")
 	s.push("broken", "A push that does not pass the check is not published:")
@@ -96,14 +99,16 @@ func (s *story) push(version, text string) {
 		return
 	}
 	s.say("\n%s", text)
-	_, s.err = s.stage.github.Repository(repositoryName).Commit(branchName, "Deploy version "+version, map[string]string{"VERSION": version + "\n"})
+	_, s.err = s.stage.github.Repository(repositoryName).Commit(branchName, "Deploy version "+version,
+		map[string]string{"VERSION": version + "\n"})
 }
 
 // shows waits until the directory shows a version, and tells how long that took.
 func (s *story) shows(ended chan int, output *shared, version string) {
 	begun := time.Now()
 	s.waits(ended, output, func() bool { return s.version() == version })
-	s.say("\n  $ cat live/VERSION\n  %s                        (after %s)", version, time.Since(begun).Round(time.Millisecond))
+	s.say("\n  $ cat live/VERSION\n  %s                        (after %s)", version,
+		time.Since(begun).Round(time.Millisecond))
 }
 
 // version is what the directory shows.

@@ -67,9 +67,10 @@ func TestFullDiskLeavesTheOldRelease(t *testing.T) {
 		files        map[string]string
 		says         string
 	}{
-		"no room for the pack":  {"size=1m", "size=20m", map[string]string{"big": noise(2 << 20)}, "no space left"},
-		"no room for the files": {"size=1m", "size=20m", map[string]string{"big": strings.Repeat("x", 2<<20)}, "no space left"},
-		"no inodes":             {"nr_inodes=200", "nr_inodes=2000", many, "no space left"},
+		"no room for the pack": {"size=1m", "size=20m", map[string]string{"big": noise(2 << 20)}, "no space left"},
+		"no room for the files": {"size=1m", "size=20m",
+			map[string]string{"big": strings.Repeat("x", 2<<20)}, "no space left"},
+		"no inodes": {"nr_inodes=200", "nr_inodes=2000", many, "no space left"},
 	} {
 		dir := memory(t, test.small)
 		w := newWorldIn(t, dir)
@@ -119,7 +120,8 @@ func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
 	}
 	testkit.Program(t, "mkfs.xfs")
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	for _, args := range [][]string{{"truncate", "-s", "320M", image}, {"mkfs.xfs", "-q", "-m", "reflink=1", image}, {"mount", "-o", "loop", image, dir}} {
+	for _, args := range [][]string{{"truncate", "-s", "320M", image}, {"mkfs.xfs", "-q", "-m", "reflink=1", image},
+		{"mount", "-o", "loop", image, dir}} {
 		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Skipf("%q: %v\n%s", args, err, out)
 		}
@@ -155,7 +157,8 @@ func TestNamesThatMeetAreRefused(t *testing.T) {
 		return
 	}
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
-	for _, args := range [][]string{{"truncate", "-s", "40M", image}, {"mkfs.ext4", "-q", "-O", "casefold", image}, {"mount", "-o", "loop", image, dir}, {"mkdir", dir + "/fold"}, {"chattr", "+F", dir + "/fold"}} {
+	for _, args := range [][]string{{"truncate", "-s", "40M", image}, {"mkfs.ext4", "-q", "-O", "casefold", image},
+		{"mount", "-o", "loop", image, dir}, {"mkdir", dir + "/fold"}, {"chattr", "+F", dir + "/fold"}} {
 		if out, err := exec.CommandContext(t.Context(), args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Skipf("%q: %v\n%s", args, err, out)
 		}
@@ -178,7 +181,8 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 	self := testkit.Must(os.Executable())(t)
 	text := testkit.Must(os.ReadFile(self))(t)
 	binary, home := filepath.Join(root, "ghapp"), filepath.Join(root, "home")
-	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(binary, text, 0o755), os.Chmod(binary, 0o755), os.Mkdir(home, 0o755), os.Chown(home, nobody, nobody)); err != nil {
+	if err := errors.Join(os.Chmod(root, 0o755), os.WriteFile(binary, text, 0o755), os.Chmod(binary, 0o755),
+		os.Mkdir(home, 0o755), os.Chown(home, nobody, nobody)); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorldIn(t, home)
@@ -196,7 +200,8 @@ func TestDirectoryThatCannotBeWrittenLeavesTheOldRelease(t *testing.T) {
 		t.Fatal(said)
 	}
 	commit := w.commit(map[string]string{"a": "2"})
-	for _, dir := range []string{home, w.target.base(), w.target.releases(), w.target.records(), w.target.mainStore("").dir} {
+	for _, dir := range []string{home, w.target.base(), w.target.releases(),
+		w.target.records(), w.target.mainStore("").dir} {
 		info := testkit.Must(os.Stat(dir))(t)
 		testkit.OK(t, os.Chmod(dir, 0o555))
 		said := publish(commit)

@@ -13,7 +13,8 @@ import (
 func TestStatusTellsOfTheLastFailureUntilAPassEndsWell(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	failed := &Failure{Message: "GitHub is away", Kind: "unreachable", At: time.Now().UTC(), Again: time.Now().UTC().Add(time.Hour)}
+	failed := &Failure{Message: "GitHub is away", Kind: "unreachable", At: time.Now().UTC(),
+		Again: time.Now().UTC().Add(time.Hour)}
 	if err := w.target.Note(failed); err != nil || exists(w.target.base()) {
 		t.Errorf("before anything is published: %v", err)
 	}
@@ -21,7 +22,8 @@ func TestStatusTellsOfTheLastFailureUntilAPassEndsWell(t *testing.T) {
 	for _, want := range []*Failure{nil, failed, nil} {
 		testkit.OK(t, w.target.Note(want))
 		status := testkit.Must(w.target.Status())(t)
-		if got := status.Failure; (got == nil) != (want == nil) || got != nil && (got.Message != want.Message || !got.Again.Equal(want.Again)) {
+		if got := status.Failure; (got == nil) != (want == nil) ||
+			got != nil && (got.Message != want.Message || !got.Again.Equal(want.Again)) {
 			t.Errorf("the status tells of %+v, want %+v", got, want)
 		}
 	}

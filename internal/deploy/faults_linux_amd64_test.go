@@ -54,7 +54,8 @@ func (s *scenario) push() (commit, shows string) {
 	s.t.Helper()
 	s.turns++
 	commit, err := s.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{
-		{Path: "a", Content: fmt.Sprint(s.turns)}, {Path: "dir/b", Content: "1"}, {Path: fmt.Sprintf("new%d", s.turns%2), Content: "1"},
+		{Path: "a", Content: fmt.Sprint(s.turns)}, {Path: "dir/b", Content: "1"},
+		{Path: fmt.Sprintf("new%d", s.turns%2), Content: "1"},
 	}})
 	testkit.OK(s.t, err)
 	return commit, fmt.Sprintf("a: %d; dir/b: 1; new%d: 1", s.turns, s.turns%2)
@@ -160,11 +161,13 @@ func names(said string, cause syscall.Errno) bool {
 
 // errnos are those that a system call can fail with.
 func errnos(name string) []syscall.Errno {
-	const full, closed, readOnly, broken, files = syscall.ENOSPC, syscall.EACCES, syscall.EROFS, syscall.EIO, syscall.EMFILE
+	const full, closed, readOnly, broken, files = syscall.ENOSPC, syscall.EACCES,
+		syscall.EROFS, syscall.EIO, syscall.EMFILE
 	switch name {
 	case "open", "openat", "creat":
 		return []syscall.Errno{full, readOnly, files, closed, broken}
-	case "write", "pwrite", "writev", "ftruncate", "truncate", "fallocate", "fsync", "fdatasync", "syncfs", "copy_file_range", "sendfile":
+	case "write", "pwrite", "writev", "ftruncate", "truncate", "fallocate", "fsync", "fdatasync", "syncfs",
+		"copy_file_range", "sendfile":
 		return []syscall.Errno{full, broken}
 	case "flock":
 		return []syscall.Errno{syscall.ENOLCK}
@@ -207,7 +210,8 @@ func TestWhateverStepFailsTheDirectoryIsOldOrNew(t *testing.T) {
 					steps := 0
 					for i, c := range calls {
 						switch {
-						case mode == Directory && c.program != "ghapp", what == "first" && c.program != "ghapp" && c.program != "git init":
+						case mode == Directory && c.program != "ghapp",
+							what == "first" && c.program != "ghapp" && c.program != "git init":
 							continue // they are those of an update of a link
 						case c.name == "flock" && c.nth > 1:
 							continue // another was asked first
@@ -258,7 +262,8 @@ func TestReleaseIsOnTheDiskBeforeItIsPublished(t *testing.T) {
 		for _, step := range []string{
 			"git read-tree 1: write /.site.ghapp/releases/…/a", "git read-tree 1: rename /.site.ghapp/records/…/index.0.lock",
 			"ghapp 1: syncfs /.site.ghapp/releases/…",
-			"write /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/…/release.json.new", "rename /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/… ",
+			"write /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/…/release.json.new",
+			"rename /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/… ",
 			publish, "fsync  (1)", // the directory that it is in
 		} {
 			next := strings.Index(text[at:], step)
@@ -267,7 +272,8 @@ func TestReleaseIsOnTheDiskBeforeItIsPublished(t *testing.T) {
 			}
 			at += next + len(step)
 		}
-		if writes := text[strings.Index(text, "syncfs"):]; strings.Contains(writes[:strings.Index(writes, publish)], "write /.site.ghapp/releases/") {
+		if writes := text[strings.Index(text, "syncfs"):]; strings.Contains(writes[:strings.Index(writes, publish)],
+			"write /.site.ghapp/releases/") {
 			t.Errorf("%s: files are written after the flush:\n%s", mode, text)
 		}
 	}

@@ -168,14 +168,16 @@ func besieged(t *testing.T, w *world) (mark string) {
 		return path
 	}
 	run := "#!/bin/sh\ntouch '" + mark + "'\n"
-	for _, hook := range []string{"post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc", "post-update"} {
+	for _, hook := range []string{"post-checkout", "reference-transaction", "post-index-change",
+		"pre-auto-gc", "post-update"} {
 		write("hooks/"+hook, run)
 		write("template/hooks/"+hook, run)
 	}
 	attributes := write("attributes", "* text eol=crlf filter=up ident\n*.bin filter=up\n")
 	write("template/info/attributes", "* text eol=crlf filter=up ident\n")
 	write("template/config", "[core]\n\tautocrlf = true\n")
-	text := strings.NewReplacer("MARK", mark, "HOOKS", filepath.Join(root, "hooks"), "TEMPLATE", filepath.Join(root, "template"), "ATTRIBUTES", attributes).Replace(hostile)
+	text := strings.NewReplacer("MARK", mark, "HOOKS", filepath.Join(root, "hooks"), "TEMPLATE",
+		filepath.Join(root, "template"), "ATTRIBUTES", attributes).Replace(hostile)
 	system := write("system", text)
 	home := filepath.Join(root, "home")
 	write("home/.gitconfig", text)
@@ -187,11 +189,16 @@ func besieged(t *testing.T, w *world) (mark string) {
 			environ = append(environ, entry)
 		}
 	}
-	w.target.Git.Environ = append(environ, "HOME="+home, "GIT_CONFIG_SYSTEM="+system, "GIT_TEMPLATE_DIR="+filepath.Join(root, "template"),
-		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=core.autocrlf", "GIT_CONFIG_VALUE_0=true", "GIT_CONFIG_KEY_1=core.hooksPath", "GIT_CONFIG_VALUE_1="+filepath.Join(root, "hooks"),
-		"GIT_CONFIG_PARAMETERS='core.eol'='crlf'", "GIT_ATTR_SOURCE=HEAD", "GIT_DEFAULT_HASH=sha256", "GIT_DEFAULT_REF_FORMAT=reftable",
-		"GIT_LFS_SKIP_SMUDGE=1", "GIT_LFS_SKIP_DOWNLOAD_ERRORS=1", "GIT_DIR=/nonexistent", "GIT_WORK_TREE=/nonexistent", "GIT_INDEX_FILE=/nonexistent",
-		"GIT_NAMESPACE=evil", "GIT_LITERAL_PATHSPECS=1", "GIT_EXTERNAL_DIFF=touch "+mark, "GIT_ASKPASS=touch "+mark, "GIT_PROTOCOL=version=0",
+	w.target.Git.Environ = append(environ, "HOME="+home, "GIT_CONFIG_SYSTEM="+system,
+		"GIT_TEMPLATE_DIR="+filepath.Join(root, "template"),
+		"GIT_CONFIG_COUNT=2", "GIT_CONFIG_KEY_0=core.autocrlf", "GIT_CONFIG_VALUE_0=true", "GIT_CONFIG_KEY_1=core.hooksPath",
+		"GIT_CONFIG_VALUE_1="+filepath.Join(root, "hooks"),
+		"GIT_CONFIG_PARAMETERS='core.eol'='crlf'", "GIT_ATTR_SOURCE=HEAD", "GIT_DEFAULT_HASH=sha256",
+		"GIT_DEFAULT_REF_FORMAT=reftable",
+		"GIT_LFS_SKIP_SMUDGE=1", "GIT_LFS_SKIP_DOWNLOAD_ERRORS=1", "GIT_DIR=/nonexistent", "GIT_WORK_TREE=/nonexistent",
+		"GIT_INDEX_FILE=/nonexistent",
+		"GIT_NAMESPACE=evil", "GIT_LITERAL_PATHSPECS=1", "GIT_EXTERNAL_DIFF=touch "+mark,
+		"GIT_ASKPASS=touch "+mark, "GIT_PROTOCOL=version=0",
 	)
 	return mark
 }
@@ -205,12 +212,17 @@ func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) 
 		lib := w.repository("acme/lib")
 		oid := testkit.Must(lib.Commit("main", "x", map[string]string{"lf": "a\nb\n", "low.up": "low"}))(t)
 		list := [][]githubtest.Entry{{
-			{Path: ".gitattributes", Content: "*.up filter=up\n*.bin filter=lfs diff=lfs merge=lfs -text\nauto text=auto\ncr eol=crlf text\n"},
-			{Path: "lf", Content: "a\nb\n"}, {Path: "crlf", Content: "a\r\nb\r\n"}, {Path: "auto", Content: "a\nb\n"}, {Path: "cr", Content: "a\nb\n"},
-			{Path: "low.up", Content: "low"}, {Path: "id", Content: "$Id$"}, {Path: "Case", Content: "1"}, {Path: "case", Content: "2"},
-			{Path: "big.bin", Content: w.site.AddObject("large")}, {Path: "run", Mode: githubtest.Executable, Content: "#!/bin/sh\n"},
+			{Path: ".gitattributes", Content: "*.up filter=up\n*.bin filter=lfs diff=lfs merge=lfs -text\n" +
+				"auto text=auto\ncr eol=crlf text\n"},
+			{Path: "lf", Content: "a\nb\n"}, {Path: "crlf", Content: "a\r\nb\r\n"}, {Path: "auto", Content: "a\nb\n"},
+			{Path: "cr", Content: "a\nb\n"},
+			{Path: "low.up", Content: "low"}, {Path: "id", Content: "$Id$"},
+			{Path: "Case", Content: "1"}, {Path: "case", Content: "2"},
+			{Path: "big.bin", Content: w.site.AddObject("large")},
+			{Path: "run", Mode: githubtest.Executable, Content: "#!/bin/sh\n"},
 			{Path: "link", Mode: githubtest.Symlink, Content: "lf"},
-			{Path: ".gitmodules", Content: "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n"}, {Path: "lib", Mode: githubtest.Submodule, Content: oid},
+			{Path: ".gitmodules", Content: "[submodule \"lib\"]\n\tpath = lib\n\turl = ../lib.git\n"},
+			{Path: "lib", Mode: githubtest.Submodule, Content: oid},
 		}}
 		next := slices.Clone(list[0])
 		next[1].Content = "c\nd\n"
@@ -267,7 +279,8 @@ func TestProxyOfTheSystemsConfigurationIsUsed(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	system := filepath.Join(t.TempDir(), "system")
 	testkit.OK(t, os.WriteFile(system, []byte("[core]\n\tautocrlf = true\n[http]\n\tproxy = "+proxy.URL+"\n"), 0o644))
-	w.target.Git.Environ = append(slices.DeleteFunc(slices.Clone(w.target.Git.Environ), func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG") }), "GIT_CONFIG_SYSTEM="+system)
+	w.target.Git.Environ = append(slices.DeleteFunc(slices.Clone(w.target.Git.Environ),
+		func(entry string) bool { return strings.HasPrefix(entry, "GIT_CONFIG") }), "GIT_CONFIG_SYSTEM="+system)
 	w.publish(w.commit(map[string]string{"a": "1\n2\n"}))
 	if asked.Load() == 0 || strings.Contains(w.file("a"), "\r") {
 		t.Errorf("%d requests through the proxy; %q", asked.Load(), w.file("a"))

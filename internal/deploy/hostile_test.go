@@ -30,12 +30,15 @@ func TestNamesThatShellsAndFileSystemsFearAreOnlyNames(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	names := []string{
-		"new\nline", "-rf", "--help", "$(touch x)", "`x`", "a b", " ", "*", "?", "[a]", "#", "!x", "back\\slash", "quote\"'", "tab\tx",
-		"\xff\xfe not UTF-8", "\u202egpj.exe", strings.Repeat("n", 255), "dir/-x", "con", "a:b", "~", "~root", ".gitignore", ".ghapp", "link-000001",
+		"new\nline", "-rf", "--help", "$(touch x)", "`x`", "a b", " ", "*", "?", "[a]", "#", "!x",
+		"back\\slash", "quote\"'", "tab\tx",
+		"\xff\xfe not UTF-8", "\u202egpj.exe", strings.Repeat("n", 255), "dir/-x", "con", "a:b", "~", "~root",
+		".gitignore", ".ghapp", "link-000001",
 	}
 	var list []githubtest.Entry
 	for _, name := range names {
-		list = append(list, githubtest.Entry{Path: name, Content: "1"}, githubtest.Entry{Path: "deep/er/" + name, Content: "1"})
+		list = append(list, githubtest.Entry{Path: name, Content: "1"},
+			githubtest.Entry{Path: "deep/er/" + name, Content: "1"})
 	}
 	for turn := range 3 {
 		list[0].Content = fmt.Sprint(turn)
@@ -64,8 +67,10 @@ func TestLinksInTheRepositoryAreNotFollowed(t *testing.T) {
 		return githubtest.Entry{Path: path, Mode: githubtest.Symlink, Content: to}
 	}
 	steps := [][]githubtest.Entry{
-		{link("x", outside), link("up", "../../../../etc/passwd"), link("abs", "/etc/passwd"), link("f", file), link("self", "self"), link("here", ".")},
-		{{Path: "x/f", Content: "1"}, {Path: "f", Content: "2"}, {Path: "abs/a", Content: "3"}, {Path: "here/x", Content: "4"}},
+		{link("x", outside), link("up", "../../../../etc/passwd"), link("abs", "/etc/passwd"), link("f", file),
+			link("self", "self"), link("here", ".")},
+		{{Path: "x/f", Content: "1"}, {Path: "f", Content: "2"}, {Path: "abs/a", Content: "3"},
+			{Path: "here/x", Content: "4"}},
 		{link("x", outside), link("f", file), {Path: "abs", Content: "5"}, link("here", "..")},
 		{{Path: "x/f/deep", Content: "6"}, {Path: "f/g", Content: "7"}},
 		{{Path: "x", Content: "8"}, {Path: "f", Mode: githubtest.Executable, Content: "9"}},
@@ -107,7 +112,8 @@ func TestDirectoryWithoutFilesIsNotMade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1", "d/e/x": "1", "d/y": "1"}))
-	if err := errors.Join(os.Remove(filepath.Join(w.target.Dir, "d/e/x")), os.Remove(filepath.Join(w.target.Dir, "d/y"))); err != nil {
+	if err := errors.Join(os.Remove(filepath.Join(w.target.Dir, "d/e/x")),
+		os.Remove(filepath.Join(w.target.Dir, "d/y"))); err != nil {
 		t.Fatal(err)
 	}
 	w.publish(w.entries(githubtest.Entry{Path: "a", Content: "1"}))
@@ -120,15 +126,19 @@ func TestAttributesCountAsInAWorkTree(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	filter := filepath.Join(w.target.Environ[1][len("HOME="):], ".gitconfig")
-	if err := os.WriteFile(filter, []byte("[filter \"up\"]\n\tsmudge = tr a-z A-Z\n\tclean = cat\n[filter \"lfs\"]\n\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n"), 0o644); err != nil {
+	if err := os.WriteFile(filter, []byte("[filter \"up\"]\n\tsmudge = tr a-z A-Z\n\tclean = cat\n[filter \"lfs\"]\n"+
+		"\tsmudge = git-lfs smudge -- %f\n\tprocess = git-lfs filter-process\n\trequired = true\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for turn := range 2 {
 		w.publish(w.entries(
-			githubtest.Entry{Path: ".gitattributes", Content: "crlf eol=crlf text\nid ident\nhidden export-ignore\nsubst export-subst\nup filter=up\nlfs filter=lfs\n"},
-			githubtest.Entry{Path: "crlf", Content: "a\nb\n"}, githubtest.Entry{Path: "id", Content: "$Id$"}, githubtest.Entry{Path: "hidden", Content: "1"},
+			githubtest.Entry{Path: ".gitattributes",
+				Content: "crlf eol=crlf text\nid ident\nhidden export-ignore\nsubst export-subst\nup filter=up\nlfs filter=lfs\n"},
+			githubtest.Entry{Path: "crlf", Content: "a\nb\n"}, githubtest.Entry{Path: "id", Content: "$Id$"},
+			githubtest.Entry{Path: "hidden", Content: "1"},
 			githubtest.Entry{Path: "subst", Content: "$Format:%H$"}, githubtest.Entry{Path: "up", Content: "loud"},
-			githubtest.Entry{Path: "lfs", Content: "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("0", 64) + "\nsize 1\n"},
+			githubtest.Entry{Path: "lfs", Content: "version https://git-lfs.github.com/spec/v1\noid sha256:" +
+				strings.Repeat("0", 64) + "\nsize 1\n"},
 			githubtest.Entry{Path: "turn", Content: fmt.Sprint(turn)},
 		))
 		for name, want := range map[string]string{"crlf": "a\r\nb\r\n", "hidden": "1", "subst": "$Format:%H$", "up": "loud"} {
@@ -195,7 +205,8 @@ func TestObjectsThatGitHubWouldNotServeAreRefused(t *testing.T) {
 		commit := a.tree("100644 " + name + "\x00" + raw)
 		err := w.refused(commit)
 		e, ok := errors.AsType[*gitcmd.Error](err)
-		if !ok || e.Reason != gitcmd.ObjectRefused || !strings.HasPrefix(e.Message, "object ") || strings.Count(e.Message, ": ") < 2 {
+		if !ok || e.Reason != gitcmd.ObjectRefused || !strings.HasPrefix(e.Message, "object ") ||
+			strings.Count(e.Message, ": ") < 2 {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -303,7 +314,8 @@ func TestLargeFilesOfLFS(t *testing.T) {
 	big := func(content string) []githubtest.Entry {
 		return []githubtest.Entry{
 			{Path: ".gitattributes", Content: "*.bin filter=lfs diff=lfs merge=lfs -text\n"},
-			{Path: "big.bin", Content: w.site.AddObject(content)}, {Path: "same.bin", Content: w.site.AddObject("same")}, {Path: "a", Content: content},
+			{Path: "big.bin", Content: w.site.AddObject(content)}, {Path: "same.bin", Content: w.site.AddObject("same")},
+			{Path: "a", Content: content},
 		}
 	}
 	first := w.entries(big("1")...)
@@ -327,7 +339,8 @@ func TestLargeFilesOfLFS(t *testing.T) {
 	}
 	testkit.Equal(t, downloads, 1, "files were downloaded, and one is new")
 	list := big("3")
-	list[1].Content = fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 7\n", strings.Repeat("ab", 32))
+	list[1].Content = fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 7\n",
+		strings.Repeat("ab", 32))
 	err := w.refused(w.entries(list...))
 	testkit.Equal(t, testkit.ErrorAs[*gitcmd.Error](t, err).Reason, gitcmd.LFSFailed)
 	w.rollback("")
@@ -359,7 +372,10 @@ func TestIndexIsOfTheVersionThatIsRead(t *testing.T) {
 		g.Git.Environ = append(g.Git.Environ[:len(g.Git.Environ):len(g.Git.Environ)], "GIT_INDEX_VERSION=4")
 	})
 	home := w.target.Environ[1][len("HOME="):]
-	if err := os.WriteFile(filepath.Join(home, ".gitconfig"), []byte("[feature]\n\tmanyFiles = true\n[index]\n\tskipHash = true\n\tversion = 4\n[core]\n\tsplitIndex = true\n\tfsmonitor = true\n\tbare = false\n\tcheckStat = default\n[fetch]\n\tprune = true\n\twriteCommitGraph = true\n[init]\n\tdefaultObjectFormat = sha256\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(home, ".gitconfig"),
+		[]byte("[feature]\n\tmanyFiles = true\n[index]\n\tskipHash = true\n\tversion = 4\n[core]\n\tsplitIndex = true\n"+
+			"\tfsmonitor = true\n\tbare = false\n\tcheckStat = default\n[fetch]\n\tprune = true\n\twriteCommitGraph = true\n"+
+			"[init]\n\tdefaultObjectFormat = sha256\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	for _, text := range []string{"1", "2"} {

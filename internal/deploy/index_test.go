@@ -16,7 +16,8 @@ func gitIndex(t testing.TB, format string, sparse bool) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	git := func(args ...string) string {
-		cmd := exec.Command("git", append([]string{"-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "index.version=2"}, args...)...)
+		cmd := exec.Command("git",
+			append([]string{"-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "index.version=2"}, args...)...)
 		cmd.Dir = dir
 		out, err := cmd.CombinedOutput()
 		testkit.OK(t, err, "git %q, %s", args, out)

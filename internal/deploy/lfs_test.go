@@ -29,7 +29,8 @@ func TestPointerInThePlaceOfALargeFileIsNotPublished(t *testing.T) {
 	w := newWorld(t, func(g *Target) { g.LFS = true })
 	list := []githubtest.Entry{
 		{Path: ".gitattributes", Content: tracked}, {Path: ".lfsconfig", Content: "[lfs]\n\tskipdownloaderrors = true\n"},
-		{Path: "a", Content: "1"}, {Path: "big.bin", Content: w.site.AddObject("large")}, {Path: "pointer.txt", Content: pointerTo("cd")},
+		{Path: "a", Content: "1"}, {Path: "big.bin", Content: w.site.AddObject("large")},
+		{Path: "pointer.txt", Content: pointerTo("cd")},
 	}
 	w.publish(w.entries(list...))
 	testkit.Equal(t, w.file("big.bin"), "large")
@@ -39,12 +40,14 @@ func TestPointerInThePlaceOfALargeFileIsNotPublished(t *testing.T) {
 	// Whatever makes git-lfs content: a program before it, here.
 	real := testkit.Program(t, "git-lfs")
 	bin := t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "git-lfs"), []byte("#!/bin/sh\nGIT_LFS_SKIP_SMUDGE=1 exec "+real+" \"$@\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(bin, "git-lfs"),
+		[]byte("#!/bin/sh\nGIT_LFS_SKIP_SMUDGE=1 exec "+real+" \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	w.target.Git.Environ = append(slices.Clone(w.target.Git.Environ), "PATH="+bin+":"+os.Getenv("PATH"))
 	list[3].Content = w.site.AddObject("another")
-	if err := w.refused(w.entries(list...)); !errors.Is(err, ErrPointer) || !strings.Contains(err.Error(), `"big.bin" is a pointer; `) {
+	if err := w.refused(w.entries(list...)); !errors.Is(err, ErrPointer) ||
+		!strings.Contains(err.Error(), `"big.bin" is a pointer; `) {
 		t.Errorf("%v", err)
 	}
 }
@@ -54,8 +57,10 @@ func TestLargeFilesThatTheRepositoryLeavesOutAreThere(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.LFS = true })
 	w.publish(w.entries(
-		githubtest.Entry{Path: ".gitattributes", Content: tracked}, githubtest.Entry{Path: ".lfsconfig", Content: "[lfs]\n\tfetchexclude = *\n\tfetchinclude = other\n"},
-		githubtest.Entry{Path: "big.bin", Content: w.site.AddObject("large")}, githubtest.Entry{Path: "dir/big.bin", Content: w.site.AddObject("large too")},
+		githubtest.Entry{Path: ".gitattributes", Content: tracked},
+		githubtest.Entry{Path: ".lfsconfig", Content: "[lfs]\n\tfetchexclude = *\n\tfetchinclude = other\n"},
+		githubtest.Entry{Path: "big.bin", Content: w.site.AddObject("large")},
+		githubtest.Entry{Path: "dir/big.bin", Content: w.site.AddObject("large too")},
 	))
 	testkit.Equal(t, w.file("big.bin"), "large")
 	testkit.Equal(t, w.file("dir/big.bin"), "large too")
@@ -68,7 +73,8 @@ func TestPointersOfAReleaseBeforeAreNotTakenOver(t *testing.T) {
 	w := newWorld(t, func(g *Target) { g.Share = HardLink })
 	list := []githubtest.Entry{
 		{Path: ".gitattributes", Content: tracked}, {Path: "a", Content: "1"},
-		{Path: "big.bin", Content: w.site.AddObject("large")}, {Path: "lost.bin", Content: pointerTo("ab")}, {Path: "pointer.txt", Content: pointerTo("cd")},
+		{Path: "big.bin", Content: w.site.AddObject("large")}, {Path: "lost.bin", Content: pointerTo("ab")},
+		{Path: "pointer.txt", Content: pointerTo("cd")},
 	}
 	w.publish(w.entries(list...))
 	shows := func() {
@@ -87,7 +93,8 @@ func TestPointersOfAReleaseBeforeAreNotTakenOver(t *testing.T) {
 	testkit.Equal(t, gitcmd.ReasonOf(w.refused(commit)), gitcmd.LFSFailed)
 	list[3].Content = w.site.AddObject("found")
 	w.publish(w.entries(list...))
-	if w.file("big.bin") != "large" || w.file("lost.bin") != "found" || !strings.HasPrefix(w.file("pointer.txt"), "version ") {
+	if w.file("big.bin") != "large" || w.file("lost.bin") != "found" ||
+		!strings.HasPrefix(w.file("pointer.txt"), "version ") {
 		t.Errorf("%q %q %q", w.file("big.bin"), w.file("lost.bin"), w.file("pointer.txt"))
 	}
 }

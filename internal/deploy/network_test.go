@@ -28,17 +28,22 @@ func TestTroubleOnTheWayLeavesTheOldRelease(t *testing.T) {
 		fault   githubtest.Fault
 		reasons []gitcmd.Reason
 	}{
-		"cut in the pack":      {githubtest.Fault{Match: pack, CutAfter: 5000}, []gitcmd.Reason{gitcmd.ConnectionLost}},
-		"cut in the refs":      {githubtest.Fault{Match: "/acme/site/info/refs", CutAfter: 20}, []gitcmd.Reason{gitcmd.ConnectionLost}},
-		"reset":                {githubtest.Fault{Match: pack, Reset: true}, []gitcmd.Reason{gitcmd.ConnectionLost}},
-		"reset at once":        {githubtest.Fault{Match: "/**", Reset: true}, []gitcmd.Reason{gitcmd.ConnectionLost}},
-		"server error":         {githubtest.HTML502("/**"), []gitcmd.Reason{gitcmd.ServerError}},
-		"token refused":        {githubtest.Fault{Match: "/**", Status: 401}, []gitcmd.Reason{gitcmd.PromptDisabled, gitcmd.Unauthorized}},
-		"suspended":            {githubtest.Fault{Match: "/**", Status: 403}, []gitcmd.Reason{gitcmd.Forbidden}},
-		"not found":            {githubtest.Fault{Match: "/**", Status: 404}, []gitcmd.Reason{gitcmd.RepositoryNotFound}},
-		"limited":              {githubtest.Fault{Match: "/**", Status: 429}, []gitcmd.Reason{gitcmd.RateLimited}},
-		"a page of a firewall": {githubtest.Fault{Match: "/**", Status: 200, Body: "<html>log in</html>"}, []gitcmd.Reason{gitcmd.Unknown, gitcmd.ConnectionLost}},
-		"elsewhere":            {githubtest.Fault{Match: "/**", RedirectTo: "http://127.0.0.1:9/acme/site.git/info/refs?service=git-upload-pack"}, []gitcmd.Reason{gitcmd.Redirected}},
+		"cut in the pack": {githubtest.Fault{Match: pack, CutAfter: 5000}, []gitcmd.Reason{gitcmd.ConnectionLost}},
+		"cut in the refs": {githubtest.Fault{Match: "/acme/site/info/refs", CutAfter: 20},
+			[]gitcmd.Reason{gitcmd.ConnectionLost}},
+		"reset":         {githubtest.Fault{Match: pack, Reset: true}, []gitcmd.Reason{gitcmd.ConnectionLost}},
+		"reset at once": {githubtest.Fault{Match: "/**", Reset: true}, []gitcmd.Reason{gitcmd.ConnectionLost}},
+		"server error":  {githubtest.HTML502("/**"), []gitcmd.Reason{gitcmd.ServerError}},
+		"token refused": {githubtest.Fault{Match: "/**", Status: 401},
+			[]gitcmd.Reason{gitcmd.PromptDisabled, gitcmd.Unauthorized}},
+		"suspended": {githubtest.Fault{Match: "/**", Status: 403}, []gitcmd.Reason{gitcmd.Forbidden}},
+		"not found": {githubtest.Fault{Match: "/**", Status: 404}, []gitcmd.Reason{gitcmd.RepositoryNotFound}},
+		"limited":   {githubtest.Fault{Match: "/**", Status: 429}, []gitcmd.Reason{gitcmd.RateLimited}},
+		"a page of a firewall": {githubtest.Fault{Match: "/**", Status: 200, Body: "<html>log in</html>"},
+			[]gitcmd.Reason{gitcmd.Unknown, gitcmd.ConnectionLost}},
+		"elsewhere": {githubtest.Fault{Match: "/**",
+			RedirectTo: "http://127.0.0.1:9/acme/site.git/info/refs?service=git-upload-pack"},
+			[]gitcmd.Reason{gitcmd.Redirected}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -86,7 +91,8 @@ func TestRepositoryThatIsRenamedOrDeletedLeavesTheOldRelease(t *testing.T) {
 	testkit.OK(t, w.github.DeleteRepository("acme/page"))
 	want.Commit = strings.Repeat("12", 20)
 	_, err := w.target.Publish(t.Context(), want)
-	if e, ok := errors.AsType[*gitcmd.Error](err); !ok || e.Reason != gitcmd.RepositoryNotFound && e.Reason != gitcmd.Unauthorized {
+	if e, ok := errors.AsType[*gitcmd.Error](err); !ok || e.Reason != gitcmd.RepositoryNotFound &&
+		e.Reason != gitcmd.Unauthorized {
 		t.Errorf("%v", err)
 	}
 	testkit.Equal(t, w.shows(), "a: 2")

@@ -47,7 +47,8 @@ type played struct {
 }
 
 func (w *world) role(want Request) role {
-	return role{Dir: w.target.Dir, Mode: w.target.Mode, Keep: w.target.Keep, Scope: w.target.Scope, Environ: w.target.Environ, Want: want}
+	return role{Dir: w.target.Dir, Mode: w.target.Mode, Keep: w.target.Keep, Scope: w.target.Scope,
+		Environ: w.target.Environ, Want: want}
 }
 
 // environ is the environment of the process.
@@ -77,7 +78,8 @@ func play(text string) int {
 	if err == nil && r.Traced {
 		err = askTracer()
 	}
-	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ, Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}
+	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ,
+		Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}
 	if err == nil && r.Rollback {
 		_, err = target.Rollback(context.Background(), "", Refuse)
 		p.Changed = err == nil

@@ -29,7 +29,8 @@ func TestDirectoryHasTheFilesOfTheCommitAndNothingElse(t *testing.T) {
 			}
 			testkit.Equal(t, w.shows(), "a: 1; dir/b: 1; dir/deep/c: 1; gone: 1")
 			second, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Entries: []githubtest.Entry{
-				{Path: "dir/b", Content: "2"}, {Path: "gone", Delete: true}, {Path: "run", Mode: githubtest.Executable, Content: "#!/bin/sh"},
+				{Path: "dir/b", Content: "2"}, {Path: "gone", Delete: true},
+				{Path: "run", Mode: githubtest.Executable, Content: "#!/bin/sh"},
 				{Path: "link", Mode: githubtest.Symlink, Content: "dir/b"},
 			}})
 			testkit.OK(t, err)
@@ -63,7 +64,8 @@ func TestForcedPushIsNothingSpecial(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.publish(w.commit(map[string]string{"a": "1", "b": "1"}))
-	orphan, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Orphan: true, Entries: []githubtest.Entry{{Path: "c", Content: "2"}}})
+	orphan, err := w.site.CommitEntries("deployment",
+		githubtest.CommitOptions{Orphan: true, Entries: []githubtest.Entry{{Path: "c", Content: "2"}}})
 	testkit.OK(t, err)
 	w.publish(orphan)
 	testkit.Equal(t, w.shows(), "c: 2")
@@ -102,7 +104,8 @@ func TestFailingCheckLeavesTheOldRelease(t *testing.T) {
 	if !ok || !errors.Is(err, ErrCheck) || !strings.Contains(e.Output, "not good") {
 		t.Errorf("%v", err)
 	}
-	w.target.Check = Command{Line: `test "$(cat "$GHAPP_DIR/a")" = 2 && test "$PWD" = "$GHAPP_DIR" && test $GHAPP_REPO = acme/site && test $GHAPP_REF = refs/heads/deployment && test $GHAPP_COMMIT = ` + bad}
+	w.target.Check = Command{
+		Line: `test "$(cat "$GHAPP_DIR/a")" = 2 && test "$PWD" = "$GHAPP_DIR" && test $GHAPP_REPO = acme/site && test $GHAPP_REF = refs/heads/deployment && test $GHAPP_COMMIT = ` + bad}
 	w.publish(bad)
 }
 
@@ -110,7 +113,8 @@ func TestCheckThatHangsIsEndedWithAllItStarted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	marker := filepath.Join(t.TempDir(), "alive")
-	w.target.Check = Command{Line: "(while :; do date > " + marker + "; sleep 0.05; done) & sleep 600", Timeout: 300 * time.Millisecond}
+	w.target.Check = Command{Line: "(while :; do date > " + marker + "; sleep 0.05; done) & sleep 600",
+		Timeout: 300 * time.Millisecond}
 	err := w.refused(w.commit(map[string]string{"a": "1"}))
 	if !errors.Is(err, ErrCheck) || !strings.Contains(err.Error(), "longer than 300ms") {
 		t.Error(err)
@@ -124,7 +128,8 @@ func TestCommandAfterwardsIsRetriedAndTold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	count := filepath.Join(t.TempDir(), "count")
-	w.target.Exec = Command{Line: "echo x >> " + count + "; test $(wc -l < " + count + ") -ge 3", Tries: 2, Pause: time.Millisecond}
+	w.target.Exec = Command{Line: "echo x >> " + count + "; test $(wc -l < " + count + ") -ge 3",
+		Tries: 2, Pause: time.Millisecond}
 	commit := w.commit(map[string]string{"a": "1"})
 	outcome, err := w.target.Publish(t.Context(), w.want(commit))
 	if !errors.Is(err, ErrExec) || outcome == nil || !outcome.Changed || w.shows() != "a: 1" {
@@ -214,7 +219,8 @@ func TestFailedCommandIsTriedAgainAfterGrowingPauses(t *testing.T) {
 		pass(r.ExecFailures + 1)
 	}
 	pass(1)
-	for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 15 * time.Minute, 15 * time.Minute} {
+	for _, pause := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute,
+		15 * time.Minute, 15 * time.Minute} {
 		ago(pause)
 	}
 	if _, err := w.target.Publish(t.Context(), w.want(want.Commit)); !errors.Is(err, ErrExec) || runs() != 9 {
@@ -252,13 +258,15 @@ func TestFailedCommandAfterARollbackIsTriedAgainToo(t *testing.T) {
 func TestCommandsGetNoSecretOfOurs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.target.Environ = append(w.target.Environ, "GHAPP_PRIVATE_KEY=canary-1", "GHAPP_WEBHOOK_SECRET=canary-2", "GHAPP_AGENT_SOCK=canary-3", "OTHER=stays")
+	w.target.Environ = append(w.target.Environ, "GHAPP_PRIVATE_KEY=canary-1", "GHAPP_WEBHOOK_SECRET=canary-2",
+		"GHAPP_AGENT_SOCK=canary-3", "OTHER=stays")
 	out := filepath.Join(t.TempDir(), "environ")
 	w.target.Check = Command{Line: "env > " + out}
 	w.target.Exec = Command{Line: "env >> " + out}
 	w.publish(w.commit(map[string]string{"a": "1"}))
 	text, err := os.ReadFile(out)
-	if err != nil || strings.Contains(string(text), "canary") || strings.Count(string(text), "OTHER=stays") != 2 || strings.Count(string(text), "GHAPP_COMMIT=") != 2 {
+	if err != nil || strings.Contains(string(text), "canary") || strings.Count(string(text), "OTHER=stays") != 2 ||
+		strings.Count(string(text), "GHAPP_COMMIT=") != 2 {
 		t.Errorf("%v\n%s", err, text)
 	}
 }
@@ -320,7 +328,8 @@ func TestTwoAtOnceTakeTurns(t *testing.T) {
 	unlock, err := w.target.lock(t.Context(), 0)
 	testkit.OK(t, err)
 	_, err = w.target.lock(t.Context(), 0)
-	if by := fmt.Sprintf("process %d, since 20", os.Getpid()); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), by) {
+	if by := fmt.Sprintf("process %d, since 20", os.Getpid()); !errors.Is(err, ErrBusy) ||
+		!strings.Contains(err.Error(), by) {
 		t.Errorf("%v, want it to name %q", err, by)
 	}
 	commit := w.commit(map[string]string{"a": "1"})

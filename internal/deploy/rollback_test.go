@@ -56,14 +56,16 @@ func TestRollbackHoldsWhatItLeavesUntilAnotherIsPublished(t *testing.T) {
 			w.rollback("")
 			w.target.Git.Git = ""
 			testkit.Equal(t, w.file("a"), "1", "it shows")
-			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text), commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
+			if text, _ := os.ReadFile(out); !strings.HasSuffix(string(text),
+				commits[1]+" "+commits[2]+"\n"+commits[0]+" "+commits[1]+"\n") {
 				t.Errorf("the command saw\n%s", text)
 			}
 			if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrNothingBefore) || w.file("a") != "1" {
 				t.Error(err)
 			}
 			status, err := w.target.Status()
-			if err != nil || !slices.Equal(status.Held, []string{commits[2], commits[1]}) || status.HeldSince.IsZero() || len(status.Releases) != 3 || status.Damage != nil {
+			if err != nil || !slices.Equal(status.Held, []string{commits[2], commits[1]}) || status.HeldSince.IsZero() ||
+				len(status.Releases) != 3 || status.Damage != nil {
 				t.Errorf("%+v %v", status, err)
 			}
 			for _, commit := range commits[1:] {
@@ -169,11 +171,13 @@ func TestDamagedReleaseThatCannotBeBuiltIsNotPublished(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": text}))
 	}
 	list, _ := w.target.list()
-	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644), os.RemoveAll(w.target.mainStore("").dir)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(w.target.tree(list[0].ID), "a"), []byte("changed"), 0o644),
+		os.RemoveAll(w.target.mainStore("").dir)); err != nil {
 		t.Fatal(err)
 	}
 	for _, damaged := range []Damaged{Refuse, Rebuild} {
-		if _, err := w.target.Rollback(t.Context(), "", damaged); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"a" was changed`) {
+		if _, err := w.target.Rollback(t.Context(), "", damaged); !errors.Is(err, ErrDamaged) ||
+			!strings.Contains(err.Error(), `"a" was changed`) {
 			t.Error(err)
 		}
 	}

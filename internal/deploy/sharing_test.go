@@ -96,10 +96,12 @@ func TestFileThatKeepsSizeAndTimeIsNotTakenOver(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": "1", "code": "right", "link": "x"}))
 		name := filepath.Join(w.target.Dir, "code")
 		info := testkit.Must(os.Stat(name))(t)
-		if err := errors.Join(os.WriteFile(name, []byte("wrong"), 0o644), os.Chtimes(name, info.ModTime(), info.ModTime())); err != nil {
+		if err := errors.Join(os.WriteFile(name, []byte("wrong"), 0o644),
+			os.Chtimes(name, info.ModTime(), info.ModTime())); err != nil {
 			t.Fatal(err)
 		}
-		if status, err := w.target.Status(); err != nil || status.Damage == nil || !strings.Contains(status.Damage.Error(), `"code" was changed`) {
+		if status, err := w.target.Status(); err != nil || status.Damage == nil ||
+			!strings.Contains(status.Damage.Error(), `"code" was changed`) {
 			t.Errorf("%s: %+v %v", how, status, err)
 		}
 		w.publish(w.commit(map[string]string{"a": "2"}))
@@ -147,7 +149,8 @@ func TestRollbackBringsBackWhatWasBuiltAndChecked(t *testing.T) {
 	for _, mode := range []Mode{Link, Directory} {
 		w := newWorld(t, func(g *Target) { g.Mode, g.Keep = mode, 5 })
 		runs := filepath.Join(t.TempDir(), "runs")
-		w.target.Check = Command{Line: "echo x >> " + runs + "; mkdir built && cat a > built/x && ln -s x built/y && echo more >> lock"}
+		w.target.Check = Command{Line: "echo x >> " + runs +
+			"; mkdir built && cat a > built/x && ln -s x built/y && echo more >> lock"}
 		for _, text := range []string{"1", "2", "3"} {
 			w.publish(w.commit(map[string]string{"a": text, "lock": "0\n"}))
 		}
@@ -162,7 +165,8 @@ func TestRollbackBringsBackWhatWasBuiltAndChecked(t *testing.T) {
 		// What it has built is lost: that is no release any more.
 		list, _ := w.target.list()
 		testkit.OK(t, os.Remove(filepath.Join(w.target.tree(list[0].ID), "built/x")))
-		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `"built/x" is missing`) || w.file("a") != "2" {
+		if _, err := w.target.Rollback(t.Context(), "", Refuse); !errors.Is(err, ErrDamaged) ||
+			!strings.Contains(err.Error(), `"built/x" is missing`) || w.file("a") != "2" {
 			t.Errorf("%s: %v", mode, err)
 		}
 		check := w.target.Check
@@ -230,7 +234,8 @@ type history struct {
 
 func (h *history) next() []githubtest.Entry {
 	names := []string{"a", "b.txt", "dir/c", "dir/d.txt", "dir/deep/e", "dir/deep/f.txt", "g", "g/h", "g/i.txt", "z"}
-	attributes := []string{"", "*.txt eol=crlf\n", "*.txt text eol=crlf ident\n", "* -text\n", "*.txt ident\nc eol=crlf\n", "*.txt working-tree-encoding=UTF-16LE text\n"}
+	attributes := []string{"", "*.txt eol=crlf\n", "*.txt text eol=crlf ident\n", "* -text\n", "*.txt ident\nc eol=crlf\n",
+		"*.txt working-tree-encoding=UTF-16LE text\n"}
 	if h.IntN(2) == 0 {
 		at := []string{".gitattributes", "dir/.gitattributes", "dir/deep/.gitattributes"}[h.IntN(3)]
 		h.put(githubtest.Entry{Path: at, Content: attributes[h.IntN(len(attributes))]})

@@ -34,7 +34,8 @@ func (w *world) author(environ ...string) *author {
 func (a *author) run(name string, args ...string) string {
 	a.t.Helper()
 	cmd := exec.CommandContext(a.t.Context(), name, args...)
-	cmd.Env = append(a.environ, "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.com")
+	cmd.Env = append(a.environ, "GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=A",
+		"GIT_COMMITTER_EMAIL=a@example.com")
 	if info, err := os.Stat(a.dir); err == nil && info.IsDir() {
 		cmd.Dir = a.dir
 	}
@@ -59,7 +60,8 @@ func (w *world) served(a *author) {
 	root := w.t.TempDir()
 	git, err := exec.LookPath("git")
 	if err == nil {
-		err = errors.Join(os.Mkdir(filepath.Join(root, "acme"), 0o755), os.Symlink(filepath.Join(a.dir, ".git"), filepath.Join(root, "acme", "site.git")))
+		err = errors.Join(os.Mkdir(filepath.Join(root, "acme"), 0o755),
+			os.Symlink(filepath.Join(a.dir, ".git"), filepath.Join(root, "acme", "site.git")))
 	}
 	testkit.OK(w.t, err)
 	w.server = httptest.NewServer(&cgi.Handler{
@@ -76,7 +78,8 @@ func TestOnlyCommitsThatSomebodyTrustedHasSignedArePublished(t *testing.T) {
 	keys := t.TempDir()
 	key := func(name string) (file, public string) {
 		file = filepath.Join(keys, name)
-		if out, err := exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f",
+			file).CombinedOutput(); err != nil {
 			t.Fatalf("ssh-keygen: %v\n%s", err, out)
 		}
 		text := testkit.Must(os.ReadFile(file + ".pub"))(t)
@@ -86,7 +89,8 @@ func TestOnlyCommitsThatSomebodyTrustedHasSignedArePublished(t *testing.T) {
 	stranger, _ := key("stranger")
 	expired, expiredPublic := key("expired")
 	signers := filepath.Join(keys, "al\"lowed \\ signers")
-	if err := os.WriteFile(signers, []byte("a@example.com "+trustedPublic+"\na@example.com valid-before=\"20200101\" "+expiredPublic+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(signers, []byte("a@example.com "+trustedPublic+"\na@example.com valid-before=\"20200101\" "+
+		expiredPublic+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t, func(g *Target) { g.Signatures = &Signatures{AllowedSigners: signers} })
@@ -127,7 +131,8 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 		_ = os.RemoveAll(home)
 	})
 	gpg := func(args ...string) string {
-		cmd := exec.CommandContext(t.Context(), "gpg", append([]string{"--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
+		cmd := exec.CommandContext(t.Context(), "gpg",
+			append([]string{"--batch", "--quiet", "--pinentry-mode", "loopback", "--passphrase", ""}, args...)...)
 		cmd.Env = environ
 		out, err := cmd.CombinedOutput()
 		testkit.OK(t, err, "gpg %q, %s", args, out)
@@ -136,7 +141,8 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 	gpg("--quick-generate-key", "Trusted <trusted@example.com>", "ed25519", "sign", "never")
 	gpg("--quick-generate-key", "Stranger <stranger@example.com>", "ed25519", "sign", "never")
 	// It was good for a day, long ago.
-	gpg("--faked-system-time", "20200101T000000!", "--quick-generate-key", "Expired <expired@example.com>", "ed25519", "sign", "1d")
+	gpg("--faked-system-time", "20200101T000000!", "--quick-generate-key",
+		"Expired <expired@example.com>", "ed25519", "sign", "1d")
 	w := newWorld(t, func(g *Target) {
 		g.Signatures = &Signatures{}
 		g.Git.Environ = append(g.Git.Environ[:len(g.Git.Environ):len(g.Git.Environ)], "GNUPGHOME="+home)
@@ -146,7 +152,8 @@ func TestGnuPGVerifiesCommits(t *testing.T) {
 	w.publish(a.commit("1", "-Strusted@example.com"))
 	testkit.ErrorIs(t, w.refused(a.commit("2")), ErrSignature)
 	program := filepath.Join(t.TempDir(), "gpg")
-	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec gpg --faked-system-time 20200101T120000! \"$@\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nexec gpg --faked-system-time 20200101T120000! \"$@\"\n"),
+		0o755); err != nil {
 		t.Fatal(err)
 	}
 	a.run("git", "config", "gpg.program", program)

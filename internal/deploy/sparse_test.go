@@ -15,7 +15,8 @@ func TestSparsePathThatTheCommitHasNotPublishesNothing(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	w := newWorld(t, func(g *Target) { g.Sparse = []string{"site/public", "docs/"} })
-	w.publish(w.commit(map[string]string{"site/public/a": "1", "site/src/b": "1", "docs/c": "1", "docs-old": "1", "README": "1"}))
+	w.publish(w.commit(map[string]string{"site/public/a": "1", "site/src/b": "1", "docs/c": "1",
+		"docs-old": "1", "README": "1"}))
 	if got := w.shows(); got != "docs/c: 1; site/public/a: 1" {
 		t.Fatal(got)
 	}
@@ -52,7 +53,8 @@ func TestSparsePathMayBeASubmodule(t *testing.T) {
 	w.publish(commit)
 	testkit.Equal(t, w.files(), "a: 1; vendor/lib/f: 1")
 	w.target.Sparse = []string{"vendor/lib/f"}
-	if err := w.refused(commit); !errors.Is(err, ErrSparse) || !strings.Contains(err.Error(), `in the submodule "vendor/lib"`) {
+	if err := w.refused(commit); !errors.Is(err, ErrSparse) ||
+		!strings.Contains(err.Error(), `in the submodule "vendor/lib"`) {
 		t.Error(err)
 	}
 }

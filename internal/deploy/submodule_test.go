@@ -94,15 +94,19 @@ func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
 	w.server = httptest.NewTLSServer(http.HandlerFunc(w.serve))
 	t.Cleanup(w.server.Close)
 	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw}), 0o644); err != nil {
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw}),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	w.target.Scope.Origin, w.target.Scope.CAFile = w.server.URL, ca
 	near := w.lib("acme/near", "near")
 	w.publish(superproject(t, w.site, []gitlink{
-		{path: "http", url: "http://127.0.0.1/acme/near.git", commit: near}, {path: "git", url: "git://127.0.0.1/acme/near", commit: near},
-		{path: "user", url: "http://somebody@127.0.0.1/acme/near.git", commit: near}, {path: "case", url: "HTTP://127.0.0.1/acme/near.git", commit: near},
-		{path: "own", url: strings.Replace(w.server.URL, "https://", "https://somebody@", 1) + "/acme/near.git", commit: near},
+		{path: "http", url: "http://127.0.0.1/acme/near.git", commit: near},
+		{path: "git", url: "git://127.0.0.1/acme/near", commit: near},
+		{path: "user", url: "http://somebody@127.0.0.1/acme/near.git", commit: near},
+		{path: "case", url: "HTTP://127.0.0.1/acme/near.git", commit: near},
+		{path: "own", url: strings.Replace(w.server.URL, "https://", "https://somebody@", 1) +
+			"/acme/near.git", commit: near},
 	}))
 	testkit.Equal(t, w.files(), "case/f: near; git/f: near; http/f: near; own/f: near; user/f: near")
 	for _, r := range w.published().Parts {
@@ -111,7 +115,8 @@ func TestSubmodulesUnderPlainHTTPOfTheHostAreFetchedByHTTPS(t *testing.T) {
 		}
 	}
 	// Another host's stays what it is, and is refused.
-	err := w.refused(superproject(t, w.site, []gitlink{{path: "sub", url: "http://127.0.0.1.example/acme/near.git", commit: near}}))
+	err := w.refused(superproject(t, w.site,
+		[]gitlink{{path: "sub", url: "http://127.0.0.1.example/acme/near.git", commit: near}}))
 	testkit.Equal(t, gitcmd.ReasonOf(err), gitcmd.ProtocolNotAllowed, "%v", err)
 }
 
@@ -175,7 +180,8 @@ func TestSubmoduleAndFileTakeTurnsAtAPath(t *testing.T) {
 		{superproject(t, w.site, nil, githubtest.Entry{Path: "x", Content: "file"}), ".gitmodules: ; x: file"},
 		{superproject(t, w.site, links), "x/f: 1"},
 		{superproject(t, w.site, nil, githubtest.Entry{Path: "x/y", Content: "dir"}), ".gitmodules: ; x/y: dir"},
-		{superproject(t, w.site, nil, githubtest.Entry{Path: "x", Mode: githubtest.Symlink, Content: "/etc"}), ".gitmodules: ; x -> /etc"},
+		{superproject(t, w.site, nil, githubtest.Entry{Path: "x", Mode: githubtest.Symlink, Content: "/etc"}),
+			".gitmodules: ; x -> /etc"},
 		{superproject(t, w.site, links), "x/f: 1"},
 		{superproject(t, w.site, nil), ".gitmodules: "},
 	} {
@@ -228,7 +234,8 @@ func TestSubmoduleThatCannotBeHadLeavesTheOldRelease(t *testing.T) {
 		t.Errorf("a credential was asked for, for\n%s", text)
 	}
 
-	missing, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{{Path: "x", Mode: githubtest.Submodule, Content: lib}}})
+	missing, err := w.site.CommitEntries("deployment", githubtest.CommitOptions{Replace: true,
+		Entries: []githubtest.Entry{{Path: "x", Mode: githubtest.Submodule, Content: lib}}})
 	testkit.OK(t, err)
 	testkit.ErrorIs(t, w.refused(missing), ErrSubmodule)
 	lost := superproject(t, w.site, []gitlink{{path: "x", url: "../lib", commit: strings.Repeat("12", 20)}})

@@ -60,22 +60,28 @@ type arguments struct {
 
 func changing() map[uint64]arguments {
 	return map[uint64]arguments{
-		unix.SYS_OPEN: {"open", []int{0}, -1}, unix.SYS_OPENAT: {"openat", []int{1}, -1}, unix.SYS_CREAT: {"creat", []int{0}, -1},
+		unix.SYS_OPEN: {"open", []int{0}, -1}, unix.SYS_OPENAT: {"openat", []int{1}, -1},
+		unix.SYS_CREAT: {"creat", []int{0}, -1},
 		unix.SYS_WRITE: {"write", nil, 0}, unix.SYS_PWRITE64: {"pwrite", nil, 0}, unix.SYS_WRITEV: {"writev", nil, 0},
-		unix.SYS_FTRUNCATE: {"ftruncate", nil, 0}, unix.SYS_TRUNCATE: {"truncate", []int{0}, -1}, unix.SYS_FALLOCATE: {"fallocate", nil, 0},
+		unix.SYS_FTRUNCATE: {"ftruncate", nil, 0}, unix.SYS_TRUNCATE: {"truncate", []int{0}, -1},
+		unix.SYS_FALLOCATE:       {"fallocate", nil, 0},
 		unix.SYS_COPY_FILE_RANGE: {"copy_file_range", nil, 2}, unix.SYS_SENDFILE: {"sendfile", nil, 0},
 		unix.SYS_FSYNC: {"fsync", nil, 0}, unix.SYS_FDATASYNC: {"fdatasync", nil, 0}, unix.SYS_SYNCFS: {"syncfs", nil, 0},
 		unix.SYS_FCHMOD: {"fchmod", nil, 0}, unix.SYS_FCHOWN: {"fchown", nil, 0}, unix.SYS_FLOCK: {"flock", nil, 0},
-		unix.SYS_RENAME: {"rename", []int{0, 1}, -1}, unix.SYS_RENAMEAT: {"rename", []int{1, 3}, -1}, unix.SYS_RENAMEAT2: {"rename", []int{1, 3}, -1},
-		unix.SYS_LINK: {"link", []int{0, 1}, -1}, unix.SYS_LINKAT: {"link", []int{1, 3}, -1},
+		unix.SYS_RENAME: {"rename", []int{0, 1}, -1}, unix.SYS_RENAMEAT: {"rename", []int{1, 3}, -1},
+		unix.SYS_RENAMEAT2: {"rename", []int{1, 3}, -1},
+		unix.SYS_LINK:      {"link", []int{0, 1}, -1}, unix.SYS_LINKAT: {"link", []int{1, 3}, -1},
 		unix.SYS_SYMLINK: {"symlink", []int{0, 1}, -1}, unix.SYS_SYMLINKAT: {"symlink", []int{0, 2}, -1},
-		unix.SYS_UNLINK: {"unlink", []int{0}, -1}, unix.SYS_UNLINKAT: {"unlink", []int{1}, -1}, unix.SYS_RMDIR: {"rmdir", []int{0}, -1},
+		unix.SYS_UNLINK: {"unlink", []int{0}, -1}, unix.SYS_UNLINKAT: {"unlink", []int{1}, -1},
+		unix.SYS_RMDIR: {"rmdir", []int{0}, -1},
 		unix.SYS_MKDIR: {"mkdir", []int{0}, -1}, unix.SYS_MKDIRAT: {"mkdir", []int{1}, -1},
 		unix.SYS_MKNOD: {"mknod", []int{0}, -1}, unix.SYS_MKNODAT: {"mknod", []int{1}, -1},
 		unix.SYS_CHMOD: {"chmod", []int{0}, -1}, unix.SYS_FCHMODAT: {"chmod", []int{1}, -1},
-		unix.SYS_CHOWN: {"chown", []int{0}, -1}, unix.SYS_LCHOWN: {"chown", []int{0}, -1}, unix.SYS_FCHOWNAT: {"chown", []int{1}, -1},
-		unix.SYS_UTIME: {"utime", []int{0}, -1}, unix.SYS_UTIMES: {"utime", []int{0}, -1}, unix.SYS_UTIMENSAT: {"utime", []int{1}, -1},
-		unix.SYS_EXECVE: {"execve", []int{0}, -1},
+		unix.SYS_CHOWN: {"chown", []int{0}, -1}, unix.SYS_LCHOWN: {"chown", []int{0}, -1},
+		unix.SYS_FCHOWNAT: {"chown", []int{1}, -1},
+		unix.SYS_UTIME:    {"utime", []int{0}, -1}, unix.SYS_UTIMES: {"utime", []int{0}, -1},
+		unix.SYS_UTIMENSAT: {"utime", []int{1}, -1},
+		unix.SYS_EXECVE:    {"execve", []int{0}, -1},
 	}
 }
 
@@ -87,11 +93,13 @@ func askTracer() error {
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: nr}}
 	left := len(calls)
 	for number := range calls {
-		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: uint32(number), Jt: uint8(left)})
+		program = append(program, unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K,
+			K: uint32(number), Jt: uint8(left)})
 		left--
 	}
 	const allow, stop = 0x7fff0000, 0x7ff00000
-	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: allow}, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: stop})
+	program = append(program, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: allow},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: stop})
 	filter := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -99,7 +107,8 @@ func askTracer() error {
 		return fmt.Errorf("PR_SET_NO_NEW_PRIVS: %w", err)
 	}
 	const setModeFilter, allThreads = 1, 1
-	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads, uintptr(unsafe.Pointer(&filter))); errno != 0 {
+	if _, _, errno := unix.Syscall(unix.SYS_SECCOMP, setModeFilter, allThreads,
+		uintptr(unsafe.Pointer(&filter))); errno != 0 {
 		return fmt.Errorf("seccomp: %w", errno)
 	}
 	return nil
@@ -139,7 +148,8 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 		printed <- text
 	}()
 	r := &tracer{
-		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{}, turns: map[string]int{}, seen: map[call]int{},
+		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{},
+		turns: map[string]int{}, seen: map[call]int{},
 	}
 	err := onThreadOfItsOwn(func() error { return r.run(self, environ, null, write) })
 	_ = write.Close()
@@ -344,7 +354,8 @@ func (r *tracer) callOf(tid int, number uint64, args [6]uint64) (call, bool) {
 	return call{program: by.program, process: by.turn, name: what.name, path: strings.Join(paths, " > ")}, true
 }
 
-var changes = regexp.MustCompile(`[0-9]{6}-[0-9a-f]{12}|git\.new/t[A-Za-z0-9]{6}$|(?:tmp_(?:pack|idx|rev|obj)_|shallow_)[A-Za-z0-9]+|[0-9a-f]{2}/[0-9a-f]{38}|[0-9a-f]{40}|objects/[0-9a-f]{2}\b`)
+var changes = regexp.MustCompile(
+	`[0-9]{6}-[0-9a-f]{12}|git\.new/t[A-Za-z0-9]{6}$|(?:tmp_(?:pack|idx|rev|obj)_|shallow_)[A-Za-z0-9]+|[0-9a-f]{2}/[0-9a-f]{38}|[0-9a-f]{40}|objects/[0-9a-f]{2}\b`)
 
 // lasting is a path without what differs from run to run.
 func (r *tracer) lasting(path string) string {

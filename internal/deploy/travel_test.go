@@ -50,7 +50,8 @@ func TestDirectoryIsKnownAfterItWasCopied(t *testing.T) {
 				newest := w.commit(map[string]string{"a": "2"})
 				w.publish(newest)
 				w.travels(way)
-				if status, err := w.target.Status(); err != nil || status.Damage != nil || status.Published == nil || status.Published.Commit != newest {
+				if status, err := w.target.Status(); err != nil || status.Damage != nil || status.Published == nil ||
+					status.Published.Commit != newest {
 					t.Fatalf("%+v %v", status, err)
 				}
 				w.publish(newest)
@@ -135,7 +136,8 @@ func TestDirectoryOfSomebodyElseIsNotTakenForOurs(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
-		if _, err := w.target.Publish(t.Context(), w.want(w.commit(map[string]string{"a": "2"}))); !errors.Is(err, ErrForeign) {
+		if _, err := w.target.Publish(t.Context(),
+			w.want(w.commit(map[string]string{"a": "2"}))); !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

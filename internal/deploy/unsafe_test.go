@@ -33,9 +33,13 @@ func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
 			return errors.Join(os.Rename(base, base+"2"), os.Symlink(base+"2", base))
 		},
 		"a link for the releases": func(w *world, _ string) error {
-			return errors.Join(os.Rename(w.target.releases(), w.target.releases()+"2"), os.Symlink(w.target.releases()+"2", w.target.releases()))
+			return errors.Join(os.Rename(w.target.releases(), w.target.releases()+"2"),
+				os.Symlink(w.target.releases()+"2", w.target.releases()))
 		},
-		"the store":                func(w *world, _ string) error { return os.Lchown(w.target.mainStore("").dir, other, other) },
+		"the store": func(w *world,
+			_ string) error {
+			return os.Lchown(w.target.mainStore("").dir, other, other)
+		},
 		"the records":              func(w *world, _ string) error { return os.Lchown(w.target.records(), other, other) },
 		"that all may write to it": func(_ *world, base string) error { return os.Chmod(base, 0o777) },
 		"the directory above":      func(_ *world, base string) error { return os.Chmod(filepath.Dir(base), 0o777) },
@@ -60,7 +64,8 @@ func TestWhatAnotherUserHasPreparedIsNotTaken(t *testing.T) {
 		}
 		testkit.Equal(t, w.shows(), before, "%s: it shows", name)
 		w.target.TrustParent, w.target.Git.Git = true, ""
-		if _, err := w.target.Publish(t.Context(), w.want(next)); (err == nil) != (strings.Contains(name, "above") || strings.Contains(name, "that it is")) {
+		if _, err := w.target.Publish(t.Context(), w.want(next)); (err == nil) != (strings.Contains(name, "above") ||
+			strings.Contains(name, "that it is")) {
 			t.Errorf("%s: where the directory above is trusted: %v", name, err)
 		}
 	}

@@ -99,7 +99,8 @@ func (w *world) commit(files map[string]string) string {
 }
 
 func (w *world) want(commit string) Request {
-	return Request{Repository: "acme/site", URL: w.server.URL + "/acme/site.git", Ref: "refs/heads/deployment", Commit: commit}
+	return Request{Repository: "acme/site", URL: w.server.URL + "/acme/site.git",
+		Ref: "refs/heads/deployment", Commit: commit}
 }
 
 // publish publishes a commit, which must succeed.
@@ -179,7 +180,8 @@ func litter(t *Target) string {
 		switch {
 		case path == t.releases():
 			return fs.SkipDir
-		case strings.HasPrefix(name, linkPrefix), strings.HasSuffix(name, tempSuffix), strings.HasSuffix(name, ".old"), strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
+		case strings.HasPrefix(name, linkPrefix), strings.HasSuffix(name, tempSuffix), strings.HasSuffix(name, ".old"),
+			strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
 			found = append(found, path)
 		}
 		return err

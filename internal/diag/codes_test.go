@@ -62,7 +62,8 @@ func TestEveryErrorHasAKind(t *testing.T) {
 
 func TestErrorsStayWithTheirHints(t *testing.T) {
 	several := &config.Error{Problems: []config.Problem{
-		{File: "c.yaml", Line: 3, Text: "unknown key", Hint: "did you mean app?"}, {Text: "no host"}, {Text: "no key", Hint: "pass --key"},
+		{File: "c.yaml", Line: 3, Text: "unknown key", Hint: "did you mean app?"}, {Text: "no host"},
+		{Text: "no key", Hint: "pass --key"},
 	}}
 	left := fmt.Errorf("remove /tmp/x: %w", os.ErrPermission)
 	for name, test := range map[string]struct {
@@ -70,10 +71,12 @@ func TestErrorsStayWithTheirHints(t *testing.T) {
 		want []string // message, and hint after a bar
 		exit int
 	}{
-		"one":       {&config.Error{Problems: several.Problems[:1]}, nil, diag.Configuration},
-		"of a file": {several, []string{"c.yaml:3: unknown key|did you mean app?", "no host|", "no key|pass --key"}, diag.Configuration},
+		"one": {&config.Error{Problems: several.Problems[:1]}, nil, diag.Configuration},
+		"of a file": {several, []string{"c.yaml:3: unknown key|did you mean app?", "no host|", "no key|pass --key"},
+			diag.Configuration},
 		"joined": {errors.Join(left, &ghapp.Error{Kind: ghapp.ErrSuspended, Op: "mint"}), []string{
-			"remove /tmp/x: permission denied|", "cannot mint: installation suspended|an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend",
+			"remove /tmp/x: permission denied|", "cannot mint: installation suspended|an owner of the account can lift the " +
+				"suspension: Settings, GitHub Apps, Configure, Unsuspend",
 		}, diag.Refused},
 		"one sentence": {fmt.Errorf("%w: %w", left, errors.New("why")), nil, diag.Failed},
 	} {

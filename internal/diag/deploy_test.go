@@ -14,7 +14,8 @@ func TestEveryProblemOfADirectoryHasAHint(t *testing.T) {
 	for _, problem := range deploy.Problems() {
 		err := fmt.Errorf("sync: %w", &deploy.Error{Problem: problem, Op: "publish in /srv/site", Output: "last words"})
 		report := Explain(err)
-		if report.Hint == "" || report.ExitCode == Done || report.Kind != code(string(problem)) || !strings.Contains(report.Message, "last words") {
+		if report.Hint == "" || report.ExitCode == Done || report.Kind != code(string(problem)) ||
+			!strings.Contains(report.Message, "last words") {
 			t.Errorf("%s: %+v", problem, report)
 		}
 	}

@@ -137,7 +137,8 @@ func explain(err error) Report {
 	}
 	if errors.Is(err, refs.ErrUnsupported) {
 		report.ExitCode = Unreachable
-		report.Hint = "something between this machine and the host changes answers, or the host is no git service: check --host and the proxy; `git ls-remote` shows what git gets"
+		report.Hint = "something between this machine and the host changes answers, or the host is no git service: " +
+			"check --host and the proxy; `git ls-remote` shows what git gets"
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
@@ -200,25 +201,32 @@ func text(hint string) func(*ghapp.Error) string {
 func meanings() map[ghapp.Kind]meaning {
 	return map[ghapp.Kind]meaning{
 		ghapp.ErrInvalid: {Usage, text("")},
-		ghapp.ErrKey:     {Configuration, text("the key is there but does not sign; compare `ghapp keys fingerprint` with the App's settings page")},
+		ghapp.ErrKey: {Configuration,
+			text("the key is there but does not sign; compare `ghapp keys fingerprint` with the App's settings page")},
 		ghapp.ErrKeyMismatch: {Configuration, text(
-			"this key is not one of this App's, or was deleted there: compare `ghapp keys fingerprint` with the fingerprints on the App's settings page (Private keys), and the client ID with the one at its top")},
+			"this key is not one of this App's, or was deleted there: compare `ghapp keys fingerprint` with the fingerprints " +
+				"on the App's settings page (Private keys), and the client ID with the one at its top")},
 		ghapp.ErrAppUnknown: {Configuration, text(
-			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: an App is known on one host only")},
+			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: " +
+				"an App is known on one host only")},
 		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
 			offset := detail[ghapp.ClockError](e).Offset
 			if !api.Believable(offset) {
-				return "set this machine's clock (timedatectl set-ntp true); if it is right, what answers is not GitHub: " + anotherServer
+				return "set this machine's clock (timedatectl set-ntp true); if it is right, " +
+					"what answers is not GitHub: " + anotherServer
 			}
-			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: set the clock (timedatectl set-ntp true)", offset.Abs().Round(time.Second))
+			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: "+
+				"set the clock (timedatectl set-ntp true)", offset.Abs().Round(time.Second))
 		}},
 		ghapp.ErrNotInstalled: {Refused, unlessNamed(
-			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: `ghapp installations` lists where it is")},
+			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: " +
+				"`ghapp installations` lists where it is")},
 		ghapp.ErrSuspended: {Refused, text(
 			"an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend")},
 		ghapp.ErrEnterprise: {Refused, text("install the App on the organization that owns the repository")},
 		ghapp.ErrRepositoryNotSelected: {Refused, unlessNamed(
-			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, Configure, Repository access); `ghapp repos` lists those the App reaches")},
+			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, " +
+				"Configure, Repository access); `ghapp repos` lists those the App reaches")},
 		ghapp.ErrPermission: {Refused, func(e *ghapp.Error) string {
 			about := detail[ghapp.PermissionError](e)
 			if len(about.Wanted) > 0 && about.Asked.Covers(about.Wanted) {
@@ -231,14 +239,20 @@ func meanings() map[ghapp.Kind]meaning {
 			if about.Granted != nil {
 				granted = about.Granted.String()
 			}
-			return fmt.Sprintf("wanted %s, granted %s: add the permission to the App (Permissions & events), then accept it on the installation's page; until an owner accepts, the old permissions hold", orNothing(about.Wanted.String()), orNothing(granted))
+			return fmt.Sprintf("wanted %s, granted %s: add the permission to the App (Permissions & events), "+
+				"then accept it on the installation's page; until an owner accepts, the old permissions hold",
+				orNothing(about.Wanted.String()), orNothing(granted))
 		}},
-		ghapp.ErrTooBroad: {Refused, text("GitHub granted more than was asked; the token was revoked and nothing was used. A proxy that changes requests does this")},
+		ghapp.ErrTooBroad: {Refused, text("GitHub granted more than was asked; the token was revoked and nothing was used. " +
+			"A proxy that changes requests does this")},
 		ghapp.ErrWrongHost: {Configuration, text(
-			"a credential goes to its own host only; name the host of the repository with --host, and its API with --api-url if that is elsewhere")},
+			"a credential goes to its own host only; name the host of the repository with --host, " +
+				"and its API with --api-url if that is elsewhere")},
 		ghapp.ErrIPAllowList: {Refused, text(
-			"the owner lets in listed addresses only: an organization owner adds this machine's address, or the App's owner lists it for the App and the organization allows App lists")},
-		ghapp.ErrSAML:        {Refused, text("the organization wants SAML single sign-on; tokens of an App need none, so check that this token is an App's")},
+			"the owner lets in listed addresses only: an organization owner adds this machine's address, " +
+				"or the App's owner lists it for the App and the organization allows App lists")},
+		ghapp.ErrSAML: {Refused, text("the organization wants SAML single sign-on; tokens of an App need none, " +
+			"so check that this token is an App's")},
 		ghapp.ErrRateLimited: {Unreachable, rateHint},
 		ghapp.ErrTokenRefused: {Refused, text(
 			"the token has expired or was revoked; run the command again for a new one")},
@@ -246,7 +260,8 @@ func meanings() map[ghapp.Kind]meaning {
 			"GitHub spreads a new token to its git servers within seconds, sometimes longer: run the command again")},
 		ghapp.ErrUnreachable: {Unreachable, unreachableHint},
 		ghapp.ErrUntrusted:   {Configuration, untrustedHint},
-		ghapp.ErrRefused:     {Refused, text("GitHub's message above is all there is; its request id helps GitHub's support")},
+		ghapp.ErrRefused: {Refused,
+			text("GitHub's message above is all there is; its request id helps GitHub's support")},
 	}
 }
 
@@ -275,7 +290,8 @@ func unlessNamed(hint string) func(*ghapp.Error) string {
 }
 
 // leaveOut is the hint for every installation that should not have been named.
-const leaveOut = "leave the installation out (--installation, GHAPP_INSTALLATION, or installation in the config file): that of the repository's owner is found by itself"
+const leaveOut = "leave the installation out (--installation, GHAPP_INSTALLATION, " +
+	"or installation in the config file): that of the repository's owner is found by itself"
 
 // notAccepted is the hint for what the App asks for and the account does not grant.
 func notAccepted(page string) string {
@@ -287,7 +303,8 @@ func rateHint(e *ghapp.Error) string {
 	if until.IsZero() {
 		return "wait for at least a minute, then try again less often"
 	}
-	return fmt.Sprintf("try again after %s (in %s)", until.Local().Format(time.TimeOnly), max(time.Until(until), 0).Round(time.Second))
+	return fmt.Sprintf("try again after %s (in %s)", until.Local().Format(time.TimeOnly),
+		max(time.Until(until), 0).Round(time.Second))
 }
 
 // detail is the one of its type that an error has, or the zero value.
@@ -314,7 +331,8 @@ func ofGitHub(report *Report, e *ghapp.Error) {
 	if !ok {
 		known = meaning{Failed, text("")}
 	}
-	report.Kind, report.Request, report.ExitCode, report.Hint = code(string(e.Kind)), e.RequestID, known.exit, known.hint(e)
+	report.Kind, report.Request, report.ExitCode, report.Hint = code(string(e.Kind)),
+		e.RequestID, known.exit, known.hint(e)
 	if errors.Is(e, fault.ErrInstallationNamed) {
 		report.ExitCode = Configuration
 	}

@@ -56,7 +56,8 @@ func TestEveryReasonOfGitHasAHint(t *testing.T) {
 func TestWhatARepositoryLacksHasAHintOfItsOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, e := range []*refs.RefError{
-		{Empty: true}, {Revision: refs.Revision{Branch: "x"}}, {Revision: refs.Revision{Tag: "x"}}, {Revision: refs.Revision{Version: "*"}}, {},
+		{Empty: true}, {Revision: refs.Revision{Branch: "x"}}, {Revision: refs.Revision{Tag: "x"}},
+		{Revision: refs.Revision{Version: "*"}}, {},
 	} {
 		report := diag.Explain(e)
 		if report.Hint == "" || seen[report.Hint] || report.Kind == "" || report.ExitCode != diag.GitFailed {
@@ -98,11 +99,16 @@ func TestHintsSayWhatTheErrorKnows(t *testing.T) {
 		err  error
 		want string
 	}{
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}}}, "wanted contents:write, granted contents:read"},
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{}}}, "granted nothing"},
-		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}}}, "granted unknown"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{
+			Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{"contents": "read"}}},
+			"wanted contents:write, granted contents:read"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission, Detail: &ghapp.PermissionError{
+			Wanted: ghapp.Permissions{"contents": "write"}, Granted: ghapp.Permissions{}}}, "granted nothing"},
+		{&ghapp.Error{Kind: ghapp.ErrPermission,
+			Detail: &ghapp.PermissionError{Wanted: ghapp.Permissions{"contents": "write"}}}, "granted unknown"},
 		{&ghapp.Error{Kind: ghapp.ErrClockOff, Detail: &ghapp.ClockError{Offset: -15 * time.Minute}}, "15m0s off"},
-		{&ghapp.Error{Kind: ghapp.ErrRateLimited, Detail: &ghapp.RateLimitError{Until: time.Now().Add(90 * time.Minute)}}, "in 1h"},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited,
+			Detail: &ghapp.RateLimitError{Until: time.Now().Add(90 * time.Minute)}}, "in 1h"},
 		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, "at least a minute"},
 		{&signer.KeyError{Problem: signer.ErrEncrypted}, "openssl pkey"},
 		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, "openssl pkey"},

@@ -41,7 +41,8 @@ func newStage(t *testing.T) *stage {
 	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
 	s.app.AddKey(&key.PublicKey)
 	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID, Signer: ghapp.FromCryptoSigner(key)}
+	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID,
+		Signer: ghapp.FromCryptoSigner(key)}
 	return s
 }
 
@@ -105,7 +106,8 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 		ghapp.ErrEnterprise: func(s *stage) error {
 			s.github.AddAccount("bigcorp", githubtest.Enterprise)
 			s.app.Install("bigcorp", githubtest.InstallOptions{})
-			_, err := s.open().Token(s.t.Context(), ghapp.TokenRequest{Repositories: []string{"bigcorp/site"}, Installation: "30000002"})
+			_, err := s.open().Token(s.t.Context(),
+				ghapp.TokenRequest{Repositories: []string{"bigcorp/site"}, Installation: "30000002"})
 			return err
 		},
 		ghapp.ErrRepositoryNotSelected: func(s *stage) error { return s.token("acme/hidden") },
@@ -126,7 +128,8 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrSAML: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusForbidden, Body: `{"message":"Resource protected by organization SAML enforcement."}`})
+			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusForbidden,
+				Body: `{"message":"Resource protected by organization SAML enforcement."}`})
 			return s.token()
 		},
 		ghapp.ErrRateLimited: func(s *stage) error {
@@ -151,7 +154,8 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrRefused: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusGone, Body: `{"message":"This API version is gone."}`})
+			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusGone,
+				Body: `{"message":"This API version is gone."}`})
 			return s.token()
 		},
 	}

@@ -22,7 +22,8 @@ func ofNetwork(report *Report, e *api.NetworkError) {
 }
 
 // anotherServer is the hint where what answers does not do so as GitHub does.
-const anotherServer = "check --host and --api-url; a proxy, or the sign-in page of a network, may answer in GitHub's place"
+const anotherServer = "check --host and --api-url; a proxy, or the sign-in page of a network, " +
+	"may answer in GitHub's place"
 
 // Foreign is the trouble that an answer which is not GitHub's tells of.
 func Foreign(e *api.ForeignError) *TroubleError {
@@ -40,7 +41,8 @@ func Foreign(e *api.ForeignError) *TroubleError {
 }
 
 // encoded says how a login stands in the address of a proxy (RFC 3986 section 2.1).
-const encoded = "with % as %25, @ as %40, # as %23, / as %2F, ? as %3F, : as %3A and a blank as %20 in USER and PASSWORD"
+const encoded = "with % as %25, @ as %40, # as %23, / as %2F, ? as %3F, : " +
+	"as %3A and a blank as %20 in USER and PASSWORD"
 
 // writeProxy is the hint for a setting that names a proxy and cannot be read.
 func writeProxy(setting string) string {
@@ -79,11 +81,15 @@ func unreachableHint(e *ghapp.Error) string {
 // untrustedHint tells apart what can be wrong with a certificate.
 func untrustedHint(e *ghapp.Error) string {
 	if _, ok := errors.AsType[x509.HostnameError](e.Err); ok {
-		return "the certificate is that of another host: check --host and --api-url; what answers may be a proxy or a sign-in page"
+		return "the certificate is that of another host: check --host and --api-url; " +
+			"what answers may be a proxy or a sign-in page"
 	}
-	if invalid, ok := errors.AsType[x509.CertificateInvalidError](e.Err); ok && invalid.Reason == x509.Expired && invalid.Cert != nil {
-		return fmt.Sprintf("the certificate is good from %s to %s: if that is not now, GitHub's must be renewed, and else this machine's clock set",
+	if invalid, ok := errors.AsType[x509.CertificateInvalidError](e.Err); ok &&
+		invalid.Reason == x509.Expired && invalid.Cert != nil {
+		return fmt.Sprintf("the certificate is good from %s to %s: if that is not now, GitHub's must be renewed, "+
+			"and else this machine's clock set",
 			invalid.Cert.NotBefore.Format("2006-01-02 15:04"), invalid.Cert.NotAfter.Format("2006-01-02 15:04"))
 	}
-	return "the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file, or install it in the system"
+	return "the server's certificate is signed by an authority this machine does not know: " +
+		"give its PEM file with --ca-file, or install it in the system"
 }

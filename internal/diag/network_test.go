@@ -24,18 +24,22 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		want string
 		exit int
 	}{
-		"no such name":       {&net.DNSError{IsNotFound: true}, "this machine's DNS", diag.Unreachable},
-		"DNS silent":         {&net.DNSError{IsTimeout: true}, "DNS does not answer", diag.Unreachable},
-		"refused":            {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "check the network", diag.Unreachable},
-		"proxy down":         {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED}, "cannot be reached: check https_proxy", diag.Unreachable},
-		"proxy not found":    {&net.OpError{Op: "proxyconnect", Err: &net.DNSError{IsNotFound: true}}, "cannot be reached: check https_proxy", diag.Unreachable},
+		"no such name": {&net.DNSError{IsNotFound: true}, "this machine's DNS", diag.Unreachable},
+		"DNS silent":   {&net.DNSError{IsTimeout: true}, "DNS does not answer", diag.Unreachable},
+		"refused":      {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "check the network", diag.Unreachable},
+		"proxy down": {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED},
+			"cannot be reached: check https_proxy", diag.Unreachable},
+		"proxy not found": {&net.OpError{Op: "proxyconnect", Err: &net.DNSError{IsNotFound: true}},
+			"cannot be reached: check https_proxy", diag.Unreachable},
 		"proxy wants a name": {&api.ProxyError{Proxy: "p:1", Status: 407}, "USER:PASSWORD", diag.Unreachable},
 		"proxy refuses":      {&api.ProxyError{Proxy: "p:1", Status: 403}, "ask who runs it", diag.Unreachable},
 		"no TLS":             {tls.RecordHeaderError{}, "speaks no TLS", diag.Unreachable},
 		"anything":           {errors.New("broken pipe"), "githubstatus", diag.Unreachable},
 		"unknown authority":  {untrusted(x509.UnknownAuthorityError{}), "--ca-file", diag.Configuration},
-		"another name":       {untrusted(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "github.com"}), "that of another host", diag.Configuration},
-		"expired": {untrusted(x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{NotBefore: day, NotAfter: day.AddDate(1, 0, 0)}}),
+		"another name": {untrusted(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "github.com"}),
+			"that of another host", diag.Configuration},
+		"expired": {untrusted(x509.CertificateInvalidError{Reason: x509.Expired,
+			Cert: &x509.Certificate{NotBefore: day, NotAfter: day.AddDate(1, 0, 0)}}),
 			"from 2026-01-02 03:04 to 2027-01-02 03:04", diag.Configuration},
 	} {
 		network := &api.NetworkError{Host: "github.com", Err: test.err}
@@ -46,7 +50,8 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		// As the commands have it, and as the doctor does.
 		for _, err := range []error{&ghapp.Error{Kind: kind, Op: "mint", Err: network}, network} {
 			report := diag.Explain(err)
-			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit || report.Kind != diag.Code(string(kind)) {
+			if !strings.Contains(report.Hint, test.want) || report.ExitCode != test.exit ||
+				report.Kind != diag.Code(string(kind)) {
 				t.Errorf("%s: %+v, want %q", name, report, test.want)
 			}
 		}
@@ -74,7 +79,8 @@ func TestAnswerOfAnotherServerHasItsOwnHint(t *testing.T) {
 			&api.NetworkError{Host: "h", Err: foreign},
 		} {
 			report := diag.Explain(err)
-			if !strings.Contains(report.Hint, want) || report.ExitCode != diag.Configuration || report.Kind != string(diag.NotGitHub) || !strings.Contains(report.Message, foreign.Error()) {
+			if !strings.Contains(report.Hint, want) || report.ExitCode != diag.Configuration ||
+				report.Kind != string(diag.NotGitHub) || !strings.Contains(report.Message, foreign.Error()) {
 				t.Errorf("%+v, want %q", report, want)
 			}
 		}

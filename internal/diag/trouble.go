@@ -59,40 +59,53 @@ func always(hint string) func(string) string { return func(string) string { retu
 // troubles are all of them; a test holds the table against the constants.
 func troubles() map[Trouble]troubleMeaning {
 	return map[Trouble]troubleMeaning{
-		KeyOpen:      {Configuration, func(path string) string { return "chmod 600 " + path }},
-		KeyUnignored: {Configuration, func(path string) string { return "move " + path + " out of the work tree, so that nobody commits it" }},
+		KeyOpen: {Configuration, func(path string) string { return "chmod 600 " + path }},
+		KeyUnignored: {Configuration,
+			func(path string) string { return "move " + path + " out of the work tree, so that nobody commits it" }},
 		KeyOfAnother: {Configuration, func(app string) string {
-			return "give each App its own key: compare `ghapp keys fingerprint` with the settings pages of this App and of " + app
+			return "give each App its own key: compare `ghapp keys fingerprint` with the settings " +
+				"pages of this App and of " + app
 		}},
 		KeyNotTaken: {Configuration, always(
-			"a new key takes a moment at GitHub; after that, compare `ghapp keys fingerprint` with the App's settings page, and take the old key away last")},
-		ConfigurationOpen: {Configuration, always("make the config file your own with chown, and keep others out with chmod go-w")},
-		NotGitHub:         {Configuration, always(anotherServer)},
-		ClockOff:          {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
+			"a new key takes a moment at GitHub; after that, compare `ghapp keys fingerprint` with the App's settings page, " +
+				"and take the old key away last")},
+		ConfigurationOpen: {Configuration,
+			always("make the config file your own with chown, and keep others out with chmod go-w")},
+		NotGitHub: {Configuration, always(anotherServer)},
+		ClockOff:  {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
 		AuthorityOfGit: {Configuration, func(path string) string {
-			return "git knows the authority, from " + path + ": give ghapp the same file with --ca-file, or ca_file in the config file"
+			return "git knows the authority, from " + path +
+				": give ghapp the same file with --ca-file, or ca_file in the config file"
 		}},
-		PlainGitFails:         {GitFailed, always("`ghapp git-setup` points git anew, and `ghapp git-setup --local` a clone")},
+		PlainGitFails: {GitFailed,
+			always("`ghapp git-setup` points git anew, and `ghapp git-setup --local` a clone")},
 		GitUnsupported:        {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
 		InstallationReplaced:  {Configuration, always(leaveOut)},
 		InstallationIsApp:     {Configuration, always(leaveOut)},
 		InstallationOfAnother: {Configuration, always(leaveOut)},
 		PermissionNotAccepted: {Refused, notAccepted},
 		RepositoryMoved: {Refused, func(address string) string {
-			return "use the new name, in clones by: git remote set-url origin " + address + "; the old one leads elsewhere as soon as another repository takes it"
+			return "use the new name, in clones by: git remote set-url origin " + address +
+				"; the old one leads elsewhere as soon as another repository takes it"
 		}},
-		CacheClosed: {Configuration, always("have XDG_CACHE_HOME name a directory of your own; until then each process gets tokens of its own")},
-		TokenStale:  {Refused, always("nothing needs to be done: it was dropped, and the next command gets a new one")},
-		TokenFormat: {Refused, always("something between this machine and GitHub may cut long headers, or a server may not know the format yet; GitHub chooses the format of ordinary tokens")},
-		TokenLeft:   {Refused, always("it ends by itself within the hour")},
-		BudgetLow:   {Unreachable, always("ask less often, or share tokens and lists between jobs; the budget is refilled every hour")},
+		CacheClosed: {Configuration,
+			always("have XDG_CACHE_HOME name a directory of your own; until then each process gets tokens of its own")},
+		TokenStale: {Refused, always("nothing needs to be done: it was dropped, and the next command gets a new one")},
+		TokenFormat: {Refused, always("something between this machine and GitHub may cut long headers, " +
+			"or a server may not know the format yet; GitHub chooses the format of ordinary tokens")},
+		TokenLeft: {Refused, always("it ends by itself within the hour")},
+		BudgetLow: {Unreachable,
+			always("ask less often, or share tokens and lists between jobs; the budget is refilled every hour")},
 		GitConfigured: {Configuration, always(
 			"git config --list --show-origin shows the entry; ghapp's own commands work in spite of it")},
-		LoginOfNetrc:          {Configuration, always("delete the entry")},
-		CertificatesUnchecked: {Configuration, always("take the setting away: without it git refuses a server that pretends to be GitHub")},
-		TokensTraced:          {Configuration, always("unset the variable: what is traced ends in logs and bug reports")},
-		AgentUnreachable:      {Failed, always("`ghapp agent stop` ends it, or GHAPP_AGENT_SOCK names another socket; git works without an agent")},
-		AgentKey:              {Configuration, always("wait for GitHub to take the new key, or put the old one back; `ghapp agent status` shows both")},
+		LoginOfNetrc: {Configuration, always("delete the entry")},
+		CertificatesUnchecked: {Configuration,
+			always("take the setting away: without it git refuses a server that pretends to be GitHub")},
+		TokensTraced: {Configuration, always("unset the variable: what is traced ends in logs and bug reports")},
+		AgentUnreachable: {Failed,
+			always("`ghapp agent stop` ends it, or GHAPP_AGENT_SOCK names another socket; git works without an agent")},
+		AgentKey: {Configuration,
+			always("wait for GitHub to take the new key, or put the old one back; `ghapp agent status` shows both")},
 	}
 }
 

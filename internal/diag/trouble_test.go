@@ -38,7 +38,8 @@ func TestEveryTroubleHasAHintAndAnExitCode(t *testing.T) {
 	all := constants(t, "trouble.go", "Trouble", 20)
 	for _, text := range all {
 		trouble := diag.Trouble(text)
-		report := diag.Explain(fmt.Errorf("wrapped: %w", &diag.TroubleError{Trouble: trouble, Text: "seen", Subject: "SUBJECT"}))
+		report := diag.Explain(fmt.Errorf("wrapped: %w",
+			&diag.TroubleError{Trouble: trouble, Text: "seen", Subject: "SUBJECT"}))
 		if report.Kind != text || report.Hint == "" || report.ExitCode == diag.Done || report.Message != "wrapped: seen" {
 			t.Errorf("%s: %+v", trouble, report)
 		}

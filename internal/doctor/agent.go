@@ -37,14 +37,16 @@ func (x *examination) checkAgent(ctx context.Context) Finding {
 	}
 	for _, held := range report.Keys {
 		for _, a := range x.apps {
-			if a.key == nil || a.host.host.Name != held.Host || a.settings.App.Text != held.App || a.key.Fingerprint() == held.Fingerprint {
+			if a.key == nil || a.host.host.Name != held.Host || a.settings.App.Text != held.App ||
+				a.key.Fingerprint() == held.Fingerprint {
 				continue
 			}
 			if before, ok := a.signs.(signer.Signer); ok && before.Fingerprint() == held.Fingerprint {
 				continue // as every command does while GitHub refuses the newest one
 			}
 			return warn(&diag.TroubleError{Trouble: diag.AgentKey,
-				Text: fmt.Sprintf("it signs for %s with %s, and the configuration has %s", held.App, held.Fingerprint, a.key.Fingerprint())}, "%s", report.Socket)
+				Text: fmt.Sprintf("it signs for %s with %s, and the configuration has %s", held.App, held.Fingerprint,
+					a.key.Fingerprint())}, "%s", report.Socket)
 		}
 	}
 	return ok("%s: %s", report.Socket, report.Text)

@@ -75,12 +75,14 @@ func (a *appChain) checkApp(ctx context.Context) Finding {
 		if before := a.keyBefore(ctx); before != nil {
 			a.info = before
 			a.x.names.app(before)
-			return warn(&diag.TroubleError{Trouble: diag.KeyNotTaken, Text: fmt.Sprintf("GitHub refuses the key %s (%s)", a.key.Fingerprint(), err)},
+			return warn(&diag.TroubleError{Trouble: diag.KeyNotTaken,
+				Text: fmt.Sprintf("GitHub refuses the key %s (%s)", a.key.Fingerprint(), err)},
 				"%s of %s, App ID %d, by the key before the newest one", before.Name, before.Owner, before.ID)
 		}
 		if other := a.ownerOfKey(ctx); other != "" {
 			return broken(&diag.TroubleError{Trouble: diag.KeyOfAnother, Subject: other,
-				Text: fmt.Sprintf("the key %s signs for %s, and not for this App (%s)", a.key.Fingerprint(), other, err)}, "%s does not take the key", a.settings.App.Text)
+				Text: fmt.Sprintf("the key %s signs for %s, and not for this App (%s)", a.key.Fingerprint(), other, err)},
+				"%s does not take the key", a.settings.App.Text)
 		}
 	}
 	switch {

@@ -23,7 +23,8 @@ func TestBrokenLinkStopsThoseThatNeedItAndNoOthers(t *testing.T) {
 	app := x.chain("", machine)
 	app.walk(t.Context(), link("key", fine))
 	app.after(host)
-	app.walk(t.Context(), link("App", fine, "key", "host"), link("installation", fine, "App"), link("nothing to tell", Finding{}), link("hooks", fine, "git"), link("agent", fine))
+	app.walk(t.Context(), link("App", fine, "key", "host"), link("installation", fine, "App"),
+		link("nothing to tell", Finding{}), link("hooks", fine, "git"), link("agent", fine))
 
 	want := []string{
 		"git broken bad", "cache ok fine",

@@ -172,7 +172,8 @@ func (x *examination) prepare(a *appChain, machine *chain) {
 // the same way.
 func (x *examination) hostOf(settings config.AppSettings, machine *chain) *hostChain {
 	for _, h := range x.hosts {
-		if h.settings.Host.Text == settings.Host.Text && h.settings.APIURL.Text == settings.APIURL.Text && h.settings.CAFile.Text == settings.CAFile.Text {
+		if h.settings.Host.Text == settings.Host.Text && h.settings.APIURL.Text == settings.APIURL.Text &&
+			h.settings.CAFile.Text == settings.CAFile.Text {
 			return h
 		}
 	}

@@ -64,7 +64,8 @@ func gitFlaws() []flaw {
 	return []flaw{
 		{
 			name: "CVE-2024-52006", can: leadsAway,
-			mended: []version{{2, 40, 4}, {2, 41, 3}, {2, 42, 4}, {2, 43, 6}, {2, 44, 3}, {2, 45, 3}, {2, 46, 3}, {2, 47, 2}, {2, 48, 1}},
+			mended: []version{{2, 40, 4}, {2, 41, 3}, {2, 42, 4}, {2, 43, 6}, {2, 44, 3}, {2, 45, 3},
+				{2, 46, 3}, {2, 47, 2}, {2, 48, 1}},
 		},
 		{name: "CVE-2025-48384", can: "can let a repository with submodules run a program", mended: mended},
 		{name: "CVE-2025-48385", can: "can let a server write files by a bundle", mended: mended},
@@ -77,7 +78,8 @@ func gitFlaws() []flaw {
 func lfsFlaws() []flaw {
 	return []flaw{
 		{name: "CVE-2024-53263", can: leadsAway, mended: []version{{3, 6, 1}}},
-		{name: "CVE-2025-26625", can: "can let a repository write files outside of its directory", mended: []version{{3, 7, 1}}},
+		{name: "CVE-2025-26625", can: "can let a repository write files outside of its directory",
+			mended: []version{{3, 7, 1}}},
 	}
 }
 
@@ -85,8 +87,10 @@ func lfsFlaws() []flaw {
 // https://curl.se/docs/CVE-2026-6429.html).
 func curlFlaws() []flaw {
 	return []flaw{
-		{name: "CVE-2026-8926", can: leadsAway, since: version{8, 11, 1}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 1}}},
-		{name: "CVE-2026-6429", can: leadsAway, since: version{7, 14, 0}, mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 0}}},
+		{name: "CVE-2026-8926", can: leadsAway, since: version{8, 11, 1},
+			mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 1}}},
+		{name: "CVE-2026-6429", can: leadsAway, since: version{7, 14, 0},
+			mended: []version{{8, 14, 2}, {8, 16, 1}, {8, 20, 0}}},
 	}
 }
 
@@ -126,7 +130,8 @@ func (x *examination) checkGit(ctx context.Context) Finding {
 	case err != nil:
 		return broken(err, "it cannot be used")
 	case !v.AtLeast(2, 39):
-		return warn(&diag.TroubleError{Trouble: diag.GitUnsupported, Text: "git " + v.Text + " may work, but is not tested with ghapp"}, "%s", v.Text)
+		return warn(&diag.TroubleError{Trouble: diag.GitUnsupported,
+			Text: "git " + v.Text + " may work, but is not tested with ghapp"}, "%s", v.Text)
 	}
 	return known(v.Text, gitFlaws())
 }

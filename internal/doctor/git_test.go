@@ -44,7 +44,8 @@ func TestFlawsAreOfTheReleasesThatHaveThem(t *testing.T) {
 		{"nothing that is known", gitFlaws(), ""},
 	} {
 		got := known(test.text, test.flaws)
-		if named := got.State == Note; named != (test.want != "") || !strings.Contains(got.Text, test.want) || !strings.HasPrefix(got.Text, test.text) {
+		if named := got.State == Note; named != (test.want != "") || !strings.Contains(got.Text, test.want) ||
+			!strings.HasPrefix(got.Text, test.text) {
 			t.Errorf("%s: %+v, want %q", test.text, got, test.want)
 		}
 		if got.Cause+got.Hint != "" || got.State == Warn || got.State == Broken {

@@ -45,9 +45,11 @@ func (h *hostChain) checkGitHost(ctx context.Context) Finding {
 	failed, ok := errors.AsType[*gitcmd.Error](err)
 	text := "git reaches " + h.host.Origin + h.gitsProxy(ctx)
 	switch {
-	case err == nil, ok && slices.Contains([]gitcmd.Reason{gitcmd.Unauthorized, gitcmd.PromptDisabled, gitcmd.Forbidden, gitcmd.RepositoryNotFound}, failed.Reason):
+	case err == nil, ok && slices.Contains([]gitcmd.Reason{gitcmd.Unauthorized, gitcmd.PromptDisabled, gitcmd.Forbidden,
+		gitcmd.RepositoryNotFound}, failed.Reason):
 		return Finding{State: OK, Text: text}
-	case ok && slices.Contains([]gitcmd.Reason{gitcmd.Unknown, gitcmd.Redirected, gitcmd.Rewritten, gitcmd.ProtocolNotAllowed}, failed.Reason):
+	case ok && slices.Contains([]gitcmd.Reason{gitcmd.Unknown, gitcmd.Redirected, gitcmd.Rewritten,
+		gitcmd.ProtocolNotAllowed}, failed.Reason):
 		return note("whether git reaches %s is not known: %v", h.host.Origin, err)
 	}
 	return broken(err, "git does not reach %s%s", h.host.Origin, h.gitsProxy(ctx))

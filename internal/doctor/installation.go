@@ -38,7 +38,8 @@ func (a *appChain) checkInstallation(ctx context.Context) Finding {
 	case given.Text != "" && !strings.EqualFold(found.Account, owner):
 		a.x.names.owner(found.Account)
 		return broken(&diag.TroubleError{Trouble: diag.InstallationOfAnother,
-			Text: fmt.Sprintf("installation %d is that of %s, and the repository is one of %s", found.ID, found.Account, owner)}, "%s (%s)", given.Text, given.Source)
+			Text: fmt.Sprintf("installation %d is that of %s, and the repository is one of %s", found.ID, found.Account, owner)},
+			"%s (%s)", given.Text, given.Source)
 	}
 	a.x.names.installation(found)
 	if err := unusable(found); err != nil {
@@ -53,11 +54,13 @@ func (a *appChain) missing(ctx context.Context, err error) Finding {
 	given := a.settings.Installation
 	trouble := &diag.TroubleError{}
 	if given.Text == strconv.FormatInt(a.info.ID, 10) {
-		trouble.Trouble, trouble.Text = diag.InstallationIsApp, given.Text+" is the App's own ID, and no installation's, which is the number at the end of its settings page's address"
+		trouble.Trouble, trouble.Text = diag.InstallationIsApp, given.Text+" is the App's own ID, and no installation's, "+
+			"which is the number at the end of its settings page's address"
 	} else if now, lookErr := a.app.FindInstallation(ctx, a.repository.Owner); lookErr == nil {
 		a.x.names.installation(now)
 		trouble.Trouble = diag.InstallationReplaced
-		trouble.Text = fmt.Sprintf("there is none of this ID any more, and on %s the App is installed as %d", now.Account, now.ID)
+		trouble.Text = fmt.Sprintf("there is none of this ID any more, and on %s the App is installed as %d",
+			now.Account, now.ID)
 	} else {
 		return broken(err, "there is none of the ID %s (%s)%s", given.Text, given.Source, a.elsewhere(ctx))
 	}
@@ -92,9 +95,11 @@ func unusable(i *ghapp.InstallationInfo) error {
 	op := "use the installation of " + i.Account
 	switch {
 	case i.AccountType == "Enterprise":
-		return &ghapp.Error{Kind: ghapp.ErrEnterprise, Op: op, Err: errors.New("it is on an enterprise, and such an installation reaches no repositories")}
+		return &ghapp.Error{Kind: ghapp.ErrEnterprise, Op: op,
+			Err: errors.New("it is on an enterprise, and such an installation reaches no repositories")}
 	case !i.SuspendedAt.IsZero():
-		return &ghapp.Error{Kind: ghapp.ErrSuspended, Op: op, Err: errors.New("it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly))}
+		return &ghapp.Error{Kind: ghapp.ErrSuspended, Op: op,
+			Err: errors.New("it has been suspended since " + i.SuspendedAt.UTC().Format(time.DateOnly))}
 	}
 	return nil
 }
@@ -121,12 +126,14 @@ func (a *appChain) checkPermissions(context.Context) Finding {
 	text := fmt.Sprintf("%s wanted, %s granted", wanted, listed(granted))
 	switch {
 	case granted.Covers(wanted) && !granted.Covers(a.info.Permissions):
-		return note("%s; the App asks for more than %s has accepted: %s", text, a.installation.Account, lacking(granted, a.info.Permissions))
+		return note("%s; the App asks for more than %s has accepted: %s", text, a.installation.Account,
+			lacking(granted, a.info.Permissions))
 	case granted.Covers(wanted):
 		return ok("%s", text)
 	case a.info.Permissions.Covers(wanted):
 		return broken(&diag.TroubleError{Trouble: diag.PermissionNotAccepted, Subject: a.installation.URL,
-			Text: fmt.Sprintf("the App asks for %s, and %s has not accepted that yet", lacking(granted, wanted), a.installation.Account)}, "%s", text)
+			Text: fmt.Sprintf("the App asks for %s, and %s has not accepted that yet", lacking(granted, wanted),
+				a.installation.Account)}, "%s", text)
 	}
 	return broken(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read " + a.repository.String(),
 		Detail: &ghapp.PermissionError{Wanted: wanted, Granted: granted},
@@ -175,7 +182,8 @@ func (a *appChain) checkRepository(ctx context.Context) Finding {
 
 // notSelected is the 404 for a repository of an owner whose installation is there.
 func notSelected(err error, name string) error {
-	e := &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected, Op: "find " + name + " in the installation", Status: http.StatusNotFound,
+	e := &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected,
+		Op: "find " + name + " in the installation", Status: http.StatusNotFound,
 		Detail: &ghapp.RepositoryError{Repositories: []string{name}}}
 	if answer, ok := errors.AsType[*ghapp.Error](err); ok {
 		e.Message, e.RequestID = answer.Message, answer.RequestID
@@ -221,13 +229,16 @@ func (a *appChain) checkInstallations(ctx context.Context) Finding {
 	}
 	switch {
 	case total == 0:
-		return broken(&ghapp.Error{Kind: ghapp.ErrNotInstalled, Op: app, Err: errors.New("it is installed nowhere yet")}, "none")
+		return broken(&ghapp.Error{Kind: ghapp.ErrNotInstalled, Op: app,
+			Err: errors.New("it is installed nowhere yet")}, "none")
 	case a.atOrigin:
 		return ok("%s", text)
 	case usable == 0:
-		return broken(&ghapp.Error{Kind: ghapp.ErrSuspended, Op: app, Err: errors.New("none of its installations can be used: " + some(unused))}, "%s", text)
+		return broken(&ghapp.Error{Kind: ghapp.ErrSuspended, Op: app,
+			Err: errors.New("none of its installations can be used: " + some(unused))}, "%s", text)
 	case len(unused) > 0:
-		return warn(&ghapp.Error{Kind: ghapp.ErrSuspended, Op: "use the installation of " + some(unused), Err: errors.New("it is suspended, or on an enterprise")}, "%s", text)
+		return warn(&ghapp.Error{Kind: ghapp.ErrSuspended, Op: "use the installation of " + some(unused),
+			Err: errors.New("it is suspended, or on an enterprise")}, "%s", text)
 	case len(lack) > 0:
 		return warn(&ghapp.Error{Kind: ghapp.ErrPermission, Op: "read repositories of " + some(lack),
 			Detail: &ghapp.PermissionError{Wanted: a.wanted()}, Err: fmt.Errorf("%s is wanted", a.wanted())}, "%s", text)

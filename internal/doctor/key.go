@@ -35,10 +35,12 @@ func (a *appChain) checkKeyFile(ctx context.Context) Finding {
 		return broken(err, "%s (%s)", path, a.settings.Key.Source)
 	}
 	if exposure != nil {
-		return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)", path, a.settings.Key.Source)
+		return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()},
+			"%s (%s)", path, a.settings.Key.Source)
 	}
 	if unignored, err := a.x.git.Unignored(ctx, path); err == nil && unignored {
-		return warn(&diag.TroubleError{Trouble: diag.KeyUnignored, Subject: path, Text: "it lies in a git work tree that does not ignore it"}, "%s (%s)", path, a.settings.Key.Source)
+		return warn(&diag.TroubleError{Trouble: diag.KeyUnignored, Subject: path,
+			Text: "it lies in a git work tree that does not ignore it"}, "%s (%s)", path, a.settings.Key.Source)
 	}
 	info, err := os.Stat(path)
 	if err != nil {
@@ -77,8 +79,10 @@ func (a *appChain) checkKeyBefore(ctx context.Context) Finding {
 	}
 	if path := keyuri.FilePath(a.settings.PreviousKey.Text); path != "" {
 		if exposure, err := keyfile.Exposed(path); err == nil && exposure != nil {
-			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)", path, a.settings.PreviousKey.Source)
+			return warn(&diag.TroubleError{Trouble: diag.KeyOpen, Text: exposure.String(), Hint: exposure.Hint()}, "%s (%s)",
+				path, a.settings.PreviousKey.Source)
 		}
 	}
-	return note("%s serves while GitHub refuses the newest one; `ghapp keys rotate` tells how far the rotation is", fingerprint)
+	return note("%s serves while GitHub refuses the newest one; "+
+		"`ghapp keys rotate` tells how far the rotation is", fingerprint)
 }

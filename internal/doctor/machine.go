@@ -31,14 +31,16 @@ func (h *hostChain) machineLinks(ctx context.Context) []link {
 	needs := []string{"git", "CA file"} // by the latter the host is known
 	if h.behind(needs) != "" {
 		var list []link
-		for _, name := range []string{linkHeaders, linkNetrc, linkLogins, linkHelpers, linkRewriting, linkVerification, linkTraces, linkHooks} {
+		for _, name := range []string{linkHeaders, linkNetrc, linkLogins, linkHelpers, linkRewriting,
+			linkVerification, linkTraces, linkHooks} {
 			list = append(list, link{name: name, needs: needs})
 		}
 		return list
 	}
 	entries, err := h.x.Entries(ctx)
 	if err != nil {
-		return []link{{name: "git configuration", check: func(context.Context) Finding { return broken(err, "it cannot be read") }}}
+		return []link{{name: "git configuration",
+			check: func(context.Context) Finding { return broken(err, "it cannot be read") }}}
 	}
 	asked := asksUs(entries, h.host.Origin)
 	found := h.conflicts(entries, asked)
@@ -62,7 +64,8 @@ func (h *hostChain) machineLinks(ctx context.Context) []link {
 			}})
 		}
 		for _, c := range found[l.name] {
-			list = append(list, link{name: l.name, check: func(context.Context) Finding { return conflicting(l.name, c, asked != nil) }})
+			list = append(list,
+				link{name: l.name, check: func(context.Context) Finding { return conflicting(l.name, c, asked != nil) }})
 		}
 	}
 	return append(list, link{name: linkHooks, check: func(context.Context) Finding { return checkHooks(entries) }})
@@ -157,9 +160,11 @@ func checkHooks(entries []gitsetup.Entry) Finding {
 		switch {
 		case e.Value == "", e.Value == os.DevNull: // there are none there
 		case e.Key == "core.hookspath":
-			list = append(list, fmt.Sprintf("core.hooksPath %s (%s)", filepath.ToSlash(e.Value), (gitsetup.Conflict{File: e.File}).Place()))
+			list = append(list, fmt.Sprintf("core.hooksPath %s (%s)", filepath.ToSlash(e.Value),
+				(gitsetup.Conflict{File: e.File}).Place()))
 		case e.Key == "init.templatedir":
-			list = append(list, fmt.Sprintf("init.templateDir %s (%s)", filepath.ToSlash(e.Value), (gitsetup.Conflict{File: e.File}).Place()))
+			list = append(list, fmt.Sprintf("init.templateDir %s (%s)", filepath.ToSlash(e.Value),
+				(gitsetup.Conflict{File: e.File}).Place()))
 		case strings.HasPrefix(e.Key, "hook.") && strings.HasSuffix(e.Key, ".command"):
 			list = append(list, e.Key+" ("+(gitsetup.Conflict{File: e.File}).Place()+")")
 		}

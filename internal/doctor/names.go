@@ -57,7 +57,8 @@ const (
 // add makes a name known, unless it is. It is called with the lock held. A single letter
 // is no name, or it would be one in every text.
 func (n *Names) add(added name) {
-	if len(added.text) < 2 || slices.ContainsFunc(n.known, func(k name) bool { return k.kind == added.kind && strings.EqualFold(k.text, added.text) }) {
+	if len(added.text) < 2 || slices.ContainsFunc(n.known,
+		func(k name) bool { return k.kind == added.kind && strings.EqualFold(k.text, added.text) }) {
 		return
 	}
 	if n.count == nil {
@@ -152,7 +153,8 @@ func (n *Names) address(host string) {
 // isPublic reports whether everybody knows a host, or it is this machine.
 func isPublic(host string) bool {
 	host = strings.ToLower(strings.Trim(host, "[]."))
-	if host == "localhost" || host == "github.com" || strings.HasSuffix(host, ".github.com") || host == "www.githubstatus.com" {
+	if host == "localhost" || host == "github.com" || strings.HasSuffix(host, ".github.com") ||
+		host == "www.githubstatus.com" {
 		return true
 	}
 	return net.ParseIP(host) != nil // told by its form
@@ -177,7 +179,8 @@ func (n *Names) home(path string) {
 
 // addressPattern is an address: up to its host, that, and the rest.
 var addressPattern = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)\b((?:https?|ssh|git|socks5h?)://(?:[^/\s"'@]*@)?)([a-z0-9][a-z0-9.-]*[a-z0-9])((?::[0-9]+)?/[^\s"',;)]*)?`)
+	return regexp.MustCompile(
+		`(?i)\b((?:https?|ssh|git|socks5h?)://(?:[^/\s"'@]*@)?)([a-z0-9][a-z0-9.-]*[a-z0-9])((?::[0-9]+)?/[^\s"',;)]*)?`)
 })
 
 // form is what can be told without having been learned.
@@ -219,7 +222,8 @@ func (n *Names) Hide(text string) string {
 func (n *Names) withoutPath(address string) string {
 	m := addressPattern().FindStringSubmatch(address)
 	host := m[2]
-	known := slices.ContainsFunc(n.known, func(k name) bool { return k.kind == aHost && !k.stranger && strings.EqualFold(k.text, host) })
+	known := slices.ContainsFunc(n.known,
+		func(k name) bool { return k.kind == aHost && !k.stranger && strings.EqualFold(k.text, host) })
 	if isPublic(host) || known {
 		return address
 	}
@@ -258,7 +262,8 @@ func (n *Names) at(text string, i int) (name, bool) {
 	}
 	for _, k := range n.known {
 		end := i + len(k.text)
-		if end <= len(text) && strings.EqualFold(text[i:end], k.text) && (end == len(text) || !isWord(text[end])) && strings.HasSuffix(text[:i], k.after) {
+		if end <= len(text) && strings.EqualFold(text[i:end], k.text) && (end == len(text) || !isWord(text[end])) &&
+			strings.HasSuffix(text[:i], k.after) {
 			return k, true
 		}
 	}

@@ -17,7 +17,8 @@ func TestNamesArePlaceholders(t *testing.T) {
 	n.owner("acme-labs")
 	n.address("ghe.acme.example:8443")
 	n.address("github.com")
-	n.app(&ghapp.AppInfo{ID: 1234, ClientID: "Iv23liABCDEFGHIJKLMN", Slug: "acme-deployer", Name: "Acme Deployer", Owner: "acme"})
+	n.app(&ghapp.AppInfo{ID: 1234, ClientID: "Iv23liABCDEFGHIJKLMN", Slug: "acme-deployer",
+		Name: "Acme Deployer", Owner: "acme"})
 	n.installation(&ghapp.InstallationInfo{ID: 30000001, Account: "Acme", AppSlug: "acme-deployer"})
 	for _, test := range []struct{ text, want string }{
 		{"acme/site is reached", "OWNER-1/REPO-1 is reached"},
@@ -31,7 +32,8 @@ func TestNamesArePlaceholders(t *testing.T) {
 		{"Iv23liABCDEFGHIJKLMN", "APP-ID-1"},
 		{"https://ghe.acme.example:8443/api/v3", "https://HOST-1:8443/api/v3"},
 		{"https://github.com/acme/site.git", "https://github.com/OWNER-1/REPO-1.git"},
-		{"https://api.github.com and https://www.githubstatus.com", "https://api.github.com and https://www.githubstatus.com"},
+		{"https://api.github.com and https://www.githubstatus.com",
+			"https://api.github.com and https://www.githubstatus.com"},
 		{"/home/jane/.config/ghapp/config.yaml:3", "~/.config/ghapp/config.yaml:3"},
 		{"/home/other/app.pem", "/home/USER-1/app.pem"},
 		{"/Users/kim/app.pem", "/Users/USER-2/app.pem"},
@@ -76,7 +78,9 @@ func TestPlaceholdersStay(t *testing.T) {
 func TestFindingKeepsWhatIsNoName(t *testing.T) {
 	n := &Names{}
 	n.repository("token/token")
-	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token", Hint: "ask token", Kind: "token-refused", ExitCode: 4})
-	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1", Hint: "ask OWNER-1", Kind: "token-refused", ExitCode: 4}
+	f := n.HideIn(Finding{Link: "token", State: Broken, About: "token", Text: "token/token", Cause: "of token",
+		Hint: "ask token", Kind: "token-refused", ExitCode: 4})
+	want := Finding{Link: "token", State: Broken, About: "OWNER-1", Text: "OWNER-1/REPO-1", Cause: "of OWNER-1",
+		Hint: "ask OWNER-1", Kind: "token-refused", ExitCode: 4}
 	testkit.Equal(t, f, want)
 }

@@ -89,7 +89,8 @@ func newProbe(ctx context.Context, reach ghapp.Config, host api.Host) *probe {
 	body, _ := io.ReadAll(io.LimitReader(answer.Body, mostOfMeta))
 	p.status, p.header, p.foreign = answer.StatusCode, answer.Header, api.Foreign(answer, body)
 	if p.foreign == nil && p.status < 300 && answer.Header.Get("X-GitHub-Request-Id") == "" {
-		p.foreign = &api.ForeignError{Host: p.target.Host, Status: p.status, Media: "application/json"} // of another server's API
+		// of another server's API
+		p.foreign = &api.ForeignError{Host: p.target.Host, Status: p.status, Media: "application/json"}
 	}
 	return p
 }
@@ -257,7 +258,8 @@ func (h *hostChain) checkCertificate(ctx context.Context) Finding {
 			h.x.names.certificate(other.Certificate)
 		}
 		if file := h.authorityOfGit(ctx); file != "" {
-			return broken(&diag.TroubleError{Trouble: diag.AuthorityOfGit, Subject: file, Text: p.failure().Error()}, "that of %s is not trusted", p.target.Host)
+			return broken(&diag.TroubleError{Trouble: diag.AuthorityOfGit, Subject: file, Text: p.failure().Error()},
+				"that of %s is not trusted", p.target.Host)
 		}
 		return broken(p.failure(), "that of %s is not taken", p.target.Host)
 	}
@@ -269,7 +271,8 @@ func (h *hostChain) checkCertificate(ctx context.Context) Finding {
 	}
 	leaf := p.secured.PeerCertificates[0]
 	h.x.names.certificate(leaf)
-	return ok("of %s, good until %s, %s", cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String()), leaf.NotAfter.UTC().Format(time.DateOnly), tls.VersionName(p.secured.Version))
+	return ok("of %s, good until %s, %s", cmp.Or(leaf.Issuer.CommonName, leaf.Issuer.String()),
+		leaf.NotAfter.UTC().Format(time.DateOnly), tls.VersionName(p.secured.Version))
 }
 
 func (h *hostChain) checkHost(context.Context) Finding {
@@ -280,7 +283,8 @@ func (h *hostChain) checkHost(context.Context) Finding {
 	text := fmt.Sprintf("%s, API %s", h.host.Name, h.host.API)
 	switch {
 	case p.status >= 500:
-		return broken(&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "ask " + p.target.Host, Status: p.status, RequestID: p.header.Get("X-GitHub-Request-Id")}, "%s fails", h.host.API)
+		return broken(&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "ask " + p.target.Host, Status: p.status,
+			RequestID: p.header.Get("X-GitHub-Request-Id")}, "%s fails", h.host.API)
 	case p.foreign != nil:
 		return broken(diag.Foreign(p.foreign), "another server is at %s", h.host.API)
 	}
@@ -305,13 +309,16 @@ func (h *hostChain) checkClock(context.Context) Finding {
 		return note("%s does not tell its time", p.target.Host)
 	}
 	if !api.Believable(offset) {
-		return broken(&ghapp.Error{Kind: ghapp.ErrClockOff, Op: "tell the time by " + p.target.Host, Detail: &ghapp.ClockError{Offset: offset},
-			Err: fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's", time.Now().Add(offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())},
+		return broken(&ghapp.Error{Kind: ghapp.ErrClockOff, Op: "tell the time by " + p.target.Host,
+			Detail: &ghapp.ClockError{Offset: offset},
+			Err: fmt.Errorf("its clock shows %s, which is more than %.0f hours from this machine's",
+				time.Now().Add(offset).UTC().Format("2006-01-02 15:04 MST"), api.MaxOffset.Hours())},
 			"one of the two is far off")
 	}
 	text := fmt.Sprintf("GitHub's is %s ours, give or take %.1f s", ahead(offset), uncertain.Seconds())
 	if offset.Abs() > clockTolerance {
-		return warn(&diag.TroubleError{Trouble: diag.ClockOff, Text: "this machine's clock is " + ahead(-offset) + " GitHub's, by which a JSON Web Token and the life of a token are judged"}, "%s", text)
+		return warn(&diag.TroubleError{Trouble: diag.ClockOff, Text: "this machine's clock is " + ahead(-offset) +
+			" GitHub's, by which a JSON Web Token and the life of a token are judged"}, "%s", text)
 	}
 	if offset == 0 {
 		text = fmt.Sprintf("right, give or take %.1f s", uncertain.Seconds())

@@ -54,7 +54,8 @@ func ofServer(t *testing.T, ahead time.Duration, wrap func(http.RoundTripper) ht
 
 func TestClockIsReadOverHTTP2WhoeverIsToldFirst(t *testing.T) {
 	h := ofServer(t, -2*time.Hour, func(next http.RoundTripper) http.RoundTripper { return lateWriter{next} })
-	if got := h.checkClock(t.Context()); got.State != Warn || !strings.Contains(got.Text, "720") || strings.Contains(got.Text, "take -") {
+	if got := h.checkClock(t.Context()); got.State != Warn || !strings.Contains(got.Text, "720") ||
+		strings.Contains(got.Text, "take -") {
 		t.Errorf("a clock that is two hours off: %s, %s", got.State, got.Text)
 	}
 	for range 50 {
@@ -67,7 +68,8 @@ func TestClockIsReadOverHTTP2WhoeverIsToldFirst(t *testing.T) {
 
 func TestClockThatIsAYearOffIsBroken(t *testing.T) {
 	h := ofServer(t, 365*24*time.Hour, func(next http.RoundTripper) http.RoundTripper { return next })
-	if got := h.checkClock(t.Context()); got.State != Broken || got.ExitCode != 4 || !strings.Contains(got.Cause, "15 hours") {
+	if got := h.checkClock(t.Context()); got.State != Broken || got.ExitCode != 4 ||
+		!strings.Contains(got.Cause, "15 hours") {
 		t.Errorf("%+v", got)
 	}
 }

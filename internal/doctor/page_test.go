@@ -11,7 +11,8 @@ func TestPage(t *testing.T) {
 	findings := []Finding{
 		{Link: "key", State: OK, Text: "SHA256:abc"},
 		{Link: "hooks", About: "deploy", State: Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
-		{Link: "configuration", State: Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand in one line\nsecond", Hint: "do this", Kind: "k", ExitCode: 3},
+		{Link: "configuration", State: Broken, Text: "c.yaml", Cause: "first cause that is so long that it does not stand " +
+			"in one line\nsecond", Hint: "do this", Kind: "k", ExitCode: 3},
 		{Link: "App", State: Skipped, Text: "not checked: it needs configuration"},
 		{Link: "clock", State: Warn, Text: "off", Cause: "late", Hint: "set it"},
 	}

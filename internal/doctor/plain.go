@@ -62,7 +62,8 @@ func (a *appChain) plainLinks(ctx context.Context) []link {
 	if asked == nil {
 		return nil
 	}
-	p := plainGit{x: a.x, name: a.repository.String(), asked: *asked, remote: origin + "/" + a.repository.String() + ".git"}
+	p := plainGit{x: a.x, name: a.repository.String(), asked: *asked,
+		remote: origin + "/" + a.repository.String() + ".git"}
 	if a.isOrigin() {
 		p.remote = "origin"
 	}
@@ -97,7 +98,8 @@ func asksBeyond(entries []gitsetup.Entry, own, origin string) bool {
 	return slices.ContainsFunc(entries, func(e gitsetup.Entry) bool {
 		beyond := e.Scope == gitsetup.System || e.Scope == gitsetup.Global
 		named := e.Key == "credential."+origin+".helper" && strings.Contains(e.Value, "ghapp")
-		included := strings.HasPrefix(e.Key, "includeif.") && filepath.FromSlash(e.Value) == filepath.Join(dir, "ghapp-submodules")
+		included := strings.HasPrefix(e.Key, "includeif.") &&
+			filepath.FromSlash(e.Value) == filepath.Join(dir, "ghapp-submodules")
 		return beyond && (named || included)
 	})
 }
@@ -112,7 +114,8 @@ func (p plainGit) checkSubmodules(ctx context.Context) Finding {
 	if _, err := os.Stat(filepath.Join(strings.TrimSuffix(string(top), "\n"), ".gitmodules")); err != nil {
 		return Finding{}
 	}
-	return note("git asks nobody for those that it fetches here for the first time: `ghapp git-setup --local --submodules` makes it ask")
+	return note("git asks nobody for those that it fetches here for the first time: " +
+		"`ghapp git-setup --local --submodules` makes it ask")
 }
 
 // isOrigin reports whether the repository is that of the directory's remote origin.
@@ -235,7 +238,8 @@ func (p plainGit) checkCron(ctx context.Context) Finding {
 	if slices.ContainsFunc(needed, ours) {
 		hint = p.hint() + ", so that it needs neither PATH nor variables; or " + hint
 	}
-	return warn(p.trouble(failed, hint), "it does not read %s there: what differs is %s", p.name, strings.Join(needed, ", "))
+	return warn(p.trouble(failed, hint), "it does not read %s there: what differs is %s",
+		p.name, strings.Join(needed, ", "))
 }
 
 // needed are the names of the variables of the user's environment without which git does not

@@ -44,9 +44,11 @@ func (a *appChain) tokenLinks() []link {
 // no repository, as good as nothing.
 func (a *appChain) request() ghapp.TokenRequest {
 	if a.repository.Name == "" {
-		return ghapp.TokenRequest{AllRepositories: true, Installation: fmt.Sprint(a.installation.ID), Permissions: ghapp.Permissions{"metadata": "read"}}
+		return ghapp.TokenRequest{AllRepositories: true, Installation: fmt.Sprint(a.installation.ID),
+			Permissions: ghapp.Permissions{"metadata": "read"}}
 	}
-	return ghapp.TokenRequest{Repositories: []string{a.repository.String()}, Permissions: a.wanted(), Installation: a.settings.Installation.Text}
+	return ghapp.TokenRequest{Repositories: []string{a.repository.String()}, Permissions: a.wanted(),
+		Installation: a.settings.Installation.Text}
 }
 
 // token returns the doctor's own token, which is minted once.
@@ -83,7 +85,8 @@ func minutes(d time.Duration) string { return fmt.Sprintf("%.0f min", d.Minutes(
 
 // answerer tries tokens at the git service, and counts the attempts.
 func (a *appChain) answerer(attempts *atomic.Int32) *gitauth.Answerer {
-	return &gitauth.Answerer{Origin: a.app.Status().Origin, Transport: counted{a.host.reach.Transport, attempts}, Log: a.host.reach.Log}
+	return &gitauth.Answerer{Origin: a.app.Status().Origin,
+		Transport: counted{a.host.reach.Transport, attempts}, Log: a.host.reach.Log}
 }
 
 // counted counts requests.
@@ -130,7 +133,9 @@ func (a *appChain) checkCached(ctx context.Context) Finding {
 	if a.x.store == nil {
 		return Finding{}
 	}
-	app, err := a.open(func(c *ghapp.Config) { c.Store, c.Transport, c.MaxWait = kept{a.x.store}, mintless{c.Transport}, -1 })
+	app, err := a.open(func(c *ghapp.Config) {
+		c.Store, c.Transport, c.MaxWait = kept{a.x.store}, mintless{c.Transport}, -1
+	})
 	if err != nil {
 		return broken(err, "%s cannot be used", a.settings.App.Text)
 	}
@@ -142,7 +147,8 @@ func (a *appChain) checkCached(ctx context.Context) Finding {
 	if err != nil {
 		return ok("none for %s", a.repository)
 	}
-	text := fmt.Sprintf("minted %s ago, good for %s", minutes(token.ExpiresAt.Sub(token.MintedAt)-token.Life()), minutes(token.Life()))
+	text := fmt.Sprintf("minted %s ago, good for %s",
+		minutes(token.ExpiresAt.Sub(token.MintedAt)-token.Life()), minutes(token.Life()))
 	var attempts atomic.Int32
 	err = a.answerer(&attempts).Trial(ctx, token, a.repository)
 	switch {
@@ -184,7 +190,8 @@ func (a *appChain) checkFormats(ctx context.Context) Finding {
 	text := fmt.Sprintf("of %d characters and of %d", len(first.Secret.Reveal()), len(second.Secret.Reveal()))
 	var attempts atomic.Int32
 	if err := a.answerer(&attempts).Trial(ctx, second, a.repository); err != nil {
-		return warn(&diag.TroubleError{Trouble: diag.TokenFormat, Text: err.Error()}, "%s, of which the second is refused", text)
+		return warn(&diag.TroubleError{Trouble: diag.TokenFormat, Text: err.Error()},
+			"%s, of which the second is refused", text)
 	}
 	return ok("%s, both are taken", text)
 }
@@ -226,13 +233,16 @@ func (a *appChain) checkRateLimit(ctx context.Context) Finding {
 		return ok("none")
 	}
 	reset := budget.Reset.Add(-a.app.Status().ClockOffset)
-	text := fmt.Sprintf("%d of %d requests left, refilled at %s", budget.Remaining, budget.Limit, reset.Local().Format(time.TimeOnly))
+	text := fmt.Sprintf("%d of %d requests left, refilled at %s", budget.Remaining, budget.Limit,
+		reset.Local().Format(time.TimeOnly))
 	switch {
 	case budget.Remaining == 0:
 		return broken(&ghapp.Error{Kind: ghapp.ErrRateLimited, Op: "ask the REST API as the installation",
-			Detail: &ghapp.RateLimitError{Until: reset}, Err: errors.New("its hourly budget is used up; git itself does not need it")}, "%s", text)
+			Detail: &ghapp.RateLimitError{Until: reset},
+			Err:    errors.New("its hourly budget is used up; git itself does not need it")}, "%s", text)
 	case budget.Remaining < budget.Limit/lowShare:
-		return warn(&diag.TroubleError{Trouble: diag.BudgetLow, Text: "less than a tenth of the hourly budget is left"}, "%s", text)
+		return warn(&diag.TroubleError{Trouble: diag.BudgetLow,
+			Text: "less than a tenth of the hourly budget is left"}, "%s", text)
 	}
 	return ok("%s", text)
 }
@@ -253,7 +263,8 @@ func (a *appChain) end(ctx context.Context) {
 	if left == 0 {
 		return
 	}
-	found := warn(&diag.TroubleError{Trouble: diag.TokenLeft, Text: why.Error()}, "%d of the doctor's own live on until %s", left, until.Local().Format(time.TimeOnly))
+	found := warn(&diag.TroubleError{Trouble: diag.TokenLeft, Text: why.Error()},
+		"%d of the doctor's own live on until %s", left, until.Local().Format(time.TimeOnly))
 	switch {
 	case errors.Is(why, ghapp.ErrRateLimited):
 		found = note("%s: the rate limit leaves no request to revoke them", found.Text)

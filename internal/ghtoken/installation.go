@@ -71,7 +71,8 @@ func tokenInLine(line string) (string, error) {
 		return "", errors.New("what is on standard input is no token: it has other characters than GitHub's have")
 	}
 	if kind, other := otherSecret(word); other {
-		return "", fmt.Errorf("what is on standard input is %s, and no installation access token; only such a one is revoked", kind)
+		return "",
+			fmt.Errorf("what is on standard input is %s, and no installation access token; only such a one is revoked", kind)
 	}
 	// v1. begins those of an old GitHub Enterprise Server.
 	if !strings.HasPrefix(word, "ghs_") && !strings.HasPrefix(word, "v1.") {

@@ -64,7 +64,8 @@ type Answerer struct {
 // parameter is the operation. The answer is nil where there is nothing to say. An
 // error other than [ErrNotOurs] means that the question was ours and the answer
 // is no: git should ask nobody else.
-func (a *Answerer) Credential(ctx context.Context, op credential.Operation, asked *credential.Credential) (*credential.Credential, error) {
+func (a *Answerer) Credential(ctx context.Context, op credential.Operation,
+	asked *credential.Credential) (*credential.Credential, error) {
 	if !a.Ours(asked) {
 		return nil, ErrNotOurs
 	}

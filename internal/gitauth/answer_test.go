@@ -43,7 +43,8 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	t.Helper()
 	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
-	w := &world{github: github, app: github.AddApp(githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})}
+	w := &world{github: github, app: github.AddApp(
+		githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})}
 	w.app.AddKey(&testKey().PublicKey)
 	for _, name := range []string{"acme/site", "acme/web"} {
 		github.AddRepository(name, githubtest.RepositoryOptions{})
@@ -63,7 +64,8 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 			if status == 0 {
 				return nil, errors.New("connection refused")
 			}
-			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(text)), Request: r, Header: http.Header{}}, nil
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader(text)),
+				Request: r, Header: http.Header{}}, nil
 		}),
 	}
 	return w
@@ -119,14 +121,16 @@ func TestOnlyTheExactHostIsAnswered(t *testing.T) {
 		} {
 			asked := ask("acme/site.git")
 			asked.Host = host
-			if answer, err := w.answerer.Credential(t.Context(), credential.Get, asked); !errors.Is(err, gitauth.ErrNotOurs) || answer != nil {
+			if answer, err := w.answerer.Credential(t.Context(), credential.Get, asked); !errors.Is(err, gitauth.ErrNotOurs) ||
+				answer != nil {
 				t.Errorf("host %q: %v, %v", host, answer, err)
 			}
 		}
 		for _, protocol := range []string{"", "http", "HTTPS", "ssh", "file", "https:"} {
 			asked := ask("acme/site.git")
 			asked.Protocol = protocol
-			if answer, err := w.answerer.Credential(t.Context(), credential.Get, asked); !errors.Is(err, gitauth.ErrNotOurs) || answer != nil {
+			if answer, err := w.answerer.Credential(t.Context(), credential.Get, asked); !errors.Is(err, gitauth.ErrNotOurs) ||
+				answer != nil {
 				t.Errorf("protocol %q: %v, %v", protocol, answer, err)
 			}
 		}
@@ -204,7 +208,8 @@ func TestNamedInstallationIsNotLookedFor(t *testing.T) {
 		asked := ask("acme/site.git")
 		asked.Username, asked.Password = answer.Username, answer.Password
 		testkit.Must(w.answerer.Credential(t.Context(), credential.Erase, asked))(t)
-		if again, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")); err != nil || again.Password.Reveal() == answer.Password.Reveal() {
+		if again, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")); err != nil ||
+			again.Password.Reveal() == answer.Password.Reveal() {
 			t.Errorf("the refused token is handed out again: %v", err)
 		}
 	})
@@ -218,13 +223,15 @@ func TestNamedInstallationOfAnotherOwnerIsPassedOver(t *testing.T) {
 		w.github.AddRepository("octo/lib", githubtest.RepositoryOptions{})
 		w.github.AddRepository("octo/site", githubtest.RepositoryOptions{})
 		w.app.Install("octo", githubtest.InstallOptions{All: true})
-		for _, named := range []string{strconv.FormatInt(w.app.Install("acme", githubtest.InstallOptions{All: true}).ID, 10), "acme"} {
+		for _, named := range []string{strconv.FormatInt(w.app.Install("acme", githubtest.InstallOptions{All: true}).ID, 10),
+			"acme"} {
 			w.named = named
 			for _, repository := range []string{"octo/lib", "octo/site", "acme/site"} {
 				answer, err := w.answerer.Credential(t.Context(), credential.Get, ask(repository+".git"))
 				testkit.OK(t, err, "%s", repository)
 				for _, token := range w.github.Tokens() {
-					if token.Token == answer.Password.Reveal() && (strings.Join(token.Repositories, ",") != repository || token.Revoked) {
+					if token.Token == answer.Password.Reveal() &&
+						(strings.Join(token.Repositories, ",") != repository || token.Revoked) {
 						t.Errorf("%s: the token reaches %s, revoked %t", repository, token.Repositories, token.Revoked)
 					}
 				}
@@ -246,7 +253,8 @@ func TestRefusalDoesNotRepeatTheToken(t *testing.T) {
 		if !errors.Is(err, ghapp.ErrIPAllowList) {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{w.github.Tokens()[0].Token, strings.TrimPrefix(w.asked[0].Header.Get("Authorization"), "Basic ")} {
+		for _, secret := range []string{w.github.Tokens()[0].Token,
+			strings.TrimPrefix(w.asked[0].Header.Get("Authorization"), "Basic ")} {
 			testkit.Lacks(t, err.Error(), secret)
 		}
 	})
@@ -287,7 +295,8 @@ func TestWaitForANewTokenEndsWithItsCaller(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		start := time.Now()
-		if _, err := w.answerer.Credential(ctx, credential.Get, ask("acme/site.git")); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := w.answerer.Credential(ctx, credential.Get, ask("acme/site.git")); !errors.Is(
+			err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		testkit.Equal(t, time.Since(start), 1500*time.Millisecond, "left after")

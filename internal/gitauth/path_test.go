@@ -26,7 +26,8 @@ func TestRepositoryOfEveryPathGitAsksFor(t *testing.T) {
 	}
 	for _, path := range []string{
 		"", "/", "acme", "acme/", "/site.git", "acme/site/tree/main", "acme/site.git/info", "acme/site.git/info/lfsx",
-		"../site", "acme/..", "acme/.git", "acme/si te", "acme/site\nhost=evil", "acme/%2e%2e", "a/b/c/d", "acme/site.git/../other",
+		"../site", "acme/..", "acme/.git", "acme/si te", "acme/site\nhost=evil", "acme/%2e%2e",
+		"a/b/c/d", "acme/site.git/../other",
 	} {
 		if got, err := repositoryOf(path); err == nil {
 			t.Errorf("repositoryOf(%q) = %q; want an error", path, got)

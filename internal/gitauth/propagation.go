@@ -88,7 +88,8 @@ func WaitForPropagation(
 }
 
 // try asks the git service for a repository as git would, with a token.
-func (a *Answerer) try(ctx context.Context, t *ghapp.Token, r ghapp.RepositoryName) (status int, message string, err error) {
+func (a *Answerer) try(ctx context.Context, t *ghapp.Token,
+	r ghapp.RepositoryName) (status int, message string, err error) {
 	d, err := a.discover(ctx, r.String()+".git", t)
 	return d.status, d.message, err
 }

@@ -66,7 +66,8 @@ func (a *Answerer) public(ctx context.Context, path string, refusal error) bool 
 	}
 	d, err := a.discover(ctx, path, nil)
 	if err != nil || !d.served {
-		a.log().Debug("without a credential the repository cannot be read either", "repository", path, "status", d.status, "error", err)
+		a.log().Debug("without a credential the repository cannot be read either", "repository", path,
+			"status", d.status, "error", err)
 		return false
 	}
 	o := open{Kind: kind, Text: refusal.Error(), Until: time.Now().Add(openLife)}
@@ -117,7 +118,8 @@ func (a *Answerer) forget(ctx context.Context, path string) error {
 
 func (a *Answerer) tellOpen(ctx context.Context, path string, o open) {
 	level, _ := excusable(o.Kind)
-	a.log().Log(ctx, level, fmt.Sprintf("%s is public and is read without a credential, since a token for it is refused", path), "error", o.Text)
+	a.log().Log(ctx, level,
+		fmt.Sprintf("%s is public and is read without a credential, since a token for it is refused", path), "error", o.Text)
 }
 
 // openKey is the key in the store. Wikis are repositories of their own here.

@@ -21,7 +21,8 @@ import (
 )
 
 // allowList is GitHub's text.
-const allowList = "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
+const allowList = "Although you appear to have the correct authorization credentials, " +
+	"the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
 
 // service is GitHub's git service: what it answers to those who bring a credential, and
 // which repositories it serves to everybody.
@@ -34,7 +35,8 @@ type service struct {
 
 func (s *service) answer(r *http.Request) *http.Response {
 	path := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/"), "/info/refs")
-	answer := &http.Response{StatusCode: s.status, Request: r, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(s.text))}
+	answer := &http.Response{StatusCode: s.status, Request: r, Header: http.Header{},
+		Body: io.NopCloser(strings.NewReader(s.text))}
 	served := false
 	for _, name := range s.public {
 		served = served || name == strings.TrimSuffix(path, ".git")
@@ -146,9 +148,11 @@ func TestPageOfAnotherIsNotTakenForAPublicRepository(t *testing.T) {
 		w.github.SetIPAllowList("acme", true)
 		for _, header := range []http.Header{{"Content-Type": {"text/html"}}, {}} {
 			w.answerer.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: 200, Request: r, Header: header, Body: io.NopCloser(strings.NewReader("<html>"))}, nil
+				return &http.Response{StatusCode: 200, Request: r, Header: header,
+					Body: io.NopCloser(strings.NewReader("<html>"))}, nil
 			})
-			if answer, err := w.answerer.Credential(t.Context(), credential.Get, proactive("acme/site.git")); answer != nil || !errors.Is(err, ghapp.ErrIPAllowList) {
+			if answer, err := w.answerer.Credential(t.Context(), credential.Get, proactive("acme/site.git")); answer != nil ||
+				!errors.Is(err, ghapp.ErrIPAllowList) {
 				t.Errorf("%v: %v, %v", header, answer, err)
 			}
 		}
@@ -157,12 +161,14 @@ func TestPageOfAnotherIsNotTakenForAPublicRepository(t *testing.T) {
 
 // Left to itself git would have read it, so with the App it must not be less.
 func TestPublicRepositoryThatTheAppDoesNotReachIsReadWithoutAToken(t *testing.T) {
-	for repository, text := range map[string]string{"acme/other": "does not exist or is not accessible", "octo/pub": "cannot find the installation of octo"} {
+	for repository, text := range map[string]string{"acme/other": "does not exist or is not accessible",
+		"octo/pub": "cannot find the installation of octo"} {
 		t.Run(repository, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newOpenWorld(t)
 				w.wantAnonymous(t, repository)
-				if said := w.said.String(); !strings.Contains(said, "level=INFO") || !strings.Contains(said, repository+" is public") || !strings.Contains(said, text) || strings.Contains(said, "level=WARN") {
+				if said := w.said.String(); !strings.Contains(said, "level=INFO") || !strings.Contains(said,
+					repository+" is public") || !strings.Contains(said, text) || strings.Contains(said, "level=WARN") {
 					t.Errorf("told: %q", said)
 				}
 			})
@@ -233,7 +239,8 @@ func TestOtherRefusalsAreNotPassedOver(t *testing.T) {
 			w.service.status, w.service.text = http.StatusNotFound, "Repository not found."
 		},
 		ghapp.ErrTooBroad: func(w *openWorld) {
-			if err := w.github.Fault(githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}}); err != nil {
+			if err := w.github.Fault(githubtest.Fault{Match: githubtest.MintPattern,
+				Overgrant: &githubtest.Overgrant{AllRepositories: true}}); err != nil {
 				panic(err)
 			}
 		},
@@ -294,24 +301,28 @@ func TestOpenRepositoryIsRememberedForAWhile(t *testing.T) {
 			w.said.Reset()
 			before := w.requests()
 			for _, path := range []string{"acme/site", "Acme/Site.git/"} {
-				if answer, err := answerer.Credential(t.Context(), credential.Get, proactive(path)); err != nil || !answer.Anonymous() {
+				if answer, err := answerer.Credential(t.Context(), credential.Get, proactive(path)); err != nil ||
+					!answer.Anonymous() {
 					t.Fatalf("%s: %v, %v", name, answer, err)
 				}
 			}
 			testkit.Equal(t, w.requests()-before, 0, "%s", name)
-			if told := strings.Count(w.said.String(), "level=WARN"); told != map[bool]int{true: 0, false: 1}[answerer == w.answerer] {
+			if told := strings.Count(w.said.String(),
+				"level=WARN"); told != map[bool]int{true: 0, false: 1}[answerer == w.answerer] {
 				t.Errorf("%s: told %d times: %s", name, told, w.said)
 			}
 		}
 
 		// Where the server has asked, that is what counts.
-		if answer, err := next.Credential(t.Context(), credential.Get, ask("acme/site.git")); answer != nil || !errors.Is(err, ghapp.ErrIPAllowList) {
+		if answer, err := next.Credential(t.Context(), credential.Get, ask("acme/site.git")); answer != nil ||
+			!errors.Is(err, ghapp.ErrIPAllowList) {
 			t.Errorf("after a challenge: %v, %v", answer, err)
 		}
 		// And it ends.
 		w.github.SetIPAllowList("acme", false)
 		time.Sleep(6 * time.Minute)
-		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil || answer.Anonymous() {
+		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil ||
+			answer.Anonymous() {
 			t.Errorf("later: %v, %v", answer, err)
 		}
 	})
@@ -332,7 +343,8 @@ func TestEraseForgetsAnOpenRepository(t *testing.T) {
 		if w.answerer.Erased() {
 			t.Error("a token is said to have been refused")
 		}
-		if answer, err := w.answerer.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil || answer.Anonymous() {
+		if answer, err := w.answerer.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil ||
+			answer.Anonymous() {
 			t.Errorf("%v, %v", answer, err)
 		}
 	})
@@ -350,8 +362,10 @@ func TestOpenRepositoryIsNotBelievedForLong(t *testing.T) {
 			shared.entries[key] = []byte(strings.ReplaceAll(string(text), `"until":"20`, `"until":"21`))
 		}
 		w.github.SetIPAllowList("acme", false)
-		next := &gitauth.Answerer{Origin: w.answerer.Origin, App: w.answerer.App, Transport: w.answerer.Transport, Store: shared}
-		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil || answer.Anonymous() {
+		next := &gitauth.Answerer{Origin: w.answerer.Origin, App: w.answerer.App,
+			Transport: w.answerer.Transport, Store: shared}
+		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil ||
+			answer.Anonymous() {
 			t.Errorf("%v, %v", answer, err)
 		}
 	})
@@ -364,7 +378,8 @@ func TestMovedRepositoryIsFoundOnItsHostAlone(t *testing.T) {
 		site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
 		moved := testkit.Must(w.answerer.Moved(t.Context(), site))(t)
 		testkit.Equal(t, moved.String(), "octo/portal")
-		for _, to := range []string{"https://evil.example/acme/site.git", "http://github.com/acme/site.git", "https://github.com:444/acme/site.git"} {
+		for _, to := range []string{"https://evil.example/acme/site.git", "http://github.com/acme/site.git",
+			"https://github.com:444/acme/site.git"} {
 			w.asked = nil
 			w.service.moved["acme/site.git"] = to
 			_, err := w.answerer.Moved(t.Context(), site)

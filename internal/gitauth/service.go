@@ -99,7 +99,8 @@ func (a *Answerer) Moved(ctx context.Context, r ghapp.RepositoryName) (ghapp.Rep
 	case err != nil:
 		return r, &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: op, Err: err}
 	case d.elsewhere != "":
-		return r, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: op, Err: &api.RedirectError{From: a.Origin, To: d.elsewhere, Status: d.status}}
+		return r, &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: op,
+			Err: &api.RedirectError{From: a.Origin, To: d.elsewhere, Status: d.status}}
 	case !d.served:
 		return r, &ghapp.Error{Kind: ghapp.ErrRefused, Op: op, Status: d.status, Message: d.message}
 	}

@@ -30,5 +30,6 @@ func (a *Answerer) Trial(ctx context.Context, t *ghapp.Token, r ghapp.Repository
 			return status, message
 		})
 	}
-	return &ghapp.Error{Kind: RefusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r), Status: status, Message: message}
+	return &ghapp.Error{Kind: RefusedBy(status, message), Op: fmt.Sprintf("read %s with the token", r),
+		Status: status, Message: message}
 }

@@ -52,18 +52,23 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 		want   ghapp.Kind
 		asked  int
 	}{
-		"taken":              {&answering{status: 200}, false, "", 1},
-		"revoked":            {&answering{status: 401, text: "Invalid username or token."}, false, ghapp.ErrTokenRefused, 1},
-		"contents missing":   {&answering{status: 403, text: "Write access to repository not granted."}, false, ghapp.ErrPermission, 1},
-		"suspended":          {&answering{status: 403, text: "This installation has been suspended"}, false, ghapp.ErrSuspended, 1},
-		"IP allow list":      {&answering{status: 403, text: "the organization has an IP allow list enabled"}, false, ghapp.ErrIPAllowList, 1},
-		"SAML":               {&answering{status: 403, text: "has enabled or enforced SAML SSO"}, false, ghapp.ErrSAML, 1},
-		"another 403":        {&answering{status: 403, text: "no"}, false, ghapp.ErrRefused, 1},
-		"not there":          {&answering{status: 404, text: "Repository not found."}, false, ghapp.ErrRepositoryNotSelected, 1},
-		"too many":           {&answering{status: 429}, true, ghapp.ErrRateLimited, 1},
-		"fails":              {&answering{status: 502}, true, ghapp.ErrUnreachable, 1},
-		"new, never known":   {&answering{status: 404, text: "Repository not found."}, true, ghapp.ErrTokenUnknown, 7},
-		"new, IP allow list": {&answering{status: 403, text: "the organization has an IP allow list enabled"}, true, ghapp.ErrIPAllowList, 2},
+		"taken":   {&answering{status: 200}, false, "", 1},
+		"revoked": {&answering{status: 401, text: "Invalid username or token."}, false, ghapp.ErrTokenRefused, 1},
+		"contents missing": {&answering{status: 403, text: "Write access to repository not granted."},
+			false, ghapp.ErrPermission, 1},
+		"suspended": {&answering{status: 403, text: "This installation has been suspended"},
+			false, ghapp.ErrSuspended, 1},
+		"IP allow list": {&answering{status: 403, text: "the organization has an IP allow list enabled"},
+			false, ghapp.ErrIPAllowList, 1},
+		"SAML":        {&answering{status: 403, text: "has enabled or enforced SAML SSO"}, false, ghapp.ErrSAML, 1},
+		"another 403": {&answering{status: 403, text: "no"}, false, ghapp.ErrRefused, 1},
+		"not there": {&answering{status: 404, text: "Repository not found."}, false,
+			ghapp.ErrRepositoryNotSelected, 1},
+		"too many":         {&answering{status: 429}, true, ghapp.ErrRateLimited, 1},
+		"fails":            {&answering{status: 502}, true, ghapp.ErrUnreachable, 1},
+		"new, never known": {&answering{status: 404, text: "Repository not found."}, true, ghapp.ErrTokenUnknown, 7},
+		"new, IP allow list": {&answering{status: 403, text: "the organization has an IP allow list enabled"},
+			true, ghapp.ErrIPAllowList, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -71,7 +76,8 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 				if test.young {
 					age = 0
 				}
-				token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour)}
+				token := &ghapp.Token{Secret: secret.New("ghs_canary"), MintedAt: time.Now().Add(-age),
+					ExpiresAt: time.Now().Add(time.Hour)}
 				a := &gitauth.Answerer{Origin: "https://github.com", Transport: test.answer}
 				err := a.Trial(t.Context(), token, site)
 				if got := ghapp.KindOf(err); got != test.want || (err == nil) != (test.want == "") {
@@ -106,7 +112,8 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 		github.SetPropagationDelay(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
-		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(key)})
+		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID,
+			Signer: ghapp.FromCryptoSigner(key)})
 		testkit.OK(t, err)
 		token := testkit.Must(ours.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 		begun := time.Now()
@@ -119,10 +126,13 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 // A gateway's page is not GitHub's word about a token, and is not waited out.
 func TestPageOfAnotherServerIsNoRefusalOfAToken(t *testing.T) {
 	for _, status := range []int{401, 403, 404} {
-		a := &gitauth.Answerer{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
-			return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/html"}}, Body: http.NoBody, Request: r}, nil
-		})}
-		err := a.Trial(t.Context(), &ghapp.Token{MintedAt: time.Now().Add(-time.Hour)}, ghapp.RepositoryName{Owner: "acme", Name: "site"})
+		a := &gitauth.Answerer{Origin: "https://github.com",
+			Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				return &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"text/html"}},
+					Body: http.NoBody, Request: r}, nil
+			})}
+		err := a.Trial(t.Context(), &ghapp.Token{MintedAt: time.Now().Add(-time.Hour)},
+			ghapp.RepositoryName{Owner: "acme", Name: "site"})
 		if foreign, ok := errors.AsType[*api.ForeignError](err); !ok || foreign.Status != status || ghapp.KindOf(err) != "" {
 			t.Errorf("%d: %v", status, err)
 		}

@@ -259,7 +259,8 @@ func (r *Runner) persist(ctx context.Context, p *plan, env environ) error {
 		return err
 	}
 	for _, dir := range dirs {
-		remote, err := r.output(ctx, env, []string{"config", "--file=" + filepath.Join(dir, "config"), "--get-regexp", `^remote\..*\.url$`})
+		remote, err := r.output(ctx, env, []string{"config", "--file=" + filepath.Join(dir, "config"),
+			"--get-regexp", `^remote\..*\.url$`})
 		if e, ok := errors.AsType[*Error](err); err != nil && !(ok && e.ExitCode == 1) {
 			return err // 1: there is no remote
 		}

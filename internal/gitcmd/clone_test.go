@@ -34,7 +34,8 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 
 		"helper store":       store,
 		"helper of the host": ambient("credential.{origin}.helper", "!f() { echo username=u; echo password="+theirs+"; }; f"),
-		"helper of the path": ambient("credential.{origin}/acme/site.git.helper", "!f() { echo username=u; echo password="+theirs+"; }; f"),
+		"helper of the path": ambient("credential.{origin}/acme/site.git.helper",
+			"!f() { echo username=u; echo password="+theirs+"; }; f"),
 		"helper from git -c": parameters("'credential.helper'='!f() { echo username=u; echo password=" + theirs + "; }; f'"),
 		"other user":         ambient("credential.{origin}.username", "somebody"),
 		"askpass variable":   variable("GIT_ASKPASS", "{askpass}"),
@@ -105,10 +106,12 @@ func TestCloneOnAHostileMachine(t *testing.T) {
 			for _, request := range evil.seen() {
 				mustNotHold(t, "evil", fmt.Sprint(request), token, theirs)
 			}
-			if asked := m.asked(t); !strings.Contains(asked, "path=acme/site") || !strings.Contains(asked, "username=x-access-token\n") || strings.Contains(asked, "somebody") {
+			if asked := m.asked(t); !strings.Contains(asked, "path=acme/site") ||
+				!strings.Contains(asked, "username=x-access-token\n") || strings.Contains(asked, "somebody") {
 				t.Errorf("the helper was asked:\n%s", strings.ReplaceAll(asked, token, "TOKEN"))
 			}
-			if environment := m.environment(t); !strings.Contains(environment, "LC_MESSAGES=C\n") || strings.Contains(environment, "LANGUAGE=") {
+			if environment := m.environment(t); !strings.Contains(environment, "LC_MESSAGES=C\n") ||
+				strings.Contains(environment, "LANGUAGE=") {
 				t.Errorf("messages are not English:\n%s", environment)
 			}
 			mustNotHold(t, "stderr", m.stderr.String()+m.stdout.String(), token, theirs)
@@ -129,7 +132,8 @@ type preparation = func(t *testing.T, m *machine, o, evil *origin)
 // fill replaces {origin} and its like.
 func fill(t *testing.T, text string, m *machine, o, evil *origin) string {
 	run := write(t, filepath.Join(t.TempDir(), "run"), "#!/bin/sh\necho "+theirs+"\ntouch '"+m.home+"/ran'\n")
-	return strings.NewReplacer("{origin}", o.URL, "{evil}", evil.URL, "{home}", m.home, "{askpass}", run, "{run}", run).Replace(text)
+	return strings.NewReplacer("{origin}", o.URL, "{evil}", evil.URL, "{home}", m.home, "{askpass}",
+		run, "{run}", run).Replace(text)
 }
 
 func ambient(key, value string) preparation {
@@ -207,7 +211,8 @@ func elsewhere(t *testing.T, m *machine, o, evil *origin) {
 // traces asks for all that git can tell, without redaction.
 func traces(to string) preparation {
 	return func(t *testing.T, m *machine, o, evil *origin) {
-		for _, name := range []string{"GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_TRACE_SETUP", "GIT_TRACE2", "GIT_TRACE2_EVENT"} {
+		for _, name := range []string{"GIT_TRACE", "GIT_TRACE_CURL", "GIT_TRACE_PACKET", "GIT_TRACE_SETUP",
+			"GIT_TRACE2", "GIT_TRACE2_EVENT"} {
 			m.set(name, fill(t, to, m, o, evil))
 		}
 		if to == "1" {

@@ -71,11 +71,13 @@ func checkEmpty(path string) error {
 }
 
 func taken(path string, why error) error {
-	return &Error{Op: "clone", Reason: DestinationExists, ExitCode: -1, Message: fmt.Sprintf("%s: %v", path, why), Err: why}
+	return &Error{Op: "clone", Reason: DestinationExists, ExitCode: -1,
+		Message: fmt.Sprintf("%s: %v", path, why), Err: why}
 }
 
 func closed(path string, err error) error {
-	return &Error{Op: "clone", Reason: DestinationClosed, ExitCode: -1, Message: fmt.Sprintf("%s: %v", path, err), Err: err}
+	return &Error{Op: "clone", Reason: DestinationClosed, ExitCode: -1,
+		Message: fmt.Sprintf("%s: %v", path, err), Err: err}
 }
 
 // make makes the directory, if it is not there, so that what is removed later is

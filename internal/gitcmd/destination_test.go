@@ -59,9 +59,11 @@ func TestDestination(t *testing.T) {
 		"here, not empty":            {dir: ".", before: []string{"x"}, reason: DestinationExists},
 		"a file":                     {dir: "www", before: []string{"www"}, reason: DestinationExists},
 		"a file above":               {dir: "www/site", before: []string{"www"}, reason: DestinationClosed},
-		"the other git dir is taken": {dir: "www", extra: []string{"--separate-git-dir", "g"}, before: []string{"g/x"}, reason: DestinationExists},
-		"the other git dir is empty": {dir: "www", extra: []string{"--separate-git-dir=g"}, before: []string{"g/"}, reason: DestinationExists},
-		"the other git dir is free":  {dir: "www", extra: []string{"--separate-git-dir=x/g"}, want: "www"},
+		"the other git dir is taken": {dir: "www", extra: []string{"--separate-git-dir", "g"},
+			before: []string{"g/x"}, reason: DestinationExists},
+		"the other git dir is empty": {dir: "www", extra: []string{"--separate-git-dir=g"},
+			before: []string{"g/"}, reason: DestinationExists},
+		"the other git dir is free": {dir: "www", extra: []string{"--separate-git-dir=x/g"}, want: "www"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +77,8 @@ func TestDestination(t *testing.T) {
 				write(t, filepath.Join(dir, path), "")
 			}
 			before := tree(t, dir)
-			o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: address, Dir: test.dir, Extra: test.extra}
+			o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: address,
+				Dir: test.dir, Extra: test.extra}
 			if test.url != "" {
 				o.URL = test.url
 			}
@@ -94,7 +97,8 @@ func TestDestinationThatIsADanglingLinkIsTaken(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	testkit.OK(t, os.Symlink("nowhere", filepath.Join(dir, "www")))
-	o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: "https://github.com/acme/site", Dir: "www"}
+	o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"},
+		URL: "https://github.com/acme/site", Dir: "www"}
 	_, err := (&Runner{Dir: dir}).Destination(o)
 	testkit.Equal(t, asError(t, err).Reason, DestinationExists, "reason")
 }

@@ -98,48 +98,64 @@ func TestReasonsOfRealGit(t *testing.T) {
 	})
 
 	tests := map[string]failing{
-		"401":                 {reason: Unauthorized, message: "Authentication failed for", remote: "Invalid username or token.", prepare: wrongToken},
-		"no credential":       {reason: PromptDisabled, prepare: noHelper},
-		"403":                 {reason: Forbidden, message: "403", status: 403, text: "Write access to repository not granted.", remote: "Write access to repository not granted."},
-		"404":                 {reason: RepositoryNotFound, message: "not found", status: 404, text: "Repository not found.", remote: "Repository not found."},
-		"301":                 {reason: Redirected, message: "301", answer: moved(http.StatusMovedPermanently)},
-		"307":                 {reason: Redirected, message: "307", answer: moved(http.StatusTemporaryRedirect)},
-		"308":                 {reason: Redirected, message: "308", answer: moved(http.StatusPermanentRedirect)},
-		"429":                 {reason: RateLimited, answer: tooMany},
-		"500":                 {reason: ServerError, message: "500", status: 500, text: "Internal Server Error", remote: "Internal Server Error"},
-		"502":                 {reason: ServerError, message: "502", status: 502},
-		"503 to the fetch":    {reason: ServerError, message: "503", answer: after("git-upload-pack", status(503))},
-		"403 to the fetch":    {reason: Forbidden, message: "403", answer: after("git-upload-pack", status(403))},
-		"branch":              {reason: BranchNotFound, message: "nosuch", change: func(o *CloneOptions) { o.Branch = "nosuch" }},
-		"host":                {reason: HostUnresolved, message: "Could not resolve host", change: addressed("https://" + strings.Repeat("x", 64) + ".example")},
-		"refused":             {reason: ConnectionRefused, message: refused[:9], change: addressed("http://" + refused)},
-		"untrusted":           {reason: CertificateRefused, change: addressed(untrusted.URL)},
-		"no TLS":              {reason: TLSFailed, change: addressed(strings.Replace(garbage.URL, "http:", "https:", 1))},
-		"proxy wants a login": {reason: ProxyFailed, message: "407", prepare: variable("https_proxy", proxy.URL), change: addressed("https://git.example.com")},
-		"proxy not resolved":  {reason: ProxyFailed, prepare: variable("https_proxy", "http://"+strings.Repeat("x", 64)+".example:1"), change: addressed("https://git.example.com")},
-		"proxy refused":       {reason: ConnectionRefused, prepare: variable("https_proxy", "http://"+refused), change: addressed("https://git.example.com")},
-		"reset":               {reason: ConnectionLost, answer: after("info/refs", hijack(""))},
-		"reset in the fetch":  {reason: ConnectionLost, answer: after("git-upload-pack", hijack("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: application/x-git-upload-pack-result\r\n\r\n"))},
-		"cut pack":            {reason: ConnectionLost, answer: cutPack},
-		"too slow":            {reason: TimedOut, prepare: both2(variable("GIT_HTTP_LOW_SPEED_LIMIT", "1000"), variable("GIT_HTTP_LOW_SPEED_TIME", "1")), answer: stalled},
-		"ssh":                 {reason: ProtocolNotAllowed, message: "ssh", prepare: rewrittenAll},
-		"no git-lfs":          {reason: LFSMissing, prepare: filter("/nonexistent/git-lfs filter-process")},
-		"git-lfs fails":       {reason: LFSFailed, message: "batch response", prepare: brokenLFS},
-		"disk full":           {reason: DiskFull, prepare: logOfHEAD("/dev/full")},
-		"disk broken":         {reason: DiskFailed, prepare: logOfHEAD("/proc/self/mem")},
+		"401": {reason: Unauthorized, message: "Authentication failed for",
+			remote: "Invalid username or token.", prepare: wrongToken},
+		"no credential": {reason: PromptDisabled, prepare: noHelper},
+		"403": {reason: Forbidden, message: "403", status: 403,
+			text: "Write access to repository not granted.", remote: "Write access to repository not granted."},
+		"404": {reason: RepositoryNotFound, message: "not found", status: 404, text: "Repository not found.",
+			remote: "Repository not found."},
+		"301": {reason: Redirected, message: "301", answer: moved(http.StatusMovedPermanently)},
+		"307": {reason: Redirected, message: "307", answer: moved(http.StatusTemporaryRedirect)},
+		"308": {reason: Redirected, message: "308", answer: moved(http.StatusPermanentRedirect)},
+		"429": {reason: RateLimited, answer: tooMany},
+		"500": {reason: ServerError, message: "500", status: 500, text: "Internal Server Error",
+			remote: "Internal Server Error"},
+		"502":              {reason: ServerError, message: "502", status: 502},
+		"503 to the fetch": {reason: ServerError, message: "503", answer: after("git-upload-pack", status(503))},
+		"403 to the fetch": {reason: Forbidden, message: "403", answer: after("git-upload-pack", status(403))},
+		"branch": {reason: BranchNotFound, message: "nosuch",
+			change: func(o *CloneOptions) { o.Branch = "nosuch" }},
+		"host": {reason: HostUnresolved, message: "Could not resolve host",
+			change: addressed("https://" + strings.Repeat("x", 64) + ".example")},
+		"refused":   {reason: ConnectionRefused, message: refused[:9], change: addressed("http://" + refused)},
+		"untrusted": {reason: CertificateRefused, change: addressed(untrusted.URL)},
+		"no TLS":    {reason: TLSFailed, change: addressed(strings.Replace(garbage.URL, "http:", "https:", 1))},
+		"proxy wants a login": {reason: ProxyFailed, message: "407", prepare: variable("https_proxy", proxy.URL),
+			change: addressed("https://git.example.com")},
+		"proxy not resolved": {reason: ProxyFailed, prepare: variable("https_proxy",
+			"http://"+strings.Repeat("x", 64)+".example:1"), change: addressed("https://git.example.com")},
+		"proxy refused": {reason: ConnectionRefused, prepare: variable("https_proxy", "http://"+refused),
+			change: addressed("https://git.example.com")},
+		"reset": {reason: ConnectionLost, answer: after("info/refs", hijack(""))},
+		"reset in the fetch": {reason: ConnectionLost, answer: after("git-upload-pack",
+			hijack("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nContent-Type: application/x-git-upload-pack-result\r\n\r\n"))},
+		"cut pack": {reason: ConnectionLost, answer: cutPack},
+		"too slow": {reason: TimedOut, prepare: both2(variable("GIT_HTTP_LOW_SPEED_LIMIT", "1000"),
+			variable("GIT_HTTP_LOW_SPEED_TIME", "1")), answer: stalled},
+		"ssh":           {reason: ProtocolNotAllowed, message: "ssh", prepare: rewrittenAll},
+		"no git-lfs":    {reason: LFSMissing, prepare: filter("/nonexistent/git-lfs filter-process")},
+		"git-lfs fails": {reason: LFSFailed, message: "batch response", prepare: brokenLFS},
+		"disk full":     {reason: DiskFull, prepare: logOfHEAD("/dev/full")},
+		"disk broken":   {reason: DiskFailed, prepare: logOfHEAD("/proc/self/mem")},
 		"broken configuration": {reason: ConfigurationBroken, prepare: func(t *testing.T, m *machine, o, evil *origin) {
 			write(t, filepath.Join(m.home, ".gitconfig"), "[user\n")
 		}},
-		"proxy cannot be read": {reason: ProxyUnreadable, message: "(the address of the proxy)", prepare: func(t *testing.T, m *machine, o, evil *origin) {
+		"proxy cannot be read": {reason: ProxyUnreadable, message: "(the address of the proxy)", prepare: func(t *testing.T,
+			m *machine, o, evil *origin) {
 			write(t, filepath.Join(m.home, ".gitconfig"), "[http]\nproxy = \"http://corp:s3#cret@127.0.0.1:1\"\n")
 		}},
-		"bad count":     {reason: ConfigurationBroken, prepare: variable("GIT_CONFIG_COUNT", "1")},
-		"git dir taken": {reason: DestinationExists, message: "already exists", change: func(o *CloneOptions) { o.Extra = []string{"--reference-if-able", "/nonexistent"} }, prepare: takenMeanwhile},
-		"killed":        {reason: Killed, prepare: killedGit},
-		"unknown":       {reason: Unknown, change: func(o *CloneOptions) { o.Extra = []string{"--shallow-exclude=x", "--depth=y"} }},
+		"bad count": {reason: ConfigurationBroken, prepare: variable("GIT_CONFIG_COUNT", "1")},
+		"git dir taken": {reason: DestinationExists, message: "already exists", change: func(o *CloneOptions) {
+			o.Extra = []string{"--reference-if-able", "/nonexistent"}
+		}, prepare: takenMeanwhile},
+		"killed": {reason: Killed, prepare: killedGit},
+		"unknown": {reason: Unknown,
+			change: func(o *CloneOptions) { o.Extra = []string{"--shallow-exclude=x", "--depth=y"} }},
 	}
 	// By tests of their own; that of ObjectRefused is where objects are fetched, in internal/deploy.
-	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused, NoRepository, NoRemote, OwnedByAnother}
+	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused,
+		NoRepository, NoRemote, OwnedByAnother}
 	for _, test := range tests {
 		covered = append(covered, test.reason)
 	}
@@ -250,7 +266,8 @@ func rewrittenAll(t *testing.T, m *machine, o, evil *origin) {
 
 // brokenLFS is a git-lfs that is there and gives up.
 func brokenLFS(t *testing.T, m *machine, o, evil *origin) {
-	lfs := write(t, filepath.Join(m.home, "bin", "git-lfs"), "#!/bin/sh\necho 'batch response: Repository or object not found' >&2\nexit 2\n")
+	lfs := write(t, filepath.Join(m.home, "bin", "git-lfs"),
+		"#!/bin/sh\necho 'batch response: Repository or object not found' >&2\nexit 2\n")
 	write(t, filepath.Join(m.home, "attributes"), "* filter=lfs\n")
 	m.config(t, "core.attributesFile", filepath.Join(m.home, "attributes"))
 	m.config(t, "filter.lfs.smudge", lfs+" smudge -- %f")
@@ -282,7 +299,8 @@ func TestReasonOfSSH(t *testing.T) {
 	o := newOrigin(t, func(o *origin) { o.root = root })
 	superproject(t, root, map[string]string{"sub": "git@elsewhere.example:acme/lib.git"})
 	m := newMachine(t)
-	ssh := write(t, filepath.Join(m.home, "ssh"), "#!/bin/sh\necho 'git@elsewhere.example: Permission denied (publickey).' >&2\nexit 255\n")
+	ssh := write(t, filepath.Join(m.home, "ssh"),
+		"#!/bin/sh\necho 'git@elsewhere.example: Permission denied (publickey).' >&2\nexit 255\n")
 	m.set("GIT_SSH", ssh)
 	options := m.options(o, "acme/super")
 	options.Extra = []string{"--recurse-submodules"}
@@ -356,16 +374,26 @@ func TestClassifyListensToGitAlone(t *testing.T) {
 		remote    string
 		submodule string
 	}{
-		"nothing":              {"", Unknown, "", "", ""},
-		"the server lies":      {"remote: fatal: Authentication failed for 'x'\nfatal: odd\n", Unknown, "odd", "fatal: Authentication failed for 'x'", ""},
-		"the server returns":   {"remote: x\rremote: No space left on device\rfatal: odd\n", Unknown, "odd", "x; No space left on device", ""},
-		"progress":             {"remote: Enumerating objects: 3, done.        \nremote: Total 3 (delta 0)\nfatal: early EOF\n", ConnectionLost, "early EOF", "", ""},
-		"a check of git's":     {"error: object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date\nfatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output\n", ObjectRefused, "object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date", "", ""},
-		"a check, and no more": {"fatal: fsck error in pack objects\nfatal: fetch-pack: invalid index-pack output\n", ObjectRefused, "fsck error in pack objects", "", ""},
-		"a name":               {"Cloning into 'early EOF'...\nfatal: odd\n", Unknown, "odd", "", ""},
-		"a trace":              {"11:22:33.456789 run-command.c:655 git-lfs filter-process\nfatal: odd\n", Unknown, "odd", "", ""},
-		"what follows":         {"error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503\nfatal: expected 'packfile'\n", ServerError, "RPC failed; HTTP 503 curl 22 The requested URL returned error: 503", "", ""},
-		"submodule":            {"remote: Repository not found.\nfatal: repository 'https://h/a/b/' not found\nfatal: clone of 'https://h/a/b' into submodule path '/x/early EOF' failed\n", RepositoryNotFound, "repository 'https://h/a/b/' not found", "Repository not found.", "https://h/a/b"},
+		"nothing": {"", Unknown, "", "", ""},
+		"the server lies": {"remote: fatal: Authentication failed for 'x'\nfatal: odd\n", Unknown, "odd",
+			"fatal: Authentication failed for 'x'", ""},
+		"the server returns": {"remote: x\rremote: No space left on device\rfatal: odd\n", Unknown, "odd",
+			"x; No space left on device", ""},
+		"progress": {"remote: Enumerating objects: 3, done.        \nremote: Total 3 (delta 0)\n" +
+			"fatal: early EOF\n", ConnectionLost, "early EOF", "", ""},
+		"a check of git's": {"error: object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date\n" +
+			"fatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output\n", ObjectRefused,
+			"object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date", "", ""},
+		"a check, and no more": {"fatal: fsck error in pack objects\nfatal: fetch-pack: invalid index-pack output\n",
+			ObjectRefused, "fsck error in pack objects", "", ""},
+		"a name": {"Cloning into 'early EOF'...\nfatal: odd\n", Unknown, "odd", "", ""},
+		"a trace": {"11:22:33.456789 run-command.c:655 git-lfs filter-process\nfatal: odd\n",
+			Unknown, "odd", "", ""},
+		"what follows": {"error: RPC failed; HTTP 503 curl 22 The requested URL returned error: 503\nfatal: " +
+			"expected 'packfile'\n", ServerError, "RPC failed; HTTP 503 curl 22 The requested URL returned error: 503", "", ""},
+		"submodule": {"remote: Repository not found.\nfatal: repository 'https://h/a/b/' not found\n" +
+			"fatal: clone of 'https://h/a/b' into submodule path '/x/early EOF' failed\n", RepositoryNotFound,
+			"repository 'https://h/a/b/' not found", "Repository not found.", "https://h/a/b"},
 		"nothing is given up":  {"one\ntwo\n", Unknown, "two", "", ""},
 		"errors after another": {"error: first\nfatal: second\n", Unknown, "second", "", ""},
 	}
@@ -382,11 +410,15 @@ func TestErrorIsOneLine(t *testing.T) {
 	t.Parallel()
 	tests := map[string]*Error{
 		"git clone: repository not found: repository 'x' not found (the server says: Repository not found.)": {
-			Op: "clone", Reason: RepositoryNotFound, ExitCode: 128, Message: "repository 'x' not found", Remote: "Repository not found."},
-		"git clone: submodule https://h/x: forbidden: the server says: no": {Op: "clone", Reason: Forbidden, Submodule: "https://h/x", Remote: "no"},
-		"git fetch: odd (exit status 1)":                                   {Op: "fetch", Reason: Unknown, ExitCode: 1, Message: "odd"},
-		"git fetch (exit status 1)":                                        {Op: "fetch", Reason: Unknown, ExitCode: 1},
-		"git clone: stopped: context canceled":                             {Op: "clone", Reason: Stopped, ExitCode: -1, Err: errors.New("context canceled")},
+			Op: "clone", Reason: RepositoryNotFound, ExitCode: 128, Message: "repository 'x' not found",
+			Remote: "Repository not found."},
+		"git clone: submodule https://h/x: forbidden: the server says: no": {Op: "clone", Reason: Forbidden,
+			Submodule: "https://h/x", Remote: "no"},
+		"git fetch: odd (exit status 1)": {Op: "fetch",
+			Reason: Unknown, ExitCode: 1, Message: "odd"},
+		"git fetch (exit status 1)": {Op: "fetch", Reason: Unknown, ExitCode: 1},
+		"git clone: stopped: context canceled": {Op: "clone", Reason: Stopped, ExitCode: -1,
+			Err: errors.New("context canceled")},
 	}
 	for want, e := range tests {
 		testkit.Equal(t, e.Error(), want, "%q", e)

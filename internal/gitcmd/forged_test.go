@@ -18,7 +18,8 @@ func TestGitsLinesDoNotPassForOurs(t *testing.T) {
 		"fatal: ghapp: x\nghapple\n\n":   "fatal: ghapp: x\nghapple\n\n",
 		"\n\rghapp:":                     "\n\rgit: ghapp:",
 	} {
-		for name, reader := range map[string]io.Reader{"whole": strings.NewReader(in), "bytewise": iotest.OneByteReader(strings.NewReader(in))} {
+		for name, reader := range map[string]io.Reader{"whole": strings.NewReader(in),
+			"bytewise": iotest.OneByteReader(strings.NewReader(in))} {
 			var out bytes.Buffer
 			m := &marked{w: &out}
 			testkit.Must(io.Copy(m, reader))(t)

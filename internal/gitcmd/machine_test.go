@@ -216,7 +216,8 @@ env >>'%[1]s/environ'
 test "$1" = get && echo username=x-access-token && printf password= && cat '%[2]s' && echo
 exit 0
 `, private, secret))
-	m.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + m.home, "GIT_CONFIG_NOSYSTEM=1", "TMPDIR=" + t.TempDir(), "LC_ALL=C.UTF-8"}
+	m.environ = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + m.home, "GIT_CONFIG_NOSYSTEM=1",
+		"TMPDIR=" + t.TempDir(), "LC_ALL=C.UTF-8"}
 	return m
 }
 

@@ -20,10 +20,12 @@ func TestMain(m *testing.M) {
 	case "clone":
 		r := &Runner{Environ: os.Environ(), Stderr: os.Stderr}
 		origin, helper := os.Args[1], os.Args[2]
-		err := r.Clone(context.Background(), CloneOptions{Scope: Scope{Origin: origin, Helper: helper}, URL: origin + "/acme/site.git"})
+		err := r.Clone(context.Background(), CloneOptions{Scope: Scope{Origin: origin, Helper: helper},
+			URL: origin + "/acme/site.git"})
 		fmt.Println(err)
 	case "destination":
-		o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"}, URL: "https://github.com/acme/site", Dir: os.Args[1]}
+		o := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "x"},
+			URL: "https://github.com/acme/site", Dir: os.Args[1]}
 		_, err := (&Runner{}).Destination(o)
 		fmt.Println(strings.TrimSpace(fmt.Sprint(err)))
 	}

@@ -58,7 +58,8 @@ func cloneOptions() []option {
 		{long: "origin", short: 'o', takes: value},
 		{long: "branch", short: 'b', takes: value},
 		{long: "revision", takes: value},
-		{long: "upload-pack", short: 'u', takes: value, refuse: "it names a program for the other side, which an https address does not run"},
+		{long: "upload-pack", short: 'u', takes: value,
+			refuse: "it names a program for the other side, which an https address does not run"},
 		{long: "depth", takes: value},
 		{long: "shallow-since", takes: value},
 		{long: "shallow-exclude", takes: value},
@@ -239,7 +240,8 @@ func refuseConfig(word, text string) error {
 	key, _, _ := strings.Cut(text, "=")
 	parts := regexp.MustCompile(configKey).FindStringSubmatch(key)
 	if parts == nil {
-		return &OptionError{word, "its key is none that git reads as it stands: write section.variable, without blanks around it"}
+		return &OptionError{word, "its key is none that git reads as it stands: " +
+			"write section.variable, without blanks around it"}
 	}
 	section, variable := strings.ToLower(parts[1]), strings.ToLower(parts[3])
 	refuse := func(why string) error { return &OptionError{word, why} }

@@ -33,8 +33,10 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 		{[]string{"--separate-git-dir=x"}, flags{separateGitDir: "x"}},
 		{[]string{"--branch", "--upload-pack=x"}, flags{}},
 		{[]string{"-c", "core.autocrlf=true", "--config=http.proxy=http://p", "-ccore.x=y"}, flags{}},
-		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"}, flags{read: []readFrom{{"--reference", "/mirror", false}, {"--template=/t", "/t", true}}}},
-		{[]string{"--reference-if", "m", "--no-template", "--template="}, flags{read: []readFrom{{"--reference-if", "m", false}}}},
+		{[]string{"--reference", "/mirror", "--template=/t", "--server-option=x"},
+			flags{read: []readFrom{{"--reference", "/mirror", false}, {"--template=/t", "/t", true}}}},
+		{[]string{"--reference-if", "m", "--no-template", "--template="},
+			flags{read: []readFrom{{"--reference-if", "m", false}}}},
 		{[]string{"--no-upload-pack"}, flags{}},
 		{[]string{"--of-a-newer-git", "--and-its=value"}, flags{}},
 	}
@@ -50,14 +52,19 @@ func TestOptionsOfGitCloneArePassedOn(t *testing.T) {
 func TestOptionsThatLeadElsewhereAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := [][]string{
-		{"--upload-pack=touch x"}, {"--upload-pack", "touch x"}, {"--upload-p=x"}, {"--up=x"}, {"-u", "x"}, {"-utouch"}, {"-nqu", "x"},
+		{"--upload-pack=touch x"}, {"--upload-pack", "touch x"}, {"--upload-p=x"}, {"--up=x"},
+		{"-u", "x"}, {"-utouch"}, {"-nqu", "x"},
 		{"--bundle-uri=https://evil/x"}, {"--bundle", "https://evil/x"},
-		{"-c", "credential.helper=store"}, {"-ccredential.https://github.com.helper=x"}, {"--config=Credential.Helper=x"}, {"--conf", "credential.helper=x"},
+		{"-c", "credential.helper=store"}, {"-ccredential.https://github.com.helper=x"}, {"--config=Credential.Helper=x"},
+		{"--conf", "credential.helper=x"},
 		{"-c", "http.extraHeader=Authorization: x"}, {"-c", "http.https://github.com/.EXTRAHEADER=x"},
 		{"-c", "url.https://evil/.insteadOf=https://github.com/"}, {"-nc", "url.x.pushInsteadOf=y"},
-		{"-c", " credential.helper=x"}, {"-c", "credential.helper =x"}, {"-c", "credential.helper\t= x"}, {"-c\ncredential.helper=x"},
-		{"-c", "http.sslVerify=false"}, {"-c", "http.https://github.com.sslVerify=0"}, {"-c", "remote.origin.url=x"}, {"-c", "remote.o.pushURL=x"},
-		{"-c", "include.path=/f"}, {"-c", "includeIf.gitdir:/.path=/f"}, {"-c", ""}, {"-c", "nosection=x"}, {"-c", "credential .helper=x"},
+		{"-c", " credential.helper=x"}, {"-c", "credential.helper =x"},
+		{"-c", "credential.helper\t= x"}, {"-c\ncredential.helper=x"},
+		{"-c", "http.sslVerify=false"}, {"-c", "http.https://github.com.sslVerify=0"},
+		{"-c", "remote.origin.url=x"}, {"-c", "remote.o.pushURL=x"},
+		{"-c", "include.path=/f"}, {"-c", "includeIf.gitdir:/.path=/f"}, {"-c", ""}, {"-c", "nosection=x"},
+		{"-c", "credential .helper=x"},
 		{"--"}, {"-"}, {"https://evil/x"}, {"--bare", "dir"}, {"--quiet", "--", "x"}, {"--of-a-newer-git", "value"}, {""},
 		{"--branch"}, {"-b"}, {"--no"}, {"--s"}, {"-x"}, {"-h"}, {"--help"}, {"--depth\x00"},
 	}
@@ -121,7 +128,8 @@ func TestCloneRefusesNamesThatAreOptions(t *testing.T) {
 }
 
 func FuzzParseOptions(f *testing.F) {
-	for _, seed := range []string{"--bare", "-nqu x", "--upload-pack=x", "--config credential.helper=x", "--filter blob:none -- x", "--no-", "-"} {
+	for _, seed := range []string{"--bare", "-nqu x", "--upload-pack=x", "--config credential.helper=x",
+		"--filter blob:none -- x", "--no-", "-"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

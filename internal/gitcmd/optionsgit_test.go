@@ -25,9 +25,11 @@ func TestClonesConfigurationIsReadAsGitReadsIt(t *testing.T) {
 	}
 	testkit.Must(git("init", "--bare", origin))(t)
 	lets, made := 0, 0
-	for _, key := range []string{"credential.helper", "url.x.insteadOf", "http.https://h/.extraHeader", "include.path", "core.eol", "user.name",
+	for _, key := range []string{"credential.helper", "url.x.insteadOf", "http.https://h/.extraHeader",
+		"include.path", "core.eol", "user.name",
 		"credential.https://h.helper", "url.y.pushInsteadOf", "http.https://h/.sslVerify"} {
-		for _, around := range [][2]string{{"", ""}, {" ", ""}, {"", " "}, {"\t", "\t"}, {"\n", ""}, {"", "\r"}, {"", "\v"}, {"\f", ""}, {"\u00a0", ""}, {"", "\x01"}} {
+		for _, around := range [][2]string{{"", ""}, {" ", ""}, {"", " "}, {"\t", "\t"}, {"\n", ""}, {"", "\r"}, {"", "\v"},
+			{"\f", ""}, {"\u00a0", ""}, {"", "\x01"}} {
 			for _, spell := range []func(string) string{strings.Clone, strings.ToUpper} {
 				given := around[0] + spell(key) + around[1] + "=x"
 				dir := filepath.Join(t.TempDir(), "clone")

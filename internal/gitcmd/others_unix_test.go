@@ -24,20 +24,23 @@ func TestCloneTakesNothingFromDirectoriesOfOthers(t *testing.T) {
 	testkit.OK(t, os.Symlink(below, link))
 	r := &Runner{Dir: dir, Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}}
 	refused := func(words ...string) string {
-		_, err := r.Destination(CloneOptions{URL: "https://github.com/a/b", Scope: Scope{Origin: "https://github.com", Helper: "h"}, Extra: words})
+		_, err := r.Destination(CloneOptions{URL: "https://github.com/a/b",
+			Scope: Scope{Origin: "https://github.com", Helper: "h"}, Extra: words})
 		if err == nil {
 			return ""
 		}
 		return err.Error()
 	}
 	for _, path := range []string{open, below, link, "open"} {
-		for _, words := range [][]string{{"--reference", path}, {"--reference-if-able=" + path}, {"--template", path}, {"--templ=" + path}} {
+		for _, words := range [][]string{{"--reference", path}, {"--reference-if-able=" + path},
+			{"--template", path}, {"--templ=" + path}} {
 			if got := refused(words...); !strings.Contains(got, "lets other users") {
 				t.Errorf("%q: %q", words, got)
 			}
 		}
 	}
-	for _, words := range [][]string{{"--reference", mine}, {"--template=" + mine}, {"--template="}, {"--reference", filepath.Join(dir, "absent")}} {
+	for _, words := range [][]string{{"--reference", mine}, {"--template=" + mine}, {"--template="},
+		{"--reference", filepath.Join(dir, "absent")}} {
 		testkit.Equal(t, refused(words...), "", "%q", words)
 	}
 	if os.Geteuid() == 0 {
@@ -52,7 +55,9 @@ func TestCloneTakesNoTemplateThatOthersMayAddTo(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(template string) error{
 		"everybody may add to it": func(template string) error { return os.Chmod(template, 0o777|os.ModeSticky) },
-		"everybody may add below": func(template string) error { return os.Chmod(filepath.Join(template, "hooks"), 0o777|os.ModeSticky) },
+		"everybody may add below": func(template string) error {
+			return os.Chmod(filepath.Join(template, "hooks"), 0o777|os.ModeSticky)
+		},
 		"a hook everybody writes": func(template string) error {
 			hook := filepath.Join(template, "hooks", "post-checkout")
 			if err := os.WriteFile(hook, nil, 0o755); err != nil {
@@ -68,7 +73,8 @@ func TestCloneTakesNoTemplateThatOthersMayAddTo(t *testing.T) {
 		r := &Runner{Dir: t.TempDir(), Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=/nonexistent"}}
 		for _, option := range []string{"--template=", "--templ="} {
 			_, err := r.Destination(CloneOptions{
-				URL: "https://github.com/a/b", Scope: Scope{Origin: "https://github.com", Helper: "h"}, Extra: []string{option + template},
+				URL: "https://github.com/a/b", Scope: Scope{Origin: "https://github.com", Helper: "h"},
+				Extra: []string{option + template},
 			})
 			testkit.Equal(t, err != nil, (name != "nobody but us"), "%s, %s: %v", name, option, err)
 		}

@@ -92,7 +92,8 @@ func TestStoppedCloneLeavesNoProcessAndNoFile(t *testing.T) {
 	s, o := stalled(t)
 	m := newMachine(t)
 	r := m.runner()
-	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+"/pid'\nexec git \"$@\"\n")
+	r.Git = write(t, filepath.Join(t.TempDir(), "git"),
+		"#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+"/pid'\nexec git \"$@\"\n")
 	r.Grace = time.Hour // the signal alone must do
 	options := m.options(o, "acme/site")
 	options.Dir = "a/b"
@@ -122,7 +123,8 @@ func TestStubbornGitIsKilledWithAllItStarted(t *testing.T) {
 	m := newMachine(t)
 	r := m.runner()
 	r.Grace = 100 * time.Millisecond
-	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\ntrap '' TERM INT\nsleep 60 &\necho $$ >'"+m.home+"/part'\nmv '"+m.home+"/part' '"+m.home+"/pid'\nsleep 60\n")
+	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\ntrap '' TERM INT\nsleep 60 &\necho $$ >'"+m.home+
+		"/part'\nmv '"+m.home+"/part' '"+m.home+"/pid'\nsleep 60\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error)
@@ -156,7 +158,8 @@ func TestGitHasAGroupOfItsOwn(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	r := m.runner()
-	r.Git = write(t, filepath.Join(t.TempDir(), "git"), "#!/bin/sh\nread pid comm state ppid group session tty rest </proc/$$/stat\necho $$ $group $session $tty\n")
+	r.Git = write(t, filepath.Join(t.TempDir(), "git"),
+		"#!/bin/sh\nread pid comm state ppid group session tty rest </proc/$$/stat\necho $$ $group $session $tty\n")
 	for _, ssh := range []bool{false, true} {
 		scope := Scope{Origin: "https://github.com", Helper: "h"}
 		if ssh {
@@ -177,7 +180,8 @@ func TestGitEndsWhenItsParentIsKilled(t *testing.T) {
 	m := newMachine(t)
 	bin := t.TempDir()
 	git := testkit.Must(exec.LookPath("git"))(t)
-	write(t, filepath.Join(bin, "git"), "#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+"/pid'\nexec '"+git+"' \"$@\"\n")
+	write(t, filepath.Join(bin, "git"), "#!/bin/sh\ntest \"$2\" = clone && echo $$ >'"+m.home+
+		"/pid'\nexec '"+git+"' \"$@\"\n")
 	parent := exec.Command(os.Args[0], o.URL, m.helper)
 	parent.Dir = m.dir
 	parent.Env = append(m.environ, role+"=clone", "PATH="+bin+":"+os.Getenv("PATH"))

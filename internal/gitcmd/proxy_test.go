@@ -10,9 +10,11 @@ import (
 )
 
 func TestNoPartOfAProxysAddressIsShown(t *testing.T) {
-	const text = "Cloning into 'x'...\nfatal: unable to access 'https://h/x/': Unsupported proxy syntax in 'corp:s3cret'\n" +
+	const text = "Cloning into 'x'...\nfatal: unable to access 'https://h/x/': " +
+		"Unsupported proxy syntax in 'corp:s3cret'\n" +
 		"warning: Could not be found\rfatal: Could not resolve proxy: s3cret\r\nremote: done\nCould not"
-	want := strings.NewReplacer("'corp:s3cret'", "(the address of the proxy)", "s3cret\r", "(the address of the proxy)\r").Replace(text)
+	want := strings.NewReplacer("'corp:s3cret'", "(the address of the proxy)", "s3cret\r",
+		"(the address of the proxy)\r").Replace(text)
 	for size := 1; size <= len(text); size++ {
 		var out bytes.Buffer
 		w := &unnamedProxy{w: &out}

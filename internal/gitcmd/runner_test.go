@@ -185,7 +185,8 @@ func TestEndedContextStartsNoGit(t *testing.T) {
 	defer cancel()
 	<-ctx.Done()
 	options := CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "h"}, URL: "https://github.com/a/b"}
-	if err := m.runner().Clone(ctx, options); !errors.Is(err, context.DeadlineExceeded) || asError(t, err).Reason != Stopped {
+	if err := m.runner().Clone(ctx, options); !errors.Is(err, context.DeadlineExceeded) ||
+		asError(t, err).Reason != Stopped {
 		t.Errorf("%v", err)
 	}
 	mustBeEmpty(t, m.dir)

@@ -106,12 +106,14 @@ func own(t *testing.T, env []string) map[string][]string {
 func TestEnvironmentKeepsWhatTheUserNeeds(t *testing.T) {
 	t.Parallel()
 	keep := []string{
-		"https_proxy=http://proxy:1", "HTTP_PROXY=http://proxy:2", "NO_PROXY=x", "GIT_SSL_CAINFO=/ca.pem", "GIT_SSL_CAPATH=/ca",
+		"https_proxy=http://proxy:1", "HTTP_PROXY=http://proxy:2", "NO_PROXY=x",
+		"GIT_SSL_CAINFO=/ca.pem", "GIT_SSL_CAPATH=/ca",
 		"GIT_SSH_COMMAND=ssh -v", "SSH_AUTH_SOCK=/agent", "GIT_EXEC_PATH=/git", "GIT_TRACE=1", "GIT_CONFIG_GLOBAL=/config",
 		"LANG=de_DE.UTF-8", "GHAPP_AGENT_SOCK=/socket", "TERM=xterm", "GIT_HTTP_LOW_SPEED_TIME=5",
 	}
 	r := &Runner{Environ: slices.Clone(keep)}
-	env, err := r.environ(t.Context(), Scope{Origin: "https://github.com", Helper: "h", URLs: []string{"https://github.com/a/b"}})
+	env, err := r.environ(t.Context(), Scope{Origin: "https://github.com", Helper: "h",
+		URLs: []string{"https://github.com/a/b"}})
 	testkit.OK(t, err)
 	for _, entry := range keep {
 		if !slices.Contains(env, entry) {
@@ -126,7 +128,8 @@ func TestEnvironmentKeepsWhatTheUserNeeds(t *testing.T) {
 func TestEnvironmentCarriesNoSecret(t *testing.T) {
 	t.Parallel()
 	r := &Runner{
-		Environ: []string{"GHAPP_PRIVATE_KEY=" + theirs, "PEM= " + token + "\n", "GH_TOKEN=" + token, "OTHER=" + token + "x", "EMPTY=", "LFS_DEBUG_HTTP=1",
+		Environ: []string{"GHAPP_PRIVATE_KEY=" + theirs, "PEM= " + token + "\n", "GH_TOKEN=" + token,
+			"OTHER=" + token + "x", "EMPTY=", "LFS_DEBUG_HTTP=1",
 			"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=x.y", "GIT_CONFIG_VALUE_0=" + token},
 		Own: childenv.Own{Values: []secret.Text{secret.New(token), {}}},
 	}
@@ -137,7 +140,8 @@ func TestEnvironmentCarriesNoSecret(t *testing.T) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	want := []string{"EMPTY", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0", "GIT_TERMINAL_PROMPT", "GIT_TRACE_REDACT"}
+	want := []string{"EMPTY", "GIT_ASKPASS", "GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0",
+		"GIT_TERMINAL_PROMPT", "GIT_TRACE_REDACT"}
 	testkit.Diff(t, names, want)
 }
 
@@ -148,11 +152,18 @@ func TestEnvironmentAppendsToTheCallersConfiguration(t *testing.T) {
 		before, after []string
 		refused       bool
 	}{
-		"none":       {nil, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
-		"empty":      {[]string{"GIT_CONFIG_COUNT="}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
-		"one":        {[]string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_0=p"}, []string{"GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_0=p", "GIT_CONFIG_KEY_1=a.b", "GIT_CONFIG_VALUE_1=1", "GIT_CONFIG_KEY_2=url.x.insteadof", "GIT_CONFIG_VALUE_2=it's!", "GIT_CONFIG_COUNT=3"}, false},
-		"stale ones": {[]string{"GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_1=p"}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
-		"of git -c": {[]string{"GIT_CONFIG_PARAMETERS='o'='p'"}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2",
+		"none": {nil, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof",
+			"GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
+		"empty": {[]string{"GIT_CONFIG_COUNT="}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1",
+			"GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
+		"one": {[]string{"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_0=p"},
+			[]string{"GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_0=p", "GIT_CONFIG_KEY_1=a.b", "GIT_CONFIG_VALUE_1=1",
+				"GIT_CONFIG_KEY_2=url.x.insteadof", "GIT_CONFIG_VALUE_2=it's!", "GIT_CONFIG_COUNT=3"}, false},
+		"stale ones": {[]string{"GIT_CONFIG_KEY_0=o", "GIT_CONFIG_VALUE_1=p"},
+			[]string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1", "GIT_CONFIG_KEY_1=url.x.insteadof",
+				"GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2"}, false},
+		"of git -c": {[]string{"GIT_CONFIG_PARAMETERS='o'='p'"}, []string{"GIT_CONFIG_KEY_0=a.b", "GIT_CONFIG_VALUE_0=1",
+			"GIT_CONFIG_KEY_1=url.x.insteadof", "GIT_CONFIG_VALUE_1=it's!", "GIT_CONFIG_COUNT=2",
 			`GIT_CONFIG_PARAMETERS='o'='p' 'a.b'='1' 'url.x.insteadof'='it'\''s'\!''`}, false},
 		"no number": {[]string{"GIT_CONFIG_COUNT=x"}, nil, true},
 		"negative":  {[]string{"GIT_CONFIG_COUNT=-1"}, nil, true},
@@ -189,8 +200,10 @@ func TestQuoteIsGits(t *testing.T) {
 // A CA file is for our host; the machine's stays for all others.
 func TestCAFileIsForTheOriginAlone(t *testing.T) {
 	t.Parallel()
-	r := &Runner{Environ: []string{"PATH=" + os.Getenv("PATH"), "GIT_SSL_CAINFO=/theirs.pem", "GIT_SSL_NO_VERIFY=1", "HOME=" + t.TempDir()}}
-	scope := Scope{Origin: "https://github.com", Helper: "h", CAFile: "/ours.pem", URLs: []string{"https://github.com/acme/site"}}
+	r := &Runner{Environ: []string{"PATH=" + os.Getenv("PATH"), "GIT_SSL_CAINFO=/theirs.pem",
+		"GIT_SSL_NO_VERIFY=1", "HOME=" + t.TempDir()}}
+	scope := Scope{Origin: "https://github.com", Helper: "h", CAFile: "/ours.pem",
+		URLs: []string{"https://github.com/acme/site"}}
 	env, err := r.environ(t.Context(), scope)
 	testkit.OK(t, err)
 	for _, name := range []string{"GIT_SSL_CAINFO", "GIT_SSL_NO_VERIFY"} {
@@ -198,7 +211,8 @@ func TestCAFileIsForTheOriginAlone(t *testing.T) {
 			t.Errorf("%s goes before the settings", name)
 		}
 	}
-	for address, want := range map[string]string{"https://github.com/acme/site": "/ours.pem", "https://github.com/x/y": "/ours.pem", "https://example.com/": "/theirs.pem"} {
+	for address, want := range map[string]string{"https://github.com/acme/site": "/ours.pem",
+		"https://github.com/x/y": "/ours.pem", "https://example.com/": "/theirs.pem"} {
 		out, err := r.Output(t.Context(), scope, "config", "--get-urlmatch", "http.sslCAInfo", address)
 		if err != nil || strings.TrimSpace(string(out)) != want {
 			t.Errorf("%s: %s, %v", address, out, err)

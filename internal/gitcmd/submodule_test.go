@@ -19,7 +19,8 @@ import (
 func superproject(t *testing.T, root string, addresses map[string]string) {
 	t.Helper()
 	testkit.OK(t, repository(root, "acme/lib", map[string]string{"lib.txt": "library\n"}))
-	plainGit(t, root, "clone", "--quiet", "--bare", filepath.Join(root, "acme/lib.git"), filepath.Join(root, "other/lib.git"))
+	plainGit(t, root, "clone", "--quiet", "--bare", filepath.Join(root, "acme/lib.git"),
+		filepath.Join(root, "other/lib.git"))
 	commit := strings.TrimSpace(plainGit(t, filepath.Join(root, "acme/lib.git"), "rev-parse", "main"))
 	modules, more := "", [][]string(nil)
 	for path, address := range addresses {
@@ -75,7 +76,8 @@ func TestSubmoduleAddressesOnAHostileMachine(t *testing.T) {
 				return string(out)
 			}
 			const want = "https://g.example.com/acme/lib.git"
-			for _, address := range []string{want, "git@g.example.com:acme/lib.git", "ssh://git@g.example.com/acme/lib.git", "org-7@g.example.com:acme/lib.git", "http://g.example.com/acme/lib.git", "git://g.example.com/acme/lib.git"} {
+			for _, address := range []string{want, "git@g.example.com:acme/lib.git", "ssh://git@g.example.com/acme/lib.git",
+				"org-7@g.example.com:acme/lib.git", "http://g.example.com/acme/lib.git", "git://g.example.com/acme/lib.git"} {
 				if got := strings.TrimSpace(ask("ls-remote", "--get-url", address)); got != want {
 					t.Errorf("%s leads to %s", address, got)
 				}
@@ -118,9 +120,11 @@ func TestSubmodulesOnAHostileMachine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
-			o, evil := newOrigin(t, func(o *origin) { o.root = root }), newOrigin(t, func(o *origin) { o.public, o.root = true, root })
+			o, evil := newOrigin(t, func(o *origin) { o.root = root }), newOrigin(t,
+				func(o *origin) { o.public, o.root = true, root })
 			m := newMachine(t)
-			addresses := map[string]string{"relative": "../../other/lib.git", "absolute": o.URL + "/acme/lib.git", "deep/ssh": "git@127.0.0.1:acme/lib.git"}
+			addresses := map[string]string{"relative": "../../other/lib.git", "absolute": o.URL + "/acme/lib.git",
+				"deep/ssh": "git@127.0.0.1:acme/lib.git"}
 			superproject(t, root, addresses)
 			for _, f := range prepare {
 				f(t, m, o, evil)
@@ -197,7 +201,8 @@ func TestCloneNamesTheHelperInSubmodules(t *testing.T) {
 					t.Errorf("%s: useHttpPath %q", dir, got)
 				}
 			}
-			for dir, want := range map[string]string{"super/deep/one": o.URL + "/acme/lib.git\n", "super/two": o.URL + "/acme/lib.git\n"} {
+			for dir, want := range map[string]string{"super/deep/one": o.URL + "/acme/lib.git\n",
+				"super/two": o.URL + "/acme/lib.git\n"} {
 				if diff := cmp.Diff(want, plainGit(t, filepath.Join(m.dir, dir), "ls-remote", "--get-url")); diff != "" {
 					t.Errorf("%s: a later fetch goes to (-want +got):\n%s", dir, diff)
 				}

@@ -27,7 +27,8 @@ func TestParseVersion(t *testing.T) {
 			t.Errorf("%q: %v (-want +got):\n%s", out, err, diff)
 		}
 	}
-	for _, out := range []string{"", "git", "hub version 2.3", "git version two", "git version 2", "x git version 2.3.4", "git version 99999999999.0"} {
+	for _, out := range []string{"", "git", "hub version 2.3", "git version two", "git version 2", "x git version 2.3.4",
+		"git version 99999999999.0"} {
 		if got, err := parseVersion(out); err == nil {
 			t.Errorf("%q: %v", out, got)
 		}
@@ -48,7 +49,8 @@ func TestVersionAtLeast(t *testing.T) {
 func TestVersionOfThisGit(t *testing.T) {
 	t.Parallel()
 	v, err := newMachine(t).runner().Version(t.Context())
-	if out := plainGit(t, t.TempDir(), "version"); err != nil || "git version "+v.String() != strings.TrimSpace(out) || !v.AtLeast(2, 31) {
+	if out := plainGit(t, t.TempDir(), "version"); err != nil ||
+		"git version "+v.String() != strings.TrimSpace(out) || !v.AtLeast(2, 31) {
 		t.Errorf("%+v, %v, git says %q", v, err, out)
 	}
 }
@@ -82,7 +84,8 @@ func TestMissingGit(t *testing.T) {
 	r.Git = filepath.Join(m.dir, "nosuch")
 	_, err := r.Version(t.Context())
 	testkit.Equal(t, asError(t, err).Reason, NotInstalled, "reason")
-	err = r.Clone(t.Context(), CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "h"}, URL: "https://github.com/a/b"})
+	err = r.Clone(t.Context(), CloneOptions{Scope: Scope{Origin: "https://github.com", Helper: "h"},
+		URL: "https://github.com/a/b"})
 	if e := asError(t, err); e.Reason != NotInstalled || err.Error() != "git clone: git is not installed, or not on PATH" {
 		t.Errorf("reason %q: %v", e.Reason, err)
 	}
@@ -105,7 +108,8 @@ func TestUnignored(t *testing.T) {
 	root := t.TempDir()
 	work := filepath.Join(root, "work")
 	write(t, filepath.Join(work, ".gitignore"), "*.pem\n/secrets/\n!kept.pem\n")
-	for _, name := range []string{"app.pem", "kept.pem", "app.key", "secrets/app.key", "sub/app.key", "tracked.pem", ".git/app.key", "other/x"} {
+	for _, name := range []string{"app.pem", "kept.pem", "app.key", "secrets/app.key", "sub/app.key",
+		"tracked.pem", ".git/app.key", "other/x"} {
 		write(t, filepath.Join(work, name), "")
 	}
 	_ = os.RemoveAll(filepath.Join(work, ".git"))

@@ -54,7 +54,8 @@ func (f *Files) Path(ctx context.Context, scope gitsetup.Scope) (string, error) 
 // user is the file of this user.
 func (f *Files) user() (string, error) {
 	none := func(why, hint string) error {
-		return &fault.SettingError{Err: errors.New("git has no configuration of this user: " + why), Hint: hint + ", or use --system or --local"}
+		return &fault.SettingError{Err: errors.New("git has no configuration of this user: " + why),
+			Hint: hint + ", or use --system or --local"}
 	}
 	if path, set := f.lookup("GIT_CONFIG_GLOBAL"); path != "" {
 		return filepath.Abs(path)
@@ -166,9 +167,11 @@ func EditEach(files []string, change func([]byte) []byte, check func(path string
 func explained(err error) error {
 	switch {
 	case errors.Is(err, gitsetup.ErrLocked):
-		return &fault.SettingError{Err: err, Hint: "if no git is writing it just now, one was killed while it did: delete the lock file"}
+		return &fault.SettingError{Err: err, Hint: "if no git is writing it just now, " +
+			"one was killed while it did: delete the lock file"}
 	case errors.Is(err, fs.ErrPermission):
-		return &fault.SettingError{Err: err, Hint: "run it as the user who owns the file, or without --system for yourself alone"}
+		return &fault.SettingError{Err: err, Hint: "run it as the user who owns the file, " +
+			"or without --system for yourself alone"}
 	}
 	return err
 }

@@ -27,7 +27,8 @@ func TestFileOfTheUser(t *testing.T) {
 	}{
 		{"where XDG has one", filepath.Join(home, ".config", "git", "config"), []string{"HOME=" + home}},
 		{"where there is none", filepath.Join(other, ".gitconfig"), []string{"HOME=" + other}},
-		{"that a variable names", filepath.Join(other, "mine"), []string{"HOME=" + home, "GIT_CONFIG_GLOBAL=" + filepath.Join(other, "mine")}},
+		{"that a variable names", filepath.Join(other, "mine"),
+			[]string{"HOME=" + home, "GIT_CONFIG_GLOBAL=" + filepath.Join(other, "mine")}},
 	} {
 		got, err := filesOf(test.environ...).Path(t.Context(), gitsetup.Global)
 		testkit.OK(t, err, test.name)

@@ -31,24 +31,28 @@ func (f *Files) Submodules(ctx context.Context, config string) (Submodules, erro
 		return Submodules{}, err
 	}
 	if strings.ContainsAny(dir, "\n\x00") {
-		return Submodules{}, &fault.UsageError{Err: errors.New("git has no condition for a directory with a line break in its name")}
+		return Submodules{},
+			&fault.UsageError{Err: errors.New("git has no condition for a directory with a line break in its name")}
 	}
 	l := Submodules{files: f, include: filepath.Join(dir, "ghapp-submodules")}
 	l.user, err = f.Path(ctx, gitsetup.Global)
 	// A condition is a pattern, which ends with a slash for all that is below.
-	l.place = "gitdir:" + strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`, `\\`).Replace(filepath.ToSlash(dir)) + "/"
+	l.place = "gitdir:" + strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`,
+		`\\`).Replace(filepath.ToSlash(dir)) + "/"
 	return l, err
 }
 
 // write makes or changes both files.
-func (l Submodules) write(ctx context.Context, origins []string, sections []gitsetup.Section) (changed bool, err error) {
+func (l Submodules) write(ctx context.Context, origins []string,
+	sections []gitsetup.Section) (changed bool, err error) {
 	included, err := gitsetup.Edit(l.include,
 		func(text []byte) []byte { return gitsetup.Apply(text, origins, sections) },
 		func(path string) error { return l.files.Reads(ctx, path, sections) })
 	if err != nil {
 		return false, err
 	}
-	condition := []gitsetup.Section{{Name: "includeIf", Subsection: l.place, Settings: []gitsetup.Setting{{Name: "path", Value: filepath.ToSlash(l.include)}}}}
+	condition := []gitsetup.Section{{Name: "includeIf", Subsection: l.place,
+		Settings: []gitsetup.Setting{{Name: "path", Value: filepath.ToSlash(l.include)}}}}
 	including, err := gitsetup.Edit(l.user,
 		func(text []byte) []byte { return gitsetup.Apply(text, []string{l.place}, condition) },
 		func(path string) error { return l.files.Reads(ctx, path, condition) })

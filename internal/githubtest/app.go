@@ -18,9 +18,10 @@ type AppOptions struct {
 	Owner       string            // login of the account that registered it; default "app-owner"; made if it is not there
 	Permissions map[string]string // what it asks for; default contents and metadata read
 	Events      []string          // webhook events it asks for; default none
-	Private     bool              // only its owner can see and install it on GitHub's pages; an App from a manifest says so itself
-	ID          int64             // App ID; default invented
-	ClientID    string            // default invented, in GitHub's form: "Iv23li" and 14 characters more
+	// only its owner can see and install it on GitHub's pages; an App from a manifest says so itself
+	Private  bool
+	ID       int64  // App ID; default invented
+	ClientID string // default invented, in GitHub's form: "Iv23li" and 14 characters more
 }
 
 // App is a registered GitHub App.
@@ -50,7 +51,8 @@ type App struct {
 func (gh *GitHub) AddApp(o AppOptions) *App {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	a := &App{gh: gh, ID: o.ID, ClientID: o.ClientID, Name: o.Name, private: o.Private, events: slices.Clone(o.Events), created: gh.now()}
+	a := &App{gh: gh, ID: o.ID, ClientID: o.ClientID, Name: o.Name, private: o.Private,
+		events: slices.Clone(o.Events), created: gh.now()}
 	if a.ID == 0 {
 		a.ID = gh.id("app")
 	}

@@ -22,9 +22,10 @@ const (
 	issuerNoInteger = "'Issuer' claim ('iss') must be an Integer"
 	appNotFound     = "Integration not found"
 	appWithoutKey   = "Integration must generate a public key"
-	expiryPast      = "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
-	expiryTooFar    = "'Expiration time' claim ('exp') is too far in the future"
-	issuedInFuture  = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+	expiryPast      = "'Expiration time' claim ('exp') must be a numeric value representing the future time " +
+		"at which the assertion expires"
+	expiryTooFar   = "'Expiration time' claim ('exp') is too far in the future"
+	issuedInFuture = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 )
 
 // maxJWTLife is how far ahead of GitHub's clock a JWT may expire.

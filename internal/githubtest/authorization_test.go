@@ -19,11 +19,12 @@ func TestJWT(t *testing.T) {
 	rs256 := func(c map[string]any) string { return "Bearer " + sign(t, keys()[0], "RS256", c) }
 	const (
 		notDecoded = "A JSON web token could not be decoded"
-		past       = "'Expiration time' claim ('exp') must be a numeric value representing the future time at which the assertion expires"
-		tooFar     = "'Expiration time' claim ('exp') is too far in the future"
-		issuedAt   = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
-		noInteger  = "'Issuer' claim ('iss') must be an Integer"
-		noIssuer   = "Missing 'issuer' claim ('iss') in assertion"
+		past       = "'Expiration time' claim ('exp') must be a numeric value representing the future time " +
+			"at which the assertion expires"
+		tooFar    = "'Expiration time' claim ('exp') is too far in the future"
+		issuedAt  = "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
+		noInteger = "'Issuer' claim ('iss') must be an Integer"
+		noIssuer  = "Missing 'issuer' claim ('iss') in assertion"
 	)
 	for _, test := range []struct {
 		name          string
@@ -44,7 +45,8 @@ func TestJWT(t *testing.T) {
 		{"another key", "Bearer " + sign(t, keys()[1], "RS256", good), 401, notDecoded},
 		{"RS512", "Bearer " + sign(t, keys()[0], "RS512", good), 401, notDecoded},
 		{"none", "Bearer " + sign(t, keys()[0], "none", good), 401, notDecoded},
-		{"another App's client ID", rs256(with(good, "iss", keyless.ClientID)), 401, "Integration must generate a public key"},
+		{"another App's client ID", rs256(with(good, "iss", keyless.ClientID)), 401,
+			"Integration must generate a public key"},
 		{"no iss", rs256(with(good, "iss", nil)), 401, noIssuer},
 		{"client ID with something after it", rs256(with(good, "iss", app.ClientID+"\n")), 401, noInteger},
 		{"iss with a fraction", rs256(with(good, "iss", 1.5)), 401, noInteger},
@@ -89,7 +91,8 @@ func TestClockOffsetMovesTheJWTChecksAndTheDate(t *testing.T) {
 	gh := newGitHub(t)
 	app := newApp(gh, githubtest.AppOptions{})
 	for offset, message := range map[time.Duration]string{
-		0: "", time.Minute: "", 6 * time.Minute: "must be a numeric value", -2 * time.Minute: "must be an Integer", -time.Hour: "too far",
+		0: "", time.Minute: "", 6 * time.Minute: "must be a numeric value",
+		-2 * time.Minute: "must be an Integer", -time.Hour: "too far",
 	} {
 		gh.SetClockOffset(offset)
 		r := ask(t, gh, "GET", "/app", bearer(t, app), "")

@@ -29,7 +29,8 @@ const (
 	badVersion = `The version you specified in the "X-GitHub-API-Version" request header, %q, is not a supported ` +
 		`version. The following versions are currently supported: %s.`
 	authenticationNeeded = "Requires authentication"
-	installationNeeded   = "You must authenticate with an installation access token in order to list repositories for an installation."
+	installationNeeded   = "You must authenticate with an installation access token in order to list " +
+		"repositories for an installation."
 )
 
 // call is one REST request. Its methods are called with the GitHub's lock held.
@@ -70,9 +71,11 @@ func (c *call) ok(body any) answer { return answer{status: http.StatusOK, body: 
 // moved sends a client to what stays when a repository is renamed or transferred.
 // https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
 func (c *call) moved(path string) answer {
-	return answer{status: http.StatusMovedPermanently, header: http.Header{"Location": {c.api + path}}, body: map[string]any{
-		"message": "Moved Permanently", "url": c.api + path, "documentation_url": "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects",
-	}}
+	return answer{status: http.StatusMovedPermanently,
+		header: http.Header{"Location": {c.api + path}}, body: map[string]any{
+			"message": "Moved Permanently", "url": c.api + path,
+			"documentation_url": "https://docs.github.com/rest/guides/best-practices-for-using-the-rest-api#follow-redirects",
+		}}
 }
 
 // denied is what a permission lacking gives.
@@ -104,7 +107,8 @@ func origin(r *http.Request) string {
 
 // nodeID has the form GitHub's global node IDs have: a prefix for the kind, and the number in MessagePack.
 func nodeID(kind string, id int64) string {
-	return kind + "_" + base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32([]byte{0x92, 0x00, 0xce}, uint32(id)))
+	return kind + "_" +
+		base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint32([]byte{0x92, 0x00, 0xce}, uint32(id)))
 }
 
 func timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }

@@ -199,7 +199,8 @@ func (r *Repository) make() error {
 		return err
 	}
 	if !r.ready {
-		if _, err := gh.run(gh.dir, nil, "init", "--quiet", "--bare", "--template=", "--initial-branch="+branch, r.path()); err != nil {
+		if _, err := gh.run(gh.dir, nil, "init", "--quiet", "--bare", "--template=",
+			"--initial-branch="+branch, r.path()); err != nil {
 			return err
 		}
 		r.ready, r.head = true, branch

@@ -46,7 +46,8 @@ const MintPattern = "POST /app/installations/*/access_tokens"
 
 // HTML502 is the page GitHub's front end shows when what is behind it does not answer: not JSON.
 func HTML502(match string) Fault {
-	return Fault{Match: match, Status: http.StatusBadGateway, Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},
+	return Fault{Match: match, Status: http.StatusBadGateway,
+		Header: http.Header{"Content-Type": {"text/html; charset=utf-8"}},
 		Body: "<!DOCTYPE html>\n<html>\n<head><title>Unicorn! &middot; GitHub</title></head>\n" +
 			"<body><p><strong>This page is taking too long to load.</strong></p></body>\n</html>\n"}
 }

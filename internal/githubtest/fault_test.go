@@ -53,7 +53,8 @@ func TestFaultMatch(t *testing.T) {
 	}
 	gh := newGitHub(t)
 	for _, f := range []githubtest.Fault{
-		{Match: "GET meta", Status: 500}, {Match: "meta", Status: 500}, {Match: "GET /a b", Status: 500}, {Match: "GET /[", Status: 500}, {Match: "GET /meta"},
+		{Match: "GET meta", Status: 500}, {Match: "meta", Status: 500}, {Match: "GET /a b", Status: 500},
+		{Match: "GET /[", Status: 500}, {Match: "GET /meta"},
 	} {
 		testkit.Fails(t, gh.Fault(f), "%+v was accepted", f)
 	}
@@ -61,7 +62,8 @@ func TestFaultMatch(t *testing.T) {
 
 func TestFaultCounts(t *testing.T) {
 	gh := newGitHub(t)
-	must(t, gh.Fault(githubtest.Fault{Match: "/meta", Status: 500, Times: 2, Skip: 1}), gh.Fault(githubtest.Fault{Match: "/meta", Status: 503, Times: 1}))
+	must(t, gh.Fault(githubtest.Fault{Match: "/meta", Status: 500, Times: 2, Skip: 1}),
+		gh.Fault(githubtest.Fault{Match: "/meta", Status: 503, Times: 1}))
 	var got []int
 	for range 5 {
 		got = append(got, ask(t, gh, "GET", "/meta", "", "").status)
@@ -90,22 +92,35 @@ func TestFaultAnswers(t *testing.T) {
 		header   map[string]string
 		contains string
 	}{
-		{"REST 401", githubtest.Fault{Status: 401}, "/app", 401, map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"message":"Bad credentials"`},
+		{"REST 401", githubtest.Fault{Status: 401}, "/app", 401,
+			map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"message":"Bad credentials"`},
 		{"REST 502", githubtest.Fault{Status: 502}, "/app", 502, nil, `"message":"Server Error"`},
-		{"REST 429", githubtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, "/app", 429, map[string]string{"Retry-After": "7"}, "secondary rate limit"},
-		{"git 401", githubtest.Fault{Status: 401}, "/acme/site/info/refs", 401, map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, "Invalid username or token."},
-		{"git 404", githubtest.Fault{Status: 404}, "/acme/site/info/refs", 404, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "Repository not found."},
+		{"REST 429", githubtest.Fault{Status: 429, Header: http.Header{"Retry-After": {"7"}}}, "/app", 429,
+			map[string]string{"Retry-After": "7"}, "secondary rate limit"},
+		{"git 401", githubtest.Fault{Status: 401}, "/acme/site/info/refs", 401,
+			map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, "Invalid username or token."},
+		{"git 404", githubtest.Fault{Status: 404}, "/acme/site/info/refs", 404,
+			map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "Repository not found."},
 		{"git 500", githubtest.Fault{Status: 500}, "/acme/site/info/refs", 500, nil, "Internal Server Error"},
-		{"LFS 401", githubtest.Fault{Status: 401}, "/acme/site/info/lfs/objects/batch", 401, map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, `"message":"Bad credentials"`},
-		{"own body", githubtest.Fault{Status: 200, Body: `{"id":"seven"}`}, "/app", 200, map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"seven"`},
-		{"body alone", githubtest.Fault{Body: "not JSON"}, "/app", 200, map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "not JSON"},
+		{"LFS 401", githubtest.Fault{Status: 401}, "/acme/site/info/lfs/objects/batch", 401,
+			map[string]string{"WWW-Authenticate": `Basic realm="GitHub"`}, `"message":"Bad credentials"`},
+		{"own body", githubtest.Fault{Status: 200, Body: `{"id":"seven"}`}, "/app", 200,
+			map[string]string{"Content-Type": "application/json; charset=utf-8"}, `"seven"`},
+		{"body alone", githubtest.Fault{Body: "not JSON"}, "/app", 200,
+			map[string]string{"Content-Type": "text/plain; charset=utf-8"}, "not JSON"},
 		{"status 200 alone", githubtest.Fault{Status: 200}, "/app", 200, nil, "{}"},
-		{"HTML 502", githubtest.HTML502(""), "/app", 502, map[string]string{"Content-Type": "text/html; charset=utf-8"}, "<html>"},
-		{"secondary limit", githubtest.SecondaryLimit("", time.Minute), "/app", 403, map[string]string{"Retry-After": "60"}, "You have exceeded a secondary rate limit."},
-		{"secondary limit without a time", githubtest.SecondaryLimit("", 0), "/app", 403, map[string]string{"Retry-After": ""}, "You have exceeded a secondary rate limit."},
-		{"redirect to a host", githubtest.Fault{RedirectTo: "http://evil.test"}, "/app?x=1", 307, map[string]string{"Location": "http://evil.test/app?x=1"}, ""},
-		{"redirect to a page", githubtest.Fault{RedirectTo: "http://evil.test/a", Status: 302}, "/app?x=1", 302, map[string]string{"Location": "http://evil.test/a"}, ""},
-		{"header alone", githubtest.Fault{Header: http.Header{"date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}}, "/meta", 200, map[string]string{"Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "verifiable"},
+		{"HTML 502", githubtest.HTML502(""), "/app", 502,
+			map[string]string{"Content-Type": "text/html; charset=utf-8"}, "<html>"},
+		{"secondary limit", githubtest.SecondaryLimit("", time.Minute), "/app", 403, map[string]string{"Retry-After": "60"},
+			"You have exceeded a secondary rate limit."},
+		{"secondary limit without a time", githubtest.SecondaryLimit("", 0), "/app", 403,
+			map[string]string{"Retry-After": ""}, "You have exceeded a secondary rate limit."},
+		{"redirect to a host", githubtest.Fault{RedirectTo: "http://evil.test"}, "/app?x=1", 307,
+			map[string]string{"Location": "http://evil.test/app?x=1"}, ""},
+		{"redirect to a page", githubtest.Fault{RedirectTo: "http://evil.test/a", Status: 302}, "/app?x=1", 302,
+			map[string]string{"Location": "http://evil.test/a"}, ""},
+		{"header alone", githubtest.Fault{Header: http.Header{"date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}}, "/meta", 200,
+			map[string]string{"Date": "Thu, 01 Jan 1970 00:00:00 GMT"}, "verifiable"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			gh := newGitHub(t)
@@ -127,19 +142,23 @@ func TestFaultsOfTheMint(t *testing.T) {
 	gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	must(t, gh.Fault(githubtest.NoToken()))
-	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 201 || r.field("token") != nil || gh.Mints() != 0 {
+	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 201 ||
+		r.field("token") != nil || gh.Mints() != 0 {
 		t.Errorf("NoToken: %d %s, %d mints", r.status, r.text, gh.Mints())
 	}
 	gh.ClearFaults()
 	body := `{"repositories":["site"],"permissions":{"contents":"read"}}`
-	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1, Overgrant: &githubtest.Overgrant{Permissions: map[string]string{"contents": "write", "administration": "write"}}}))
+	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1,
+		Overgrant: &githubtest.Overgrant{Permissions: map[string]string{"contents": "write", "administration": "write"}}}))
 	r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
 	want := map[string]any{"contents": "write", "administration": "write", "metadata": "read"}
 	testkit.Diff(t, r.field("permissions"), any(want))
-	if r := ask(t, gh, "GET", "/acme/site/info/refs?service=git-receive-pack", "Basic "+basicAuth(r.field("token").(string)), ""); r.status != 200 {
+	if r := ask(t, gh, "GET", "/acme/site/info/refs?service=git-receive-pack",
+		"Basic "+basicAuth(r.field("token").(string)), ""); r.status != 200 {
 		t.Errorf("the permission granted beyond is not real: %d %s", r.status, r.text)
 	}
-	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1, Overgrant: &githubtest.Overgrant{AllRepositories: true}}))
+	must(t, gh.Fault(githubtest.Fault{Match: githubtest.MintPattern, Times: 1,
+		Overgrant: &githubtest.Overgrant{AllRepositories: true}}))
 	r = ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
 	if r.field("repository_selection") != "all" || r.field("repositories") != nil {
 		t.Errorf("more repositories: %s", r.text)
@@ -148,7 +167,8 @@ func TestFaultsOfTheMint(t *testing.T) {
 		t.Errorf("the repository granted beyond is not real: %d", r.status)
 	}
 	r = ask(t, gh, "POST", mintPath(inst), bearer(t, app), body)
-	if diff := cmp.Diff(any(map[string]any{"contents": "read", "metadata": "read"}), r.field("permissions")); diff != "" || r.field("repository_selection") != "selected" {
+	if diff := cmp.Diff(any(map[string]any{"contents": "read", "metadata": "read"}), r.field("permissions")); diff != "" ||
+		r.field("repository_selection") != "selected" {
 		t.Errorf("after the faults:\n%s", diff)
 	}
 }
@@ -158,7 +178,8 @@ func TestBrokenConnections(t *testing.T) {
 	gh := newGitHub(t)
 	server := httptest.NewServer(gh)
 	defer server.Close()
-	for name, transport := range map[string]http.RoundTripper{"socket": &http.Transport{DisableKeepAlives: true}, "in process": gh.RoundTripper()} {
+	for name, transport := range map[string]http.RoundTripper{"socket": &http.Transport{DisableKeepAlives: true},
+		"in process": gh.RoundTripper()} {
 		get := func() (*http.Response, error) {
 			req := testkit.Must(http.NewRequest("GET", server.URL+"/meta", nil))(t)
 			return transport.RoundTrip(req)
@@ -206,7 +227,8 @@ func TestFaultsOfGit(t *testing.T) {
 	if out, err := clone(); err == nil {
 		t.Errorf("a redirected clone succeeded: %s", out)
 	}
-	if list := evil.Requests(); len(list) == 0 || list[0].Path != "/acme/site.git/info/refs" || list[0].Query != "service=git-upload-pack" {
+	if list := evil.Requests(); len(list) == 0 || list[0].Path != "/acme/site.git/info/refs" ||
+		list[0].Query != "service=git-upload-pack" {
 		t.Errorf("the other host was asked %+v", list)
 	}
 }
@@ -266,7 +288,8 @@ func TestRequestsAreRecorded(t *testing.T) {
 	secret := mint(t, gh, app, inst, `{"permissions":{"contents":"read"}}`)
 	gh.RevokeTokens()
 	gh.ResetRequests()
-	ask(t, gh, "POST", "https://api.github.com/api/v3"+mintPath(inst), jwt, `{"a":1}`, "X-GitHub-Api-Version", "2026-03-10", "User-Agent", "me")
+	ask(t, gh, "POST", "https://api.github.com/api/v3"+mintPath(inst), jwt, `{"a":1}`, "X-GitHub-Api-Version",
+		"2026-03-10", "User-Agent", "me")
 	ask(t, gh, "GET", "/meta?a=b", "token "+secret, "")
 	ask(t, gh, "GET", "/acme/s%20p", "Basic "+basicAuth("pass"), "")
 	ask(t, gh, "GET", "/meta", "", "")
@@ -293,7 +316,8 @@ func TestRequestsAreRecorded(t *testing.T) {
 			githubtest.Credential{Kind: githubtest.BasicCredential, Username: "x-access-token", Token: "pass"}},
 		{"GET", "github.test", "/meta", "", "", "", 200, githubtest.Credential{Kind: githubtest.NoCredential}},
 		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.OtherCredential}},
-		{"GET", "github.test", "/meta", "", "", "", 401, githubtest.Credential{Kind: githubtest.JWTCredential, Token: "eyJ.a.b"}},
+		{"GET", "github.test", "/meta", "", "", "", 401,
+			githubtest.Credential{Kind: githubtest.JWTCredential, Token: "eyJ.a.b"}},
 	}
 	testkit.Diff(t, got, want)
 	if gh.Requests()[0].UserAgent != "me" || gh.Requests()[0].Header.Get("Authorization") != jwt {

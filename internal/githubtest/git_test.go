@@ -66,11 +66,14 @@ func TestClone(t *testing.T) {
 		}
 	}
 	requests := w.gh.Requests()
-	if first := requests[1]; first.Credential.Kind != githubtest.NoCredential || first.Status != 401 || first.Path != "/acme/site.git/info/refs" {
+	if first := requests[1]; first.Credential.Kind != githubtest.NoCredential || first.Status != 401 ||
+		first.Path != "/acme/site.git/info/refs" {
 		t.Errorf("git's first request: %+v", first)
 	}
-	if second := requests[2]; second.Credential.Kind != githubtest.BasicCredential || second.Credential.InstallationID != w.inst.ID ||
-		second.Credential.Username != "x-access-token" || second.Status != 200 || second.Header.Get("Git-Protocol") != "version=2" {
+	if second := requests[2]; second.Credential.Kind != githubtest.BasicCredential ||
+		second.Credential.InstallationID != w.inst.ID ||
+		second.Credential.Username != "x-access-token" || second.Status != 200 ||
+		second.Header.Get("Git-Protocol") != "version=2" {
 		t.Errorf("git's second request: %+v", second)
 	}
 	// A v2 server answers the discovery with its capabilities and no refs.
@@ -105,7 +108,8 @@ func TestShallowPartialAndExactFetches(t *testing.T) {
 		t.Errorf("the lazy fetch brought %q, %v", text, err)
 	}
 	// A commit that no ref points to any more.
-	orphan, err := w.repo.CommitEntries("main", githubtest.CommitOptions{Message: "anew", Orphan: true, Entries: []githubtest.Entry{{Path: "a", Content: "a"}}})
+	orphan, err := w.repo.CommitEntries("main",
+		githubtest.CommitOptions{Message: "anew", Orphan: true, Entries: []githubtest.Entry{{Path: "a", Content: "a"}}})
 	testkit.OK(t, err)
 	exact := t.TempDir()
 	mustGit(t, exact, "init", "-q")
@@ -130,7 +134,8 @@ func TestPush(t *testing.T) {
 	w.gh.SetClockOffset(30 * time.Minute)
 	mustGit(t, dir, "push", "-q", "origin", "main", "main:other")
 	requests := w.gh.Requests()
-	if last := requests[len(requests)-1]; last.Path != "/acme/site/git-receive-pack" || last.Status != 200 || last.Body != "" {
+	if last := requests[len(requests)-1]; last.Path != "/acme/site/git-receive-pack" ||
+		last.Status != 200 || last.Body != "" {
 		t.Errorf("the last request: %+v", last)
 	}
 	head := mustGit(t, dir, "rev-parse", "HEAD")
@@ -177,8 +182,10 @@ func TestGitRefusals(t *testing.T) {
 		{"read", full, "/acme/site/info/refs" + read, 200, ""},
 		{"write", full, "/acme/site/info/refs" + write, 200, ""},
 		{"read with a token for reading", readOnly, "/acme/site/info/refs" + read, 200, ""},
-		{"write with a token for reading", readOnly, "/acme/site/info/refs" + write, 403, "Permission to acme/site.git denied to deployer[bot]."},
-		{"post with a token for reading", readOnly, "/acme/site/git-receive-pack", 403, "Permission to acme/site.git denied to deployer[bot]."},
+		{"write with a token for reading", readOnly, "/acme/site/info/refs" + write, 403,
+			"Permission to acme/site.git denied to deployer[bot]."},
+		{"post with a token for reading", readOnly, "/acme/site/git-receive-pack", 403,
+			"Permission to acme/site.git denied to deployer[bot]."},
 		{"read without contents", noContents, "/acme/site/info/refs" + read, 403, "Write access to repository not granted."},
 		{"outside the token", narrow, "/acme/hidden/info/refs" + read, 404, notFound},
 		{"post outside the token", narrow, "/acme/hidden/git-upload-pack", 404, notFound},
@@ -191,8 +198,10 @@ func TestGitRefusals(t *testing.T) {
 		{"anonymous, public", "", "/octo/open/info/refs" + read, 200, ""},
 		{"anonymous write, public", "", "/octo/open/info/refs" + write, 401, "No anonymous write access."},
 		{"foreign public", full, "/octo/open.git/info/refs" + read, 200, ""},
-		{"write to a foreign public one", full, "/octo/open.git/info/refs" + write, 403, "Permission to octo/open.git denied to deployer[bot]."},
-		{"write to an archived one", full, "/acme/shelved/info/refs" + write, 403, "This repository was archived so it is read-only."},
+		{"write to a foreign public one", full, "/octo/open.git/info/refs" + write, 403,
+			"Permission to octo/open.git denied to deployer[bot]."},
+		{"write to an archived one", full, "/acme/shelved/info/refs" + write, 403,
+			"This repository was archived so it is read-only."},
 		{"dumb protocol", full, "/acme/site/info/refs", 403, "Please upgrade your git client."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -217,9 +226,11 @@ func TestGitRefusals(t *testing.T) {
 		testkit.Equal(t, r.text, "invalid credentials", "%s", name)
 	}
 	for name, userinfo := range map[string]string{
-		"in the username": full + ":", "with x-oauth-basic": full + ":x-oauth-basic", "another name": "git:" + full, "no name": ":" + full,
+		"in the username": full + ":", "with x-oauth-basic": full + ":x-oauth-basic",
+		"another name": "git:" + full, "no name": ":" + full,
 	} {
-		r := ask(t, w.gh, "GET", "/acme/site/info/refs"+read, "Basic "+base64.StdEncoding.EncodeToString([]byte(userinfo)), "")
+		r := ask(t, w.gh, "GET", "/acme/site/info/refs"+read,
+			"Basic "+base64.StdEncoding.EncodeToString([]byte(userinfo)), "")
 		testkit.Equal(t, r.status, 401, "token %s", name)
 		testkit.Equal(t, r.text, bad, "token %s", name)
 	}
@@ -234,12 +245,15 @@ func TestGitRefusals(t *testing.T) {
 	}
 	change(w.inst.Suspend, w.inst.Unsuspend, 403, "This installation has been suspended")
 	change(func() { w.gh.SetPropagationDelay(time.Minute) }, func() { w.gh.SetPropagationDelay(0) }, 404, notFound)
-	change(func() { w.gh.SetIPAllowList("acme", true) }, func() { w.gh.SetIPAllowList("acme", false) }, 403, "IP allow list enabled")
+	change(func() { w.gh.SetIPAllowList("acme", true) },
+		func() { w.gh.SetIPAllowList("acme", false) }, 403, "IP allow list enabled")
 	change(func() { w.gh.SetIPAllowList("octo", true) }, func() { w.gh.SetIPAllowList("octo", false) }, 200, "")
-	change(func() { w.gh.SetPropagationDelay(2 * time.Hour); w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetPropagationDelay(0); w.gh.SetClockOffset(0) }, 401, bad)
+	change(func() { w.gh.SetPropagationDelay(2 * time.Hour); w.gh.SetClockOffset(time.Hour) },
+		func() { w.gh.SetPropagationDelay(0); w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.gh.SetClockOffset(time.Hour) }, func() { w.gh.SetClockOffset(0) }, 401, bad)
 	change(func() { w.inst.Select("hidden") }, w.inst.SelectAll, 404, notFound)
-	change(func() { w.inst.SetPermissions(map[string]string{"metadata": "read"}) }, func() { w.inst.SetPermissions(map[string]string{"contents": "write"}) }, 403, "not granted")
+	change(func() { w.inst.SetPermissions(map[string]string{"metadata": "read"}) },
+		func() { w.inst.SetPermissions(map[string]string{"contents": "write"}) }, 403, "not granted")
 	change(func() {}, func() {}, 200, "")
 	w.gh.SetIPAllowList("octo", true)
 	if r := basic(t, w, full, "GET", "/octo/open/info/refs"+read); r.status != 403 {
@@ -271,10 +285,12 @@ func TestGitShowsTheRefusal(t *testing.T) {
 		}
 	}
 	w.gh.SetPropagationDelay(time.Minute)
-	if out, err := git(t, ".", "ls-remote", remote(w.server, w.mint(t, ""), "/acme/site")); err == nil || !strings.Contains(out, "remote: Repository not found.") {
+	if out, err := git(t, ".", "ls-remote", remote(w.server, w.mint(t, ""), "/acme/site")); err == nil ||
+		!strings.Contains(out, "remote: Repository not found.") {
 		t.Errorf("during the lag git says %q", out)
 	}
-	if out, err := git(t, ".", "ls-remote", w.server.URL+"/acme/site"); err == nil || !strings.Contains(out, "could not read Username") {
+	if out, err := git(t, ".", "ls-remote", w.server.URL+"/acme/site"); err == nil ||
+		!strings.Contains(out, "could not read Username") {
 		t.Errorf("without a credential git says %q", out)
 	}
 }
@@ -323,8 +339,10 @@ func TestCommitEntries(t *testing.T) {
 		{Path: "link", Mode: githubtest.Symlink, Content: "run"},
 		{Path: "index.html", Delete: true},
 	}})
-	replaced := add("odd", githubtest.CommitOptions{Replace: true, Entries: []githubtest.Entry{{Path: "only", Content: ""}}})
-	back := add("main", githubtest.CommitOptions{Parent: w.heads[0], Entries: []githubtest.Entry{{Path: "z", Content: "z"}}})
+	replaced := add("odd", githubtest.CommitOptions{Replace: true,
+		Entries: []githubtest.Entry{{Path: "only", Content: ""}}})
+	back := add("main", githubtest.CommitOptions{Parent: w.heads[0],
+		Entries: []githubtest.Entry{{Path: "z", Content: "z"}}})
 	orphan := add("alone", githubtest.CommitOptions{Orphan: true})
 	testkit.OK(t, w.repo.Tag("v1", w.heads[0]))
 	dir := filepath.Join(t.TempDir(), "clone")
@@ -345,7 +363,8 @@ func TestCommitEntries(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", rev, diff)
 		}
 	}
-	for rev, want := range map[string]string{replaced + "~2": w.heads[1], "refs/heads/main": back, back + "^": w.heads[0], "refs/tags/v1": w.heads[0]} {
+	for rev, want := range map[string]string{replaced + "~2": w.heads[1], "refs/heads/main": back,
+		back + "^": w.heads[0], "refs/tags/v1": w.heads[0]} {
 		testkit.Equal(t, mustGit(t, dir, "rev-parse", rev), want, "%s", rev)
 	}
 	testkit.Equal(t, mustGit(t, dir, "rev-list", "--count", orphan), "1", "an orphan")
@@ -368,7 +387,8 @@ func TestDefaultBranchCanBeChanged(t *testing.T) {
 	w := newGitWorld(t)
 	commit(t, w.repo, "trunk", nil)
 	w.gh.AddRepository("acme/site", githubtest.RepositoryOptions{DefaultBranch: "trunk"})
-	if out := mustGit(t, ".", "ls-remote", "--symref", remote(w.server, w.mint(t, ""), "/acme/site"), "HEAD"); !strings.Contains(out, "ref: refs/heads/trunk") {
+	if out := mustGit(t, ".", "ls-remote", "--symref", remote(w.server, w.mint(t, ""), "/acme/site"),
+		"HEAD"); !strings.Contains(out, "ref: refs/heads/trunk") {
 		t.Errorf("HEAD: %s", out)
 	}
 }
@@ -398,7 +418,8 @@ func TestCallersGitConfigurationHasNoSay(t *testing.T) {
 	t.Setenv("GIT_CONFIG_COUNT", "1")
 	t.Setenv("GIT_CONFIG_KEY_0", "uploadpack.hideRefs")
 	t.Setenv("GIT_CONFIG_VALUE_0", "refs")
-	hostile := "[http]\n\tuploadpack = false\n[init]\n\tdefaultObjectFormat = sha256\n\ttemplateDir = /nonexistent\n[transfer]\n\thideRefs = refs\n"
+	hostile := "[http]\n\tuploadpack = false\n[init]\n\tdefaultObjectFormat = sha256\n\ttemplateDir = /nonexistent\n" +
+		"[transfer]\n\thideRefs = refs\n"
 	for _, name := range []string{".gitconfig", "git/config"} {
 		file := filepath.Join(home, name)
 		testkit.OK(t, os.MkdirAll(filepath.Dir(file), 0o700))
@@ -432,7 +453,8 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 			t.Errorf("the backend has no %s", own)
 		}
 	}
-	for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret)), "HTTP_AUTHORIZATION"} {
+	for _, form := range []string{secret, base64.StdEncoding.EncodeToString([]byte("x-access-token:" + secret)),
+		"HTTP_AUTHORIZATION"} {
 		if bytes.Contains(seen, []byte(form)) || bytes.Contains(args, []byte(form)) {
 			t.Errorf("the backend saw the credential, in: %s", seen)
 		}
@@ -442,7 +464,8 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 func TestCloseWaitsForGit(t *testing.T) {
 	dir := t.TempDir()
 	slow := filepath.Join(dir, "git")
-	script := "#!/bin/sh\nif [ \"$1\" = http-backend ]; then : >" + dir + "/begun; sleep 0.2; : >" + dir + "/done; fi\nexec git \"$@\"\n"
+	script := "#!/bin/sh\nif [ \"$1\" = http-backend ]; then : >" + dir + "/begun; sleep 0.2; : >" + dir +
+		"/done; fi\nexec git \"$@\"\n"
 	testkit.OK(t, os.WriteFile(slow, []byte(script), 0o700))
 	gh := testkit.Must(githubtest.New(githubtest.Options{Git: slow}))(t)
 	commit(t, gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true}), "main", nil)

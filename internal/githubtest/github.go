@@ -85,10 +85,11 @@ type GitHub struct {
 // not empty.
 func New(o Options) (*GitHub, error) {
 	gh := &GitHub{
-		git:               o.Git,
-		key:               make([]byte, 32),
-		dir:               o.Dir,
-		nextID:            map[string]int64{"account": 1_000_001, "app": 2_000_001, "installation": 30_000_001, "repository": 400_000_001, "hook": 500_000_001, "bot": 600_000_001},
+		git: o.Git,
+		key: make([]byte, 32),
+		dir: o.Dir,
+		nextID: map[string]int64{"account": 1_000_001, "app": 2_000_001, "installation": 30_000_001,
+			"repository": 400_000_001, "hook": 500_000_001, "bot": 600_000_001},
 		accounts:          map[string]*Account{},
 		installs:          map[int64]*Installation{},
 		repos:             map[int64]*Repository{},

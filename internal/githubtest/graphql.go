@@ -111,7 +111,8 @@ func (q *query) object(o object, fields []selection, path []any) map[string]any 
 		}
 		value, kind, message := find(s.arguments)
 		if message != "" {
-			q.refuse(s, at, map[string]any{"type": kind, "message": message, "extensions": map[string]any{"saml_failure": false}})
+			q.refuse(s, at, map[string]any{"type": kind, "message": message,
+				"extensions": map[string]any{"saml_failure": false}})
 		}
 		if inner, ok := value.(object); ok {
 			value = q.object(inner, s.fields, at)
@@ -179,14 +180,16 @@ func (c *call) queryRepository(arguments map[string]any) (any, string, string) {
 	}
 	return object{"Repository", map[string]resolver{
 		"id": is(body["node_id"]), "databaseId": is(r.ID), "name": is(r.name), "nameWithOwner": is(r.fullName()),
-		"owner":       is(object{string(r.owner.Kind), map[string]resolver{"id": is(c.userBody(r.owner)["node_id"]), "login": is(r.owner.Login)}}),
+		"owner": is(object{string(r.owner.Kind),
+			map[string]resolver{"id": is(c.userBody(r.owner)["node_id"]), "login": is(r.owner.Login)}}),
 		"description": is(body["description"]), "url": is(body["html_url"]), "sshUrl": is(body["ssh_url"]),
 		"isPrivate": is(!r.public), "isArchived": is(r.archived), "isFork": is(false), "parent": is(nil),
 		"hasIssuesEnabled": is(true), "hasWikiEnabled": is(true),
 		"mergeCommitAllowed": is(true), "rebaseMergeAllowed": is(true), "squashMergeAllowed": is(true),
 		"viewerPermission": is(nil), // of people alone
 		"isEmpty":          func(map[string]any) (any, string, string) { return c.isEmpty(r), "", "" },
-		"defaultBranchRef": contents(func(map[string]any) (any, string, string) { return c.queryRef(r, "refs/heads/"+r.branch), "", "" }),
+		"defaultBranchRef": contents(
+			func(map[string]any) (any, string, string) { return c.queryRef(r, "refs/heads/"+r.branch), "", "" }),
 		"ref": contents(func(arguments map[string]any) (any, string, string) {
 			name, _ := arguments["qualifiedName"].(string)
 			return c.queryRef(r, name), "", ""

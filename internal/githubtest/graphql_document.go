@@ -33,7 +33,8 @@ type selection struct {
 var documentToken = regexp.MustCompile(`[_A-Za-z][_0-9A-Za-z]*|\.\.\.|"(?:\\.|[^"\\\n])*"|-?[0-9][-+.0-9eE]*|[^\s,]`)
 
 func readDocument(text string, variables map[string]any) *document {
-	d := &document{text: text, variables: variables, operations: map[string][]selection{}, fragments: map[string]selection{}}
+	d := &document{text: text, variables: variables, operations: map[string][]selection{},
+		fragments: map[string]selection{}}
 	d.tokens = documentToken.FindAllStringIndex(text, -1)
 	for d.token() != "" {
 		switch {
@@ -110,7 +111,8 @@ func (d *document) fail(found string) {
 
 func (d *document) location(at int) []any {
 	before := d.text[:at]
-	return []any{map[string]any{"line": 1 + strings.Count(before, "\n"), "column": at - strings.LastIndexByte(before, '\n')}}
+	return []any{map[string]any{"line": 1 + strings.Count(before, "\n"),
+		"column": at - strings.LastIndexByte(before, '\n')}}
 }
 
 func (d *document) selections() []selection {

@@ -57,9 +57,10 @@ func TestLFS(t *testing.T) {
 		status             int
 		message            string
 	}{
-		"anonymous":               {"", batch, ask("download", stored, 6), 401, "Bad credentials"},
-		"dead token":              {"ghs_x", batch, ask("download", stored, 6), 401, "Bad credentials"},
-		"another repository":      {full, "/acme/nowhere.git/info/lfs/objects/batch", ask("download", stored, 6), 404, "Not Found"},
+		"anonymous":  {"", batch, ask("download", stored, 6), 401, "Bad credentials"},
+		"dead token": {"ghs_x", batch, ask("download", stored, 6), 401, "Bad credentials"},
+		"another repository": {full, "/acme/nowhere.git/info/lfs/objects/batch",
+			ask("download", stored, 6), 404, "Not Found"},
 		"upload with read only":   {readOnly, batch, ask("upload", fresh, 3), 403, "Resource not accessible by integration"},
 		"no operation":            {full, batch, "{}", 422, "Unable to parse LFS request"},
 		"locks with read only":    {readOnly, locks, "{}", 403, "You must have push access to verify locks"},

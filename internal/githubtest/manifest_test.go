@@ -101,11 +101,13 @@ func (v *visitor) app(owner, manifest, name string) map[string]any {
 func TestAManifestBecomesAnApp(t *testing.T) {
 	v := newVisitor(t)
 	page, token := v.propose("acme", goodManifest)
-	if page.status != 200 || !strings.Contains(page.text, "Create GitHub App for acme") || !strings.Contains(page.text, `value="Our App"`) {
+	if page.status != 200 || !strings.Contains(page.text, "Create GitHub App for acme") ||
+		!strings.Contains(page.text, `value="Our App"`) {
 		t.Fatalf("status %d\n%s", page.status, page.text)
 	}
 	back := v.create(token, "Our Renamed App")
-	if back.status != 302 || back.location.Host+back.location.Path != "127.0.0.1:9/back" || back.location.Query().Get("state") != "st&te" || back.location.Query().Get("x") != "1" {
+	if back.status != 302 || back.location.Host+back.location.Path != "127.0.0.1:9/back" ||
+		back.location.Query().Get("state") != "st&te" || back.location.Query().Get("x") != "1" {
 		t.Fatalf("status %d to %s\n%s", back.status, back.location, back.text)
 	}
 	testkit.Equal(t, v.create(token, "Another App").status, 404, "the form once more: status")
@@ -125,8 +127,10 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 	if err := json.Unmarshal([]byte(made.text), &app); err != nil || made.status != 201 {
 		t.Fatalf("status %d, %v\n%s", made.status, err, made.text)
 	}
-	if app.Slug != "our-renamed-app" || app.Name != "Our Renamed App" || app.Owner.Login != "acme" || app.WebhookSecret != nil || len(app.ClientSecret) != 40 ||
-		app.ExternalURL != "https://site.example" || app.HTMLURL != v.server.URL+"/apps/our-renamed-app" || app.Permissions["contents"] != "read" || app.Permissions["metadata"] != "read" {
+	if app.Slug != "our-renamed-app" || app.Name != "Our Renamed App" || app.Owner.Login != "acme" ||
+		app.WebhookSecret != nil || len(app.ClientSecret) != 40 ||
+		app.ExternalURL != "https://site.example" || app.HTMLURL != v.server.URL+"/apps/our-renamed-app" ||
+		app.Permissions["contents"] != "read" || app.Permissions["metadata"] != "read" {
 		t.Errorf("%+v", app)
 	}
 	testkit.Equal(t, v.do("POST", "/app-manifests/"+code+"/conversions", nil).status, 404, "the code once more: status")
@@ -137,7 +141,8 @@ func TestAManifestBecomesAnApp(t *testing.T) {
 	key := testkit.Must(x509.ParsePKCS1PrivateKey(block.Bytes))(t)
 	r := httptest.NewRequest("GET", "/app", nil)
 	r.Header.Set("User-Agent", "test")
-	r.Header.Set("Authorization", "Bearer "+sign(t, key, "RS256", map[string]any{"iss": app.ClientID, "iat": time.Now().Unix() - 60, "exp": time.Now().Unix() + 300}))
+	r.Header.Set("Authorization", "Bearer "+sign(t, key, "RS256",
+		map[string]any{"iss": app.ClientID, "iat": time.Now().Unix() - 60, "exp": time.Now().Unix() + 300}))
 	w := httptest.NewRecorder()
 	v.gh.ServeHTTP(w, r)
 	testkit.Equal(t, w.Code, 200)
@@ -155,17 +160,24 @@ func TestAManifestIsRefusedAsGitHubDoes(t *testing.T) {
 		status          int
 		says            string
 	}{
-		"no JSON":                      {"acme", `{`, 422, "not JSON"},
-		"no URL":                       {"acme", `{"redirect_url":"https://x.example"}`, 422, `Error &#34;url&#34; wasn&#39;t supplied`},
-		"a hook without a URL":         {"acme", strings.Replace(goodManifest, "{", `{"hook_attributes":{"active":false},`, 1), 422, `Error &#34;url&#34; wasn&#39;t supplied`},
-		"a hook on this machine":       {"acme", strings.Replace(goodManifest, "{", `{"hook_attributes":{"url":"http://localhost/"},`, 1), 422, "public Internet"},
-		"an address that is none":      {"acme", strings.Replace(goodManifest, "http://127.0.0.1:9/back?x=1", "javascript:alert(1)", 1), 422, "must be a valid URL"},
-		"a permission that is none":    {"acme", strings.Replace(goodManifest, `"read"`, `"all"`, 1), 422, "not included in the list"},
+		"no JSON": {"acme", `{`, 422, "not JSON"},
+		"no URL": {"acme", `{"redirect_url":"https://x.example"}`, 422,
+			`Error &#34;url&#34; wasn&#39;t supplied`},
+		"a hook without a URL": {"acme", strings.Replace(goodManifest, "{", `{"hook_attributes":{"active":false},`,
+			1), 422, `Error &#34;url&#34; wasn&#39;t supplied`},
+		"a hook on this machine": {"acme",
+			strings.Replace(goodManifest, "{", `{"hook_attributes":{"url":"http://localhost/"},`, 1), 422, "public Internet"},
+		"an address that is none": {"acme",
+			strings.Replace(goodManifest, "http://127.0.0.1:9/back?x=1", "javascript:alert(1)", 1), 422, "must be a valid URL"},
+		"a permission that is none": {"acme", strings.Replace(goodManifest, `"read"`, `"all"`, 1),
+			422, "not included in the list"},
 		"an organization that is none": {"nobody", goodManifest, 404, "not the web page"},
 		"a person as an organization":  {"octocat", goodManifest, 404, "not the web page"},
-		"a name that is taken":         {"acme", strings.Replace(goodManifest, "Our App", "taken name", 1), 200, "Name is already taken"},
-		"a name that is too long":      {"", strings.Replace(goodManifest, "Our App", strings.Repeat("long", 9), 1), 200, "Name is too long"},
-		"a name with tags in it":       {"", strings.Replace(goodManifest, "Our App", "<b>x", 1), 200, "&lt;b&gt;x"},
+		"a name that is taken": {"acme", strings.Replace(goodManifest, "Our App", "taken name", 1),
+			200, "Name is already taken"},
+		"a name that is too long": {"", strings.Replace(goodManifest, "Our App", strings.Repeat("long", 9), 1), 200,
+			"Name is too long"},
+		"a name with tags in it": {"", strings.Replace(goodManifest, "Our App", "<b>x", 1), 200, "&lt;b&gt;x"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v.t = t
@@ -208,7 +220,8 @@ func TestAnAppIsInstalledOnItsPage(t *testing.T) {
 	v.app("acme", goodManifest, "Our App")
 	const page = "/apps/our-app/installations/new"
 	shown := v.do("GET", page+"?state=s", nil)
-	if shown.status != 200 || !strings.Contains(shown.text, "acme/site") || strings.Contains(shown.text, "octo/lib") || !strings.Contains(shown.text, "read access to contents") {
+	if shown.status != 200 || !strings.Contains(shown.text, "acme/site") || strings.Contains(shown.text, "octo/lib") ||
+		!strings.Contains(shown.text, "read access to contents") {
 		t.Fatalf("status %d\n%s", shown.status, shown.text)
 	}
 	for name, form := range map[string]url.Values{
@@ -226,15 +239,18 @@ func TestAnAppIsInstalledOnItsPage(t *testing.T) {
 	if done.location != nil {
 		query = done.location.Query()
 	}
-	if done.status != 302 || done.location.Host+done.location.Path != "127.0.0.1:9/setup" || query.Get("setup_action") != "install" || query.Get("state") != "s" || query.Get("installation_id") == "" {
+	if done.status != 302 || done.location.Host+done.location.Path != "127.0.0.1:9/setup" ||
+		query.Get("setup_action") != "install" || query.Get("state") != "s" || query.Get("installation_id") == "" {
 		t.Fatalf("status %d to %s\n%s", done.status, done.location, done.text)
 	}
 	// Once it is there, its settings are shown.
 	again := v.do("GET", page, nil)
-	if again.status != 302 || again.location.Path != "/organizations/acme/settings/installations/"+query.Get("installation_id") {
+	if again.status != 302 || again.location.Path != "/organizations/acme/settings/installations/"+
+		query.Get("installation_id") {
 		t.Fatalf("status %d to %s", again.status, again.location)
 	}
-	if settings := v.do("GET", again.location.Path, nil); settings.status != 200 || !strings.Contains(settings.text, "Installed on acme: selected repositories") {
+	if settings := v.do("GET", again.location.Path, nil); settings.status != 200 ||
+		!strings.Contains(settings.text, "Installed on acme: selected repositories") {
 		t.Errorf("status %d\n%s", settings.status, settings.text)
 	}
 	if wrong := v.do("GET", "/settings/installations/"+query.Get("installation_id"), nil); wrong.status != 404 {
@@ -265,7 +281,9 @@ func TestAPrivateAppIsForItsOwner(t *testing.T) {
 		testkit.Equal(t, v.do("GET", path, nil).status, want, "%s: status", path)
 	}
 	// An App that says nothing of where to go leaves the person on its settings.
-	if got := v.do("POST", "/apps/public/installations/new", url.Values{"install_target": {"all"}, "target_id": {jsonNumber(octo.ID)}}); got.location == nil || !strings.HasPrefix(got.location.Path, "/organizations/octo/settings/installations/") {
+	if got := v.do("POST", "/apps/public/installations/new",
+		url.Values{"install_target": {"all"}, "target_id": {jsonNumber(octo.ID)}}); got.location == nil ||
+		!strings.HasPrefix(got.location.Path, "/organizations/octo/settings/installations/") {
 		t.Errorf("status %d to %v", got.status, got.location)
 	}
 }

@@ -194,7 +194,8 @@ func (v *visit) offerApp() answer {
 func (v *visit) offer(status int, app *App, account *Account, problem string) answer {
 	form := []string{fill(installForm, account.Login, strconv.FormatInt(account.ID, 10), v.r.FormValue("state"))}
 	for _, r := range v.gh.sorted(func(r *Repository) bool { return r.owner == account }) {
-		form = append(form, fill(`<label><input type="checkbox" name="repository" value="{}"> {}</label>`+"\n", r.fullName(), r.fullName()))
+		form = append(form,
+			fill(`<label><input type="checkbox" name="repository" value="{}"> {}</label>`+"\n", r.fullName(), r.fullName()))
 	}
 	var permissions []string
 	for name, value := range app.permissions {
@@ -249,7 +250,8 @@ func (v *visit) showInstallation() answer {
 	if inst == nil || installationPage(inst) != v.r.URL.Path {
 		return v.nothing()
 	}
-	return v.html(http.StatusOK, inst.app.Name, "", fill("<p>Installed on {}: {} repositories.</p>\n", inst.account.Login, inst.selection()))
+	return v.html(http.StatusOK, inst.app.Name, "",
+		fill("<p>Installed on {}: {} repositories.</p>\n", inst.account.Login, inst.selection()))
 }
 
 func (v *visit) nothing() answer {

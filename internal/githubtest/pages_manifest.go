@@ -67,7 +67,8 @@ func (m *manifest) parse(text string) error {
 		return errors.New(`Error "url" wasn't supplied`)
 	}
 	if m.Hook != nil && isLocal(m.Hook.URL) {
-		return errors.New("Hook url is not supported because it isn't reachable over the public Internet (" + m.Hook.URL + ")")
+		return errors.New("Hook url is not supported because it isn't reachable over the public Internet (" +
+			m.Hook.URL + ")")
 	}
 	for _, address := range []string{m.URL, m.RedirectURL, cmp.Or(m.SetupURL, m.URL)} {
 		if u, err := url.Parse(address); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {

@@ -63,7 +63,8 @@ func (gh *GitHub) run(dir string, in []byte, command string, args ...string) (st
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("githubtest: git %s: %w: %s", command, err, strings.ReplaceAll(strings.TrimSpace(complaint.String()), "\n", "; "))
+		return "", fmt.Errorf("githubtest: git %s: %w: %s", command, err,
+			strings.ReplaceAll(strings.TrimSpace(complaint.String()), "\n", "; "))
 	}
 	return out.String(), nil
 }

@@ -23,7 +23,9 @@ type Recorder struct {
 
 // NewRecorder makes a Recorder that answers every request with an empty 200.
 func NewRecorder() *Recorder {
-	return &Recorder{answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	return &Recorder{answer: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusOK)
+	})}
 }
 
 // ServeHTTP records a request and answers it.

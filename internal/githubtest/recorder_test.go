@@ -34,11 +34,13 @@ func TestRecorderAnswers(t *testing.T) {
 		t.Errorf("RedirectTo: %d %v", res.StatusCode, res.Header)
 	}
 	gh := newGitHub(t)
-	commit(t, gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true}), "main", map[string]string{"a": "b"})
+	commit(t, gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true}),
+		"main", map[string]string{"a": "b"})
 	rec.Serve(gh)
 	mustGit(t, ".", "clone", "-q", server.URL+"/acme/open.git", filepath.Join(t.TempDir(), "clone"))
 	list := rec.Requests()
-	if len(list) < 5 || list[0].Path != "/a/b" || list[0].Query != "c=d" || list[1].Status != 401 || list[2].Status != 302 {
+	if len(list) < 5 || list[0].Path != "/a/b" || list[0].Query != "c=d" ||
+		list[1].Status != 401 || list[2].Status != 302 {
 		t.Errorf("requests: %+v", list)
 	}
 }
@@ -50,8 +52,10 @@ func TestRecorderFindsASecret(t *testing.T) {
 		"basic":          func(r *http.Request) { r.SetBasicAuth("x", secret) },
 		"basic username": func(r *http.Request) { r.SetBasicAuth(secret, "") },
 		"base64, 0":      func(r *http.Request) { r.Header.Set("X", base64.StdEncoding.EncodeToString([]byte(secret+"x"))) },
-		"base64, 1":      func(r *http.Request) { r.Header.Set("X", base64.StdEncoding.EncodeToString([]byte("1"+secret+"xy"))) },
-		"base64, 2":      func(r *http.Request) { r.Header.Set("X", base64.StdEncoding.EncodeToString([]byte("12"+secret))) },
+		"base64, 1": func(r *http.Request) {
+			r.Header.Set("X", base64.StdEncoding.EncodeToString([]byte("1"+secret+"xy")))
+		},
+		"base64, 2": func(r *http.Request) { r.Header.Set("X", base64.StdEncoding.EncodeToString([]byte("12"+secret))) },
 		"base64 for URLs": func(r *http.Request) {
 			r.Header.Set("X", base64.URLEncoding.EncodeToString([]byte("?\xff1"+secret)))
 		},

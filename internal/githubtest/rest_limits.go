@@ -65,13 +65,15 @@ func (c *call) bucket(resource string) (b *bucket, limit int) {
 }
 
 func (c *call) overLimit(headers http.Header) answer {
-	who := c.address() + ". (But here's the good news: Authenticated requests get a higher rate limit. Check out the documentation for more details.)"
+	who := c.address() + ". (But here's the good news: Authenticated requests get a higher rate limit. " +
+		"Check out the documentation for more details.)"
 	if c.token != nil {
 		who = fmt.Sprintf("installation ID %d.", c.token.inst.ID)
 	}
 	if c.resource() == "graphql" {
 		// https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
-		a := graphQLAnswer(map[string]any{"errors": []any{map[string]any{"type": "RATE_LIMIT", "message": "API rate limit exceeded for " + who}}})
+		a := graphQLAnswer(map[string]any{
+			"errors": []any{map[string]any{"type": "RATE_LIMIT", "message": "API rate limit exceeded for " + who}}})
 		maps.Copy(a.header, headers)
 		return a
 	}

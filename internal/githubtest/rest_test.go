@@ -75,7 +75,8 @@ func TestInstallationEndpoints(t *testing.T) {
 		t.Errorf("a suspended installation does not say so: %s", r.text)
 	}
 	r = ask(t, gh, "GET", "/app", bearer(t, app), "")
-	if r.field("slug") != "site-deployer" || r.field("client_id") != app.ClientID || r.field("installations_count") != 3.0 ||
+	if r.field("slug") != "site-deployer" || r.field("client_id") != app.ClientID ||
+		r.field("installations_count") != 3.0 ||
 		!regexp.MustCompile(`^Iv23li[0-9A-Za-z]{14}$`).MatchString(app.ClientID) {
 		t.Errorf("GET /app: %s", r.text)
 	}
@@ -172,18 +173,21 @@ func TestRepositories(t *testing.T) {
 	}
 	r := ask(t, gh, "GET", "https://api.github.com/repos/acme/site", secret, "")
 	want := map[string]any{
-		"full_name": "acme/Site", "default_branch": "trunk", "private": true, "visibility": "private", "description": "a site",
+		"full_name": "acme/Site", "default_branch": "trunk", "private": true,
+		"visibility": "private", "description": "a site",
 		"url": "https://api.github.com/repos/acme/Site", "html_url": "https://github.com/acme/Site",
 		"clone_url": "https://github.com/acme/Site.git", "ssh_url": "git@github.com:acme/Site.git",
 	}
 	for name, value := range want {
 		testkit.Equal(t, r.field(name), value, "%s", name)
 	}
-	if r := ask(t, gh, "GET", "http://ghes.test:8080/api/v3/repos/acme/site", secret, ""); r.field("url") != "http://ghes.test:8080/api/v3/repos/acme/Site" ||
+	if r := ask(t, gh, "GET", "http://ghes.test:8080/api/v3/repos/acme/site", secret,
+		""); r.field("url") != "http://ghes.test:8080/api/v3/repos/acme/Site" ||
 		r.field("clone_url") != "http://ghes.test:8080/acme/Site.git" {
 		t.Errorf("under /api/v3: %v, %v", r.field("url"), r.field("clone_url"))
 	}
-	for query, first := range map[string]string{"": "acme/open", "?sort=full_name&direction=desc": "acme/Site", "?type=private": "acme/Site", "?sort=full_name": "acme/open"} {
+	for query, first := range map[string]string{"": "acme/open", "?sort=full_name&direction=desc": "acme/Site",
+		"?type=private": "acme/Site", "?sort=full_name": "acme/open"} {
 		r := ask(t, gh, "GET", "/orgs/acme/repos"+query, secret, "")
 		if got := r.json.([]any)[0].(map[string]any)["full_name"]; got != first {
 			t.Errorf("/orgs/acme/repos%s begins with %v, want %s", query, got, first)
@@ -194,7 +198,8 @@ func TestRepositories(t *testing.T) {
 	}
 	gh.AddRepository("octo/open", githubtest.RepositoryOptions{Public: true})
 	gh.SetIPAllowList("octo", true)
-	if status("/repos/octo/open", "") != 200 || status("/repos/octo/open", secret) != 403 || status("/orgs/octo/repos", secret) != 403 {
+	if status("/repos/octo/open", "") != 200 || status("/repos/octo/open", secret) != 403 ||
+		status("/orgs/octo/repos", secret) != 403 {
 		t.Error("an IP allow list must refuse a public repository with a token of another owner, and not without")
 	}
 	gh.SetIPAllowList("acme", true)
@@ -246,11 +251,13 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 			t.Errorf("transferred back it is selected: %d", r.status)
 		}
 	}()
-	if r := ask(t, gh, "GET", fmt.Sprintf("/repositories/%d/installation", repo.ID), bearer(t, app), ""); r.field("id") != float64(there.ID) {
+	if r := ask(t, gh, "GET", fmt.Sprintf("/repositories/%d/installation", repo.ID), bearer(t, app),
+		""); r.field("id") != float64(there.ID) {
 		t.Errorf("after a transfer: %d %s", r.status, r.text)
 	}
 	for _, err := range []error{
-		gh.Rename("acme/nothing", "x"), gh.Rename("octo/new", "a/b"), gh.Rename("octo/new", ""), gh.Transfer("acme/nothing", "octo"),
+		gh.Rename("acme/nothing", "x"), gh.Rename("octo/new", "a/b"), gh.Rename("octo/new", ""),
+		gh.Transfer("acme/nothing", "octo"),
 		gh.DeleteRepository("acme/nothing"),
 	} {
 		testkit.Fails(t, err, "a move or deletion that cannot be done gave no error")
@@ -261,20 +268,24 @@ func TestStrictAboutTheRequest(t *testing.T) {
 	gh := newGitHub(t)
 	app := newApp(gh, githubtest.AppOptions{})
 	r := ask(t, gh, "GET", "/app", bearer(t, app), "", "User-Agent", "")
-	if r.status != 403 || !strings.HasPrefix(r.text, "Request forbidden by administrative rules.") || !strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
+	if r.status != 403 || !strings.HasPrefix(r.text, "Request forbidden by administrative rules.") ||
+		!strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
 		t.Errorf("without User-Agent: %d %s", r.status, r.text)
 	}
-	for version, want := range map[string]string{"": "2022-11-28", "2022-11-28": "2022-11-28", "2026-03-10": "2026-03-10"} {
+	for version, want := range map[string]string{"": "2022-11-28",
+		"2022-11-28": "2022-11-28", "2026-03-10": "2026-03-10"} {
 		r := ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", version)
 		testkit.Equal(t, r.status, 200, "version %q", version)
 		testkit.Equal(t, r.header.Get("X-GitHub-Api-Version-Selected"), want, "version %q", version)
 	}
 	r = ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", "1999-01-01")
-	if r.status != 400 || r.message() != "Bad Request" || r.field("errors") != `The version you specified in the "X-GitHub-API-Version" request header, "1999-01-01", is not a supported version. The following versions are currently supported: "2026-03-10" (most recent) and "2022-11-28".` {
+	if r.status != 400 || r.message() != "Bad Request" || r.field("errors") !=
+		`The version you specified in the "X-GitHub-API-Version" request header, "1999-01-01", is not a supported version. The following versions are currently supported: "2026-03-10" (most recent) and "2022-11-28".` {
 		t.Errorf("unknown version: %d %s", r.status, r.text)
 	}
 	testkit.OK(t, gh.SetKnownVersions("2022-11-28"))
-	if r := ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", "2026-03-10"); r.status != 400 || !strings.Contains(r.text, `supported: \"2022-11-28\" (most recent).`) {
+	if r := ask(t, gh, "GET", "/app", bearer(t, app), "", "X-GitHub-Api-Version", "2026-03-10"); r.status != 400 ||
+		!strings.Contains(r.text, `supported: \"2022-11-28\" (most recent).`) {
 		t.Errorf("an older server knows 2026-03-10: %d %s", r.status, r.text)
 	}
 	testkit.Fails(t, gh.SetKnownVersions(), "a server without any version was accepted")
@@ -285,7 +296,8 @@ func TestVersion2026(t *testing.T) {
 	gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true})
 	for version, old := range map[string]bool{"2022-11-28": true, "2026-03-10": false} {
 		_, rate := ask(t, gh, "GET", "/rate_limit", "", "", "X-GitHub-Api-Version", version).json.(map[string]any)["rate"]
-		_, downloads := ask(t, gh, "GET", "/repos/acme/open", "", "", "X-GitHub-Api-Version", version).json.(map[string]any)["has_downloads"]
+		_, downloads := ask(t, gh, "GET", "/repos/acme/open", "", "", "X-GitHub-Api-Version",
+			version).json.(map[string]any)["has_downloads"]
 		testkit.Equal(t, rate, old, "%s: rate", version)
 		testkit.Equal(t, downloads, old, "%s: rate", version)
 	}
@@ -300,7 +312,8 @@ func TestHeaders(t *testing.T) {
 	testkit.OK(t, err)
 	r := read(t, res)
 	for name, want := range map[string]string{
-		"Content-Type": "application/json; charset=utf-8", "X-GitHub-Media-Type": "github.v3; format=json", "X-RateLimit-Limit": "60", "X-RateLimit-Resource": "core",
+		"Content-Type": "application/json; charset=utf-8", "X-GitHub-Media-Type": "github.v3; format=json",
+		"X-RateLimit-Limit": "60", "X-RateLimit-Resource": "core",
 	} {
 		testkit.Equal(t, r.header.Get(name), want, "%s", name)
 	}
@@ -325,19 +338,22 @@ func TestRateLimit(t *testing.T) {
 	list := func(secret string) reply { return ask(t, gh, "GET", "/installation/repositories", secret, "") }
 	gh.SetRateLimit(2)
 	r := list(secret)
-	if r.header.Get("X-RateLimit-Remaining") != "1" || r.header.Get("X-RateLimit-Used") != "1" || r.header.Get("X-RateLimit-Limit") != "2" {
+	if r.header.Get("X-RateLimit-Remaining") != "1" || r.header.Get("X-RateLimit-Used") != "1" ||
+		r.header.Get("X-RateLimit-Limit") != "2" {
 		t.Errorf("after one of two: %v", r.header)
 	}
 	list(second)
 	r = list(secret)
-	if r.status != 403 || r.message() != fmt.Sprintf("API rate limit exceeded for installation ID %d.", inst.ID) || r.header.Get("X-RateLimit-Remaining") != "0" {
+	if r.status != 403 || r.message() != fmt.Sprintf("API rate limit exceeded for installation ID %d.", inst.ID) ||
+		r.header.Get("X-RateLimit-Remaining") != "0" {
 		t.Errorf("over the limit: %d %s %v", r.status, r.text, r.header)
 	}
 	reset, err := strconv.ParseInt(r.header.Get("X-RateLimit-Reset"), 10, 64)
 	if left := time.Until(time.Unix(reset, 0)); err != nil || left > time.Hour || left < 59*time.Minute {
 		t.Errorf("reset in %v", left)
 	}
-	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 201 || r.header.Get("X-RateLimit-Limit") != "" {
+	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 201 ||
+		r.header.Get("X-RateLimit-Limit") != "" {
 		t.Errorf("a mint is counted against the installation: %d %v", r.status, r.header)
 	}
 	core := ask(t, gh, "GET", "/rate_limit", secret, "").field("resources").(map[string]any)["core"].(map[string]any)
@@ -352,11 +368,13 @@ func TestRateLimit(t *testing.T) {
 	if r := list(secret); r.status != 200 || r.header.Get("X-RateLimit-Limit") != "" {
 		t.Errorf("without a limit: %d %v", r.status, r.header)
 	}
-	if r := ask(t, gh, "GET", "/rate_limit", secret, ""); r.status != 404 || r.message() != "Rate limiting is not enabled." {
+	if r := ask(t, gh, "GET", "/rate_limit", secret, ""); r.status != 404 ||
+		r.message() != "Rate limiting is not enabled." {
 		t.Errorf("/rate_limit without a limit: %d %s", r.status, r.text)
 	}
 	gh.SetRateLimit(0)
-	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 403 || !strings.Contains(r.message(), "API rate limit exceeded for 127.0.0.1.") {
+	if r := ask(t, gh, "GET", "/meta", "", ""); r.status != 403 ||
+		!strings.Contains(r.message(), "API rate limit exceeded for 127.0.0.1.") {
 		t.Errorf("anonymous, over the limit: %d %s", r.status, r.text)
 	}
 }

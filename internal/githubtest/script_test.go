@@ -89,23 +89,29 @@ func TestScript(t *testing.T) {
 		{"fault /meta status=503", status("/meta", 503)},
 		{"fault GET /meta status=503 times=1\nclear", status("/meta", 200)},
 		{"fault GET /meta status=503 skip=1", status("/meta", 200)},
-		{`fault GET /meta status=200 body="{\"a\":\"b c\"}"`, that("the body", func(w *scriptWorld) bool { return w.get("/meta").text == `{"a":"b c"}` })},
-		{`fault GET /meta status=200 body='{"a":1}' header=X-A:b "header=X-C: d"`, that("the headers", func(w *scriptWorld) bool {
-			r := w.get("/meta")
-			return r.header.Get("X-A") == "b" && r.header.Get("X-C") == "d"
-		})},
-		{"fault GET /meta redirect=http://evil.test", that("the Location", func(w *scriptWorld) bool { return w.get("/meta").header.Get("Location") == "http://evil.test/meta" })},
+		{`fault GET /meta status=200 body="{\"a\":\"b c\"}"`,
+			that("the body", func(w *scriptWorld) bool { return w.get("/meta").text == `{"a":"b c"}` })},
+		{`fault GET /meta status=200 body='{"a":1}' header=X-A:b "header=X-C: d"`,
+			that("the headers", func(w *scriptWorld) bool {
+				r := w.get("/meta")
+				return r.header.Get("X-A") == "b" && r.header.Get("X-C") == "d"
+			})},
+		{"fault GET /meta redirect=http://evil.test", that("the Location",
+			func(w *scriptWorld) bool { return w.get("/meta").header.Get("Location") == "http://evil.test/meta" })},
 		{"fault GET /meta delay=1ms status=500", status("/meta", 500)},
 		{"fault GET /meta html502", status("/meta", 502)},
-		{"fault GET /meta secondary=30s", that("Retry-After", func(w *scriptWorld) bool { return w.get("/meta").header.Get("Retry-After") == "30" })},
+		{"fault GET /meta secondary=30s",
+			that("Retry-After", func(w *scriptWorld) bool { return w.get("/meta").header.Get("Retry-After") == "30" })},
 		{"fault GET /meta secondary", status("/meta", 403)},
 		{"fault GET /meta reset", that("the connection is cut", func(w *scriptWorld) bool { return w.fails("/meta") })},
 		{"fault GET /meta cut=3", that("the body is cut", func(w *scriptWorld) bool { return w.fails("/meta") })},
-		{"fault " + githubtest.MintPattern + " no-token", that("no token", func(w *scriptWorld) bool { return w.mint("").field("token") == nil })},
-		{"fault " + githubtest.MintPattern + " overgrant=issues:write overgrant=all", that("more is granted", func(w *scriptWorld) bool {
-			r := w.mint(`{"repositories":["site"]}`)
-			return r.field("repository_selection") == "all" && r.field("permissions").(map[string]any)["issues"] == "write"
-		})},
+		{"fault " + githubtest.MintPattern + " no-token",
+			that("no token", func(w *scriptWorld) bool { return w.mint("").field("token") == nil })},
+		{"fault " + githubtest.MintPattern + " overgrant=issues:write overgrant=all",
+			that("more is granted", func(w *scriptWorld) bool {
+				r := w.mint(`{"repositories":["site"]}`)
+				return r.field("repository_selection") == "all" && r.field("permissions").(map[string]any)["issues"] == "write"
+			})},
 		{"clock +300s", that("the Date", func(w *scriptWorld) bool {
 			date, err := http.ParseTime(w.get("/app").header.Get("Date"))
 			return err == nil && time.Until(date) > 4*time.Minute
@@ -119,8 +125,10 @@ func TestScript(t *testing.T) {
 		})},
 		{"lag 1h", status("/repos/acme/site", 401)},
 		{"lag 1h 403", status("/repos/acme/site", 403)},
-		{"format stateless", that("the format", func(w *scriptWorld) bool { return strings.Contains(w.mint("").field("token").(string), ".") })},
-		{"format stateless\nformat classic", that("the format", func(w *scriptWorld) bool { return len(w.mint("").field("token").(string)) == 40 })},
+		{"format stateless",
+			that("the format", func(w *scriptWorld) bool { return strings.Contains(w.mint("").field("token").(string), ".") })},
+		{"format stateless\nformat classic",
+			that("the format", func(w *scriptWorld) bool { return len(w.mint("").field("token").(string)) == 40 })},
 		{"versions 2030-01-01", that("the version", func(w *scriptWorld) bool {
 			return w.get("/meta").header.Get("X-GitHub-Api-Version-Selected") == "2030-01-01"
 		})},
@@ -131,7 +139,8 @@ func TestScript(t *testing.T) {
 		{"create octo/lib\ninstall deployer octo lib", status("/repos/octo/lib/installation", 200)},
 		{"create octo/lib\ninstall deployer octo", status("/repos/octo/lib/installation", 404)},
 		{"create octo/lib\ninstall deployer octo all", status("/repos/octo/lib/installation", 200)},
-		{"create octo/lib public", that("it is public", func(w *scriptWorld) bool { return ask(w.t, w.gh, "GET", "/repos/octo/lib", "", "").status == 200 })},
+		{"create octo/lib public", that("it is public",
+			func(w *scriptWorld) bool { return ask(w.t, w.gh, "GET", "/repos/octo/lib", "", "").status == 200 })},
 		{"uninstall acme", minted(404)},
 		{"suspend acme", minted(403)},
 		{"suspend ACME\nunsuspend acme", minted(201)},
@@ -139,11 +148,12 @@ func TestScript(t *testing.T) {
 		{"select acme", status("/repos/acme/site", 404)},
 		{"select acme\nselect acme all", status("/repos/acme/site", 200)},
 		{"permit acme members=read", status("/repos/acme/site", 403)},
-		{"webhook deployer http://127.0.0.1:1 s3cret https://github.example\ncommit acme/site main a=b\nredeliver deployer", that("two deliveries of a push", func(w *scriptWorld) bool {
-			told := w.app.Deliveries()
-			return len(told) == 2 && told[0].GUID == told[1].GUID && told[0].Header.Get("X-Hub-Signature-256") != "" &&
-				strings.Contains(string(told[0].Payload), `"clone_url":"https://github.example/acme/site.git"`)
-		})},
+		{"webhook deployer http://127.0.0.1:1 s3cret https://github.example\ncommit acme/site main a=b\nredeliver deployer",
+			that("two deliveries of a push", func(w *scriptWorld) bool {
+				told := w.app.Deliveries()
+				return len(told) == 2 && told[0].GUID == told[1].GUID && told[0].Header.Get("X-Hub-Signature-256") != "" &&
+					strings.Contains(string(told[0].Payload), `"clone_url":"https://github.example/acme/site.git"`)
+			})},
 		{"forget", that("no requests", func(w *scriptWorld) bool { return len(w.gh.Requests()) == 0 })},
 		{"remove-keys deployer", status("/app", 401)},
 		{"rotate-key deployer DIR/" + key, func(w *scriptWorld) error {
@@ -161,10 +171,11 @@ func TestScript(t *testing.T) {
 			}
 			return status("/app", 401)(w)
 		}},
-		{"commit acme/site main 'a file=some text'\ncommit acme/site main b=c", that("there is a commit", func(w *scriptWorld) bool {
-			at, err := w.gh.Repository("acme/site").Head("main")
-			return err == nil && at != ""
-		})},
+		{"commit acme/site main 'a file=some text'\ncommit acme/site main b=c",
+			that("there is a commit", func(w *scriptWorld) bool {
+				at, err := w.gh.Repository("acme/site").Head("main")
+				return err == nil && at != ""
+			})},
 		{"rename acme/site web", status("/repos/acme/web", 200)},
 		{"transfer acme/site octo", status("/repos/acme/site", 404)},
 		{"delete acme/site", status("/repos/acme/site", 404)},
@@ -217,13 +228,19 @@ func TestScriptCommitOrphan(t *testing.T) {
 func TestScriptErrors(t *testing.T) {
 	w := newScriptWorld(t)
 	for _, line := range []string{
-		"explode", "clock", "clock tomorrow", "clock 1s 2s", "lag 1s 404", "lag 1s x", "life x", "format jwt", "versions", "limit many", "limit -2",
-		"allowlist acme perhaps", "allowlist nobody on", "install nobody acme", "install deployer acme nowhere", "suspend nobody",
-		"select acme nowhere", "select nobody all", "permit acme contents", "permit acme contents=all", "permit nobody", "rotate-key nobody", "remove-keys nobody",
-		"create site", "create a/b/c", "create a/b private", "commit acme/nowhere main", "commit acme/site main x", "commit acme/site main =x",
+		"explode", "clock", "clock tomorrow", "clock 1s 2s", "lag 1s 404", "lag 1s x", "life x", "format jwt",
+		"versions", "limit many", "limit -2",
+		"allowlist acme perhaps", "allowlist nobody on", "install nobody acme",
+		"install deployer acme nowhere", "suspend nobody",
+		"select acme nowhere", "select nobody all", "permit acme contents", "permit acme contents=all", "permit nobody",
+		"rotate-key nobody", "remove-keys nobody",
+		"create site", "create a/b/c", "create a/b private", "commit acme/nowhere main",
+		"commit acme/site main x", "commit acme/site main =x",
 		"rename acme/nowhere x", "rename acme/site", "transfer acme/nowhere octo", "delete acme/nowhere",
-		"fault", "fault GET", "fault GET /meta", "fault GET /meta explode", "fault GET /meta status=x", "fault GET /meta status=-1", "fault GET meta status=500",
-		"fault GET /meta delay=soon", "fault GET /meta header=x", "fault GET /meta reset=1", "fault GET /meta overgrant=contents", "fault GET /meta secondary=x",
+		"fault", "fault GET", "fault GET /meta", "fault GET /meta explode", "fault GET /meta status=x",
+		"fault GET /meta status=-1", "fault GET meta status=500",
+		"fault GET /meta delay=soon", "fault GET /meta header=x", "fault GET /meta reset=1",
+		"fault GET /meta overgrant=contents", "fault GET /meta secondary=x",
 		`fault GET /meta body="open`, "fault GET /meta body='open", `fault GET /meta body="\q"`,
 	} {
 		if err := w.gh.Script(line); err == nil {
@@ -261,7 +278,8 @@ func TestScriptDocNamesEveryWord(t *testing.T) {
 }
 
 func FuzzScript(f *testing.F) {
-	for _, line := range []string{"clock +5m", `fault GET /meta status=503 body="a b"`, "# x", "select acme 'site'", "fault * /** reset times=2"} {
+	for _, line := range []string{"clock +5m", `fault GET /meta status=503 body="a b"`, "# x", "select acme 'site'",
+		"fault * /** reset times=2"} {
 		f.Add(line)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

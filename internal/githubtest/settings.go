@@ -30,18 +30,18 @@ func (gh *GitHub) SetTokenFormat(f TokenFormat) {
 	gh.format = f
 }
 
-// SetPropagationDelay makes a token unknown to everything but the mint until it is as old as delay by the stand-in's clock: the
-// REST endpoints answer it with 401 "Bad credentials", git with 404 "Repository not found.". Zero, the default, turns
-// it off.
+// SetPropagationDelay makes a token unknown to everything but the mint until it is as old as delay by the
+// stand-in's clock: the REST endpoints answer it with 401 "Bad credentials", git with 404 "Repository not
+// found.". Zero, the default, turns it off.
 func (gh *GitHub) SetPropagationDelay(delay time.Duration) {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
 	gh.propagation = delay
 }
 
-// SetPropagationDelayStatus sets what the REST endpoints answer during the delay: 401 "Bad credentials" (the default: the
-// token has not arrived), or 403 "Resource not accessible by integration" (its permissions have not). Another status
-// is an error.
+// SetPropagationDelayStatus sets what the REST endpoints answer during the delay: 401 "Bad credentials"
+// (the default: the token has not arrived), or 403 "Resource not accessible by integration" (its
+// permissions have not). Another status is an error.
 func (gh *GitHub) SetPropagationDelayStatus(status int) error {
 	if status != http.StatusUnauthorized && status != http.StatusForbidden {
 		return fmt.Errorf("githubtest: a token not yet known is answered with 401 or 403, not %d", status)

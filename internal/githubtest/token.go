@@ -76,14 +76,16 @@ const maxRepositories = 500
 
 // What GitHub answers to a mint it does not make.
 const (
-	badCredentials      = "Bad credentials"
-	notAccessible       = "Resource not accessible by integration"
-	suspended           = "This installation has been suspended"
-	permissionNotGiven  = "The permissions requested are not granted to this installation."
-	repositoryNotGiven  = "There is at least one repository that does not exist or is not accessible to the parent installation."
-	bodyNotJSON         = "Problems parsing JSON"
-	bodyInvalid         = "Invalid request.\n\n"
-	allowListRefusal    = "Although you appear to have the correct authorization credentials, the `%s` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
+	badCredentials     = "Bad credentials"
+	notAccessible      = "Resource not accessible by integration"
+	suspended          = "This installation has been suspended"
+	permissionNotGiven = "The permissions requested are not granted to this installation."
+	repositoryNotGiven = "There is at least one repository that does not exist or is not " +
+		"accessible to the parent installation."
+	bodyNotJSON      = "Problems parsing JSON"
+	bodyInvalid      = "Invalid request.\n\n"
+	allowListRefusal = "Although you appear to have the correct authorization credentials, " +
+		"the `%s` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."
 	statelessTokenAsked = "X-GitHub-Stateless-S2S-Token"
 )
 

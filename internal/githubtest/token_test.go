@@ -17,7 +17,8 @@ import (
 
 func TestMint(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{Permissions: map[string]string{"contents": "write", "members": "read", "workflows": "write"}})
+	app := newApp(gh,
+		githubtest.AppOptions{Permissions: map[string]string{"contents": "write", "members": "read", "workflows": "write"}})
 	other := newApp(gh, githubtest.AppOptions{})
 	site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	hidden := gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
@@ -41,8 +42,10 @@ func TestMint(t *testing.T) {
 		{"repository", `{"repositories":["SITE"]}`, 201, "", all, 1},
 		{"repository ID", fmt.Sprintf(`{"repository_ids":[%d]}`, site.ID), 201, "", all, 1},
 		{"both", fmt.Sprintf(`{"repositories":["site"],"repository_ids":[%d]}`, site.ID), 201, "", all, 1},
-		{"permission brings metadata", `{"permissions":{"contents":"read"}}`, 201, "", map[string]any{"contents": "read", "metadata": "read"}, -1},
-		{"organization permission brings none", `{"permissions":{"members":"read"}}`, 201, "", map[string]any{"members": "read"}, -1},
+		{"permission brings metadata", `{"permissions":{"contents":"read"}}`, 201, "",
+			map[string]any{"contents": "read", "metadata": "read"}, -1},
+		{"organization permission brings none", `{"permissions":{"members":"read"}}`, 201, "",
+			map[string]any{"members": "read"}, -1},
 		{"permission beyond", `{"permissions":{"members":"write"}}`, 422, notGranted, nil, 0},
 		{"permission not given", `{"permissions":{"issues":"read"}}`, 422, notGranted, nil, 0},
 		{"permission with no such value", `{"permissions":{"contents":"all"}}`, 422, notGranted, nil, 0},
@@ -51,8 +54,10 @@ func TestMint(t *testing.T) {
 		{"one of two unknown", `{"repositories":["site","nowhere"]}`, 422, noRepo, nil, 0},
 		{"name with owner", `{"repositories":["acme/site"]}`, 422, noRepo, nil, 0},
 		{"ID not selected", fmt.Sprintf(`{"repository_ids":[%d]}`, hidden.ID), 422, noRepo, nil, 0},
-		{"over 500", `{"repository_ids":[` + many + `]}`, 422, "Invalid request.\n\nNo more than 500 repositories can be listed.", nil, 0},
-		{"wrong type", `{"repositories":"site"}`, 422, "Invalid request.\n\nFor 'properties/repositories', the value is not of the right type.", nil, 0},
+		{"over 500", `{"repository_ids":[` + many + `]}`, 422,
+			"Invalid request.\n\nNo more than 500 repositories can be listed.", nil, 0},
+		{"wrong type", `{"repositories":"site"}`, 422,
+			"Invalid request.\n\nFor 'properties/repositories', the value is not of the right type.", nil, 0},
 		{"no JSON", `{"repositories":`, 400, "Problems parsing JSON", nil, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -80,10 +85,11 @@ func TestMint(t *testing.T) {
 
 	for name, r := range map[string]reply{
 		"another App's installation": ask(t, gh, "POST", mintPath(inst), bearer(t, other), ""),
-		"App ID in place of its ID":  ask(t, gh, "POST", fmt.Sprintf("/app/installations/%d/access_tokens", app.ID), bearer(t, app), ""),
-		"GET":                        ask(t, gh, "GET", mintPath(inst), bearer(t, app), ""),
-		"without /app":               ask(t, gh, "POST", strings.TrimPrefix(mintPath(inst), "/app"), bearer(t, app), ""),
-		"trailing slash":             ask(t, gh, "POST", mintPath(inst)+"/", bearer(t, app), ""),
+		"App ID in place of its ID": ask(t, gh, "POST",
+			fmt.Sprintf("/app/installations/%d/access_tokens", app.ID), bearer(t, app), ""),
+		"GET":            ask(t, gh, "GET", mintPath(inst), bearer(t, app), ""),
+		"without /app":   ask(t, gh, "POST", strings.TrimPrefix(mintPath(inst), "/app"), bearer(t, app), ""),
+		"trailing slash": ask(t, gh, "POST", mintPath(inst)+"/", bearer(t, app), ""),
 	} {
 		testkit.Equal(t, r.status, 404, "%s", name)
 		testkit.Equal(t, r.message(), "Not Found", "%s", name)
@@ -93,12 +99,14 @@ func TestMint(t *testing.T) {
 	}
 
 	inst.Suspend()
-	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 403 || r.message() != "This installation has been suspended" {
+	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 403 ||
+		r.message() != "This installation has been suspended" {
 		t.Errorf("suspended: %d %s", r.status, r.text)
 	}
 	inst.Unsuspend()
 	gh.SetIPAllowList("acme", true)
-	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 403 || !strings.Contains(r.message(), "`acme` organization has an IP allow list enabled") {
+	if r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), ""); r.status != 403 ||
+		!strings.Contains(r.message(), "`acme` organization has an IP allow list enabled") {
 		t.Errorf("IP allow list: %d %s", r.status, r.text)
 	}
 	gh.SetIPAllowList("acme", false)
@@ -164,7 +172,8 @@ func TestTokenIsChecked(t *testing.T) {
 		{"suspended", func(w world) { w.inst.Suspend() }, 403, "This installation has been suspended"},
 		{"unsuspended", func(w world) { w.inst.Suspend(); w.inst.Unsuspend() }, 200, ""},
 		{"uninstalled", func(w world) { w.inst.Uninstall() }, 401, bad},
-		{"installed anew", func(w world) { w.inst.Uninstall(); w.app.Install("acme", githubtest.InstallOptions{All: true}) }, 401, bad},
+		{"installed anew", func(w world) { w.inst.Uninstall(); w.app.Install("acme", githubtest.InstallOptions{All: true}) },
+			401, bad},
 		{"not selected any more", func(w world) { w.inst.Select() }, 404, "Not Found"},
 		{"selected by name", func(w world) { w.inst.Select("acme/site") }, 200, ""},
 		{"deleted", func(w world) { w.gh.DeleteRepository("acme/site") }, 404, "Not Found"},
@@ -176,7 +185,10 @@ func TestTokenIsChecked(t *testing.T) {
 			w.gh.SetPropagationDelayStatus(403)
 		}, 403, forbidden},
 		{"after the lag", func(w world) { w.gh.SetPropagationDelay(time.Minute); w.gh.SetClockOffset(time.Minute) }, 200, ""},
-		{"IP allow list", func(w world) { w.gh.SetIPAllowList("acme", true) }, 403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP allow list enabled, and your IP address is not permitted to access this resource."},
+		{"IP allow list", func(w world) {
+			w.gh.SetIPAllowList("acme", true)
+		}, 403, "Although you appear to have the correct authorization credentials, the `acme` organization has an IP " +
+			"allow list enabled, and your IP address is not permitted to access this resource."},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := world{gh: newGitHub(t)}
@@ -189,7 +201,8 @@ func TestTokenIsChecked(t *testing.T) {
 				r := ask(t, w.gh, "GET", "/repos/acme/site", scheme+secret, "")
 				testkit.Equal(t, r.status, test.status)
 				testkit.Equal(t, r.message(), test.message)
-				if accepted := r.header.Get("X-Accepted-GitHub-Permissions"); (accepted == "metadata=read") != (test.name == "permission taken") {
+				if accepted := r.header.Get("X-Accepted-GitHub-Permissions"); (accepted == "metadata=read") !=
+					(test.name == "permission taken") {
 					t.Errorf("X-Accepted-GitHub-Permissions: %q", accepted)
 				}
 			}
@@ -212,7 +225,8 @@ func TestNarrowedTokenListsItsOwn(t *testing.T) {
 		return list, r
 	}
 	all, r := names(mint(t, gh, app, inst, ""))
-	if diff := cmp.Diff([]string{"acme/a", "acme/b", "acme/c"}, all); diff != "" || r.field("repository_selection") != "all" || r.field("total_count") != 3.0 {
+	if diff := cmp.Diff([]string{"acme/a", "acme/b", "acme/c"}, all); diff != "" ||
+		r.field("repository_selection") != "all" || r.field("total_count") != 3.0 {
 		t.Errorf("a token for all: %v %v\n%s", r.field("repository_selection"), r.field("total_count"), diff)
 	}
 	secret := mint(t, gh, app, inst, `{"repositories":["b"]}`)
@@ -224,7 +238,8 @@ func TestNarrowedTokenListsItsOwn(t *testing.T) {
 		t.Errorf("a narrowed token sees another repository: %d", r.status)
 	}
 	infos := gh.Tokens()
-	if len(infos) != 2 || infos[0].Repositories != nil || cmp.Diff([]string{"acme/b"}, infos[1].Repositories) != "" || infos[1].Token != secret ||
+	if len(infos) != 2 || infos[0].Repositories != nil ||
+		cmp.Diff([]string{"acme/b"}, infos[1].Repositories) != "" || infos[1].Token != secret ||
 		infos[1].InstallationID != inst.ID || infos[1].AppID != app.ID {
 		t.Errorf("Tokens: %+v", infos)
 	}
@@ -239,7 +254,8 @@ func TestRevoke(t *testing.T) {
 	if r.status != 204 || r.text != "" {
 		t.Fatalf("got %d %q, want 204", r.status, r.text)
 	}
-	if r := ask(t, gh, "DELETE", "/installation/token", "Bearer "+one, ""); r.status != 401 || r.message() != "Bad credentials" {
+	if r := ask(t, gh, "DELETE", "/installation/token", "Bearer "+one, ""); r.status != 401 ||
+		r.message() != "Bad credentials" {
 		t.Errorf("a second time: %d %q", r.status, r.message())
 	}
 	if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+two, ""); r.status != 200 {
@@ -248,7 +264,8 @@ func TestRevoke(t *testing.T) {
 	if infos := gh.Tokens(); !infos[0].Revoked || infos[1].Revoked {
 		t.Errorf("Tokens: %+v", infos)
 	}
-	if r := ask(t, gh, "DELETE", "/installation/token", "", ""); r.status != 401 || r.message() != "Requires authentication" {
+	if r := ask(t, gh, "DELETE", "/installation/token", "", ""); r.status != 401 ||
+		r.message() != "Requires authentication" {
 		t.Errorf("without a token: %d %q", r.status, r.message())
 	}
 }
@@ -267,12 +284,14 @@ func TestTokenLife(t *testing.T) {
 		t.Errorf("expires in %v, want at most 5 s", left)
 	}
 	gh.SetIPAllowList("acme", true)
-	if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+r.field("token").(string), ""); r.status != http.StatusForbidden {
+	if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+r.field("token").(string),
+		""); r.status != http.StatusForbidden {
 		t.Errorf("behind an IP allow list: %d", r.status)
 	}
 	gh.SetIPAllowList("acme", false)
 	gh.SetClockOffset(5 * time.Second)
-	if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+r.field("token").(string), ""); r.status != http.StatusUnauthorized {
+	if r := ask(t, gh, "GET", "/installation/repositories", "Bearer "+r.field("token").(string),
+		""); r.status != http.StatusUnauthorized {
 		t.Errorf("after its life: %d", r.status)
 	}
 }

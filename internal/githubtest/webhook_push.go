@@ -162,7 +162,8 @@ func (r *Repository) look(p *push, before map[string]string) error {
 // log are the bodies of commits, the oldest first.
 func (r *Repository) log(most int, commits ...string) ([]any, error) {
 	const format = "%x1e%H%x1f%T%x1f%an%x1f%ae%x1f%aI%x1f%cn%x1f%ce%x1f%cI%x1f%B%x1f"
-	args := append([]string{"-z", "--reverse", "--name-status", "--no-renames", "--root", "--format=" + format, fmt.Sprintf("--max-count=%d", most)}, commits...)
+	args := append([]string{"-z", "--reverse", "--name-status", "--no-renames", "--root", "--format=" + format,
+		fmt.Sprintf("--max-count=%d", most)}, commits...)
 	out, err := r.run(nil, "log", args...)
 	if err != nil {
 		return nil, err
@@ -220,8 +221,10 @@ func (c *call) pushBody(r *Repository, p push, inst *Installation) map[string]an
 		api := c.api + "/orgs/" + r.owner.Login
 		body["organization"] = map[string]any{
 			"login": r.owner.Login, "id": r.owner.ID, "node_id": nodeID("O", r.owner.ID), "url": api, "description": nil,
-			"avatar_url": owner["avatar_url"], "repos_url": api + "/repos", "events_url": api + "/events", "hooks_url": api + "/hooks",
-			"issues_url": api + "/issues", "members_url": api + "/members{/member}", "public_members_url": api + "/public_members{/member}",
+			"avatar_url": owner["avatar_url"], "repos_url": api + "/repos",
+			"events_url": api + "/events", "hooks_url": api + "/hooks",
+			"issues_url": api + "/issues", "members_url": api + "/members{/member}",
+			"public_members_url": api + "/public_members{/member}",
 		}
 	}
 	return body

@@ -44,7 +44,8 @@ func TestOnlyThoseWhoMayKnowAreTold(t *testing.T) {
 	}{
 		{"suspended", inst.Suspend, inst.Unsuspend},
 		{"not selected", func() { inst.Select("acme/other") }, inst.SelectAll},
-		{"no permission", func() { inst.SetPermissions(map[string]string{"issues": "read"}) }, func() { inst.SetPermissions(map[string]string{"contents": "read"}) }},
+		{"no permission", func() { inst.SetPermissions(map[string]string{"issues": "read"}) },
+			func() { inst.SetPermissions(map[string]string{"contents": "read"}) }},
 		{"not subscribed", func() { app.SetWebhook(githubtest.Webhook{URL: "http://127.0.0.1:1"}, "issues") }, func() {}},
 		{"no webhook", func() { app.SetWebhook(githubtest.Webhook{}, "push") }, func() {}},
 	} {
@@ -77,7 +78,8 @@ func TestPushOverHTTPIsTold(t *testing.T) {
 	}
 	git("-C", dir, "push", "-q", "origin", "main", "main:two", "--tags") // of over three tags nothing is told
 	told := app.Deliveries()
-	if len(told) != 2 || !strings.Contains(string(told[0].Payload), `"ref":"refs/heads/main"`) || !strings.Contains(string(told[1].Payload), `"ref":"refs/heads/two"`) {
+	if len(told) != 2 || !strings.Contains(string(told[0].Payload), `"ref":"refs/heads/main"`) ||
+		!strings.Contains(string(told[1].Payload), `"ref":"refs/heads/two"`) {
 		t.Fatalf("%d deliveries: %+v", len(told), told)
 	}
 	if head := git("-C", dir, "rev-parse", "HEAD"); !strings.Contains(string(told[0].Payload), `"after":"`+head+`"`) {
@@ -104,7 +106,8 @@ func TestRedeliveryKeepsTheGUID(t *testing.T) {
 	}
 	for _, r := range requests {
 		for name, want := range map[string]string{
-			"X-Github-Delivery": first.GUID, "X-Github-Event": "push", "User-Agent": "GitHub-Hookshot/44a2f5c", "Content-Type": "application/json",
+			"X-Github-Delivery": first.GUID, "X-Github-Event": "push", "User-Agent": "GitHub-Hookshot/44a2f5c",
+			"Content-Type":        "application/json",
 			"X-Hub-Signature-256": first.Header.Get("X-Hub-Signature-256"),
 		} {
 			testkit.Equal(t, r.Header.Get(name), want, "%s", name)
@@ -125,10 +128,12 @@ func TestWhatIsNotAnsweredIsNotDelivered(t *testing.T) {
 			status    int
 			took      time.Duration
 		}{
-			{func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, 0, 10 * time.Second},
+			{func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() }, 0,
+				10 * time.Second},
 			{func(r *http.Request) (*http.Response, error) { return nil, errors.New("refused") }, 0, 0},
 			{func(r *http.Request) (*http.Response, error) {
-				return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"/"}}, Body: io.NopCloser(strings.NewReader("x")), Request: r}, nil
+				return &http.Response{StatusCode: 302, Header: http.Header{"Location": {"/"}},
+					Body: io.NopCloser(strings.NewReader("x")), Request: r}, nil
 			}, 302, 0},
 		} {
 			app.SetWebhook(githubtest.Webhook{URL: "https://hooks.example/", Transport: test.transport})

@@ -12,7 +12,8 @@ import (
 func TestWikiIsARepositoryToGitAndAPartOfItsRepositoryToATOken(t *testing.T) {
 	w := newGitWorld(t)
 	secret := w.mint(t, `{"repositories":["site"],"permissions":{"contents":"read"}}`)
-	if out, err := git(t, ".", "ls-remote", remote(w.server, secret, "/acme/site.wiki.git")); err == nil || !strings.Contains(out, "not found") {
+	if out, err := git(t, ".", "ls-remote", remote(w.server, secret, "/acme/site.wiki.git")); err == nil ||
+		!strings.Contains(out, "not found") {
 		t.Errorf("a wiki without a page: %s", out)
 	}
 	head := commit(t, w.repo.Wiki(), "master", map[string]string{"Home.md": "hello\n"})

@@ -26,7 +26,8 @@ type Access struct {
 
 // Grant gets the token of a command. repository chooses the App, and request says what the
 // token is for. All tokens are this command's alone, since End revokes them.
-func Grant(ctx context.Context, o *apps.Opener, repository ghapp.RepositoryName, request ghapp.TokenRequest) (_ *Access, err error) {
+func Grant(ctx context.Context, o *apps.Opener, repository ghapp.RepositoryName,
+	request ghapp.TokenRequest) (_ *Access, err error) {
 	a := &Access{opener: o.With(func(o *apps.Options) { o.Unshared = true }), request: request}
 	managed, err := a.opener.App(ctx, repository)
 	if err != nil {
@@ -93,7 +94,8 @@ func (a *Access) scope() gitcmd.Scope {
 // gitMay gives git what --permissions allows in the repositories that the token is
 // for, and elsewhere what the configuration allows. Permissions that leave the contents
 // out say nothing of git.
-func gitMay(configured func(ghapp.RepositoryName) ghapp.Permissions, owner string, request ghapp.TokenRequest, token *ghapp.Token) func(ghapp.RepositoryName) ghapp.Permissions {
+func gitMay(configured func(ghapp.RepositoryName) ghapp.Permissions, owner string, request ghapp.TokenRequest,
+	token *ghapp.Token) func(ghapp.RepositoryName) ghapp.Permissions {
 	given := request.Permissions
 	if request.AllPermissions {
 		given = token.Permissions

@@ -25,7 +25,8 @@ func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) 
 func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App {
 	t.Helper()
 	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
-	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1", Signer: ghapp.FromCryptoSigner(key)})
+	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1",
+		Signer: ghapp.FromCryptoSigner(key)})
 	testkit.OK(t, err)
 	return app
 }
@@ -64,12 +65,18 @@ func TestGitMayWhatTheFlagOrElseTheConfigurationSays(t *testing.T) {
 	}{
 		{"named", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, write},
 		{"not named", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "acme", Name: "web"}, config},
-		{"another owner's", ghapp.TokenRequest{Permissions: write}, one, ghapp.RepositoryName{Owner: "octo", Name: "site"}, config},
-		{"no flag", ghapp.TokenRequest{Permissions: ghapp.Permissions{}}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
-		{"no contents", ghapp.TokenRequest{Permissions: ghapp.Permissions{"issues": "write"}}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
-		{"all permissions", ghapp.TokenRequest{AllPermissions: true}, one, ghapp.RepositoryName{Owner: "acme", Name: "site"}, granted},
-		{"all repositories", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.RepositoryName{Owner: "ACME", Name: "any"}, write},
-		{"all repositories, another owner's", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{}, ghapp.RepositoryName{Owner: "octo", Name: "any"}, config},
+		{"another owner's", ghapp.TokenRequest{Permissions: write}, one,
+			ghapp.RepositoryName{Owner: "octo", Name: "site"}, config},
+		{"no flag", ghapp.TokenRequest{Permissions: ghapp.Permissions{}}, one,
+			ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
+		{"no contents", ghapp.TokenRequest{Permissions: ghapp.Permissions{"issues": "write"}}, one,
+			ghapp.RepositoryName{Owner: "acme", Name: "site"}, config},
+		{"all permissions", ghapp.TokenRequest{AllPermissions: true}, one,
+			ghapp.RepositoryName{Owner: "acme", Name: "site"}, granted},
+		{"all repositories", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{},
+			ghapp.RepositoryName{Owner: "ACME", Name: "any"}, write},
+		{"all repositories, another owner's", ghapp.TokenRequest{AllRepositories: true, Permissions: write}, &ghapp.Token{},
+			ghapp.RepositoryName{Owner: "octo", Name: "any"}, config},
 	} {
 		got := gitMay(configured, "acme", test.request, test.token)(test.asked)
 		if diff := cmp.Diff(test.want, got); diff != "" {
@@ -118,7 +125,8 @@ func TestEndOfTokens(t *testing.T) {
 			tokens.add(app, token) // given to git twice
 			tokens.revoke(slog.New(slog.NewTextHandler(stderr, nil)))
 			testkit.Equal(t, server.requests, test.requests, "requests")
-			if got := stderr.String(); !strings.Contains(got, test.warning) || test.warning == "" && got != "" || strings.Contains(got, "canary") {
+			if got := stderr.String(); !strings.Contains(got, test.warning) || test.warning == "" && got != "" ||
+				strings.Contains(got, "canary") {
 				t.Errorf("told: %q", got)
 			}
 		})
@@ -130,7 +138,8 @@ func TestTokensThatHaveRunOutAreNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		app, tokens := appOn(t, "github.com"), &issuedTokens{}
 		for hour := range 24 * 30 {
-			token := &ghapp.Token{Secret: secret.New(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+			token := &ghapp.Token{Secret: secret.New(fmt.Sprint("ghs_", hour)), MintedAt: time.Now(),
+				ExpiresAt: time.Now().Add(time.Hour)}
 			for range 3 { // git asks more often
 				tokens.add(app, token)
 			}

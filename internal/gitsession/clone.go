@@ -195,7 +195,8 @@ func (c *Clone) retry(ctx context.Context, failed error) error {
 	case e.Reason == gitcmd.RepositoryNotFound && repository.Wiki:
 		return &diag.ExitError{Code: diag.Refused, Err: failed, Hint: diag.NoWiki}
 	case e.Reason == gitcmd.Forbidden && ofIPAllowList(e):
-		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + repository.String(), Status: 403, Message: e.Remote}
+		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + repository.String(),
+			Status: 403, Message: e.Remote}
 		if answerer.Public(ctx, repository, refusal) {
 			return nil
 		}

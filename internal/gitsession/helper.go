@@ -27,7 +27,8 @@ func LastingHelper(lookup lookupEnv) string {
 	self.Path, _ = lookup("PATH")
 	self.User, _ = lookup("USER")
 	helper, lasting := self.Lasting(helperName()), self.Lasting(filepath.Base(file))
-	if _, err := exec.LookPath(helper); helper != "" && err == nil && (installed.Lasts(helper) || !installed.Lasts(lasting)) {
+	if _, err := exec.LookPath(helper); helper != "" && err == nil &&
+		(installed.Lasts(helper) || !installed.Lasts(lasting)) {
 		return shellPath(helper)
 	}
 	if lasting != "" {

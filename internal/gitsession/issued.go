@@ -56,7 +56,8 @@ func (l *issuedTokens) revoke(log *slog.Logger) {
 		running.Go(func() {
 			defer func() { <-free }()
 			if err := t.app.Revoke(ctx, t.token); err != nil && !errors.Is(err, ghapp.ErrTokenRefused) {
-				log.Warn("a token could not be revoked; it lives on until "+t.token.ExpiresAt.Local().Format(time.TimeOnly), "error", err)
+				log.Warn("a token could not be revoked; it lives on until "+
+					t.token.ExpiresAt.Local().Format(time.TimeOnly), "error", err)
 			}
 		})
 	}

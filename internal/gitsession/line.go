@@ -14,7 +14,8 @@ import (
 
 // Sections make git ask ghapp, and nobody else, for an origin, and believe the
 // certificate that ghapp believes.
-func Sections(o *apps.Opener, origin string, settings config.AppSettings, scope gitsetup.Scope, owner string) []gitsetup.Section {
+func Sections(o *apps.Opener, origin string, settings config.AppSettings, scope gitsetup.Scope,
+	owner string) []gitsetup.Section {
 	sections := []gitsetup.Section{{Name: "credential", Subsection: origin, Settings: []gitsetup.Setting{
 		{Name: "helper", Value: ""}, // forgets all others
 		{Name: "helper", Value: helperLine(o, settings, scope, owner)},

@@ -21,13 +21,16 @@ func OriginRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.RepositoryName
 		case ctx.Err() != nil:
 			return ghapp.RepositoryName{}, context.Cause(ctx)
 		case ok && (failed.Reason == gitcmd.NoRemote || failed.Reason == gitcmd.NoRepository):
-			return ghapp.RepositoryName{}, &diag.UsageError{Err: errors.New("no repository is named, and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
+			return ghapp.RepositoryName{}, &diag.UsageError{Err: errors.New("no repository is named, " +
+				"and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
 		}
-		return ghapp.RepositoryName{}, fmt.Errorf("no repository is named, and git does not tell the remote origin of the current directory: %w", err)
+		return ghapp.RepositoryName{},
+			fmt.Errorf("no repository is named, and git does not tell the remote origin of the current directory: %w", err)
 	}
 	repository, err := ghapp.ParseRepository(strings.TrimSuffix(string(out), "\n"))
 	if err != nil {
-		return repository, fmt.Errorf("no repository is named, and the remote origin of the current directory is not one: %w", err)
+		return repository,
+			fmt.Errorf("no repository is named, and the remote origin of the current directory is not one: %w", err)
 	}
 	return repository, nil
 }

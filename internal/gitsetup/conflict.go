@@ -228,7 +228,8 @@ func hiddenPath(c candidate) finding {
 	if !c.covers() || !c.Scope.after(c.ours) || !isFalse(c.Value) {
 		return finding{}
 	}
-	return finding{text: "it keeps git from saying which repository a credential is for, and without that ghapp gives none"}
+	return finding{text: "it keeps git from saying which repository a credential is for, " +
+		"and without that ghapp gives none"}
 }
 
 // Variables returns the variables that make git, or git-lfs, show or hand over what the

@@ -126,12 +126,14 @@ func TestConflicts(t *testing.T) {
 }
 
 func TestCertificatesThatALaterEntryHasCheckedAreNoConflict(t *testing.T) {
-	entries := []Entry{{Scope: Global, Key: "http.sslverify", Value: "false"}, {Scope: Local, Key: "http.sslverify", Value: "true"}}
+	entries := []Entry{{Scope: Global, Key: "http.sslverify", Value: "false"},
+		{Scope: Local, Key: "http.sslverify", Value: "true"}}
 	if got := Conflicts(entries, origin, Global, nil); got != nil {
 		t.Errorf("got %+v", got)
 	}
 	slices.Reverse(entries)
-	if got := Conflicts(entries, origin, Global, func(string) ([]byte, error) { return nil, errors.New("no file") }); len(got) != 1 {
+	if got := Conflicts(entries, origin, Global,
+		func(string) ([]byte, error) { return nil, errors.New("no file") }); len(got) != 1 {
 		t.Errorf("the other way round: %+v", got)
 	}
 }
@@ -141,8 +143,10 @@ func TestVariables(t *testing.T) {
 		name, value string
 		want        bool
 	}{
-		{"GIT_TRACE_REDACT", "0", true}, {"GIT_TRACE_REDACT", "", true}, {"GIT_TRACE_REDACT", "false", true}, {"GIT_TRACE_REDACT", "1", false},
-		{"LFS_DEBUG_HTTP", "1", true}, {"LFS_DEBUG_HTTP", "True", true}, {"LFS_DEBUG_HTTP", "0", false}, {"LFS_DEBUG_HTTP", "/tmp/trace", false},
+		{"GIT_TRACE_REDACT", "0", true}, {"GIT_TRACE_REDACT", "", true}, {"GIT_TRACE_REDACT", "false", true},
+		{"GIT_TRACE_REDACT", "1", false},
+		{"LFS_DEBUG_HTTP", "1", true}, {"LFS_DEBUG_HTTP", "True", true}, {"LFS_DEBUG_HTTP", "0", false},
+		{"LFS_DEBUG_HTTP", "/tmp/trace", false},
 		{"GIT_SSL_NO_VERIFY", "1", true}, {"GIT_SSL_NO_VERIFY", "", true},
 		{"GIT_TRACE", "1", false},
 	} {
@@ -153,7 +157,8 @@ func TestVariables(t *testing.T) {
 			return "", false
 		}
 		got := Variables(lookup)
-		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Hint == "unset "+test.name) || !test.want && got != nil {
+		if test.want != (len(got) == 1 && got[0].Key == test.name && got[0].Hint == "unset "+test.name) ||
+			!test.want && got != nil {
 			t.Errorf("%s=%s: %+v", test.name, test.value, got)
 		}
 	}
@@ -179,13 +184,15 @@ func TestCuresCanBeRun(t *testing.T) {
 		want  Conflict
 	}{
 		{Entry{Scope: Local, File: "/it's/config", Key: "http.extraheader", Value: "Authorization: x"},
-			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader", Hint: `git config --file '/it'\''s/config' --unset-all http.extraheader`}},
+			Conflict{File: "/it's/config", Line: 2, Key: "http.extraheader",
+				Hint: `git config --file '/it'\''s/config' --unset-all http.extraheader`}},
 		{Entry{Scope: Command, Key: "http.extraheader", Value: "Authorization: x"},
 			Conflict{Key: "http.extraheader", Hint: "unset GIT_CONFIG_COUNT and GIT_CONFIG_PARAMETERS, or what sets them"}},
 		{Entry{Scope: Local, File: "/f", Key: "url.https://u:canary@x/.insteadof", Value: "https://github.com/"},
 			Conflict{File: "/f", Key: "url.https://…@x/.insteadof", Hint: "delete the line"}},
 		{Entry{Scope: Local, File: "/f", Key: "remote.origin.url", Value: "https://u:canary@github.com/acme/site.git"},
-			Conflict{File: "/f", Key: "remote.origin.url", Hint: `git config --file /f remote.origin.url https://github.com/acme/site.git`}},
+			Conflict{File: "/f", Key: "remote.origin.url",
+				Hint: `git config --file /f remote.origin.url https://github.com/acme/site.git`}},
 	} {
 		got := Conflicts([]Entry{test.entry}, origin, Global, read)
 		if len(got) != 1 {
@@ -195,14 +202,17 @@ func TestCuresCanBeRun(t *testing.T) {
 		got[0].Text = ""
 		testkit.Diff(t, got[0], test.want)
 	}
-	for want, c := range map[string]Conflict{"/f:3": {File: "/f", Line: 3}, "/f": {File: "/f"}, "the environment, or git -c": {}} {
+	for want, c := range map[string]Conflict{"/f:3": {File: "/f", Line: 3}, "/f": {File: "/f"},
+		"the environment, or git -c": {}} {
 		testkit.Equal(t, c.Place(), want, "place")
 	}
 }
 
 func TestLineOf(t *testing.T) {
-	const text = "\ufeff[user]\n\tname = a\n# [http]\n[HTTP \"https://x/\"] extraHeader = one\n\textraheader = \"two\" \\\nextraHeader = three\n" +
-		"; extraHeader\n\n  ExtraHeader\n[http \"https://X/\"]\nextraHeader = four\n[http]\n\textraHeader=five\n[alias]\n\tx = a \\\\\n\ty = \"[http]\"\n\ty = c\n[sub \"a\\\"b\\\\\"]\nz=1\n"
+	const text = "\ufeff[user]\n\tname = a\n# [http]\n[HTTP \"https://x/\"] extraHeader = one\n" +
+		"\textraheader = \"two\" \\\nextraHeader = three\n" +
+		"; extraHeader\n\n  ExtraHeader\n[http \"https://X/\"]\nextraHeader = four\n[http]\n\textraHeader=five\n[alias]\n" +
+		"\tx = a \\\\\n\ty = \"[http]\"\n\ty = c\n[sub \"a\\\"b\\\\\"]\nz=1\n"
 	for _, test := range []struct {
 		key  string
 		nth  int
@@ -246,7 +256,8 @@ func TestNetrc(t *testing.T) {
 }
 
 func FuzzLineOf(f *testing.F) {
-	f.Add([]byte("[http \"https://x/\"] extraHeader = one\n\textraheader = \"two\" \\\n"), "http.https://x/.extraheader", 1)
+	f.Add([]byte("[http \"https://x/\"] extraHeader = one\n\textraheader = \"two\" \\\n"),
+		"http.https://x/.extraheader", 1)
 	f.Add([]byte("[a]b\n"), "a.b", 0)
 	f.Fuzz(func(t *testing.T, text []byte, key string, nth int) {
 		if line := LineOf(text, Entry{Key: key, Nth: nth}); line < 0 || line > strings.Count(string(text), "\n")+1 {

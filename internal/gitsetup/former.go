@@ -55,7 +55,8 @@ func RemoveFormer(text []byte, origins []string) []byte {
 // isCredential reports whether a section is a credential's for one address, as git writes
 // its header.
 func isCredential(header []byte) bool {
-	return strings.HasPrefix(strings.TrimSpace(string(header)), `[credential "`) && strings.HasSuffix(strings.TrimSpace(string(header)), `"]`)
+	return strings.HasPrefix(strings.TrimSpace(string(header)), `[credential "`) &&
+		strings.HasSuffix(strings.TrimSpace(string(header)), `"]`)
 }
 
 // isFormer reports whether the lines begin with the three.

@@ -16,9 +16,11 @@ const origin = "https://github.com"
 // sections are those of an origin, with values that need quoting.
 func sections(origin string) []Section {
 	return []Section{
-		{Name: "credential", Subsection: origin, Settings: []Setting{{"helper", ""}, {"helper", `!'/a b/ghapp' credential --key "C:\k" # ; x`}, {"useHttpPath", "true"}}},
+		{Name: "credential", Subsection: origin, Settings: []Setting{{"helper", ""},
+			{"helper", `!'/a b/ghapp' credential --key "C:\k" # ; x`}, {"useHttpPath", "true"}}},
 		{Name: "url", Subsection: origin + "/", Settings: []Setting{{"insteadOf", "git@github.com:"}}},
-		{Name: "committer", Origin: origin, Settings: []Setting{{"name", "deployer[bot]"}, {"email", "1+deployer[bot]@users.noreply.github.com"}}},
+		{Name: "committer", Origin: origin, Settings: []Setting{{"name", "deployer[bot]"},
+			{"email", "1+deployer[bot]@users.noreply.github.com"}}},
 	}
 }
 
@@ -73,14 +75,16 @@ func TestUndoOfAFileThatWasNotThereIsNoFile(t *testing.T) {
 	if got := Remove(set, nil); got != nil {
 		t.Errorf("left: %q", got)
 	}
-	if got := Remove(append(bytes.Clone(set), "[user]\n\tname = Octo\n"...), nil); string(got) != "[user]\n\tname = Octo\n" {
+	if got := Remove(append(bytes.Clone(set), "[user]\n\tname = Octo\n"...),
+		nil); string(got) != "[user]\n\tname = Octo\n" {
 		t.Errorf("left of what others wrote: %q", got)
 	}
 	if again := Apply(set, []string{origin}, sections(origin)); !bytes.Equal(again, set) {
 		t.Errorf("applied twice: %q", again)
 	}
 	other := Apply(set, []string{"https://ghe.example.com"}, sections("https://ghe.example.com"))
-	if got := Remove(other, []string{origin}); !bytes.HasPrefix(got, []byte(begun)) || bytes.Contains(got, []byte(origin)) {
+	if got := Remove(other, []string{origin}); !bytes.HasPrefix(got, []byte(begun)) ||
+		bytes.Contains(got, []byte(origin)) {
 		t.Errorf("left for another host: %q", got)
 	}
 }
@@ -154,14 +158,17 @@ func TestUndoKeepsWhatOthersHaveChanged(t *testing.T) {
 		{"a value before ours", [][]string{{"user.name", "Cat"}}, "[user]\n\tname = Cat\n"},
 		{"a value in our section", [][]string{{"credential.https://github.com.username", "me"}},
 			before + "[credential \"https://github.com\"]\n\tusername = me\n"},
-		{"a value in each of our sections", [][]string{{"credential.https://github.com.username", "me"}, {"--add", "url.https://github.com/.insteadOf", "gh:"}},
+		{"a value in each of our sections", [][]string{{"credential.https://github.com.username", "me"},
+			{"--add", "url.https://github.com/.insteadOf", "gh:"}},
 			before + "[credential \"https://github.com\"]\n\tusername = me\n[url \"https://github.com/\"]\n\tinsteadOf = gh:\n"},
 		{"our helper replaced, as gh auth setup-git does", [][]string{
-			{"--replace-all", "credential.https://github.com.helper", ""}, {"--add", "credential.https://github.com.helper", "!gh auth git-credential"},
+			{"--replace-all", "credential.https://github.com.helper", ""},
+			{"--add", "credential.https://github.com.helper", "!gh auth git-credential"},
 		}, before + "[credential \"https://github.com\"]\n\thelper = \n\thelper = !gh auth git-credential\n"},
 		{"our helper taken away", [][]string{{"--unset-all", "credential.https://github.com.helper"}}, before},
 		{"our section taken away", [][]string{{"--remove-section", "credential.https://github.com"}}, before},
-		{"our section renamed", [][]string{{"--rename-section", "credential.https://github.com", "credential.https://example.com"}},
+		{"our section renamed", [][]string{{"--rename-section", "credential.https://github.com",
+			"credential.https://example.com"}},
 			before + "[credential \"https://example.com\"]\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -26,7 +26,8 @@ func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 		app := gh.AddApp(githubtest.AppOptions{})
 		site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 		app.Install("acme", githubtest.InstallOptions{All: true})
-		hook := githubtest.Webhook{URL: "http://" + l.Addr().String() + DefaultPath, Secret: older, Form: form, Origin: "http://127.0.0.1:8000"}
+		hook := githubtest.Webhook{URL: "http://" + l.Addr().String() + DefaultPath, Secret: older, Form: form,
+			Origin: "http://127.0.0.1:8000"}
 		app.SetWebhook(hook, "push")
 
 		want := func(d githubtest.Delivery, status int, text string) {
@@ -71,7 +72,8 @@ func TestPushAtGitHubReachesTheWatcher(t *testing.T) {
 		want(last(), http.StatusOK, "ignored: no target follows refs/heads/main of acme/site")
 		testkit.OK(t, site.DeleteBranch("deployment"))
 		want(last(), http.StatusOK, "was deleted")
-		want(app.Deliver("installation", map[string]any{"action": "suspend", "installation": map[string]any{"account": map[string]any{"login": "acme"}}}), http.StatusOK, "suspended on acme")
+		want(app.Deliver("installation", map[string]any{"action": "suspend",
+			"installation": map[string]any{"account": map[string]any{"login": "acme"}}}), http.StatusOK, "suspended on acme")
 		hook.Secret = "another"
 		app.SetWebhook(hook, "push")
 		want(again(first), http.StatusUnauthorized, "compare the webhook's secret")

@@ -141,7 +141,8 @@ func wished(body string, change ...func(*http.Request)) *http.Request {
 
 // pushed is the body of a push event, as far as it is read.
 func pushed(repository, ref, before, after string) string {
-	return fmt.Sprintf(`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":%t,"forced":true,"repository":{"id":400000001,"full_name":%q,"clone_url":"https://GitHub.com/%s.git"},"installation":{"id":30000001}}`,
+	return fmt.Sprintf(
+		`{"ref":%q,"before":%q,"after":%q,"created":false,"deleted":%t,"forced":true,"repository":{"id":400000001,"full_name":%q,"clone_url":"https://GitHub.com/%s.git"},"installation":{"id":30000001}}`,
 		ref, before, after, after == none, repository, repository)
 }
 
@@ -166,7 +167,8 @@ func TestAPushIsTold(t *testing.T) {
 		if form {
 			body, kind = url.Values{"payload": {body}}.Encode(), formType
 		}
-		wantAnswer(t, w.handler(), delivered("push", body, header("Content-Type", kind)), 202, "taken: "+ref+" of acme/site is at "+second)
+		wantAnswer(t, w.handler(), delivered("push", body, header("Content-Type", kind)), 202,
+			"taken: "+ref+" of acme/site is at "+second)
 		want := Push{
 			Repository:   ghapp.RepositoryName{Host: "github.com", Owner: "acme", Name: "site"},
 			RepositoryID: 400000001, Ref: ref, Before: first, After: second, Forced: true, Delivery: guid,

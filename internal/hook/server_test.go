@@ -70,7 +70,8 @@ func until(c net.Conn) (time.Duration, string) {
 func TestSlowClientsAreCutOff(t *testing.T) {
 	// net/http leaves the client half a second for the answer to a body that it did not read.
 	const closing = 500 * time.Millisecond
-	head := "POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n" + signatureHeader + ": " + sign(webhookSecret, "") + "\r\n"
+	head := "POST /webhook HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n" +
+		signatureHeader + ": " + sign(webhookSecret, "") + "\r\n"
 	for name, test := range map[string]struct {
 		start, drip string
 		within      time.Duration
@@ -143,7 +144,8 @@ func TestServerLetsAWishWait(t *testing.T) {
 		c := l.dial()
 		defer c.Close()
 		body := `{"all":true,"wait":true}`
-		go fmt.Fprintf(c, "POST /sync HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", syncSecret, len(body), body)
+		go fmt.Fprintf(c, "POST /sync HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"+
+			"Content-Length: %d\r\n\r\n%s", syncSecret, len(body), body)
 		go func() {
 			time.Sleep(55 * time.Second)
 			w.end(nil)

@@ -35,7 +35,8 @@ func TestGitHubsExampleOfASignature(t *testing.T) {
 	if s.signed([]byte(payload+"\n"), []secret.Text{secret.New(webhookSecret)}) {
 		t.Error("it is taken for another payload")
 	}
-	h := &Handler{Secrets: []secret.Text{secret.New(webhookSecret)}, OnPush: func(Push, func(error)) bool { t.Error("told"); return true }}
+	h := &Handler{Secrets: []secret.Text{secret.New(webhookSecret)},
+		OnPush: func(Push, func(error)) bool { t.Error("told"); return true }}
 	r := delivered("push", payload, header(signatureHeader, want))
 	wantAnswer(t, h, r, 400, "the payload is not GitHub's JSON") // so the signature was right
 }
@@ -117,21 +118,36 @@ func TestDeliveriesAreToldInPlainWords(t *testing.T) {
 		status int
 		text   string
 	}{
-		{"ping", delivered("ping", `{"zen":"Design for failure.","hook_id":1,"hook":{"type":"App","events":["push"]}}`), 200, "the secret is right, and pushes will be taken"},
-		{"ping of a webhook without pushes", delivered("ping", `{"hook":{"events":["issues"]}}`), 200, "does not send push events"},
+		{"ping", delivered("ping", `{"zen":"Design for failure.","hook_id":1,"hook":{"type":"App","events":["push"]}}`), 200,
+			"the secret is right, and pushes will be taken"},
+		{"ping of a webhook without pushes", delivered("ping", `{"hook":{"events":["issues"]}}`),
+			200, "does not send push events"},
 		{"ping of a webhook for everything", delivered("ping", `{"hook":{"events":["*"]}}`), 200, "pushes will be taken"},
-		{"another event", delivered("issues", `{"action":"opened"}`), 200, "ignored: events of the kind issues cause nothing here"},
-		{"another ref", delivered("push", pushed("acme/site", "refs/heads/main", first, second)), 200, "ignored: no target follows refs/heads/main of acme/site"},
-		{"another repository", delivered("push", pushed("acme/other", ref, first, second)), 200, "ignored: no target follows " + ref + " of acme/other"},
-		{"a deleted ref", delivered("push", pushed("acme/site", ref, first, none)), 200, "ignored: " + ref + " of acme/site was deleted, so there is nothing to publish"},
-		{"suspended", delivered("installation", `{"action":"suspend","installation":{"id":1,"account":{"login":"acme"}}}`), 200, "noted: the App was suspended on acme"},
-		{"unsuspended", delivered("installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`), 200, "the App's suspension on acme was lifted"},
-		{"uninstalled", delivered("installation", `{"action":"deleted","installation":{"account":{"login":"acme"}}}`), 200, "noted: the App was uninstalled from acme"},
-		{"installed", delivered("installation", `{"action":"created","installation":{"account":{"login":"acme"}}}`), 200, "ignored"},
-		{"deselected", delivered("installation_repositories", `{"action":"removed","installation":{"account":{"login":"acme"}},"repositories_removed":[{"full_name":"acme/site"},{"full_name":"acme/lib"}]}`), 200, "noted: the App may no longer read these repositories of acme: acme/site, acme/lib"},
-		{"renamed", delivered("repository", `{"action":"renamed","repository":{"full_name":"acme/new"}}`), 200, "noted: a repository was renamed to acme/new"},
-		{"transferred", delivered("repository", `{"action":"transferred","repository":{"full_name":"other/site"}}`), 200, "is other/site now"},
-		{"deleted", delivered("repository", `{"action":"deleted","repository":{"full_name":"acme/site"}}`), 200, "noted: acme/site was deleted"},
+		{"another event", delivered("issues", `{"action":"opened"}`), 200,
+			"ignored: events of the kind issues cause nothing here"},
+		{"another ref", delivered("push", pushed("acme/site", "refs/heads/main", first, second)), 200,
+			"ignored: no target follows refs/heads/main of acme/site"},
+		{"another repository", delivered("push", pushed("acme/other", ref, first, second)), 200,
+			"ignored: no target follows " + ref + " of acme/other"},
+		{"a deleted ref", delivered("push", pushed("acme/site", ref, first, none)), 200,
+			"ignored: " + ref + " of acme/site was deleted, so there is nothing to publish"},
+		{"suspended", delivered("installation", `{"action":"suspend","installation":{"id":1,"account":{"login":"acme"}}}`),
+			200, "noted: the App was suspended on acme"},
+		{"unsuspended", delivered("installation", `{"action":"unsuspend","installation":{"account":{"login":"acme"}}}`), 200,
+			"the App's suspension on acme was lifted"},
+		{"uninstalled", delivered("installation", `{"action":"deleted","installation":{"account":{"login":"acme"}}}`), 200,
+			"noted: the App was uninstalled from acme"},
+		{"installed", delivered("installation", `{"action":"created","installation":{"account":{"login":"acme"}}}`),
+			200, "ignored"},
+		{"deselected", delivered("installation_repositories",
+			`{"action":"removed","installation":{"account":{"login":"acme"}},"repositories_removed":[{"full_name":"acme/site"},{"full_name":"acme/lib"}]}`),
+			200, "noted: the App may no longer read these repositories of acme: acme/site, acme/lib"},
+		{"renamed", delivered("repository", `{"action":"renamed","repository":{"full_name":"acme/new"}}`), 200,
+			"noted: a repository was renamed to acme/new"},
+		{"transferred", delivered("repository", `{"action":"transferred","repository":{"full_name":"other/site"}}`), 200,
+			"is other/site now"},
+		{"deleted", delivered("repository", `{"action":"deleted","repository":{"full_name":"acme/site"}}`), 200,
+			"noted: acme/site was deleted"},
 		{"nothing in it", delivered("repository", `{"action":"deleted"}`), 200, "noted: a repository was deleted"},
 
 		{"GET", delivered("push", push, func(r *http.Request) { r.Method = "GET" }), 405, "only POST"},
@@ -142,9 +158,11 @@ func TestDeliveriesAreToldInPlainWords(t *testing.T) {
 		{"no event", delivered("", push), 400, "X-GitHub-Event"},
 		{"a strange event", delivered("push\x1b[2J", push), 400, "X-GitHub-Event"},
 		{"no GUID", delivered("push", push, header("X-GitHub-Delivery", "")), 400, "not a GUID"},
-		{"a strange GUID", delivered("push", push, header("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc095")), 400, "not a GUID"},
+		{"a strange GUID", delivered("push", push, header("X-GitHub-Delivery", "72d3162e-cc78-11e3-81ab-4c9367dc095")),
+			400, "not a GUID"},
 		{"a GUID with more", delivered("push", push, header("X-GitHub-Delivery", guid+"-00")), 400, "not a GUID"},
-		{"two GUIDs", delivered("push", push, func(r *http.Request) { r.Header.Add("X-GitHub-Delivery", guid) }), 400, "not a GUID"},
+		{"two GUIDs", delivered("push", push, func(r *http.Request) { r.Header.Add("X-GitHub-Delivery", guid) }),
+			400, "not a GUID"},
 		{"no JSON", delivered("push", "<html>"), 400, "not GitHub's JSON"},
 		{"null", delivered("push", "null"), 400, "not GitHub's JSON"},
 		{"a list", delivered("push", "[]"), 400, "not GitHub's JSON"},
@@ -152,23 +170,29 @@ func TestDeliveriesAreToldInPlainWords(t *testing.T) {
 		{"empty", delivered("push", ""), 400, "not GitHub's JSON"},
 		{"empty object", delivered("push", "{}"), 400, "full_name names no repository"},
 		{"a form without payload", delivered("push", "pay=load", header("Content-Type", formType)), 400, "no field payload"},
-		{"a form with two", delivered("push", url.Values{"payload": {push, push}}.Encode(), header("Content-Type", formType)), 400, "no field payload"},
+		{"a form with two", delivered("push", url.Values{"payload": {push, push}}.Encode(), header("Content-Type", formType)),
+			400, "no field payload"},
 		{"a short ref", delivered("push", pushed("acme/site", "deployment", first, second)), 400, "ref is not a full name"},
-		{"a ref with a line in it", delivered("push", pushed("acme/site", ref+"\nx", first, second)), 400, "ref is not a full name"},
+		{"a ref with a line in it", delivered("push", pushed("acme/site", ref+"\nx", first, second)),
+			400, "ref is not a full name"},
 		{"a short object ID", delivered("push", pushed("acme/site", ref, first, second[:12])), 400, "not object IDs"},
-		{"an option for an object ID", delivered("push", pushed("acme/site", ref, first, "--upload-pack="+strings.Repeat("a", 26))), 400, "not object IDs"},
-		{"deleted, and not", delivered("push", strings.Replace(push, `"deleted":false`, `"deleted":true`, 1)), 400, "contradicts"},
+		{"an option for an object ID",
+			delivered("push", pushed("acme/site", ref, first, "--upload-pack="+strings.Repeat("a", 26))), 400, "not object IDs"},
+		{"deleted, and not", delivered("push", strings.Replace(push, `"deleted":false`, `"deleted":true`, 1)),
+			400, "contradicts"},
 		{"no ID", delivered("push", strings.Replace(push, `"id":400000001`, `"id":0`, 1)), 400, "repository.id"},
 		{"no address", delivered("push", strings.ReplaceAll(push, `https://GitHub.com/acme/site.git`, ``)), 400, "clone_url"},
 		{"a path for a name", delivered("push", pushed("../..", ref, first, second)), 400, "full_name names no repository"},
-		{"an address for a name", delivered("push", pushed("https://evil.example/acme/site", ref, first, second)), 400, "full_name names no repository"},
+		{"an address for a name", delivered("push", pushed("https://evil.example/acme/site", ref, first, second)), 400,
+			"full_name names no repository"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := new(watcher)
 			wantAnswer(t, w.handler(), test.r, test.status, test.text)
 			testkit.Equal(t, w.count(), 0, "the watcher was told")
-			if noted, told := strings.HasPrefix(test.text, "noted"), strings.Contains(w.told(), strings.TrimPrefix(test.text, "noted: ")); noted && !told {
+			if noted, told := strings.HasPrefix(test.text, "noted"),
+				strings.Contains(w.told(), strings.TrimPrefix(test.text, "noted: ")); noted && !told {
 				t.Errorf("the log does not tell: %s", w.told())
 			}
 		})
@@ -182,7 +206,8 @@ func TestDeliveryUnderAnotherGUIDIsWorkOfItsOwn(t *testing.T) {
 	wantAnswer(t, h, delivered("push", body), 202, "taken")
 	wantAnswer(t, h, delivered("push", body, header("X-GitHub-Delivery", strings.ToUpper(guid))), 202, "already under way")
 	// The branch went back, and forth again: the same commits, another delivery.
-	wantAnswer(t, h, delivered("push", body, header("X-GitHub-Delivery", "00000000-cc78-11e3-81ab-4c9367dc0958")), 202, "taken")
+	wantAnswer(t, h,
+		delivered("push", body, header("X-GitHub-Delivery", "00000000-cc78-11e3-81ab-4c9367dc0958")), 202, "taken")
 	// And the GUID of one delivery does not cover another body.
 	wantAnswer(t, h, delivered("push", pushed("acme/site", ref, second, first)), 202, "taken")
 	testkit.Equal(t, w.count(), 3, "there was work")
@@ -274,7 +299,8 @@ func TestAnswerComesThoughTheWatcherHangs(t *testing.T) {
 		}
 		close(release)
 		synctest.Wait()
-		wantAnswer(t, h, delivered("push", body, header("X-GitHub-Delivery", "ffffffff-cc78-11e3-81ab-4c9367dc0958")), 202, "taken")
+		wantAnswer(t, h,
+			delivered("push", body, header("X-GitHub-Delivery", "ffffffff-cc78-11e3-81ab-4c9367dc0958")), 202, "taken")
 	})
 }
 
@@ -337,7 +363,8 @@ func TestRefusalsDoNotFillTheLog(t *testing.T) {
 		w := new(watcher)
 		h := w.handler()
 		for range 1000 {
-			ask(h, delivered("push", "{}", header(signatureHeader, sign("other", "{}")), func(r *http.Request) { r.URL.Path += strings.Repeat("x\n", 1000) }))
+			ask(h, delivered("push", "{}", header(signatureHeader, sign("other", "{}")),
+				func(r *http.Request) { r.URL.Path += strings.Repeat("x\n", 1000) }))
 		}
 		if lines := strings.Count(w.told(), "\n"); lines != 1 || len(w.told()) > 500 {
 			t.Errorf("%d lines\n%s", lines, w.told())
@@ -359,7 +386,8 @@ func TestNoSecretIsToldByAnswerOrLog(t *testing.T) {
 		delivered("push", webhookSecret), delivered(webhookSecret, "{}"),
 		delivered("push", "{}", header("X-GitHub-Delivery", webhookSecret)),
 		delivered("push", "{}", header("Content-Type", webhookSecret)),
-		wished(`{"targets":["site"]}`), wished(`{"targets":["site"],"` + syncSecret + `":1}`), wished(`{}`, header("Authorization", "Basic "+syncSecret)),
+		wished(`{"targets":["site"]}`), wished(`{"targets":["site"],"` + syncSecret + `":1}`),
+		wished(`{}`, header("Authorization", "Basic "+syncSecret)),
 		wished(syncSecret), wished(`{}`, header("Content-Type", syncSecret)),
 	} {
 		h.refusals.last = time.Time{}
@@ -385,7 +413,8 @@ func FuzzSignatureHeader(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value string, body []byte) {
 		s, ok := parseSignature(value)
 		good := ok && s.signed(body, []secret.Text{secret.New(webhookSecret), {}})
-		if want := strings.HasPrefix(value, "sha256=") && strings.EqualFold(value, sign(webhookSecret, string(body))); good != want {
+		if want := strings.HasPrefix(value, "sha256=") &&
+			strings.EqualFold(value, sign(webhookSecret, string(body))); good != want {
 			t.Errorf("%q of %q: %t, want %t", value, body, good, want)
 		}
 	})
@@ -394,7 +423,8 @@ func FuzzSignatureHeader(f *testing.F) {
 func FuzzPayload(f *testing.F) {
 	f.Add(false, []byte(pushed("acme/site", ref, first, second)))
 	f.Add(false, []byte(pushed("acme/site", ref, first, none)))
-	f.Add(true, []byte(url.Values{"payload": {pushed("acme/site", "refs/tags/v1", none, strings.Repeat("a", 40))}}.Encode()))
+	f.Add(true,
+		[]byte(url.Values{"payload": {pushed("acme/site", "refs/tags/v1", none, strings.Repeat("a", 40))}}.Encode()))
 	f.Add(false, []byte(`{"action":"removed","repositories_removed":[{"full_name":"a\u001b[2J"}]}`))
 	f.Add(false, []byte(`{"repository":null,"hook":{"events":[""]}}`))
 	f.Fuzz(func(t *testing.T, form bool, body []byte) {
@@ -407,7 +437,8 @@ func FuzzPayload(f *testing.F) {
 			return
 		}
 		for _, event := range []string{"installation", "installation_repositories", "repository"} {
-			if text := p.lifecycle(event); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) || len(text) > 2000 {
+			if text := p.lifecycle(event); strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }) ||
+				len(text) > 2000 {
 				t.Errorf("%q", text)
 			}
 		}
@@ -419,10 +450,12 @@ func FuzzPayload(f *testing.F) {
 			}
 			return
 		}
-		if again, err := ghapp.ParseRepository(push.Repository.String()); err != nil || again.String() != push.Repository.String() {
+		if again, err := ghapp.ParseRepository(push.Repository.String()); err != nil ||
+			again.String() != push.Repository.String() {
 			t.Errorf("repository %q: %v", push.Repository, err)
 		}
-		if !strings.HasPrefix(push.Ref, "refs/") || len(strings.Fields(push.Ref)) != 1 || !isObjectID(push.After) || push.RepositoryID <= 0 {
+		if !strings.HasPrefix(push.Ref, "refs/") || len(strings.Fields(push.Ref)) != 1 ||
+			!isObjectID(push.After) || push.RepositoryID <= 0 {
 			t.Errorf("%+v", push)
 		}
 	})

@@ -19,19 +19,33 @@ func TestLastingIsTheNameThatOutlastsAnUpgrade(t *testing.T) {
 		invoked string
 		want    string
 	}{
-		"no version":              {file: "usr/local/bin/ghapp", path: []string{"usr/local/bin"}, want: "usr/local/bin/ghapp"},
-		"no version, and a link":  {file: "opt/ghapp/bin/ghapp", links: map[string]string{"bin/ghapp": "../opt/ghapp/bin/ghapp"}, path: []string{"bin"}, want: "opt/ghapp/bin/ghapp"},
-		"Homebrew":                {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, path: []string{"brew/bin"}, want: "brew/bin/ghapp"},
-		"Homebrew not on PATH":    {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, want: "brew/bin/ghapp"},
-		"Homebrew, keg only":      {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{"brew/opt/ghapp": "../Cellar/ghapp/1.0.0"}, want: "brew/opt/ghapp/bin/ghapp"},
-		"mise":                    {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0", "mise/installs/ghapp/latest": "1.0.0"}, path: []string{"mise/installs/ghapp/1.0.0/bin"}, want: "mise/installs/ghapp/latest/bin/ghapp"},
-		"mise without latest":     {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0"}, want: "mise/installs/ghapp/1/bin/ghapp"},
-		"store of Nix":            {file: "nix/store/" + hash + "-ghapp/bin/ghapp", links: map[string]string{"profile/bin": "../nix/store/" + hash + "-ghapp/bin"}, path: []string{"profile/bin"}, want: "profile/bin/ghapp"},
-		"a directory with a link": {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"opt/ghapp": "ghapp-1.0"}, want: "opt/ghapp/bin/ghapp"},
-		"called by its link":      {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"my/bin/ghapp": "../../opt/ghapp-1.0/bin/ghapp"}, invoked: "my/bin/ghapp", want: "my/bin/ghapp"},
-		"a link to another":       {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "/bin/true", "opt/ghapp": "other"}, path: []string{"bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
-		"nothing better":          {file: "opt/ghapp-1.0/bin/ghapp", path: []string{"opt/ghapp-1.0/bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
-		"a relative PATH":         {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "../opt/ghapp-1.0/bin/ghapp"}, path: []string{"!bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
+		"no version": {file: "usr/local/bin/ghapp",
+			path: []string{"usr/local/bin"}, want: "usr/local/bin/ghapp"},
+		"no version, and a link": {file: "opt/ghapp/bin/ghapp",
+			links: map[string]string{"bin/ghapp": "../opt/ghapp/bin/ghapp"}, path: []string{"bin"}, want: "opt/ghapp/bin/ghapp"},
+		"Homebrew": {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp", links: map[string]string{
+			"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, path: []string{"brew/bin"}, want: "brew/bin/ghapp"},
+		"Homebrew not on PATH": {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp",
+			links: map[string]string{"brew/bin/ghapp": "../Cellar/ghapp/1.0.0/bin/ghapp"}, want: "brew/bin/ghapp"},
+		"Homebrew, keg only": {file: "brew/Cellar/ghapp/1.0.0/bin/ghapp",
+			links: map[string]string{"brew/opt/ghapp": "../Cellar/ghapp/1.0.0"}, want: "brew/opt/ghapp/bin/ghapp"},
+		"mise": {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{
+			"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0", "mise/installs/ghapp/latest": "1.0.0"},
+			path: []string{"mise/installs/ghapp/1.0.0/bin"}, want: "mise/installs/ghapp/latest/bin/ghapp"},
+		"mise without latest": {file: "mise/installs/ghapp/1.0.0/bin/ghapp", links: map[string]string{
+			"mise/installs/ghapp/1": "1.0.0", "mise/installs/ghapp/1.0": "1.0.0"}, want: "mise/installs/ghapp/1/bin/ghapp"},
+		"store of Nix": {file: "nix/store/" + hash + "-ghapp/bin/ghapp", links: map[string]string{
+			"profile/bin": "../nix/store/" + hash + "-ghapp/bin"}, path: []string{"profile/bin"}, want: "profile/bin/ghapp"},
+		"a directory with a link": {file: "opt/ghapp-1.0/bin/ghapp",
+			links: map[string]string{"opt/ghapp": "ghapp-1.0"}, want: "opt/ghapp/bin/ghapp"},
+		"called by its link": {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{
+			"my/bin/ghapp": "../../opt/ghapp-1.0/bin/ghapp"}, invoked: "my/bin/ghapp", want: "my/bin/ghapp"},
+		"a link to another": {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{"bin/ghapp": "/bin/true",
+			"opt/ghapp": "other"}, path: []string{"bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
+		"nothing better": {file: "opt/ghapp-1.0/bin/ghapp", path: []string{"opt/ghapp-1.0/bin"},
+			want: "opt/ghapp-1.0/bin/ghapp"},
+		"a relative PATH": {file: "opt/ghapp-1.0/bin/ghapp", links: map[string]string{
+			"bin/ghapp": "../opt/ghapp-1.0/bin/ghapp"}, path: []string{"!bin"}, want: "opt/ghapp-1.0/bin/ghapp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := testkit.Must(filepath.EvalSymlinks(t.TempDir()))(t)

@@ -1,7 +1,7 @@
 // Package jwt makes the JSON Web Token with which a GitHub App says who it is
 // (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-a-json-web-token-jwt-for-a-github-app).
-// It signs only, and RS256 only (RFC 7515, RFC 7518 section 3.3), which are a few lines: a
-// library for JSON Web Tokens would be one more module for everybody who imports ours.
+// It signs only, and RS256 only (RFC 7515, RFC 7518 section 3.3), which are a few lines: a library for JSON Web Tokens
+// would be one more module for everybody who imports ours.
 package jwt
 
 import (

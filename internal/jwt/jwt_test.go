@@ -108,7 +108,8 @@ func TestGolangJWTAcceptsIt(t *testing.T) {
 	now := time.Now()
 	text, _ := signed(t, "Iv23liABCDEFGHIJ1234", now)
 	key := func(*gojwt.Token) (any, error) { return &testKey().PublicKey, nil }
-	parser := gojwt.NewParser(gojwt.WithValidMethods([]string{"RS256"}), gojwt.WithIssuedAt(), gojwt.WithExpirationRequired(),
+	parser := gojwt.NewParser(gojwt.WithValidMethods([]string{"RS256"}), gojwt.WithIssuedAt(),
+		gojwt.WithExpirationRequired(),
 		gojwt.WithIssuer("Iv23liABCDEFGHIJ1234"), gojwt.WithTimeFunc(func() time.Time { return now }))
 	testkit.OK(t, testkit.ErrorOf(parser.Parse(text, key)), "golang-jwt")
 	head, rest, _ := strings.Cut(text, ".")

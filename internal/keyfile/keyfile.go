@@ -107,7 +107,8 @@ func exposure(path string, mode fs.FileMode, b belongings, mounted bool) *Exposu
 	name := text.ShellWord(path)
 	switch {
 	case mounted:
-		e.hint = "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"
+		e.hint = "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, " +
+			"in Compose by uid and mode of the secret"
 	case !b.known, b.user == b.owner && !ofRoot, b.user == 0 && !ofRoot:
 		// The owner goes on reading it.
 	case given && b.user == 0 && b.group != 0:

@@ -19,7 +19,8 @@ func TestExposed(t *testing.T) {
 	for mode, want := range map[fs.FileMode]string{
 		0o600: "", 0o400: "", 0o700: "", 0o711: "",
 		0o660: "its group", 0o620: "its group", 0o604: "every other user", 0o602: "every other user",
-		0o644: "its group and every other user", 0o666: "its group and every other user", 0o642: "its group and every other user",
+		0o644: "its group and every other user", 0o666: "its group and every other user",
+		0o642: "its group and every other user",
 	} {
 		path := filepath.Join(t.TempDir(), "my app.pem")
 		testkit.OK(t, os.WriteFile(path, nil, mode))
@@ -36,7 +37,8 @@ func TestExposed(t *testing.T) {
 			case exposure == nil:
 				t.Errorf("mode %04o is not exposed", mode)
 			default:
-				if told := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want, mode); exposure.String() != told {
+				if told := fmt.Sprintf("private key in file %s is open to %s (mode %04o)", path, want,
+					mode); exposure.String() != told {
 					t.Errorf("%q, want %q", exposure, told)
 				}
 				if hint := "chmod 600 " + text.ShellWord(path); exposure.Hint() != hint {
@@ -71,13 +73,14 @@ func TestHintOfAnExposureLeavesTheKeyToItsUser(t *testing.T) {
 		"root's, our group writes":                {0o460, 0, mine, me, false, "sudo chmod g-w,o= k"},
 		"root's, our group and all read":          {0o444, 0, mine, me, false, "sudo chmod g-w,o= k"},
 		"root's, all read":                        {0o644, 0, theirs, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
-		"root's, all read, mounted":               {0o644, 0, 0, me, true, "give it another owner or mode where it is mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"},
-		"another's, our group reads":              {0o640, 2000, mine, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
-		"another's, all read":                     {0o644, 2000, theirs, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
-		"root asks, of a service's group":         {0o640, 0, theirs, 0, false, ""},
-		"root asks, a service's group writes":     {0o660, 0, theirs, 0, false, "chmod g-w,o= k"},
-		"root asks, all read":                     {0o644, 0, 0, 0, false, "chmod 600 k"},
-		"root asks, of a user's":                  {0o644, me, mine, 0, false, "chmod 600 k"},
+		"root's, all read, mounted": {0o644, 0, 0, me, true, "give it another owner or mode where it is " +
+			"mounted from: in Kubernetes by fsGroup and defaultMode: 0400, in Compose by uid and mode of the secret"},
+		"another's, our group reads":          {0o640, 2000, mine, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
+		"another's, all read":                 {0o644, 2000, theirs, me, false, "sudo chown 1000 k && sudo chmod 600 k"},
+		"root asks, of a service's group":     {0o640, 0, theirs, 0, false, ""},
+		"root asks, a service's group writes": {0o660, 0, theirs, 0, false, "chmod g-w,o= k"},
+		"root asks, all read":                 {0o644, 0, 0, 0, false, "chmod 600 k"},
+		"root asks, of a user's":              {0o644, me, mine, 0, false, "chmod 600 k"},
 	} {
 		b := belongings{known: true, owner: test.owner, group: test.group, user: test.user, userGroups: []int{test.user}}
 		hint := ""

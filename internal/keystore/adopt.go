@@ -48,7 +48,8 @@ func (t *Target) MayMove(settings config.AppSettings, allowed bool) (move bool, 
 	link := err == nil && info.Mode()&fs.ModeSymlink != 0
 	switch {
 	case link && exposure == nil:
-		return false, nil, &fault.SettingError{Err: errors.New("--move: " + path + " is a link"), Hint: "name the file that it leads to"}
+		return false, nil, &fault.SettingError{Err: errors.New("--move: " + path + " is a link"),
+			Hint: "name the file that it leads to"}
 	case link:
 		return false, nil, &fault.SettingError{
 			Err:  errors.New(exposure.String() + ", and is a link"),
@@ -66,7 +67,8 @@ func (t *Target) MayMove(settings config.AppSettings, allowed bool) (move bool, 
 
 // Adopt writes the App into the configuration, with the key where it is, or with a copy
 // of it beside the config file or in the keyring.
-func (t *Target) Adopt(ctx context.Context, s config.AppSettings, info *ghapp.AppInfo, installations []*ghapp.InstallationInfo, move bool) (config.AppSettings, error) {
+func (t *Target) Adopt(ctx context.Context, s config.AppSettings, info *ghapp.AppInfo,
+	installations []*ghapp.InstallationInfo, move bool) (config.AppSettings, error) {
 	var owners []string
 	for _, i := range installations {
 		if i.AccountType != "Enterprise" {
@@ -91,7 +93,8 @@ func (t *Target) Adopt(ctx context.Context, s config.AppSettings, info *ghapp.Ap
 		return settings, err
 	}
 	if s.Key.HasSecret() {
-		return s, &fault.SettingError{Err: errors.New("the key URI has a secret in it, which does not belong in a file"), Hint: "say in the URI where the secret is (pin-source=file:/path)"}
+		return s, &fault.SettingError{Err: errors.New("the key URI has a secret in it, which does not belong in a file"),
+			Hint: "say in the URI where the secret is (pin-source=file:/path)"}
 	}
 	return t.enter(info, owners, func(string) (string, error) { return s.Key.Text, nil })
 }

@@ -110,7 +110,8 @@ func (i *Import) read(ctx context.Context, settings config.AppSettings, name str
 	}
 	if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
 		// A program that takes the key in gets it by its standard input alone.
-		i.options.ImportOptions.Environ = slices.DeleteFunc(slices.Clone(i.opener.Environ), func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+		i.options.ImportOptions.Environ = slices.DeleteFunc(slices.Clone(i.opener.Environ),
+			func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
 	}
 	settings.Key = key
 	held, err := i.opener.Key(ctx, settings, nil)
@@ -119,7 +120,8 @@ func (i *Import) read(ctx context.Context, settings config.AppSettings, name str
 	}
 	var inMemory bool
 	if i.key, inMemory = held.(*signer.Key); !inMemory {
-		return &fault.SettingError{Err: fmt.Errorf("the key in %s never leaves its holder, and cannot be put elsewhere", i.from), Hint: "name the PEM file that GitHub's settings page has downloaded: ghapp keys import KEY --to URI"}
+		return &fault.SettingError{Err: fmt.Errorf("the key in %s never leaves its holder, and cannot be put elsewhere",
+			i.from), Hint: "name the PEM file that GitHub's settings page has downloaded: ghapp keys import KEY --to URI"}
 	}
 	return nil
 }
@@ -128,7 +130,8 @@ func (i *Import) read(ctx context.Context, settings config.AppSettings, name str
 // before.
 func (i *Import) findUse(ctx context.Context) error {
 	var err error
-	if i.rotation, err = OpenRotation(i.opener, "leave that out, so that --use finds the App of the config file; where the key stays elsewhere, name the URI there"); err != nil {
+	if i.rotation, err = OpenRotation(i.opener, "leave that out, so that --use finds the App of the config file; "+
+		"where the key stays elsewhere, name the URI there"); err != nil {
 		return err
 	}
 	settings := i.rotation.Settings
@@ -170,7 +173,8 @@ func (i *Import) MayShred() error {
 	case i.File == "":
 		return &fault.UsageError{Err: errors.New("--shred: the key is in no file")}
 	case i.InAgent():
-		return &fault.SettingError{Err: errors.New("--shred: an ssh-agent forgets its keys when it ends, so the file stays"), Hint: "leave --shred out; to be without a file, import the key elsewhere too"}
+		return &fault.SettingError{Err: errors.New("--shred: an ssh-agent forgets its keys when it ends, so the file stays"),
+			Hint: "leave --shred out; to be without a file, import the key elsewhere too"}
 	}
 	app := ""
 	if i.rotation != nil {

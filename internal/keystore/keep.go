@@ -28,7 +28,8 @@ const maxNamesakes = 99
 // config file, under a name that none has yet. The key comes first: there is no other
 // copy of it, and it stays where the config file cannot be written. The end of ctx
 // ends the wait for the keyring, and loses no key.
-func (t *Target) Keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text, owners []string) (config.AppSettings, error) {
+func (t *Target) Keep(ctx context.Context, info *ghapp.AppInfo, pem secret.Text,
+	owners []string) (config.AppSettings, error) {
 	written := ""
 	settings, err := t.enter(info, owners, func(name string) (string, error) {
 		if written != "" {
@@ -82,7 +83,8 @@ func (k *Keyring) Ready(ctx context.Context) error {
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
 		hint = e.Hint() + "\n" + hint
 	}
-	return &fault.ExitError{Code: diag.Explain(err).ExitCode, Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
+	return &fault.ExitError{Code: diag.Explain(err).ExitCode,
+		Err: fmt.Errorf("the keyring does not keep what it is given, so nothing was begun: %w", err), Hint: hint}
 }
 
 // keep stores a key, and returns its key URI. The error is [errTaken] where another key
@@ -119,7 +121,8 @@ var errTaken = errors.New("the name is taken")
 // enter writes an App into the config file under a name that is free, with the key that
 // keyFor gives for it, and returns its settings. An owner that another App has stays
 // with that.
-func (t *Target) enter(info *ghapp.AppInfo, owners []string, keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
+func (t *Target) enter(info *ghapp.AppInfo, owners []string,
+	keyFor func(name string) (key string, err error)) (config.AppSettings, error) {
 	var settings config.AppSettings
 	err := config.Edit(t.path, t.options, func(d *config.Draft) error {
 		name, key, err := t.free(d, config.AppName(info.Slug), keyFor)
@@ -139,7 +142,8 @@ func (t *Target) enter(info *ghapp.AppInfo, owners []string, keyFor func(name st
 			key   string
 			value config.Value
 		}{
-			{"host", settings.Host}, {"api_url", settings.APIURL}, {"api_version", settings.APIVersion}, {"ca_file", settings.CAFile},
+			{"host", settings.Host}, {"api_url", settings.APIURL},
+			{"api_version", settings.APIVersion}, {"ca_file", settings.CAFile},
 			{"key_timeout", settings.KeyTimeout}, {"installation", settings.Installation},
 		} {
 			if entry.value.Source.Kind >= config.FromEnvironment {
@@ -174,7 +178,8 @@ func (t *Target) free(d *config.Draft, base string, keyFor func(string) (string,
 		}
 		name = base + "-" + strconv.Itoa(i)
 	}
-	return "", "", &fault.SettingError{Err: fmt.Errorf("%s has %d Apps named %s already", t.path, maxNamesakes, base), Hint: "take those out that are not used"}
+	return "", "", &fault.SettingError{Err: fmt.Errorf("%s has %d Apps named %s already", t.path, maxNamesakes, base),
+		Hint: "take those out that are not used"}
 }
 
 // Issuer is what names the App: the client ID, which old servers have none of.

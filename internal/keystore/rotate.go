@@ -222,7 +222,8 @@ func (r *Rotation) Finish(ctx context.Context, shred bool) (*Finished, error) {
 	}
 	if shred {
 		if err := shredFile(done.File); err != nil {
-			return nil, fmt.Errorf("the key before is out of %s, and its file %s is still there: %w", r.target.path, done.File, err)
+			return nil, fmt.Errorf("the key before is out of %s, and its file %s is still there: %w",
+				r.target.path, done.File, err)
 		}
 	}
 	return done, nil
@@ -240,8 +241,10 @@ func (r *Rotation) edit(change func(*config.Draft) error) error {
 		if err != nil {
 			return err
 		}
-		if now.Name != r.Settings.Name || now.Key.Reveal() != r.Settings.Key.Reveal() || now.PreviousKey.Reveal() != r.Settings.PreviousKey.Reveal() {
-			return &diag.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.Settings.Name, r.target.path), Hint: "run the command again"}
+		if now.Name != r.Settings.Name || now.Key.Reveal() != r.Settings.Key.Reveal() ||
+			now.PreviousKey.Reveal() != r.Settings.PreviousKey.Reveal() {
+			return &diag.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.Settings.Name,
+				r.target.path), Hint: "run the command again"}
 		}
 		return change(d)
 	})
@@ -260,7 +263,8 @@ func (r *Rotation) keepNew(ctx context.Context, newest *TriedKey) (text, made st
 	if err != nil {
 		return "", "", err
 	}
-	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && exposure == nil && filepath.Dir(path) == r.target.Dir() {
+	if info, err := os.Lstat(path); err == nil && info.Mode().IsRegular() && exposure == nil &&
+		filepath.Dir(path) == r.target.Dir() {
 		return r.target.written(newest.Key), "", nil
 	}
 	content, err := os.ReadFile(path)
@@ -271,7 +275,8 @@ func (r *Rotation) keepNew(ctx context.Context, newest *TriedKey) (text, made st
 	if key, err := signer.FromText("file "+path, pem.Reveal()); err != nil {
 		return "", "", err
 	} else if key.Fingerprint() != newest.Fingerprint {
-		return "", "", &diag.SettingError{Err: fmt.Errorf("the file %s was changed meanwhile", path), Hint: "run ghapp keys rotate again"}
+		return "", "", &diag.SettingError{Err: fmt.Errorf("the file %s was changed meanwhile", path),
+			Hint: "run ghapp keys rotate again"}
 	}
 	if err := r.target.Ready(); err != nil {
 		return "", "", err
@@ -296,5 +301,6 @@ func (r *Rotation) keepNew(ctx context.Context, newest *TriedKey) (text, made st
 // public page, and its owner without saying of what type that is.
 func (k *TriedKey) SettingsPages() string {
 	path := "/settings/apps/" + url.PathEscape(k.info.Slug)
-	return k.origin + "/organizations/" + url.PathEscape(k.info.Owner) + path + "\n  " + k.origin + path + " (where the owner is a user)"
+	return k.origin + "/organizations/" + url.PathEscape(k.info.Owner) + path + "\n  " + k.origin + path +
+		" (where the owner is a user)"
 }

@@ -38,11 +38,13 @@ func mayShred(path string, others []keyInUse) error {
 		return &fault.SettingError{Err: fmt.Errorf("--shred: %w", err), Hint: "leave --shred out"}
 	}
 	if !info.Mode().IsRegular() {
-		return &fault.SettingError{Err: fmt.Errorf("--shred: %s is no regular file", path), Hint: "leave --shred out, and remove by hand what it leads to"}
+		return &fault.SettingError{Err: fmt.Errorf("--shred: %s is no regular file", path),
+			Hint: "leave --shred out, and remove by hand what it leads to"}
 	}
 	for _, key := range others {
 		if other, err := os.Stat(key.path); err == nil && os.SameFile(info, other) {
-			return &fault.SettingError{Err: fmt.Errorf("--shred: %s is the key of %s too", path, key.app), Hint: "leave --shred out"}
+			return &fault.SettingError{Err: fmt.Errorf("--shred: %s is the key of %s too", path, key.app),
+				Hint: "leave --shred out"}
 		}
 	}
 	return nil

@@ -74,14 +74,16 @@ func (t *Target) Ready() error {
 		return &fault.SettingError{Err: fmt.Errorf("the App's key is not kept in %s: %w", t.Dir(), err), Hint: e.Hint}
 	}
 	if err != nil {
-		return &fault.SettingError{Err: fmt.Errorf("the App's key cannot be kept in %s: %w", t.Dir(), err), Hint: "make the directory writable, or name another config file with --config"}
+		return &fault.SettingError{Err: fmt.Errorf("the App's key cannot be kept in %s: %w", t.Dir(), err),
+			Hint: "make the directory writable, or name another config file with --config"}
 	}
 	return nil
 }
 
 // written is a key as the config file says it: beside the file, by its name alone.
 func (t *Target) written(key config.Value) string {
-	if path := keyuri.FilePath(key.Text); path != "" && filepath.Dir(path) == t.Dir() && keyuri.Scheme(filepath.Base(path)) == "" {
+	if path := keyuri.FilePath(key.Text); path != "" && filepath.Dir(path) == t.Dir() &&
+		keyuri.Scheme(filepath.Base(path)) == "" {
 		return filepath.Base(path)
 	}
 	return key.Reveal()

@@ -22,7 +22,8 @@ func TestScheme(t *testing.T) {
 
 func TestFilePath(t *testing.T) {
 	for text, want := range map[string]string{
-		"app.pem": "app.pem", "file:app.pem": "app.pem", "file:/etc/a%20b.pem": "/etc/a b.pem", "file:///etc/app.pem": "/etc/app.pem",
+		"app.pem": "app.pem", "file:app.pem": "app.pem", "file:/etc/a%20b.pem": "/etc/a b.pem",
+		"file:///etc/app.pem":      "/etc/app.pem",
 		"file://localhost/app.pem": "/app.pem", "FILE:app.pem": "app.pem", "file:///C:/app.pem": "C:/app.pem",
 		"file:env:KEY":          "./env:KEY", // not a key URI again
 		"file://server/app.pem": "", "file:%zz": "", "env:KEY": "",
@@ -33,16 +34,22 @@ func TestFilePath(t *testing.T) {
 
 func TestSecretsOfAURIAreNotShown(t *testing.T) {
 	for uri, want := range map[string]string{
-		"pkcs11:token=Card;object=app?pin-value=" + testPIN + "&module-name=x":            "pkcs11:token=Card;object=app?pin-value=[redacted]&module-name=x",
-		"pkcs11:object=app?PIN%2Dvalue=" + testPIN:                                        "pkcs11:object=app?PIN%2Dvalue=[redacted]",
-		"pkcs11:object=app?pin-source=file:/run/pin":                                      "pkcs11:object=app?pin-source=file:/run/pin",
-		"yubikey:slot-id=9a;pin-value=" + testPIN + ";management-key=ab" + testPIN + "?x": "yubikey:slot-id=9a;pin-value=[redacted];management-key=[redacted]?x",
-		"hashivault://key?token=" + testPIN:                                               "hashivault://key?token=[redacted]",
-		"hashivault://me:" + testPIN + "@host:8200/key":                                   "hashivault://me:[redacted]@host:8200/key",
-		"azurekms:name=a;vault=b?client_secret=" + testPIN:                                "azurekms:name=a;vault=b?client_secret=[redacted]",
-		"awskms:///alias/app":                                                             "awskms:///alias/app",
-		"pkcs11:object=a?pin-value=":                                                      "pkcs11:object=a?pin-value=",
-		"/etc/a?pin-value=b":                                                              "/etc/a?pin-value=b", // a path
+		"pkcs11:token=Card;object=app?pin-value=" + testPIN +
+			"&module-name=x": "pkcs11:token=Card;object=app?pin-value=[redacted]&module-name=x",
+		"pkcs11:object=app?PIN%2Dvalue=" +
+			testPIN: "pkcs11:object=app?PIN%2Dvalue=[redacted]",
+		"pkcs11:object=app?pin-source=file:/run/pin": "pkcs11:object=app?pin-source=file:/run/pin",
+		"yubikey:slot-id=9a;pin-value=" + testPIN + ";management-key=ab" + testPIN +
+			"?x": "yubikey:slot-id=9a;pin-value=[redacted];management-key=[redacted]?x",
+		"hashivault://key?token=" +
+			testPIN: "hashivault://key?token=[redacted]",
+		"hashivault://me:" + testPIN +
+			"@host:8200/key": "hashivault://me:[redacted]@host:8200/key",
+		"azurekms:name=a;vault=b?client_secret=" +
+			testPIN: "azurekms:name=a;vault=b?client_secret=[redacted]",
+		"awskms:///alias/app":        "awskms:///alias/app",
+		"pkcs11:object=a?pin-value=": "pkcs11:object=a?pin-value=",
+		"/etc/a?pin-value=b":         "/etc/a?pin-value=b", // a path
 	} {
 		testkit.Equal(t, Redacted(uri), want, "%s is shown as", uri)
 		testkit.Equal(t, HasSecret(uri), strings.Contains(uri, "canary"), "%s has a secret", uri)
@@ -61,7 +68,8 @@ func FuzzRedacted(f *testing.F) {
 		}
 		uri := before + secret + after
 		text, secrets := SplitSecrets(uri)
-		if strings.HasSuffix(before, ";pin-value=") && Scheme(before) != "" && Scheme(before) != "file" && strings.Contains(text, secret) {
+		if strings.HasSuffix(before, ";pin-value=") && Scheme(before) != "" && Scheme(before) != "file" &&
+			strings.Contains(text, secret) {
 			t.Errorf("%q is shown as %q", uri, text)
 		}
 		if len(secrets) == 0 && text != uri {

@@ -38,8 +38,9 @@ func failed() Event {
 	return Event{
 		What: Failed, Target: "site", Repository: "acme/site", Ref: "deployment",
 		Commit: strings.Repeat("2", 40), Previous: strings.Repeat("1", 40), Directory: "/srv/site",
-		Error: &diag.Report{Message: "cannot fetch acme/site: GitHub answered 403 \"suspended\"\nmore", Hint: "lift it", Kind: "suspended", ExitCode: 4},
-		At:    time.Date(2026, 11, 28, 18, 0, 0, 5e8, time.FixedZone("", 3600)),
+		Error: &diag.Report{Message: "cannot fetch acme/site: GitHub answered 403 \"suspended\"\nmore", Hint: "lift it",
+			Kind: "suspended", ExitCode: 4},
+		At: time.Date(2026, 11, 28, 18, 0, 0, 5e8, time.FixedZone("", 3600)),
 	}
 }
 
@@ -48,7 +49,8 @@ func TestReceiverGetsTheDocumentedJSON(t *testing.T) {
 	receiver := githubtest.NewRecorder()
 	server := httptest.NewTLSServer(receiver)
 	defer server.Close()
-	n := &Notifier{URL: secret.New(server.URL + canaryPath), Secret: secret.New(secretCanary), Transport: server.Client().Transport, Version: "v1.2.3"}
+	n := &Notifier{URL: secret.New(server.URL + canaryPath), Secret: secret.New(secretCanary),
+		Transport: server.Client().Transport, Version: "v1.2.3"}
 	testkit.OK(t, n.Send(t.Context(), failed()))
 	requests := receiver.Requests()
 	if len(requests) != 1 {
@@ -84,15 +86,17 @@ func TestEveryEventIsALineForPeople(t *testing.T) {
 	e := failed()
 	e.Error = nil
 	for what, want := range map[What]string{
-		Published:  "site: acme/site deployment at 222222222222 is published in /srv/site (before: 111111111111)",
-		ExecFailed: "site: acme/site deployment at 222222222222 is published in /srv/site, but the command after it failed (before: 111111111111)",
-		Recovered:  "site: acme/site deployment at 222222222222 goes well again in /srv/site (before: 111111111111)",
-		Failed:     "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111)",
+		Published: "site: acme/site deployment at 222222222222 is published in /srv/site (before: 111111111111)",
+		ExecFailed: "site: acme/site deployment at 222222222222 is published in /srv/site, " +
+			"but the command after it failed (before: 111111111111)",
+		Recovered: "site: acme/site deployment at 222222222222 goes well again in /srv/site (before: 111111111111)",
+		Failed:    "site: acme/site deployment at 222222222222 failed; /srv/site stays as it was (before: 111111111111)",
 	} {
 		e.What = what
 		testkit.Equal(t, e.String(), want)
 	}
-	if got, want := (Event{What: Failed, Repository: "acme/site", Ref: "v1", Directory: "/d"}).String(), "acme/site: acme/site v1 failed; /d stays as it was"; got != want {
+	if got, want := (Event{What: Failed, Repository: "acme/site", Ref: "v1", Directory: "/d"}).String(),
+		"acme/site: acme/site v1 failed; /d stays as it was"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
@@ -120,7 +124,8 @@ func status(code int, header ...string) func(*http.Request) (*http.Response, err
 		for i := 0; i+1 < len(header); i += 2 {
 			h.Set(header[i], header[i+1])
 		}
-		return &http.Response{StatusCode: code, Header: h, Body: io.NopCloser(strings.NewReader("body-canary")), Request: r}, nil
+		return &http.Response{StatusCode: code, Header: h,
+			Body: io.NopCloser(strings.NewReader("body-canary")), Request: r}, nil
 	}
 }
 
@@ -146,17 +151,24 @@ func TestTriesAndWaits(t *testing.T) {
 	}{
 		{"taken", []answer{status(204)}, 1, 0, 0, ""},
 		{"fault, then taken", []answer{status(503), status(200)}, 2, 200 * time.Millisecond, time.Second, ""},
-		{"fault three times", []answer{status(500)}, 3, 500 * time.Millisecond, 3 * time.Second, "hooks.example answered 500 Internal Server Error"},
-		{"not reached", []answer{reset}, 3, 500 * time.Millisecond, 3 * time.Second, "cannot reach hooks.example: connection reset"},
+		{"fault three times", []answer{status(500)}, 3, 500 * time.Millisecond, 3 * time.Second,
+			"hooks.example answered 500 Internal Server Error"},
+		{"not reached", []answer{reset}, 3, 500 * time.Millisecond, 3 * time.Second,
+			"cannot reach hooks.example: connection reset"},
 		{"not reached, then taken", []answer{reset, reset, status(200)}, 3, 500 * time.Millisecond, 3 * time.Second, ""},
-		{"no such host", []answer{broken(&net.DNSError{Err: "no such host", Name: "hooks.example", IsNotFound: true})}, 1, 0, 0, "cannot reach hooks.example: lookup hooks.example: no such host"},
+		{"no such host", []answer{broken(&net.DNSError{Err: "no such host", Name: "hooks.example", IsNotFound: true})}, 1, 0,
+			0, "cannot reach hooks.example: lookup hooks.example: no such host"},
 		{"later", []answer{status(429, "Retry-After", "7"), status(200)}, 2, 7 * time.Second, 7 * time.Second, ""},
-		{"much later", []answer{status(429, "Retry-After", "3600"), status(200)}, 1, 0, 0, "hooks.example answered 429 Too Many Requests"},
+		{"much later", []answer{status(429, "Retry-After", "3600"), status(200)}, 1, 0, 0,
+			"hooks.example answered 429 Too Many Requests"},
 		{"refused", []answer{status(404)}, 1, 0, 0, "hooks.example answered 404 Not Found"},
-		{"no answer", []answer{hang}, 3, 30 * time.Second, 33 * time.Second, "cannot reach hooks.example: no answer within 10s"},
-		{"elsewhere", []answer{status(307, "Location", "https://evil.example/"), status(200)}, 1, 0, 0, "hooks.example answered 307: it sends us elsewhere"},
+		{"no answer", []answer{hang}, 3, 30 * time.Second, 33 * time.Second,
+			"cannot reach hooks.example: no answer within 10s"},
+		{"elsewhere", []answer{status(307, "Location", "https://evil.example/"), status(200)}, 1, 0, 0,
+			"hooks.example answered 307: it sends us elsewhere"},
 		{"elsewhere as GET", []answer{status(302, "Location", "/other"), status(200)}, 1, 0, 0, "hooks.example answered 302"},
-		{"elsewhere unencrypted", []answer{status(308, "Location", "http://hooks.example/"), status(200)}, 1, 0, 0, "hooks.example answered 308"},
+		{"elsewhere unencrypted", []answer{status(308, "Location", "http://hooks.example/"), status(200)}, 1, 0, 0,
+			"hooks.example answered 308"},
 		{"moved at home", []answer{status(308, "Location", "/other"), status(200)}, 2, 0, 0, ""},
 	}
 	for _, test := range tests {
@@ -188,16 +200,19 @@ func TestCallerMayLeave(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("told to end"))
 		defer cancel()
 		begun := time.Now()
-		n := &Notifier{URL: secret.New("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){hang}}}
+		n := &Notifier{URL: secret.New("https://hooks.example/"),
+			Transport: &answers{list: []func(*http.Request) (*http.Response, error){hang}}}
 		err := n.Send(ctx, failed())
-		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "told to end") || time.Since(begun) != 3*time.Second {
+		if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "told to end") ||
+			time.Since(begun) != 3*time.Second {
 			t.Errorf("%v after %s", err, time.Since(begun))
 		}
 	})
 }
 
 func TestURLHasToBeSafe(t *testing.T) {
-	for _, good := range []string{"https://hooks.example/x", "http://127.0.0.1:1/x", "http://localhost/x", "http://[::1]:8080/", "https://user:password@hooks.example/"} {
+	for _, good := range []string{"https://hooks.example/x", "http://127.0.0.1:1/x", "http://localhost/x",
+		"http://[::1]:8080/", "https://user:password@hooks.example/"} {
 		testkit.OK(t, (&Notifier{URL: secret.New(good)}).Check(), "%s", good)
 	}
 	for bad, want := range map[string]string{
@@ -209,7 +224,8 @@ func TestURLHasToBeSafe(t *testing.T) {
 		"ftp://hooks.example/" + pathCanary:    "at hooks.example, is not https://",
 		"http://127.0.0.1.evil.example/" + "x": "is http://",
 	} {
-		n := &Notifier{URL: secret.New(bad), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(200)}}}
+		n := &Notifier{URL: secret.New(bad),
+			Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(200)}}}
 		for _, err := range []error{n.Check(), n.Send(t.Context(), failed())} {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("%s: %v, want %q", bad, err, want)
@@ -275,7 +291,8 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 			if name != "redirect" && !strings.Contains(log.String(), "waiting to notify again") {
 				t.Errorf("the log tells of no other try: %q", log.String())
 			}
-			for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, err), fmt.Sprintf("%+v %#v", n, *n), log.String()} {
+			for _, text := range []string{err.Error(), fmt.Sprintf("%+v %#v", err, err),
+				fmt.Sprintf("%+v %#v", n, *n), log.String()} {
 				for _, canary := range []string{pathCanary, queryCanary, secretCanary, userCanary, "B0-aabbccddeeff"} {
 					testkit.Lacks(t, text, canary)
 				}
@@ -285,8 +302,10 @@ func TestNothingOfTheURLIsTold(t *testing.T) {
 }
 
 func TestErrorsSayWhichKindTheyAre(t *testing.T) {
-	n := &Notifier{URL: secret.New("https://hooks.example/"), Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(404)}}}
-	if e, ok := errors.AsType[*StatusError](n.Send(t.Context(), failed())); !ok || e.Status != 404 || e.Host != "hooks.example" {
+	n := &Notifier{URL: secret.New("https://hooks.example/"),
+		Transport: &answers{list: []func(*http.Request) (*http.Response, error){status(404)}}}
+	if e, ok := errors.AsType[*StatusError](n.Send(t.Context(), failed())); !ok ||
+		e.Status != 404 || e.Host != "hooks.example" {
 		t.Errorf("%+v", e)
 	}
 	server := httptest.NewTLSServer(http.NotFoundHandler()) // whose certificate nobody trusts

@@ -29,7 +29,8 @@ func TestAccessListThatNamesOthersIsSeen(t *testing.T) {
 		for _, e := range []struct {
 			tag, may uint16
 			id       uint32
-		}{{0x01, 7, 1<<32 - 1}, {test.tag, test.may, test.id}, {0x04, 5, 1<<32 - 1}, {0x10, 7, 1<<32 - 1}, {0x20, 5, 1<<32 - 1}} {
+		}{{0x01, 7, 1<<32 - 1}, {test.tag, test.may, test.id}, {0x04, 5, 1<<32 - 1},
+			{0x10, 7, 1<<32 - 1}, {0x20, 5, 1<<32 - 1}} {
 			list = binary.LittleEndian.AppendUint16(list, e.tag)
 			list = binary.LittleEndian.AppendUint16(list, e.may)
 			list = binary.LittleEndian.AppendUint32(list, e.id)

@@ -29,9 +29,11 @@ func check(dir string, info fs.FileInfo, uid int, access Access) error {
 	case !info.IsDir():
 		return refuse("is not a directory", "remove it, or name another")
 	case owner != uid:
-		return refuse(fmt.Sprintf("belongs to user %d, not %d", owner, uid), "run ghapp as its owner, or name a directory of your own")
+		return refuse(fmt.Sprintf("belongs to user %d, not %d", owner, uid),
+			"run ghapp as its owner, or name a directory of your own")
 	case !closedTo(info, uid, access):
-		return refuse(fmt.Sprintf("lets other users in (mode %04o)", info.Mode().Perm()), "run: chmod "+word+" "+text.ShellWord(dir))
+		return refuse(fmt.Sprintf("lets other users in (mode %04o)", info.Mode().Perm()),
+			"run: chmod "+word+" "+text.ShellWord(dir))
 	}
 	return nil
 }
@@ -108,13 +110,15 @@ func Way(dir string) error {
 func step(dir string, info fs.FileInfo, uid int) error {
 	owner := ownerOf(info)
 	if owner != 0 && owner != uid {
-		return &Error{dir, fmt.Sprintf("belongs to user %d, who can put anything there", owner), "run ghapp as that user, or name a directory that is yours or root's"}
+		return &Error{dir, fmt.Sprintf("belongs to user %d, who can put anything there", owner),
+			"run ghapp as that user, or name a directory that is yours or root's"}
 	}
 	open := info.Mode().Perm() & 0o022
 	if open == 0 || info.Mode()&fs.ModeSticky != 0 || onlyTrusted(dir, info, uid) {
 		return nil
 	}
-	return &Error{dir, fmt.Sprintf("lets other users put anything there (mode %04o)", info.Mode().Perm()), "run: chmod +t " + text.ShellWord(dir)}
+	return &Error{dir, fmt.Sprintf("lets other users put anything there (mode %04o)", info.Mode().Perm()),
+		"run: chmod +t " + text.ShellWord(dir)}
 }
 
 // Closed returns an [*Error] where a user other than this one and root owns a file, a

@@ -34,8 +34,10 @@ func TestOnlyADirectoryOfOurOwnIsOurs(t *testing.T) {
 		mode       fs.FileMode
 		alone, own string
 	}{
-		{0o700, "", ""}, {0o500, "", ""}, {0o755, "lets other users in (mode 0755)", ""}, {0o710, "lets other users in (mode 0710)", ""},
-		{0o770, "lets other users in (mode 0770)", "lets other users in (mode 0770)"}, {0o777 | fs.ModeSticky, "lets other users in (mode 0777)", "lets other users in (mode 0777)"},
+		{0o700, "", ""}, {0o500, "", ""}, {0o755, "lets other users in (mode 0755)", ""},
+		{0o710, "lets other users in (mode 0710)", ""},
+		{0o770, "lets other users in (mode 0770)", "lets other users in (mode 0770)"},
+		{0o777 | fs.ModeSticky, "lets other users in (mode 0777)", "lets other users in (mode 0777)"},
 	} {
 		testkit.OK(t, os.Chmod(dir, test.mode))
 		for access, want := range map[Access]string{Alone: test.alone, Ours: test.own} {
@@ -80,17 +82,19 @@ func TestNobodyElseCanPutADirectoryInThePlaceOfOnOurWay(t *testing.T) {
 		owner, group int
 		want         string
 	}{
-		"ours":                      {0o755, 0, 0, ""},
-		"sticky, as /tmp":           {0o777 | fs.ModeSticky, 0, 0, ""},
-		"a Kubernetes volume":       {0o777, 0, 0, "lets other users put anything there (mode 0777)"},
-		"the web server's group":    {0o775 | fs.ModeSetgid, 0, 33, "lets other users put anything there (mode 0775)"},
-		"root's group":              {0o775, 0, 0, ""},
-		"another user's":            {0o755, other, other, "belongs to user 65534, who can put anything there"},
-		"another user's and sticky": {0o777 | fs.ModeSticky, other, other, "belongs to user 65534, who can put anything there"},
+		"ours":                   {0o755, 0, 0, ""},
+		"sticky, as /tmp":        {0o777 | fs.ModeSticky, 0, 0, ""},
+		"a Kubernetes volume":    {0o777, 0, 0, "lets other users put anything there (mode 0777)"},
+		"the web server's group": {0o775 | fs.ModeSetgid, 0, 33, "lets other users put anything there (mode 0775)"},
+		"root's group":           {0o775, 0, 0, ""},
+		"another user's":         {0o755, other, other, "belongs to user 65534, who can put anything there"},
+		"another user's and sticky": {0o777 | fs.ModeSticky, other, other,
+			"belongs to user 65534, who can put anything there"},
 	} {
 		top := t.TempDir()
 		above, dir := filepath.Join(top, "above"), filepath.Join(top, "above", "dir")
-		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chown(above, test.owner, test.group), os.Chmod(above, test.mode)); err != nil {
+		if err := errors.Join(os.MkdirAll(dir, 0o755), os.Chown(above, test.owner, test.group),
+			os.Chmod(above, test.mode)); err != nil {
 			t.Fatal(err)
 		}
 		// By itself, from above, and by a link of ours that leads through it.
@@ -111,11 +115,13 @@ func TestNobodyElseCanPutADirectoryInThePlaceOfOnOurWay(t *testing.T) {
 func TestGroupOfAUserAloneIsNobodyElse(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "group")
-	if err := os.WriteFile(file, []byte("root:x:0:\nann:x:1000:\nbob:x:1001:bob\nshared:x:1002:ann,bob\ncarl:x:1003:\n"), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte("root:x:0:\nann:x:1000:\nbob:x:1001:bob\nshared:x:1002:ann,bob\ncarl:x:1003:\n"),
+		0o644); err != nil {
 		t.Fatal(err)
 	}
 	users := filepath.Join(filepath.Dir(file), "passwd")
-	if err := os.WriteFile(users, []byte("ann:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\ndave:x:1004:1003::/:/bin/sh\n"), 0o644); err != nil {
+	if err := os.WriteFile(users,
+		[]byte("ann:x:1000:1000::/:/bin/sh\nbob:x:1001:1001::/:/bin/sh\ndave:x:1004:1003::/:/bin/sh\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	// Of 1003 dave is a member by his own entry; 4711 may be a group of users from elsewhere.

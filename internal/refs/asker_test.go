@@ -39,7 +39,8 @@ func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
 		t.Errorf("%+v, %v; want %+v", found, err, want)
 	}
 	requests := w.github.Requests()
-	if len(requests) != 1 || requests[0].Method != http.MethodPost || requests[0].Path != "/acme/site.git/git-upload-pack" {
+	if len(requests) != 1 || requests[0].Method != http.MethodPost ||
+		requests[0].Path != "/acme/site.git/git-upload-pack" {
 		t.Errorf("requests: %+v", requests)
 	}
 	testkit.Equal(t, reused, 1, "of 1 requests went over a kept connection")
@@ -155,7 +156,8 @@ func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
 		first, warm int64
 	}{
 		"protocol 2": {nil, func(http.ResponseWriter, *http.Request) bool { return false }, 1, 1},
-		"SHA-256":    {[]string{"--object-format=sha256"}, func(http.ResponseWriter, *http.Request) bool { return false }, 3, 1},
+		"SHA-256": {[]string{"--object-format=sha256"},
+			func(http.ResponseWriter, *http.Request) bool { return false }, 3, 1},
 		"protocol 0": {nil, func(_ http.ResponseWriter, r *http.Request) bool {
 			r.Header.Del("Git-Protocol")
 			return false
@@ -278,7 +280,8 @@ func TestAnOddButSoundAnswerIsTaken(t *testing.T) {
 		"no LF":                   "003c" + oid1 + " refs/heads/main" + "0000",
 		"a branch that is a tag":  lines(oid2 + " refs/heads/main peeled:" + oid1),
 	} {
-		a := &refs.Asker{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
+		a := &refs.Asker{Origin: "https://github.com",
+			Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
 		testkit.Equal(t, testkit.Must(a.Ask(t.Context(), site, refs.Revision{Branch: "main"}))(t).Commit, oid1, "%s", name)
 	}
 }
@@ -319,7 +322,8 @@ func TestACutAnswerIsNotTakenForAnother(t *testing.T) {
 		w.Header().Set("Content-Length", "500")
 		_, _ = w.Write(recorded.Body.Bytes()[:30])
 	}))
-	if _, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 1 {
+	if _, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"}); ghapp.KindOf(err) != ghapp.ErrUnreachable ||
+		requests.requests.Load() != 1 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
 	cut.Store(false)
@@ -332,26 +336,30 @@ func TestRefusalsHaveTheirKind(t *testing.T) {
 		want   ghapp.Kind
 		until  time.Duration
 	}{
-		"revoked":             {answer(401, "Invalid username or token."), ghapp.ErrTokenRefused, 0},
-		"contents missing":    {answer(403, "Write access to repository not granted."), ghapp.ErrPermission, 0},
-		"suspended":           {answer(403, "This installation has been suspended"), ghapp.ErrSuspended, 0},
-		"IP allow list":       {answer(403, "has an IP allow list enabled"), ghapp.ErrIPAllowList, 0},
-		"not there":           {answer(404, "Repository not found."), ghapp.ErrRepositoryNotSelected, 0},
-		"blocked":             {answer(451, "taken down"), ghapp.ErrRefused, 0},
-		"too many":            {answer(429, "slow down", "Retry-After", "30"), ghapp.ErrRateLimited, 30 * time.Second},
-		"too many, untold":    {answer(429, "slow down"), ghapp.ErrRateLimited, 0},
-		"limited by 403":      {answer(403, "secondary rate limit", "Retry-After", "60"), ghapp.ErrRateLimited, time.Minute},
-		"closed for a while":  {answer(503, "maintenance", "Retry-After", "Sat, 01 Jan 2000 00:02:00 GMT", "Date", "Sat, 01 Jan 2000 00:01:00 GMT"), ghapp.ErrRateLimited, time.Minute},
-		"closed":              {answer(503, "unicorn"), ghapp.ErrUnreachable, 0},
-		"nginx 401":           {answer(401, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
-		"nginx 404":           {answer(404, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
-		"a block page":        {answer(403, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
-		"a gateway":           {answer(502, "bad"), ghapp.ErrUnreachable, 0},
-		"leads to a login":    {answer(302, "", "Location", "/login?return_to=x"), ghapp.ErrRefused, 0},
-		"leads nowhere":       {answer(302, ""), ghapp.ErrRefused, 0},
-		"leads to http":       {answer(302, "", "Location", "http://github.com/acme/site.git/git-upload-pack"), ghapp.ErrWrongHost, 0},
-		"leads to a port":     {answer(302, "", "Location", "https://github.com:444/acme/site.git/git-upload-pack"), ghapp.ErrWrongHost, 0},
-		"leads to a subhost":  {answer(302, "", "Location", "//evil.github.com/acme/site.git/git-upload-pack"), ghapp.ErrWrongHost, 0},
+		"revoked":          {answer(401, "Invalid username or token."), ghapp.ErrTokenRefused, 0},
+		"contents missing": {answer(403, "Write access to repository not granted."), ghapp.ErrPermission, 0},
+		"suspended":        {answer(403, "This installation has been suspended"), ghapp.ErrSuspended, 0},
+		"IP allow list":    {answer(403, "has an IP allow list enabled"), ghapp.ErrIPAllowList, 0},
+		"not there":        {answer(404, "Repository not found."), ghapp.ErrRepositoryNotSelected, 0},
+		"blocked":          {answer(451, "taken down"), ghapp.ErrRefused, 0},
+		"too many":         {answer(429, "slow down", "Retry-After", "30"), ghapp.ErrRateLimited, 30 * time.Second},
+		"too many, untold": {answer(429, "slow down"), ghapp.ErrRateLimited, 0},
+		"limited by 403":   {answer(403, "secondary rate limit", "Retry-After", "60"), ghapp.ErrRateLimited, time.Minute},
+		"closed for a while": {answer(503, "maintenance", "Retry-After", "Sat, 01 Jan 2000 00:02:00 GMT", "Date",
+			"Sat, 01 Jan 2000 00:01:00 GMT"), ghapp.ErrRateLimited, time.Minute},
+		"closed":           {answer(503, "unicorn"), ghapp.ErrUnreachable, 0},
+		"nginx 401":        {answer(401, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
+		"nginx 404":        {answer(404, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
+		"a block page":     {answer(403, "<html>", "Content-Type", "text/html"), ghapp.ErrUnreachable, 0},
+		"a gateway":        {answer(502, "bad"), ghapp.ErrUnreachable, 0},
+		"leads to a login": {answer(302, "", "Location", "/login?return_to=x"), ghapp.ErrRefused, 0},
+		"leads nowhere":    {answer(302, ""), ghapp.ErrRefused, 0},
+		"leads to http": {answer(302, "", "Location", "http://github.com/acme/site.git/git-upload-pack"),
+			ghapp.ErrWrongHost, 0},
+		"leads to a port": {answer(302, "", "Location", "https://github.com:444/acme/site.git/git-upload-pack"),
+			ghapp.ErrWrongHost, 0},
+		"leads to a subhost": {answer(302, "", "Location", "//evil.github.com/acme/site.git/git-upload-pack"),
+			ghapp.ErrWrongHost, 0},
 		"leads out of a name": {answer(302, "", "Location", "/acme/../../x.git/git-upload-pack"), ghapp.ErrRefused, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -366,7 +374,8 @@ func TestRefusalsHaveTheirKind(t *testing.T) {
 				if !ok || e.Kind != test.want || asked != 1 || errors.Is(err, refs.ErrUnsupported) {
 					t.Fatalf("%v after %d requests", err, asked)
 				}
-				if until := time.Until(detail[ghapp.RateLimitError](e).Until); test.until != 0 && until != test.until || test.until == 0 && !detail[ghapp.RateLimitError](e).Until.IsZero() {
+				if until := time.Until(detail[ghapp.RateLimitError](e).Until); test.until != 0 && until != test.until ||
+					test.until == 0 && !detail[ghapp.RateLimitError](e).Until.IsZero() {
 					t.Errorf("until in %s, want %s", until, test.until)
 				}
 			})
@@ -396,7 +405,8 @@ func TestARefusalOfANewTokenIsWaitedOut(t *testing.T) {
 			}
 			began := time.Now()
 			found, err := a.Ask(t.Context(), site, refs.Revision{Branch: "main"})
-			if err != nil || found.Commit != oid1 || strings.Join(asked, " ") != "ghs_new ghs_new ghs_new ghs_new" || drops != 0 {
+			if err != nil || found.Commit != oid1 ||
+				strings.Join(asked, " ") != "ghs_new ghs_new ghs_new ghs_new" || drops != 0 {
 				t.Errorf("%d: %+v, %v; asked with %v, dropped %d", status, found, err, asked, drops)
 			}
 			testkit.Equal(t, time.Since(began), 6*time.Second, "waited")
@@ -467,7 +477,8 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		oid := w.commit(t, "main")
-		config := ghapp.Config{Client: ghapp.Client{Transport: w.github.RoundTripper()}, Issuer: w.issuer, Signer: ghapp.FromCryptoSigner(testKey())}
+		config := ghapp.Config{Client: ghapp.Client{Transport: w.github.RoundTripper()}, Issuer: w.issuer,
+			Signer: ghapp.FromCryptoSigner(testKey())}
 		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()
@@ -512,7 +523,8 @@ func TestRedirectsInACircleEnd(t *testing.T) {
 	a, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
 	}))
-	if _, err := a.Ask(t.Context(), site, refs.Revision{}); ghapp.KindOf(err) != ghapp.ErrUnreachable || requests.requests.Load() != 6 {
+	if _, err := a.Ask(t.Context(), site, refs.Revision{}); ghapp.KindOf(err) != ghapp.ErrUnreachable ||
+		requests.requests.Load() != 6 {
 		t.Errorf("%v after %d requests", err, requests.requests.Load())
 	}
 }
@@ -595,13 +607,15 @@ func TestAHangEnds(t *testing.T) {
 		})}
 		began := time.Now()
 		_, err := a.Ask(t.Context(), site, refs.Revision{})
-		if ghapp.KindOf(err) != ghapp.ErrUnreachable || time.Since(began) != 30*time.Second || !strings.Contains(err.Error(), "no answer within 30s") {
+		if ghapp.KindOf(err) != ghapp.ErrUnreachable || time.Since(began) != 30*time.Second ||
+			!strings.Contains(err.Error(), "no answer within 30s") {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(time.Second, func() { cancel(errors.New("the service stops")) })
 		_, err = a.Ask(ctx, site, refs.Revision{})
-		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the service stops") || ghapp.KindOf(err) != "" {
+		if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "the service stops") ||
+			ghapp.KindOf(err) != "" {
 			t.Error(err)
 		}
 	})

@@ -47,7 +47,8 @@ func real(f *testing.F, version0 bool) [][]byte {
 func check(t *testing.T, want refs.Revision, found refs.Found, err error) {
 	t.Helper()
 	if err != nil {
-		if text := err.Error(); len(text) > 700 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		if text := err.Error(); len(text) > 700 ||
+			strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 			t.Errorf("error %q", text)
 		}
 		return

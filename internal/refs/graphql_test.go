@@ -31,10 +31,14 @@ func TestBothWaysOfAskingAgree(t *testing.T) {
 	w.git(t, "tag", "-a", "-m", "x", "nested", "annotated")
 	empty := ghapp.RepositoryName{Owner: "acme", Name: "empty"}
 	questions := []refs.Question{
-		{site, refs.Revision{}}, {site, refs.Revision{Branch: "main"}}, {site, refs.Revision{Branch: "deploy/eu"}}, {site, refs.Revision{Tag: "light"}},
-		{site, refs.Revision{Tag: "annotated"}}, {site, refs.Revision{Tag: "nested"}}, {site, refs.Revision{Branch: "none"}}, {site, refs.Revision{Tag: "main"}},
-		{empty, refs.Revision{}}, {empty, refs.Revision{Branch: "main"}}, {site, refs.Revision{Commit: strings.ToUpper(first)}},
-		{ghapp.RepositoryName{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"}, refs.Revision{}},
+		{site, refs.Revision{}}, {site, refs.Revision{Branch: "main"}}, {site, refs.Revision{Branch: "deploy/eu"}},
+		{site, refs.Revision{Tag: "light"}},
+		{site, refs.Revision{Tag: "annotated"}}, {site, refs.Revision{Tag: "nested"}}, {site, refs.Revision{Branch: "none"}},
+		{site, refs.Revision{Tag: "main"}},
+		{empty, refs.Revision{}}, {empty, refs.Revision{Branch: "main"}},
+		{site, refs.Revision{Commit: strings.ToUpper(first)}},
+		{ghapp.RepositoryName{Host: strings.TrimPrefix(w.server.URL, "http://"), Owner: "acme", Name: "site"},
+			refs.Revision{}},
 		{site, refs.Revision{Branch: "-x"}}, {ghapp.RepositoryName{Owner: "acme", Name: `"){x}`}, refs.Revision{}},
 	}
 	g := w.graphQL("acme/site", "acme/empty")
@@ -69,11 +73,13 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 		return refs.Question{Repository: ghapp.RepositoryName{Owner: owner, Name: name}, Revision: want}
 	}
 	answers := testkit.Must(g.Ask(t.Context(), []refs.Question{
-		ask("other", "hidden", refs.Revision{}), ask("acme", "nowhere", refs.Revision{}), ask("acme", "former", refs.Revision{}),
+		ask("other", "hidden", refs.Revision{}), ask("acme", "nowhere", refs.Revision{}),
+		ask("acme", "former", refs.Revision{}),
 		ask("acme", "site", refs.Revision{Version: "*"}), ask("acme", "site", refs.Revision{}),
 	}))(t)
 	for i := range 2 {
-		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected || len(detail[ghapp.RepositoryError](e).Repositories) != 1 {
+		if e, ok := errors.AsType[*ghapp.Error](answers[i].Err); !ok || e.Kind != ghapp.ErrRepositoryNotSelected ||
+			len(detail[ghapp.RepositoryError](e).Repositories) != 1 {
 			t.Errorf("%d: %+v", i, answers[i])
 		}
 	}
@@ -90,7 +96,8 @@ func TestOneRepositoryDoesNotSpoilTheOthers(t *testing.T) {
 func TestWhatMayNotBeReadIsNotMissing(t *testing.T) {
 	w := newWorld(t)
 	w.commit(t, "main")
-	g := &refs.GraphQL{Source: w.app.TokenSource(ghapp.TokenRequest{Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"metadata": "read"}})}
+	g := &refs.GraphQL{Source: w.app.TokenSource(ghapp.TokenRequest{Repositories: []string{"acme/site"},
+		Permissions: ghapp.Permissions{"metadata": "read"}})}
 	for _, want := range []refs.Revision{{}, {Branch: "main"}} {
 		answers, err := g.Ask(t.Context(), []refs.Question{{site, want}})
 		if err != nil || ghapp.KindOf(answers[0].Err) != ghapp.ErrPermission {
@@ -102,7 +109,8 @@ func TestWhatMayNotBeReadIsNotMissing(t *testing.T) {
 func TestAHundredRepositoriesAreOneRequest(t *testing.T) {
 	var questions []refs.Question
 	for n := range 101 {
-		questions = append(questions, refs.Question{Repository: ghapp.RepositoryName{Owner: "acme", Name: fmt.Sprintf("r%d", n)}})
+		questions = append(questions,
+			refs.Question{Repository: ghapp.RepositoryName{Owner: "acme", Name: fmt.Sprintf("r%d", n)}})
 	}
 	// What is not asked for by GraphQL does not count.
 	questions = append(questions, refs.Question{Repository: site, Revision: refs.Revision{Commit: oid1}})
@@ -142,7 +150,8 @@ func answering(status int, text string, headers ...string) *refs.GraphQL {
 }
 
 func TestAnswersOfGraphQLAreNotTakenOnTrust(t *testing.T) {
-	const good = `{"data":{"r0":{"nameWithOwner":"acme/site","ref":{"prefix":"refs/heads/","name":"main","target":{"__typename":"Commit","oid":"` + oid1 + `"}}}}}`
+	const good = `{"data":{"r0":{"nameWithOwner":"acme/site","ref":{"prefix":"refs/heads/","name":"main","target":{"__typename":"Commit","oid":"` +
+		oid1 + `"}}}}}`
 	for name, test := range map[string]struct{ from, to string }{
 		"another ref":    {"refs/heads/", "refs/tags/"},
 		"a short name":   {`"name":"main"`, `"name":"x/main"`},
@@ -153,7 +162,8 @@ func TestAnswersOfGraphQLAreNotTakenOnTrust(t *testing.T) {
 		"no repository":  {`"r0"`, `"r1"`},
 		"a null for all": {`{"nameWithOwner"`, `null,"x":{"nameWithOwner"`},
 	} {
-		answers, err := answering(200, strings.Replace(good, test.from, test.to, 1)).Ask(t.Context(), []refs.Question{{site, refs.Revision{Branch: "main"}}})
+		answers, err := answering(200, strings.Replace(good, test.from, test.to, 1)).Ask(t.Context(),
+			[]refs.Question{{site, refs.Revision{Branch: "main"}}})
 		if err != nil || !errors.Is(answers[0].Err, refs.ErrUnsupported) || answers[0].Found != (refs.Found{}) {
 			t.Errorf("%s: %+v, %v", name, answers, err)
 		}
@@ -170,22 +180,28 @@ func TestWholeFailuresOfGraphQLHaveTheirKind(t *testing.T) {
 		g    *refs.GraphQL
 		kind ghapp.Kind
 	}{
-		"a page":               {answering(200, "<html>"), ghapp.ErrUnreachable},
-		"not GitHub's":         {answering(401, "<html>"+evil, "X-GitHub-Request-Id", ""), ghapp.ErrUnreachable},
-		"a gateway's":          {answering(404, `{"message":"no route `+evil+`"}`, "X-GitHub-Request-Id", ""), ghapp.ErrUnreachable},
-		"too much":             {answering(200, `{"data":{}}`+strings.Repeat(" ", 4<<20)), ghapp.ErrUnreachable},
-		"no data":              {answering(200, `{"errors":[{"message":"`+evil+`"}]}`), ghapp.ErrRefused},
-		"limit":                {answering(200, `{"errors":[{"type":"RATE_LIMIT","message":"`+evil+`"}]}`), ghapp.ErrRateLimited},
-		"limit, other word":    {answering(200, `{"data":null,"errors":[{"type":"RATE_LIMITED","message":"x"}]}`), ghapp.ErrRateLimited},
-		"secondary limit":      {answering(200, `{"errors":[{"message":"You have exceeded a secondary rate limit"}]}`), ghapp.ErrRateLimited},
-		"secondary limit, 403": {answering(403, `{"message":"You have exceeded a secondary rate limit"}`, "Retry-After", "30"), ghapp.ErrRateLimited},
-		"refused":              {answering(401, `{"message":"Bad credentials `+evil+`"}`), ghapp.ErrTokenRefused},
-		"no such API":          {answering(404, `{"message":"Not Found"}`), ghapp.ErrRefused},
-		"bad gateway":          {answering(502, `<html>`+evil), ghapp.ErrUnreachable},
-		"elsewhere":            {answering(302, "", "Location", "https://evil.example/graphql"), ghapp.ErrWrongHost},
+		"a page":       {answering(200, "<html>"), ghapp.ErrUnreachable},
+		"not GitHub's": {answering(401, "<html>"+evil, "X-GitHub-Request-Id", ""), ghapp.ErrUnreachable},
+		"a gateway's": {answering(404, `{"message":"no route `+evil+`"}`, "X-GitHub-Request-Id", ""),
+			ghapp.ErrUnreachable},
+		"too much": {answering(200, `{"data":{}}`+strings.Repeat(" ", 4<<20)), ghapp.ErrUnreachable},
+		"no data":  {answering(200, `{"errors":[{"message":"`+evil+`"}]}`), ghapp.ErrRefused},
+		"limit": {answering(200, `{"errors":[{"type":"RATE_LIMIT","message":"`+evil+`"}]}`),
+			ghapp.ErrRateLimited},
+		"limit, other word": {answering(200, `{"data":null,"errors":[{"type":"RATE_LIMITED","message":"x"}]}`),
+			ghapp.ErrRateLimited},
+		"secondary limit": {answering(200, `{"errors":[{"message":"You have exceeded a secondary rate limit"}]}`),
+			ghapp.ErrRateLimited},
+		"secondary limit, 403": {answering(403, `{"message":"You have exceeded a secondary rate limit"}`,
+			"Retry-After", "30"), ghapp.ErrRateLimited},
+		"refused":     {answering(401, `{"message":"Bad credentials `+evil+`"}`), ghapp.ErrTokenRefused},
+		"no such API": {answering(404, `{"message":"Not Found"}`), ghapp.ErrRefused},
+		"bad gateway": {answering(502, `<html>`+evil), ghapp.ErrUnreachable},
+		"elsewhere":   {answering(302, "", "Location", "https://evil.example/graphql"), ghapp.ErrWrongHost},
 	} {
 		_, err := test.g.Ask(t.Context(), []refs.Question{{Repository: site}})
-		if ghapp.KindOf(err) != test.kind || strings.Contains(err.Error(), "canary") || strings.ContainsAny(err.Error(), "\x1b\u202e") {
+		if ghapp.KindOf(err) != test.kind || strings.Contains(err.Error(), "canary") ||
+			strings.ContainsAny(err.Error(), "\x1b\u202e") {
 			t.Errorf("%s: %q", name, err)
 		}
 	}

@@ -10,7 +10,8 @@ import (
 
 func TestWhatGitListsIsReadLikeWhatTheServerSays(t *testing.T) {
 	a, b, c := strings.Repeat("a", 40), strings.Repeat("b", 40), strings.Repeat("c", 40)
-	printed := "ref: refs/heads/main\tHEAD\n" + a + "\tHEAD\n" + b + "\trefs/heads/deployment\n" + a + "\trefs/heads/main\n" +
+	printed := "ref: refs/heads/main\tHEAD\n" + a + "\tHEAD\n" + b +
+		"\trefs/heads/deployment\n" + a + "\trefs/heads/main\n" +
 		b + "\trefs/tags/v1.2.0\n" + c + "\trefs/tags/v1.2.0^{}\n" + a + "\trefs/tags/v1.10.0\n"
 	site := ghapp.RepositoryName{Owner: "acme", Name: "site"}
 	for _, test := range []struct {

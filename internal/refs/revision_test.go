@@ -18,9 +18,12 @@ const (
 // names are those of branches that may be hostile, and whether they are taken.
 var names = map[string]bool{
 	"main": true, "deploy/eu-1": true, "v1.0": true, "@": true, "a@b": true, "größe": true, "x.lock.y": true, "HEAD": true,
-	"-x": false, "--upload-pack=x": false, "": true /* the default branch */, "a..b": false, "a b": false, "a~1": false, "a^": false, "a:b": false,
-	"a?": false, "a*": false, "a[": false, `a\b`: false, "a@{1}": false, ".a": false, "a/.b": false, "a.lock": false, "a.lock/b": false,
-	"a//b": false, "/a": false, "a/": false, "a.": false, "a\nb": false, "a\x00b": false, "a\x7f": false, "\x1b[31m": false, "a\u202eb": false, "\xff": false,
+	"-x": false, "--upload-pack=x": false, "": true /* the default branch */, "a..b": false, "a b": false,
+	"a~1": false, "a^": false, "a:b": false,
+	"a?": false, "a*": false, "a[": false, `a\b`: false, "a@{1}": false, ".a": false, "a/.b": false,
+	"a.lock": false, "a.lock/b": false,
+	"a//b": false, "/a": false, "a/": false, "a.": false, "a\nb": false, "a\x00b": false, "a\x7f": false,
+	"\x1b[31m": false, "a\u202eb": false, "\xff": false,
 	strings.Repeat("x", 1001): false,
 }
 
@@ -37,7 +40,8 @@ func TestNamesGitWouldNotHaveAreRefused(t *testing.T) {
 		}
 		// Whatever is taken git has to take too.
 		if ok && name != "" {
-			if out, err := exec.CommandContext(t.Context(), "git", "check-ref-format", "refs/heads/"+name).CombinedOutput(); err != nil {
+			if out, err := exec.CommandContext(t.Context(), "git", "check-ref-format",
+				"refs/heads/"+name).CombinedOutput(); err != nil {
 				t.Errorf("git refuses %q: %v %s", name, err, out)
 			}
 		}
@@ -57,7 +61,8 @@ func TestWantsThatCannotBeMeantAreRefused(t *testing.T) {
 			t.Errorf("%+v: %v", w, err)
 		}
 	}
-	for _, w := range []refs.Revision{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"}, {Version: ">=2, <3 || ^1.4"}} {
+	for _, w := range []refs.Revision{{}, {Commit: oid1}, {Commit: strings.Repeat("aB", 32)}, {Version: "*"},
+		{Version: ">=2, <3 || ^1.4"}} {
 		testkit.OK(t, w.Validate(), "%+v", w)
 	}
 }
@@ -90,11 +95,12 @@ func TestMatchesThePushesThatMayChangeTheAnswer(t *testing.T) {
 
 func TestErrorsSayWhatIsMissing(t *testing.T) {
 	for text, e := range map[string]*refs.RefError{
-		"acme/site has no branch x":                                          {Revision: refs.Revision{Branch: "x"}},
-		"acme/site has no tag x":                                             {Revision: refs.Revision{Tag: "x"}},
-		"acme/site has no tag that fits version ^2":                          {Revision: refs.Revision{Version: "^2"}},
-		"the default branch of acme/site has no commit":                      {},
-		"acme/site is empty: it has no commit yet, and so no branch x":       {Revision: refs.Revision{Branch: "x"}, Empty: true},
+		"acme/site has no branch x":                     {Revision: refs.Revision{Branch: "x"}},
+		"acme/site has no tag x":                        {Revision: refs.Revision{Tag: "x"}},
+		"acme/site has no tag that fits version ^2":     {Revision: refs.Revision{Version: "^2"}},
+		"the default branch of acme/site has no commit": {},
+		"acme/site is empty: it has no commit yet, and so no branch x": {
+			Revision: refs.Revision{Branch: "x"}, Empty: true},
 		"acme/site is empty: it has no commit yet, and so no default branch": {Empty: true},
 	} {
 		e.Repository = site

@@ -58,12 +58,14 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(func() { _ = github.Close() })
 	w := &world{dir: dir, github: github, server: httptest.NewServer(github)}
 	t.Cleanup(w.server.Close)
-	app := github.AddApp(githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})
+	app := github.AddApp(githubtest.AppOptions{Owner: "acme",
+		Permissions: map[string]string{"contents": "write", "metadata": "read"}})
 	app.AddKey(&testKey().PublicKey)
 	w.issuer = app.ClientID
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
-	w.app, err = ghapp.New(ghapp.Config{Client: ghapp.Client{Host: w.server.URL}, Issuer: app.ClientID, Signer: ghapp.FromCryptoSigner(testKey())})
+	w.app, err = ghapp.New(ghapp.Config{Client: ghapp.Client{Host: w.server.URL}, Issuer: app.ClientID,
+		Signer: ghapp.FromCryptoSigner(testKey())})
 	testkit.OK(t, err)
 	w.asker = w.newAsker(w.server.URL)
 	w.asker.Transport = &http.Transport{}
@@ -123,7 +125,8 @@ func backend(t testing.TB, dir string) http.Handler {
 	t.Helper()
 	program := testkit.Must(exec.LookPath("git"))(t)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: dir, Stderr: io.Discard, Logger: log.New(io.Discard, "", 0),
+		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: dir, Stderr: io.Discard,
+			Logger: log.New(io.Discard, "", 0),
 			Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1",
 				"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
 				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
@@ -178,7 +181,8 @@ func lines(text ...string) string {
 
 // tokenOf is a token of an age.
 func tokenOf(text string, age time.Duration) *ghapp.Token {
-	return &ghapp.Token{Secret: secret.New(text), MintedAt: time.Now().Add(-age), ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
+	return &ghapp.Token{Secret: secret.New(text), MintedAt: time.Now().Add(-age),
+		ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
 }
 
 // source gives one token.

@@ -70,7 +70,8 @@ func (r *Run) countRefs(ctx context.Context, s *apps.Session, repository string)
 	defer session.Close()
 	address := s.App.Status().Origin + "/" + repository + ".git"
 	scope := gitcmd.Scope{
-		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(r.Opener.LookupEnv), CAFile: s.Settings.CAFile.Text,
+		Origin: s.App.Status().Origin, URLs: []string{address}, Helper: gitsession.Helper(r.Opener.LookupEnv),
+		CAFile: s.Settings.CAFile.Text,
 	}
 	answering := r.Opener.Router(r.Opener.Follow(s), func(a *gitauth.Answerer) {
 		a.Permissions = nil // to read

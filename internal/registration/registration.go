@@ -54,10 +54,12 @@ func (r *Run) register(ctx context.Context, code secret.Text) (*setup.App, error
 	made, err := r.Reach.Register(ctx, code)
 	if err != nil {
 		return nil, &fault.ExitError{Code: diag.Explain(err).ExitCode, Err: err,
-			Hint: "if GitHub shows the new App, generate a private key on its settings page and run ghapp setup import, or delete it and run ghapp setup again"}
+			Hint: "if GitHub shows the new App, generate a private key on its settings page and run ghapp setup import, " +
+				"or delete it and run ghapp setup again"}
 	}
 	if r.Organization != "" && !strings.EqualFold(made.Owner, r.Organization) {
-		return nil, &fault.ExitError{Code: fault.Refused, Err: fmt.Errorf("the App %s belongs to %s, and not to %s; nothing of it was kept", made.Name, made.Owner, r.Organization),
+		return nil, &fault.ExitError{Code: fault.Refused, Err: fmt.Errorf("the App %s belongs to %s, and not to %s; "+
+			"nothing of it was kept", made.Name, made.Owner, r.Organization),
 			Hint: "somebody else may have answered for you: run ghapp setup again"}
 	}
 	if _, err := signer.FromText("GitHub's answer", made.PEM.Reveal()); err != nil {
@@ -101,9 +103,11 @@ func (r *Run) Resume(ctx context.Context, name string) (*setup.App, error) {
 			return nil, context.Cause(ctx)
 		case err != nil:
 			r.Opener.Log.Warn("an App of the config file was passed over", "app", settings.Name, "error", err)
-		case r.Organization != "" && !strings.EqualFold(info.Owner, r.Organization), name != "" && name != info.Name && name != settings.Name:
+		case r.Organization != "" && !strings.EqualFold(info.Owner, r.Organization),
+			name != "" && name != info.Name && name != settings.Name:
 		default:
-			r.Opener.Tell("The App %s of %s, in %s, is not installed yet: going on with that. (--name creates another.)", info.Name, info.Owner, r.Target.Path())
+			r.Opener.Tell("The App %s of %s, in %s, is not installed yet: going on with that. (--name creates another.)",
+				info.Name, info.Owner, r.Target.Path())
 			return r.begin(ctx, settings, info)
 		}
 	}

@@ -21,8 +21,9 @@ import (
 // Of the shapes that GitHub hands out.
 var (
 	shortToken  = "ghs_" + strings.Repeat("aB3", 12)
-	dottedToken = "ghs_1234567_eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJ" + strings.Repeat("a-B_3", 70) + "." + strings.Repeat("c-9_", 21) + "c9"
-	pattern     = strings.Repeat("0123456789abcdef", 4)
+	dottedToken = "ghs_1234567_eyJhbGciOiJFUzI1NiIsInR5cCI6IkpXVCJ9.eyJ" + strings.Repeat("a-B_3", 70) + "." +
+		strings.Repeat("c-9_", 21) + "c9"
+	pattern = strings.Repeat("0123456789abcdef", 4)
 )
 
 const canary = "canary-a1b2c3d4e5f6a7b8c9d0"
@@ -40,11 +41,12 @@ func TestScrubsByValue(t *testing.T) {
 		request := &http.Request{Header: http.Header{}}
 		request.SetBasicAuth("x-access-token", value)
 		texts := map[string]string{
-			"plain":          value,
-			"query":          url.Values{"token": {value}}.Encode(),
-			"query, lower":   regexp.MustCompile("%..").ReplaceAllStringFunc(url.QueryEscape(value), strings.ToLower),
-			"path":           "/" + url.PathEscape(value) + "/",
-			"userinfo":       (&url.URL{Scheme: "https", Host: "github.com", Path: "/acme/site", User: url.UserPassword("x-access-token", value)}).String(),
+			"plain":        value,
+			"query":        url.Values{"token": {value}}.Encode(),
+			"query, lower": regexp.MustCompile("%..").ReplaceAllStringFunc(url.QueryEscape(value), strings.ToLower),
+			"path":         "/" + url.PathEscape(value) + "/",
+			"userinfo": (&url.URL{Scheme: "https", Host: "github.com", Path: "/acme/site",
+				User: url.UserPassword("x-access-token", value)}).String(),
 			"JSON":           string(html),
 			"JSON, not HTML": plain.String(),
 			"Go":             fmt.Sprintf("%q", value),
@@ -62,7 +64,8 @@ func TestScrubsByValue(t *testing.T) {
 		for how, text := range texts {
 			t.Run(fmt.Sprintf("%.8s/%s", value, how), func(t *testing.T) {
 				got := scrubber.String("before " + text + " after")
-				if strings.Count(got, secret.Placeholder) != 1 || !strings.HasPrefix(got, "before ") || !strings.HasSuffix(got, " after") {
+				if strings.Count(got, secret.Placeholder) != 1 || !strings.HasPrefix(got, "before ") ||
+					!strings.HasSuffix(got, " after") {
 					t.Fatalf("%s becomes %s", text, got)
 				}
 				for _, form := range forms(value) {
@@ -74,44 +77,51 @@ func TestScrubsByValue(t *testing.T) {
 }
 
 func TestScrubs(t *testing.T) {
-	pem := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(pattern+"\n", 4) + "AAAA==\n-----END RSA PRIVATE KEY-----\n"
+	pem := "-----BEGIN RSA PRIVATE KEY-----\n" + strings.Repeat(pattern+"\n", 4) +
+		"AAAA==\n-----END RSA PRIVATE KEY-----\n"
 	public := strings.ReplaceAll(pem, "RSA PRIVATE", "PUBLIC")
 	jwt := "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiIxIn0.c2lnbmF0-XJl_A"
 	const p = secret.Placeholder
 	for name, row := range map[string]struct{ text, want string }{
-		"nothing":                       {"", ""},
-		"no secret":                     {"Cloning into 'site'...\n", "Cloning into 'site'...\n"},
-		"commit":                        {"HEAD is now at 0123456789abcdef0123456789abcdef01234567", "HEAD is now at 0123456789abcdef0123456789abcdef01234567"},
-		"not UTF-8":                     {"\xff\xfe" + shortToken + "\x80", "\xff\xfe" + p + "\x80"},
-		"token":                         {"token=" + shortToken + "&x", "token=" + p + "&x"},
-		"token in a URL":                {"https://x-access-token:" + shortToken + "@github.com/", "https://x-access-token:" + p + "@github.com/"},
-		"token behind a letter":         {"x" + shortToken, "x" + p},
-		"every kind of token":           {"ghp_" + pattern + " gho_" + pattern + " ghu_" + pattern + " ghr_" + pattern + " github_pat_" + pattern, p + " " + p + " " + p + " " + p + " " + p},
-		"dotted token to its end":       {"(" + dottedToken + ")", "(" + p + ")"},
-		"token that ends in a hyphen":   {shortToken + "- x", p + " x"},
-		"35 characters":                 {shortToken[:39] + " x", shortToken[:39] + " x"},
-		"36 characters":                 {shortToken[:40] + " x", p + " x"},
-		"prefix in a prefix":            {"ghs_ghs_" + pattern, p},
-		"prefix alone":                  {"gh ghs ghs_ github_pat", "gh ghs ghs_ github_pat"},
-		"JSON Web Token":                {"Bearer " + jwt + "\n", "Bearer " + p + "\n"},
-		"unsigned JSON Web Token":       {"eyJhbGciOiJub25lIn0.eyJpc3MiOiIxIn0.", p},
-		"JSON in base64":                {"eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x", "eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x"},
-		"two dots but no JSON":          {"eyJx.eyJy.z", "eyJx.eyJy.z"},
-		"header beyond measure":         {"eyJ" + strings.Repeat("a", maxHeader) + ".eyJ", "eyJ" + strings.Repeat("a", maxHeader) + ".eyJ"},
-		"private key":                   {"key:\n" + pem + "x", "key:\n" + p + "\nx"},
-		"private key, PKCS#8":           {strings.ReplaceAll(pem, "RSA ", "") + "x", p + "\nx"},
-		"private key, PGP":              {strings.ReplaceAll(pem, "KEY-", "KEY BLOCK-") + "x", p + "\nx"},
-		"private key in JSON":           {`{"pem":"` + strings.ReplaceAll(pem, "\n", `\n`) + `"}`, `{"pem":"` + p + `\n"}`},
-		"private key on one line":       {strings.ReplaceAll(pem, "\n", " ") + "x", p + " x"},
-		"private key without blanks":    {strings.Join(strings.Fields(pem), "") + "!", p + "!"},
-		"encrypted private key":         {strings.Replace(pem, "\n", "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A1B\n\n", 1), p + "\n"},
-		"two private keys":              {pem + pem, p + "\n" + p + "\n"},
-		"private key without END":       {pem[:200] + "; and more", p + "; and more"},
-		"END without BEGIN":             {"-----END RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"},
-		"public key":                    {public, public},
-		"public key, then private":      {public + pem, public + p + "\n"},
-		"dashes":                        {"----- ------- -----BEGIN", "----- ------- -----BEGIN"},
-		"label beyond measure":          {"-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!", "-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!"},
+		"nothing":   {"", ""},
+		"no secret": {"Cloning into 'site'...\n", "Cloning into 'site'...\n"},
+		"commit": {"HEAD is now at 0123456789abcdef0123456789abcdef01234567",
+			"HEAD is now at 0123456789abcdef0123456789abcdef01234567"},
+		"not UTF-8": {"\xff\xfe" + shortToken + "\x80", "\xff\xfe" + p + "\x80"},
+		"token":     {"token=" + shortToken + "&x", "token=" + p + "&x"},
+		"token in a URL": {"https://x-access-token:" + shortToken + "@github.com/",
+			"https://x-access-token:" + p + "@github.com/"},
+		"token behind a letter": {"x" + shortToken, "x" + p},
+		"every kind of token": {"ghp_" + pattern + " gho_" + pattern + " ghu_" + pattern + " ghr_" + pattern +
+			" github_pat_" + pattern, p + " " + p + " " + p + " " + p + " " + p},
+		"dotted token to its end":     {"(" + dottedToken + ")", "(" + p + ")"},
+		"token that ends in a hyphen": {shortToken + "- x", p + " x"},
+		"35 characters":               {shortToken[:39] + " x", shortToken[:39] + " x"},
+		"36 characters":               {shortToken[:40] + " x", p + " x"},
+		"prefix in a prefix":          {"ghs_ghs_" + pattern, p},
+		"prefix alone":                {"gh ghs ghs_ github_pat", "gh ghs ghs_ github_pat"},
+		"JSON Web Token":              {"Bearer " + jwt + "\n", "Bearer " + p + "\n"},
+		"unsigned JSON Web Token":     {"eyJhbGciOiJub25lIn0.eyJpc3MiOiIxIn0.", p},
+		"JSON in base64":              {"eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x", "eyJpc3MiOiIxIn0 eyJpc3MiOiIxIn0.x"},
+		"two dots but no JSON":        {"eyJx.eyJy.z", "eyJx.eyJy.z"},
+		"header beyond measure": {"eyJ" + strings.Repeat("a", maxHeader) + ".eyJ",
+			"eyJ" + strings.Repeat("a", maxHeader) + ".eyJ"},
+		"private key":                {"key:\n" + pem + "x", "key:\n" + p + "\nx"},
+		"private key, PKCS#8":        {strings.ReplaceAll(pem, "RSA ", "") + "x", p + "\nx"},
+		"private key, PGP":           {strings.ReplaceAll(pem, "KEY-", "KEY BLOCK-") + "x", p + "\nx"},
+		"private key in JSON":        {`{"pem":"` + strings.ReplaceAll(pem, "\n", `\n`) + `"}`, `{"pem":"` + p + `\n"}`},
+		"private key on one line":    {strings.ReplaceAll(pem, "\n", " ") + "x", p + " x"},
+		"private key without blanks": {strings.Join(strings.Fields(pem), "") + "!", p + "!"},
+		"encrypted private key": {strings.Replace(pem, "\n",
+			"\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A1B\n\n", 1), p + "\n"},
+		"two private keys":         {pem + pem, p + "\n" + p + "\n"},
+		"private key without END":  {pem[:200] + "; and more", p + "; and more"},
+		"END without BEGIN":        {"-----END RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----"},
+		"public key":               {public, public},
+		"public key, then private": {public + pem, public + p + "\n"},
+		"dashes":                   {"----- ------- -----BEGIN", "----- ------- -----BEGIN"},
+		"label beyond measure": {"-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!",
+			"-----BEGIN PRIVATE KEY" + strings.Repeat(" A", 30) + "-----!"},
 		"token and private key":         {shortToken + "\n" + pem, p + "\n" + p + "\n"},
 		"redact.Placeholder":            {p + p, p + p},
 		"known secret":                  {"a" + canary + "b", "a" + p + "b"},
@@ -202,8 +212,10 @@ func TestNothingPrintsAScrubber(t *testing.T) {
 		Any      []any
 	}
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
-		output := fmt.Sprintf(strings.Repeat(format+"\n", 5), scrubber, writer, *writer, holder{scrubber, writer, []any{scrubber, writer}}, &holder{scrubber, writer, nil})
-		for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprintf("%d", []byte(canary[:8])), strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}")} {
+		output := fmt.Sprintf(strings.Repeat(format+"\n", 5), scrubber, writer, *writer,
+			holder{scrubber, writer, []any{scrubber, writer}}, &holder{scrubber, writer, nil})
+		for _, form := range []string{canary[:8], fmt.Sprintf("%x", canary[:8]), fmt.Sprintf("%d", []byte(canary[:8])),
+			strings.Trim(fmt.Sprintf("%#v", []byte(canary[:8])), "[]byte{}")} {
 			if strings.Contains(output, form) {
 				t.Errorf("%s prints a secret: %s", format, output)
 			}
@@ -220,7 +232,8 @@ func TestForgetsWhatIsNoSecretAnyMore(t *testing.T) {
 				scrubber.AddUntil(secret.New(fmt.Sprintf("token of hour %d", hour)), time.Now().Add(time.Hour))
 			}
 			time.Sleep(30 * time.Minute)
-			if text := scrubber.String(fmt.Sprintf("%s, token of hour %d", canary, hour)); text != secret.Placeholder+", "+secret.Placeholder {
+			if text := scrubber.String(fmt.Sprintf("%s, token of hour %d", canary, hour)); text != secret.Placeholder+", "+
+				secret.Placeholder {
 				t.Fatalf("after half of its time: %s", text)
 			}
 			time.Sleep(31 * time.Minute)

@@ -27,7 +27,8 @@ func write(t testing.TB, scrubber *Scrubber, parts ...string) string {
 }
 
 func TestWriterScrubsWhatComesByteByByte(t *testing.T) {
-	text := "a " + dottedToken + " b " + canary + " c\r-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n d " + shortToken[:20] + " e\n"
+	text := "a " + dottedToken + " b " + canary +
+		" c\r-----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY-----\n d " + shortToken[:20] + " e\n"
 	scrubber := New(secret.New(canary), secret.New(dottedToken))
 	want := scrubber.String(text)
 	if strings.Count(want, secret.Placeholder) != 3 {
@@ -76,7 +77,9 @@ func TestWriterHidesATokenAsSoonAsItIsOne(t *testing.T) {
 
 func TestWriterHoldsBackNoMoreThanASecret(t *testing.T) {
 	value := strings.Repeat("a", 600) // the text below is nothing but its beginnings
-	for _, text := range []string{strings.Repeat("a", 599) + "b", "eyJ" + strings.Repeat("a", 3000), "-----BEGIN " + strings.Repeat("A", 3000), "ghs_" + strings.Repeat("a.", 17) + " ", "-----BEGIN PRIVATE KEY-----" + strings.Repeat("-", 3000)} {
+	for _, text := range []string{strings.Repeat("a", 599) + "b",
+		"eyJ" + strings.Repeat("a", 3000), "-----BEGIN " + strings.Repeat("A", 3000), "ghs_" + strings.Repeat("a.", 17) + " ",
+		"-----BEGIN PRIVATE KEY-----" + strings.Repeat("-", 3000)} {
 		var out strings.Builder
 		writer := New(secret.New(value)).Writer(&out)
 		for range 20 {
@@ -119,7 +122,8 @@ func TestWriterTellsErrors(t *testing.T) {
 // FuzzScrubber shows that a Writer makes of a text what String makes of it,
 // wherever the text is cut, and that no known secret is left in it.
 func FuzzScrubber(f *testing.F) {
-	for _, text := range []string{"", "a", canary, shortToken, dottedToken, canary[:10] + canary, "x" + dottedToken[:100], strings.Repeat("a", 50)} {
+	for _, text := range []string{"", "a", canary, shortToken, dottedToken, canary[:10] + canary,
+		"x" + dottedToken[:100], strings.Repeat("a", 50)} {
 		f.Add(text, canary, "a b c", uint16(3), uint16(9))
 		f.Add("before "+text+" after", "aaab", text, uint16(7), uint16(8))
 		f.Add("-----BEGIN PRIVATE KEY-----"+text+"-----END PRIVATE KEY-----", "-----END", "KEY", uint16(30), uint16(50))

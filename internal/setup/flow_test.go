@@ -26,7 +26,8 @@ func TestTheWholeWay(t *testing.T) {
 
 	start := b.get(f.address+"/", typed...)
 	action, state, manifest := start.form(t)
-	if got := action.Scheme + "://" + action.Host + action.Path; got != origin+"/organizations/acme/settings/apps/new" || start.status != 200 {
+	if got := action.Scheme + "://" + action.Host + action.Path; got != origin+"/organizations/acme/settings/apps/new" ||
+		start.status != 200 {
 		t.Errorf("status %d, and the form goes to %s", start.status, got)
 	}
 	var m map[string]any
@@ -48,7 +49,8 @@ func TestTheWholeWay(t *testing.T) {
 	testkit.Equal(t, <-f.traded, code, "the code")
 	// What the address says of the installation is not believed.
 	waiting := b.get(f.address+"/installed?installation_id=666&setup_action=install", fromGitHub...)
-	if waiting.status != 200 || !strings.Contains(waiting.text, "Waiting for GitHub") || strings.Contains(waiting.text, "666") {
+	if waiting.status != 200 || !strings.Contains(waiting.text, "Waiting for GitHub") ||
+		strings.Contains(waiting.text, "666") {
 		t.Errorf("before the installation: status %d\n%s", waiting.status, waiting.text)
 	}
 	select {
@@ -63,7 +65,8 @@ func TestTheWholeWay(t *testing.T) {
 		t.Errorf("%v, proof %+v, installation (-want +got):\n%s", o.err, o.proof, diff)
 	}
 	last := b.get(f.address+"/", typed...)
-	for _, text := range []string{"ghapp build1 is ready", "ghapp clone acme/site", "git ls-remote of acme/site: 3 references", "for all repositories"} {
+	for _, text := range []string{"ghapp build1 is ready", "ghapp clone acme/site",
+		"git ls-remote of acme/site: 3 references", "for all repositories"} {
 		testkit.Contains(t, last.text, text)
 	}
 	testkit.Lacks(t, last.text, "http-equiv=\"refresh\"")
@@ -118,7 +121,8 @@ func TestAFailureIsShownWithItsHint(t *testing.T) {
 			if test.proof != nil {
 				page = b.get(f.address+"/", typed...)
 			}
-			for _, text := range []string{"The setup has stopped", "GitHub said &lt;no&gt;.", "What to do", "Do &lt;this&gt;.", "And that.", `role="alert"`} {
+			for _, text := range []string{"The setup has stopped", "GitHub said &lt;no&gt;.", "What to do", "Do &lt;this&gt;.",
+				"And that.", `role="alert"`} {
 				testkit.Contains(t, page.text, text)
 			}
 		})

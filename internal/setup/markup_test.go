@@ -49,7 +49,8 @@ func full(text string) page {
 		Title: text, Lead: text, Steps: []step{{text, true, false}, {text, false, true}, {text, false, false}},
 		Facts: []fact{{text, []string{text, text}}}, Action: "https://x/" + text, Manifest: text, Send: true,
 		Link: "https://x/" + text, NewTab: true, Button: text, Busy: text, Refresh: text,
-		Notes: []note{{text, "https://x/" + text, text}, {Text: text}}, Commands: []string{text}, Hints: []string{text}, Back: text,
+		Notes: []note{{text, "https://x/" + text, text}, {Text: text}}, Commands: []string{text},
+		Hints: []string{text}, Back: text,
 	}
 }
 
@@ -57,7 +58,8 @@ func full(text string) page {
 // person reads that text.
 func FuzzTextBecomesNoMarkup(f *testing.F) {
 	for _, text := range []string{
-		"x", `"><script>alert(1)</script>`, `' onclick='alert(1)`, `" onclick="alert(1)`, "</style><b>", "<!-- ", "<![CDATA[", "]]>", "{}", "{}{}",
+		"x", `"><script>alert(1)</script>`, `' onclick='alert(1)`, `" onclick="alert(1)`, "</style><b>", "<!-- ",
+		"<![CDATA[", "]]>", "{}", "{}{}",
 		"&lt;b&gt;", "&amp;", "&", "<", "a\x00b", "\xff\xfe", "\u2028", "javascript:alert(1)", "`", "<?x ?>", "\x1b[31m",
 	} {
 		f.Add(text)
@@ -94,10 +96,12 @@ func FuzzTextBecomesNoMarkup(f *testing.F) {
 func TestLinksLeadToPages(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://github.com/x": "https://github.com/x", "http://127.0.0.1:1/x": "http://127.0.0.1:1/x", "/": "/",
-		"javascript:alert(1)": "#", " javascript:alert(1)": "#", "JavaScript:alert(1)": "#", "data:text/html,x": "#", "": "#", "vbscript:x": "#",
+		"javascript:alert(1)": "#", " javascript:alert(1)": "#", "JavaScript:alert(1)": "#",
+		"data:text/html,x": "#", "": "#", "vbscript:x": "#",
 	} {
 		testkit.Equal(t, address(url), want, "%q leads to", url)
 	}
-	p := page{Title: "x", Notes: []note{{"x", "javascript:alert(1)", "y"}}, Link: "javascript:alert(2)", Action: "javascript:alert(3)"}
+	p := page{Title: "x", Notes: []note{{"x", "javascript:alert(1)", "y"}}, Link: "javascript:alert(2)",
+		Action: "javascript:alert(3)"}
 	testkit.Lacks(t, p.render(), "javascript:")
 }

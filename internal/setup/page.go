@@ -92,7 +92,8 @@ func (f *Flow) startPage(state string, send bool) page {
 	}
 	return page{
 		Title: "Create a GitHub App",
-		Lead:  "GitHub asks you twice: to create the App, and to install it. Then git on " + f.plan.Machine + " can use your repositories.",
+		Lead: "GitHub asks you twice: to create the App, and to install it. Then git on " + f.plan.Machine +
+			" can use your repositories.",
 		Steps: stepsAt(0),
 		Facts: []fact{
 			{Name: "Name", Texts: []string{f.plan.Name}},
@@ -103,7 +104,8 @@ func (f *Flow) startPage(state string, send bool) page {
 		Action: f.newAppURL(state), Manifest: f.manifest(), Send: send,
 		Button: "Continue on " + f.host(),
 		Notes: []note{
-			{"Not signed in there in this browser? GitHub forgets what it was asked while you do: sign in first, then go on here.", f.plan.Origin + "/login", "Sign in on " + f.host()},
+			{"Not signed in there in this browser? GitHub forgets what it was asked while you do: sign in first, " +
+				"then go on here.", f.plan.Origin + "/login", "Sign in on " + f.host()},
 			{Text: "The name has to be one that no other App has. You can change it on GitHub’s page."},
 		},
 	}
@@ -114,18 +116,22 @@ func (f *Flow) statusPage() page {
 	refresh := startPath + "?after=" + strconv.Itoa(int(f.phase))
 	switch f.phase {
 	case registering:
-		return page{Title: "Create a GitHub App", Lead: "GitHub has created the App.", Steps: stepsAt(0), Busy: "Fetching its key…", Refresh: refresh}
+		return page{Title: "Create a GitHub App", Lead: "GitHub has created the App.", Steps: stepsAt(0),
+			Busy: "Fetching its key…", Refresh: refresh}
 	case installing:
 		return page{
 			Title: "Install " + f.app.Name,
-			Lead:  "The App exists, and its key is on " + f.plan.Machine + ". Now choose on GitHub which repositories of " + f.app.Owner + " it may use.",
+			Lead: "The App exists, and its key is on " + f.plan.Machine +
+				". Now choose on GitHub which repositories of " + f.app.Owner + " it may use.",
 			Steps: stepsAt(1),
 			Link:  InstallURL(f.plan.Origin, f.app), NewTab: !f.away, Button: "Install on " + f.host(),
 			Busy: "Waiting for GitHub to say that it is installed…", Refresh: refresh,
-			Notes: []note{{Text: "Does an owner have to approve it first? This page may be closed, and ghapp setup ended: started again, it goes on from here."}},
+			Notes: []note{{Text: "Does an owner have to approve it first? This page may be closed, and ghapp setup ended: " +
+				"started again, it goes on from here."}},
 		}
 	case proving:
-		return page{Title: "Install " + f.app.Name, Lead: "The App is installed.", Steps: stepsAt(1), Busy: "Trying it out…", Refresh: refresh}
+		return page{Title: "Install " + f.app.Name, Lead: "The App is installed.", Steps: stepsAt(1),
+			Busy: "Trying it out…", Refresh: refresh}
 	case done:
 		return f.lastPage()
 	case failed:

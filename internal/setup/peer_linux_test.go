@@ -64,7 +64,8 @@ func TestAnotherUserIsRefused(t *testing.T) {
 				}
 				answer = exchange(conn, f.address)
 			})
-			if !strings.HasPrefix(answer, "HTTP/1.1 403 ") || !strings.Contains(answer, "is run by user 65534") || strings.Contains(answer, "manifest") {
+			if !strings.HasPrefix(answer, "HTTP/1.1 403 ") || !strings.Contains(answer, "is run by user 65534") ||
+				strings.Contains(answer, "manifest") {
 				t.Errorf("the answer to another user:\n%s", answer)
 			}
 			testkit.Equal(t, len(f.turns), 0, "another user has a turn")
@@ -103,7 +104,8 @@ func connect(family int, address string) (*os.File, error) {
 // exchange asks for the first page, and returns all of the answer.
 func exchange(conn *os.File, address string) string {
 	defer conn.Close()
-	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(address, "http://")+"\r\nConnection: close\r\n\r\n")
+	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: "+strings.TrimPrefix(address, "http://")+
+		"\r\nConnection: close\r\n\r\n")
 	text, _ := io.ReadAll(conn)
 	return string(text)
 }
@@ -186,7 +188,8 @@ func TestAddressesAreWrittenAsTheKernelDoes(t *testing.T) {
 	}
 	defer l.Close()
 	at := addrOf(l.Addr())
-	if _, state, found, err := socketOwner("/proc/net/tcp6", at, netip.MustParseAddrPort("[::]:0")); !found || state == established || err != nil {
+	if _, state, found, err := socketOwner("/proc/net/tcp6", at, netip.MustParseAddrPort("[::]:0")); !found ||
+		state == established || err != nil {
 		t.Errorf("found %t in state %d, %v", found, state, err)
 	}
 }

@@ -43,35 +43,52 @@ func TestRefusals(t *testing.T) {
 		status  int
 		says    string
 	}{
-		"another name that leads here":     {b, "GET", good, []string{"Host: evil.example:" + port}, 421, "Open " + f.address},
-		"localhost":                        {b, "GET", "/", []string{"Host: localhost:" + port}, 421, "Open " + f.address},
-		"another port":                     {b, "GET", good, []string{"Host: 127.0.0.1:1"}, 421, "Open " + f.address},
-		"no port":                          {b, "GET", good, []string{"Host: 127.0.0.1"}, 421, "Open " + f.address},
-		"POST":                             {b, "POST", good, nil, 405, "only to be looked at"},
-		"HEAD":                             {b, "HEAD", "/", nil, 405, ""},
-		"OPTIONS":                          {b, "OPTIONS", "/", nil, 405, "only to be looked at"},
-		"PUT":                              {b, "PUT", "/", nil, 405, "only to be looked at"},
-		"a link of another site":           {newBrowser(t), "GET", "/", fromGitHub, 403, "Go on with the setup"},
-		"a link of another port":           {newBrowser(t), "GET", "/", []string{"Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 403, "Go on with the setup"},
-		"a script of another site":         {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty", "Origin: https://evil.example"}, 403, "Another page asked"},
-		"a script of an old browser":       {b, "GET", good, []string{"Origin: https://evil.example"}, 403, "Another page asked"},
-		"a script of this page":            {b, "GET", good, []string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, 403, "Another page asked"},
-		"a mode that is no navigation":     {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, 403, "Another page asked"},
-		"an image":                         {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors", "Sec-Fetch-Dest: image"}, 403, "Another page asked"},
-		"a frame":                          {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403, "Another page asked"},
-		"a forged state":                   {b, "GET", "/created?code=" + code + "&state=" + strings.Repeat("A", len(state)), fromGitHub, 403, "another state than the one"},
-		"part of the state":                {b, "GET", "/created?code=" + code + "&state=" + state[:10], fromGitHub, 403, "another state than the one"},
-		"no state":                         {b, "GET", "/created?code=" + code, fromGitHub, 403, "another state than the one"},
-		"a second state in front":          {b, "GET", "/created?state=x&code=" + code + "&state=" + state, fromGitHub, 403, "another state than the one"},
-		"another browser's state":          {b, "GET", "/created?code=" + code + "&state=" + otherState, fromGitHub, 403, "begun in another browser"},
-		"the state in another browser":     {other, "GET", good, fromGitHub, 403, "begun in another browser"},
-		"the state in one without a turn":  {newBrowser(t), "GET", good, fromGitHub, 403, "begun in another browser"},
-		"no code":                          {b, "GET", "/created?state=" + state, fromGitHub, 400, "no code in the address"},
-		"a code that leaves its path":      {b, "GET", "/created?code=" + url.QueryEscape("../../user") + "&state=" + state, fromGitHub, 400, "no code in the address"},
-		"a code with a query":              {b, "GET", "/created?code=" + url.QueryEscape("abcdefgh?x=y") + "&state=" + state, fromGitHub, 400, "no code in the address"},
-		"another path":                     {b, "GET", "/favicon.ico", nil, 404, "one page"},
-		"a path that becomes a known one":  {b, "GET", "//created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
-		"a path that is written otherwise": {b, "GET", "/x/../created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
+		"another name that leads here": {b, "GET", good,
+			[]string{"Host: evil.example:" + port}, 421, "Open " + f.address},
+		"localhost":              {b, "GET", "/", []string{"Host: localhost:" + port}, 421, "Open " + f.address},
+		"another port":           {b, "GET", good, []string{"Host: 127.0.0.1:1"}, 421, "Open " + f.address},
+		"no port":                {b, "GET", good, []string{"Host: 127.0.0.1"}, 421, "Open " + f.address},
+		"POST":                   {b, "POST", good, nil, 405, "only to be looked at"},
+		"HEAD":                   {b, "HEAD", "/", nil, 405, ""},
+		"OPTIONS":                {b, "OPTIONS", "/", nil, 405, "only to be looked at"},
+		"PUT":                    {b, "PUT", "/", nil, 405, "only to be looked at"},
+		"a link of another site": {newBrowser(t), "GET", "/", fromGitHub, 403, "Go on with the setup"},
+		"a link of another port": {newBrowser(t), "GET", "/", []string{"Sec-Fetch-Site: same-site",
+			"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"}, 403, "Go on with the setup"},
+		"a script of another site": {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: cors",
+			"Sec-Fetch-Dest: empty", "Origin: https://evil.example"}, 403, "Another page asked"},
+		"a script of an old browser": {b, "GET", good,
+			[]string{"Origin: https://evil.example"}, 403, "Another page asked"},
+		"a script of this page": {b, "GET", good,
+			[]string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors", "Sec-Fetch-Dest: empty"}, 403, "Another page asked"},
+		"a mode that is no navigation": {b, "GET", good,
+			[]string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors"}, 403, "Another page asked"},
+		"an image": {b, "GET", good, []string{"Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: no-cors",
+			"Sec-Fetch-Dest: image"}, 403, "Another page asked"},
+		"a frame": {b, "GET", good, []string{"Sec-Fetch-Site: cross-site",
+			"Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: iframe"}, 403, "Another page asked"},
+		"a forged state": {b, "GET", "/created?code=" + code + "&state=" + strings.Repeat("A", len(state)),
+			fromGitHub, 403, "another state than the one"},
+		"part of the state": {b, "GET", "/created?code=" + code + "&state=" + state[:10], fromGitHub, 403,
+			"another state than the one"},
+		"no state": {b, "GET", "/created?code=" + code, fromGitHub, 403,
+			"another state than the one"},
+		"a second state in front": {b, "GET", "/created?state=x&code=" + code + "&state=" + state, fromGitHub, 403,
+			"another state than the one"},
+		"another browser's state": {b, "GET", "/created?code=" + code + "&state=" + otherState, fromGitHub,
+			403, "begun in another browser"},
+		"the state in another browser":    {other, "GET", good, fromGitHub, 403, "begun in another browser"},
+		"the state in one without a turn": {newBrowser(t), "GET", good, fromGitHub, 403, "begun in another browser"},
+		"no code":                         {b, "GET", "/created?state=" + state, fromGitHub, 400, "no code in the address"},
+		"a code that leaves its path": {b, "GET", "/created?code=" + url.QueryEscape("../../user") + "&state=" + state,
+			fromGitHub, 400, "no code in the address"},
+		"a code with a query": {b, "GET", "/created?code=" + url.QueryEscape("abcdefgh?x=y") + "&state=" + state,
+			fromGitHub, 400, "no code in the address"},
+		"another path": {b, "GET", "/favicon.ico", nil, 404, "one page"},
+		"a path that becomes a known one": {b, "GET",
+			"//created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
+		"a path that is written otherwise": {b, "GET",
+			"/x/../created?code=" + code + "&state=" + state, fromGitHub, 404, "one page"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := test.browser.send(test.method, f.address+test.path, test.headers...)
@@ -128,7 +145,8 @@ func TestTheCookieIsForThisPortAndNoScript(t *testing.T) {
 	f := serve(t, nil)
 	s := newBrowser(t).get(f.address+"/", typed...)
 	_, port, _ := strings.Cut(strings.TrimPrefix(f.address, "http://"), ":")
-	if !regexp.MustCompile(`^ghapp-setup-` + port + `=[A-Z2-7]{26}; Path=/; HttpOnly; SameSite=Lax$`).MatchString(s.header.Get("Set-Cookie")) {
+	if !regexp.MustCompile(`^ghapp-setup-` + port +
+		`=[A-Z2-7]{26}; Path=/; HttpOnly; SameSite=Lax$`).MatchString(s.header.Get("Set-Cookie")) {
 		t.Errorf("Set-Cookie: %s", s.header.Get("Set-Cookie"))
 	}
 }
@@ -150,7 +168,8 @@ func TestEveryAnswerIsKeptToItself(t *testing.T) {
 	pages["redirect"] = b.get(f.back(state), fromGitHub...)
 	pages["waiting"] = b.get(f.address+"/", typed...)
 	want := map[string]string{
-		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "strict-origin",
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY",
+		"Referrer-Policy":            "strict-origin",
 		"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
 	}
 	for name, s := range pages {
@@ -158,7 +177,8 @@ func TestEveryAnswerIsKeptToItself(t *testing.T) {
 			testkit.Equal(t, s.header.Get(header), value, "%s: %s", name, header)
 		}
 		policy := s.header.Get("Content-Security-Policy")
-		for _, directive := range []string{"default-src 'none'", "form-action " + origin, "base-uri 'none'", "frame-ancestors 'none'", "img-src data:"} {
+		for _, directive := range []string{"default-src 'none'", "form-action " + origin, "base-uri 'none'",
+			"frame-ancestors 'none'", "img-src data:"} {
 			if !strings.Contains(policy+";", directive+";") {
 				t.Errorf("%s: no %q in %q", name, directive, policy)
 			}
@@ -199,7 +219,8 @@ func TestNoSecretOfTheFlowIsLogged(t *testing.T) {
 	b.get(strings.Replace(f.back(state), "created", "nowhere", 1))
 	f.stillWorks(b, state)
 	b.get(f.back(state), fromGitHub...)
-	if text := log.String(); strings.Count(text, "refused") < 3 || strings.Contains(text, state) || strings.Contains(text, code) {
+	if text := log.String(); strings.Count(text, "refused") < 3 || strings.Contains(text, state) ||
+		strings.Contains(text, code) {
 		t.Errorf("the log:\n%s", text)
 	}
 }

@@ -129,18 +129,22 @@ func (f *Flow) refuse(r *http.Request) *refusal {
 	switch {
 	case strangerAt(r.Context()) != "":
 		return &refusal{http.StatusForbidden, "This is somebody else’s setup",
-			"The pages answer the user alone who runs ghapp setup; this browser, or the tunnel it came through, is run by " + strangerAt(r.Context()) + ".", ""}
+			"The pages answer the user alone who runs ghapp setup; this browser, or the tunnel it came through, is run by " +
+				strangerAt(r.Context()) + ".", ""}
 	case r.Host != host:
 		return &refusal{http.StatusMisdirectedRequest, "This is not the address of the setup",
 			"Open " + f.address + " instead. Through a tunnel, the port must be the same at both ends.", ""}
 	case r.Method != http.MethodGet:
-		return &refusal{http.StatusMethodNotAllowed, "Nothing is sent here", "The pages of the setup are only to be looked at.", "Show them"}
+		return &refusal{http.StatusMethodNotAllowed, "Nothing is sent here",
+			"The pages of the setup are only to be looked at.", "Show them"}
 	case r.Header.Get("Origin") != "",
 		r.Header.Get("Sec-Fetch-Mode") != "" && r.Header.Get("Sec-Fetch-Mode") != "navigate",
 		r.Header.Get("Sec-Fetch-Dest") != "" && r.Header.Get("Sec-Fetch-Dest") != "document":
-		return &refusal{http.StatusForbidden, "Another page asked for this", "The setup is not part of another page, nor asked by one.", ""}
+		return &refusal{http.StatusForbidden, "Another page asked for this",
+			"The setup is not part of another page, nor asked by one.", ""}
 	case r.URL.Path == startPath && cross && f.turnOf(r) == nil:
-		return &refusal{http.StatusForbidden, "A link on another page led here", "If you run ghapp setup, go on.", "Go on with the setup"}
+		return &refusal{http.StatusForbidden, "A link on another page led here",
+			"If you run ghapp setup, go on.", "Go on with the setup"}
 	}
 	return nil
 }
@@ -179,7 +183,8 @@ func (f *Flow) start(w http.ResponseWriter, r *http.Request) {
 		var cookie string
 		if cookie, t, ok = f.begin(); ok {
 			// Lax: it has to come along when GitHub sends the browser back.
-			http.SetCookie(w, &http.Cookie{Name: f.cookieName(), Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+			http.SetCookie(w, &http.Cookie{Name: f.cookieName(), Value: cookie, Path: "/", HttpOnly: true,
+				SameSite: http.SameSiteLaxMode})
 		}
 	}
 	var first bool
@@ -237,16 +242,21 @@ func whyNot(err error) refusal {
 	switch {
 	case errors.Is(err, errForged):
 		return refusal{http.StatusForbidden, "This is not an answer to this setup",
-			"The address has another state than the one that was sent to GitHub. It may be left from an earlier setup, or forged. Nothing was changed.", "Begin again"}
+			"The address has another state than the one that was sent to GitHub. It may be left from an earlier setup, " +
+				"or forged. Nothing was changed.", "Begin again"}
 	case errors.Is(err, errBrowser):
 		return refusal{http.StatusForbidden, "This setup was begun in another browser",
-			"GitHub’s answer counts in the browser only that sent the question. Nothing was changed.", "Begin again in this browser"}
+			"GitHub’s answer counts in the browser only that sent the question. Nothing was changed.",
+			"Begin again in this browser"}
 	case errors.Is(err, errUsed):
-		return refusal{http.StatusGone, "This answer has been used", "An App is created once. See how far the setup is.", "Show the setup"}
+		return refusal{http.StatusGone, "This answer has been used",
+			"An App is created once. See how far the setup is.", "Show the setup"}
 	case errors.Is(err, errExpired):
-		return refusal{http.StatusGone, "An hour has passed", "GitHub’s answer is good for an hour. Delete the App on GitHub, and run ghapp setup again.", ""}
+		return refusal{http.StatusGone, "An hour has passed",
+			"GitHub’s answer is good for an hour. Delete the App on GitHub, and run ghapp setup again.", ""}
 	}
-	return refusal{http.StatusBadRequest, "GitHub’s answer is not complete", "There is no code in the address. Nothing was changed.", "Begin again"}
+	return refusal{http.StatusBadRequest, "GitHub’s answer is not complete",
+		"There is no code in the address. Nothing was changed.", "Begin again"}
 }
 
 // status shows how far things are. A page that waits already is answered when that
@@ -304,7 +314,8 @@ func (f *Flow) showRefusal(w http.ResponseWriter, no *refusal) {
 // secure sets the headers that every answer has.
 func (f *Flow) secure(w http.ResponseWriter) {
 	for name, value := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src '" + hash(styleText) + "'; script-src '" + hash(scriptText) + "'; img-src data:; form-action " +
+		"Content-Security-Policy": "default-src 'none'; style-src '" + hash(styleText) + "'; script-src '" +
+			hash(scriptText) + "'; img-src data:; form-action " +
 			f.plan.Origin + "; base-uri 'none'; frame-ancestors 'none'",
 		"Cache-Control":                "no-store",
 		"X-Content-Type-Options":       "nosniff",

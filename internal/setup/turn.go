@@ -56,7 +56,8 @@ func (f *Flow) take(cookie, state, code string) error {
 func (f *Flow) Paste(text string) error {
 	u, err := url.Parse(strings.TrimSpace(text))
 	if err != nil || u.Path != createdPath {
-		return errors.New("this is not the address that GitHub sent the browser to; it ends with " + createdPath + "?code=…&state=…")
+		return errors.New("this is not the address that GitHub sent the browser to; it ends with " +
+			createdPath + "?code=…&state=…")
 	}
 	query := u.Query()
 	if query.Get("state") == "" {

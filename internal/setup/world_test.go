@@ -36,7 +36,8 @@ func theApp() *App {
 }
 
 func theInstallation() *ghapp.InstallationInfo {
-	return &ghapp.InstallationInfo{ID: 7, Account: "acme", AllRepositories: true, URL: origin + "/organizations/acme/settings/installations/7"}
+	return &ghapp.InstallationInfo{ID: 7, Account: "acme", AllRepositories: true,
+		URL: origin + "/organizations/acme/settings/installations/7"}
 }
 
 // side is what is done between the pages of a test's flow.
@@ -50,7 +51,8 @@ type side struct {
 }
 
 func newSide() *side {
-	return &side{traded: make(chan string, 10), registered: make(chan error, 1), proved: Proof{Repository: "acme/site", Refs: 3}}
+	return &side{traded: make(chan string, 10), registered: make(chan error, 1),
+		proved: Proof{Repository: "acme/site", Refs: 3}}
 }
 
 func (s *side) steps() Steps {
@@ -133,7 +135,10 @@ type browser struct {
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
 	jar := testkit.Must(cookiejar.New(nil))(t)
-	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	client := &http.Client{Jar: jar, CheckRedirect: func(*http.Request,
+		[]*http.Request) error {
+		return http.ErrUseLastResponse
+	}}
 	t.Cleanup(client.CloseIdleConnections)
 	return &browser{t, client}
 }

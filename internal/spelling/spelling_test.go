@@ -9,8 +9,9 @@ import (
 func TestNearest(t *testing.T) {
 	names := []string{"app", "key", "installation", "api_url"}
 	for text, want := range map[string]string{
-		"App": "app", "ap": "app", "appp": "app", "keys": "key", "instalation": "installation", "installation-id": "installation",
-		"api_uri": "api_url", "apiurl": "api_url", "app_id": "app", "x": "", "colour": "", "": "", "abc": "",
+		"App": "app", "ap": "app", "appp": "app", "keys": "key", "instalation": "installation",
+		"installation-id": "installation",
+		"api_uri":         "api_url", "apiurl": "api_url", "app_id": "app", "x": "", "colour": "", "": "", "abc": "",
 	} {
 		testkit.Equal(t, Nearest(text, names), want, "Nearest(%q)", text)
 	}

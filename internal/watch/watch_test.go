@@ -296,7 +296,8 @@ func TestTriggerTriesAServerThatWantedToBeLeftAlone(t *testing.T) {
 // However long the period is and however often it fails, the time until it is tried again
 // is no less than the period, and bounded.
 func TestBackoffOfALongPeriodDoesNotOverflow(t *testing.T) {
-	for _, period := range []time.Duration{time.Nanosecond, time.Second, time.Minute, 1000 * time.Hour, math.MaxInt64 / 2} {
+	for _, period := range []time.Duration{time.Nanosecond, time.Second, time.Minute,
+		1000 * time.Hour, math.MaxInt64 / 2} {
 		s := &state{Target: &Target{Period: period}}
 		for range 100 {
 			if d := s.backoff(); d < period || d > max(period, maxBackoff) {
@@ -350,7 +351,8 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 			}
 		})
 		w.set(func() {
-			if n := len(w.passes); n == 0 || !slices.ContainsFunc(w.passes, func(p Pass) bool { return p.Target == site && p.Outcome == Published }) {
+			if n := len(w.passes); n == 0 || !slices.ContainsFunc(w.passes,
+				func(p Pass) bool { return p.Target == site && p.Outcome == Published }) {
 				t.Errorf("its pass was not told: %+v", w.passes)
 			}
 		})
@@ -367,7 +369,8 @@ func TestReplacedTargetsLoseNoPass(t *testing.T) {
 // A server is left alone across a change of the configuration, but for one try.
 func TestReplacedTargetIsTriedOnceThoughItsServerWantsToBeLeftAlone(t *testing.T) {
 	w := &world{askErr: errors.New("rate limited")}
-	watcher := &Watcher{Targets: []*Target{w.target("site")}, RetryAfter: func(error) time.Duration { return 50 * time.Minute }}
+	watcher := &Watcher{Targets: []*Target{w.target("site")},
+		RetryAfter: func(error) time.Duration { return 50 * time.Minute }}
 	run(t, watcher, w, func(ctx context.Context) {
 		for range 20 {
 			time.Sleep(time.Second)
@@ -475,7 +478,8 @@ func TestOnceTellsWhatBecameOfEach(t *testing.T) {
 	good, bad := &world{commit: "a"}, &world{askErr: errors.New("no")}
 	watcher := &Watcher{Targets: []*Target{good.target("good"), bad.target("bad"), good.target("again")}}
 	passes := watcher.Once(t.Context())
-	if len(passes) != 3 || passes[0].Target.Name != "good" || passes[1].Outcome != Failed || passes[1].Err == nil || passes[2].Outcome == Failed {
+	if len(passes) != 3 || passes[0].Target.Name != "good" || passes[1].Outcome != Failed ||
+		passes[1].Err == nil || passes[2].Outcome == Failed {
 		t.Errorf("%+v", passes)
 	}
 }

@@ -49,7 +49,8 @@ type handler struct {
 }
 
 func (h handler) ServeHTTP(out http.ResponseWriter, r *http.Request) {
-	request := &logical.Request{ID: "1", Storage: h.storage, Path: strings.TrimPrefix(r.URL.Path, "/"), MountPoint: "transit/", Data: map[string]any{}}
+	request := &logical.Request{ID: "1", Storage: h.storage, Path: strings.TrimPrefix(r.URL.Path, "/"),
+		MountPoint: "transit/", Data: map[string]any{}}
 	switch r.Method {
 	case http.MethodGet:
 		request.Operation = logical.ReadOperation

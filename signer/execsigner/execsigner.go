@@ -66,7 +66,8 @@ func (f *Failure) Error() string { return f.Kind + ": " + f.Message }
 // Kinds are the kinds of a [Failure]; docs/signer-protocol.md says what they mean.
 func Kinds() []string {
 	return []string{
-		"invalid-uri", "not-found", "key-type", "pin", "denied", "declined", "exists", "unsupported", "unavailable", "timeout", "failed",
+		"invalid-uri", "not-found", "key-type", "pin", "denied", "declined", "exists", "unsupported",
+		"unavailable", "timeout", "failed",
 	}
 }
 
@@ -115,7 +116,8 @@ func Answer(ctx context.Context, in io.Reader, out io.Writer, h Holder) error {
 	case err != nil:
 		response.Error = &Failure{"failed", "the request is not JSON"}
 	case request.Version != ProtocolVersion:
-		response.Error = &Failure{"failed", fmt.Sprintf("the request has version %d; this program knows version %d", request.Version, ProtocolVersion)}
+		response.Error = &Failure{"failed", fmt.Sprintf("the request has version %d; this program knows version %d",
+			request.Version, ProtocolVersion)}
 	default:
 		response = request.answer(ctx, h)
 	}

@@ -57,7 +57,8 @@ func answered(t testing.TB, h Holder, request string) Response {
 func importOf(t testing.TB, uri string) (request string, der []byte) {
 	t.Helper()
 	der = testkit.Must(x509.MarshalPKCS8PrivateKey(testkit.Key(t)))(t)
-	text, err := json.Marshal(question{Request{Version: ProtocolVersion, Operation: OperationImport, Key: uri, Seconds: 9}, der})
+	text, err := json.Marshal(
+		question{Request{Version: ProtocolVersion, Operation: OperationImport, Key: uri, Seconds: 9}, der})
 	testkit.OK(t, err)
 	return string(text), der
 }
@@ -89,9 +90,11 @@ func TestImportIsRefusedWithAKind(t *testing.T) {
 		"no key":      {&vault{holder: key}, empty, Failure{"failed", "the request has no private_key"}},
 		"exists":      {&vault{holder: key, fails: &Failure{"exists", "slot 9a"}}, request, Failure{"exists", "slot 9a"}},
 		"other":       {&vault{holder: key, fails: errors.New("no room")}, request, Failure{"failed", "no room"}},
-		"late":        {&vault{holder: key, fails: context.DeadlineExceeded}, request, Failure{"timeout", context.DeadlineExceeded.Error()}},
+		"late": {&vault{holder: key, fails: context.DeadlineExceeded}, request,
+			Failure{"timeout", context.DeadlineExceeded.Error()}},
 	} {
-		if got := answered(t, test.holder, test.request); got.Error == nil || *got.Error != test.want || got.PublicKey != nil {
+		if got := answered(t, test.holder, test.request); got.Error == nil ||
+			*got.Error != test.want || got.PublicKey != nil {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

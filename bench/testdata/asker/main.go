@@ -25,14 +25,16 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token := &ghapp.Token{Secret: secret.New(string(secret)), MintedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour)}
+	token := &ghapp.Token{Secret: secret.New(string(secret)), MintedAt: time.Now().Add(-time.Minute),
+		ExpiresAt: time.Now().Add(time.Hour)}
 	asker := &refs.Asker{
 		Origin: os.Args[1],
 		Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
 	}
 	var found refs.Found
 	for range times {
-		found, err = asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"}, refs.Revision{Branch: "main"})
+		found, err = asker.Ask(context.Background(), ghapp.RepositoryName{Owner: "acme", Name: "site"},
+			refs.Revision{Branch: "main"})
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -19,7 +19,8 @@ var build = sync.OnceValues(func() (dir string, err error) {
 		return "", err
 	}
 	const root = "github.com/ghapp-dev/ghapp/cmd/"
-	cmd := exec.Command("go", "build", "-o", binaries+string(filepath.Separator), root+"ghapp", root+"git-credential-ghapp")
+	cmd := exec.Command("go", "build", "-o", binaries+string(filepath.Separator),
+		root+"ghapp", root+"git-credential-ghapp")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, output)

@@ -77,8 +77,9 @@ func New(t *testing.T, key any) *Machine {
 	app := m.connect(public)
 	m.Environ = map[string]string{
 		"PATH": strings.Join([]string{programs, filepath.Join(root, "bin"), os.Getenv("PATH")}, string(os.PathListSeparator)),
-		"HOME": filepath.Join(root, "home"), "XDG_CACHE_HOME": filepath.Join(root, "cache"), "XDG_RUNTIME_DIR": filepath.Join(root, "run"),
-		"LC_ALL": "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GHAPP_HOST": m.server.URL, "GHAPP_APP": app.ClientID,
+		"HOME": filepath.Join(root, "home"), "XDG_CACHE_HOME": filepath.Join(root, "cache"),
+		"XDG_RUNTIME_DIR": filepath.Join(root, "run"),
+		"LC_ALL":          "C.UTF-8", "GIT_CONFIG_NOSYSTEM": "1", "GHAPP_HOST": m.server.URL, "GHAPP_APP": app.ClientID,
 		"GORACE": "atexit_sleep_ms=0", // of ghapp-signer-kms, which else sleeps for a second at its end
 	}
 	for _, name := range []string{"TMPDIR", "GOCOVERDIR"} {
@@ -97,9 +98,11 @@ func (m *Machine) connect(public *rsa.PublicKey) *githubtest.App {
 		m.t.Fatal(err)
 	}
 	m.GitHub = github
-	app := github.AddApp(githubtest.AppOptions{Name: "Deployer", Owner: "acme", Permissions: map[string]string{"contents": "read", "metadata": "read"}})
+	app := github.AddApp(githubtest.AppOptions{Name: "Deployer", Owner: "acme",
+		Permissions: map[string]string{"contents": "read", "metadata": "read"}})
 	app.AddKey(public)
-	if _, err := github.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "Say hello", map[string]string{"index.html": "hello\n"}); err != nil {
+	if _, err := github.AddRepository("acme/site", githubtest.RepositoryOptions{}).Commit("main", "Say hello",
+		map[string]string{"index.html": "hello\n"}); err != nil {
 		m.t.Fatal(err)
 	}
 	app.Install("acme", githubtest.InstallOptions{Repositories: []string{"acme/site"}})

@@ -89,7 +89,8 @@ func (s *search) process(pid int) (found, searched bool) {
 	for line := range strings.Lines(string(maps)) {
 		var from, to uint64
 		var mode string
-		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil || !strings.HasPrefix(mode, "rw") || to-from > 1<<30 {
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &mode); err != nil ||
+			!strings.HasPrefix(mode, "rw") || to-from > 1<<30 {
 			continue // what cannot be written holds no key
 		}
 		text, _ := io.ReadAll(io.NewSectionReader(memory, int64(from), int64(to-from)))
