@@ -9,7 +9,7 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 )
 
@@ -116,7 +116,7 @@ func (r *Router) route(ctx context.Context, asked *credential.Credential) (*gita
 	}
 	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 	if err != nil {
-		return nil, nil, &diag.SettingError{Err: err}
+		return nil, nil, &fault.SettingError{Err: err}
 	}
 	app, err := r.opener.openOnce(ctx, settings, repositoryAsked(asked))
 	if err != nil {

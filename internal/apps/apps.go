@@ -17,7 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -195,7 +195,7 @@ func (o *Opener) withKey(settings config.AppSettings, key signer.Signer, store g
 	reach.RefusalLife = o.RefusalLife
 	app, err := ghapp.New(reach)
 	if err != nil {
-		return nil, &diag.SettingError{Err: err}
+		return nil, &fault.SettingError{Err: err}
 	}
 	return &Session{App: app, Settings: settings, Transport: reach.Transport, Store: reach.Store}, nil
 }

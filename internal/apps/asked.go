@@ -16,7 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/credcache"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 )
@@ -64,7 +64,7 @@ func (o *Opener) fileGone() error {
 	if found || path.Source.Kind != config.FromFlag {
 		return nil
 	}
-	return &diag.SettingError{
+	return &fault.SettingError{
 		Err: fmt.Errorf("the config file %s, which the helper's line in git's configuration names, is not there", path.Text),
 		Hint: "bring it back; or, where it has moved or another takes its place, `ghapp git-setup --local` in the clone " +
 			"points git to the one that is in use",

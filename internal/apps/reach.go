@@ -15,7 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/credcache"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 // Reach is how to reach a repository's host, where no App is needed for it.
@@ -57,7 +57,7 @@ func authorities(file config.Value) (*x509.CertPool, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, &diag.SettingError{
+		return nil, &fault.SettingError{
 			Err:  fmt.Errorf("read the certificate authorities (%s): %w", file.Source, err),
 			Hint: "give a PEM file that this user can read",
 		}
@@ -67,7 +67,7 @@ func authorities(file config.Value) (*x509.CertPool, error) {
 		roots = x509.NewCertPool()
 	}
 	if !roots.AppendCertsFromPEM(text) {
-		return nil, &diag.SettingError{
+		return nil, &fault.SettingError{
 			Err:  fmt.Errorf("%s (%s) holds no certificate", path, file.Source),
 			Hint: "give a file with BEGIN CERTIFICATE in it",
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/internal/agentserver"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -120,7 +120,7 @@ func (c *command) agentSocket() (string, error) {
 	if path := agent.SocketPath(c.lookup); path != "" {
 		return path, nil
 	}
-	return "", &diag.SettingError{
+	return "", &fault.SettingError{
 		Err:  errors.New("there is no place for the agent's socket: the environment has no home directory"),
 		Hint: "set XDG_RUNTIME_DIR or HOME, or name the socket with GHAPP_AGENT_SOCK",
 	}
@@ -143,7 +143,7 @@ func (c *command) listenAsAgent(ctx context.Context) (*agent.Listener, error) {
 		return nil, occupiedBy(ctx, path)
 	}
 	if e, ok := errors.AsType[*agent.DirError](err); ok {
-		return nil, &diag.SettingError{Err: err, Hint: e.Hint}
+		return nil, &fault.SettingError{Err: err, Hint: e.Hint}
 	}
 	return listener, err
 }
@@ -159,14 +159,14 @@ func occupiedBy(ctx context.Context, path string) error {
 		status, err = agentserver.AskStatus(ctx, path)
 	}
 	if err != nil {
-		return &diag.ExitError{
-			Code: diag.Failed,
+		return &fault.ExitError{
+			Code: fault.Failed,
 			Err:  fmt.Errorf("another process has the agent's socket %s, and does not say what it is: %w", path, err),
 			Hint: "end that process, or name another socket with GHAPP_AGENT_SOCK",
 		}
 	}
-	return &diag.ExitError{
-		Code: diag.Failed,
+	return &fault.ExitError{
+		Code: fault.Failed,
 		Err:  fmt.Errorf("an agent listens on %s already: %s", path, status),
 		Hint: "nothing needs to be done; `ghapp agent status` shows it, `ghapp agent stop` ends it",
 	}
@@ -181,8 +181,8 @@ func (c *command) agentStatus(ctx context.Context) error {
 	defer cancel()
 	status, err := agentserver.AskStatus(ctx, path)
 	if errors.Is(err, agent.ErrUnavailable) {
-		return &diag.ExitError{
-			Code: diag.Failed, Err: fmt.Errorf("no agent listens on %s", path),
+		return &fault.ExitError{
+			Code: fault.Failed, Err: fmt.Errorf("no agent listens on %s", path),
 			Hint: "git works without one; to start it, run `ghapp agent`, or `systemctl --user enable --now ghapp-agent.socket`",
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -92,7 +92,7 @@ func (c *command) tellGrants(info *ghapp.AppInfo, all, lagging []grant) error {
 		}
 	}
 	if err == nil && len(lagging) > 0 {
-		err = &examinedExit{diag.Failed}
+		err = &examinedExit{fault.Failed}
 	}
 	return err
 }

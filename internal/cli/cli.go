@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -44,7 +45,7 @@ func Process(version string) Env {
 // lookup is os.LookupEnv on the Env's environment.
 func (e Env) lookup(name string) (string, bool) { return childenv.Lookup(e.Environ)(name) }
 
-// Main runs one command and returns its exit code; see [diag.ExitCodes].
+// Main runs one command and returns its exit code; see [fault.ExitCodes].
 func Main(env Env, args []string) int {
 	process.NoCore()
 	ctx, stop := untilSignal()
@@ -83,13 +84,13 @@ func Run(ctx context.Context, env Env, args []string) int {
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		// A person pressed Ctrl-C, and knows it.
-		return diag.Interrupted
+		return fault.Interrupted
 	}
-	if _, wrong := errors.AsType[*diag.UsageError](err); wrong && asksForJSON(args) {
+	if _, wrong := errors.AsType[*fault.UsageError](err); wrong && asksForJSON(args) {
 		c.json = true // though the parser has not come to it
 	}
 	report := diag.Explain(err)
-	if report.ExitCode == diag.Usage && report.Hint == "" {
+	if report.ExitCode == fault.Usage && report.Hint == "" {
 		report.Hint = fmt.Sprintf("see `%s --help`", ran.CommandPath())
 	}
 	c.report(report)

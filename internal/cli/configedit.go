@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/configedit"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
 
@@ -122,7 +123,7 @@ func (c *command) editFile(ctx context.Context) error {
 			}
 			c.report(diag.Explain(wrong))
 			if again, err = c.person().Agrees(ctx, "Edit it again?", true); err == nil {
-				err = &examinedExit{diag.Configuration} // it has been told
+				err = &examinedExit{fault.Configuration} // it has been told
 			}
 			return again, err
 		})
@@ -164,7 +165,7 @@ func (c *command) edit(ctx context.Context, path string) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		return &diag.ExitError{Code: diag.Failed, Err: fmt.Errorf("the editor %s%s failed: %w", editor, from, err),
+		return &fault.ExitError{Code: fault.Failed, Err: fmt.Errorf("the editor %s%s failed: %w", editor, from, err),
 			Hint: "set VISUAL or EDITOR to an editor that is installed"}
 	}
 	return nil

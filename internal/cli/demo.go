@@ -6,7 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 // DemoOptions are for an [Env]'s Demo.
@@ -33,7 +33,7 @@ it in another terminal.`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if c.json && !serve {
-				return &diag.UsageError{Err: errors.New("the demo is a story for people, and has no JSON")}
+				return &fault.UsageError{Err: errors.New("the demo is a story for people, and has no JSON")}
 			}
 			return c.Demo(cmd.Context(), c.Env, DemoOptions{Serve: serve, JSON: c.json, Own: c.apps().Own()})
 		},

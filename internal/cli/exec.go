@@ -11,7 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/process"
@@ -148,7 +148,7 @@ func cannotRun(name string, err error) error {
 	if e, ok := errors.AsType[*exec.Error](err); ok {
 		err = e.Err
 	}
-	return &diag.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err)}
+	return &fault.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err)}
 }
 
 // runChild runs the command to its end.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitconfig"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
@@ -179,7 +179,7 @@ func (c *command) planGitSetup(ctx context.Context, git *gitconfig.Files, file s
 	for _, settings := range hosts {
 		host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 		if err != nil {
-			return none, nil, nil, &diag.SettingError{Err: err}
+			return none, nil, nil, &fault.SettingError{Err: err}
 		}
 		sections = append(sections, c.gitSections(host.Origin, settings, o)...)
 		report.Origins = append(report.Origins, host.Origin)
@@ -250,7 +250,7 @@ func (c *command) undoGitSetup(ctx context.Context, git *gitconfig.Files, files 
 	if name, given := c.givenFlags()["host"]; given {
 		host, err := api.ParseHost(name, "")
 		if err != nil {
-			return &diag.UsageError{Err: err}
+			return &fault.UsageError{Err: err}
 		}
 		origins = []string{host.Origin}
 	}

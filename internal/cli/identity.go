@@ -9,7 +9,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 )
 
@@ -47,7 +47,7 @@ func (c *command) identitySection(ctx context.Context, loaded *config.Config, en
 	}
 	for _, e := range entries {
 		if (e.Key == "user.name" || e.Key == "user.email") && leadsTo(e.File, file) && !gitsetup.Ours(text, e) {
-			return none, &diag.SettingError{
+			return none, &fault.SettingError{
 				Err:  fmt.Errorf("--identity: %s:%d sets %s already", file, gitsetup.LineOf(text, e), e.Key),
 				Hint: "take that away first, or use --local in the repositories whose commits are the App's",
 			}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keystore"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -145,7 +145,7 @@ func (c *command) compareFingerprint(ctx context.Context, wanted string) error {
 		return err
 	}
 	if wanted != key.Fingerprint() {
-		return &diag.SettingError{
+		return &fault.SettingError{
 			Err:  errors.New("the key is another one: its fingerprint is " + key.Fingerprint()),
 			Hint: "find the key whose fingerprint is on the App's settings page, or generate a new one there",
 		}

@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keystore"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/spf13/cobra"
@@ -34,9 +34,9 @@ else that stays. ` + "`ghapp keys import --help`" + ` says what overwriting cann
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case finish && len(args) > 0:
-				return &diag.UsageError{Err: errors.New("--finish takes no NEW: the keys are in the config file")}
+				return &fault.UsageError{Err: errors.New("--finish takes no NEW: the keys are in the config file")}
 			case shred && !finish:
-				return &diag.UsageError{Err: errors.New("--shred goes with --finish: until then the key before is needed")}
+				return &fault.UsageError{Err: errors.New("--shred goes with --finish: until then the key before is needed")}
 			}
 			r, err := keystore.OpenRotation(c.apps(), "leave that out to rotate the key of an App in the config file; "+
 				"where the key stays elsewhere, give two there: --key NEW --key OLD")
@@ -153,7 +153,7 @@ func (c *command) askForKey(ctx context.Context, old *keystore.TriedKey) (string
 	if old.Taken() {
 		where += ":\n  " + old.SettingsPages()
 	}
-	none := &diag.UsageError{Err: errors.New("NEW is missing: the file of the new key, or its key URI")}
+	none := &fault.UsageError{Err: errors.New("NEW is missing: the file of the new key, or its key URI")}
 	if c.json {
 		return "", none
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -75,7 +75,7 @@ func TestImportedKeyClonesWithNoKeyOnDisk(t *testing.T) {
 			// Another key does not take its place.
 			other := filepath.Join(m.t.TempDir(), "other.pem")
 			m.ran("", "openssl", "genrsa", "-traditional", "-out", other, "2048")
-			if r := m.ghapp("keys", "import", other, "--to", uri, "--key", uri); r.code != diag.Configuration ||
+			if r := m.ghapp("keys", "import", other, "--to", uri, "--key", uri); r.code != fault.Configuration ||
 				!strings.Contains(r.stderr, "another key is there already") {
 				t.Errorf("exit code %d\n%s", r.code, r.stderr)
 			}
@@ -91,14 +91,14 @@ func TestAgentGetsConstraintsWithTheKey(t *testing.T) {
 	m.must("keys", "import", "--to", "ssh-agent:short", "--lifetime", "1s")
 	eventually(t, patience, func() string {
 		r := m.ghapp("keys", "fingerprint", "ssh-agent:short")
-		if r.code == diag.Configuration && strings.Contains(r.stderr, "the agent has no keys") {
+		if r.code == fault.Configuration && strings.Contains(r.stderr, "the agent has no keys") {
 			return ""
 		}
 		return "the agent has it still: " + r.stderr
 	})
 	// Nobody is there to confirm, so that it does not prove itself.
 	r := m.ghapp("keys", "import", "--to", "ssh-agent:asks", "--confirm")
-	if r.code != diag.Configuration || !strings.Contains(r.stderr,
+	if r.code != fault.Configuration || !strings.Contains(r.stderr,
 		"the agent has the key and does not sign with it; it may be at ssh-agent:asks all the same") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
@@ -109,7 +109,7 @@ func TestKeyringThatIsGoneTakesNoKey(t *testing.T) {
 	m := newMachine(t)
 	m.environ["DBUS_SESSION_BUS_ADDRESS"] = "unix:path=" + filepath.Join(m.root, "nobody")
 	r := m.ghapp("keys", "import", "--to", "keyring:deploy", "--shred")
-	if r.code != diag.Unreachable || !strings.Contains(r.stderr, "cannot use the private key in keyring:deploy: "+
+	if r.code != fault.Unreachable || !strings.Contains(r.stderr, "cannot use the private key in keyring:deploy: "+
 		"it cannot be reached: ") || strings.Contains(r.stderr, "all the same") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
@@ -160,10 +160,10 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 		code int
 		says string
 	}{
-		"keyring:nobody":       {diag.Configuration, "there is no such key"},
-		"keyring:other/deploy": {diag.Configuration, "there is no such key"},
-		"keyring:password":     {diag.Configuration, "no PEM private key in it"},
-		"keyring:":             {diag.Configuration, "it names nothing"},
+		"keyring:nobody":       {fault.Configuration, "there is no such key"},
+		"keyring:other/deploy": {fault.Configuration, "there is no such key"},
+		"keyring:password":     {fault.Configuration, "no PEM private key in it"},
+		"keyring:":             {fault.Configuration, "it names nothing"},
 	} {
 		if r := m.ghapp("token", "acme/web", "--key", uri); r.code != test.code || !strings.Contains(r.stderr, test.says) ||
 			strings.Contains(r.stderr, "canary") {
@@ -171,7 +171,7 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 		}
 	}
 	// What is there by that name, and is no key, is somebody's.
-	m.ghapp("keys", "import", "--to", "keyring:password").ends(t, diag.Configuration, "no PEM private key in it")
+	m.ghapp("keys", "import", "--to", "keyring:password").ends(t, fault.Configuration, "no PEM private key in it")
 	if got := m.ran("", "secret-tool", "lookup", "service", "ghapp", "username", "password"); got != "canary-item" {
 		t.Error("the item is another by now")
 	}
@@ -179,5 +179,5 @@ func TestKeyringThatGivesNoKey(t *testing.T) {
 		"--object-path", "/org/freedesktop/secrets",
 		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
 	r := m.ghapp("token", "acme/web", "--key", "keyring:deploy", "--key-timeout", "2s")
-	r.ends(t, diag.Unreachable, "keyring:deploy: ", "unlock the keyring")
+	r.ends(t, fault.Unreachable, "keyring:deploy: ", "unlock the keyring")
 }

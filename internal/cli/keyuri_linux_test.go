@@ -23,7 +23,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -458,7 +458,7 @@ func TestWarmTokenAsksNobodyForTheKey(t *testing.T) {
 	m.must("clone", "acme/site")
 	testkit.Equal(t, m.signerAsked(), "", "for a token in the cache the program was asked for")
 	r := m.ghapp("token", "acme/web")
-	r.ends(t, diag.Unreachable, "it cannot be reached: the device has no luck", "tokens that are in the cache serve on")
+	r.ends(t, fault.Unreachable, "it cannot be reached: the device has no luck", "tokens that are in the cache serve on")
 	testkit.Equal(t, m.signerAsked(), "sign", "for a new token the program was asked for")
 }
 
@@ -471,12 +471,12 @@ func TestSSHAgentThatIsGoneLeavesTokensServing(t *testing.T) {
 	m.ran("", "ssh-add", "-q", "-D")
 	testkit.Equal(t, m.must("token", "acme/site").stdout, first, "there is another token")
 	r := m.ghapp("token", "acme/web")
-	r.ends(t, diag.Configuration, "there is no such key: the agent has the key no more")
+	r.ends(t, fault.Configuration, "there is no such key: the agent has the key no more")
 	delete(m.environ, "SSH_AUTH_SOCK")
 	testkit.Equal(t, m.must("token", "acme/site").stdout, first, "there is another token")
-	m.ghapp("token", "acme/web").ends(t, diag.Configuration, "no ssh-agent is named")
+	m.ghapp("token", "acme/web").ends(t, fault.Configuration, "no ssh-agent is named")
 	m.environ["SSH_AUTH_SOCK"] = filepath.Join(m.root, "nobody")
-	m.ghapp("token", "acme/web").ends(t, diag.Unreachable, "it cannot be reached: the ssh-agent at ")
+	m.ghapp("token", "acme/web").ends(t, fault.Unreachable, "it cannot be reached: the ssh-agent at ")
 }
 
 // What an ssh-agent does not do is told with its reason.
@@ -494,19 +494,19 @@ func TestSSHAgentThatDoesNotSign(t *testing.T) {
 		"another kind of key": {"ssh-agent:mine", "an Ed25519 key, not an RSA key"},
 		"another name":        {"ssh-agent:yours", "there is no such key: none of the agent's 2 keys"},
 	} {
-		if r := m.ghapp("token", "acme/site", "--key", test.uri); r.code != diag.Configuration ||
+		if r := m.ghapp("token", "acme/site", "--key", test.uri); r.code != fault.Configuration ||
 			!strings.Contains(r.stderr, test.says) {
 			t.Errorf("%s: exit code %d\n%s", name, r.code, r.stderr)
 		}
 	}
 	m.ran("", "ssh-add", "-q", "-x")
-	m.ghapp("token", "acme/site", "--key", uri).ends(t, diag.Configuration, "the agent has no keys, or is locked")
+	m.ghapp("token", "acme/site", "--key", uri).ends(t, fault.Configuration, "the agent has no keys, or is locked")
 	m.ran("", "ssh-add", "-q", "-X")
 	m.must("token", "acme/site", "--key", uri)
 	// The agent asks its own environment for a confirmation, and finds nobody.
 	m.ran("", "ssh-add", "-q", "-D")
 	m.ran(string(m.keyPEM), "ssh-add", "-q", "-c", "-")
-	if r := m.ghapp("token", "acme/web", "--key", uri); r.code != diag.Configuration ||
+	if r := m.ghapp("token", "acme/web", "--key", uri); r.code != fault.Configuration ||
 		!strings.Contains(r.stderr, "signing is refused: the agent has the key and does not sign with it") {
 		t.Errorf("not confirmed: exit code %d\n%s", r.code, r.stderr)
 	}
@@ -545,17 +545,17 @@ func TestHoldersThatFail(t *testing.T) {
 		code int
 		says string
 	}{
-		"fail pin":         {diag.Configuration, "the PIN is missing, wrong or blocked"},
-		"fail key-type":    {diag.Configuration, "not an RSA key"},
-		"EC":               {diag.Configuration, "an EC key, not an RSA key"},
-		"fail not-found":   {diag.Configuration, "there is no such key"},
-		"fail denied":      {diag.Configuration, "access is denied"},
-		"fail declined":    {diag.Configuration, "signing is refused"},
-		"fail invalid-uri": {diag.Configuration, "not a key URI that can be read"},
-		"fail failed":      {diag.Configuration, "signing failed"},
-		"fail unavailable": {diag.Unreachable, "it cannot be reached"},
-		"fail timeout":     {diag.Unreachable, "no answer in time"},
-		"slow":             {diag.Unreachable, "no answer in time: waited for 1s"},
+		"fail pin":         {fault.Configuration, "the PIN is missing, wrong or blocked"},
+		"fail key-type":    {fault.Configuration, "not an RSA key"},
+		"EC":               {fault.Configuration, "an EC key, not an RSA key"},
+		"fail not-found":   {fault.Configuration, "there is no such key"},
+		"fail denied":      {fault.Configuration, "access is denied"},
+		"fail declined":    {fault.Configuration, "signing is refused"},
+		"fail invalid-uri": {fault.Configuration, "not a key URI that can be read"},
+		"fail failed":      {fault.Configuration, "signing failed"},
+		"fail unavailable": {fault.Unreachable, "it cannot be reached"},
+		"fail timeout":     {fault.Unreachable, "no answer in time"},
+		"slow":             {fault.Unreachable, "no answer in time: waited for 1s"},
 	} {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
@@ -604,12 +604,12 @@ func TestPINIsNotLeftInAClone(t *testing.T) {
 		t.Errorf("the PIN is in %s", out)
 	}
 	r = m.ghapp("token", "acme/site", "--key", uri)
-	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) ||
+	if r.code != fault.Configuration || strings.Contains(r.stderr, testPIN) ||
 		!strings.Contains(r.stderr, "pin-source=file:") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
 	r = m.ghapp("keys", "fingerprint", uri)
-	if r.code != diag.Configuration || strings.Contains(r.stderr, testPIN) ||
+	if r.code != fault.Configuration || strings.Contains(r.stderr, testPIN) ||
 		!strings.Contains(r.stderr, "others can read a command line") {
 		t.Errorf("exit code %d\n%s", r.code, r.stderr)
 	}
@@ -620,7 +620,7 @@ func TestKMSProgramThatIsMissing(t *testing.T) {
 	m := newMachine(t)
 	for _, uri := range kmsURIs {
 		r := m.ghapp("token", "acme/site", "--key", uri)
-		if r.code != diag.Configuration || strings.Count(r.stderr, "\n") != 2 ||
+		if r.code != fault.Configuration || strings.Count(r.stderr, "\n") != 2 ||
 			!strings.Contains(r.stderr, "ghapp-signer-kms is neither beside this program nor on PATH") ||
 			!strings.Contains(r.stderr, "hint: make install-kms") {
 			t.Errorf("%s: exit code %d\n%s", uri, r.code, r.stderr)

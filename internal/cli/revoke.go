@@ -11,7 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/agent"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/ghtoken"
 	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -37,7 +37,7 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 			}
 			found, err := ghtoken.Installation(string(text))
 			if err != nil {
-				return &diag.UsageError{Err: err}
+				return &fault.UsageError{Err: err}
 			}
 			token := secret.New(found)
 			reach, err := c.apps().Reach(ghapp.RepositoryName{})

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -24,7 +24,7 @@ func (c *command) root() *cobra.Command {
 tokens to do so, with nobody's personal token and with nothing secret left behind.
 
 Exit codes:
-  ` + strings.Join(diag.ExitCodes(), "\n  "),
+  ` + strings.Join(fault.ExitCodes(), "\n  "),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -89,7 +89,7 @@ func refuseSwallowedFlags(cmd *cobra.Command) error {
 		}
 		for _, value := range values {
 			if err == nil && flag.MatchString(value) {
-				err = &diag.UsageError{
+				err = &fault.UsageError{
 					Err:  fmt.Errorf("--%s has no value: what follows it, %s, is a flag", f.Name, text.Quoted(value)),
 					Hint: "give it a value; a file or a directory of such a name is written with ./ before it: ./--json",
 				}
@@ -112,7 +112,7 @@ func refuseEmptyFlags(cmd *cobra.Command) error {
 		}
 	})
 	if err != nil {
-		return &diag.UsageError{Err: err}
+		return &fault.UsageError{Err: err}
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func wantsShell(cmd *cobra.Command, args []string) error {
 	for _, shell := range cmd.Commands() {
 		names = append(names, shell.Name())
 	}
-	return &diag.UsageError{Err: errors.New("name the shell: " + strings.Join(names, ", ")),
+	return &fault.UsageError{Err: errors.New("name the shell: " + strings.Join(names, ", ")),
 		Hint: "usage: " + cmd.CommandPath() + " SHELL"}
 }
 

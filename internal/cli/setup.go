@@ -15,7 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keystore"
 	"github.com/ghapp-dev/ghapp/internal/registration"
 	"github.com/ghapp-dev/ghapp/internal/setup"
@@ -97,7 +97,7 @@ interrupted. For an App that exists elsewhere there is ghapp setup import.`,
 func (o setupOptions) plan(origin string) (setup.Plan, error) {
 	none := setup.Plan{}
 	bad := func(format string, args ...any) (setup.Plan, error) {
-		return none, &diag.UsageError{Err: fmt.Errorf(format, args...)}
+		return none, &fault.UsageError{Err: fmt.Errorf(format, args...)}
 	}
 	permissions, all, err := parsePermissions(o.permissions)
 	machine, _, _ := strings.Cut(hostname(), ".")
@@ -155,13 +155,13 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 	given := c.givenFlags()
 	for _, flag := range []string{"app", "key", "installation"} {
 		if _, ok := given[flag]; ok {
-			return &diag.UsageError{Err: fmt.Errorf("ghapp setup creates an App, and takes no --%s; "+
+			return &fault.UsageError{Err: fmt.Errorf("ghapp setup creates an App, and takes no --%s; "+
 				"for one that exists there is ghapp setup import", flag)}
 		}
 	}
 	host, err := api.ParseHost(target.Given.Host.Text, target.Given.APIURL.Text)
 	if err != nil {
-		return &diag.SettingError{Err: err}
+		return &fault.SettingError{Err: err}
 	}
 	plan, err := o.plan(host.Origin)
 	if err != nil {
@@ -195,7 +195,7 @@ func (c *command) runSetup(ctx context.Context, o setupOptions) error {
 func (r *setupRun) start(ctx context.Context, o setupOptions, flow *setup.Flow, app *setup.App) error {
 	listener, err := setup.Listen(o.port)
 	if err != nil {
-		return &diag.SettingError{Err: fmt.Errorf("open a port for the pages of the setup: %w", err),
+		return &fault.SettingError{Err: fmt.Errorf("open a port for the pages of the setup: %w", err),
 			Hint: "choose another with --port, or leave that out"}
 	}
 	address, end := flow.Serve(listener)

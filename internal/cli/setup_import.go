@@ -12,7 +12,6 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keyfile"
 	"github.com/ghapp-dev/ghapp/internal/keystore"
@@ -57,11 +56,11 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	}
 	switch {
 	case settings.App.Text == "":
-		return &diag.UsageError{Err: errors.New("--app is missing: the App's client ID, from the top of its settings page")}
+		return &fault.UsageError{Err: errors.New("--app is missing: the App's client ID, from the top of its settings page")}
 	case settings.Key.Text == "" && settings.PrivateKey.IsZero():
-		return &diag.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
+		return &fault.UsageError{Err: errors.New("--key is missing: the file of the App's private key")}
 	case o.keyring && !keystore.Movable(settings):
-		return &diag.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out",
+		return &fault.UsageError{Err: fmt.Errorf("--keyring: the key in %s stays where it is; leave --keyring out",
 			settings.Key.Text)}
 	}
 	if settings.App.Text, err = c.issuerOf(ctx, settings); err != nil {
@@ -77,7 +76,7 @@ func (c *command) runImport(ctx context.Context, o importOptions) error {
 	}
 	for _, app := range target.Apps {
 		if id := app.App.Text; id == info.ClientID || id == strconv.FormatInt(info.ID, 10) {
-			return &diag.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, target.Path(), app.Name),
+			return &fault.SettingError{Err: fmt.Errorf("%s is in %s already, as %s", info.Name, target.Path(), app.Name),
 				Hint: "take it out there first, or change its key: there"}
 		}
 	}

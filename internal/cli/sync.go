@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/syncer"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -163,7 +164,7 @@ func (c *command) fromVariables(flags *pflag.FlagSet, o *syncOptions) (ofOne []s
 		}
 		set, err := option.FromVariable(c.lookup, o.field(option))
 		if err != nil {
-			return nil, &diag.SettingError{Err: err}
+			return nil, &fault.SettingError{Err: err}
 		}
 		if set && !option.Process {
 			ofOne = append(ofOne, option.Variable())
@@ -178,7 +179,7 @@ type entries func(*apps.Opener) ([]config.Sync, error)
 // syncEntries reads the command line and the variables.
 func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOptions) (entries, error) {
 	wrong := func(format string, args ...any) (entries, error) {
-		return nil, &diag.UsageError{Err: fmt.Errorf(format, args...)}
+		return nil, &fault.UsageError{Err: fmt.Errorf(format, args...)}
 	}
 	ofOne, err := c.fromVariables(flags, o)
 	if err != nil {
@@ -225,7 +226,7 @@ func entriesOfFile(opener *apps.Opener, all bool, names []string) ([]config.Sync
 	switch {
 	case all && len(known) == 0:
 		path, _ := loaded.Path()
-		return nil, &diag.SettingError{
+		return nil, &fault.SettingError{
 			Err:  errors.New("the config file names no directory to keep"),
 			Hint: "write it under sync: in " + path.Text + ", as `ghapp sync --help` shows",
 		}
@@ -238,11 +239,11 @@ func entriesOfFile(opener *apps.Opener, all bool, names []string) ([]config.Sync
 // oneEntry is what flags say of a repository.
 func (c *command) oneEntry(args []string, o *syncOptions) ([]config.Sync, error) {
 	if len(args) > 1 {
-		return nil, &diag.UsageError{Err: fmt.Errorf(
+		return nil, &fault.UsageError{Err: fmt.Errorf(
 			"several directories are kept from the config file; here is one repository, and also %q", args[1:])}
 	}
 	if o.one.To == "" {
-		return nil, &diag.UsageError{Err: errors.New("--to DIR is missing: the directory to keep")}
+		return nil, &fault.UsageError{Err: errors.New("--to DIR is missing: the directory to keep")}
 	}
 	path, err := filepath.Abs(o.one.To)
 	if err != nil {
@@ -284,7 +285,7 @@ func namedEntries(known []config.Sync, names []string, words ...string) ([]confi
 }
 
 func noDirectory(name, hint string) error {
-	return &diag.ExitError{Code: diag.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: hint}
+	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("the config file has no directory %q", name), Hint: hint}
 }
 
 func entryNamed(known []config.Sync, name string) (config.Sync, bool) {

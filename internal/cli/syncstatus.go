@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/syncer"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -56,7 +57,7 @@ again.`,
 					args = append(args, s.Name)
 				}
 				if len(args) == 0 {
-					return &diag.UsageError{Err: errors.New("the config file names no directory; give one here")}
+					return &fault.UsageError{Err: errors.New("the config file names no directory; give one here")}
 				}
 			}
 			return c.showStatus(args)
@@ -100,7 +101,7 @@ func (c *command) showStatus(names []string) error {
 		err = term.Table(c.Stdout, rows)
 	}
 	if err == nil && wrong {
-		err = &examinedExit{diag.Failed}
+		err = &examinedExit{fault.Failed}
 	}
 	return err
 }
@@ -199,7 +200,7 @@ as the config file does.`,
 			damaged := deploy.Refuse
 			switch {
 			case rebuild && asIs:
-				return &diag.UsageError{Err: errors.New("--rebuild and --as-is are two ways, and one is to be taken")}
+				return &fault.UsageError{Err: errors.New("--rebuild and --as-is are two ways, and one is to be taken")}
 			case rebuild:
 				damaged = deploy.Rebuild
 			case asIs:
@@ -249,7 +250,7 @@ func (c *command) syncResume() *cobra.Command {
 				return err
 			}
 			if _, err := os.Stat(t.Dir); err != nil {
-				return &diag.UsageError{Err: fmt.Errorf("there is nothing at %s", t.Dir)}
+				return &fault.UsageError{Err: fmt.Errorf("there is nothing at %s", t.Dir)}
 			}
 			released, err := t.Resume(cmd.Context())
 			switch {

@@ -15,7 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -66,7 +66,7 @@ otherwise. A token that another process minted is used again while it lives.`,
 
 func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) error {
 	if o.identity && o.format == "text" {
-		return &diag.UsageError{Err: errors.New("--identity is told in --format json and env")}
+		return &fault.UsageError{Err: errors.New("--identity is told in --format json and env")}
 	}
 	request := ghapp.TokenRequest{MinLife: o.minLife}
 	var err error
@@ -76,7 +76,7 @@ func (c *command) runToken(cmd *cobra.Command, args []string, o tokenOptions) er
 	var owner ghapp.RepositoryName
 	if o.all {
 		if len(args) != 1 {
-			return &diag.UsageError{Err: errors.New("--all-repositories takes one owner")}
+			return &fault.UsageError{Err: errors.New("--all-repositories takes one owner")}
 		}
 		request.AllRepositories, request.Installation, owner.Owner = true, args[0], args[0]
 	} else {
@@ -120,10 +120,10 @@ func notOutput(path string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		hint := "its directory is not there: mkdir -p " + text.ShellWord(dir)
-		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+		return &fault.ExitError{Code: fault.Failed, Err: failed, Hint: hint}
 	case errors.Is(err, fs.ErrPermission):
 		hint := "this user may not write there: look at who owns " + dir + ", or name a file elsewhere"
-		return &diag.ExitError{Code: diag.Failed, Err: failed, Hint: hint}
+		return &fault.ExitError{Code: fault.Failed, Err: failed, Hint: hint}
 	}
 	return failed
 }
@@ -135,14 +135,14 @@ func ownerAlone(args []string, err error) error {
 		return err
 	}
 	hint := "for every repository of an owner: ghapp token --all-repositories " + owner
-	return &diag.ExitError{Code: diag.Usage, Err: err, Hint: hint}
+	return &fault.ExitError{Code: fault.Usage, Err: err, Hint: hint}
 }
 
-// parsePermissions reads --permissions. The error is a [*diag.UsageError].
+// parsePermissions reads --permissions. The error is a [*fault.UsageError].
 func parsePermissions(list []string) (ghapp.Permissions, bool, error) {
 	permissions, all, err := config.ParsePermissions(list)
 	if e, ok := errors.AsType[*config.PermissionError](err); ok {
-		return nil, false, &diag.UsageError{Err: fmt.Errorf("--permissions: %w", e), Hint: spelling.DidYouMean(e.Meant)}
+		return nil, false, &fault.UsageError{Err: fmt.Errorf("--permissions: %w", e), Hint: spelling.DidYouMean(e.Meant)}
 	}
 	return permissions, all, err
 }

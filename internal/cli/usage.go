@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
@@ -20,7 +20,7 @@ import (
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {
-			return &diag.UsageError{Err: err, Hint: "usage: " + useOf(cmd)}
+			return &fault.UsageError{Err: err, Hint: "usage: " + useOf(cmd)}
 		}
 		return nil
 	}
@@ -40,7 +40,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	if !cmd.HasSubCommands() {
-		return &diag.UsageError{
+		return &fault.UsageError{
 			Err:  fmt.Errorf("%s takes no arguments, and was given %s", cmd.CommandPath(), text.Quoted(args[0])),
 			Hint: "see `" + cmd.CommandPath() + " --help`",
 		}
@@ -50,7 +50,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 
 // unknownCommand refuses a word in the place of a command.
 func unknownCommand(parent *cobra.Command, word string) error {
-	e := &diag.UsageError{
+	e := &fault.UsageError{
 		Err:  fmt.Errorf("%s has no command %s", parent.CommandPath(), text.Quoted(word)),
 		Hint: "`" + parent.CommandPath() + " --help` lists those it has",
 	}
@@ -74,7 +74,7 @@ func unknownCommand(parent *cobra.Command, word string) error {
 // flagError says of a flag what is wrong with it in words of ours: those of the parsers
 // of Go's are for programmers.
 func flagError(cmd *cobra.Command, err error) error {
-	e := &diag.UsageError{Err: err}
+	e := &fault.UsageError{Err: err}
 	if unknown, ok := errors.AsType[*pflag.NotExistError](err); ok {
 		e.Hint, e.Err = unknownFlag(cmd, unknown)
 	}

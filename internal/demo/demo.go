@@ -25,7 +25,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/cli"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -179,13 +179,13 @@ func (s *story) say(format string, args ...any) {
 // run runs ghapp itself, in the demo's world, and shows it.
 func (s *story) run(args ...string) {
 	if code := s.ghapp(args); code != 0 && s.err == nil {
-		s.err = &diag.ExitError{Code: code, Err: fmt.Errorf("step %d of the demo failed", s.step)}
+		s.err = &fault.ExitError{Code: code, Err: fmt.Errorf("step %d of the demo failed", s.step)}
 	}
 }
 
 // fails is run for a command that GitHub has to refuse.
 func (s *story) fails(args ...string) {
-	if code := s.ghapp(args); code != diag.Refused && s.err == nil {
+	if code := s.ghapp(args); code != fault.Refused && s.err == nil {
 		s.err = fmt.Errorf("step %d of the demo ended with %d, not with a refusal", s.step, code)
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
 
@@ -23,17 +24,17 @@ const (
 // kindOfExit is the kind of an error that has no other.
 func kindOfExit(code int) string {
 	switch code {
-	case Usage:
+	case fault.Usage:
 		return kindUsage
-	case Configuration:
+	case fault.Configuration:
 		return kindConfiguration
-	case Refused:
+	case fault.Refused:
 		return kindRefused
-	case Unreachable:
+	case fault.Unreachable:
 		return kindUnreachable
-	case GitFailed:
+	case fault.GitFailed:
 		return kindGit
-	case Interrupted:
+	case fault.Interrupted:
 		return kindInterrupted
 	}
 	return kindFailed

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -50,11 +51,11 @@ func TestEveryKindIsAShortCode(t *testing.T) {
 func TestEveryErrorHasAKind(t *testing.T) {
 	for want, err := range map[string]error{
 		"failed":                  errors.New("anything"),
-		"usage":                   &diag.UsageError{Err: errors.New("no such flag")},
-		"configuration":           &diag.SettingError{Err: errors.New("no host")},
+		"usage":                   &fault.UsageError{Err: errors.New("no such flag")},
+		"configuration":           &fault.SettingError{Err: errors.New("no host")},
 		"repository-not-selected": fmt.Errorf("clone: %w", &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected}),
-		"key-encrypted":           &diag.ExitError{Code: 3, Err: &signer.KeyError{Problem: signer.ErrEncrypted}},
-		"refused":                 &diag.ExitError{Code: diag.Refused, Err: errors.New("of another owner")},
+		"key-encrypted":           &fault.ExitError{Code: 3, Err: &signer.KeyError{Problem: signer.ErrEncrypted}},
+		"refused":                 &fault.ExitError{Code: fault.Refused, Err: errors.New("of another owner")},
 	} {
 		testkit.Equal(t, diag.Explain(err).Kind, want, "%v is of the kind", err)
 	}
@@ -71,14 +72,14 @@ func TestErrorsStayWithTheirHints(t *testing.T) {
 		want []string // message, and hint after a bar
 		exit int
 	}{
-		"one": {&config.Error{Problems: several.Problems[:1]}, nil, diag.Configuration},
+		"one": {&config.Error{Problems: several.Problems[:1]}, nil, fault.Configuration},
 		"of a file": {several, []string{"c.yaml:3: unknown key|did you mean app?", "no host|", "no key|pass --key"},
-			diag.Configuration},
+			fault.Configuration},
 		"joined": {errors.Join(left, &ghapp.Error{Kind: ghapp.ErrSuspended, Op: "mint"}), []string{
 			"remove /tmp/x: permission denied|", "cannot mint: installation suspended|an owner of the account can lift the " +
 				"suspension: Settings, GitHub Apps, Configure, Unsuspend",
-		}, diag.Refused},
-		"one sentence": {fmt.Errorf("%w: %w", left, errors.New("why")), nil, diag.Failed},
+		}, fault.Refused},
+		"one sentence": {fmt.Errorf("%w: %w", left, errors.New("why")), nil, fault.Failed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			report := diag.Explain(test.err)

@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
@@ -19,33 +20,33 @@ type deployMeaning struct {
 // deployMeanings has every problem; a test holds it against the package's list.
 func deployMeanings() map[deploy.Problem]deployMeaning {
 	return map[deploy.Problem]deployMeaning{
-		deploy.ErrBusy: {Unreachable, "wait for the other one, whose check or exec may be hanging, or end it; " +
+		deploy.ErrBusy: {fault.Unreachable, "wait for the other one, whose check or exec may be hanging, or end it; " +
 			"its lock goes with its process"},
-		deploy.ErrForeign: {Configuration, "nothing was touched: move it away, or give another directory with --to"},
-		deploy.ErrCheck: {Failed, "the release before it stays; push a commit that passes the check, " +
+		deploy.ErrForeign: {fault.Configuration, "nothing was touched: move it away, or give another directory with --to"},
+		deploy.ErrCheck: {fault.Failed, "the release before it stays; push a commit that passes the check, " +
 			"or run the check by hand in a clone"},
-		deploy.ErrExec: {Failed, "it is tried again until it succeeds or another release comes; " +
+		deploy.ErrExec: {fault.Failed, "it is tried again until it succeeds or another release comes; " +
 			"run it by hand in the directory to see what is wrong"},
-		deploy.ErrDamaged: {Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` " +
+		deploy.ErrDamaged: {fault.Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` " +
 			"builds it again and checks it, --as-is takes it as it is; `ghapp sync --force` publishes the newest commit anew"},
-		deploy.ErrSignature: {Failed, "the release before it stays; sign the commit with a key that is trusted here, " +
+		deploy.ErrSignature: {fault.Failed, "the release before it stays; sign the commit with a key that is trusted here, " +
 			"or add the key to the allowed signers"},
-		deploy.ErrNoRelease:     {Usage, "`ghapp sync status` lists the releases that are kept"},
-		deploy.ErrNothingBefore: {Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept"},
-		deploy.ErrSubmodule:     {GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
-		deploy.ErrUnsafe:        {Configuration, "give a directory above which only you and root can write"},
-		deploy.ErrSparse: {Failed, "the release before it stays; mend --sparse (sparse: in the config file), " +
+		deploy.ErrNoRelease:     {fault.Usage, "`ghapp sync status` lists the releases that are kept"},
+		deploy.ErrNothingBefore: {fault.Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept"},
+		deploy.ErrSubmodule:     {fault.GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrUnsafe:        {fault.Configuration, "give a directory above which only you and root can write"},
+		deploy.ErrSparse: {fault.Failed, "the release before it stays; mend --sparse (sparse: in the config file), " +
 			"or push a commit that has the path"},
-		deploy.ErrPointer: {GitFailed, "the release before it stays; have the file pushed (git lfs push --all), " +
+		deploy.ErrPointer: {fault.GitFailed, "the release before it stays; have the file pushed (git lfs push --all), " +
 			"or leave out --lfs for pointers"},
-		deploy.ErrNoExchange: {Configuration, "use --mode link, which needs a symbolic link only"},
+		deploy.ErrNoExchange: {fault.Configuration, "use --mode link, which needs a symbolic link only"},
 	}
 }
 
 // ofDeploy reads an error of internal/deploy, and reports whether it is one.
 func ofDeploy(report *Report, err error) bool {
 	if held, ok := errors.AsType[*deploy.HeldError](err); ok {
-		report.Kind, report.ExitCode = "held", Failed
+		report.Kind, report.ExitCode = "held", fault.Failed
 		report.Hint = "push another commit, or have it published all the same: ghapp sync resume " + held.Dir
 		return true
 	}
@@ -64,7 +65,7 @@ func ofDeploy(report *Report, err error) bool {
 		}
 	}
 	if e.Problem == deploy.ErrSignature && errors.Is(err, fs.ErrNotExist) {
-		known = deployMeaning{Configuration, "the file of --allowed-signers (allowed_signers: " +
+		known = deployMeaning{fault.Configuration, "the file of --allowed-signers (allowed_signers: " +
 			"in the config file) is not there"}
 	}
 	report.Kind, report.Hint, report.ExitCode = code(string(e.Problem)), known.hint, known.exit
@@ -78,20 +79,21 @@ func ofDeploy(report *Report, err error) bool {
 func ofSystem(err error) deployMeaning {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return deployMeaning{Failed, "make room: the disk is full, or has no inodes left (df -h, " +
+		return deployMeaning{fault.Failed, "make room: the disk is full, or has no inodes left (df -h, " +
 			"df -i); what is published stays"}
 	case errors.Is(err, syscall.EROFS):
-		return deployMeaning{Failed, "the file system is mounted read-only; what is published stays"}
+		return deployMeaning{fault.Failed, "the file system is mounted read-only; what is published stays"}
 	case errors.Is(err, fs.ErrPermission):
-		return deployMeaning{Failed, "the directory above must be writable for this user, " +
+		return deployMeaning{fault.Failed, "the directory above must be writable for this user, " +
 			"and all in it that is ghapp's must be this user's"}
 	case errors.Is(err, syscall.ENOTDIR):
-		return deployMeaning{Configuration, "a file is in the way: give another directory with --to"}
+		return deployMeaning{fault.Configuration, "a file is in the way: give another directory with --to"}
 	case errors.Is(err, syscall.EBUSY):
-		return deployMeaning{Configuration, "something is mounted there, and cannot be replaced: keep a directory in it, " +
-			"and have whoever reads it follow the link"}
+		return deployMeaning{fault.Configuration,
+			"something is mounted there, and cannot be replaced: keep a directory in it, " +
+				"and have whoever reads it follow the link"}
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
-		return deployMeaning{Failed, "too many files are open: raise the limit (ulimit -n)"}
+		return deployMeaning{fault.Failed, "too many files are open: raise the limit (ulimit -n)"}
 	}
-	return deployMeaning{Failed, ""}
+	return deployMeaning{fault.Failed, ""}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -14,7 +15,7 @@ func TestEveryProblemOfADirectoryHasAHint(t *testing.T) {
 	for _, problem := range deploy.Problems() {
 		err := fmt.Errorf("sync: %w", &deploy.Error{Problem: problem, Op: "publish in /srv/site", Output: "last words"})
 		report := Explain(err)
-		if report.Hint == "" || report.ExitCode == Done || report.Kind != code(string(problem)) ||
+		if report.Hint == "" || report.ExitCode == fault.Done || report.Kind != code(string(problem)) ||
 			!strings.Contains(report.Message, "last words") {
 			t.Errorf("%s: %+v", problem, report)
 		}
@@ -25,7 +26,7 @@ func TestEveryProblemOfADirectoryHasAHint(t *testing.T) {
 func TestFullDiskIsTold(t *testing.T) {
 	report := Explain(&deploy.Error{Op: "publish in /srv/site", Err: syscall.ENOSPC})
 	testkit.Contains(t, report.Hint, "make room")
-	testkit.Equal(t, report.ExitCode, Failed)
+	testkit.Equal(t, report.ExitCode, fault.Failed)
 }
 
 func TestHeldCommitSaysHowToGoOn(t *testing.T) {

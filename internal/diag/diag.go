@@ -21,31 +21,6 @@ import (
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
-// The exit codes of ghapp.
-const (
-	Done          = fault.Done
-	Failed        = fault.Failed
-	Usage         = fault.Usage
-	Configuration = fault.Configuration
-	Refused       = fault.Refused
-	Unreachable   = fault.Unreachable
-	GitFailed     = fault.GitFailed
-	Interrupted   = fault.Interrupted
-)
-
-// ExitCodes is [fault.ExitCodes].
-func ExitCodes() []string { return fault.ExitCodes() }
-
-// The errors of package fault.
-type (
-	// UsageError is [fault.UsageError].
-	UsageError = fault.UsageError
-	// SettingError is [fault.SettingError].
-	SettingError = fault.SettingError
-	// ExitError is [fault.ExitError].
-	ExitError = fault.ExitError
-)
-
 // Report is what a person, or a program with --json, is told of an error.
 type Report struct {
 	Message  string `json:"message"`           // what failed, and why
@@ -103,7 +78,7 @@ func together(reports []Report) Report {
 	main := reports[0]
 	var messages, hints []string
 	for _, r := range reports {
-		if main.ExitCode == Failed && r.ExitCode != Failed {
+		if main.ExitCode == fault.Failed && r.ExitCode != fault.Failed {
 			main = r
 		}
 		messages = append(messages, r.Message)
@@ -116,8 +91,8 @@ func together(reports []Report) Report {
 }
 
 func explain(err error) Report {
-	report := Report{Message: err.Error(), ExitCode: Failed}
-	if e, ok := errors.AsType[*ExitError](err); ok {
+	report := Report{Message: err.Error(), ExitCode: fault.Failed}
+	if e, ok := errors.AsType[*fault.ExitError](err); ok {
 		report.Hint, report.ExitCode = e.Hint, e.Code
 		if inner := Explain(e.Err); inner.Kind != kindFailed {
 			report.Kind = inner.Kind
@@ -136,15 +111,15 @@ func explain(err error) Report {
 		return report
 	}
 	if errors.Is(err, refs.ErrUnsupported) {
-		report.ExitCode = Unreachable
+		report.ExitCode = fault.Unreachable
 		report.Hint = "something between this machine and the host changes answers, or the host is no git service: " +
 			"check --host and the proxy; `git ls-remote` shows what git gets"
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		report.Kind, report.Hint, report.ExitCode = e.Problem.Code(), e.Hint(), Configuration
+		report.Kind, report.Hint, report.ExitCode = e.Problem.Code(), e.Hint(), fault.Configuration
 		if e.Problem.Temporary() {
-			report.ExitCode = Unreachable
+			report.ExitCode = fault.Unreachable
 		}
 		return report
 	}
@@ -152,8 +127,8 @@ func explain(err error) Report {
 		ofConfig(&report, e)
 		return report
 	}
-	if e, ok := errors.AsType[*SettingError](err); ok {
-		report.Hint, report.ExitCode = e.Hint, Configuration
+	if e, ok := errors.AsType[*fault.SettingError](err); ok {
+		report.Hint, report.ExitCode = e.Hint, fault.Configuration
 		return report
 	}
 	if e, ok := errors.AsType[*TroubleError](err); ok {
@@ -169,20 +144,20 @@ func explain(err error) Report {
 		return report
 	}
 	if isUsage(err) {
-		report.ExitCode = Usage
-		if e, ok := errors.AsType[*UsageError](err); ok {
+		report.ExitCode = fault.Usage
+		if e, ok := errors.AsType[*fault.UsageError](err); ok {
 			report.Hint = e.Hint
 		}
 		return report
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		report.ExitCode = Unreachable
+		report.ExitCode = fault.Unreachable
 	}
 	return report
 }
 
 func isUsage(err error) bool {
-	_, wrongLine := errors.AsType[*UsageError](err)
+	_, wrongLine := errors.AsType[*fault.UsageError](err)
 	_, wrongOption := errors.AsType[*gitcmd.OptionError](err)
 	return wrongLine || wrongOption
 }
@@ -200,16 +175,16 @@ func text(hint string) func(*ghapp.Error) string {
 // meanings has every Kind; a test holds it against the library's list.
 func meanings() map[ghapp.Kind]meaning {
 	return map[ghapp.Kind]meaning{
-		ghapp.ErrInvalid: {Usage, text("")},
-		ghapp.ErrKey: {Configuration,
+		ghapp.ErrInvalid: {fault.Usage, text("")},
+		ghapp.ErrKey: {fault.Configuration,
 			text("the key is there but does not sign; compare `ghapp keys fingerprint` with the App's settings page")},
-		ghapp.ErrKeyMismatch: {Configuration, text(
+		ghapp.ErrKeyMismatch: {fault.Configuration, text(
 			"this key is not one of this App's, or was deleted there: compare `ghapp keys fingerprint` with the fingerprints " +
 				"on the App's settings page (Private keys), and the client ID with the one at its top")},
-		ghapp.ErrAppUnknown: {Configuration, text(
+		ghapp.ErrAppUnknown: {fault.Configuration, text(
 			"give the client ID (Iv23li…) or the App ID from the top of the App's settings page, and check --host: " +
 				"an App is known on one host only")},
-		ghapp.ErrClockOff: {Refused, func(e *ghapp.Error) string {
+		ghapp.ErrClockOff: {fault.Refused, func(e *ghapp.Error) string {
 			offset := detail[ghapp.ClockError](e).Offset
 			if !api.Believable(offset) {
 				return "set this machine's clock (timedatectl set-ntp true); if it is right, " +
@@ -218,16 +193,16 @@ func meanings() map[ghapp.Kind]meaning {
 			return fmt.Sprintf("this machine's clock is %s off by GitHub's, and signing by GitHub's clock did not help: "+
 				"set the clock (timedatectl set-ntp true)", offset.Abs().Round(time.Second))
 		}},
-		ghapp.ErrNotInstalled: {Refused, unlessNamed(
+		ghapp.ErrNotInstalled: {fault.Refused, unlessNamed(
 			"install the App on this owner (its public page, Install), or, if it is installed, check the owner's name: " +
 				"`ghapp installations` lists where it is")},
-		ghapp.ErrSuspended: {Refused, text(
+		ghapp.ErrSuspended: {fault.Refused, text(
 			"an owner of the account can lift the suspension: Settings, GitHub Apps, Configure, Unsuspend")},
-		ghapp.ErrEnterprise: {Refused, text("install the App on the organization that owns the repository")},
-		ghapp.ErrRepositoryNotSelected: {Refused, unlessNamed(
+		ghapp.ErrEnterprise: {fault.Refused, text("install the App on the organization that owns the repository")},
+		ghapp.ErrRepositoryNotSelected: {fault.Refused, unlessNamed(
 			"check the repository's name; if it is right, add it on the installation's page (Settings, GitHub Apps, " +
 				"Configure, Repository access); `ghapp repos` lists those the App reaches")},
-		ghapp.ErrPermission: {Refused, func(e *ghapp.Error) string {
+		ghapp.ErrPermission: {fault.Refused, func(e *ghapp.Error) string {
 			about := detail[ghapp.PermissionError](e)
 			if len(about.Wanted) > 0 && about.Asked.Covers(about.Wanted) {
 				return notAccepted(about.Page)
@@ -243,24 +218,25 @@ func meanings() map[ghapp.Kind]meaning {
 				"then accept it on the installation's page; until an owner accepts, the old permissions hold",
 				orNothing(about.Wanted.String()), orNothing(granted))
 		}},
-		ghapp.ErrTooBroad: {Refused, text("GitHub granted more than was asked; the token was revoked and nothing was used. " +
-			"A proxy that changes requests does this")},
-		ghapp.ErrWrongHost: {Configuration, text(
+		ghapp.ErrTooBroad: {fault.Refused,
+			text("GitHub granted more than was asked; the token was revoked and nothing was used. " +
+				"A proxy that changes requests does this")},
+		ghapp.ErrWrongHost: {fault.Configuration, text(
 			"a credential goes to its own host only; name the host of the repository with --host, " +
 				"and its API with --api-url if that is elsewhere")},
-		ghapp.ErrIPAllowList: {Refused, text(
+		ghapp.ErrIPAllowList: {fault.Refused, text(
 			"the owner lets in listed addresses only: an organization owner adds this machine's address, " +
 				"or the App's owner lists it for the App and the organization allows App lists")},
-		ghapp.ErrSAML: {Refused, text("the organization wants SAML single sign-on; tokens of an App need none, " +
+		ghapp.ErrSAML: {fault.Refused, text("the organization wants SAML single sign-on; tokens of an App need none, " +
 			"so check that this token is an App's")},
-		ghapp.ErrRateLimited: {Unreachable, rateHint},
-		ghapp.ErrTokenRefused: {Refused, text(
+		ghapp.ErrRateLimited: {fault.Unreachable, rateHint},
+		ghapp.ErrTokenRefused: {fault.Refused, text(
 			"the token has expired or was revoked; run the command again for a new one")},
-		ghapp.ErrTokenUnknown: {Unreachable, text(
+		ghapp.ErrTokenUnknown: {fault.Unreachable, text(
 			"GitHub spreads a new token to its git servers within seconds, sometimes longer: run the command again")},
-		ghapp.ErrUnreachable: {Unreachable, unreachableHint},
-		ghapp.ErrUntrusted:   {Configuration, untrustedHint},
-		ghapp.ErrRefused: {Refused,
+		ghapp.ErrUnreachable: {fault.Unreachable, unreachableHint},
+		ghapp.ErrUntrusted:   {fault.Configuration, untrustedHint},
+		ghapp.ErrRefused: {fault.Refused,
 			text("GitHub's message above is all there is; its request id helps GitHub's support")},
 	}
 }
@@ -329,15 +305,15 @@ func orNothing(text string) string {
 func ofGitHub(report *Report, e *ghapp.Error) {
 	known, ok := meanings()[e.Kind]
 	if !ok {
-		known = meaning{Failed, text("")}
+		known = meaning{fault.Failed, text("")}
 	}
 	report.Kind, report.Request, report.ExitCode, report.Hint = code(string(e.Kind)),
 		e.RequestID, known.exit, known.hint(e)
 	if errors.Is(e, fault.ErrInstallationNamed) {
-		report.ExitCode = Configuration
+		report.ExitCode = fault.Configuration
 	}
 	if proxy, ok := errors.AsType[*api.ProxyError](e.Err); ok && proxy.Setting != "" {
-		report.ExitCode = Configuration
+		report.ExitCode = fault.Configuration
 	}
 	if foreign, ok := errors.AsType[*api.ForeignError](e.Err); ok {
 		ofTrouble(report, Foreign(foreign))
@@ -355,11 +331,12 @@ func ofConfig(report *Report, e *config.Error) {
 	for _, p := range e.Problems {
 		hint := p.Hint
 		p.Hint = ""
-		reports = append(reports, Report{Message: p.String(), Hint: hint, Kind: kindConfiguration, ExitCode: Configuration})
+		reports = append(reports, Report{Message: p.String(), Hint: hint, Kind: kindConfiguration,
+			ExitCode: fault.Configuration})
 	}
 	switch len(reports) {
 	case 0:
-		report.ExitCode = Configuration
+		report.ExitCode = fault.Configuration
 	case 1:
 		*report = reports[0]
 	default:

@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -31,7 +32,7 @@ func kinds(t *testing.T) []ghapp.Kind {
 func TestEveryKindHasAHintAndAnExitCode(t *testing.T) {
 	for _, kind := range kinds(t) {
 		report := diag.Explain(fmt.Errorf("wrapped: %w", &ghapp.Error{Kind: kind, Op: "try"}))
-		if report.Kind != diag.Code(string(kind)) || report.ExitCode == diag.Failed || report.ExitCode == diag.Done {
+		if report.Kind != diag.Code(string(kind)) || report.ExitCode == fault.Failed || report.ExitCode == fault.Done {
 			t.Errorf("%s: %+v", kind, report)
 		}
 		// What is wrong with a request, its own message says.
@@ -44,7 +45,7 @@ func TestEveryKindHasAHintAndAnExitCode(t *testing.T) {
 func TestEveryReasonOfGitHasAHint(t *testing.T) {
 	for _, reason := range gitcmd.Reasons() {
 		report := diag.Explain(&gitcmd.Error{Op: "clone", Reason: reason, ExitCode: 128})
-		if report.Kind != diag.Code(string(reason)) || report.ExitCode == diag.Done {
+		if report.Kind != diag.Code(string(reason)) || report.ExitCode == fault.Done {
 			t.Errorf("%s: %+v", reason, report)
 		}
 		if report.Hint == "" && reason != gitcmd.Unknown && reason != gitcmd.Stopped {
@@ -60,7 +61,7 @@ func TestWhatARepositoryLacksHasAHintOfItsOwn(t *testing.T) {
 		{Revision: refs.Revision{Version: "*"}}, {},
 	} {
 		report := diag.Explain(e)
-		if report.Hint == "" || seen[report.Hint] || report.Kind == "" || report.ExitCode != diag.GitFailed {
+		if report.Hint == "" || seen[report.Hint] || report.Kind == "" || report.ExitCode != fault.GitFailed {
 			t.Errorf("%v: %+v", e, report)
 		}
 		seen[report.Hint] = true
@@ -72,23 +73,23 @@ func TestExitCodes(t *testing.T) {
 		err  error
 		want int
 	}{
-		{errors.New("anything"), diag.Failed},
-		{&diag.UsageError{Err: errors.New("no such flag")}, diag.Usage},
-		{fmt.Errorf("sync: %w", &refs.RefError{}), diag.GitFailed},
-		{fmt.Errorf("sync: %w", refs.ErrUnsupported), diag.Unreachable},
-		{&gitcmd.OptionError{Option: "-c"}, diag.Usage},
-		{&diag.SettingError{Err: errors.New("no host")}, diag.Configuration},
-		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, diag.Configuration},
-		{&signer.KeyError{Problem: signer.ErrEncrypted}, diag.Configuration},
-		{&signer.KeyError{Problem: signer.ErrPIN}, diag.Configuration},
-		{&signer.KeyError{Problem: signer.ErrUnavailable}, diag.Unreachable},
-		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrTimeout}}, diag.Unreachable},
-		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, diag.Configuration},
-		{&ghapp.Error{Kind: ghapp.ErrNotInstalled}, diag.Refused},
-		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, diag.Unreachable},
-		{context.DeadlineExceeded, diag.Unreachable},
-		{&gitcmd.Error{Reason: gitcmd.BranchNotFound}, diag.GitFailed},
-		{&diag.ExitError{Code: 42, Err: errors.New("the program's own")}, 42},
+		{errors.New("anything"), fault.Failed},
+		{&fault.UsageError{Err: errors.New("no such flag")}, fault.Usage},
+		{fmt.Errorf("sync: %w", &refs.RefError{}), fault.GitFailed},
+		{fmt.Errorf("sync: %w", refs.ErrUnsupported), fault.Unreachable},
+		{&gitcmd.OptionError{Option: "-c"}, fault.Usage},
+		{&fault.SettingError{Err: errors.New("no host")}, fault.Configuration},
+		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, fault.Configuration},
+		{&signer.KeyError{Problem: signer.ErrEncrypted}, fault.Configuration},
+		{&signer.KeyError{Problem: signer.ErrPIN}, fault.Configuration},
+		{&signer.KeyError{Problem: signer.ErrUnavailable}, fault.Unreachable},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrTimeout}}, fault.Unreachable},
+		{&ghapp.Error{Kind: ghapp.ErrKey, Err: &signer.KeyError{Problem: signer.ErrEncrypted}}, fault.Configuration},
+		{&ghapp.Error{Kind: ghapp.ErrNotInstalled}, fault.Refused},
+		{&ghapp.Error{Kind: ghapp.ErrRateLimited}, fault.Unreachable},
+		{context.DeadlineExceeded, fault.Unreachable},
+		{&gitcmd.Error{Reason: gitcmd.BranchNotFound}, fault.GitFailed},
+		{&fault.ExitError{Code: 42, Err: errors.New("the program's own")}, 42},
 	} {
 		testkit.Equal(t, diag.Explain(test.err).ExitCode, test.want, "%v: exit code", test.err)
 	}

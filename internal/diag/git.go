@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 )
@@ -14,55 +15,56 @@ type gitMeaning struct {
 // gitMeanings has every reason; a test holds it against gitcmd's list.
 func gitMeanings() map[gitcmd.Reason]gitMeaning {
 	return map[gitcmd.Reason]gitMeaning{
-		gitcmd.Unknown:           {GitFailed, ""},
-		gitcmd.NotInstalled:      {GitFailed, "install git (apt-get install git), or put it on PATH"},
-		gitcmd.TooOld:            {GitFailed, "git 2.31 or later is needed; 2.39 or later is supported"},
-		gitcmd.Stopped:           {Interrupted, ""},
-		gitcmd.Killed:            {GitFailed, "if the machine ran out of memory, clone with --depth 1"},
-		gitcmd.DestinationExists: {Usage, "give another directory, or empty this one; nothing was changed"},
-		gitcmd.DestinationClosed: {Failed, "check who owns the parent directory and its mode"},
-		gitcmd.DiskFull:          {GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
-		gitcmd.DiskFailed: {GitFailed, "check how the file system is mounted, " +
+		gitcmd.Unknown:           {fault.GitFailed, ""},
+		gitcmd.NotInstalled:      {fault.GitFailed, "install git (apt-get install git), or put it on PATH"},
+		gitcmd.TooOld:            {fault.GitFailed, "git 2.31 or later is needed; 2.39 or later is supported"},
+		gitcmd.Stopped:           {fault.Interrupted, ""},
+		gitcmd.Killed:            {fault.GitFailed, "if the machine ran out of memory, clone with --depth 1"},
+		gitcmd.DestinationExists: {fault.Usage, "give another directory, or empty this one; nothing was changed"},
+		gitcmd.DestinationClosed: {fault.Failed, "check who owns the parent directory and its mode"},
+		gitcmd.DiskFull:          {fault.GitFailed, "make room, or clone less: --depth 1, or -- --filter=blob:none"},
+		gitcmd.DiskFailed: {fault.GitFailed, "check how the file system is mounted, " +
 			"and what the kernel says of its disk (dmesg)"},
-		gitcmd.LFSMissing: {GitFailed, "install git-lfs (apt-get install git-lfs), " +
+		gitcmd.LFSMissing: {fault.GitFailed, "install git-lfs (apt-get install git-lfs), " +
 			"or set GIT_LFS_SKIP_SMUDGE=1 to do without the large files"},
-		gitcmd.LFSFailed: {GitFailed, "check that the file was pushed (git lfs push --all); " +
+		gitcmd.LFSFailed: {fault.GitFailed, "check that the file was pushed (git lfs push --all); " +
 			"GIT_LFS_SKIP_SMUDGE=1 does without the large files, and so does `ghapp sync` without --lfs"},
-		gitcmd.Rewritten: {Configuration,
+		gitcmd.Rewritten: {fault.Configuration,
 			"git config --show-origin --get-regexp '^url\\.' shows the rewriting rules"},
-		gitcmd.ProtocolNotAllowed: {GitFailed, "only https, and ssh for submodules of other hosts, are followed"},
-		gitcmd.BranchNotFound: {GitFailed, "check the branch's name, letter by letter; " +
+		gitcmd.ProtocolNotAllowed: {fault.GitFailed, "only https, and ssh for submodules of other hosts, are followed"},
+		gitcmd.BranchNotFound: {fault.GitFailed, "check the branch's name, letter by letter; " +
 			"without --branch the default branch is cloned"},
-		gitcmd.Unauthorized: {Refused, "run the command again for a new token; if that is refused as well, " +
+		gitcmd.Unauthorized: {fault.Refused, "run the command again for a new token; if that is refused as well, " +
 			"`ghapp doctor` walks the whole way and names what is broken"},
-		gitcmd.PromptDisabled: {Refused, "git was given no credential: see the reason above, or run `ghapp doctor`"},
-		gitcmd.Forbidden: {Refused, "the App may see the repository but not its contents: " +
+		gitcmd.PromptDisabled: {fault.Refused, "git was given no credential: see the reason above, or run `ghapp doctor`"},
+		gitcmd.Forbidden: {fault.Refused, "the App may see the repository but not its contents: " +
 			"give it the permission Contents, and accept it on the installation's page"},
-		gitcmd.RepositoryNotFound: {Refused, "check the name; `ghapp repos` lists the repositories that the App reaches, " +
-			"and `ghapp doctor` says what keeps it from others"},
-		gitcmd.Redirected: {Configuration,
+		gitcmd.RepositoryNotFound: {fault.Refused,
+			"check the name; `ghapp repos` lists the repositories that the App reaches, " +
+				"and `ghapp doctor` says what keeps it from others"},
+		gitcmd.Redirected: {fault.Configuration,
 			"the repository has another address: name that, and with --host another host"},
-		gitcmd.RateLimited: {Unreachable,
+		gitcmd.RateLimited: {fault.Unreachable,
 			"GitHub asks for fewer git operations: wait a few minutes; --depth 1 costs it less"},
-		gitcmd.ServerError:     {Unreachable, "GitHub itself fails; https://www.githubstatus.com says more"},
-		gitcmd.ProxyFailed:     {Unreachable, "check https_proxy, no_proxy and git's http.proxy"},
-		gitcmd.ProxyUnreadable: {Configuration, writeProxy("http.proxy")},
-		gitcmd.HostUnresolved:  {Unreachable, "check the host's name and this machine's DNS"},
-		gitcmd.CertificateRefused: {Configuration,
+		gitcmd.ServerError:     {fault.Unreachable, "GitHub itself fails; https://www.githubstatus.com says more"},
+		gitcmd.ProxyFailed:     {fault.Unreachable, "check https_proxy, no_proxy and git's http.proxy"},
+		gitcmd.ProxyUnreadable: {fault.Configuration, writeProxy("http.proxy")},
+		gitcmd.HostUnresolved:  {fault.Unreachable, "check the host's name and this machine's DNS"},
+		gitcmd.CertificateRefused: {fault.Configuration,
 			"the server's certificate is signed by an authority this machine does not know: give its PEM file with --ca-file"},
-		gitcmd.TLSFailed: {Unreachable,
+		gitcmd.TLSFailed: {fault.Unreachable,
 			"something between this machine and the host speaks no TLS: check the proxy"},
-		gitcmd.TimedOut:          {Unreachable, "check the network; --depth 1 transfers less"},
-		gitcmd.ConnectionRefused: {Unreachable, "check the network, https_proxy, git's http.proxy and --host"},
-		gitcmd.ConnectionLost:    {Unreachable, "run the command again; --depth 1 transfers less"},
-		gitcmd.SSHFailed: {GitFailed, "a submodule is on another host by ssh: " +
+		gitcmd.TimedOut:          {fault.Unreachable, "check the network; --depth 1 transfers less"},
+		gitcmd.ConnectionRefused: {fault.Unreachable, "check the network, https_proxy, git's http.proxy and --host"},
+		gitcmd.ConnectionLost:    {fault.Unreachable, "run the command again; --depth 1 transfers less"},
+		gitcmd.SSHFailed: {fault.GitFailed, "a submodule is on another host by ssh: " +
 			"its key and host key are this machine's affair"},
-		gitcmd.NoRepository: {Usage, "go to a clone, or name the repository"},
-		gitcmd.NoRemote:     {Usage, "git remote -v lists the remotes there are; or name the repository"},
-		gitcmd.OwnedByAnother: {GitFailed, "run ghapp as the user who owns it; or, if you trust what is in it, " +
+		gitcmd.NoRepository: {fault.Usage, "go to a clone, or name the repository"},
+		gitcmd.NoRemote:     {fault.Usage, "git remote -v lists the remotes there are; or name the repository"},
+		gitcmd.OwnedByAnother: {fault.GitFailed, "run ghapp as the user who owns it; or, if you trust what is in it, " +
 			"git config --global --add safe.directory DIRECTORY"},
-		gitcmd.ConfigurationBroken: {GitFailed, "git config --list --show-origin names the file and line"},
-		gitcmd.ObjectRefused: {GitFailed, "the word before the last colon names the check: " +
+		gitcmd.ConfigurationBroken: {fault.GitFailed, "git config --list --show-origin names the file and line"},
+		gitcmd.ObjectRefused: {fault.GitFailed, "the word before the last colon names the check: " +
 			"`ghapp sync --fsck-ignore NAME` leaves it out, " +
 			"and fetch.fsck.NAME=ignore in git's configuration for other commands"},
 	}
@@ -78,7 +80,7 @@ func ofGit(report *Report, e *gitcmd.Error) {
 
 // ofRef is what git itself would have failed with.
 func ofRef(report *Report, e *refs.RefError) {
-	report.Kind, report.ExitCode = "ref-not-found", GitFailed
+	report.Kind, report.ExitCode = "ref-not-found", fault.GitFailed
 	switch {
 	case e.Empty:
 		report.Kind, report.Hint = "repository-empty", "push a first commit"

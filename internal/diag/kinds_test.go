@@ -17,6 +17,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -195,7 +196,7 @@ func TestEveryKindIsProvokedAndHasItsHint(t *testing.T) {
 			if ghapp.KindOf(err) != kind || report.Kind != diag.Code(string(kind)) {
 				t.Fatalf("%v is of the kind %q", err, ghapp.KindOf(err))
 			}
-			if report.Hint == "" && kind != ghapp.ErrInvalid || report.ExitCode == diag.Failed {
+			if report.Hint == "" && kind != ghapp.ErrInvalid || report.ExitCode == fault.Failed {
 				t.Errorf("%+v", report)
 			}
 			if strings.Contains(report.Message+report.Hint, "ghs_") {

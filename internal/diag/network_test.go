@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -24,27 +25,27 @@ func TestHintsOfTheNetworkSayWhereOnTheWay(t *testing.T) {
 		want string
 		exit int
 	}{
-		"no such name": {&net.DNSError{IsNotFound: true}, "this machine's DNS", diag.Unreachable},
-		"DNS silent":   {&net.DNSError{IsTimeout: true}, "DNS does not answer", diag.Unreachable},
-		"refused":      {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "check the network", diag.Unreachable},
+		"no such name": {&net.DNSError{IsNotFound: true}, "this machine's DNS", fault.Unreachable},
+		"DNS silent":   {&net.DNSError{IsTimeout: true}, "DNS does not answer", fault.Unreachable},
+		"refused":      {&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, "check the network", fault.Unreachable},
 		"proxy down": {&net.OpError{Op: "proxyconnect", Err: syscall.ECONNREFUSED},
-			"cannot be reached: check https_proxy", diag.Unreachable},
+			"cannot be reached: check https_proxy", fault.Unreachable},
 		"proxy not found": {&net.OpError{Op: "proxyconnect", Err: &net.DNSError{IsNotFound: true}},
-			"cannot be reached: check https_proxy", diag.Unreachable},
-		"proxy wants a name": {&api.ProxyError{Proxy: "p:1", Status: 407}, "USER:PASSWORD", diag.Unreachable},
-		"proxy refuses":      {&api.ProxyError{Proxy: "p:1", Status: 403}, "ask who runs it", diag.Unreachable},
-		"no TLS":             {tls.RecordHeaderError{}, "speaks no TLS", diag.Unreachable},
-		"anything":           {errors.New("broken pipe"), "githubstatus", diag.Unreachable},
-		"unknown authority":  {untrusted(x509.UnknownAuthorityError{}), "--ca-file", diag.Configuration},
+			"cannot be reached: check https_proxy", fault.Unreachable},
+		"proxy wants a name": {&api.ProxyError{Proxy: "p:1", Status: 407}, "USER:PASSWORD", fault.Unreachable},
+		"proxy refuses":      {&api.ProxyError{Proxy: "p:1", Status: 403}, "ask who runs it", fault.Unreachable},
+		"no TLS":             {tls.RecordHeaderError{}, "speaks no TLS", fault.Unreachable},
+		"anything":           {errors.New("broken pipe"), "githubstatus", fault.Unreachable},
+		"unknown authority":  {untrusted(x509.UnknownAuthorityError{}), "--ca-file", fault.Configuration},
 		"another name": {untrusted(x509.HostnameError{Certificate: &x509.Certificate{}, Host: "github.com"}),
-			"that of another host", diag.Configuration},
+			"that of another host", fault.Configuration},
 		"expired": {untrusted(x509.CertificateInvalidError{Reason: x509.Expired,
 			Cert: &x509.Certificate{NotBefore: day, NotAfter: day.AddDate(1, 0, 0)}}),
-			"from 2026-01-02 03:04 to 2027-01-02 03:04", diag.Configuration},
+			"from 2026-01-02 03:04 to 2027-01-02 03:04", fault.Configuration},
 	} {
 		network := &api.NetworkError{Host: "github.com", Err: test.err}
 		kind := ghapp.ErrUnreachable
-		if test.exit == diag.Configuration {
+		if test.exit == fault.Configuration {
 			kind = ghapp.ErrUntrusted
 		}
 		// As the commands have it, and as the doctor does.
@@ -63,7 +64,7 @@ func TestProxyThatCannotBeReadHasItsNameInTheHint(t *testing.T) {
 	for _, err := range []error{&ghapp.Error{Kind: ghapp.ErrUnreachable, Op: "mint", Err: network}, network} {
 		report := diag.Explain(err)
 		testkit.Contains(t, report.Hint, "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT", "# as %23")
-		testkit.Equal(t, report.ExitCode, diag.Configuration)
+		testkit.Equal(t, report.ExitCode, fault.Configuration)
 	}
 }
 
@@ -79,7 +80,7 @@ func TestAnswerOfAnotherServerHasItsOwnHint(t *testing.T) {
 			&api.NetworkError{Host: "h", Err: foreign},
 		} {
 			report := diag.Explain(err)
-			if !strings.Contains(report.Hint, want) || report.ExitCode != diag.Configuration ||
+			if !strings.Contains(report.Hint, want) || report.ExitCode != fault.Configuration ||
 				report.Kind != string(diag.NotGitHub) || !strings.Contains(report.Message, foreign.Error()) {
 				t.Errorf("%+v, want %q", report, want)
 			}

@@ -1,5 +1,7 @@
 package diag
 
+import "github.com/ghapp-dev/ghapp/internal/fault"
+
 // Trouble is what no failure tells: it has not led to one yet, or it stands behind
 // one whose own words leave it open. `ghapp doctor` finds it by looking.
 type Trouble string
@@ -59,52 +61,52 @@ func always(hint string) func(string) string { return func(string) string { retu
 // troubles are all of them; a test holds the table against the constants.
 func troubles() map[Trouble]troubleMeaning {
 	return map[Trouble]troubleMeaning{
-		KeyOpen: {Configuration, func(path string) string { return "chmod 600 " + path }},
-		KeyUnignored: {Configuration,
+		KeyOpen: {fault.Configuration, func(path string) string { return "chmod 600 " + path }},
+		KeyUnignored: {fault.Configuration,
 			func(path string) string { return "move " + path + " out of the work tree, so that nobody commits it" }},
-		KeyOfAnother: {Configuration, func(app string) string {
+		KeyOfAnother: {fault.Configuration, func(app string) string {
 			return "give each App its own key: compare `ghapp keys fingerprint` with the settings " +
 				"pages of this App and of " + app
 		}},
-		KeyNotTaken: {Configuration, always(
+		KeyNotTaken: {fault.Configuration, always(
 			"a new key takes a moment at GitHub; after that, compare `ghapp keys fingerprint` with the App's settings page, " +
 				"and take the old key away last")},
-		ConfigurationOpen: {Configuration,
+		ConfigurationOpen: {fault.Configuration,
 			always("make the config file your own with chown, and keep others out with chmod go-w")},
-		NotGitHub: {Configuration, always(anotherServer)},
-		ClockOff:  {Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
-		AuthorityOfGit: {Configuration, func(path string) string {
+		NotGitHub: {fault.Configuration, always(anotherServer)},
+		ClockOff:  {fault.Refused, always("set the clock: timedatectl set-ntp true; until then ghapp goes by GitHub's")},
+		AuthorityOfGit: {fault.Configuration, func(path string) string {
 			return "git knows the authority, from " + path +
 				": give ghapp the same file with --ca-file, or ca_file in the config file"
 		}},
-		PlainGitFails: {GitFailed,
+		PlainGitFails: {fault.GitFailed,
 			always("`ghapp git-setup` points git anew, and `ghapp git-setup --local` a clone")},
-		GitUnsupported:        {GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
-		InstallationReplaced:  {Configuration, always(leaveOut)},
-		InstallationIsApp:     {Configuration, always(leaveOut)},
-		InstallationOfAnother: {Configuration, always(leaveOut)},
-		PermissionNotAccepted: {Refused, notAccepted},
-		RepositoryMoved: {Refused, func(address string) string {
+		GitUnsupported:        {fault.GitFailed, always("2.39 or later is what ghapp is tested with: update git")},
+		InstallationReplaced:  {fault.Configuration, always(leaveOut)},
+		InstallationIsApp:     {fault.Configuration, always(leaveOut)},
+		InstallationOfAnother: {fault.Configuration, always(leaveOut)},
+		PermissionNotAccepted: {fault.Refused, notAccepted},
+		RepositoryMoved: {fault.Refused, func(address string) string {
 			return "use the new name, in clones by: git remote set-url origin " + address +
 				"; the old one leads elsewhere as soon as another repository takes it"
 		}},
-		CacheClosed: {Configuration,
+		CacheClosed: {fault.Configuration,
 			always("have XDG_CACHE_HOME name a directory of your own; until then each process gets tokens of its own")},
-		TokenStale: {Refused, always("nothing needs to be done: it was dropped, and the next command gets a new one")},
-		TokenFormat: {Refused, always("something between this machine and GitHub may cut long headers, " +
+		TokenStale: {fault.Refused, always("nothing needs to be done: it was dropped, and the next command gets a new one")},
+		TokenFormat: {fault.Refused, always("something between this machine and GitHub may cut long headers, " +
 			"or a server may not know the format yet; GitHub chooses the format of ordinary tokens")},
-		TokenLeft: {Refused, always("it ends by itself within the hour")},
-		BudgetLow: {Unreachable,
+		TokenLeft: {fault.Refused, always("it ends by itself within the hour")},
+		BudgetLow: {fault.Unreachable,
 			always("ask less often, or share tokens and lists between jobs; the budget is refilled every hour")},
-		GitConfigured: {Configuration, always(
+		GitConfigured: {fault.Configuration, always(
 			"git config --list --show-origin shows the entry; ghapp's own commands work in spite of it")},
-		LoginOfNetrc: {Configuration, always("delete the entry")},
-		CertificatesUnchecked: {Configuration,
+		LoginOfNetrc: {fault.Configuration, always("delete the entry")},
+		CertificatesUnchecked: {fault.Configuration,
 			always("take the setting away: without it git refuses a server that pretends to be GitHub")},
-		TokensTraced: {Configuration, always("unset the variable: what is traced ends in logs and bug reports")},
-		AgentUnreachable: {Failed,
+		TokensTraced: {fault.Configuration, always("unset the variable: what is traced ends in logs and bug reports")},
+		AgentUnreachable: {fault.Failed,
 			always("`ghapp agent stop` ends it, or GHAPP_AGENT_SOCK names another socket; git works without an agent")},
-		AgentKey: {Configuration,
+		AgentKey: {fault.Configuration,
 			always("wait for GitHub to take the new key, or put the old one back; `ghapp agent status` shows both")},
 	}
 }
@@ -112,7 +114,7 @@ func troubles() map[Trouble]troubleMeaning {
 func ofTrouble(report *Report, e *TroubleError) {
 	known, ok := troubles()[e.Trouble]
 	if !ok {
-		known = troubleMeaning{Failed, always("")}
+		known = troubleMeaning{fault.Failed, always("")}
 	}
 	report.Kind, report.ExitCode, report.Hint = string(e.Trouble), known.exit, e.Hint
 	if report.Hint == "" {

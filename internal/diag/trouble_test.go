@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -40,7 +41,7 @@ func TestEveryTroubleHasAHintAndAnExitCode(t *testing.T) {
 		trouble := diag.Trouble(text)
 		report := diag.Explain(fmt.Errorf("wrapped: %w",
 			&diag.TroubleError{Trouble: trouble, Text: "seen", Subject: "SUBJECT"}))
-		if report.Kind != text || report.Hint == "" || report.ExitCode == diag.Done || report.Message != "wrapped: seen" {
+		if report.Kind != text || report.Hint == "" || report.ExitCode == fault.Done || report.Message != "wrapped: seen" {
 			t.Errorf("%s: %+v", trouble, report)
 		}
 		own := diag.Explain(&diag.TroubleError{Trouble: trouble, Text: "seen", Hint: "do this"})

@@ -9,6 +9,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -42,7 +43,7 @@ func (a *appChain) open(change func(*ghapp.Config)) (*ghapp.App, error) {
 	change(&c)
 	app, err := ghapp.New(c)
 	if err != nil {
-		return nil, &diag.SettingError{Err: err}
+		return nil, &fault.SettingError{Err: err}
 	}
 	return app, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 )
 
@@ -116,7 +117,7 @@ func (a *appChain) checkGitService(ctx context.Context) Finding {
 		wiki.Wiki = true
 		if err := a.answerer(&atomic.Int32{}).Trial(ctx, token, wiki); err != nil {
 			if e, ok := errors.AsType[*ghapp.Error](err); ok && e.Status == http.StatusNotFound {
-				err = &diag.ExitError{Code: diag.Refused, Err: err, Hint: diag.NoWiki}
+				err = &fault.ExitError{Code: fault.Refused, Err: err, Hint: diag.NoWiki}
 			}
 			return broken(err, "%s does not have %s", a.app.Status().Origin, wiki)
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
@@ -55,7 +56,7 @@ func PlanClone(o *apps.Opener, request CloneRequest) (*Clone, error) {
 	}
 	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 	if err != nil {
-		return nil, &diag.SettingError{Err: err}
+		return nil, &fault.SettingError{Err: err}
 	}
 	session, err := Listen(o)
 	if err != nil {
@@ -193,7 +194,7 @@ func (c *Clone) retry(ctx context.Context, failed error) error {
 			return nil
 		}
 	case e.Reason == gitcmd.RepositoryNotFound && repository.Wiki:
-		return &diag.ExitError{Code: diag.Refused, Err: failed, Hint: diag.NoWiki}
+		return &fault.ExitError{Code: fault.Refused, Err: failed, Hint: diag.NoWiki}
 	case e.Reason == gitcmd.Forbidden && ofIPAllowList(e):
 		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + repository.String(),
 			Status: 403, Message: e.Remote}

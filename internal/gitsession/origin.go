@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
 
@@ -21,7 +21,7 @@ func OriginRemote(ctx context.Context, git *gitcmd.Runner) (ghapp.RepositoryName
 		case ctx.Err() != nil:
 			return ghapp.RepositoryName{}, context.Cause(ctx)
 		case ok && (failed.Reason == gitcmd.NoRemote || failed.Reason == gitcmd.NoRepository):
-			return ghapp.RepositoryName{}, &diag.UsageError{Err: errors.New("no repository is named, " +
+			return ghapp.RepositoryName{}, &fault.UsageError{Err: errors.New("no repository is named, " +
 				"and the current directory has no remote origin; write ghapp exec OWNER/NAME -- COMMAND")}
 		}
 		return ghapp.RepositoryName{},

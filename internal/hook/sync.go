@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 const (
@@ -89,7 +90,7 @@ func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 
 // no is a request that is refused.
 func (h *Handler) no(status int, why string) answer {
-	return answer{status: status, text: why, json: outcome{"refused", &diag.Report{Message: why, ExitCode: diag.Failed}}}
+	return answer{status: status, text: why, json: outcome{"refused", &diag.Report{Message: why, ExitCode: fault.Failed}}}
 }
 
 // parseSyncRequest reads a request, and says what is wrong with it.

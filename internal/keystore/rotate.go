@@ -12,7 +12,6 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keyfile"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
@@ -243,7 +242,7 @@ func (r *Rotation) edit(change func(*config.Draft) error) error {
 		}
 		if now.Name != r.Settings.Name || now.Key.Reveal() != r.Settings.Key.Reveal() ||
 			now.PreviousKey.Reveal() != r.Settings.PreviousKey.Reveal() {
-			return &diag.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.Settings.Name,
+			return &fault.SettingError{Err: fmt.Errorf("the keys of %s in %s were changed meanwhile", r.Settings.Name,
 				r.target.path), Hint: "run the command again"}
 		}
 		return change(d)
@@ -275,7 +274,7 @@ func (r *Rotation) keepNew(ctx context.Context, newest *TriedKey) (text, made st
 	if key, err := signer.FromText("file "+path, pem.Reveal()); err != nil {
 		return "", "", err
 	} else if key.Fingerprint() != newest.Fingerprint {
-		return "", "", &diag.SettingError{Err: fmt.Errorf("the file %s was changed meanwhile", path),
+		return "", "", &fault.SettingError{Err: fmt.Errorf("the file %s was changed meanwhile", path),
 			Hint: "run ghapp keys rotate again"}
 	}
 	if err := r.target.Ready(); err != nil {

@@ -16,7 +16,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/hook"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
@@ -54,7 +54,7 @@ func (h *webhooks) handler(ctx context.Context) (*hook.Handler, error) {
 		return nil, err
 	}
 	if len(webhook) == 0 && len(requests) == 0 {
-		return nil, &diag.SettingError{
+		return nil, &fault.SettingError{
 			Err: errors.New("--webhook has no secret, and would believe everybody"),
 			Hint: "openssl rand -hex 32 > FILE, give that with --webhook-secret-file, " +
 				"and enter the same text as the webhook's secret at GitHub",
@@ -214,9 +214,9 @@ func cannotListen(address string, err error) error {
 	failed := fmt.Errorf("listen at %s: %w", address, err)
 	const hint = "give an address such as 127.0.0.1:8080 or :8080 that is free"
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, syscall.EADDRNOTAVAIL) {
-		return &diag.ExitError{Code: diag.Unreachable, Err: failed, Hint: hint}
+		return &fault.ExitError{Code: fault.Unreachable, Err: failed, Hint: hint}
 	}
-	return &diag.SettingError{Err: failed, Hint: hint}
+	return &fault.SettingError{Err: failed, Hint: hint}
 }
 
 // readyz answers 200 once every directory shows something. That it is old is no reason

@@ -11,6 +11,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/notify"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -134,7 +135,7 @@ func (o Options) notifier() (*notify.Notifier, error) {
 		URL: secret.New(address), Transport: api.NewTransport(nil), Version: o.Version, Log: o.Log,
 	}
 	if err := n.Check(); err != nil {
-		return nil, &diag.SettingError{Err: err, Hint: "give an https URL with --notify or GHAPP_SYNC_NOTIFY_URL"}
+		return nil, &fault.SettingError{Err: err, Hint: "give an https URL with --notify or GHAPP_SYNC_NOTIFY_URL"}
 	}
 	if file := o.Process.NotifySecretFile; file != "" {
 		secret, err := readSecret(file)

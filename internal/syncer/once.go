@@ -12,6 +12,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/watch"
@@ -53,7 +54,7 @@ func (d *directory) result(ctx context.Context, p watch.Pass) Result {
 		Bytes: p.Bytes, Took: p.Took, Unapplied: d.unapplied, Err: d.shown.Once(p.Err),
 	}
 	if r.Repository.Wiki && saysNotFound(p.Err) {
-		r.Err = &diag.ExitError{Code: diag.Refused, Err: p.Err, Hint: diag.NoWiki}
+		r.Err = &fault.ExitError{Code: fault.Refused, Err: p.Err, Hint: diag.NoWiki}
 	}
 	if published, err := d.deploy.Published(); err == nil && published != nil {
 		r.Release = published.ID

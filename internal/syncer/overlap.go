@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 // checkOverlap refuses directories that lie in each other, by whatever names: what is published
@@ -25,12 +25,12 @@ func checkOverlap(entries []config.Sync) error {
 			switch {
 			case i == j:
 			case real[i] == real[j]:
-				return &diag.SettingError{
+				return &fault.SettingError{
 					Err:  fmt.Errorf("sync.%s and sync.%s keep one directory, %s", a.Name, b.Name, real[i]),
 					Hint: "give each its own under to:",
 				}
 			case within(real[i], real[j]), within(real[i], beside):
-				return &diag.SettingError{
+				return &fault.SettingError{
 					Err:  fmt.Errorf("the directory of sync.%s, %s, lies in what sync.%s keeps", a.Name, a.To, b.Name),
 					Hint: "a release is replaced as a whole, with all that lies in it; put the one beside the other",
 				}

@@ -8,7 +8,7 @@ import (
 	"os"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -35,7 +35,7 @@ const maxSecret = 4 << 10
 func readSecret(name string) (secret.Text, error) {
 	file, err := os.Open(name)
 	if err != nil {
-		return secret.Text{}, &diag.SettingError{
+		return secret.Text{}, &fault.SettingError{
 			Err: fmt.Errorf("read a secret: %w", err), Hint: "name a file that this user can read",
 		}
 	}
@@ -43,14 +43,14 @@ func readSecret(name string) (secret.Text, error) {
 	text, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
 	switch trimmed := strings.TrimSpace(string(text)); {
 	case err != nil:
-		return secret.Text{}, &diag.SettingError{Err: fmt.Errorf("read a secret: %w", err)}
+		return secret.Text{}, &fault.SettingError{Err: fmt.Errorf("read a secret: %w", err)}
 	case trimmed == "":
-		return secret.Text{}, &diag.SettingError{
+		return secret.Text{}, &fault.SettingError{
 			Err:  fmt.Errorf("%s is empty, and holds no secret", name),
 			Hint: "openssl rand -hex 32 makes one; GitHub's page of the webhook takes the same",
 		}
 	case len(text) > maxSecret:
-		return secret.Text{}, &diag.SettingError{
+		return secret.Text{}, &fault.SettingError{
 			Err: fmt.Errorf("%s has more than %d bytes, and is no secret of a webhook", name, maxSecret),
 		}
 	default:

@@ -13,7 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
@@ -130,7 +130,7 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	}
 	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 	if err != nil {
-		return &diag.SettingError{Err: err}
+		return &fault.SettingError{Err: err}
 	}
 	d := &directory{
 		syncer: s, entry: entry, revision: revision, deploy: Target(entry), repository: repository,
@@ -139,7 +139,7 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	// What is wrong with the directory is told before GitHub is asked for anything.
 	if _, err := d.deploy.Published(); err != nil {
 		if _, ok := errors.AsType[*deploy.Error](err); !ok {
-			err = &diag.SettingError{Err: err}
+			err = &fault.SettingError{Err: err}
 		}
 		return err
 	}
