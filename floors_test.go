@@ -1,8 +1,11 @@
 package ghapp_test
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
-	"io"
+	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -15,50 +18,121 @@ import (
 // floors are the packages of this module from the top down. A package imports
 // packages of lower floors only, so that no two ever need each other.
 var floors = [][]string{
-	{"cmd/ghapp", "cmd/git-credential-ghapp"},
+	{
+		"cmd/ghapp",
+		"cmd/git-credential-ghapp",
+	},
 	{"internal/demo"}, // above all that it shows, so that nothing leans on it
 	{"internal/cli"},
-	{"internal/registration", "internal/syncer"},
-	{"configured", "internal/agentserver", "internal/gitsession", "internal/keystore"},
-	{"internal/apps", "internal/configedit", "internal/doctor", "internal/hook", "internal/notify"},
+	{
+		"internal/registration",
+		"internal/syncer",
+	},
+	{
+		"configured",
+		"internal/agentserver",
+		"internal/gitsession",
+		"internal/keystore",
+	},
+	{
+		"internal/apps",
+		"internal/configedit",
+		"internal/doctor",
+		"internal/hook",
+		"internal/notify",
+	},
 	{"internal/diag"},
-	{"internal/deploy", "internal/gitconfig", "internal/setup"},
-	{"filestore", "internal/config", "internal/gitcmd", "internal/refs", "internal/term"},
-	{"storetest", "internal/cache", "internal/gitauth"},
+	{
+		"internal/deploy",
+		"internal/gitconfig",
+		"internal/setup",
+	},
+	{
+		"filestore",
+		"internal/config",
+		"internal/gitcmd",
+		"internal/refs",
+		"internal/term",
+	},
+	{
+		"storetest",
+		"internal/cache",
+		"internal/gitauth",
+	},
 	{""}, // ghapp itself
-	{"agent", "signer", "internal/api", "internal/jwt"},
-	{"internal/agentproto", "internal/credcache"},
-	{"credential", "signer/execsigner", "internal/childenv", "internal/filelock", "internal/gitsetup", "internal/keyfile",
-		"internal/keyuri", "internal/private", "internal/process", "internal/watch", "internal/scrub"},
-	{"internal/atomicfile", "internal/bridge", "internal/fault", "internal/ghtoken", "internal/installed",
-		"internal/lfsconfig", "internal/permission", "internal/spelling", "internal/testkit", "internal/text",
-		"internal/userdirs", "internal/wait", "secret"},
+	{
+		"agent",
+		"signer",
+		"internal/api",
+		"internal/jwt",
+	},
+	{
+		"internal/agentproto",
+		"internal/credcache",
+	},
+	{
+		"credential",
+		"signer/execsigner",
+		"internal/childenv",
+		"internal/filelock",
+		"internal/gitsetup",
+		"internal/keyfile",
+		"internal/keyuri",
+		"internal/private",
+		"internal/process",
+		"internal/scrub",
+		"internal/watch",
+	},
+	{
+		"internal/atomicfile",
+		"internal/bridge",
+		"internal/fault",
+		"internal/ghtoken",
+		"internal/installed",
+		"internal/lfsconfig",
+		"internal/permission",
+		"internal/spelling",
+		"internal/testkit",
+		"internal/text",
+		"internal/userdirs",
+		"internal/wait",
+		"secret",
+	},
 	{"githubtest"},
 	{"internal/githubtest"}, // imports none of ours: it must not share our mistakes
 }
 
+const module = "github.com/ghapp-dev/ghapp"
+
+// listedPackage is what go list says of a package.
+type listedPackage struct {
+	ImportPath    string
+	Imports, Deps []string
+}
+
+func listPackages(t *testing.T, environ ...string) []listedPackage {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports,Deps", "./...")
+	list.Env = append(os.Environ(), environ...)
+	output := testkit.Must(list.Output())(t)
+	var packages []listedPackage
+	for decoder := json.NewDecoder(bytes.NewReader(output)); decoder.More(); {
+		var p listedPackage
+		testkit.OK(t, decoder.Decode(&p))
+		packages = append(packages, p)
+	}
+	return packages
+}
+
 func TestImportsGoDownOnly(t *testing.T) {
-	const module = "github.com/ghapp-dev/ghapp"
 	floorOf := map[string]int{}
 	for i, packages := range floors {
 		for _, name := range packages {
 			floorOf[strings.TrimSuffix(module+"/"+name, "/")] = len(floors) - i
 		}
 	}
-	list := exec.Command("go", "list", "-json=ImportPath,Imports,Deps", "./...")
-	output := testkit.Must(list.Output())(t)
-	seen := 0
-	for decoder := json.NewDecoder(strings.NewReader(string(output))); ; {
-		var p struct {
-			ImportPath    string
-			Imports, Deps []string
-		}
-		if err := decoder.Decode(&p); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		seen++
+	packages := listPackages(t)
+	for _, p := range packages {
 		floor, known := floorOf[p.ImportPath]
 		if !known {
 			t.Errorf("%s stands on no floor: give it one", p.ImportPath)
@@ -85,35 +159,98 @@ func TestImportsGoDownOnly(t *testing.T) {
 			}
 		}
 	}
-	testkit.Equal(t, seen, len(floorOf), "packages are listed,  have a floor")
+	testkit.Equal(t, len(packages), len(floorOf), "packages are listed,  have a floor")
 }
+
+const architecture = "docs/architecture.md"
 
 // docs/architecture.md tells a newcomer of the floors; it must not tell of others.
 func TestArchitectureTellsOfTheseFloors(t *testing.T) {
-	page := testkit.Must(os.ReadFile("docs/architecture.md"))(t)
+	page := testkit.Must(os.ReadFile(architecture))(t)
+	_, table, _ := strings.Cut(string(page), "\n| floor |")
+	table, _, _ = strings.Cut(table, "\n\n")
 	var told [][]string
-	for line := range strings.Lines(string(page)) {
-		cells := strings.Split(line, "|")
-		if len(cells) != 4 || !strings.HasPrefix(strings.TrimSpace(cells[2]), "`") {
-			if len(told) > 0 {
-				break // the table of floors is the first one
-			}
+	for line := range strings.Lines(table) {
+		cells := strings.SplitN(line, "|", 4) // nothing, the floor, the package, what lives there
+		if len(cells) != 4 || !strings.Contains(cells[2], "`") {
 			continue
 		}
-		var packages []string
-		for i, text := range strings.Split(cells[2], "`") {
-			if i%2 == 1 {
-				packages = append(packages, strings.TrimPrefix(text, "ghapp"))
+		if strings.TrimSpace(cells[1]) != "" {
+			told = append(told, nil)
+		}
+		name := strings.Trim(cells[2], " `")
+		told[len(told)-1] = append(told[len(told)-1], strings.TrimPrefix(name, "ghapp"))
+	}
+	testkit.Diff(t, told, floors)
+}
+
+// drawnFloors is how many floors, from the top, are in the drawing of docs/architecture.md. Who
+// uses the parts below them, which know nothing of the others, would hide the rest.
+const drawnFloors = 13
+
+// draw draws the packages of the upper floors: each with those that it imports, but for one that
+// another of them leads to as well.
+func draw(packages []listedPackage) string {
+	short := func(importPath string) string {
+		name := strings.TrimPrefix(strings.TrimPrefix(importPath, module), "/")
+		return cmp.Or(strings.TrimPrefix(name, "internal/"), "ghapp")
+	}
+	drawn := map[string]bool{}
+	for _, name := range slices.Concat(floors[:drawnFloors]...) {
+		drawn[short(name)] = true
+	}
+	imports := map[string][]string{}
+	needs := map[string][]string{} // all of them, also by way of another
+	for _, p := range packages {
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, module) && drawn[short(imported)] {
+				imports[short(p.ImportPath)] = append(imports[short(p.ImportPath)], short(imported))
 			}
 		}
-		told = append(told, packages)
-	}
-	for i, packages := range floors {
-		want := slices.Sorted(slices.Values(packages))
-		if i >= len(told) {
-			t.Errorf("docs/architecture.md does not tell of the floor of %q", want)
-		} else if got := slices.Sorted(slices.Values(told[i])); !slices.Equal(got, want) {
-			t.Errorf("docs/architecture.md has %q on floor %d from the top, and floors_test.go %q", got, i+1, want)
+		for _, needed := range p.Deps {
+			if strings.HasPrefix(needed, module) {
+				needs[short(p.ImportPath)] = append(needs[short(p.ImportPath)], short(needed))
+			}
 		}
 	}
+	b := strings.Builder{}
+	b.WriteString("flowchart TD\n")
+	for _, floor := range floors[:drawnFloors] {
+		for _, path := range floor {
+			name := short(path)
+			below := slices.DeleteFunc(slices.Clone(imports[name]), func(far string) bool {
+				return slices.ContainsFunc(imports[name], func(near string) bool { return slices.Contains(needs[near], far) })
+			})
+			if len(below) == 0 {
+				continue // it is drawn below those that import it
+			}
+			id := strings.NewReplacer("/", "_", "-", "_").Replace(name)
+			if id != name {
+				id += `["` + name + `"]`
+			}
+			fmt.Fprintf(&b, "  %s --> %s\n", id, strings.Join(below, " & "))
+		}
+	}
+	return b.String()
+}
+
+var update = flag.Bool("update", false, "write the drawing of "+architecture+" anew")
+
+func TestArchitectureIsDrawnFromTheCode(t *testing.T) {
+	page := string(testkit.Must(os.ReadFile(architecture))(t))
+	before, rest, found := strings.Cut(page, "```mermaid\n")
+	drawing, after, closed := strings.Cut(rest, "```\n")
+	if !found || !closed {
+		t.Fatalf("%s has no drawing", architecture)
+	}
+	now := draw(listPackages(t, "GOOS=linux"))
+	if drawing == now {
+		return
+	}
+	if *update {
+		testkit.OK(t, os.WriteFile(architecture, []byte(before+"```mermaid\n"+now+"```\n"+after), 0o644))
+		return
+	}
+	testkit.Diff(t, drawing, now)
+	t.Errorf("draw it anew: go test -run TestArchitectureIsDrawnFromTheCode . -update")
 }
