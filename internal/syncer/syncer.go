@@ -49,7 +49,7 @@ type Syncer struct {
 	limits      *rateLimits // of a process that watches
 	git         *gitsession.Session
 	router      *apps.Router
-	tokens      map[string]*appTokens // by the name of an App, and a host
+	tokens      map[*apps.App]*appTokens
 	directories []*directory
 	of          map[*watch.Target]*directory
 	batches     map[string]*batch // by the groups of targets
@@ -72,7 +72,7 @@ func New(ctx context.Context, o Options) (*Syncer, error) {
 
 func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *rateLimits) (_ *Syncer, err error) {
 	s := &Syncer{
-		Options: o, limits: limits, tokens: map[string]*appTokens{},
+		Options: o, limits: limits, tokens: map[*apps.App]*appTokens{},
 		of: map[*watch.Target]*directory{}, batches: map[string]*batch{},
 		watcher: &watch.Watcher{RetryAfter: retryAfter}, replaced: make(chan struct{}),
 	}
@@ -143,7 +143,7 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 		}
 		return err
 	}
-	if d.tokens, err = s.open(ctx, repository, settings.Name+"\x00"+host.Origin); err != nil {
+	if d.tokens, err = s.open(ctx, repository); err != nil {
 		return err
 	}
 	d.asker = &refs.Asker{
@@ -157,19 +157,19 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	return nil
 }
 
-// open opens the App of a repository, which directories share that have the same name of it.
-func (s *Syncer) open(ctx context.Context, r ghapp.RepositoryName, name string) (*appTokens, error) {
-	opened := s.tokens[name]
+// open opens the App of a repository. Directories of one App share its tokens.
+func (s *Syncer) open(ctx context.Context, r ghapp.RepositoryName) (*appTokens, error) {
+	app, err := s.Opener.App(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	opened := s.tokens[app]
 	if opened == nil {
-		app, err := s.Opener.App(ctx, r)
-		if err != nil {
-			return nil, err
-		}
 		opened = &appTokens{syncer: s, app: app}
-		s.tokens[name] = opened
+		s.tokens[app] = opened
 	}
 	if s.router == nil {
-		s.router = s.Opener.Router(opened.app, func(a *gitauth.Answerer) {
+		s.router = s.Opener.Router(app, func(a *gitauth.Answerer) {
 			a.Permissions = nil // this reads
 			a.HandedOut = s.handedOut
 		})
