@@ -173,7 +173,7 @@ func mayBeTooNew(err error) bool {
 	return e.Reason == gitcmd.Unauthorized || e.Reason == gitcmd.Forbidden || e.Reason == gitcmd.RepositoryNotFound
 }
 
-func ofIPAllowList(e *gitcmd.Error) bool { return strings.Contains(e.Remote, "IP allow list") }
+func ofIPAllowList(e *gitcmd.Error) bool { return api.Classify(e.Remote) == api.IPAllowList }
 
 // retry finds out whether a clone that has failed can be made once more, and changes the
 // options for that. If not, it returns the reason for the failure.
