@@ -18,10 +18,10 @@ import (
 // includes another on the condition of that place
 // (https://git-scm.com/docs/git-config#_conditional_includes).
 type Submodules struct {
-	include string // the file that is included, in the superproject's own directory
-	user    string // the file that includes it: the user's
-	place   string // the condition
-	files   *Files
+	include   string // the file that is included, in the superproject's own directory
+	user      string // the file that includes it: the user's
+	condition string // of includeIf
+	files     *Files
 }
 
 // Submodules are those of the repository whose configuration stands in a file.
@@ -37,7 +37,7 @@ func (f *Files) Submodules(ctx context.Context, config string) (Submodules, erro
 	l := Submodules{files: f, include: filepath.Join(dir, "ghapp-submodules")}
 	l.user, err = f.Path(ctx, gitsetup.Global)
 	// A condition is a pattern, which ends with a slash for all that is below.
-	l.place = "gitdir:" + strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`,
+	l.condition = "gitdir:" + strings.NewReplacer(`*`, `\*`, `?`, `\?`, `[`, `\[`, `\`,
 		`\\`).Replace(filepath.ToSlash(dir)) + "/"
 	return l, err
 }
@@ -45,18 +45,18 @@ func (f *Files) Submodules(ctx context.Context, config string) (Submodules, erro
 // write makes or changes both files.
 func (l Submodules) write(ctx context.Context, origins []string,
 	sections []gitsetup.Section) (changed bool, err error) {
-	included, err := gitsetup.Edit(l.include,
+	changed, err = gitsetup.Edit(l.include,
 		func(text []byte) []byte { return gitsetup.Apply(text, origins, sections) },
 		func(path string) error { return l.files.Reads(ctx, path, sections) })
 	if err != nil {
 		return false, err
 	}
-	condition := []gitsetup.Section{{Name: "includeIf", Subsection: l.place,
+	including := []gitsetup.Section{{Name: "includeIf", Subsection: l.condition,
 		Settings: []gitsetup.Setting{{Name: "path", Value: filepath.ToSlash(l.include)}}}}
-	including, err := gitsetup.Edit(l.user,
-		func(text []byte) []byte { return gitsetup.Apply(text, []string{l.place}, condition) },
-		func(path string) error { return l.files.Reads(ctx, path, condition) })
-	return included || including, err
+	userChanged, err := gitsetup.Edit(l.user,
+		func(text []byte) []byte { return gitsetup.Apply(text, []string{l.condition}, including) },
+		func(path string) error { return l.files.Reads(ctx, path, including) })
+	return changed || userChanged, err
 }
 
 // written reports whether the file that is included is there.
@@ -74,7 +74,7 @@ func (l Submodules) Remove(origins []string) (changed bool, err error) {
 		return changed, explained(err)
 	}
 	including, err := gitsetup.Edit(l.user,
-		func(text []byte) []byte { return gitsetup.Remove(text, []string{l.place}) }, func(string) error { return nil })
+		func(text []byte) []byte { return gitsetup.Remove(text, []string{l.condition}) }, func(string) error { return nil })
 	return changed || including, explained(err)
 }
 
