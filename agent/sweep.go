@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// sweepAge is how old a directory is that may be swept: whoever made it has come to
-	// listen by then, or never will.
+	// sweepAge is how old a directory is that may be swept: the process that made it
+	// listens by then, or never will.
 	sweepAge = time.Minute
 	// mostSwept bounds the names that are looked at in a parent.
 	mostSwept = 1000

@@ -33,7 +33,7 @@ const maxExpiry = 253402300799
 //
 // It returns an error, which names no value, for a line without "=", a line
 // over [MaxLine], a description over [MaxSize], a carriage return or NUL
-// anywhere, a boolean or an expiry that is none, and a URL that git refuses.
+// anywhere, a malformed boolean or expiry, and a URL that git refuses.
 func Parse(r io.Reader) (*Credential, error) {
 	input, ok := r.(*bufio.Reader)
 	if !ok {

@@ -226,7 +226,7 @@ func (k *azureKey) importKey(ctx context.Context, private *rsa.PrivateKey) error
 	return nil
 }
 
-// explain tells what Key Vault, or whoever hands out its tokens, has said.
+// explain tells what Key Vault, or the service that hands out its tokens, has said.
 // https://learn.microsoft.com/azure/key-vault/general/rest-error-codes
 func (k *azureKey) explain(err error) error {
 	if e, ok := errors.AsType[*azidentity.AuthenticationFailedError](err); ok {

@@ -431,7 +431,7 @@ func (s *p11session) publicKey(private pkcs11.ObjectHandle) (crypto.PublicKey, e
 		failure("not-found", "the token has the private key, and neither its public key nor a certificate beside it")
 }
 
-// rsaPublic is a public key, or nil where that is none. Its size is looked at elsewhere.
+// rsaPublic is a public key, or nil where the two numbers make none. Its size is looked at elsewhere.
 func rsaPublic(modulus, exponent []byte) *rsa.PublicKey {
 	e := new(big.Int).SetBytes(exponent)
 	if len(modulus) == 0 || !e.IsInt64() || e.Int64() < 3 || e.Int64() > 1<<31-1 {

@@ -19,7 +19,7 @@ import (
 // value is ready.
 type ImportOptions struct {
 	// Options are those of [Open]. A Timeout of 0 is three minutes for a
-	// program that takes a key in. Memory is not used: whoever holds the key is asked.
+	// program that takes a key in. Memory is not used: the key's holder is asked.
 	Options
 	// Confirm has an ssh-agent ask a person before each signature, and Lifetime, counted
 	// in whole seconds, has it forget the key after that time; 0: when it ends. Other
@@ -75,8 +75,8 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 	return held, put, nil
 }
 
-// untouched are the problems after which nothing was put anywhere: whoever was asked
-// has said no before it began.
+// untouched are the problems after which nothing was put anywhere: the holder
+// that was asked has said no before it began.
 var untouched = []Problem{errURI, errNoProgram, errNoAgent, ErrUnsupported, ErrExists, ErrPIN,
 	ErrDenied, ErrDeclined, errAlgorithm}
 

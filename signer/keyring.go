@@ -34,7 +34,7 @@ func (o Options) openKeyring(ctx context.Context, uri string) (Signer, error) {
 
 // StoreInKeyring puts a private key into the keyring of the system, under a key URI
 // keyring:NAME or keyring:SERVICE/NAME by which [Open] then finds it. text is that of
-// a key, as [FromText] takes it; whoever holds the keyring gets it by a pipe. What was
+// a key, as [FromText] takes it; the keyring's program gets it by a pipe. What was
 // stored is read again and compared.
 //
 // A key that is there already stays: where it is the same, there is nothing to do, and

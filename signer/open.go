@@ -30,7 +30,7 @@ type Options struct {
 	// Environ is the environment, as of [os.Environ]: of the variables that a key URI
 	// names, and of programs that are started. Nil: this process's.
 	Environ []string
-	// Timeout bounds each question to whoever holds the key: a person may have to
+	// Timeout bounds each question to the key's holder: a person may have to
 	// touch it. 0: [DefaultTimeout].
 	Timeout time.Duration
 	// Memory keeps public keys for the next process, which then need not ask for them.
@@ -42,7 +42,7 @@ type Options struct {
 	Notice func(line string)
 }
 
-// DefaultTimeout is how long whoever holds a key may take to answer.
+// DefaultTimeout is how long the holder of a key may take to answer.
 const DefaultTimeout = 30 * time.Second
 
 // Memory keeps what is public of keys. The names are 64 hexadecimal digits. An entry

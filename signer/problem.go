@@ -62,7 +62,7 @@ const (
 	errNotPath    Problem = "not a path" // the key itself, most likely
 )
 
-// The problems of a key URI, and of whoever holds the key that it names.
+// The problems of a key URI, and of the holder of the key that it names.
 const (
 	errScheme      Problem = "no kind of key URI that is known"
 	errURI         Problem = "not a key URI that can be read" // Err says why
@@ -104,7 +104,7 @@ type KeyError struct {
 	Err error
 
 	path string // of the file, for Hint
-	hint string // where whoever found the problem knows better
+	hint string // where the place that found the problem knows better
 }
 
 // Error is one line: whose key cannot be used, and why.

@@ -137,7 +137,7 @@ func (r *remote) explain(ctx, bounded context.Context, err error) error {
 }
 
 // waited is a [context.DeadlineExceeded] that says how long that was; 0: as long as
-// whoever asked had time.
+// the caller had time.
 type waited time.Duration
 
 func (w waited) Error() string {

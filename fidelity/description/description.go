@@ -54,7 +54,7 @@ const errorSchema = "basic-error"
 
 // Describe keeps of the file the given operations, with what they refer to, as
 // they are in the given API version. An event that GitHub delivers is the operation
-// "POST /EVENT" ("POST /push") of whoever it is delivered to. base is where the API stands on its host: "",
+// "POST /EVENT" ("POST /push") of its receiver. base is where the API stands on its host: "",
 // or "/api/v3". It fails where the file lacks one of the operations, knows nothing
 // of the version, or has no need of a correction.
 func (f *File) Describe(version, base string, operations []string, corrections []Correction) (*Description, error) {

@@ -18,7 +18,7 @@ type Clock struct {
 // MaxOffset is how far a server's clock may be from ours to be believed. It has room for a
 // machine that takes the time of its zone for UTC, up to 14 hours. A JWT is good at the
 // times that stand in it: one that is signed for next year, because an answer named that
-// date, would serve whoever has copied it then.
+// date, would serve anyone who has copied it then.
 const MaxOffset = 15 * time.Hour
 
 // Now is the time at GitHub.

@@ -45,8 +45,8 @@ func (e *ForeignError) Error() string {
 // nil. body may have been cut off where the status is 300 or more.
 //
 // GitHub answers in JSON and names the request. What a proxy has taken the name from is
-// still known by its form. A server's failure (500 and above) is one whoever's it is, and
-// so is a limit, which is waited for.
+// still known by its form. A server's failure (500 and above) is never foreign, even from a
+// proxy, and neither is a limit: those are waited for.
 func Foreign(answer *http.Response, body []byte) *ForeignError {
 	named := answer.Header.Get("X-GitHub-Request-Id") != ""
 	body = bytes.TrimSpace(body)

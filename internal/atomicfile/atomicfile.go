@@ -53,7 +53,7 @@ type Options struct {
 	// name beside the target that nobody else uses.
 	Temp string
 	// Leftover removes a file of the name Temp first. It is for a caller who holds a lock
-	// of another kind, and so knows that whoever made it was killed.
+	// of another kind, and so knows that the process that made it was killed.
 	Leftover bool
 	// Perm are the permissions of the new file, before umask. Zero: 0600.
 	Perm fs.FileMode

@@ -10,7 +10,7 @@
 // Beside the entries stand the answers of [Files.KeepAnswer], which rest on them.
 //
 // Files are not synced to the disk: after a power cut an entry may be empty or
-// damaged. What the bytes mean is not known here, so whoever reads them treats
+// damaged. What the bytes mean is not known here, so the caller treats
 // what cannot be decoded as if there were none, which costs one request to GitHub.
 // Waiting for the disk on each write would cost every user more.
 //
@@ -138,7 +138,7 @@ func (f *Files) Update(ctx context.Context, key string,
 }
 
 // Put stores an entry without waiting for those who update it: of two writers, the
-// last one counts. It is for what is right whoever writes it, and it may be called
+// last one counts. It is for what is right no matter who writes it, and it may be called
 // inside of an Update.
 func (f *Files) Put(ctx context.Context, key string, entry []byte) error {
 	if err := checkKey(key); err != nil {

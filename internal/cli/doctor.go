@@ -143,7 +143,7 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 			return config.Load(c.apps().ConfigOptions())
 		},
 		Key: func(ctx context.Context, s config.AppSettings) (signer.Signer, error) {
-			return c.apps().Key(ctx, s, nil) // asked of whoever holds it, and not remembered
+			return c.apps().Key(ctx, s, nil) // asked of its holder, and not remembered
 		},
 		KeyBefore: func(s config.AppSettings) func(context.Context) (ghapp.Signer, error) {
 			return c.apps().PreviousKey(s, nil)

@@ -148,8 +148,8 @@ func helpOn(root *cobra.Command) *cobra.Command {
 	}
 }
 
-// wantsShell is the command completion without the name of a shell that it knows. Whoever
-// evaluates what it prints must not get the text of a help.
+// wantsShell is the command completion without the name of a shell that it knows. A shell
+// that evaluates what it prints must not get the text of a help.
 func wantsShell(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return unknownCommand(cmd, args[0])

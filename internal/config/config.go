@@ -9,7 +9,7 @@
 //	  deploy:                # a name to choose it by: --app deploy
 //	    app: Iv23liABCDEF    # client ID, or App ID
 //	    key: deploy.pem      # a path, or a key URI; while a key is replaced, [new.pem, old.pem]
-//	    key_timeout: 30s     # how long whoever holds the key may take
+//	    key_timeout: 30s     # how long the key's holder may take
 //	    host: github.com
 //	    owners: [acme, octo] # whose repositories it is for
 //	    installation: 123    # normally found by itself
@@ -23,8 +23,8 @@
 //
 // A path that is not absolute is taken from the directory of the file, that of a flag or a
 // variable from the current directory, and one that begins with ~/ from the home directory.
-// Here it becomes an absolute one, so that git, whose directory is another, and whoever
-// reads it tomorrow find the same file. Whatever is not known, or has the wrong
+// Here it becomes an absolute one, so that git, whose directory is another, and a
+// process that reads it tomorrow find the same file. Whatever is not known, or has the wrong
 // type, is refused with its line; all problems are reported at once.
 //
 // The file is config.yaml in the directory ghapp of $XDG_CONFIG_HOME, and where that

@@ -51,7 +51,7 @@ func CompleteKey(key, dir, home string) (string, error) {
 }
 
 // completeAttributes completes the paths in the attributes of a key URI. All else stays as
-// it is written, and is for whoever reads the URI to judge.
+// it is written: package signer judges it.
 func completeAttributes(uri, dir, home string) (string, error) {
 	scheme, rest, _ := strings.Cut(uri, ":")
 	var b strings.Builder

@@ -90,7 +90,7 @@ func (p plainGit) leadsNowhere(e gitsetup.Entry) bool {
 		if subsection != p.origin && !strings.HasPrefix(subsection, p.origin+"/") {
 			return false
 		}
-		if among("sslcainfo") { // whoever chooses it can answer in the host's place
+		if among("sslcainfo") { // an authority of another's choice can answer in the host's place
 			return e.Value == p.settings.CAFile.Text
 		}
 		return among("schannelusesslcainfo", "proactiveauth")

@@ -49,7 +49,7 @@ func (a *appChain) checkInstallation(ctx context.Context) Finding {
 	return ok("%s", described(found))
 }
 
-// missing says what an ID stands for that is none of the App's installations.
+// missing says what an ID stands for that no installation of the App has.
 func (a *appChain) missing(ctx context.Context, err error) Finding {
 	given := a.settings.Installation
 	trouble := &diag.TroubleError{}

@@ -173,7 +173,7 @@ func (p plainGit) check(ctx context.Context) Finding {
 	return ok("git ls-remote %s reads %s in this directory", p.remote, p.name)
 }
 
-// trouble is what went wrong, in the words of whoever knows most of it: the helper, or git.
+// trouble is what went wrong, in the words of the helper, which knows most of it, or of git.
 func (p plainGit) trouble(err error, hint string) error {
 	text := err.Error()
 	if failed, ok := errors.AsType[*gitcmd.Error](err); ok {

@@ -9,8 +9,8 @@ const longest = 4096
 // Valid reports whether text is made of what GitHub's tokens are made of: letters,
 // digits, dots, hyphens and underscores
 // (https://github.blog/changelog/2026-05-15-github-app-installation-tokens-per-request-override-header/).
-// A token goes into shells, headers, and lines of git's credential protocol, so one with
-// anything else in it is none, whoever sends it.
+// A token goes into shells, headers, and lines of git's credential protocol, so a text with
+// anything else in it is no token, even if GitHub sends it.
 func Valid(text string) bool {
 	if text == "" || len(text) > longest {
 		return false

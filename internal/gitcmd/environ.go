@@ -58,7 +58,7 @@ func (r *Runner) own(s Scope) (environ, error) {
 		return nil, err
 	}
 	// GIT_SSL_NO_VERIFY would send the token to anybody. LFS_DEBUG_HTTP prints it. With
-	// SSLKEYLOGFILE whoever records the connection can read it.
+	// SSLKEYLOGFILE anyone who records the connection can read it.
 	env.unset("GIT_SSL_NO_VERIFY", "LFS_DEBUG_HTTP", "SSLKEYLOGFILE")
 	env.set("GIT_TERMINAL_PROMPT", "0")
 	env.set("GIT_ASKPASS", "") // goes before core.askPass and SSH_ASKPASS

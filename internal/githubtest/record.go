@@ -21,7 +21,7 @@ const (
 type Credential struct {
 	Kind           CredentialKind
 	AppID          int64  // of the App whose JWT or token it is; 0 for a JWT that is not accepted
-	InstallationID int64  // of the installation the token was minted for, be it dead by now; 0 if it never was
+	InstallationID int64  // of the installation the token was minted for, even if it is dead by now; 0 if it never was
 	Username       string // of Basic
 	Token          string // the JWT, the token, or the password of Basic
 }

@@ -8,8 +8,8 @@ const wikiSuffix = ".wiki"
 
 // Wiki is the wiki of a repository, which git gets at as OWNER/NAME.wiki: a repository of its own with the default
 // branch "master", which the REST API does not know. It is there from the first call on, as GitHub's is once its first
-// page was saved. Whoever may read or write the contents of the repository may do so with the wiki's. No push event
-// tells of it.
+// page was saved. A token that may read or write the contents of the repository may do so with the
+// wiki's. No push event tells of it.
 func (r *Repository) Wiki() *Repository {
 	r.gh.mu.Lock()
 	defer r.gh.mu.Unlock()

@@ -3,7 +3,7 @@
 // another one.
 //
 // git-lfs asks for a credential under the address of the repository itself, and uses it for
-// the store: so whoever answers has to look. It is linked into the small helper, and
+// the store: so what answers it has to look. It is linked into the small helper, and
 // imports little.
 package lfsconfig
 

@@ -24,7 +24,7 @@ import (
 // It knows the secrets it was given, by value, and finds them also as base64 (so
 // in an Authorization header of the Basic kind), in URLs, and in JSON and Go
 // strings. Beside those it takes out what has the shape of a GitHub token, of a
-// JSON Web Token, or of a PEM private key, whoever it belongs to.
+// JSON Web Token, or of a PEM private key, no matter whose.
 //
 // The zero value knows no secret, and is ready. A Scrubber is safe for concurrent
 // use and must not be copied.
@@ -63,7 +63,7 @@ func New(secrets ...secret.Text) *Scrubber {
 // left out.
 func (r *Scrubber) Add(secret secret.Text) { r.AddUntil(secret, time.Time{}) }
 
-// AddUntil is Add for a secret that is none any more at some time, and may be forgotten
+// AddUntil is Add for a secret that ends at some time, and may be forgotten
 // then: a process that runs for months hands out a token an hour. The zero time is never.
 func (r *Scrubber) AddUntil(added secret.Text, until time.Time) {
 	text := added.Reveal()
@@ -142,8 +142,8 @@ func inJSON(text string, html bool) string {
 // in which it begins at a multiple of three bytes and offset. The first and the
 // last character may belong to a neighbour too; such a one is left out.
 //
-// That covers user and password of Basic authentication (RFC 7617 section 2),
-// whoever the user is.
+// That covers user and password of Basic authentication (RFC 7617 section 2)
+// of any user.
 func inBase64(alphabet *base64.Encoding, text string, offset int) string {
 	encoded := alphabet.EncodeToString([]byte(strings.Repeat("\x00", offset) + text))
 	shared := []int{0, 2, 3}[offset]

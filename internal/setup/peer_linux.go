@@ -38,7 +38,7 @@ func ownerIn(tables []string, theirs, ours netip.AddrPort, sudoUID string) strin
 			return "somebody of whom this system does not tell (" + err.Error() + ")"
 		case !found:
 		case state != established:
-			// The owner of a socket that is being closed is given as 0, whoever he was.
+			// The owner of a socket that is being closed is always given as 0.
 			return "a connection that is ending"
 		case mayTakePart(owner, os.Geteuid(), sudoUID):
 			return ""

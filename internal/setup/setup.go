@@ -15,8 +15,8 @@
 //
 // # Who may take part
 //
-// Whoever completes the flow decides whose App this machine uses from now on, and
-// whoever gets the code gets the App's key. So:
+// Who completes the flow decides whose App this machine uses from now on, and who gets
+// the code gets the App's key. So:
 //
 // A code counts with the state that was sent out with the manifest, once, within an
 // hour, and only in the browser that was given this state: a cookie ties the two. The

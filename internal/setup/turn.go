@@ -63,7 +63,7 @@ func (f *Flow) Paste(text string) error {
 	if query.Get("state") == "" {
 		return errors.New("the address has no state in it; copy all of it")
 	}
-	// Whoever has the terminal needs no cookie.
+	// The person at the terminal needs no cookie.
 	return f.takeFrom(query.Get("state"), query.Get("code"), func(string) bool { return true })
 }
 

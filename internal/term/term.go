@@ -83,7 +83,7 @@ func (r *reader) Read(p []byte) (int, error) {
 	case <-r.ctx.Done():
 		return 0, r.ctx.Err()
 	case got := <-done:
-		if err := r.ctx.Err(); err != nil { // whoever presses Ctrl-C and then Enter means Ctrl-C
+		if err := r.ctx.Err(); err != nil { // Ctrl-C and then Enter means Ctrl-C
 			return 0, err
 		}
 		return copy(p, got.text), got.err

@@ -80,7 +80,7 @@ type Holder interface {
 	Sign(ctx context.Context, key string, message, digest []byte) ([]byte, error)
 }
 
-// Importer is a [Holder] that takes keys in. A Holder that is none answers
+// Importer is a [Holder] that takes keys in. A Holder that takes none answers
 // [OperationImport] with "unsupported".
 type Importer interface {
 	// Import puts a private key at the place that the key URI names, and returns the
