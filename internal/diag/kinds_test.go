@@ -1,207 +1,97 @@
 package diag_test
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/rsa"
+	"encoding/json"
 	"errors"
-	"io"
-	"log"
-	"net/http"
-	"net/http/httptest"
+	"fmt"
+	"os"
+	"regexp"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
-	"github.com/ghapp-dev/ghapp/internal/gitauth"
-	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
-var testKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-
-// stage is a GitHub with an App, which is installed on acme for acme/site.
-type stage struct {
-	t      *testing.T
-	github *githubtest.GitHub
-	app    *githubtest.App
-	config ghapp.Config
-}
-
-func newStage(t *testing.T) *stage {
-	t.Helper()
-	github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-	t.Cleanup(func() { _ = github.Close() })
-	key := testkit.Must(testKey())(t)
-	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
-	s.app.AddKey(&key.PublicKey)
-	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(key)}
-	return s
-}
-
-func (s *stage) open() *ghapp.App {
-	s.t.Helper()
-	app := testkit.Must(ghapp.New(s.config))(s.t)
-	return app
-}
-
-func (s *stage) fault(f githubtest.Fault) {
-	s.t.Helper()
-	testkit.OK(s.t, s.github.Fault(f))
-}
-
-// token asks for one for acme/site, or for what else is given.
-func (s *stage) token(repositories ...string) error {
-	if repositories == nil {
-		repositories = []string{"acme/site"}
-	}
-	_, err := s.open().Token(s.t.Context(), ghapp.TokenRequest{Repositories: repositories})
-	return err
-}
-
-// brokenSigner has no key any more.
-type brokenSigner struct{}
-
-func (brokenSigner) Sign(context.Context, []byte) ([]byte, error) {
-	return nil, errors.New("the device is gone")
-}
-
-// provocations bring about an error of each Kind.
-func provocations() map[ghapp.Kind]func(*stage) error {
-	return map[ghapp.Kind]func(*stage) error{
-		ghapp.ErrInvalid: func(s *stage) error {
-			_, err := s.open().Token(s.t.Context(), ghapp.TokenRequest{})
-			return err
-		},
-		ghapp.ErrKey: func(s *stage) error {
-			s.config.Signer = brokenSigner{}
-			return s.token()
-		},
-		ghapp.ErrKeyMismatch: func(s *stage) error {
-			s.app.RemoveKeys()
-			return s.token()
-		},
-		ghapp.ErrAppUnknown: func(s *stage) error {
-			s.config.Issuer = "4711"
-			return s.token()
-		},
-		ghapp.ErrClockOff: func(s *stage) error {
-			// Something on the way puts its own time into the answers.
-			s.github.SetClockOffset(20 * time.Minute)
-			s.fault(githubtest.Fault{Header: http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}})
-			return s.token()
-		},
-		ghapp.ErrNotInstalled: func(s *stage) error { return s.token("octo/lib") },
-		ghapp.ErrSuspended: func(s *stage) error {
-			s.script("suspend acme")
-			return s.token()
-		},
-		ghapp.ErrEnterprise: func(s *stage) error {
-			s.github.AddAccount("bigcorp", githubtest.Enterprise)
-			s.app.Install("bigcorp", githubtest.InstallOptions{})
-			_, err := s.open().Token(s.t.Context(),
-				ghapp.TokenRequest{Repositories: []string{"bigcorp/site"}, Installation: "30000002"})
-			return err
-		},
-		ghapp.ErrRepositoryNotSelected: func(s *stage) error { return s.token("acme/hidden") },
-		ghapp.ErrPermission: func(s *stage) error {
-			s.script("permit acme metadata=read")
-			return s.token()
-		},
-		ghapp.ErrTooBroad: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}})
-			return s.token()
-		},
-		ghapp.ErrWrongHost: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, RedirectTo: "https://evil.test"})
-			return s.token()
-		},
-		ghapp.ErrIPAllowList: func(s *stage) error {
-			s.github.SetIPAllowList("acme", true)
-			return s.token()
-		},
-		ghapp.ErrSAML: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusForbidden,
-				Body: `{"message":"Resource protected by organization SAML enforcement."}`})
-			return s.token()
-		},
-		ghapp.ErrRateLimited: func(s *stage) error {
-			s.fault(githubtest.SecondaryLimit(githubtest.MintPattern, time.Hour))
-			return s.token()
-		},
-		ghapp.ErrTokenRefused: func(s *stage) error {
-			return s.config.Client.Revoke(s.t.Context(), secret.New("ghs_nobodys"))
-		},
-		ghapp.ErrTokenUnknown: func(s *stage) error {
-			s.github.SetPropagationDelay(time.Hour)
-			app := s.open()
-			token, err := app.Token(s.t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
-			if err != nil {
-				return err
-			}
-			a := &gitauth.Answerer{Origin: app.Status().Origin, Transport: s.config.Transport}
-			return a.Trial(s.t.Context(), token, ghapp.RepositoryName{Owner: "acme", Name: "site"})
-		},
-		ghapp.ErrUnreachable: func(s *stage) error {
-			s.fault(githubtest.HTML502("/**"))
-			return s.token()
-		},
-		ghapp.ErrRefused: func(s *stage) error {
-			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusGone,
-				Body: `{"message":"This API version is gone."}`})
-			return s.token()
-		},
-	}
-}
-
-func (s *stage) script(line string) {
-	s.t.Helper()
-	testkit.OK(s.t, s.github.Script(line))
-}
-
-// untrusted needs a connection, which the others do without.
-func untrusted(t *testing.T) error {
-	s := newStage(t)
-	server := httptest.NewUnstartedServer(s.github)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of a client that hangs up, which is what is wanted
-	server.StartTLS()
-	defer server.Close()
-	s.config.Transport, s.config.Host = nil, server.URL
-	return s.token()
-}
-
-func TestEveryKindIsProvokedAndHasItsHint(t *testing.T) {
-	known := provocations()
+// Programs branch on a kind, so it is a code and no sentence: a sentence is made a better
+// one some day.
+func TestEveryKindIsAShortCode(t *testing.T) {
+	causes := map[string]bool{}
 	for _, kind := range kinds(t) {
-		t.Run(string(kind), func(t *testing.T) {
-			var err error
-			provoke, ok := known[kind]
-			switch {
-			case kind == ghapp.ErrUntrusted:
-				err = untrusted(t)
-			case !ok:
-				t.Fatal("nothing here brings it about")
-			default:
-				synctest.Test(t, func(t *testing.T) { err = provoke(newStage(t)) })
+		causes[string(kind)] = true
+	}
+	for _, reason := range gitcmd.Reasons() {
+		causes[string(reason)] = true
+	}
+	for _, problem := range deploy.Problems() {
+		causes[string(problem)] = true
+	}
+	for _, text := range constants(t, "trouble.go", "Trouble", 20) {
+		causes[text] = true
+	}
+	short := regexp.MustCompile(`^[a-z]+(-[a-z]+){0,4}$`)
+	for cause := range causes {
+		if code := diag.Code(cause); !short.MatchString(code) || len(code) > 32 {
+			t.Errorf("%q has the code %q: give it a short one", cause, code)
+		}
+	}
+	for cause := range diag.Codes() {
+		if !causes[cause] {
+			t.Errorf("%q has a code and is no cause", cause)
+		}
+	}
+}
+
+func TestEveryErrorHasAKind(t *testing.T) {
+	for want, err := range map[string]error{
+		"failed":                  errors.New("anything"),
+		"usage":                   &fault.UsageError{Err: errors.New("no such flag")},
+		"configuration":           &fault.SettingError{Err: errors.New("no host")},
+		"repository-not-selected": fmt.Errorf("clone: %w", &ghapp.Error{Kind: ghapp.ErrRepositoryNotSelected}),
+		"key-encrypted":           &fault.ExitError{Code: 3, Err: &signer.KeyError{Problem: signer.ErrEncrypted}},
+		"refused":                 &fault.ExitError{Code: fault.Refused, Err: errors.New("of another owner")},
+	} {
+		testkit.Equal(t, diag.Explain(err).Kind, want, "%v is of the kind", err)
+	}
+}
+
+func TestErrorsStayWithTheirHints(t *testing.T) {
+	several := &config.Error{Problems: []config.Problem{
+		{File: "c.yaml", Line: 3, Text: "unknown key", Hint: "did you mean app?"}, {Text: "no host"},
+		{Text: "no key", Hint: "pass --key"},
+	}}
+	left := fmt.Errorf("remove /tmp/x: %w", os.ErrPermission)
+	for name, test := range map[string]struct {
+		err  error
+		want []string // message, and hint after a bar
+		exit int
+	}{
+		"one": {&config.Error{Problems: several.Problems[:1]}, nil, fault.Configuration},
+		"of a file": {several, []string{"c.yaml:3: unknown key|did you mean app?", "no host|", "no key|pass --key"},
+			fault.Configuration},
+		"joined": {errors.Join(left, &ghapp.Error{Kind: ghapp.ErrSuspended, Op: "mint"}), []string{
+			"remove /tmp/x: permission denied|", "cannot mint: installation suspended|an owner of the account can lift the " +
+				"suspension: Settings, GitHub Apps, Configure, Unsuspend",
+		}, fault.Refused},
+		"one sentence": {fmt.Errorf("%w: %w", left, errors.New("why")), nil, fault.Failed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			report := diag.Explain(test.err)
+			var got []string
+			for _, part := range report.Errors {
+				got = append(got, part.Message+"|"+part.Hint)
 			}
-			report := diag.Explain(err)
-			if ghapp.KindOf(err) != kind || report.Kind != diag.Code(string(kind)) {
-				t.Fatalf("%v is of the kind %q", err, ghapp.KindOf(err))
+			if fmt.Sprint(got) != fmt.Sprint(test.want) || report.ExitCode != test.exit {
+				t.Errorf("got %q (exit code %d), want %q (%d)", got, report.ExitCode, test.want, test.exit)
 			}
-			if report.Hint == "" && kind != ghapp.ErrInvalid || report.ExitCode == fault.Failed {
-				t.Errorf("%+v", report)
-			}
-			if strings.Contains(report.Message+report.Hint, "ghs_") {
-				t.Errorf("a token is in %+v", report)
-			}
+			text := testkit.Must(json.Marshal(report))(t)
+			testkit.Equal(t, strings.Contains(string(text), `"errors"`), (test.want != nil))
 		})
 	}
 }

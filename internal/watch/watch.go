@@ -14,10 +14,10 @@ import (
 const (
 	// DefaultPeriod is the time between two questions where a Target names none.
 	DefaultPeriod = time.Minute
-	// mostBackoff bounds the time until something that failed is tried again, unless
+	// maxBackoff bounds the time until something that failed is tried again, unless
 	// the period is longer.
 	maxBackoff = 15 * time.Minute
-	// mostAway bounds for how long nothing is asked because a server wants to be left
+	// maxRetryAfter bounds for how long nothing is asked because a server wants to be left
 	// alone: no limit of GitHub's lasts longer than an hour
 	// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 	maxRetryAfter = time.Hour

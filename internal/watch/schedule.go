@@ -225,7 +225,7 @@ func (s *state) abandon(err error) {
 	s.waiting = nil
 }
 
-// around is a time, give or take a tenth, so that not all machines ask at once.
+// jitter returns d, give or take a tenth, so that not all machines ask at once.
 func jitter(d time.Duration) time.Duration {
 	return d - d/10 + rand.N(d/5+1)
 }
