@@ -22,7 +22,7 @@ import (
 // patience is how long a store may take for what is to be quick.
 const patience = 10 * time.Second
 
-// keys are such as ghapp uses.
+// first and second are keys such as ghapp uses.
 var first, second = strings.Repeat("0a", 32), strings.Repeat("f9", 32)
 
 // Run holds a store against each promise, in a test of its own. open returns a store with

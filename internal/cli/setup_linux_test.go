@@ -26,7 +26,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-// newcomer is a machine without an App, and with a program that opens browsers.
+// newNewcomer returns a machine without an App, and with a program that opens browsers.
 func newNewcomer(t *testing.T) *machine {
 	t.Helper()
 	m := newMachine(t)

@@ -90,6 +90,7 @@ the new release, and must succeed before that is published; it may build somethi
 		},
 	}
 	o.Jobs = watch.DefaultJobs
+	// An option is a row in internal/config/syncoptions.go.
 	for _, option := range config.SyncOptions() {
 		if option.Key != "repository" { // that is the argument
 			addSyncFlag(cmd.Flags(), option, o.field(option))

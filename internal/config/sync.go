@@ -122,7 +122,7 @@ func (p *parser) sync(name string, at, value *yaml.Node, defaults syncDefaults) 
 	return s, p.count() == before
 }
 
-// checkWants refuses a mapping that wants several things at once.
+// checkRevisions refuses a mapping that wants several things at once.
 func (p *parser) checkRevisions(line int, where string, mapping *yaml.Node) {
 	var wants []string
 	for i := 0; i+1 < len(mapping.Content); i += 2 {

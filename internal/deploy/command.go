@@ -16,7 +16,7 @@ import (
 // mostOutput is how much of what a command printed an error has, from its end, in bytes.
 const mostOutput = 4 << 10
 
-// run runs a command line for a release until it succeeds, as often as it says. previous
+// runCommand runs a command line for a release until it succeeds, as often as it says. previous
 // is the commit that was published before.
 func (t *Target) runCommand(
 	ctx context.Context, name string, c Command, dir string, r *Release, previous string,
@@ -49,7 +49,7 @@ func (t *Target) runCommand(
 	}
 }
 
-// once runs it once, and returns the end of what it printed.
+// runOnce runs it once, and returns the end of what it printed.
 func (t *Target) runOnce(
 	ctx context.Context, name string, c Command, dir string, r *Release, previous string,
 ) (string, error) {

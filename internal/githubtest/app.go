@@ -18,7 +18,7 @@ type AppOptions struct {
 	Owner       string            // login of the account that registered it; default "app-owner"; made if it is not there
 	Permissions map[string]string // what it asks for; default contents and metadata read
 	Events      []string          // webhook events it asks for; default none
-	// only its owner can see and install it on GitHub's pages; an App from a manifest says so itself
+	// Private: only its owner can see and install it on GitHub's pages; an App from a manifest says so itself
 	Private  bool
 	ID       int64  // App ID; default invented
 	ClientID string // default invented, in GitHub's form: "Iv23li" and 14 characters more

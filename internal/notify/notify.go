@@ -143,7 +143,7 @@ func (w *waits) NextBackOff() time.Duration {
 	}
 }
 
-// once sends an event a single time.
+// post sends an event a single time.
 func (n *Notifier) post(ctx context.Context, u *url.URL, what What, delivery string, text []byte, w *waits) error {
 	w.again, w.retryAfter = false, 0
 	ctx, cancel := context.WithTimeoutCause(ctx, tryFor, errors.New("no answer within "+tryFor.String()))
