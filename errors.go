@@ -26,24 +26,32 @@ const (
 	ErrKeyMismatch Kind = "key does not belong to the App"
 	// ErrAppUnknown means that this host knows no App of that client ID or App ID.
 	ErrAppUnknown Kind = "no such App on this host"
-	// ErrClockOff could not be mended; see [ClockError].
+	// ErrClockOff means that this machine's clock is wrong, and that going by GitHub's did
+	// not help; see [ClockError].
 	ErrClockOff Kind = "clock off"
-	// ErrNotInstalled means not on this owner, or that the installation is gone.
+	// ErrNotInstalled means that the App is not installed on this owner, or not any more.
 	ErrNotInstalled Kind = "App not installed"
-	ErrSuspended    Kind = "installation suspended"
+	// ErrSuspended means that the installation is there, and suspended.
+	ErrSuspended Kind = "installation suspended"
 	// ErrEnterprise is an installation that reaches no repositories.
 	ErrEnterprise Kind = "enterprise installation"
-	// ErrRepositoryNotSelected may also mean that it does not exist.
+	// ErrRepositoryNotSelected means that the installation does not reach the repository,
+	// or that there is none.
 	ErrRepositoryNotSelected Kind = "repository not selected"
-	// ErrPermission has a [PermissionError].
+	// ErrPermission means that a permission is missing; see [PermissionError].
 	ErrPermission Kind = "permission not granted"
 	// ErrTooBroad is a token that could do more than was asked; it was revoked.
-	ErrTooBroad  Kind = "more was granted than asked for"
+	ErrTooBroad Kind = "more was granted than asked for"
+	// ErrWrongHost means that a repository, or where the API redirects to, is on another
+	// host than the App.
 	ErrWrongHost Kind = "wrong host"
 	// ErrIPAllowList is the owner's list of addresses, which ours is not on.
 	ErrIPAllowList Kind = "IP address not allowed"
-	ErrSAML        Kind = "SAML single sign-on required"
-	// ErrRateLimited has a [RateLimitError] where GitHub said how long.
+	// ErrSAML means that the organization wants SAML single sign-on, of which the tokens of
+	// an App need none.
+	ErrSAML Kind = "SAML single sign-on required"
+	// ErrRateLimited means that GitHub wants to be asked less; where it said until when
+	// to wait, there is a [RateLimitError].
 	ErrRateLimited Kind = "rate limited"
 	// ErrTokenRefused is a token that has expired, was revoked, or is not GitHub's.
 	ErrTokenRefused Kind = "token refused"
@@ -89,6 +97,7 @@ type RateLimitError struct {
 	Until time.Time // on this machine's clock; never zero
 }
 
+// Error says until when.
 func (e *RateLimitError) Error() string { return "rate limited until " + e.Until.Format(time.RFC3339) }
 
 // ClockError says of an [ErrClockOff] what must be added to this machine's clock to get
@@ -97,6 +106,7 @@ type ClockError struct {
 	Offset time.Duration
 }
 
+// Error says by how much.
 func (e *ClockError) Error() string {
 	return "this machine's clock is off by " + e.Offset.Abs().String()
 }
@@ -109,6 +119,7 @@ type PermissionError struct {
 	Page    string      // where the account accepts that; empty: not known
 }
 
+// Error says what was asked for, and what was granted.
 func (e *PermissionError) Error() string {
 	return fmt.Sprintf("%s was asked for, %s was granted", e.Wanted, e.Granted)
 }
@@ -119,6 +130,7 @@ type RepositoryError struct {
 	Repositories []string // owner/name
 }
 
+// Error says which repositories were asked for.
 func (e *RepositoryError) Error() string { return "asked for " + strings.Join(e.Repositories, ", ") }
 
 // Error is one line: what failed, and why.
@@ -150,7 +162,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is reports whether target is e's Kind.
+// Is reports whether target is e's Kind, or matches e's Detail.
 func (e *Error) Is(target error) bool {
 	kind, ok := target.(Kind)
 	return ok && kind == e.Kind || e.Detail != nil && errors.Is(e.Detail, target)

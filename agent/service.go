@@ -54,7 +54,8 @@ func Inherited(lookup func(string) (string, bool)) (*Listener, error) {
 }
 
 // Notify tells the service manager that started this process, if one did and wants
-// to be told, of a new state, such as READY=1 (sd_notify(3)).
+// to be told, of a new state, such as READY=1 (sd_notify(3)). The environment is
+// read by lookup, as by os.LookupEnv.
 func Notify(lookup func(string) (string, bool), state string) error {
 	name, _ := lookup("NOTIFY_SOCKET")
 	if name == "" {

@@ -45,7 +45,7 @@ type Options struct {
 // App is an App as it is configured here. It is safe for concurrent use.
 type App struct {
 	*ghapp.App
-	// Installation belongs into a [ghapp.TokenRequest]. It is empty where the configuration
+	// Installation belongs in a [ghapp.TokenRequest]. It is empty where the configuration
 	// names none, and then that of the repositories' owner is found.
 	Installation string
 	// Transport reaches the App's host, by the certificate authorities that are configured.

@@ -6,9 +6,9 @@
 //
 // An entry is one file of mode 0600, in a directory of mode 0700 that belongs to the user
 // alone; any other directory is refused. A file is replaced by renaming a finished one over
-// it, and writers exclude each other with locks that end with their process: whatever is
-// killed when, a reader finds the old bytes or the new ones. What is not used for long is
-// removed. The directory is to be on a file system of this machine, whose locks hold.
+// it, and writers exclude each other with locks that end with their process: whenever a
+// process is killed, a reader finds the old bytes or the new ones. An entry is removed a day
+// after it was last written. The directory is to be on a file system of this machine, whose locks hold.
 //
 // On Windows, where modes say nothing, the user's profile directory keeps others out.
 package filestore

@@ -28,6 +28,8 @@
 //
 // Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
 // so together with [GitHub.RoundTripper] it works inside a testing/synctest bubble.
+//
+// This package is v0 and may change with any release: docs/compatibility.md.
 package githubtest
 
 import (

@@ -10,8 +10,8 @@
 // used.
 //
 // No part of a key, and no PIN of a key URI, is ever in an error, in a log or in any
-// printed form of a [Signer]; those show its fingerprint. Nothing but [Open] reads an
-// environment variable or starts a program.
+// printed form of a [Signer]; those show its fingerprint. [File], [FromText] and
+// [Parse] read no environment variable and start no program.
 package signer
 
 import (

@@ -27,6 +27,7 @@ const (
 
 // The problems of the key.
 const (
+	// ErrEncrypted is a private key that has to be decrypted first.
 	ErrEncrypted   Problem = "encrypted with a passphrase"
 	errEC          Problem = "an EC key, not an RSA key"
 	errEd25519     Problem = "an Ed25519 key, not an RSA key"
@@ -54,6 +55,7 @@ const (
 
 // The problems of a file.
 const (
+	// ErrMissing means that the file of the key is not there.
 	ErrMissing    Problem = "missing"
 	errDirectory  Problem = "a directory"
 	errNotRegular Problem = "not a regular file" // a pipe, a socket, a device
@@ -64,26 +66,34 @@ const (
 
 // The problems of a key URI, and of the holder of the key that it names.
 const (
-	errScheme      Problem = "no kind of key URI that is known"
-	errURI         Problem = "not a key URI that can be read" // Err says why
-	errUnset       Problem = "not set"                        // or empty
-	errNoAgent     Problem = "no ssh-agent is named"
-	errNoProgram   Problem = "the program that reaches it cannot be started"
+	errScheme    Problem = "no kind of key URI that is known"
+	errURI       Problem = "not a key URI that can be read" // Err says why
+	errUnset     Problem = "not set"                        // or empty
+	errNoAgent   Problem = "no ssh-agent is named"
+	errNoProgram Problem = "the program that reaches it cannot be started"
+	// ErrNoKey means that the holder has no key of that name.
 	ErrNoKey       Problem = "there is no such key"
 	errSeveralKeys Problem = "several keys have that name"
-	ErrPIN         Problem = "the PIN is missing, wrong or blocked"
-	// the credentials have expired, were revoked, or have no right to sign
-	ErrDenied         Problem = "access is denied"
-	ErrDeclined       Problem = "signing is refused" // by a person who was asked, or by the holder's policy
-	errFailed         Problem = "signing failed"     // for another reason, which Err tells
-	errNotTaken       Problem = "the key is not taken in"
-	ErrExists         Problem = "another key is there already"
+	// ErrPIN is not to be tried again as it is: a device blocks itself after a few wrong PINs.
+	ErrPIN Problem = "the PIN is missing, wrong or blocked"
+	// ErrDenied means that the credentials have expired, were revoked, or have no right to sign.
+	ErrDenied Problem = "access is denied"
+	// ErrDeclined means that a person who was asked, or the holder's policy, has refused to sign.
+	ErrDeclined Problem = "signing is refused"
+	errFailed   Problem = "signing failed" // for another reason, which Err tells
+	errNotTaken Problem = "the key is not taken in"
+	// ErrExists means that a key was to be put where another key is, which stays.
+	ErrExists Problem = "another key is there already"
+	// ErrUnsupported means that the holder does not do what was asked of it, such as take a key in.
 	ErrUnsupported    Problem = "its holder cannot do that"
 	errProtocol       Problem = "the answer cannot be understood"
 	errWrongSignature Problem = "the signature does not belong to the public key"
-	ErrChanged        Problem = "it is another key than before" // see [Signer].Public
-	ErrUnavailable    Problem = "it cannot be reached"          // Temporary
-	ErrTimeout        Problem = "no answer in time"             // Temporary
+	// ErrChanged means that another key stands behind the same name by now; see [Signer].Public.
+	ErrChanged Problem = "it is another key than before"
+	// ErrUnavailable means that the holder cannot be reached. It is Temporary.
+	ErrUnavailable Problem = "it cannot be reached"
+	// ErrTimeout means that the holder did not answer in time. It is Temporary.
+	ErrTimeout Problem = "no answer in time"
 )
 
 // Temporary reports whether it may go better later, with nothing changed here.

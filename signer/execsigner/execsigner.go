@@ -4,6 +4,8 @@
 //
 // In Go such a program is a [Holder] and one call of [Answer]. In another language it is what
 // the types here say in JSON.
+//
+// This package is v0 and may change with any release: docs/compatibility.md.
 package execsigner
 
 import (
@@ -74,7 +76,8 @@ func Kinds() []string {
 // Holder answers the requests of the exec protocol, for programs that are written in
 // Go. An error that is a [*Failure] is told as it is, and any other as "failed".
 type Holder interface {
-	// PublicKey returns the DER of a SubjectPublicKeyInfo.
+	// PublicKey returns the DER of a SubjectPublicKeyInfo. Here as below, key is the whole
+	// key URI.
 	PublicKey(ctx context.Context, key string) ([]byte, error)
 	// Sign returns the RS256 signature of message, of which digest is the SHA-256.
 	Sign(ctx context.Context, key string, message, digest []byte) ([]byte, error)
