@@ -252,7 +252,9 @@ func (a *App) tellOf(issuer, fingerprint string) {
 }
 
 // configured takes the key that the configuration has by now, if that is another than the
-// one that failed. It is nil where there is none. No key is asked for twice.
+// one that failed. It is nil where there is none, or where the App is on another host now:
+// who holds an App sends its tokens to the host that it was opened for. No key is asked for
+// twice.
 func (a *App) configured(ctx context.Context, failed *Session) *Session {
 	select {
 	case a.turn <- struct{}{}:
@@ -279,6 +281,11 @@ func (a *App) configured(ctx context.Context, failed *Session) *Session {
 		return nil
 	}
 	if s.App.Status().Fingerprint == failed.App.Status().Fingerprint && samePrevious {
+		return nil
+	}
+	if now, before := s.App.Status().Origin, failed.App.Status().Origin; now != before {
+		a.opener.Log.Warn("the configuration has the App on another host, where this process does not go",
+			"host", before, "now", now)
 		return nil
 	}
 	a.mu.Lock()

@@ -254,3 +254,48 @@ func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 		c.uses(laterKey(), nil)
 	})
 }
+
+// Those who hold an App have an address for its tokens: when the configuration names another
+// host by now, a token of that one would go there.
+func TestKeyThatFailsIsNotReplacedByAnAppOfAnotherHost(t *testing.T) {
+	github, err := githubtest.New(githubtest.Options{Dir: t.TempDir()})
+	testkit.OK(t, err)
+	t.Cleanup(func() { _ = github.Close() })
+	app := github.AddApp(githubtest.AppOptions{Owner: "acme"})
+	app.AddKey(&laterKey().PublicKey)
+	app.Install("acme", githubtest.InstallOptions{All: true})
+	dir := t.TempDir()
+	for name, key := range map[string]*rsa.PrivateKey{"old.pem": heldKey(), "new.pem": laterKey()} {
+		text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
+		testkit.OK(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
+	file := filepath.Join(dir, "config.yaml")
+	write := func(key, host string) {
+		testkit.OK(t, os.WriteFile(file, []byte("apps:\n  deploy:\n    app: "+app.ClientID+"\n    key: "+key+
+			"\n    host: "+host+"\n    owners: [acme]\n"), 0o600))
+	}
+	write("old.pem", "github.com")
+	o := New(Options{
+		Environ: []string{"HOME=" + dir, "GHAPP_CONFIG=" + file}, NoCache: true,
+		Observe: func(http.RoundTripper) http.RoundTripper { return github.RoundTripper() },
+	})
+	a := testkit.Must(o.App(t.Context(), ghapp.RepositoryName{Owner: "acme", Name: "site"}))(t)
+	write("new.pem", "ghe.example.com")
+	err = a.Do(t.Context(), func(s *Session) error {
+		if origin := s.App.Status().Origin; origin != "https://github.com" {
+			t.Errorf("it goes on with an App on %s", origin)
+			return nil
+		}
+		_, err := s.App.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
+		return err
+	})
+	testkit.ErrorIs(t, err, ghapp.ErrKeyMismatch)
+	if origin := a.Current().App.Status().Origin; origin != "https://github.com" {
+		t.Errorf("the App is on %s now", origin)
+	}
+	write("new.pem", "github.com")
+	testkit.OK(t, a.Do(t.Context(), func(s *Session) error {
+		_, err := s.App.Info(t.Context())
+		return err
+	}))
+}
