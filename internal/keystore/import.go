@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
+	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
@@ -110,8 +111,10 @@ func (i *Import) read(ctx context.Context, settings config.AppSettings, name str
 	}
 	if name, ok := strings.CutPrefix(key.Text, "env:"); ok {
 		// A program that takes the key in gets it by its standard input alone.
-		i.options.ImportOptions.Environ = slices.DeleteFunc(slices.Clone(i.opener.Environ),
-			func(entry string) bool { return strings.HasPrefix(entry, name+"=") })
+		own := i.opener.Own()
+		text, _ := i.opener.LookupEnv(name)
+		own.Names, own.Values = append(own.Names, name), append(own.Values, secret.New(text))
+		i.options.ImportOptions.Environ = childenv.For(i.opener.Environ, own)
 	}
 	settings.Key = key
 	held, err := i.opener.Key(ctx, settings, nil)
