@@ -37,13 +37,14 @@ func Classify(message string) Refusal {
 		{"'issuer' claim", AppUnknown},
 		{"Integration not found", AppUnknown},
 		{"installation has been suspended", InstallationSuspended},
-		{"suspended", AccountSuspended},
 		{"IP allow list", IPAllowList},
 		{"SAML", SAML},
 		{"permissions requested are not granted", NotPermitted},
 		{"Resource not accessible by integration", NotPermitted},
 		{"Write access to repository not granted", NotPermitted},
 		{"repository that does not exist or is not accessible", RepositoryNotSelected},
+		// The others may have the name of an account in them, and so this word.
+		{"suspended", AccountSuspended},
 	} {
 		if strings.Contains(message, known.text) {
 			return known.refusal
