@@ -72,6 +72,10 @@ type doctorJSON struct {
 }
 
 func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool) error {
+	names := &doctor.Names{}
+	if redactOwner { // before anything has the log
+		c.Stderr = hiding{c.Stderr, names}
+	}
 	examined, err := c.examined(ctx)
 	if err != nil {
 		return err
@@ -83,11 +87,7 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		examined.Wiki = examined.Repository.Wiki
 		examined.Repository.Wiki = false // what its repository may, a wiki may
 	}
-	names := &doctor.Names{}
 	examined.Names = names
-	if redactOwner {
-		c.Stderr = hiding{c.Stderr, names}
-	}
 	told := doctorJSON{Repository: doctorRepository(examined.Repository), Findings: []doctor.Finding{}}
 	page := doctor.NewPage(c.Stdout, c.quiet, c.lookup)
 	examined.Tell = func(f doctor.Finding) {
