@@ -270,7 +270,7 @@ func ailments() map[string]ailment {
 			kind: "configuration", says: "/nonexistent/ca.pem", exit: 3},
 		"another server": {prepare: func(m *machine) {
 			m.traffic.lead(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "Please sign in.") }))
-		}, link: "host", state: broken, kind: "not-github", says: "sign-in page", exit: 3},
+		}, link: "host", state: broken, kind: "not-github", says: "wants a sign-in", exit: 3},
 		"GitHub fails": {prepare: github("fault /** status=502"), link: "host", state: broken,
 			kind: "unreachable", says: "502", exit: 5},
 
