@@ -124,6 +124,39 @@ func listPackages(t *testing.T, environ ...string) []listedPackage {
 	return packages
 }
 
+// strayed reports whether a package belongs to the stand-in of GitHub, and what it imports
+// neither to that nor to the standard library, whose paths have no dot in their first part.
+func strayed(path, imported string) bool {
+	const standIn = module + "/internal/githubtest"
+	within := func(path string) bool { return strings.HasPrefix(path+"/", standIn+"/") }
+	first, _, _ := strings.Cut(imported, "/")
+	return (path == module+"/githubtest" || within(path)) && strings.Contains(first, ".") && !within(imported)
+}
+
+func TestStandInIsHeldToTheStandardLibraryWithAllBelowIt(t *testing.T) {
+	const standIn = module + "/internal/githubtest"
+	for _, test := range []struct {
+		path, imported string
+		want           bool
+	}{
+		{standIn, "net/http", false},
+		{standIn, standIn + "/pages", false},
+		{standIn, "golang.org/x/sync/errgroup", true},
+		{standIn, module + "/internal/text", true},
+		{standIn + "/pages", "html", false},
+		{standIn + "/pages", standIn, false},
+		{standIn + "/pages", "golang.org/x/net/html", true},
+		{standIn + "/pages", module, true},
+		{standIn + "/pages", standIn + "s", true},
+		{module + "/githubtest", standIn, false},
+		{module + "/githubtest", module + "/internal/api", true},
+		{standIn + "s", "golang.org/x/net/html", false}, // another package, whose name begins so
+		{module + "/internal/cli", "github.com/spf13/pflag", false},
+	} {
+		testkit.Equal(t, strayed(test.path, test.imported), test.want, "%s imports %s", test.path, test.imported)
+	}
+}
+
 func TestImportsGoDownOnly(t *testing.T) {
 	floorOf := map[string]int{}
 	for i, packages := range floors {
@@ -141,11 +174,8 @@ func TestImportsGoDownOnly(t *testing.T) {
 			t.Error("internal/cli needs githubtest; internal/demo alone brings it into the program, of which it is 5 %")
 		}
 		for _, imported := range p.Imports {
-			standIn := module + "/internal/githubtest"
-			if p.ImportPath == module+"/githubtest" || p.ImportPath == standIn {
-				if strings.Contains(strings.Split(imported, "/")[0], ".") && imported != standIn {
-					t.Errorf("%s imports %s; the stand-in keeps to the standard library", p.ImportPath, imported)
-				}
+			if strayed(p.ImportPath, imported) {
+				t.Errorf("%s imports %s; the stand-in keeps to the standard library", p.ImportPath, imported)
 			}
 			below, ours := floorOf[imported]
 			switch {
