@@ -53,9 +53,49 @@ func TestMakeInstallAfterMakeBuildNeedsNoGo(t *testing.T) {
 	if log, _ := os.ReadFile(filepath.Join(programs, "log")); strings.Contains(string(log), "build") {
 		t.Errorf("go was run: %s", log)
 	}
-	testkit.OK(t, os.Chtimes(source, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
-	if output, err := install(); err == nil {
-		t.Errorf("what is older than its source was installed:\n%s", output)
+
+	// What the programs are not made of may be newer than they are; one that is not there, or is
+	// older than its source, is built.
+	log := filepath.Join(programs, "log")
+	later := func(path string) {
+		t.Helper()
+		write(path, "", 0o644)
+		testkit.OK(t, os.Chtimes(path, time.Now().Add(time.Hour), time.Now().Add(time.Hour)))
+	}
+	later(filepath.Join(checkout, "cmd/ghapp/main_test.go"))
+	later(filepath.Join(checkout, "docs/sync.md"))
+	later(filepath.Join(checkout, "cmd/testdata/page.css"))
+	output, err = install()
+	testkit.OK(t, err, "%s", output)
+	helper := filepath.Join(checkout, "bin/git-credential-ghapp")
+	for name, spoil := range map[string]func() (mend func()){
+		"a program is missing": func() func() {
+			testkit.OK(t, os.Rename(helper, helper+"-away"))
+			return func() { testkit.OK(t, os.Rename(helper+"-away", helper)) }
+		},
+		"a program cannot be run": func() func() {
+			testkit.OK(t, os.Chmod(helper, 0o644))
+			return func() { testkit.OK(t, os.Chmod(helper, 0o755)) }
+		},
+		"a package is newer":     newer(later, filepath.Join(checkout, "internal/new/new.go")),
+		"a stylesheet is":        newer(later, filepath.Join(checkout, "internal/setup/style.css")),
+		"a requirement is":       newer(later, filepath.Join(checkout, "go.mod")),
+		"a requirement's sum is": newer(later, filepath.Join(checkout, "go.sum")),
+	} {
+		_ = os.Remove(log)
+		mend := spoil()
+		output, err := install()
+		if asked, _ := os.ReadFile(log); err == nil || len(asked) == 0 {
+			t.Errorf("%s: installed all the same, or go was not asked for (%v):\n%s", name, err, output)
+		}
+		mend()
+	}
+}
+
+func newer(later func(path string), path string) func() (mend func()) {
+	return func() func() {
+		later(path)
+		return func() { _ = os.Remove(path) }
 	}
 }
 
