@@ -95,6 +95,22 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 	})
 }
 
+// A key before that the configuration names stays, however well the newest has served: GitHub
+// may lose that one again. Only Rotate lets go of the one before.
+func TestPreviousKeyOfTheConfigurationIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var opened atomic.Int32
+		app := w.app(t, withTwoKeys(&opened))
+		w.registration.AddKey(&laterKey().PublicKey)
+		mustToken(t, app, site())
+		testkit.Equal(t, opened.Load(), 0, "times that the key before was opened, while the newest serves")
+		w.registration.RemoveKey(&laterKey().PublicKey)
+		testkit.Must(app.Info(t.Context()))(t)
+		testkit.Equal(t, opened.Load(), 1, "times that the key before was opened")
+	})
+}
+
 func TestRefusalOfTheNewestKeyIsSharedForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -123,6 +123,30 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 	})
 }
 
+// Who has but the text of a token, which another process was given, has it dropped from the
+// store all the same, and no other token with it.
+func TestForgottenTokenIsFoundInTheStoreByItsText(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		share := func(c *ghapp.Config) { c.Store = store }
+		gone := mustToken(t, w.app(t, share), site())
+		other := site()
+		other.Permissions = ghapp.Permissions{"metadata": "read"}
+		app := w.app(t, share)
+		stays := mustToken(t, app, other)
+		testkit.OK(t, app.Forget(t.Context(), secret.New(gone.Secret.Reveal())))
+		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == gone.Secret.Reveal() {
+			t.Error("the token is still in the store")
+		}
+		for _, app := range []*ghapp.App{app, w.app(t, share)} {
+			if token := mustToken(t, app, other); token.Secret.Reveal() != stays.Secret.Reveal() {
+				t.Error("another token is gone with it")
+			}
+		}
+	})
+}
+
 func TestRevokeLeavesTheTokenOfAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
