@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,6 +34,57 @@ func TestEveryOptionOfSyncHasAField(t *testing.T) {
 		if !fits || other != nil || o.Help == "" {
 			t.Errorf("%s: field %T, other %T, kind %d", o.Key, field, other, o.Kind)
 		}
+	}
+}
+
+// What an option refuses, and in which words; that the others of its kind do, too, and every
+// front of each, the next test says.
+func TestOptionsOfSyncHaveBounds(t *testing.T) {
+	const period, number = "want a time from 100ms on, such as 30s or 5m", "want a number from 1 on"
+	for _, test := range []struct{ key, value, want string }{
+		{"period", "99ms", period}, {"period", "0", period}, {"period", "-1s", period}, {"period", "5", period},
+		{"period", "100ms", ""}, {"period", "8784h", ""}, {"period", "8785h", "want a time up to 8784h"},
+		{"check_timeout", "1ns", period}, {"exec_timeout", "1ns", period},
+		{"keep", "0", number}, {"keep", "-1", number}, {"keep", "1.5", number}, {"keep", "1", ""},
+		{"keep", "1000000", ""}, {"keep", "1000001", "want a number up to 1000000"},
+		{"depth", "0", number}, {"exec_tries", "0", number}, {"jobs", "0", number},
+		{"mode", "copy", "want link or dir"}, {"mode", "", "want link or dir"}, {"mode", "dir", ""},
+		{"share", "copy", "want reflink or link or none"}, {"log_format", "xml", "want text or json"},
+		{"lfs", "maybe", "want true or false"}, {"lfs", "TRUE", ""},
+	} {
+		options := SyncOptions()
+		o := options[slices.IndexFunc(options, func(o SyncOption) bool { return o.Key == test.key })]
+		field := new(Sync).Field(o.Key)
+		if o.Process {
+			field = new(SyncProcess).Field(o.Key)
+		}
+		said := ""
+		if err := o.Assign(field, test.value); err != nil {
+			said = err.Error()
+		}
+		testkit.Equal(t, said, test.want, "%s=%s", test.key, test.value)
+	}
+}
+
+// A variable that is set to nothing is not set, as everywhere.
+func TestEmptyVariableOfSyncSaysNothing(t *testing.T) {
+	for _, o := range SyncOptions() {
+		field := new(Sync).Field(o.Key)
+		if o.Process {
+			field = new(SyncProcess).Field(o.Key)
+		}
+		if set, err := o.FromVariable(func(string) (string, bool) { return " ", true }, field); set || err != nil {
+			t.Errorf("%s: set %t, error %v", o.Variable(), set, err)
+		}
+	}
+}
+
+// "" in one directory takes away what the defaults say; the defaults have nothing to take away.
+func TestDefaultsOfSyncSayNothingByLeavingAKeyOut(t *testing.T) {
+	testkit.Equal(t, refusedByFile(t, "sync:\n  site: {repository: acme/site, to: /srv/site, exec: ''}\n"), "")
+	_, problems := parse("/config.yaml", []byte("sync_defaults: {exec: ''}\n"), "")
+	if len(problems) != 1 || problems[0].Text != "sync_defaults.exec has no value" {
+		t.Errorf("%v", problems)
 	}
 }
 
