@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/fault"
@@ -37,5 +38,43 @@ func TestFileOfTheUser(t *testing.T) {
 	_, err := filesOf("GIT_CONFIG_GLOBAL=", "HOME="+home).Path(t.Context(), gitsetup.Global)
 	if _, ok := errors.AsType[*fault.SettingError](err); !ok {
 		t.Errorf("of a variable that is empty: %v", err)
+	}
+}
+
+// A backslash at the end of a line has git take the next one for its rest.
+func TestFileThatGitReadsAsSomethingElseIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config")
+	sections := []gitsetup.Section{
+		{Name: "user", Origin: "https://github.com", Settings: []gitsetup.Setting{{Name: "name", Value: "Ada"}}},
+	}
+	for text, want := range map[string]bool{
+		"[user]\n\tname = Ada\n":                           true,
+		"[core]\n\teditor = vi \\\n[user]\n\tname = Ada\n": false,
+		"[user]\n\tname = Ada\n\temail = a@example.com\n":  false,
+	} {
+		testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
+		if err := filesOf("HOME="+t.TempDir()).Reads(t.Context(), path, sections); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestLoginsThatAreSentBeforeGitAsks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("another variable names the home directory")
+	}
+	home := t.TempDir()
+	path := filepath.Join(home, ".netrc")
+	files := filesOf("HOME=" + home)
+	if found := files.Netrc("https://github.com"); len(found) > 0 {
+		t.Errorf("of no file: %v", found)
+	}
+	testkit.OK(t, os.WriteFile(path, []byte("machine github.com\nlogin ada\npassword x\n"), 0o600))
+	found := files.Netrc("https://github.com")
+	if len(found) != 1 || found[0].File != path || found[0].Line != 1 || found[0].Key != "machine github.com" {
+		t.Errorf("%+v", found)
+	}
+	if found := files.Netrc("https://ghes.example"); len(found) > 0 {
+		t.Errorf("of another host: %v", found)
 	}
 }
