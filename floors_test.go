@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -283,4 +285,39 @@ func TestArchitectureIsDrawnFromTheCode(t *testing.T) {
 	}
 	testkit.Diff(t, drawing, now)
 	t.Errorf("draw it anew: go test -run TestArchitectureIsDrawnFromTheCode . -update")
+}
+
+// Files move; who looks for one by a page of ours should find it.
+func TestArchitectureAndOtherPagesNameWhatExists(t *testing.T) {
+	var pages []string
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/decisions/*.md", "bench/*.md"} {
+		pages = append(pages, testkit.Must(filepath.Glob(pattern))(t)...)
+	}
+	exists := func(path ...string) bool {
+		_, err := os.Stat(filepath.Join(path...))
+		return err == nil
+	}
+	path := regexp.MustCompile("`([\\w.-]+(?:/[\\w.-]+)*)/?`")
+	link := regexp.MustCompile(`\]\(([\w./-]+)(?:#[\w-]+)?\)`)
+	for _, page := range pages {
+		for line := range strings.Lines(string(testkit.Must(os.ReadFile(page))(t))) {
+			for _, found := range link.FindAllStringSubmatch(line, -1) {
+				if strings.Contains(found[1], ".") && !exists(filepath.Dir(page), found[1]) {
+					t.Errorf("%s links to %s", page, found[1])
+				}
+			}
+			dirs := []string{".", filepath.Dir(page)} // a file without a directory may be beside one of its line
+			for _, found := range path.FindAllStringSubmatch(line, -1) {
+				first, _, nested := strings.Cut(found[1], "/")
+				dirs = append(dirs, filepath.Dir(found[1]))
+				ours := nested && first != ".git" && exists(first) || !nested && filepath.Ext(first) == ".go"
+				if !ours {
+					continue
+				}
+				if !slices.ContainsFunc(dirs, func(dir string) bool { return exists(dir, found[1]) }) {
+					t.Errorf("%s names %s", page, found[1])
+				}
+			}
+		}
+	}
 }
