@@ -93,6 +93,8 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	if err != nil {
 		return err
 	}
+	ctx, stop := process.UntilSignal(ctx)
+	defer stop() // once the tokens are revoked
 	access, err := gitsession.Grant(ctx, c.apps(), repository, request)
 	if err != nil {
 		return err

@@ -323,6 +323,22 @@ func TestTokenOfAShortCommandIsRevoked(t *testing.T) {
 	m.revoked(1)
 }
 
+// A terminal that is closed sends more than one hang-up: the shell's comes after the kernel's,
+// and the command may have ended at the first.
+func TestSignalDoesNotKeepTokensFromBeingRevoked(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	testkit.OK(t, m.github.Fault(githubtest.Fault{Match: "DELETE /installation/token", Delay: 2 * time.Second}))
+	cmd, out := m.command("exec", "acme/site", "--", "sh", "-c", ": >ended")
+	testkit.OK(t, cmd.Start())
+	m.until("ended")
+	time.Sleep(500 * time.Millisecond) // for the request that revokes
+	testkit.OK(t, cmd.Process.Signal(syscall.SIGHUP))
+	_ = cmd.Wait() // its exit code tells
+	out.result(cmd).ends(t, 0)
+	m.revoked(1)
+}
+
 func TestTokenThatCannotBeRevokedIsTold(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -24,11 +25,8 @@ func (e *StartError) Unwrap() error { return e.Err }
 // started is a [*StartError].
 func Supervise(ctx context.Context, child *exec.Cmd) (code int, err error) {
 	signals := make(chan os.Signal, 8)
-	for _, s := range passedOn() {
-		// One that is ignored, as under nohup, stays so, for the program too.
-		if !signal.Ignored(s) {
-			signal.Notify(signals, s)
-		}
+	if list := caught(); len(list) > 0 { // none would stand for all that there are
+		signal.Notify(signals, list...)
 	}
 	defer signal.Stop(signals)
 	if ctx.Err() != nil {
@@ -45,6 +43,21 @@ func Supervise(ctx context.Context, child *exec.Cmd) (code int, err error) {
 	passing.Wait()
 	return exitCode(child.ProcessState), err
 }
+
+// UntilSignal is a context that ends with one of the signals that [Supervise] passes on. None
+// of them ends this process before stop is called: what is left to do once the program has
+// ended is done, though another signal comes meanwhile.
+func UntilSignal(ctx context.Context) (until context.Context, stop context.CancelFunc) {
+	list := caught()
+	if len(list) == 0 {
+		return context.WithCancel(ctx)
+	}
+	return signal.NotifyContext(ctx, list...)
+}
+
+// caught are the signals that are passed on. One that is ignored, as under nohup, stays so,
+// for the program too.
+func caught() []os.Signal { return slices.DeleteFunc(passedOn(), signal.Ignored) }
 
 // passOn sends the signals to a process until that has ended.
 func passOn(signals <-chan os.Signal, to *os.Process, ended <-chan struct{}) {
