@@ -22,7 +22,7 @@ import (
 )
 
 func TestNewNamesEverythingThatIsWrong(t *testing.T) {
-	signer := ghapp.FromCryptoSigner(testKey())
+	signer := ghapp.FromCryptoSigner(testkit.Key(t))
 	for _, test := range []struct {
 		name   string
 		config ghapp.Config
@@ -56,7 +56,7 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 		"0123456789abcdef0123456789abcdef01234567":            false, // a client secret
 		"SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=": false, // a fingerprint
 	} {
-		_, err := ghapp.New(ghapp.Config{Issuer: issuer, Signer: ghapp.FromCryptoSigner(testKey())})
+		_, err := ghapp.New(ghapp.Config{Issuer: issuer, Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
 		testkit.Equal(t, (err == nil), good, "issuer %q: error %v", issuer, err)
 	}
 }
@@ -64,7 +64,7 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 func TestSecretInPlaceOfTheIssuerIsNotRepeated(t *testing.T) {
 	for _, secret := range []string{"0123456789abcdef0123456789abcdef01234567",
 		"-----BEGIN RSA PRIVATE KEY-----\nMIIE" + canary} {
-		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: ghapp.FromCryptoSigner(testKey())})
+		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
 		wantKind(t, err, ghapp.ErrInvalid)
 		testkit.Lacks(t, err.Error(), secret[:12])
 	}
@@ -82,13 +82,13 @@ func TestNewAsksNothingOfGitHub(t *testing.T) {
 }
 
 func TestFingerprintIsThatOfTheSubjectPublicKeyInfo(t *testing.T) {
-	der := testkit.Must(x509.MarshalPKIXPublicKey(&testKey().PublicKey))(t)
+	der := testkit.Must(x509.MarshalPKIXPublicKey(&testkit.Key(t).PublicKey))(t)
 	sum := sha256.Sum256(der)
 	w := newWorld(t)
 	if got, want := w.app(t).Status().Fingerprint, "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
 		t.Errorf("fingerprint %s, want %s", got, want)
 	}
-	hidden := w.app(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testKey()} })
+	hidden := w.app(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testkit.Key(t)} })
 	testkit.Equal(t, hidden.Status().Fingerprint, "", "fingerprint")
 }
 
@@ -138,7 +138,7 @@ func TestInfoProvesThatKeyAndIssuerBelongTogether(t *testing.T) {
 
 func TestKeyAndAppThatDoNotBelongTogether(t *testing.T) {
 	w := newWorld(t)
-	w.registration.RemoveKey(&testKey().PublicKey)
+	w.registration.RemoveKey(&testkit.Key(t).PublicKey)
 	_, err := w.app(t).Info(t.Context())
 	wantKind(t, err, ghapp.ErrKeyMismatch) // no key is registered
 
@@ -164,7 +164,7 @@ func TestSignerThatFails(t *testing.T) {
 	cause := errors.New("the card was pulled out")
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Signer = &countingSigner{key: testKey(), wait: func(context.Context) error { return cause }}
+		c.Signer = &countingSigner{key: testkit.Key(t), wait: func(context.Context) error { return cause }}
 	})
 	_, err := app.JWT(t.Context())
 	wantKind(t, err, ghapp.ErrKey)
@@ -177,7 +177,7 @@ func TestSignerThatFails(t *testing.T) {
 
 func TestJWTIsReusedWhileItIsGoodForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		signer := &countingSigner{key: testKey()}
+		signer := &countingSigner{key: testkit.Key(t)}
 		app := newWorld(t).app(t, func(c *ghapp.Config) { c.Signer = signer })
 		var group sync.WaitGroup
 		signer.wait = func(context.Context) error { time.Sleep(time.Second); return nil }
@@ -205,7 +205,7 @@ func TestJWTIsReusedWhileItIsGoodForAMinute(t *testing.T) {
 
 func TestSignerMayTakeLongerThanARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		signer := &countingSigner{key: testKey(), wait: func(ctx context.Context) error {
+		signer := &countingSigner{key: testkit.Key(t), wait: func(ctx context.Context) error {
 			select {
 			case <-time.After(time.Minute): // someone has to touch the key
 				return nil
@@ -219,7 +219,8 @@ func TestSignerMayTakeLongerThanARequest(t *testing.T) {
 
 func TestCallerOfJWTLeavesWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		signer := &countingSigner{key: testKey(), wait: func(context.Context) error { time.Sleep(time.Minute); return nil }}
+		signer := &countingSigner{key: testkit.Key(t),
+			wait: func(context.Context) error { time.Sleep(time.Minute); return nil }}
 		app := newWorld(t).app(t, func(c *ghapp.Config) { c.Signer = signer })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -237,9 +238,10 @@ func TestCallerOfJWTLeavesWhenItsContextEnds(t *testing.T) {
 func TestFromCryptoSignerObeysTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	testkit.ErrorIs(t, testkit.ErrorOf(ghapp.FromCryptoSigner(testKey()).Sign(ctx, []byte("x"))), context.Canceled)
-	signer := ghapp.FromCryptoSigner(testKey())
-	if named, ok := signer.(interface{ Public() crypto.PublicKey }); !ok || !testKey().PublicKey.Equal(named.Public()) {
+	testkit.ErrorIs(t, testkit.ErrorOf(ghapp.FromCryptoSigner(testkit.Key(t)).Sign(ctx, []byte("x"))), context.Canceled)
+	signer := ghapp.FromCryptoSigner(testkit.Key(t))
+	if named, ok := signer.(interface{ Public() crypto.PublicKey }); !ok ||
+		!testkit.Key(t).PublicKey.Equal(named.Public()) {
 		t.Error("the signer does not tell its public key")
 	}
 }
@@ -462,7 +464,7 @@ func TestListOfInstallationsThatIsNoList(t *testing.T) {
 
 func TestConfigMayBeChangedAfterwards(t *testing.T) {
 	w := newWorld(t)
-	c := w.config()
+	c := w.config(t)
 	app := testkit.Must(ghapp.New(c))(t)
 	c.Issuer, c.Signer, c.Transport, c.Host = "1", nil, nil, "evil.example"
 	testkit.Must(app.Info(t.Context()))(t)

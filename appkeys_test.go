@@ -3,7 +3,6 @@ package ghapp_test
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
@@ -19,24 +18,15 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-// laterKey is one that the App of a world does not have.
-var laterKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
 // withTwoKeys has a newest key that GitHub does not know, and the world's before it.
 // opened counts how often that is opened.
-func withTwoKeys(opened *atomic.Int32) func(*ghapp.Config) {
+func withTwoKeys(t *testing.T, opened *atomic.Int32) func(*ghapp.Config) {
 	return func(c *ghapp.Config) {
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) {
 			opened.Add(1)
-			return ghapp.FromCryptoSigner(testKey()), nil
+			return ghapp.FromCryptoSigner(testkit.Key(t)), nil
 		}
-		c.Signer = ghapp.FromCryptoSigner(laterKey())
+		c.Signer = ghapp.FromCryptoSigner(testkit.NthKey(t, 1))
 	}
 }
 
@@ -50,8 +40,8 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		w := newWorld(t)
 		var opened atomic.Int32
 		var log logBuffer
-		app := w.app(t, withTwoKeys(&opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
-		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
+		app := w.app(t, withTwoKeys(t, &opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
+		older, newest := fingerprintOf(t, w, testkit.Key(t)), fingerprintOf(t, w, testkit.NthKey(t, 1))
 		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || opened.Load() != 0 {
 			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Status().Fingerprint,
 				app.Status().RejectedKey, opened.Load())
@@ -86,7 +76,7 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		}
 
 		// GitHub gets to know the newest key, which is tried again after a minute.
-		w.registration.AddKey(&laterKey().PublicKey)
+		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		time.Sleep(2 * time.Minute)
 		mustToken(t, app, site())
 		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || w.gh.Mints() != 2 {
@@ -101,11 +91,11 @@ func TestPreviousKeyOfTheConfigurationIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var opened atomic.Int32
-		app := w.app(t, withTwoKeys(&opened))
-		w.registration.AddKey(&laterKey().PublicKey)
+		app := w.app(t, withTwoKeys(t, &opened))
+		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		mustToken(t, app, site())
 		testkit.Equal(t, opened.Load(), 0, "times that the key before was opened, while the newest serves")
-		w.registration.RemoveKey(&laterKey().PublicKey)
+		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.Must(app.Info(t.Context()))(t)
 		testkit.Equal(t, opened.Load(), 1, "times that the key before was opened")
 	})
@@ -117,12 +107,12 @@ func TestRefusalOfTheNewestKeyIsSharedForAMinute(t *testing.T) {
 		var opened atomic.Int32
 		store := newMemory()
 		shared := func(c *ghapp.Config) { c.Store = store }
-		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
 		w.gh.ResetRequests()
-		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
 		testkit.Equal(t, len(w.calls()), 0, "another process asked")
 		time.Sleep(2 * time.Minute)
-		mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
 		if calls := w.calls(); len(calls) != 1 || w.gh.Mints() != 1 {
 			t.Errorf("after two minutes another process asked %v", calls)
 		}
@@ -134,12 +124,12 @@ func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
 	var opened atomic.Int32
 	store := newMemory()
 	shared := func(c *ghapp.Config) { c.Store = store }
-	token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+	token := mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
 	if again := mustToken(t, w.app(t, shared), site()); again.Secret.Reveal() != token.Secret.Reveal() {
 		t.Error("an App with the key before alone has not got its token")
 	}
-	w.registration.AddKey(&laterKey().PublicKey)
-	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(laterKey()) })
+	w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(testkit.NthKey(t, 1)) })
 	if again := mustToken(t, newest, site()); again.Secret.Reveal() == token.Secret.Reveal() {
 		t.Error("an App with the newest key alone has got a token of the key before")
 	}
@@ -148,7 +138,7 @@ func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
 func TestBothKeysRefused(t *testing.T) {
 	w := newWorld(t)
 	var opened atomic.Int32
-	app := w.app(t, withTwoKeys(&opened))
+	app := w.app(t, withTwoKeys(t, &opened))
 	w.registration.RemoveKeys()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
@@ -159,7 +149,7 @@ func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
 	w := newWorld(t)
 	var log logBuffer
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Signer, c.Log = ghapp.FromCryptoSigner(laterKey()), logTo(&log)
+		c.Signer, c.Log = ghapp.FromCryptoSigner(testkit.NthKey(t, 1)), logTo(&log)
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
 	})
 	_, err := app.Token(t.Context(), site())
@@ -190,10 +180,10 @@ func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
 		var opened atomic.Int32
 		store := newMemory()
 		shared := func(c *ghapp.Config) { c.Store = store }
-		token := mustToken(t, w.app(t, withTwoKeys(&opened), shared), site())
+		token := mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
 		time.Sleep(30 * time.Second) // it is not young any more
-		testkit.OK(t, w.app(t, withTwoKeys(&opened), shared).Invalidate(t.Context(), site(), token.Secret))
-		app := w.app(t, withTwoKeys(&opened), shared)
+		testkit.OK(t, w.app(t, withTwoKeys(t, &opened), shared).Invalidate(t.Context(), site(), token.Secret))
+		app := w.app(t, withTwoKeys(t, &opened), shared)
 		second := mustToken(t, app, site())
 		if second.Secret.Reveal() == token.Secret.Reveal() {
 			t.Error("a token that was refused is handed out")
@@ -238,15 +228,15 @@ func (a *alias) Sign(_ context.Context, message []byte) ([]byte, error) {
 // signed for does not stand under the key that it had.
 func TestSignerWhoseKeyBecomesAnother(t *testing.T) {
 	w := newWorld(t)
-	w.registration.AddKey(&laterKey().PublicKey)
+	w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 	store := newMemory()
 	// Where the App is installed is known, so that nothing is signed before the mint.
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }),
 		ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
-	s := &alias{told: testKey(), real: laterKey()}
+	s := &alias{told: testkit.Key(t), real: testkit.NthKey(t, 1)}
 	app := w.app(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
 	token := mustToken(t, app, site())
-	if got := fingerprintOf(t, w, laterKey()); app.Status().Fingerprint != got {
+	if got := fingerprintOf(t, w, testkit.NthKey(t, 1)); app.Status().Fingerprint != got {
 		t.Errorf("fingerprint %s, want %s", app.Status().Fingerprint, got)
 	}
 	before := w.app(t, func(c *ghapp.Config) { c.Store = store }) // with testKey
@@ -271,7 +261,7 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 				w := newWorld(t)
 				store := newMemory()
 				var log logBuffer
-				s := &alias{told: testKey(), real: testKey()}
+				s := &alias{told: testkit.Key(t), real: testkit.Key(t)}
 				shared := func(c *ghapp.Config) { c.Signer, c.Store, c.Log, c.MaxWait = s, store, logTo(&log), -1 }
 				token := mustToken(t, w.app(t, shared), site())
 				time.Sleep(57 * time.Minute)
@@ -307,25 +297,25 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		app := w.app(t)
-		older, newest := fingerprintOf(t, w, testKey()), fingerprintOf(t, w, laterKey())
+		older, newest := fingerprintOf(t, w, testkit.Key(t)), fingerprintOf(t, w, testkit.NthKey(t, 1))
 		first := mustToken(t, app, site())
 
-		err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey()))
+		err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1)))
 		if !errors.Is(err, ghapp.ErrKeyMismatch) || app.Status().Fingerprint != older {
 			t.Errorf("a key that GitHub does not know: error %v, %s in use, want %s", err, app.Status().Fingerprint, older)
 		}
-		w.registration.AddKey(&laterKey().PublicKey)
-		testkit.OK(t, app.Rotate(t.Context(), ghapp.FromCryptoSigner(laterKey())))
+		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		testkit.OK(t, app.Rotate(t.Context(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1))))
 		testkit.Equal(t, app.Status().Fingerprint, newest, "in use")
 
 		// Some of GitHub's servers do not know the key yet: the one before is used, whose
 		// token is there.
-		w.registration.RemoveKey(&laterKey().PublicKey)
+		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		if token := mustToken(t, app, site()); token.Secret.Reveal() != first.Secret.Reveal() ||
 			app.Status().RejectedKey != newest {
 			t.Errorf("another token, %q is said to be rejected; want that of the key before", app.Status().RejectedKey)
 		}
-		w.registration.AddKey(&laterKey().PublicKey)
+		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		time.Sleep(2 * time.Minute)
 		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() ||
 			app.Status().RejectedKey != "" {
@@ -333,7 +323,7 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 		}
 
 		// The new key has served: the one before is not asked for any more.
-		w.registration.RemoveKey(&laterKey().PublicKey)
+		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.ErrorIs(t, testkit.ErrorOf(app.Info(t.Context())), ghapp.ErrKeyMismatch)
 	})
 }

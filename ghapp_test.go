@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -24,15 +22,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-// testKey is the one key of this test binary.
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
 // world is a GitHub with one App, installed on acme with the repositories
 // acme/site and acme/docs selected.
 type world struct {
@@ -48,24 +37,25 @@ func newWorld(t testing.TB) *world {
 		testkit.OK(t, gh.Close())
 	})
 	w := &world{gh: gh, registration: gh.AddApp(githubtest.AppOptions{})}
-	w.registration.AddKey(&testKey().PublicKey)
+	w.registration.AddKey(&testkit.Key(t).PublicKey)
 	w.installation = w.registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "docs"}})
 	return w
 }
 
 // config is that of the App on github.com, answered by the world without a socket.
-func (w *world) config() ghapp.Config {
+func (w *world) config(t testing.TB) ghapp.Config {
+	t.Helper()
 	return ghapp.Config{
 		Client: ghapp.Client{Transport: w.gh.RoundTripper()},
 		Issuer: w.registration.ClientID,
-		Signer: ghapp.FromCryptoSigner(testKey()),
+		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
 	}
 }
 
 // app is the App as a new process has it.
 func (w *world) app(t testing.TB, edit ...func(*ghapp.Config)) *ghapp.App {
 	t.Helper()
-	c := w.config()
+	c := w.config(t)
 	for _, f := range edit {
 		f(&c)
 	}

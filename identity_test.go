@@ -41,6 +41,6 @@ func TestIdentityThatIsAnotherUsersIsRefused(t *testing.T) {
 
 func open(t *testing.T, w *world) *ghapp.App {
 	t.Helper()
-	app := testkit.Must(ghapp.New(w.config()))(t)
+	app := testkit.Must(ghapp.New(w.config(t)))(t)
 	return app
 }

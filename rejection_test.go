@@ -30,17 +30,17 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 				t.Errorf("GitHub's word is not repeated: %v", err)
 			}
 		}
-		old := mustToken(t, process(testKey()), site()) // with a key that is taken
-		app := process(laterKey())
+		old := mustToken(t, process(testkit.Key(t)), site()) // with a key that is taken
+		app := process(testkit.NthKey(t, 1))
 		for range 20 {
 			refused(app)
-			refused(process(laterKey()))
+			refused(process(testkit.NthKey(t, 1)))
 		}
 		if n := len(w.gh.Requests()); n != 3 {
 			t.Errorf("after the two of the first token, 40 questions asked GitHub %d times", n-2)
 		}
 		// Another key is asked with at once, and what is cached is handed out.
-		if token := mustToken(t, process(testKey()), site()); token.Secret.Reveal() != old.Secret.Reveal() {
+		if token := mustToken(t, process(testkit.Key(t)), site()); token.Secret.Reveal() != old.Secret.Reveal() {
 			t.Error("the token of the other key is gone")
 		}
 		// Whoever asks who the App is gets GitHub's answer.
@@ -49,7 +49,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 		wantKind(t, err, ghapp.ErrKeyMismatch)
 		testkit.Equal(t, len(w.gh.Requests()), before+1, "GitHub was not asked who the App is")
 		// It ends by itself.
-		w.registration.AddKey(&laterKey().PublicKey)
+		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		refused(app)
 		time.Sleep(10 * time.Second)
 		var running sync.WaitGroup
@@ -63,7 +63,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 func TestRejectedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Store, c.Signer = newMemory(), ghapp.FromCryptoSigner(laterKey())
+		c.Store, c.Signer = newMemory(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1))
 	})
 	for range 2 {
 		_, err := app.Token(context.Background(), site())

@@ -80,7 +80,7 @@ func wantNone(t testing.TB, where, text string, secrets ...string) {
 
 func TestSecretsArePrintedNowhere(t *testing.T) {
 	w := newWorld(t)
-	c := w.config()
+	c := w.config(t)
 	c.Transport = roundTrips(c.Transport.RoundTrip) // the stand-in itself knows its tokens
 	app := testkit.Must(ghapp.New(c))(t)
 	token := mustToken(t, app, site())
@@ -88,7 +88,7 @@ func TestSecretsArePrintedNowhere(t *testing.T) {
 	source := app.TokenSource(site())
 	testkit.Must(source.Token(t.Context()))(t)
 	signature := jwt.Secret.Reveal()[strings.LastIndex(jwt.Secret.Reveal(), ".")+1:]
-	key := testKey()
+	key := testkit.Key(t)
 	secrets := []string{
 		token.Secret.Reveal(), jwt.Secret.Reveal(), signature,
 		key.D.String(), key.Primes[0].String(), fmt.Sprintf("%x", key.D), fmt.Sprintf("%x", key.Primes[0]),
@@ -248,8 +248,8 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 func TestSignersErrorIsTheOnlyThingOfItThatIsPrinted(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Signer = &countingSigner{key: testKey(), wait: func(context.Context) error { return errors.New("no card") }}
+		c.Signer = &countingSigner{key: testkit.Key(t), wait: func(context.Context) error { return errors.New("no card") }}
 	})
 	_, err := app.Token(t.Context(), site())
-	wantNone(t, "the error", printed(t, err), testKey().D.String(), fmt.Sprintf("%x", testKey().D))
+	wantNone(t, "the error", printed(t, err), testkit.Key(t).D.String(), fmt.Sprintf("%x", testkit.Key(t).D))
 }

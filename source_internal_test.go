@@ -1,8 +1,6 @@
 package ghapp
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"testing"
 	"time"
 
@@ -12,7 +10,7 @@ import (
 
 func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	// Not in a synctest bubble, whose times have no monotonic reading.
-	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
+	key := testkit.Key(t)
 	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	defer gh.Close()
 	registration := gh.AddApp(githubtest.AppOptions{})

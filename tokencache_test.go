@@ -307,7 +307,8 @@ func TestDifferentKeysShareNoTokens(t *testing.T) {
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Host = "git.acme.example" }), site())
 	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Issuer = fmt.Sprint(w.registration.ID) }), site())
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Signer = &countingSigner{key: testKey()} }), site())
+	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Signer = &countingSigner{key: testkit.Key(t)} }),
+		site())
 	if n := w.gh.Mints(); n != 4 || w.count(lookUps) != 3 {
 		t.Errorf("%d mints, %d lookups, want 4 and 3: which key signs does not matter to a lookup", n, w.count(lookUps))
 	}

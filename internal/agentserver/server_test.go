@@ -73,7 +73,7 @@ func newService(t *testing.T, config string) *service {
 // putKey writes the App's key to a file.
 func (s *service) putKey(name string) {
 	s.t.Helper()
-	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testkit.Key(s.t))})
 	testkit.OK(s.t, os.WriteFile(filepath.Join(s.dir, name), key, 0o600))
 }
 

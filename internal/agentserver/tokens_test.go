@@ -3,12 +3,9 @@ package agentserver
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -20,15 +17,6 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
 )
-
-// heldKey is the App's key in these tests: making one takes a while.
-var heldKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 // holding is an agent's tokens, before a GitHub in the process.
 type holding struct {
@@ -43,12 +31,12 @@ func newHolding(t *testing.T) *holding {
 	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
 	registered := github.AddApp(githubtest.AppOptions{Owner: "acme"})
-	registered.AddKey(&heldKey().PublicKey)
+	registered.AddKey(&testkit.Key(t).PublicKey)
 	registered.Install("acme", githubtest.InstallOptions{All: true})
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: registered.ClientID,
-		Signer: ghapp.FromCryptoSigner(heldKey()),
+		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	h := &holding{t: t, github: github, app: app}
 	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string,
@@ -232,7 +220,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHolding(t)
 			defer h.close()
-			key := &failingKey{Signer: ghapp.FromCryptoSigner(heldKey())}
+			key := &failingKey{Signer: ghapp.FromCryptoSigner(testkit.Key(t))}
 			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()},
 				Issuer: h.app.Status().Issuer, Signer: key})
 			testkit.OK(t, err)

@@ -2,7 +2,6 @@ package apps
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -25,18 +24,6 @@ import (
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
-// heldKey is the App's key in these tests, and laterKey the one that takes its place: making
-// one takes a while.
-var heldKey, laterKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
-
-func newKey() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-}
-
 // changing is an App whose key's file changes, before a GitHub in the process.
 type changing struct {
 	*App
@@ -53,14 +40,14 @@ func newChanging(t *testing.T) *changing {
 	testkit.OK(t, err)
 	t.Cleanup(func() { _ = github.Close() })
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme"})
-	app.AddKey(&heldKey().PublicKey)
+	app.AddKey(&testkit.Key(t).PublicKey)
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	for _, name := range []string{"acme/site", "acme/web"} {
 		github.AddRepository(name, githubtest.RepositoryOptions{})
 	}
 	c := &changing{t: t, github: github, app: app}
 	path := filepath.Join(t.TempDir(), "app.pem")
-	c.put(path, heldKey())
+	c.put(path, testkit.Key(t))
 	o := New(Options{
 		Environ: []string{"HOME=" + t.TempDir(), "GHAPP_APP=" + app.ClientID, "GHAPP_KEY=" + path},
 		NoCache: true,
@@ -141,11 +128,11 @@ func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		c.mustAsk("acme/site")
-		c.put(c.path, laterKey())
-		c.app.AddKey(&laterKey().PublicKey)
+		c.put(c.path, testkit.NthKey(t, 1))
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		c.mustAsk("acme/site")
-		c.uses(laterKey(), nil)
-		c.app.RemoveKey(&heldKey().PublicKey)
+		c.uses(testkit.NthKey(t, 1), nil)
+		c.app.RemoveKey(&testkit.Key(t).PublicKey)
 		c.mustAsk("acme/web")
 		testkit.Equal(t, c.proofs(), 1, "proofs, told: %q", c.told)
 		testkit.Equal(t, len(c.told), 1, "proofs, told: %q", c.told)
@@ -155,16 +142,16 @@ func TestNewKeyIsUsedOnceGitHubTakesIt(t *testing.T) {
 func TestNewKeyThatGitHubDoesNotTakeIsTriedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(c.path, laterKey())
+		c.put(c.path, testkit.NthKey(t, 1))
 		for range 60 {
 			c.mustAsk("acme/site")
-			c.uses(heldKey(), laterKey())
+			c.uses(testkit.Key(t), testkit.NthKey(t, 1))
 			time.Sleep(time.Second)
 		}
 		testkit.Equal(t, c.proofs(), 1, "proofs in a minute")
-		c.app.AddKey(&laterKey().PublicKey)
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		c.mustAsk("acme/site")
-		c.uses(laterKey(), nil)
+		c.uses(testkit.NthKey(t, 1), nil)
 	})
 }
 
@@ -172,19 +159,19 @@ func TestOldKeyServesWhileGitHubIsOutOfReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		token := c.mustAsk("acme/site")
-		c.put(c.path, laterKey())
-		c.app.AddKey(&laterKey().PublicKey)
+		c.put(c.path, testkit.NthKey(t, 1))
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.OK(t, c.github.Fault(githubtest.Fault{Delay: time.Hour}))
 		asked := time.Now()
 		testkit.Equal(t, c.mustAsk("acme/site"), token, "another token was handed out")
 		if waited := time.Since(asked); waited > keyProof {
 			t.Errorf("git waited for %s", waited)
 		}
-		c.uses(heldKey(), laterKey())
+		c.uses(testkit.Key(t), testkit.NthKey(t, 1))
 		c.github.ClearFaults()
 		time.Sleep(keyPause)
 		c.mustAsk("acme/site")
-		c.uses(laterKey(), nil)
+		c.uses(testkit.NthKey(t, 1), nil)
 	})
 }
 
@@ -193,33 +180,33 @@ func TestOldKeyServesWhereANewOneIsNotKnownYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
 		token := c.mustAsk("acme/site")
-		c.put(c.path, laterKey())
-		c.app.AddKey(&laterKey().PublicKey)
+		c.put(c.path, testkit.NthKey(t, 1))
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		err := c.github.Fault(githubtest.Fault{
 			Match: githubtest.MintPattern, Times: 1, Status: http.StatusUnauthorized,
 			Body: `{"message":"A JSON web token could not be decoded"}`,
 		})
 		testkit.OK(t, err)
 		testkit.Equal(t, c.mustAsk("acme/site"), token, "another token was handed out")
-		c.uses(heldKey(), laterKey())
+		c.uses(testkit.Key(t), testkit.NthKey(t, 1))
 		time.Sleep(keyPause)
 		if got := c.mustAsk("acme/site"); got == token {
 			t.Error("the new key has minted no token")
 		}
-		c.uses(laterKey(), nil)
+		c.uses(testkit.NthKey(t, 1), nil)
 		// It has worked: the old key is not gone back to.
 		c.app.RemoveKeys()
 		testkit.Fails(t, testkit.ErrorOf(c.ask("acme/web")), "a key that was deleted got a token")
-		c.uses(laterKey(), nil)
+		c.uses(testkit.NthKey(t, 1), nil)
 	})
 }
 
 func TestManyWaitForOneProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(c.path, laterKey())
+		c.put(c.path, testkit.NthKey(t, 1))
 		c.app.RemoveKeys()
-		c.app.AddKey(&laterKey().PublicKey)
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.OK(t, c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: time.Second}))
 		var asking sync.WaitGroup
 		for range 50 {
@@ -239,8 +226,8 @@ func TestManyWaitForOneProof(t *testing.T) {
 func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newChanging(t)
-		c.put(c.path, laterKey())
-		c.app.AddKey(&laterKey().PublicKey)
+		c.put(c.path, testkit.NthKey(t, 1))
+		c.app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.OK(t, c.github.Fault(githubtest.Fault{Match: "GET /app", Delay: 5 * time.Second}))
 		var proving sync.WaitGroup
 		proving.Go(func() { c.mustAsk("acme/site") })
@@ -251,7 +238,7 @@ func TestWhoLeavesDoesNotWaitForAProof(t *testing.T) {
 		c.Session(ctx)
 		testkit.Equal(t, time.Since(asked), time.Second, "waited for")
 		proving.Wait()
-		c.uses(laterKey(), nil)
+		c.uses(testkit.NthKey(t, 1), nil)
 	})
 }
 
@@ -262,10 +249,10 @@ func TestKeyThatFailsIsNotReplacedByAnAppOfAnotherHost(t *testing.T) {
 	testkit.OK(t, err)
 	t.Cleanup(func() { _ = github.Close() })
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme"})
-	app.AddKey(&laterKey().PublicKey)
+	app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	dir := t.TempDir()
-	for name, key := range map[string]*rsa.PrivateKey{"old.pem": heldKey(), "new.pem": laterKey()} {
+	for name, key := range map[string]*rsa.PrivateKey{"old.pem": testkit.Key(t), "new.pem": testkit.NthKey(t, 1)} {
 		text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 		testkit.OK(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
 	}

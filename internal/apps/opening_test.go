@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // newOfOwners is an Opener whose config file has one App for the owners acme and octo, and
@@ -42,7 +43,7 @@ func newOfOwners(t *testing.T) (o *Opener, openings *atomic.Int32, key string) {
 
 func putHeldKey(t *testing.T, path string) {
 	t.Helper()
-	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
+	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testkit.Key(t))})
 	if err := os.WriteFile(path, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func TestSlowKeyOfOneAppDoesNotHoldUpTheOthers(t *testing.T) {
 	text := "#!/bin/sh\n>>'" + dir + "/asked'\nwhile ! test -e '" + dir + "/release'; do sleep 0.05; done\nexit 1\n"
 	testkit.OK(t, os.WriteFile(program, []byte(text), 0o700))
 	defer func() { _ = os.WriteFile(filepath.Join(dir, "release"), nil, 0o600) }()
-	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(heldKey())})
+	key := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testkit.Key(t))})
 	testkit.OK(t, os.WriteFile(filepath.Join(dir, "app.pem"), key, 0o600))
 	o := New(Options{Environ: []string{"HOME=" + dir, "GHAPP_APP=1", "GHAPP_KEY=" + filepath.Join(dir, "app.pem")}})
 	settings := testkit.Must(o.Settings(ghapp.RepositoryName{}))(t)

@@ -1,8 +1,6 @@
 package cli_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -325,7 +323,7 @@ func TestAnswerEndsWithThePreviousKey(t *testing.T) {
 // otherKey is one that is not the App's.
 func (m *installed) otherKey() []byte {
 	m.t.Helper()
-	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(m.t)
+	key := testkit.Key(m.t)
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 

@@ -1,8 +1,6 @@
 package cli_test
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -600,10 +598,10 @@ func (m *machine) repository() {
 	}
 }
 
-// keyOf writes a new key of an App to a file.
+// keyOf gives an App a key that is not the one of the world, and writes it to a file.
 func (m *machine) keyOf(app *githubtest.App) string {
 	m.t.Helper()
-	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(m.t)
+	key := testkit.Key(m.t)
 	app.AddKey(&key.PublicKey)
 	path := filepath.Join(m.root, app.Slug+".pem")
 	m.write(path, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))

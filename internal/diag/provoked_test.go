@@ -2,15 +2,12 @@ package diag_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,8 +21,6 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
-var testKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
-
 // stage is a GitHub with an App, which is installed on acme for acme/site.
 type stage struct {
 	t      *testing.T
@@ -38,7 +33,7 @@ func newStage(t *testing.T) *stage {
 	t.Helper()
 	github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	t.Cleanup(func() { _ = github.Close() })
-	key := testkit.Must(testKey())(t)
+	key := testkit.Key(t)
 	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
 	s.app.AddKey(&key.PublicKey)
 	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})

@@ -2,14 +2,11 @@ package gitauth_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,14 +17,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
-
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 // world is a GitHub in the process and an Answerer before it. git is what GitHub's
 // git service answers; REST requests go to the stand-in.
@@ -45,7 +34,7 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	t.Cleanup(func() { _ = github.Close() })
 	w := &world{github: github, app: github.AddApp(
 		githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})}
-	w.app.AddKey(&testKey().PublicKey)
+	w.app.AddKey(&testkit.Key(t).PublicKey)
 	for _, name := range []string{"acme/site", "acme/web"} {
 		github.AddRepository(name, githubtest.RepositoryOptions{})
 	}
@@ -53,7 +42,7 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testKey()),
+		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	w.answerer = &gitauth.Answerer{
 		Origin: "https://github.com",

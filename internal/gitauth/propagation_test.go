@@ -52,7 +52,7 @@ func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: w.github.RoundTripper()},
 		Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testKey()),
+		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
 		Store:  store,
 	}))(t)
 	return &gitauth.Answerer{

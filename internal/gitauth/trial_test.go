@@ -2,8 +2,6 @@ package gitauth_test
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"net/http"
 	"strings"
@@ -103,7 +101,7 @@ func TestTrialWithoutAnAnswer(t *testing.T) {
 
 // Lag is told apart from refusal: it is over at some time.
 func TestTrialWaitsForANewToken(t *testing.T) {
-	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
+	key := testkit.Key(t)
 	synctest.Test(t, func(t *testing.T) {
 		github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 		defer github.Close()

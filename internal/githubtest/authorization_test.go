@@ -12,11 +12,11 @@ import (
 
 func TestJWT(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	keyless := gh.AddApp(githubtest.AppOptions{})
 	good := claims(app)
 	now := time.Now().Unix()
-	rs256 := func(c map[string]any) string { return "Bearer " + sign(t, keys()[0], "RS256", c) }
+	rs256 := func(c map[string]any) string { return "Bearer " + sign(t, testkit.Key(t), "RS256", c) }
 	const (
 		notDecoded = "A JSON web token could not be decoded"
 		past       = "'Expiration time' claim ('exp') must be a numeric value representing the future time " +
@@ -42,9 +42,9 @@ func TestJWT(t *testing.T) {
 		{"three parts that are no JSON", "Bearer eyJ.eyJ.eyJ", 401, notDecoded},
 		{"Basic", "Basic eDp5", 401, notDecoded},
 		{"token scheme", strings.Replace(rs256(good), "Bearer", "token", 1), 401, "Bad credentials"},
-		{"another key", "Bearer " + sign(t, keys()[1], "RS256", good), 401, notDecoded},
-		{"RS512", "Bearer " + sign(t, keys()[0], "RS512", good), 401, notDecoded},
-		{"none", "Bearer " + sign(t, keys()[0], "none", good), 401, notDecoded},
+		{"another key", "Bearer " + sign(t, testkit.NthKey(t, 1), "RS256", good), 401, notDecoded},
+		{"RS512", "Bearer " + sign(t, testkit.Key(t), "RS512", good), 401, notDecoded},
+		{"none", "Bearer " + sign(t, testkit.Key(t), "none", good), 401, notDecoded},
 		{"another App's client ID", rs256(with(good, "iss", keyless.ClientID)), 401,
 			"Integration must generate a public key"},
 		{"no iss", rs256(with(good, "iss", nil)), 401, noIssuer},
@@ -70,14 +70,14 @@ func TestJWT(t *testing.T) {
 
 func TestKeyRotation(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
-	app.AddKey(&keys()[1].PublicKey)
+	app := newApp(t, gh, githubtest.AppOptions{})
+	app.AddKey(&testkit.NthKey(t, 1).PublicKey)
 	status := func(key int) int {
-		return ask(t, gh, "GET", "/app", "Bearer "+sign(t, keys()[key], "RS256", claims(app)), "").status
+		return ask(t, gh, "GET", "/app", "Bearer "+sign(t, testkit.NthKey(t, key), "RS256", claims(app)), "").status
 	}
 	testkit.Equal(t, status(0), 200)
 	testkit.Equal(t, status(1), 200)
-	app.RemoveKey(&keys()[0].PublicKey)
+	app.RemoveKey(&testkit.Key(t).PublicKey)
 	testkit.Equal(t, status(0), 401)
 	testkit.Equal(t, status(1), 200)
 	key := testkit.Must(app.RotateKey())(t)
@@ -89,7 +89,7 @@ func TestKeyRotation(t *testing.T) {
 
 func TestClockOffsetMovesTheJWTChecksAndTheDate(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	for offset, message := range map[time.Duration]string{
 		0: "", time.Minute: "", 6 * time.Minute: "must be a numeric value",
 		-2 * time.Minute: "must be an Integer", -time.Hour: "too far",

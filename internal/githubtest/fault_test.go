@@ -137,7 +137,7 @@ func TestFaultAnswers(t *testing.T) {
 
 func TestFaultsOfTheMint(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
@@ -236,7 +236,7 @@ func TestFaultsOfGit(t *testing.T) {
 func TestDelayInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gh := newGitHub(t)
-		app := newApp(gh, githubtest.AppOptions{})
+		app := newApp(t, gh, githubtest.AppOptions{})
 		inst := app.Install("acme", githubtest.InstallOptions{All: true})
 		client := &http.Client{Transport: gh.RoundTripper()}
 		must(t, gh.Fault(githubtest.Fault{Match: "/meta", Delay: time.Minute}))
@@ -282,7 +282,7 @@ func TestRoundTripperObeysTheContext(t *testing.T) {
 
 func TestRequestsAreRecorded(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	jwt := bearer(t, app)
 	secret := mint(t, gh, app, inst, `{"permissions":{"contents":"read"}}`)

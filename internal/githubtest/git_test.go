@@ -36,7 +36,7 @@ func newGitWorld(t *testing.T) *gitWorld {
 	w := &gitWorld{gh: newGitHub(t)}
 	w.server = httptest.NewServer(w.gh)
 	t.Cleanup(w.server.Close)
-	w.app = newApp(w.gh, githubtest.AppOptions{Name: "Deployer", Permissions: map[string]string{"contents": "write"}})
+	w.app = newApp(t, w.gh, githubtest.AppOptions{Name: "Deployer", Permissions: map[string]string{"contents": "write"}})
 	w.repo = w.gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	w.inst = w.app.Install("acme", githubtest.InstallOptions{All: true})
 	for _, text := range []string{"one\n", "two\n"} {
@@ -439,7 +439,7 @@ func TestBackendDoesNotSeeTheCredential(t *testing.T) {
 	defer gh.Close()
 	server := httptest.NewServer(gh)
 	defer server.Close()
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	commit(t, gh.AddRepository("acme/site", githubtest.RepositoryOptions{}), "main", nil)
 	secret := mint(t, gh, app, app.Install("acme", githubtest.InstallOptions{All: true}), "")
 	mustGit(t, ".", "ls-remote", remote(server, secret, "/acme/site"))

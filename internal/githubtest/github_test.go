@@ -3,7 +3,6 @@ package githubtest_test
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
@@ -27,22 +26,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-var keys = sync.OnceValue(func() []*rsa.PrivateKey {
-	list := make([]*rsa.PrivateKey, 2)
-	var wg sync.WaitGroup
-	for i := range list {
-		wg.Go(func() {
-			key, err := rsa.GenerateKey(rand.Reader, 2048)
-			if err != nil {
-				panic(err)
-			}
-			list[i] = key
-		})
-	}
-	wg.Wait()
-	return list
-})
-
 func newGitHub(t testing.TB) *githubtest.GitHub {
 	t.Helper()
 	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
@@ -53,9 +36,10 @@ func newGitHub(t testing.TB) *githubtest.GitHub {
 }
 
 // newApp is an App with the first key.
-func newApp(gh *githubtest.GitHub, o githubtest.AppOptions) *githubtest.App {
+func newApp(t testing.TB, gh *githubtest.GitHub, o githubtest.AppOptions) *githubtest.App {
+	t.Helper()
 	app := gh.AddApp(o)
-	app.AddKey(&keys()[0].PublicKey)
+	app.AddKey(&testkit.Key(t).PublicKey)
 	return app
 }
 
@@ -86,7 +70,7 @@ func sign(t testing.TB, key *rsa.PrivateKey, alg string, claims map[string]any) 
 
 func bearer(t testing.TB, app *githubtest.App) string {
 	t.Helper()
-	return "Bearer " + sign(t, keys()[0], "RS256", claims(app))
+	return "Bearer " + sign(t, testkit.Key(t), "RS256", claims(app))
 }
 
 // reply is an answer of the REST API.
@@ -242,7 +226,7 @@ func TestNoGit(t *testing.T) {
 // Everything at once; the race detector is the judge.
 func TestConcurrentUse(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	repo := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	var wg sync.WaitGroup

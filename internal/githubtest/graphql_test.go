@@ -13,7 +13,7 @@ import (
 
 func TestGraphQL(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{Permissions: map[string]string{"contents": "read", "issues": "read"}})
+	app := newApp(t, gh, githubtest.AppOptions{Permissions: map[string]string{"contents": "read", "issues": "read"}})
 	site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	gh.AddRepository("other/open", githubtest.RepositoryOptions{Public: true})
@@ -88,7 +88,7 @@ func TestGraphQL(t *testing.T) {
 // What GraphQL costs does not count against the REST API's hour.
 func TestGraphQLHasItsOwnLimit(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	secret := "token " + mint(t, gh, app, inst, "")
 	gh.SetRateLimit(1)

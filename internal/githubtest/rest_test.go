@@ -19,7 +19,7 @@ import (
 
 func TestInstallationEndpoints(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{Name: "Site Deployer", Owner: "maker"})
+	app := newApp(t, gh, githubtest.AppOptions{Name: "Site Deployer", Owner: "maker"})
 	gh.AddAccount("person", githubtest.User)
 	gh.AddAccount("corp", githubtest.Enterprise)
 	site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
@@ -84,7 +84,7 @@ func TestInstallationEndpoints(t *testing.T) {
 
 func TestPaging(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	for i := range 105 {
 		gh.AddRepository(fmt.Sprintf("acme/r%03d", i), githubtest.RepositoryOptions{})
 	}
@@ -142,7 +142,7 @@ func TestPaging(t *testing.T) {
 
 func TestRepositories(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	repo := gh.AddRepository("acme/Site", githubtest.RepositoryOptions{DefaultBranch: "trunk", Description: "a site"})
 	gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true})
 	gh.AddRepository("octo/elsewhere", githubtest.RepositoryOptions{})
@@ -209,7 +209,7 @@ func TestRepositories(t *testing.T) {
 
 func TestRenamedRepositoryRedirects(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	repo := gh.AddRepository("acme/old", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{Repositories: []string{"old"}})
 	secret := "Bearer " + mint(t, gh, app, inst, "")
@@ -266,7 +266,7 @@ func TestRenamedRepositoryRedirects(t *testing.T) {
 
 func TestStrictAboutTheRequest(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	r := ask(t, gh, "GET", "/app", bearer(t, app), "", "User-Agent", "")
 	if r.status != 403 || !strings.HasPrefix(r.text, "Request forbidden by administrative rules.") ||
 		!strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
@@ -331,7 +331,7 @@ func TestHeaders(t *testing.T) {
 
 func TestRateLimit(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	secret := "Bearer " + mint(t, gh, app, inst, "")
 	second := "Bearer " + mint(t, gh, app, inst, "")
@@ -389,7 +389,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, authorization, body string) {
 		gh := testkit.Must(githubtest.New(githubtest.Options{Git: "no-such-git"}))(t)
 		defer gh.Close()
-		app := newApp(gh, githubtest.AppOptions{})
+		app := newApp(t, gh, githubtest.AppOptions{})
 		gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 		app.Install("acme", githubtest.InstallOptions{All: true})
 		req, err := http.NewRequest(method, "https://github.test/"+path, strings.NewReader(body))

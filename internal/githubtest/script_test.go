@@ -30,7 +30,7 @@ type scriptWorld struct {
 
 func newScriptWorld(t *testing.T) *scriptWorld {
 	w := &scriptWorld{t: t, gh: newGitHub(t), dir: t.TempDir()}
-	w.app = newApp(w.gh, githubtest.AppOptions{Name: "Deployer"})
+	w.app = newApp(t, w.gh, githubtest.AppOptions{Name: "Deployer"})
 	w.gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	w.gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	w.inst = w.app.Install("acme", githubtest.InstallOptions{All: true})

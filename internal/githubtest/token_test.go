@@ -17,9 +17,9 @@ import (
 
 func TestMint(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh,
+	app := newApp(t, gh,
 		githubtest.AppOptions{Permissions: map[string]string{"contents": "write", "members": "read", "workflows": "write"}})
-	other := newApp(gh, githubtest.AppOptions{})
+	other := newApp(t, gh, githubtest.AppOptions{})
 	site := gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	hidden := gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
@@ -121,7 +121,7 @@ func TestMint(t *testing.T) {
 
 func TestTokenFormats(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	classic := regexp.MustCompile(`^ghs_[0-9A-Za-z]{36}$`)
 	stateless := regexp.MustCompile(fmt.Sprintf(`^ghs_%d_[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$`, app.ID))
@@ -192,7 +192,7 @@ func TestTokenIsChecked(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := world{gh: newGitHub(t)}
-			w.app = newApp(w.gh, githubtest.AppOptions{})
+			w.app = newApp(t, w.gh, githubtest.AppOptions{})
 			w.gh.AddRepository("acme/site", githubtest.RepositoryOptions{})
 			w.inst = w.app.Install("acme", githubtest.InstallOptions{All: true})
 			secret := mint(t, w.gh, w.app, w.inst, "")
@@ -212,7 +212,7 @@ func TestTokenIsChecked(t *testing.T) {
 
 func TestNarrowedTokenListsItsOwn(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	for _, name := range []string{"acme/a", "acme/b", "acme/c", "octo/d"} {
 		gh.AddRepository(name, githubtest.RepositoryOptions{})
 	}
@@ -247,7 +247,7 @@ func TestNarrowedTokenListsItsOwn(t *testing.T) {
 
 func TestRevoke(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	one, two := mint(t, gh, app, inst, ""), mint(t, gh, app, inst, "")
 	r := ask(t, gh, "DELETE", "/installation/token", "Bearer "+one, "")
@@ -272,7 +272,7 @@ func TestRevoke(t *testing.T) {
 
 func TestTokenLife(t *testing.T) {
 	gh := newGitHub(t)
-	app := newApp(gh, githubtest.AppOptions{})
+	app := newApp(t, gh, githubtest.AppOptions{})
 	inst := app.Install("acme", githubtest.InstallOptions{All: true})
 	gh.SetTokenLife(5 * time.Second)
 	r := ask(t, gh, "POST", mintPath(inst), bearer(t, app), "")

@@ -2,8 +2,6 @@ package gitsession
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,7 +22,7 @@ func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) 
 
 func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App {
 	t.Helper()
-	key := testkit.Must(rsa.GenerateKey(rand.Reader, 2048))(t)
+	key := testkit.Key(t)
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1",
 		Signer: ghapp.FromCryptoSigner(key)})
 	testkit.OK(t, err)

@@ -478,7 +478,7 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 		w := newWorld(t)
 		oid := w.commit(t, "main")
 		config := ghapp.Config{Client: ghapp.Client{Transport: w.github.RoundTripper()}, Issuer: w.issuer,
-			Signer: ghapp.FromCryptoSigner(testKey())}
+			Signer: ghapp.FromCryptoSigner(testkit.Key(t))}
 		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()

@@ -3,7 +3,6 @@ package refs_test
 import (
 	"context"
 	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -16,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -27,14 +25,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
-
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
 
 var site = ghapp.RepositoryName{Owner: "acme", Name: "site"}
 
@@ -60,12 +50,12 @@ func newWorld(t testing.TB) *world {
 	t.Cleanup(w.server.Close)
 	app := github.AddApp(githubtest.AppOptions{Owner: "acme",
 		Permissions: map[string]string{"contents": "write", "metadata": "read"}})
-	app.AddKey(&testKey().PublicKey)
+	app.AddKey(&testkit.Key(t).PublicKey)
 	w.issuer = app.ClientID
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	w.app, err = ghapp.New(ghapp.Config{Client: ghapp.Client{Host: w.server.URL}, Issuer: app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testKey())})
+		Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
 	testkit.OK(t, err)
 	w.asker = w.newAsker(w.server.URL)
 	w.asker.Transport = &http.Transport{}
