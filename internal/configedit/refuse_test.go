@@ -65,6 +65,11 @@ func TestFlagsAndVariablesOfAnAppAreNotTheFiles(t *testing.T) {
 		t.Errorf("set: %t, %v", changed, err)
 	}
 	testkit.Equal(t, textOf(t, path), oneApp+"    installation: 11\n")
+	// An error is about the file, and not about what the variables are.
+	_, err = file.Unset("a.key")
+	if _, ok := errors.AsType[*fault.SettingError](err); !ok {
+		t.Errorf("unset: %v", err)
+	}
 }
 
 // Two who edit at once: who comes second has the text, beside a file that is the other's.
