@@ -31,6 +31,33 @@ func TestCallTakesWhatTheOneBeforeItHasBrought(t *testing.T) {
 	testkit.Equal(t, testkit.Must(a.tokens.loadOrMint(t.Context(), e, q))(t), landed, "token")
 }
 
+// storeOf is a store in which the same stands under every key.
+type storeOf []byte
+
+func (s storeOf) Get(context.Context, string) ([]byte, error) { return s, nil }
+
+func (s storeOf) Update(ctx context.Context, _ string, fn func(context.Context, []byte) ([]byte, error)) error {
+	_, err := fn(ctx, s)
+	return err
+}
+
+// A process that meets many repositories holds the tokens that live, and the entries of those who
+// are asking just now.
+func TestTokensThatHaveEndedLeaveTheMemory(t *testing.T) {
+	a := openApp(t, Config{Store: storeOf(testkit.Must(aged(time.Minute).encode())(t))})
+	for key, token := range map[string]*Token{"ended": aged(2 * time.Hour), "alive": aged(time.Minute), "asked for": nil} {
+		e := &cacheEntry{}
+		e.token.Store(token)
+		a.tokens.memory.Store(key, e)
+	}
+	q := queryFor(t, a, TokenRequest{Repositories: []string{"acme/site"}})
+	testkit.Must(a.tokens.loadOrMint(t.Context(), &cacheEntry{}, q))(t)
+	for key, want := range map[string]bool{"ended": false, "alive": true, "asked for": true} {
+		_, there := a.tokens.memory.Load(key)
+		testkit.Equal(t, there, want, "%s is in memory", key)
+	}
+}
+
 func TestEntryIsReadOnlyIfItIsWhatIsLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := openApp(t, Config{})
