@@ -102,7 +102,7 @@ var clients = map[string]func(*testing.T, *world){
 		must[*github.Installation](t)(apps.GetRepositoryInstallation(ctx, "acme", "site"))
 		token := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID,
 			&github.InstallationTokenOptions{
-				Repositories: []string{"site"}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
+				Repositories: []string{"site"}, Permissions: &github.InstallationPermissions{Contents: new("read")},
 			}))
 		client := w.gogithub(t, nil, github.WithAuthToken(token.GetToken()))
 		must[*github.ListRepositories](t)(client.Apps.ListRepos(ctx, nil))

@@ -152,7 +152,7 @@ func TestGoGitHubMints(t *testing.T) {
 			}
 			one := must[*github.InstallationToken](t)(apps.CreateInstallationToken(ctx, w.installation.ID,
 				&github.InstallationTokenOptions{
-					RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: github.Ptr("read")},
+					RepositoryIDs: []int64{site}, Permissions: &github.InstallationPermissions{Contents: new("read")},
 				}))
 			testkit.Diff(t, names(one.Repositories), []string{"site"})
 			testkit.Equal(t, one.GetPermissions().GetContents(), "read")
@@ -289,7 +289,7 @@ func TestGoGitHubIsRefused(t *testing.T) {
 		{"not selected", token(w.installation.ID, &github.InstallationTokenOptions{Repositories: []string{"private"}}),
 			422, notSelected},
 		{"not granted", token(w.installation.ID, &github.InstallationTokenOptions{
-			Permissions: &github.InstallationPermissions{Issues: github.Ptr("write")}}), 422, notGranted},
+			Permissions: &github.InstallationPermissions{Issues: new("write")}}), 422, notGranted},
 		{"private", func() error { _, _, err := w.gogithub(t, nil).Repositories.Get(ctx, "acme", "site"); return err }, 404,
 			notFound},
 	} {
