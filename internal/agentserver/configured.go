@@ -46,6 +46,9 @@ func configureBy(ctx context.Context, opener *apps.Opener) (*configured, error) 
 		opening.Go(func() { _, failures[n] = opener.App(ctx, r) })
 	}
 	opening.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err // the end came meanwhile, and says nothing about an App
+	}
 	failures = slices.DeleteFunc(failures, func(err error) bool { return err == nil })
 	if len(opener.Apps()) == 0 {
 		return nil, failures[0]
