@@ -1,15 +1,18 @@
 package agentserver
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
@@ -132,4 +135,33 @@ func TestAppWhoseKeyComesLaterIsOpenedWhenItIsAskedFor(t *testing.T) {
 	testkit.Equal(t, len(s.now.Load().list()), 2, "it")
 	testkit.Equal(t, s.refused.Load(), 1)
 	testkit.Equal(t, s.answered.Load(), 20)
+}
+
+// The end may come while an App of several is opened: it says nothing about that App, and what
+// was read by then does not take the place of what served.
+func TestEndDuringAReloadChangesNothing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the program that holds the key is a script")
+	}
+	s := newService(t, "apps:\n  one: {app: APP, host: ORIGIN, key: app.pem}\n")
+	before := s.now.Load()
+	asked, program := filepath.Join(s.dir, "asked"), filepath.Join(s.dir, "program")
+	testkit.OK(t, os.WriteFile(program, []byte("#!/bin/sh\n: >"+asked+"\nexec sleep 60\n"), 0o700))
+	path := filepath.Join(s.dir, "config.yaml")
+	host := ", host: 'http://" + s.host + "', "
+	text := "apps:\n  one: {app: " + s.app.Status().Issuer + host + "key: app.pem, owners: [acme]}\n" +
+		"  two: {app: 2" + host + "key: 'exec:" + program + "', owners: [other]}\n"
+	testkit.OK(t, os.WriteFile(path, []byte(text), 0o600))
+	ended, end := context.WithCancel(t.Context())
+	defer end()
+	go func() {
+		for ended.Err() == nil {
+			if _, err := os.Stat(asked); err == nil {
+				end()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	testkit.ErrorIs(t, s.configure(ended), context.Canceled)
+	testkit.Equal(t, s.now.Load() == before, true, "the configuration before serves on")
 }
