@@ -92,6 +92,7 @@ var floors = [][]string{
 		"internal/ghtoken",
 		"internal/installed",
 		"internal/lfsconfig",
+		"internal/markup",
 		"internal/permission",
 		"internal/spelling",
 		"internal/testkit",

@@ -1,9 +1,7 @@
 package setup
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,13 +15,6 @@ var styleText string
 
 // scriptText sends the form of the first page. A page works without it.
 const scriptText = `document.forms[0].submit()`
-
-// hash is that by which the policy of a page allows the style or the script that is in
-// it, and nothing else (https://www.w3.org/TR/CSP3/#framework-directive-source-list).
-func hash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
 
 // page is what a person sees.
 type page struct {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/markup"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -188,7 +189,7 @@ func TestEveryAnswerIsKeptToItself(t *testing.T) {
 			t.Errorf("%s: no style", name)
 		}
 		for _, element := range elements {
-			if !strings.Contains(policy, element[1]+"-src '"+hash(element[2])+"'") {
+			if !strings.Contains(policy, element[1]+"-src "+markup.Source(element[2])) {
 				t.Errorf("%s: the policy does not allow its own %s: %s", name, element[1], policy)
 			}
 		}

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/markup"
 )
 
 // The paths of the pages.
@@ -314,8 +316,8 @@ func (f *Flow) showRefusal(w http.ResponseWriter, no *refusal) {
 // secure sets the headers that every answer has.
 func (f *Flow) secure(w http.ResponseWriter) {
 	for name, value := range map[string]string{
-		"Content-Security-Policy": "default-src 'none'; style-src '" + hash(styleText) + "'; script-src '" +
-			hash(scriptText) + "'; img-src data:; form-action " +
+		"Content-Security-Policy": "default-src 'none'; style-src " + markup.Source(styleText) + "; script-src " +
+			markup.Source(scriptText) + "; img-src data:; form-action " +
 			f.plan.Origin + "; base-uri 'none'; frame-ancestors 'none'",
 		"Cache-Control":                "no-store",
 		"X-Content-Type-Options":       "nosniff",
