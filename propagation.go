@@ -3,7 +3,6 @@ package ghapp
 import (
 	"context"
 	"errors"
-	"iter"
 	"net/http"
 	"time"
 
@@ -23,11 +22,15 @@ func (t *Token) Propagating() bool {
 // seconds; partners of GitHub have found that short.
 const propagationDelay = 10 * time.Second
 
+// propagationTries is how often the API is asked again with a new token: for six seconds.
+// A 404 may as well be the truth, and who asks is to hear it soon.
+const propagationTries = 3
+
 // waitOut makes a call with the token, and again while it is refused because the
 // token is so new that GitHub does not know it everywhere.
 func (t *Token) waitOut(ctx context.Context, call func() error) error {
 	err := call()
-	for pause := range pauses() {
+	for pause := range api.PropagationPauses(propagationTries) {
 		answer, refused := errors.AsType[*api.Error](err)
 		if !refused || !t.Propagating() || !mayPropagate(answer.Status, answer.Limit != api.NoLimit) {
 			break
@@ -50,18 +53,6 @@ func mayPropagate(status int, limited bool) bool {
 		return !limited
 	}
 	return false
-}
-
-// pauses are the waits while a new token spreads: 1, 2 and 3 seconds, as Octokit
-// does, then none.
-func pauses() iter.Seq[time.Duration] {
-	return func(yield func(time.Duration) bool) {
-		for n := 1; n <= 3; n++ {
-			if !yield(time.Duration(n) * time.Second) {
-				return
-			}
-		}
-	}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

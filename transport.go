@@ -73,7 +73,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // waitOut repeats a request that was refused because the token is too new.
 func (t *Transport) waitOut(base http.RoundTripper, req *http.Request, token *Token,
 	answer *http.Response) (*http.Response, error) {
-	for pause := range pauses() {
+	for pause := range api.PropagationPauses(propagationTries) {
 		limited := answer.Header.Get("Retry-After") != "" || answer.Header.Get("X-RateLimit-Remaining") == "0"
 		if !token.Propagating() || !mayPropagate(answer.StatusCode, limited) {
 			break

@@ -12,9 +12,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
-// mostPropagation bounds the wait for GitHub's git servers to know a new token.
-// GitHub's support advises to try again after 3 and 10 seconds.
-const mostPropagation = 15 * time.Second
+// propagationTries is how often the git service is asked again with a new token: for ten
+// seconds. GitHub's support advises to try again after 3 and 10 seconds.
+const propagationTries = 4
 
 // waitForPropagation asks GitHub's git service itself whether it takes a token that has
 // just been minted, and waits with that same token while it does not. git asks for a
@@ -60,20 +60,10 @@ func (a *Answerer) waitForPropagation(ctx context.Context, p plan, t *ghapp.Toke
 func WaitForPropagation(
 	ctx context.Context, log *slog.Logger, t *ghapp.Token, r ghapp.RepositoryName, try func() (status int, message string),
 ) error {
-	op := fmt.Sprintf("use the new token for %s", r)
-	for pause := time.Second; ; pause += time.Second {
-		status, message := try()
-		refusal := api.Classify(message)
-		switch {
-		case ctx.Err() != nil:
-			return context.Cause(ctx)
-		case status != http.StatusUnauthorized && status != http.StatusForbidden && status != http.StatusNotFound:
-			return nil
-		case refusal == api.IPAllowList, refusal == api.SAML:
-			return &ghapp.Error{Kind: RefusedBy(status, message), Op: op, Status: status, Message: message}
-		case ageOf(t)+pause > mostPropagation:
-			return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
-				Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", ageOf(t).Round(time.Second))}
+	status, message := try()
+	for pause := range api.PropagationPauses(propagationTries) {
+		if ctx.Err() != nil || !refused(status) || final(message) {
+			break
 		}
 		level := slog.LevelInfo
 		if pause == wait.Patience {
@@ -84,7 +74,30 @@ func WaitForPropagation(
 		if err := wait.Sleep(ctx, pause); err != nil {
 			return err
 		}
+		status, message = try()
 	}
+	op := fmt.Sprintf("use the new token for %s", r)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case !refused(status):
+		return nil
+	case final(message):
+		return &ghapp.Error{Kind: RefusedBy(status, message), Op: op, Status: status, Message: message}
+	}
+	return &ghapp.Error{Kind: ghapp.ErrTokenUnknown, Op: op, Status: status, Message: message,
+		Err: fmt.Errorf("GitHub's git service still refuses it %s after it was minted", ageOf(t).Round(time.Second))}
+}
+
+// refused reports whether a status is one that a server answers which does not know a token.
+func refused(status int) bool {
+	return status == http.StatusUnauthorized || status == http.StatusForbidden || status == http.StatusNotFound
+}
+
+// final reports whether the message of a refusal names a cause that waiting does not mend.
+func final(message string) bool {
+	refusal := api.Classify(message)
+	return refusal == api.IPAllowList || refusal == api.SAML
 }
 
 // try asks the git service for a repository as git would, with a token.

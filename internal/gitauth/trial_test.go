@@ -64,7 +64,7 @@ func TestTrialSaysWhyATokenIsRefused(t *testing.T) {
 			ghapp.ErrRepositoryNotSelected, 1},
 		"too many":         {&answering{status: 429}, true, ghapp.ErrRateLimited, 1},
 		"fails":            {&answering{status: 502}, true, ghapp.ErrUnreachable, 1},
-		"new, never known": {&answering{status: 404, text: "Repository not found."}, true, ghapp.ErrTokenUnknown, 7},
+		"new, never known": {&answering{status: 404, text: "Repository not found."}, true, ghapp.ErrTokenUnknown, 6},
 		"new, IP allow list": {&answering{status: 403, text: "the organization has an IP allow list enabled"},
 			true, ghapp.ErrIPAllowList, 2},
 	} {
