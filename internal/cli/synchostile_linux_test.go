@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -399,4 +400,63 @@ func TestSyncSaysThatAMountPointCannotBeKept(t *testing.T) {
 	}
 	_ = cmd.Run() // its exit code is in the result
 	out.result(cmd).ends(t, 3, "something is mounted there")
+}
+
+// What is wrong with one directory is told of that one, and keeps no other from being kept: whether
+// something else lies there, its App has no key, or it lies in another one.
+func TestOneBadDirectoryStopsNoOther(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.write(filepath.Join(m.work, "foreign", "a"), "theirs")
+	file := filepath.Join(m.root, "sync.yaml")
+	m.environ["GHAPP_CONFIG"] = file
+	key := m.environ["GHAPP_KEY"]
+	delete(m.environ, "GHAPP_KEY")
+	delete(m.environ, "GHAPP_APP")
+	config := fmt.Sprintf(`apps:
+  a: {app: %[1]s, key: %[2]s, host: '%[5]s', owners: [acme]}
+  b: {app: Iv23liAnotherApp0000, key: %[3]s/gone.pem, host: '%[5]s', owners: [octo]}
+sync:
+  bad: {repository: acme/site, to: %[4]s/foreign}
+  keyless: {repository: octo/lib, to: %[4]s/keyless}
+  outer: {repository: acme/site, to: %[4]s/outer}
+  inner: {repository: acme/site, to: %[4]s/outer/inner}
+  good: {repository: acme/site, branch: deployment, to: %[4]s/good}
+`, m.app.ClientID, key, m.root, m.work, m.server.URL)
+	m.write(file, config)
+	r := m.ghapp("sync", "--all")
+	r.ends(t, 3, "something in it that is not ghapp's", "gone.pem", "lies in what sync.outer keeps")
+	m.shows("good/deployment.txt", "deployment")
+	m.pushes("next")
+	r = m.ghapp("sync", "--all", "--json")
+	var list []struct {
+		Name, Outcome string
+		Error         *struct{ Kind string }
+	}
+	testkit.OK(t, json.Unmarshal([]byte(r.stdout), &list))
+	var told []string
+	for _, one := range list {
+		kind := ""
+		if one.Error != nil {
+			kind = one.Error.Kind
+		}
+		told = append(told, one.Name+" "+one.Outcome+" "+kind)
+	}
+	testkit.Equal(t, strings.Join(told, ", "), "bad failed foreign-directory, keyless failed key-missing, "+
+		"outer failed configuration, inner failed configuration, good published ")
+	testkit.Equal(t, fmt.Sprint(r.code, r.stderr), "3")
+	testkit.Equal(t, m.read("foreign/a"), "theirs")
+
+	// Who watches goes on, and keeps it once it can be; the configuration is used as a whole.
+	m.ghapp("sync", "--all", "--watch").ends(t, 3, "gone.pem")
+	m.write(file, fmt.Sprintf("apps:\n  a: {app: %s, key: %s, host: '%[4]s'}\nsync_defaults: {period: 100ms}\nsync:\n"+
+		"  bad: {repository: acme/site, to: %[3]s/foreign}\n"+
+		"  good: {repository: acme/site, branch: deployment, to: %[3]s/good}\n", m.app.ClientID, key, m.work, m.server.URL))
+	s := m.syncs("--all")
+	m.pushes("watched")
+	m.shows("good/deployment.txt", "watched")
+	s.says("failed; the directory stays as it was")
+	testkit.OK(t, os.RemoveAll(filepath.Join(m.work, "foreign")))
+	m.shows("foreign/main.txt", "main")
+	s.ends()
 }

@@ -37,7 +37,7 @@ const (
 func (s *Syncer) makeBatches() {
 	list := map[string][]*directory{}
 	for _, d := range s.directories {
-		if d.revision.Commit == "" && d.revision.Version == "" {
+		if d.unusable == nil && d.revision.Commit == "" && d.revision.Version == "" {
 			key := strings.ToLower(d.tokens.app.Settings().Name + "\x00" + d.asker.Origin + "\x00" + d.repository.Owner)
 			list[key] = append(list[key], d)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/watch"
@@ -30,6 +31,7 @@ type directory struct {
 	deploy     *deploy.Target
 	target     *watch.Target
 	shown      Shown
+	unusable   error // why nothing can be done for it, in one pass of several; nil: something can
 	publishing atomic.Bool
 	// unapplied are the commands that the last pass found not to have run for what is
 	// published. It is read once no pass is under way.
@@ -67,8 +69,25 @@ func (d *directory) release() *deploy.Release {
 	return r
 }
 
-// ask finds out which commit is wanted.
+// check says what is wrong with the directory, as far as that can be told without GitHub. What is
+// wrong with one stops no other.
+func (d *directory) check() error {
+	if d.unusable != nil {
+		return d.unusable
+	}
+	_, err := d.deploy.Published()
+	if _, ok := errors.AsType[*deploy.Error](err); err != nil && !ok {
+		err = &fault.SettingError{Err: err}
+	}
+	return err
+}
+
+// ask finds out which commit is wanted. What is wrong with the directory is told before GitHub
+// is asked for anything.
 func (d *directory) ask(ctx context.Context) (watch.Desired, error) {
+	if err := d.check(); err != nil {
+		return watch.Desired{}, err
+	}
 	r := d.currentName()
 	found, err := d.asker.Ask(ctx, r, d.revision)
 	if errors.Is(err, refs.ErrUnsupported) {

@@ -3,6 +3,7 @@
 package syncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -84,13 +85,23 @@ func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *ra
 			s.Close()
 		}
 	}()
-	if err := checkOverlap(entries); err != nil {
-		return nil, err
-	}
-	for _, entry := range entries {
-		if err := s.add(ctx, entry); err != nil {
-			return nil, err
+	var first error
+	overlapping := overlaps(entries)
+	for i, entry := range entries {
+		err := overlapping[i]
+		if err == nil {
+			err = s.add(ctx, entry)
 		}
+		if err != nil && o.Process.Watch {
+			return nil, err // a configuration is used as a whole, or not at all
+		}
+		if err != nil {
+			s.addUnusable(entry, err)
+			first = cmp.Or(first, err)
+		}
+	}
+	if s.router == nil && first != nil {
+		return nil, first // no directory can be looked at
 	}
 	s.makeBatches()
 	s.watcher.Targets, s.watcher.AskAll = s.targets(), s.askAll
@@ -136,13 +147,6 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 		syncer: s, entry: entry, revision: revision, deploy: Target(entry), repository: repository,
 		shown: Shown{Show: s.Show},
 	}
-	// What is wrong with the directory is told before GitHub is asked for anything.
-	if _, err := d.deploy.Published(); err != nil {
-		if _, ok := errors.AsType[*deploy.Error](err); !ok {
-			err = &fault.SettingError{Err: err}
-		}
-		return err
-	}
 	if d.tokens, err = s.open(ctx, repository); err != nil {
 		return err
 	}
@@ -151,10 +155,25 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 		Token: d.token, Drop: d.invalidate, Log: s.Log,
 	}
 	s.prepareGit(d, host.Origin, settings.CAFile.Text)
-	d.target = &watch.Target{Name: entry.Name, Period: entry.Period, Ask: d.ask, Publish: d.publish}
+	s.keep(d)
+	return nil
+}
+
+// addUnusable adds a directory that nothing can be done for, whose pass says why.
+func (s *Syncer) addUnusable(entry config.Sync, why error) {
+	d := &directory{
+		syncer: s, entry: entry, deploy: Target(entry), unusable: why,
+		revision: refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version},
+	}
+	d.repository, _ = ghapp.ParseRepository(entry.Repository)
+	s.keep(d)
+}
+
+// keep has passes made of a directory.
+func (s *Syncer) keep(d *directory) {
+	d.target = &watch.Target{Name: d.entry.Name, Period: d.entry.Period, Ask: d.ask, Publish: d.publish}
 	s.directories = append(s.directories, d)
 	s.of[d.target] = d
-	return nil
 }
 
 // open opens the App of a repository. Directories of one App share its tokens.
@@ -189,6 +208,19 @@ func (s *Syncer) prepareGit(d *directory, origin, authorities string) {
 	d.deploy.Scope = gitcmd.Scope{Origin: origin, Helper: gitsession.Helper(s.Opener.LookupEnv), CAFile: authorities}
 	d.deploy.Environ, d.deploy.Log = git.Plain(), s.Log
 	d.deploy.Printed = d.shown.Printed
+}
+
+// checkAll says what is wrong with the first directory where something is with every one.
+func (s *Syncer) checkAll() error {
+	var first error
+	for _, d := range s.directories {
+		err := d.check()
+		if err == nil {
+			return nil
+		}
+		first = cmp.Or(first, err)
+	}
+	return first
 }
 
 // targets are those of all directories.

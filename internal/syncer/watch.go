@@ -37,6 +37,9 @@ type service struct {
 
 // Watch keeps the directories until ctx ends, which is no failure.
 func (s *Syncer) Watch(ctx context.Context) error {
+	if err := s.checkAll(); err != nil {
+		return err
+	}
 	w := &service{Options: s.Options, log: s.Log, watcher: s.watcher, finished: make(chan struct{})}
 	w.now.Store(s)
 	// From here on these are requests, and not the end.
