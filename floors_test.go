@@ -63,8 +63,8 @@ var floors = [][]string{
 	},
 	{""}, // ghapp itself
 	{
-		"agent",
 		"signer",
+		"internal/agent",
 		"internal/api",
 		"internal/jwt",
 	},

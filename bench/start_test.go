@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agent"
 	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/credcache"
 	"github.com/ghapp-dev/ghapp/secret"

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agent"
 )
 
 // maxListed is how many tokens a status lists: it has to fit into one answer of the

@@ -14,7 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/agentserver"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
@@ -154,7 +155,7 @@ func occupiedBy(ctx context.Context, path string) error {
 	defer cancel()
 	starting := time.Now()
 	status, err := agentserver.AskStatus(ctx, path)
-	for errors.Is(err, agent.ErrUnavailable) && time.Since(starting) < agentStarts && ctx.Err() == nil {
+	for errors.Is(err, agentproto.ErrUnavailable) && time.Since(starting) < agentStarts && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
 		status, err = agentserver.AskStatus(ctx, path)
 	}
@@ -180,7 +181,7 @@ func (c *command) agentStatus(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
 	defer cancel()
 	status, err := agentserver.AskStatus(ctx, path)
-	if errors.Is(err, agent.ErrUnavailable) {
+	if errors.Is(err, agentproto.ErrUnavailable) {
 		return &fault.ExitError{
 			Code: fault.Failed, Err: fmt.Errorf("no agent listens on %s", path),
 			Hint: "git works without one; to start it, run `ghapp agent`, or `systemctl --user enable --now ghapp-agent.socket`",
@@ -203,7 +204,7 @@ func (c *command) agentStop(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, agentAnswers)
 	defer cancel()
 	client, err := agent.Dial(path)
-	none := errors.Is(err, agent.ErrUnavailable)
+	none := errors.Is(err, agentproto.ErrUnavailable)
 	if err == nil {
 		err = client.Stop(ctx)
 	}

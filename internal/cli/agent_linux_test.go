@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agent"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 

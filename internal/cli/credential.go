@@ -10,8 +10,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ghapp-dev/ghapp/agent"
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
@@ -65,7 +66,7 @@ func (c *command) answer(ctx context.Context, op credential.Operation,
 	socket, _ := c.lookup("GHAPP_AGENT_SOCK")
 	if socket != "" && len(c.givenFlags()) == 0 {
 		answer, err := agent.Ask(ctx, socket, op, asked)
-		if !errors.Is(err, agent.ErrUnavailable) {
+		if !errors.Is(err, agentproto.ErrUnavailable) {
 			return answer, err
 		}
 	}

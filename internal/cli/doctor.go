@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/agentserver"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/doctor"
@@ -186,7 +186,7 @@ func (c *command) doctorLog() *slog.Logger {
 func (c *command) examineAgent(ctx context.Context) (doctor.AgentReport, error) {
 	path, err := c.agentSocket()
 	if err != nil {
-		return doctor.AgentReport{}, fmt.Errorf("%w: %w", agent.ErrUnavailable, err)
+		return doctor.AgentReport{}, fmt.Errorf("%w: %w", agentproto.ErrUnavailable, err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, fmt.Errorf("it did not answer within %s", agentPatience))
 	defer cancel()

@@ -10,7 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/ghtoken"
 	"github.com/ghapp-dev/ghapp/internal/term"
@@ -75,10 +76,10 @@ func (c *command) tellAgents(ctx context.Context, token secret.Text) {
 			err = client.Forget(ctx, token)
 		}
 		cancel()
-		if refused, ok := errors.AsType[*agent.RefusedError](err); ok && socket == named {
+		if refused, ok := errors.AsType[*agentproto.RefusedError](err); ok && socket == named {
 			// A command that answers for itself, such as exec, finds out when it uses it.
 			c.log().Debug("the agent does not forget the token", "error", refused)
-		} else if err != nil && !errors.Is(err, agent.ErrUnavailable) {
+		} else if err != nil && !errors.Is(err, agentproto.ErrUnavailable) {
 			c.log().Warn("an agent may hand out the revoked token once more", "socket", socket, "error", err)
 		}
 	}

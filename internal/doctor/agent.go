@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/ghapp-dev/ghapp/agent"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/signer"
 )
@@ -28,7 +28,7 @@ type AgentKey struct {
 func (x *examination) checkAgent(ctx context.Context) Finding {
 	report, err := x.Agent(ctx)
 	switch {
-	case errors.Is(err, agent.ErrUnavailable):
+	case errors.Is(err, agentproto.ErrUnavailable):
 		return ok("none on %s; git works without", report.Socket)
 	case err != nil && report.Socket == "":
 		return ok("there is no place for its socket; git works without")

@@ -53,7 +53,7 @@ type Options struct {
 	// Entries are what git has configured, and Netrc the logins of .netrc for an origin.
 	Entries func(context.Context) ([]gitsetup.Entry, error)
 	Netrc   func(origin string) []gitsetup.Conflict
-	// Agent asks the user's agent. Its error wraps agent.ErrUnavailable where there is
+	// Agent asks the user's agent. Its error wraps agentproto.ErrUnavailable where there is
 	// none.
 	Agent func(context.Context) (AgentReport, error)
 

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
@@ -73,7 +74,7 @@ func TestExchange(t *testing.T) {
 					return tt.answer, tt.err
 				}))
 				got, err := Ask(t.Context(), l.Path(), operation, request)
-				var refused *RefusedError
+				var refused *agentproto.RefusedError
 				switch {
 				case tt.refused != "":
 					if !errors.As(err, &refused) || refused.Reason != tt.refused {

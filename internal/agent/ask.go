@@ -11,26 +11,13 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/agentproto"
 )
 
-// ErrUnavailable says that a socket cannot be connected to: it does not exist,
-// or the process that made it is gone.
-var ErrUnavailable = agentproto.ErrUnavailable
-
-// ErrHungUp says that the agent closed the connection without a whole answer, as one
-// does that is killed.
-var ErrHungUp = agentproto.ErrHungUp
-
-// RefusedError is the answer of an agent that is responsible for a request and
-// will not give a credential. Its field Reason is one line, without control
-// characters, and its text.
-type RefusedError = agentproto.RefusedError
-
 // Client is a connection to an agent. It serves for one [Client.Ask].
 type Client struct{ conn agentproto.Conn }
 
 // Dial connects to the agent that listens on the socket path. It does not wait:
 // the system connects at once or not at all.
 //
-// The error wraps [ErrUnavailable] if none listens there. It does not if the
+// The error wraps [agentproto.ErrUnavailable] if none listens there. It does not if the
 // socket, its directory or the process behind it belongs to another user, or if
 // other users could have put it there.
 func Dial(path string) (*Client, error) {
@@ -53,8 +40,8 @@ func dial(path string, uid int) (*Client, error) {
 // answer, which is the zero Credential if the agent is not responsible for the
 // request or has nothing to say. It waits as long as ctx allows, and closes c.
 //
-// The error is a [*RefusedError] if the agent refused; otherwise the exchange
-// failed and nothing is known. It wraps [ErrHungUp] if the agent went away.
+// The error is an [*agentproto.RefusedError] if the agent refused; otherwise the exchange
+// failed and nothing is known. It wraps [agentproto.ErrHungUp] if the agent went away.
 func (c *Client) Ask(ctx context.Context, operation credential.Operation,
 	request *credential.Credential) (*credential.Credential, error) {
 	answer, err := agentproto.Ask(ctx, c.conn, operation, request)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
@@ -210,10 +211,12 @@ func TestEndOfContextBreaksOffWhatRuns(t *testing.T) {
 	}()
 	go func() { <-called; cancel() }()
 	// A refusal would keep the client from asking anybody else.
-	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)), ErrHungUp, "Ask()")
+	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)),
+		agentproto.ErrHungUp, "Ask()")
 	testkit.OK(t, <-served)
 	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(l.Path())), os.ErrNotExist, "the socket is left behind")
-	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)), ErrUnavailable, "Ask()")
+	testkit.ErrorIs(t, testkit.ErrorOf(Ask(t.Context(), l.Path(), credential.Get, request)),
+		agentproto.ErrUnavailable, "Ask()")
 }
 
 // crowd is more clients than are worked for at once, each of whom waits.

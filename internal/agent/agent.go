@@ -9,8 +9,6 @@
 // control list decides, and by the other end's credentials on Linux, macOS and
 // FreeBSD.
 //
-// This package is v0 and may change with any release: docs/compatibility.md.
-//
 // # Protocol
 //
 // One exchange per connection: the client sends a frame and gets a frame. A

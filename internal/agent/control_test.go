@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 )
@@ -70,7 +71,7 @@ func TestStatusAndStop(t *testing.T) {
 	}
 	l = start(t, controlled{err: errors.New("no")})
 	for _, what := range []func(*Client) error{readStatus, stop} {
-		testkit.Equal(t, testkit.ErrorAs[*RefusedError](t, ask(l, what)).Reason, "no")
+		testkit.Equal(t, testkit.ErrorAs[*agentproto.RefusedError](t, ask(l, what)).Reason, "no")
 	}
 }
 
@@ -100,7 +101,7 @@ func TestAgentThatGoesAwayIsTold(t *testing.T) {
 			io.CopyN(io.Discard, theirs, int64(len("ghapp-agent/1 stop 0\n")))
 			io.WriteString(theirs, answer)
 		}()
-		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, ErrHungUp) ||
+		if err := (&Client{ours}).Stop(t.Context()); !errors.Is(err, agentproto.ErrHungUp) ||
 			!strings.HasPrefix(err.Error(), "agent: hung up before it answered") {
 			t.Errorf("Stop() = %v, want ErrHungUp", err)
 		}

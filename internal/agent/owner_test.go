@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/credential"
+	"github.com/ghapp-dev/ghapp/internal/agentproto"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -107,7 +108,7 @@ func TestDialFindsNobody(t *testing.T) {
 		"not an abstract socket": "@agent",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if c, err := Dial(path); !errors.Is(err, ErrUnavailable) {
+			if c, err := Dial(path); !errors.Is(err, agentproto.ErrUnavailable) {
 				t.Errorf("Dial() = %v, %v, want ErrUnavailable", c, err)
 			}
 		})
@@ -149,7 +150,7 @@ func TestDialTrustsNoSocketOthersCouldHavePut(t *testing.T) {
 				c.Close()
 				t.Fatal("dial() connected")
 			}
-			if errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), tt.want) {
+			if errors.Is(err, agentproto.ErrUnavailable) || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("dial() = %v, want %q", err, tt.want)
 			}
 		})
@@ -293,7 +294,7 @@ func TestTwoUsers(t *testing.T) {
 				c.Close()
 				t.Fatal("Dial() connected")
 			}
-			if errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) {
+			if errors.Is(err, agentproto.ErrUnavailable) || !strings.Contains(err.Error(), want) {
 				t.Errorf("Dial() = %v, want %q", err, want)
 			}
 		}
