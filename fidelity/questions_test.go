@@ -280,6 +280,12 @@ func questions() []question {
 		{name: "a public repository", operation: getRepo, path: "/repos/acme/public", status: 200},
 		{name: "a repository of a user", operation: getRepo, path: "/repos/octocat/hello",
 			arrange: repositoryOfAUser, status: 200},
+		{name: "a repository with all that can be set", operation: getRepo, path: "/repos/acme/site", as: asInstallation,
+			arrange: edited(githubtest.RepositoryOptions{Internal: true, Archived: true, Disabled: true, Fork: true, NoWiki: true,
+				Topics: []string{"go", "git"}, SizeKB: 7, PushedAt: time.Unix(1e9, 0)}), status: 200},
+		{name: "a repository after a takedown notice", operation: getRepo, path: "/repos/acme/site", as: asInstallation,
+			arrange: edited(githubtest.RepositoryOptions{Blocked: true}), status: 451,
+			badAnswer: "field /block is not described"}, // reported in ossf/allstar#36 and slapperwan/gh4a#651
 		{name: "a renamed repository", operation: getRepo, path: "/repos/acme/site", as: asInstallation,
 			arrange: rename, status: 301, message: moved},
 		{name: "a private repository without a token", operation: getRepo, path: "/repos/acme/site",
@@ -429,6 +435,12 @@ func uninstall(_ *testing.T, w *world) { w.installation.Uninstall() }
 func withoutKey(_ *testing.T, w *world) { w.app.RemoveKey(&w.key.PublicKey) }
 
 // allowOthers puts acme behind an IP allow list.
+func edited(to githubtest.RepositoryOptions) func(*testing.T, *world) {
+	return func(_ *testing.T, w *world) {
+		w.Repository("acme/site").Edit(func(o *githubtest.RepositoryOptions) { *o = to })
+	}
+}
+
 func allowOthers(w *world) { w.SetIPAllowList("acme", true) }
 
 func behindAllowList(_ *testing.T, w *world) { allowOthers(w) }

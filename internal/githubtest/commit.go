@@ -2,6 +2,7 @@ package githubtest
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -37,6 +38,9 @@ type CommitOptions struct {
 	Parent  string // start from this commit and move the branch, as a forced push does; empty means the branch's tip
 	Orphan  bool   // have no parent, start from an empty tree, and move the branch, as a forced push does
 	Replace bool   // have the Entries for all of the tree
+
+	Merge []string // further parents: a merge, an octopus with more than one
+	Ref   string   // move this ref, such as refs/notes/commits or refs/pull/1/head, in place of the branch
 }
 
 // Commit adds a commit with these files, path to text, to a branch, and returns its object ID. A branch that is not
@@ -65,7 +69,7 @@ func (r *Repository) CommitEntries(branch string, o CommitOptions) (oid string, 
 }
 
 func (r *Repository) commit(branch string, o CommitOptions) (oid string, err error) {
-	ref := "refs/heads/" + branch
+	ref := cmp.Or(o.Ref, "refs/heads/"+branch)
 	r.files.Lock()
 	defer r.files.Unlock()
 	if err := r.make(); err != nil {
@@ -73,9 +77,7 @@ func (r *Repository) commit(branch string, o CommitOptions) (oid string, err err
 	}
 	parent := o.Parent
 	if parent == "" && !o.Orphan {
-		if parent, err = r.tip(ref, "refs/heads/"+r.head); err != nil {
-			return "", err
-		}
+		parent = r.tip(ref, "refs/heads/"+r.head)
 	}
 	var in bytes.Buffer
 	who := fmt.Sprintf("A U Thor <author@example.com> %d +0000", firstCommit+60*r.commits)
@@ -83,6 +85,9 @@ func (r *Repository) commit(branch string, o CommitOptions) (oid string, err err
 	data(&in, o.Message)
 	if parent != "" {
 		fmt.Fprintf(&in, "from %s\n", parent)
+	}
+	for _, other := range o.Merge {
+		fmt.Fprintf(&in, "merge %s\n", other)
 	}
 	if o.Replace || o.Orphan {
 		fmt.Fprintln(&in, "deleteall")
@@ -117,63 +122,6 @@ func (r *Repository) commit(branch string, o CommitOptions) (oid string, err err
 	return strings.TrimSpace(out), nil
 }
 
-// Tag makes or moves a lightweight tag.
-func (r *Repository) Tag(name, oid string) error { return r.update("refs/tags/"+name, oid) }
-
-// DeleteBranch deletes a branch.
-func (r *Repository) DeleteBranch(branch string) error {
-	return r.update("-d", "refs/heads/"+branch)
-}
-
-// Head returns the object ID of the commit a branch is at, or "" if it is not there.
-func (r *Repository) Head(branch string) (oid string, err error) {
-	r.files.Lock()
-	defer r.files.Unlock()
-	if err := r.make(); err != nil {
-		return "", err
-	}
-	return r.tip("refs/heads/" + branch)
-}
-
-// update runs git update-ref.
-func (r *Repository) update(args ...string) error {
-	return r.pushing(func() error { return r.updateRef(args...) })
-}
-
-func (r *Repository) updateRef(args ...string) error {
-	r.files.Lock()
-	defer r.files.Unlock()
-	if err := r.make(); err != nil {
-		return err
-	}
-	if _, err := r.run(nil, "update-ref", args...); err != nil {
-		return err
-	}
-	r.gh.mu.Lock()
-	defer r.gh.mu.Unlock()
-	r.pushed = r.gh.now()
-	return nil
-}
-
-// tip is the commit of the first of the refs that is there, or "".
-func (r *Repository) tip(refs ...string) (string, error) {
-	out, err := r.run(nil, "for-each-ref", append([]string{"--format=%(refname) %(objectname)"}, refs...)...)
-	if err != nil {
-		return "", err
-	}
-	at := map[string]string{}
-	for line := range strings.Lines(out) {
-		name, oid, _ := strings.Cut(strings.TrimSpace(line), " ")
-		at[name] = oid
-	}
-	for _, ref := range refs {
-		if oid := at[ref]; oid != "" {
-			return oid, nil
-		}
-	}
-	return "", nil
-}
-
 // data writes text in fast-import's form.
 func data(b *bytes.Buffer, text string) { fmt.Fprintf(b, "data %d\n%s\n", len(text), text) }
 
@@ -193,14 +141,17 @@ func (r *Repository) prepare() error {
 func (r *Repository) make() error {
 	gh := r.gh
 	gh.mu.Lock()
-	branch, err := r.branch, gh.prepareGit()
+	branch, format, err := r.options.DefaultBranch, "sha1", gh.prepareGit()
+	if r.options.SHA256 {
+		format = "sha256"
+	}
 	gh.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	if !r.ready {
 		if _, err := gh.run(gh.dir, nil, "init", "--quiet", "--bare", "--template=",
-			"--initial-branch="+branch, r.path()); err != nil {
+			"--initial-branch="+branch, "--object-format="+format, r.path()); err != nil {
 			return err
 		}
 		r.ready, r.head = true, branch

@@ -26,6 +26,9 @@ const (
 	gitArchived       = "This repository was archived so it is read-only."
 	gitAnonymousWrite = "No anonymous write access."
 	gitDumbProtocol   = "Please upgrade your git client."
+	gitDisabled       = "Access to this repository has been disabled by GitHub staff."
+	gitBlocked        = "Repository unavailable due to DMCA takedown.\nSee the takedown notice for more details:\n  " +
+		takedown + "."
 )
 
 // The last segments of the paths git asks for.
@@ -100,8 +103,10 @@ func (gh *GitHub) refusal(r *http.Request, repo *Repository, write bool) *refusa
 	kind, credential := authorization(r)
 	if kind == "" {
 		switch {
-		case repo == nil || !repo.public:
+		case repo == nil || !repo.options.Public:
 			return refuse(http.StatusUnauthorized, gitNotFound)
+		case repo.options.shut() != nil:
+			return repo.options.shut()
 		case write:
 			return refuse(http.StatusUnauthorized, gitAnonymousWrite)
 		}
@@ -121,16 +126,29 @@ func (gh *GitHub) refusal(r *http.Request, repo *Repository, write bool) *refusa
 		return refuse(status, message)
 	}
 	switch {
-	case repo == nil || !repo.public && !t.covers(repo):
+	case repo == nil || !repo.options.Public && !t.covers(repo):
 		return refuse(http.StatusNotFound, gitNotFound)
 	case repo.owner.allowList:
 		return refuse(http.StatusForbidden, fmt.Sprintf(allowListRefusal, repo.owner.Login))
-	case !repo.public && !t.may("contents", "read"):
+	case repo.options.shut() != nil:
+		return repo.options.shut()
+	case !repo.options.Public && !t.may("contents", "read"):
 		return &refusal{http.StatusForbidden, gitNoContents, true}
 	case write && (!t.covers(repo) || !t.may("contents", "write")):
 		return &refusal{http.StatusForbidden, fmt.Sprintf(gitDenied, repo.fullName(), t.inst.app.Slug), true}
-	case write && repo.archived:
+	case write && repo.options.Archived:
 		return refuse(http.StatusForbidden, gitArchived)
+	}
+	return nil
+}
+
+// shut is what keeps everybody from a repository; nil: nothing.
+func (o RepositoryOptions) shut() *refusal {
+	switch {
+	case o.Blocked:
+		return refuse(http.StatusForbidden, gitBlocked)
+	case o.Disabled:
+		return refuse(http.StatusForbidden, gitDisabled)
 	}
 	return nil
 }

@@ -58,6 +58,7 @@ type GitHub struct {
 	apps     []*App
 	installs map[int64]*Installation
 	repos    map[int64]*Repository
+	changes  int                    // of which repositories there are and who reaches them
 	names    map[string]*Repository // by folded owner/name
 	moved    map[string]*Repository // by folded former owner/name
 	tokens   map[string]*token

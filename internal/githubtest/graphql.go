@@ -164,16 +164,16 @@ func (c *call) queryRepository(arguments map[string]any) (any, string, string) {
 	name, _ := arguments["name"].(string)
 	r, _ := c.gh.find(owner, name)
 	switch {
-	case r == nil || !r.public && !c.token.covers(r):
+	case r == nil || !r.options.Public && !c.token.covers(r):
 		return nil, "NOT_FOUND", fmt.Sprintf(graphQLNoRepository, owner, name)
 	case r.owner.allowList:
 		return nil, "FORBIDDEN", fmt.Sprintf(allowListRefusal, r.owner.Login)
-	case !r.public && !c.token.may("metadata", "read"):
+	case !r.options.Public && !c.token.may("metadata", "read"):
 		return nil, "FORBIDDEN", notAccessible
 	}
 	body := c.repositoryBody(r, c.token)
 	contents := func(find resolver) resolver {
-		if !r.public && !c.token.may("contents", "read") {
+		if !r.options.Public && !c.token.may("contents", "read") {
 			return func(map[string]any) (any, string, string) { return nil, "FORBIDDEN", notAccessible }
 		}
 		return find
@@ -183,13 +183,15 @@ func (c *call) queryRepository(arguments map[string]any) (any, string, string) {
 		"owner": is(object{string(r.owner.Kind),
 			map[string]resolver{"id": is(c.userBody(r.owner)["node_id"]), "login": is(r.owner.Login)}}),
 		"description": is(body["description"]), "url": is(body["html_url"]), "sshUrl": is(body["ssh_url"]),
-		"isPrivate": is(!r.public), "isArchived": is(r.archived), "isFork": is(false), "parent": is(nil),
+		"isPrivate": is(!r.options.Public), "isArchived": is(r.options.Archived), "isFork": is(false), "parent": is(nil),
 		"hasIssuesEnabled": is(true), "hasWikiEnabled": is(true),
 		"mergeCommitAllowed": is(true), "rebaseMergeAllowed": is(true), "squashMergeAllowed": is(true),
 		"viewerPermission": is(nil), // of people alone
 		"isEmpty":          func(map[string]any) (any, string, string) { return c.isEmpty(r), "", "" },
 		"defaultBranchRef": contents(
-			func(map[string]any) (any, string, string) { return c.queryRef(r, "refs/heads/"+r.branch), "", "" }),
+			func(map[string]any) (any, string, string) {
+				return c.queryRef(r, "refs/heads/"+r.options.DefaultBranch), "", ""
+			}),
 		"ref": contents(func(arguments map[string]any) (any, string, string) {
 			name, _ := arguments["qualifiedName"].(string)
 			return c.queryRef(r, name), "", ""
@@ -202,7 +204,7 @@ func (c *call) queryRepository(arguments map[string]any) (any, string, string) {
 
 // none is a list, for who may read it, of what the stand-in has none of.
 func (c *call) none(r *Repository, kind, permission string) resolver {
-	if !r.public && !c.token.may(permission, "read") {
+	if !r.options.Public && !c.token.may(permission, "read") {
 		return func(map[string]any) (any, string, string) { return nil, "FORBIDDEN", notAccessible }
 	}
 	return is(object{kind + "Connection", map[string]resolver{
@@ -219,7 +221,7 @@ func (c *call) read(r *Repository, command string, args ...string) string {
 	defer c.gh.mu.Lock()
 	r.files.Lock()
 	defer r.files.Unlock()
-	if r.make() != nil {
+	if !r.ready || r.make() != nil {
 		return ""
 	}
 	out, err := r.run(nil, command, args...)

@@ -34,6 +34,9 @@ type Installation struct {
 	updated     time.Time
 	suspended   time.Time // zero when it is not
 	gone        bool
+
+	reached   []*Repository // as of reachedAt, see GitHub.reached
+	reachedAt int
 }
 
 // Install installs the App on an account, which is made as an Organization if it is not there. On an account that has
@@ -101,11 +104,13 @@ func (i *Installation) Uninstall() {
 	i.gh.mu.Lock()
 	defer i.gh.mu.Unlock()
 	i.gone = true
+	i.gh.changes++
 	delete(i.gh.installs, i.ID)
 }
 
 func (i *Installation) selectAll(all bool, repositories []string) {
 	i.all, i.selected = all, map[int64]bool{}
+	i.gh.changes++
 	for _, name := range repositories {
 		if !strings.Contains(name, "/") {
 			name = i.account.Login + "/" + name

@@ -43,7 +43,7 @@ func (r *Repository) AddObject(content string) (pointer string) {
 	oid := hex.EncodeToString(sum[:])
 	r.gh.mu.Lock()
 	defer r.gh.mu.Unlock()
-	r.objects[oid] = []byte(content)
+	r.keep(oid, []byte(content))
 	return fmt.Sprintf("version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize %d\n", oid, len(content))
 }
 
@@ -53,6 +53,13 @@ func (r *Repository) Object(oid string) (content string, ok bool) {
 	defer r.gh.mu.Unlock()
 	text, ok := r.objects[oid]
 	return string(text), ok
+}
+
+func (r *Repository) keep(oid string, content []byte) {
+	if r.objects == nil {
+		r.objects = map[string][]byte{}
+	}
+	r.objects[oid] = content
 }
 
 func (gh *GitHub) serveLFS(w http.ResponseWriter, r *http.Request, g gitRoute, body []byte) {
@@ -222,7 +229,7 @@ func (gh *GitHub) upload(r *http.Request, g gitRoute) answer {
 	}
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	repo.objects[oid] = content
+	repo.keep(oid, content)
 	return answer{status: http.StatusOK}
 }
 

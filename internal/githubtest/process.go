@@ -78,6 +78,7 @@ func (gh *GitHub) environment() []string {
 		"http.receivepack=true",
 		"maintenance.auto=false",
 		"receive.autogc=false",
+		"receive.hideRefs=refs/pull",
 		"safe.directory=*",
 		"uploadpack.allowAnySHA1InWant=true",
 		"uploadpack.allowFilter=true",

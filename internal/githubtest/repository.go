@@ -12,25 +12,47 @@ import (
 // RepositoryOptions describes a repository. The zero value is a private one with the default branch "main".
 type RepositoryOptions struct {
 	Public        bool   // anyone may read it with git
+	Internal      bool   // of visibility "internal": to an App as private as a private one
 	DefaultBranch string // default "main"
 	Description   string
 	Archived      bool
+	Fork          bool
+	NoWiki        bool // the wiki is turned off
+	Topics        []string
+	SizeKB        int64     // what is told of its size; default that of what was committed
+	PushedAt      time.Time // default when something was pushed last
+	SHA256        bool      // its objects have SHA-256 names; of no effect once the repository is on the disk
+
+	// Disabled is what GitHub's staff does: the repository is told of, and git is refused with 403.
+	Disabled bool
+
+	// Blocked is what follows a notice under the DMCA: the repository is listed, the REST API answers for it with 451,
+	// GraphQL with an error, git with 403.
+	Blocked bool
+}
+
+// visibility is what the REST API calls it.
+func (o RepositoryOptions) visibility() string {
+	switch {
+	case o.Public:
+		return "public"
+	case o.Internal:
+		return "internal"
+	}
+	return "private"
 }
 
 // Repository is a repository. It is empty until the first [Repository.Commit] or push.
 type Repository struct {
 	ID int64
 
-	gh          *GitHub
-	owner       *Account
-	name        string
-	public      bool
-	branch      string
-	description string
-	archived    bool
-	created     time.Time
-	pushed      time.Time
-	size        int64 // bytes committed with Commit
+	gh      *GitHub
+	owner   *Account
+	name    string
+	options RepositoryOptions // of which PushedAt is pushed
+	created time.Time
+	pushed  time.Time
+	size    int64 // bytes committed with Commit
 
 	wiki   *Repository // nil: it has none
 	wikiOf *Repository // nil: it is no wiki
@@ -40,7 +62,7 @@ type Repository struct {
 	head    string // the branch HEAD points to
 	commits int
 
-	objects map[string][]byte // LFS, guarded by the GitHub's lock
+	objects map[string][]byte // LFS, guarded by the GitHub's lock; nil without any
 }
 
 // AddRepository makes a repository named "owner/name", and its owner as an Organization if that is not there. A
@@ -50,11 +72,33 @@ func (gh *GitHub) AddRepository(name string, o RepositoryOptions) *Repository {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
 	r := gh.repository(name)
-	r.public, r.description, r.archived = o.Public, o.Description, o.Archived
-	if o.DefaultBranch != "" {
-		r.branch = o.DefaultBranch
+	if o.DefaultBranch == "" {
+		o.DefaultBranch = r.options.DefaultBranch
 	}
+	r.set(o)
 	return r
+}
+
+// Edit changes what a repository is: it is archived, made public, given another default branch. The options are those
+// of now, with PushedAt and DefaultBranch filled in.
+func (r *Repository) Edit(change func(o *RepositoryOptions)) {
+	r.gh.mu.Lock()
+	defer r.gh.mu.Unlock()
+	o := r.options
+	o.PushedAt, o.Topics = r.pushed, slices.Clone(o.Topics)
+	change(&o)
+	r.set(o)
+}
+
+func (r *Repository) set(o RepositoryOptions) {
+	o.Topics = slices.Clone(o.Topics)
+	if !o.PushedAt.IsZero() {
+		r.pushed = o.PushedAt
+	}
+	if o.DefaultBranch == "" {
+		o.DefaultBranch = "main"
+	}
+	r.options = o
 }
 
 // Repository finds a repository by its present name "owner/name", which is not case sensitive. It returns nil if there
@@ -107,6 +151,7 @@ func (gh *GitHub) DeleteRepository(name string) error {
 	if r == nil {
 		return fmt.Errorf("githubtest: no repository %s", name)
 	}
+	gh.changes++
 	delete(gh.names, fold(name))
 	delete(gh.repos, r.ID)
 	maps.DeleteFunc(gh.moved, func(_ string, to *Repository) bool { return to == r })
@@ -121,6 +166,7 @@ func (gh *GitHub) move(r *Repository, owner *Account, name string) error {
 	if other := gh.names[to]; other != nil && other != r {
 		return fmt.Errorf("githubtest: repository %s is there already", to)
 	}
+	gh.changes++
 	delete(gh.names, from)
 	gh.moved[from] = r
 	delete(gh.moved, to)
@@ -140,8 +186,9 @@ func (gh *GitHub) repository(fullName string) *Repository {
 	}
 	account := gh.account(owner, Organization)
 	now := gh.now()
-	r := &Repository{ID: gh.id("repository"), gh: gh, owner: account, name: name, branch: "main",
-		created: now, pushed: now, objects: map[string][]byte{}}
+	r := &Repository{ID: gh.id("repository"), gh: gh, owner: account, name: name,
+		options: RepositoryOptions{DefaultBranch: "main"}, created: now, pushed: now}
+	gh.changes++
 	gh.repos[r.ID] = r
 	gh.names[fold(fullName)] = r
 	delete(gh.moved, fold(fullName))
@@ -181,11 +228,42 @@ func (gh *GitHub) sorted(keep func(*Repository) bool) []*Repository {
 	return list
 }
 
+// reached are the repositories that a token reaches, the oldest first. Those of a whole installation are found once for
+// all pages of a listing.
+func (gh *GitHub) reached(t *token) []*Repository {
+	if t.repos != nil {
+		return slices.DeleteFunc(gh.numbered(t.repos), func(r *Repository) bool { return !t.covers(r) })
+	}
+	if t.inst.reachedAt != gh.changes {
+		t.inst.reached, t.inst.reachedAt = gh.sorted(t.inst.covers), gh.changes
+	}
+	return t.inst.reached
+}
+
+// numbered are the repositories with these IDs that are there, the oldest first.
+func (gh *GitHub) numbered(ids map[int64]bool) []*Repository {
+	var list []*Repository
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
+		if r := gh.repos[id]; r != nil {
+			list = append(list, r)
+		}
+	}
+	return list
+}
+
 func (r *Repository) fullName() string {
 	if r.wikiOf != nil {
 		return r.wikiOf.fullName() + wikiSuffix
 	}
 	return r.owner.Login + "/" + r.name
+}
+
+// sizeKB is what is told of its size.
+func (r *Repository) sizeKB() int64 {
+	if r.options.SizeKB != 0 {
+		return r.options.SizeKB
+	}
+	return (r.size + 1023) / 1024
 }
 
 // fold makes names that GitHub holds to be the same the same.

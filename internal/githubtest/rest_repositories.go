@@ -48,18 +48,14 @@ var repositoryURLs = map[string]string{
 // repositoryBody is the schema "repository".
 func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 	_, host, _ := strings.Cut(c.web, "://")
-	visibility := "private"
-	if r.public {
-		visibility = "public"
-	}
 	body := map[string]any{
 		"id":                           r.ID,
 		"node_id":                      nodeID("R", r.ID),
 		"name":                         r.name,
 		"full_name":                    r.fullName(),
 		"owner":                        c.userBody(r.owner),
-		"private":                      !r.public,
-		"visibility":                   visibility,
+		"private":                      !r.options.Public,
+		"visibility":                   r.options.visibility(),
 		"html_url":                     c.web + "/" + r.fullName(),
 		"clone_url":                    c.web + "/" + r.fullName() + ".git",
 		"svn_url":                      c.web + "/" + r.fullName(),
@@ -70,16 +66,16 @@ func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 		"description":                  nil,
 		"language":                     nil,
 		"license":                      nil,
-		"default_branch":               r.branch,
+		"default_branch":               r.options.DefaultBranch,
 		"created_at":                   timestamp(r.created),
 		"updated_at":                   timestamp(r.pushed),
 		"pushed_at":                    timestamp(r.pushed),
-		"size":                         (r.size + 1023) / 1024,
-		"topics":                       []string{},
-		"fork":                         false,
+		"size":                         r.sizeKB(),
+		"topics":                       list(r.options.Topics),
+		"fork":                         r.options.Fork,
 		"is_template":                  false,
-		"archived":                     r.archived,
-		"disabled":                     false,
+		"archived":                     r.options.Archived,
+		"disabled":                     r.options.Disabled,
 		"forks":                        0,
 		"forks_count":                  0,
 		"stargazers_count":             0,
@@ -89,7 +85,7 @@ func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 		"open_issues_count":            0,
 		"has_issues":                   true,
 		"has_projects":                 true,
-		"has_wiki":                     true,
+		"has_wiki":                     !r.options.NoWiki,
 		"has_pages":                    false,
 		"has_discussions":              false,
 		"has_pull_requests":            true,
@@ -97,8 +93,8 @@ func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 		"allow_forking":                true,
 		"web_commit_signoff_required":  false,
 	}
-	if r.description != "" {
-		body["description"] = r.description
+	if r.options.Description != "" {
+		body["description"] = r.options.Description
 	}
 	for name, rest := range repositoryURLs {
 		body[name] = c.api + "/repos/" + r.fullName() + rest
@@ -131,7 +127,7 @@ func (c *call) listInstallationRepositories() answer {
 	case !c.token.may("metadata", "read"):
 		return c.denied("metadata=read")
 	}
-	all := c.gh.sorted(c.token.covers)
+	all := c.gh.reached(c.token)
 	list, links := page(c, all)
 	selection := c.token.inst.selection()
 	if c.token.repos != nil {
@@ -144,20 +140,37 @@ func (c *call) listInstallationRepositories() answer {
 
 func (c *call) getRepository() answer {
 	r, moved := c.named()
-	if r == nil || !r.public && (c.token == nil || !c.token.covers(r)) {
+	if r == nil || !r.options.Public && (c.token == nil || !c.token.covers(r)) {
 		return c.notFound()
 	}
 	if c.token != nil && r.owner.allowList {
 		return c.fail(http.StatusForbidden, fmt.Sprintf(allowListRefusal, r.owner.Login))
 	}
-	if !r.public && !c.token.may("metadata", "read") {
+	if !r.options.Public && !c.token.may("metadata", "read") {
 		return c.denied("metadata=read")
 	}
 	if moved {
 		return c.moved(fmt.Sprintf("/repositories/%d", r.ID))
 	}
+	if r.options.Blocked {
+		return c.blocked(r)
+	}
 	return c.ok(c.fullRepository(r, c.token))
 }
+
+// blocked answers for a repository that a notice under the DMCA has closed.
+func (c *call) blocked(r *Repository) answer {
+	return answer{status: http.StatusUnavailableForLegalReasons, body: map[string]any{
+		"message": blockedRefusal,
+		"block":   map[string]any{"reason": "dmca", "created_at": timestamp(r.created), "html_url": takedown},
+	}}
+}
+
+// What GitHub says of a repository that a notice under the DMCA has closed.
+const (
+	blockedRefusal = "Repository access blocked"
+	takedown       = "https://github.com/github/dmca/blob/master/2026/01/2026-01-01-notice.md"
+)
 
 func (c *call) listOrganizationRepositories() answer {
 	owner := c.gh.accounts[fold(c.values["account"])]
@@ -169,8 +182,8 @@ func (c *call) listOrganizationRepositories() answer {
 	}
 	kind := c.query("type")
 	all := c.gh.sorted(func(r *Repository) bool {
-		seen := r.public || c.token != nil && c.token.covers(r) && c.token.may("metadata", "read")
-		return r.owner == owner && seen && (kind != "public" || r.public) && (kind != "private" || !r.public)
+		seen := r.options.Public || c.token != nil && c.token.covers(r) && c.token.may("metadata", "read")
+		return r.owner == owner && seen && (kind != "public" || r.options.Public) && (kind != "private" || !r.options.Public)
 	})
 	c.sort(all)
 	list, links := page(c, all)

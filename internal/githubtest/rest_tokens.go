@@ -129,7 +129,7 @@ func (c *call) tokenBody(t *token) map[string]any {
 	}
 	if t.repos != nil {
 		body["repository_selection"] = "selected"
-		body["repositories"] = c.repositories(c.gh.sorted(t.covers), t)
+		body["repositories"] = c.repositories(c.gh.reached(t), t)
 	}
 	return body
 }

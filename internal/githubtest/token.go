@@ -47,7 +47,7 @@ func (gh *GitHub) Tokens() []TokenInfo {
 		}
 		if t.repos != nil {
 			list[i].Repositories = []string{}
-			for _, r := range gh.sorted(func(r *Repository) bool { return t.repos[r.ID] }) {
+			for _, r := range gh.numbered(t.repos) {
 				list[i].Repositories = append(list[i].Repositories, r.fullName())
 			}
 		}

@@ -1,6 +1,7 @@
 package githubtest
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -38,14 +39,14 @@ func (r *Repository) pushing(change func() error) error {
 	if len(told) == 0 {
 		return change()
 	}
-	before, err := r.refs()
+	before, err := r.told()
 	if err != nil {
 		return err
 	}
 	if err := change(); err != nil {
 		return err
 	}
-	after, err := r.refs()
+	after, err := r.told()
 	if err != nil {
 		return err
 	}
@@ -64,23 +65,10 @@ func (r *Repository) pushing(change func() error) error {
 	return nil
 }
 
-// refs are the object IDs of branches and tags.
-func (r *Repository) refs() (map[string]string, error) {
-	r.files.Lock()
-	defer r.files.Unlock()
-	if err := r.make(); err != nil {
-		return nil, err
-	}
-	out, err := r.run(nil, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
-	if err != nil {
-		return nil, err
-	}
-	refs := map[string]string{}
-	for line := range strings.Lines(out) {
-		name, oid, _ := strings.Cut(strings.TrimSpace(line), " ")
-		refs[name] = oid
-	}
-	return refs, nil
+// told are the refs that webhooks are told of, with their object IDs.
+func (r *Repository) told() (map[string]string, error) {
+	out, err := r.ask("for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
+	return parseRefs(out), err
 }
 
 // push is a ref that was changed.
@@ -93,9 +81,6 @@ type push struct {
 
 func (p push) created() bool { return isZero(p.before) }
 func (p push) deleted() bool { return isZero(p.after) }
-
-// zero is the object ID of nothing.
-const zero = "0000000000000000000000000000000000000000"
 
 func isZero(oid string) bool { return strings.Trim(oid, "0") == "" }
 
@@ -115,12 +100,8 @@ func (r *Repository) pushes(before, after map[string]string) ([]push, error) {
 			branches++
 		}
 		p := push{ref: ref, before: before[ref], after: after[ref], commits: []any{}}
-		if p.before == "" {
-			p.before = zero
-		}
-		if p.after == "" {
-			p.after = zero
-		}
+		zero := strings.Repeat("0", max(len(p.before), len(p.after)))
+		p.before, p.after = cmp.Or(p.before, zero), cmp.Or(p.after, zero)
 		list = append(list, p)
 	}
 	list = slices.DeleteFunc(list, func(p push) bool {
@@ -201,7 +182,7 @@ func (c *call) pushBody(r *Repository, p push, inst *Installation) map[string]an
 	repository := c.repositoryBody(r, nil)
 	delete(repository, "pull_request_creation_policy")
 	repository["created_at"], repository["pushed_at"] = r.created.Unix(), r.pushed.Unix()
-	repository["stargazers"], repository["master_branch"] = 0, r.branch
+	repository["stargazers"], repository["master_branch"] = 0, r.options.DefaultBranch
 	owner := c.userBody(r.owner)
 	owner["name"], owner["email"] = r.owner.Login, nil
 	repository["owner"] = owner

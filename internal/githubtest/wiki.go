@@ -15,8 +15,8 @@ func (r *Repository) Wiki() *Repository {
 	defer r.gh.mu.Unlock()
 	if r.wiki == nil {
 		now := r.gh.now()
-		r.wiki = &Repository{ID: r.gh.id("repository"), gh: r.gh, owner: r.owner, name: r.name + wikiSuffix, branch: "master",
-			created: now, pushed: now, objects: map[string][]byte{}, wikiOf: r}
+		r.wiki = &Repository{ID: r.gh.id("repository"), gh: r.gh, owner: r.owner, name: r.name + wikiSuffix,
+			options: RepositoryOptions{DefaultBranch: "master"}, created: now, pushed: now, wikiOf: r}
 	}
 	return r.wiki
 }
