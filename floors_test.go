@@ -53,6 +53,7 @@ var floors = [][]string{
 		"filestore",
 		"internal/config",
 		"internal/gitcmd",
+		"internal/inventory",
 		"internal/refs",
 		"internal/term",
 	},

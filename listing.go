@@ -18,6 +18,11 @@ type RepositoryInfo struct {
 	Archived      bool
 	CloneURL      string
 	PushedAt      time.Time // zero: never
+	NodeID        string    // its ID in the GraphQL API
+	Fork          bool
+	Wiki          bool // it has one, or may get one
+	Topics        []string
+	SizeKB        int64 // of the repository on GitHub's disk, in KiB; counted now and then
 }
 
 // Repositories lists what a token reaches. A refusal of a token in its first
@@ -51,6 +56,7 @@ func newRepositoryInfo(r *api.Repository) *RepositoryInfo {
 	info := &RepositoryInfo{
 		ID: r.ID, FullName: r.FullName, Visibility: r.Visibility, DefaultBranch: r.DefaultBranch,
 		Archived: r.Archived, CloneURL: r.CloneURL,
+		NodeID: r.NodeID, Fork: r.Fork, Wiki: r.HasWiki, Topics: r.Topics, SizeKB: r.Size,
 	}
 	switch {
 	case info.Visibility != "":

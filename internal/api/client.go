@@ -6,6 +6,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -151,7 +152,9 @@ type request struct {
 	path   string // below the API root, beginning with a slash, with query
 	hidden string // a credential in the path, as it stands there; "" is none
 	auth   Authorization
-	body   any // sent as JSON; nil: no body
+	body   any    // sent as JSON; nil: no body
+	root   string // that path is below; "" is the API's
+	most   int    // bytes of the answer; 0 is [maxBody]
 
 	waiting *waiting // for this call
 }
@@ -281,6 +284,9 @@ func (c *Client) once(ctx context.Context, r request, out any) (*response, error
 	default:
 		err = a.decode(timed, out)
 	}
+	if graphQL, ok := out.(*graphQLAnswer); ok && err == nil {
+		err = graphQL.limited(a, c.Clock.Offset())
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -328,12 +334,13 @@ func (a arrival) empty() error {
 
 // decode reads the body into out.
 func (a arrival) decode(ctx context.Context, out any) error {
-	body, err := io.ReadAll(io.LimitReader(a.Body, maxBody+1))
+	most := cmp.Or(a.request.most, maxBody)
+	body, err := io.ReadAll(io.LimitReader(a.Body, int64(most)+1))
 	if err != nil {
 		return a.request.sendError(ctx, a.sent, err)
 	}
-	if len(body) > maxBody {
-		return a.malformed(fmt.Sprintf("it is larger than %d MiB", maxBody>>20))
+	if len(body) > most {
+		return a.malformed(fmt.Sprintf("it is larger than %d MiB", most>>20))
 	}
 	if foreign := a.foreign(body); foreign != nil {
 		return foreign
@@ -364,7 +371,7 @@ func (a arrival) malformed(problem string) error {
 func (c *Client) build(ctx context.Context, r request) (*http.Request, error) {
 	// Not resolved as a reference: a path with two slashes at its start would name
 	// another host.
-	target := c.Host.API + r.path
+	target := cmp.Or(r.root, c.Host.API) + r.path
 	var body io.Reader
 	if r.body != nil {
 		text, err := json.Marshal(r.body)

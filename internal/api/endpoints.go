@@ -14,8 +14,8 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
-// perPage is GitHub's largest page.
-const perPage = 100
+// PerPage is how many entries GitHub's largest page has.
+const PerPage = 100
 
 // Account is a user, an organization or an enterprise.
 type Account struct {
@@ -72,7 +72,14 @@ type Repository struct {
 	DefaultBranch string     `json:"default_branch"`
 	CloneURL      string     `json:"clone_url"`
 	PushedAt      *time.Time `json:"pushed_at"`
+	NodeID        string     `json:"node_id"`
+	Fork          bool       `json:"fork"`
+	HasWiki       bool       `json:"has_wiki"`
+	Topics        []string   `json:"topics"`
+	Size          int64      `json:"size"` // KiB
 }
+
+func (r *Repository) id() int64 { return r.ID }
 
 // TokenScope is the body of a mint. A nil member is left out, which GitHub reads
 // as "all"; callers decide that, never this package.
@@ -211,9 +218,33 @@ func (c *Client) Repositories(ctx context.Context, token secret.Text) iter.Seq2[
 	})
 }
 
+// RepositoriesPage is one page of GET /installation/repositories, counted from 1, of [PerPage]
+// entries, and how many entries GitHub says that all pages have; negative where it does not say.
+func (c *Client) RepositoriesPage(ctx context.Context, token secret.Text, page int) ([]Repository, int, error) {
+	var body struct {
+		Total        *int         `json:"total_count"`
+		Repositories []Repository `json:"repositories"`
+	}
+	path := fmt.Sprintf("/installation/repositories?per_page=%d&page=%d", PerPage, page)
+	_, err := c.do(ctx, request{method: http.MethodGet, path: path, auth: WithToken(token)}, &body)
+	if body.Total == nil || *body.Total < 0 {
+		return body.Repositories, -1, err
+	}
+	return body.Repositories, *body.Total, err
+}
+
+// RepositoryByID is GET /repositories/{id}, which goes on finding a repository that was renamed
+// or transferred.
+func (c *Client) RepositoryByID(ctx context.Context, token secret.Text, id int64) (*Repository, error) {
+	var found Repository
+	_, err := c.do(ctx, request{method: http.MethodGet, path: fmt.Sprintf("/repositories/%d", id),
+		auth: WithToken(token)}, &found)
+	return &found, err
+}
+
 // A list is read so far and no further, whatever its pages say.
 const (
-	maxPages   = 1000 // of [perPage] items
+	maxPages   = 1000 // of [PerPage] items
 	pagingTime = 10 * time.Minute
 )
 
@@ -232,7 +263,7 @@ func pages[Body, Item any](
 ) iter.Seq2[*Item, error] {
 	return func(yield func(*Item, error) bool) {
 		walk := paging{began: time.Now(), seen: map[string]bool{}, most: maxPages}
-		for next := path + "?per_page=" + strconv.Itoa(perPage); next != ""; {
+		for next := path + "?per_page=" + strconv.Itoa(PerPage); next != ""; {
 			walk.seen[next] = true
 			var body Body
 			answer, err := c.do(ctx, request{method: http.MethodGet, path: next, auth: auth}, &body)
@@ -276,7 +307,7 @@ func (p *paging) check(answer *response, next string) error {
 	switch {
 	case p.seen[next]:
 		problem = "its Link header leads back to a page that has been read"
-	case len(p.seen) >= p.most || p.items >= p.most*perPage:
+	case len(p.seen) >= p.most || p.items >= p.most*PerPage:
 		problem = fmt.Sprintf("its pages do not end: %d were read, with %d entries", len(p.seen), p.items)
 	case time.Since(p.began) > pagingTime:
 		problem = fmt.Sprintf("its pages do not end: %d were read within %s", len(p.seen), pagingTime)
@@ -291,7 +322,7 @@ func (p *paging) check(answer *response, next string) error {
 func pagesOf(first http.Header, total int) int {
 	last := -1
 	if total >= 0 {
-		last = total / perPage
+		last = total / PerPage
 	} else if u, err := url.Parse(link(first, "last")); err == nil {
 		if n, err := strconv.Atoi(u.Query().Get("page")); err == nil && n > 0 {
 			last = n

@@ -114,7 +114,7 @@ func FuzzNextLink(f *testing.F) {
 
 func TestPagesThatDoNotEndAreLeft(t *testing.T) {
 	item := func(n int) string { return fmt.Sprintf(`{"id":%d}`, n+1) }
-	full := "[" + item(0) + strings.Repeat(","+item(1), perPage-1) + "]"
+	full := "[" + item(0) + strings.Repeat(","+item(1), PerPage-1) + "]"
 	for name, test := range map[string]struct {
 		body, last string
 		slow       time.Duration
@@ -129,7 +129,7 @@ func TestPagesThatDoNotEndAreLeft(t *testing.T) {
 		"a last page below zero":  {body: "[]", last: "?page=-4", most: maxPages},
 		"slow":                    {body: "[]", slow: 20 * time.Second, most: 31},
 		"long pages": {body: strings.TrimSuffix(full, "]") +
-			strings.Repeat(","+item(2), 40*perPage) + "]", most: 25},
+			strings.Repeat(","+item(2), 40*PerPage) + "]", most: 25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

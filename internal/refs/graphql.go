@@ -1,19 +1,14 @@
 package refs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 )
 
@@ -40,14 +35,10 @@ type GraphQL struct {
 	Transport http.RoundTripper
 }
 
-const (
-	// maxQuestions is how many repositories one request is about. It has no connection
-	// in it and so costs one point of the hour's 5,000; more than about a hundred
-	// aliases meet GitHub's other limits on what a request may need.
-	maxQuestions = 100
-	// maxGraphQL bounds an answer, which has some 300 bytes for each repository.
-	maxGraphQL = 4 << 20
-)
+// maxQuestions is how many repositories one request is about. It has no connection
+// in it and so costs one point of the hour's 5,000; more than about a hundred
+// aliases meet GitHub's other limits on what a request may need.
+const maxQuestions = 100
 
 // Ask returns an answer to each of the questions, in their order. Up to 100 are one
 // request. What is no branch, tag or default branch is not asked for here: a version
@@ -98,15 +89,6 @@ type (
 		IsEmpty       bool    `json:"isEmpty"`
 		Ref           *gqlRef `json:"ref"`
 	}
-	gqlError struct {
-		Type    string `json:"type"`
-		Message string `json:"message"`
-		Path    []any  `json:"path"`
-	}
-	gqlAnswer struct {
-		Data   map[string]*gqlRepository `json:"data"`
-		Errors []gqlError                `json:"errors"`
-	}
 )
 
 // query asks for some of the questions, each under a name of its own. A tag may point to
@@ -139,95 +121,32 @@ func quote(text string) string {
 	return string(quoted)
 }
 
-// ask makes one request.
+// ask makes one request. There is no second one after a failure: who asks about many asks
+// about each then.
 func (g *GraphQL) ask(ctx context.Context, questions []Question, answers []Answer, some []int) error {
-	op := fmt.Sprintf("ask for the refs of %d repositories", len(some))
-	token, err := g.Source.Token(ctx)
+	client := ghapp.Client{Transport: g.Transport, MaxWait: -1}
+	var data map[string]*gqlRepository
+	errs, err := client.GraphQL(ctx, g.Source, ghapp.GraphQLRequest{
+		Op: fmt.Sprintf("ask for the refs of %d repositories", len(some)), Query: query(questions, some),
+	}, &data)
 	if err != nil {
 		return err
-	}
-	body, err := json.Marshal(map[string]string{"query": query(questions, some)})
-	if err != nil {
-		return err
-	}
-	timed, cancel := context.WithTimeoutCause(ctx, requestTimeout, errors.New("no answer within "+requestTimeout.String()))
-	defer cancel()
-	req, err := http.NewRequestWithContext(timed, http.MethodPost, endpoint(token.API), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "ghapp")
-	// Not by an http.Client, which would follow redirects.
-	transport := &ghapp.Transport{Source: g.Source, Base: g.Transport}
-	x := &errorContext{op: op, origin: origin(token.API), token: token}
-	answer, err := transport.RoundTrip(req)
-	if err != nil {
-		return x.unreachable(ctx, timed, err)
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, maxGraphQL+1))
-	if err != nil {
-		return x.unreachable(ctx, timed, err)
-	}
-	var got gqlAnswer
-	switch {
-	case answer.StatusCode != http.StatusOK:
-		return x.refused(answer, text)
-	case api.Foreign(answer, text) != nil:
-		return x.refused(answer, text)
-	case len(text) > maxGraphQL || json.Unmarshal(text, &got) != nil:
-		return &ghapp.Error{
-			Kind: ghapp.ErrUnreachable, Op: op, Err: errors.New("the answer is not that of GitHub's GraphQL API"),
-		}
-	}
-	for _, e := range got.Errors {
-		secondary := strings.Contains(strings.ToLower(e.Message), "secondary rate limit")
-		if e.Type == "RATE_LIMIT" || e.Type == "RATE_LIMITED" || secondary {
-			return x.limited(answer, e.Message)
-		}
-	}
-	if got.Data == nil {
-		e := &ghapp.Error{
-			Kind: ghapp.ErrRefused, Op: op, Status: answer.StatusCode,
-			RequestID: x.printable(answer.Header.Get("X-GitHub-Request-Id")),
-		}
-		if len(got.Errors) > 0 {
-			e.Message = x.printable(got.Errors[0].Message)
-		}
-		return e
 	}
 	for n, i := range some {
-		answers[i] = x.answer(questions[i], got.Data[alias(n)], alias(n), got.Errors)
+		answers[i] = readAnswer(questions[i], data[alias(n)], alias(n), errs)
 	}
 	return nil
 }
 
-// endpoint is where GraphQL is asked: beside the REST API of a GitHub Enterprise Server,
-// below that of GitHub
-// (https://docs.github.com/en/graphql/guides/forming-calls-with-graphql#the-graphql-endpoint).
-func endpoint(root string) string {
-	if base, ok := strings.CutSuffix(root, "/api/v3"); ok {
-		return base + "/api/graphql"
-	}
-	return root + "/graphql"
-}
-
-func origin(root string) string {
-	scheme, rest, _ := strings.Cut(root, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	return scheme + "://" + host
-}
-
-// answer reads what there is of one repository. An error on the way to it goes before
+// readAnswer reads what there is of one repository. An error on the way to it goes before
 // what is not there, which else would read as a ref that was deleted.
-func (x *errorContext) answer(q Question, r *gqlRepository, alias string, errs []gqlError) Answer {
+func readAnswer(q Question, r *gqlRepository, alias string, errs []ghapp.GraphQLError) Answer {
 	op := fmt.Sprintf("ask for %s of %s", q.Revision, q.Repository)
 	for _, e := range errs {
-		if len(e.Path) == 0 || e.Path[0] != alias {
+		if !e.At(alias) {
 			continue
 		}
-		refusal := &ghapp.Error{Op: op, Status: http.StatusOK, Message: x.printable(e.Message)}
+		refusal := &ghapp.Error{Op: op, Status: http.StatusOK, Message: e.Message}
 		switch e.Type {
 		case "NOT_FOUND":
 			refusal.Kind = ghapp.ErrRepositoryNotSelected
@@ -269,49 +188,4 @@ func (x *errorContext) answer(q Question, r *gqlRepository, alias string, errs [
 		return unclear("answers with another ref") // it looks for abbreviated names too
 	}
 	return Answer{Found: Found{Repository: found, Ref: ref, Commit: object.OID}}
-}
-
-// refused reads an answer that has a status of its own.
-func (x *errorContext) refused(answer *http.Response, text []byte) error {
-	if to, err := answer.Location(); err == nil && answer.StatusCode/100 == 3 {
-		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: x.op,
-			Err: &api.RedirectError{From: x.origin, To: x.printable(to.Scheme + "://" + to.Host), Status: answer.StatusCode}}
-	}
-	refusal := api.NewError(answer, []byte(x.scrub(string(text))), time.Now(), 0)
-	if foreign := api.Foreign(answer, text); foreign != nil && refusal.Limit == api.NoLimit {
-		foreign.Media, foreign.Message = x.printable(foreign.Media), refusal.Message
-		_, foreign.Host, _ = strings.Cut(x.origin, "://")
-		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: x.op, Err: foreign}
-	}
-	e := &ghapp.Error{
-		Kind: gitauth.RefusedBy(refusal.Status, refusal.Message), Op: x.op, Status: refusal.Status, Message: refusal.Message,
-		RequestID: x.printable(refusal.RequestID), DocumentationURL: refusal.DocumentationURL,
-	}
-	if !refusal.Until.IsZero() {
-		e.Detail = &ghapp.RateLimitError{Until: refusal.Until}
-	}
-	switch {
-	case refusal.Limit != api.NoLimit:
-		e.Kind = ghapp.ErrRateLimited
-	case refusal.Status == http.StatusNotFound:
-		e.Kind = ghapp.ErrRefused // of no one repository: there is no GraphQL API
-	}
-	return e
-}
-
-// limited reads a limit, which GraphQL tells of under the status of a good answer.
-func (x *errorContext) limited(answer *http.Response, message string) error {
-	as := *answer
-	as.StatusCode = http.StatusForbidden // so that the headers are read as those of a limit
-	text, err := json.Marshal(map[string]string{"message": x.scrub(message)})
-	if err != nil {
-		return err
-	}
-	limit := api.NewError(&as, text, time.Now(), 0)
-	e := &ghapp.Error{Kind: ghapp.ErrRateLimited, Op: x.op, Status: answer.StatusCode, Message: limit.Message,
-		RequestID: x.printable(limit.RequestID)}
-	if !limit.Until.IsZero() {
-		e.Detail = &ghapp.RateLimitError{Until: limit.Until}
-	}
-	return e
 }
