@@ -53,7 +53,11 @@ func Import(ctx context.Context, key *Key, uri string, o ImportOptions) (held Si
 	switch {
 	case err == nil && held.Fingerprint() != key.fingerprint:
 		return nil, false, &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
-			Err: errors.New("its fingerprint is " + held.Fingerprint())}
+			Err: errors.New("its fingerprint is " + held.Fingerprint()), hint: takenHint(uri)}
+	case keyuri.Scheme(uri) == "keyring" && isOfText(err):
+		there, _ := errors.AsType[*KeyError](err)
+		return nil, false, &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri), Err: there.Problem,
+			hint: takenHint(uri)}
 	case errors.Is(err, ErrNoKey):
 		if err := store(ctx, key.private()); err != nil {
 			e, known := errors.AsType[*KeyError](err)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/bridge"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -32,53 +33,13 @@ func (o Options) openKeyring(ctx context.Context, uri string) (Signer, error) {
 	return key, nil
 }
 
-// StoreInKeyring puts a private key into the keyring of the system, under a key URI
-// keyring:NAME or keyring:SERVICE/NAME by which [Open] then finds it. text is that of
-// a key, as [FromText] takes it; the keyring's program gets it by a pipe. What was
-// stored is read again and compared.
-//
-// A key that is there already stays: where it is the same, there is nothing to do, and
-// for another one the error is [ErrExists]. The error is a [*KeyError], or that of a
-// context that was cancelled.
-func StoreInKeyring(ctx context.Context, uri string, text secret.Text, o Options) error {
-	item, err := keyringItem(uri)
-	if err != nil {
-		return err
-	}
-	key, err := FromText("the text of the key", text.Reveal())
-	if err != nil {
-		return err
-	}
-	there, err := o.readKeyring(ctx, uri, item)
-	switch {
-	case err == nil && there.Fingerprint() == key.Fingerprint():
-		return nil
-	case err == nil:
-		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
-			Err: errors.New(there.Fingerprint()), hint: item.takenHint()}
-	case errors.Is(err, ErrNoKey):
-	case isOfText(err):
-		return &KeyError{Problem: ErrExists, Source: keyuri.Shown(uri),
-			Err: errors.New("what is stored there is no key of an App"), hint: item.takenHint()}
-	default:
-		return err
-	}
-	if err := o.asked(ctx, uri, "store",
-		func(ctx context.Context) error { return o.intoKeyring(ctx, item, text.Reveal()) }); err != nil {
-		return err
-	}
-	there, err = o.readKeyring(ctx, uri, item)
-	if err == nil && there.Fingerprint() != key.Fingerprint() {
-		err = &KeyError{Problem: errFailed, Source: keyuri.Shown(uri),
-			Err: errors.New("the keyring gives another key back than the one that was stored")}
-	}
-	return err
+func init() {
+	bridge.CheckKeyring = func(ctx context.Context, o any) error { return o.(Options).checkKeyring(ctx) }
 }
 
-// CheckKeyring proves that the keyring of the system keeps what [StoreInKeyring] gives
-// it, with an item that is no secret and that it takes away again. The error is as
-// there.
-func CheckKeyring(ctx context.Context, o Options) error {
+// checkKeyring proves that the keyring of the system keeps what [Import] gives it, with an
+// item that is no secret and that it takes away again. The error is as there.
+func (o Options) checkKeyring(ctx context.Context) error {
 	text := rand.Text()
 	item := item{keyringService, "trial-" + text[:8]}
 	uri := "keyring:" + item.account
@@ -100,13 +61,27 @@ func CheckKeyring(ctx context.Context, o Options) error {
 	)
 }
 
-// putInKeyring stores a key as PEM.
+// putInKeyring stores a key as PEM, under a key URI keyring:NAME or keyring:SERVICE/NAME. The
+// keyring's program gets it by a pipe.
 func (o Options) putInKeyring(ctx context.Context, uri string, key *rsa.PrivateKey) error {
+	item, err := keyringItem(uri)
+	if err != nil {
+		return err
+	}
 	der := x509.MarshalPKCS1PrivateKey(key)
 	defer clear(der)
 	text := pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der})
 	defer clear(text)
-	return StoreInKeyring(ctx, uri, secret.New(string(text)), o)
+	return o.asked(ctx, uri, "store", func(ctx context.Context) error { return o.intoKeyring(ctx, item, string(text)) })
+}
+
+// takenHint is what to do about a place where something else is.
+func takenHint(uri string) string {
+	item, err := keyringItem(uri)
+	if err != nil {
+		return ""
+	}
+	return item.takenHint()
 }
 
 // item is where a key stands in a keyring.

@@ -36,10 +36,16 @@ func newShelf(t *testing.T, script string) (path string, calls func() string) {
 	}
 }
 
+// importText puts the key that a text is where a key URI says.
+func importText(t *testing.T, uri string, key secret.Text, o Options) error {
+	_, _, err := Import(t.Context(), testkit.Must(FromText("the text", key.Reveal()))(t), uri, ImportOptions{Options: o})
+	return err
+}
+
 func TestKeyringStoresByAPipe(t *testing.T) {
 	item, calls := newShelf(t, shelf)
 	text := pemPKCS1(rsaKey())
-	testkit.OK(t, StoreInKeyring(t.Context(), "keyring:my%20service/deploy", secret.New(text), Options{}))
+	testkit.OK(t, importText(t, "keyring:my%20service/deploy", secret.New(text), Options{}))
 	testkit.Equal(t, string(testkit.Must(os.ReadFile(item))(t)), text, "what is stored is another text")
 	want := "lookup service my service username deploy\n" +
 		"search service my service username deploy\n" + // it might be locked
@@ -57,7 +63,7 @@ func TestKeyringStoresOverNoOtherKey(t *testing.T) {
 		"canary, a password": ErrExists,
 	} {
 		testkit.OK(t, os.WriteFile(item, []byte(there), 0o600))
-		err := StoreInKeyring(t.Context(), "keyring:deploy", ours, Options{})
+		err := importText(t, "keyring:deploy", ours, Options{})
 		testkit.ErrorIs(t, err, want)
 		if e, ok := errors.AsType[*KeyError](err); ok && (!strings.Contains(e.Hint(),
 			"secret-tool clear service ghapp username deploy") || strings.Contains(e.Error(), "canary")) {
@@ -84,11 +90,9 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 		"repeats what it reads": {absent + "; sed -n 3p >&2; exit 1", "keyring:app", key, ErrUnavailable, secret.Placeholder},
 		"forgets it":            {absent + "; exit 0", "keyring:app", key, ErrNoKey, ""},
 		"gives another back": {`test "$1" = store && exec touch "$SHELF"; test -f "$SHELF" && exec cat "$OTHER"; exit 1`,
-			"keyring:app", key, errFailed, "another key"},
+			"keyring:app", key, errWrongSignature, ""},
 		"cannot be read before": {"echo down >&2; exit 1", "keyring:app", key, ErrUnavailable, "down"},
 		"is not there":          {"", "keyring:app", key, errNoProgram, ""},
-		"is given no key":       {shelf, "keyring:app", secret.New("canary"), errUnknown, ""},
-		"is not what is named":  {shelf, "env:APP", key, errURI, "keyring:NAME"},
 		"is named by an option": {shelf, "keyring:app/-x", key, errURI, "keyring:NAME"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -98,7 +102,7 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 			if test.want == ErrTimeout {
 				o.Timeout = 300 * time.Millisecond
 			}
-			err := StoreInKeyring(t.Context(), test.uri, test.key, o)
+			err := importText(t, test.uri, test.key, o)
 			e := testkit.ErrorAs[*KeyError](t, err)
 			testkit.Equal(t, e.Problem, test.want)
 			testkit.Contains(t, e.Error(), test.says)
@@ -109,7 +113,7 @@ func TestKeyringThatStoresNothing(t *testing.T) {
 
 func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
 	item, calls := newShelf(t, shelf)
-	testkit.OK(t, CheckKeyring(t.Context(), Options{}))
+	testkit.OK(t, Options{}.checkKeyring(t.Context()))
 	testkit.ErrorIs(t, testkit.ErrorOf(os.Stat(item)), os.ErrNotExist, "the trial is left there")
 	for i, verb := range []string{"store --label=GitHub App trial-", "lookup service ghapp username trial-",
 		"clear service ghapp username trial-"} {
@@ -118,7 +122,7 @@ func TestKeyringIsTriedWithWhatIsNoSecret(t *testing.T) {
 		}
 	}
 	newShelf(t, `test "$1" = lookup && exec echo another; exit 0`)
-	testkit.ErrorIs(t, CheckKeyring(t.Context(), Options{}), errFailed)
+	testkit.ErrorIs(t, Options{}.checkKeyring(t.Context()), errFailed)
 }
 
 // In GNOME's keyring a key is stored and found, and where that is locked, and nobody can
@@ -141,13 +145,13 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 	run(t, "gdbus", "wait", "--session", "--timeout", "30", "org.freedesktop.secrets")
 
 	key, other := secret.New(pemPKCS1(rsaKey())), secret.New(pemPKCS1(otherKey()))
-	if err := errors.Join(CheckKeyring(t.Context(), Options{}),
-		StoreInKeyring(t.Context(), "keyring:deploy", key, Options{})); err != nil {
+	if err := errors.Join(Options{}.checkKeyring(t.Context()),
+		importText(t, "keyring:deploy", key, Options{})); err != nil {
 		t.Fatal(err)
 	}
 	read := testkit.Must(Open(t.Context(), "keyring:deploy", Options{}))(t)
 	proves(t, read, rsaKey())
-	testkit.ErrorIs(t, StoreInKeyring(t.Context(), "keyring:deploy", other, Options{}), ErrExists)
+	testkit.ErrorIs(t, importText(t, "keyring:deploy", other, Options{}), ErrExists)
 	list, err := exec.CommandContext(t.Context(), "secret-tool", "search", "--all", "service", "ghapp").CombinedOutput()
 	if err != nil || strings.Contains(string(list), "trial-") || !strings.Contains(string(list), "deploy") {
 		t.Errorf("%v: a trial is left, or the key is not there", err)
@@ -156,9 +160,9 @@ func TestKeyringOfTheDesktop(t *testing.T) {
 	run(t, "gdbus", "call", "--session", "--dest", "org.freedesktop.secrets", "--object-path", "/org/freedesktop/secrets",
 		"--method", "org.freedesktop.Secret.Service.Lock", "['/org/freedesktop/secrets/collection/login']")
 	for what, err := range map[string]error{
-		"trial": CheckKeyring(t.Context(), Options{}),
-		"store": StoreInKeyring(t.Context(), "keyring:second", other, Options{}),
-		"again": StoreInKeyring(t.Context(), "keyring:deploy", key, Options{}),
+		"trial": Options{}.checkKeyring(t.Context()),
+		"store": importText(t, "keyring:second", other, Options{}),
+		"again": importText(t, "keyring:deploy", key, Options{}),
 	} {
 		if e, ok := errors.AsType[*KeyError](err); !ok || e.Problem != ErrUnavailable ||
 			!strings.Contains(e.Error(), "locked") || !strings.Contains(e.Hint(), "unlock the keyring") {

@@ -13,6 +13,7 @@ import (
 	"strconv"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/bridge"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
@@ -75,7 +76,7 @@ type Keyring struct {
 // Ready makes sure that the keyring takes a key, before GitHub makes the one that is
 // handed out once.
 func (k *Keyring) Ready(ctx context.Context) error {
-	err := signer.CheckKeyring(ctx, k.Options)
+	err := bridge.CheckKeyring(ctx, k.Options)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -91,7 +92,11 @@ func (k *Keyring) Ready(ctx context.Context) error {
 // has that name.
 func (k *Keyring) keep(ctx context.Context, name string, pem secret.Text) (string, error) {
 	uri := "keyring:" + name
-	err := signer.StoreInKeyring(ctx, uri, pem, k.Options)
+	key, err := signer.FromText("the text of the key", pem.Reveal())
+	if err != nil {
+		return "", err
+	}
+	_, _, err = signer.Import(ctx, key, uri, signer.ImportOptions{Options: k.Options})
 	if errors.Is(err, signer.ErrExists) {
 		return "", errTaken
 	}
