@@ -2,7 +2,6 @@ package ghapp_test
 
 import (
 	"context"
-	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
@@ -19,10 +18,11 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func TestNewNamesEverythingThatIsWrong(t *testing.T) {
-	signer := ghapp.FromCryptoSigner(testkit.Key(t))
+	key := signer.FromCryptoSigner(testkit.Key(t))
 	for _, test := range []struct {
 		name   string
 		config ghapp.Config
@@ -31,9 +31,9 @@ func TestNewNamesEverythingThatIsWrong(t *testing.T) {
 		{"nothing given", ghapp.Config{}, []string{"no App is named", "no private key"}},
 		{"all wrong", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "my app"},
 			[]string{"unencrypted", `"my app" is neither`, "no private key"}},
-		{"http", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "1", Signer: signer},
+		{"http", ghapp.Config{Client: ghapp.Client{Host: "http://github.com"}, Issuer: "1", Signer: key},
 			[]string{"unencrypted"}},
-		{"http API", ghapp.Config{Client: ghapp.Client{APIURL: "http://api.github.com"}, Issuer: "1", Signer: signer},
+		{"http API", ghapp.Config{Client: ghapp.Client{APIURL: "http://api.github.com"}, Issuer: "1", Signer: key},
 			[]string{"unencrypted"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 		"0123456789abcdef0123456789abcdef01234567":            false, // a client secret
 		"SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=": false, // a fingerprint
 	} {
-		_, err := ghapp.New(ghapp.Config{Issuer: issuer, Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
+		_, err := ghapp.New(ghapp.Config{Issuer: issuer, Signer: signer.FromCryptoSigner(testkit.Key(t))})
 		testkit.Equal(t, (err == nil), good, "issuer %q: error %v", issuer, err)
 	}
 }
@@ -64,7 +64,7 @@ func TestIssuerIsAnAppIDOrAClientID(t *testing.T) {
 func TestSecretInPlaceOfTheIssuerIsNotRepeated(t *testing.T) {
 	for _, secret := range []string{"0123456789abcdef0123456789abcdef01234567",
 		"-----BEGIN RSA PRIVATE KEY-----\nMIIE" + canary} {
-		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
+		_, err := ghapp.New(ghapp.Config{Issuer: secret, Signer: signer.FromCryptoSigner(testkit.Key(t))})
 		wantKind(t, err, ghapp.ErrInvalid)
 		testkit.Lacks(t, err.Error(), secret[:12])
 	}
@@ -233,17 +233,6 @@ func TestCallerOfJWTLeavesWhenItsContextEnds(t *testing.T) {
 			t.Errorf("error %v, %d signatures", err, signer.signatures())
 		}
 	})
-}
-
-func TestFromCryptoSignerObeysTheContext(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	testkit.ErrorIs(t, testkit.ErrorOf(ghapp.FromCryptoSigner(testkit.Key(t)).Sign(ctx, []byte("x"))), context.Canceled)
-	signer := ghapp.FromCryptoSigner(testkit.Key(t))
-	if named, ok := signer.(interface{ Public() crypto.PublicKey }); !ok ||
-		!testkit.Key(t).PublicKey.Equal(named.Public()) {
-		t.Error("the signer does not tell its public key")
-	}
 }
 
 // clocks are how far GitHub's clock may be ahead of ours.

@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // withTwoKeys has a newest key that GitHub does not know, and the world's before it.
@@ -24,15 +25,15 @@ func withTwoKeys(t *testing.T, opened *atomic.Int32) func(*ghapp.Config) {
 	return func(c *ghapp.Config) {
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) {
 			opened.Add(1)
-			return ghapp.FromCryptoSigner(testkit.Key(t)), nil
+			return signer.FromCryptoSigner(testkit.Key(t)), nil
 		}
-		c.Signer = ghapp.FromCryptoSigner(testkit.NthKey(t, 1))
+		c.Signer = signer.FromCryptoSigner(testkit.NthKey(t, 1))
 	}
 }
 
 func fingerprintOf(t *testing.T, w *world, key *rsa.PrivateKey) string {
 	t.Helper()
-	return w.app(t, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(key) }).Status().Fingerprint
+	return w.app(t, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(key) }).Status().Fingerprint
 }
 
 func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
@@ -129,7 +130,7 @@ func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
 		t.Error("an App with the key before alone has not got its token")
 	}
 	w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
-	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(testkit.NthKey(t, 1)) })
+	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(testkit.NthKey(t, 1)) })
 	if again := mustToken(t, newest, site()); again.Secret.Reveal() == token.Secret.Reveal() {
 		t.Error("an App with the newest key alone has got a token of the key before")
 	}
@@ -149,7 +150,7 @@ func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
 	w := newWorld(t)
 	var log logBuffer
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Signer, c.Log = ghapp.FromCryptoSigner(testkit.NthKey(t, 1)), logTo(&log)
+		c.Signer, c.Log = signer.FromCryptoSigner(testkit.NthKey(t, 1)), logTo(&log)
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
 	})
 	_, err := app.Token(t.Context(), site())
@@ -300,12 +301,12 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 		older, newest := fingerprintOf(t, w, testkit.Key(t)), fingerprintOf(t, w, testkit.NthKey(t, 1))
 		first := mustToken(t, app, site())
 
-		err := app.Rotate(t.Context(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1)))
+		err := app.Rotate(t.Context(), signer.FromCryptoSigner(testkit.NthKey(t, 1)))
 		if !errors.Is(err, ghapp.ErrKeyMismatch) || app.Status().Fingerprint != older {
 			t.Errorf("a key that GitHub does not know: error %v, %s in use, want %s", err, app.Status().Fingerprint, older)
 		}
 		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
-		testkit.OK(t, app.Rotate(t.Context(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1))))
+		testkit.OK(t, app.Rotate(t.Context(), signer.FromCryptoSigner(testkit.NthKey(t, 1))))
 		testkit.Equal(t, app.Status().Fingerprint, newest, "in use")
 
 		// Some of GitHub's servers do not know the key yet: the one before is used, whose

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // standIn starts a GitHub on this machine, with an App that is installed on acme
@@ -42,7 +43,7 @@ func Example() {
 	app, err := ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Host: server.URL},
 		Issuer: clientID,
-		Signer: ghapp.FromCryptoSigner(key),
+		Signer: signer.FromCryptoSigner(key),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -79,7 +80,7 @@ func ExampleTransport() {
 	server, clientID := standIn(key)
 	defer server.Close()
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
-		Signer: ghapp.FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func ExampleKind() {
 	server, clientID := standIn(key)
 	defer server.Close()
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
-		Signer: ghapp.FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -141,7 +142,7 @@ func ExampleApp_Token_basicAuth() {
 	server, clientID := standIn(key)
 	defer server.Close()
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
-		Signer: ghapp.FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func ExampleTokenSource_oauth2() {
 	server, clientID := standIn(key)
 	defer server.Close()
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: server.URL}, Issuer: clientID,
-		Signer: ghapp.FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	if err != nil {
 		log.Fatal(err)
 	}

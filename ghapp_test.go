@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is a GitHub with one App, installed on acme with the repositories
@@ -48,7 +49,7 @@ func (w *world) config(t testing.TB) ghapp.Config {
 	return ghapp.Config{
 		Client: ghapp.Client{Transport: w.gh.RoundTripper()},
 		Issuer: w.registration.ClientID,
-		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Signer: signer.FromCryptoSigner(testkit.Key(t)),
 	}
 }
 
@@ -251,7 +252,7 @@ func (s *countingSigner) Sign(ctx context.Context, message []byte) ([]byte, erro
 			return nil, err
 		}
 	}
-	return ghapp.FromCryptoSigner(s.key).Sign(ctx, message)
+	return signer.FromCryptoSigner(s.key).Sign(ctx, message)
 }
 
 func (s *countingSigner) signatures() int {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
@@ -19,7 +20,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 		process := func(key *rsa.PrivateKey) *ghapp.App {
 			return w.app(t, func(c *ghapp.Config) {
 				c.Store, c.RefusalLife = store, 10*time.Second
-				c.Signer = ghapp.FromCryptoSigner(key)
+				c.Signer = signer.FromCryptoSigner(key)
 			})
 		}
 		refused := func(app *ghapp.App) {
@@ -63,7 +64,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 func TestRejectedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
 	w := newWorld(t)
 	app := w.app(t, func(c *ghapp.Config) {
-		c.Store, c.Signer = newMemory(), ghapp.FromCryptoSigner(testkit.NthKey(t, 1))
+		c.Store, c.Signer = newMemory(), signer.FromCryptoSigner(testkit.NthKey(t, 1))
 	})
 	for range 2 {
 		_, err := app.Token(context.Background(), site())

@@ -33,22 +33,6 @@ type Signer interface {
 	Sign(ctx context.Context, message []byte) ([]byte, error)
 }
 
-// FromCryptoSigner returns a [Signer] over an RSA crypto.Signer, such as the
-// adapters of cloud key services. Its Sign cannot be cancelled while key signs.
-func FromCryptoSigner(key crypto.Signer) Signer { return cryptoSigner{key} }
-
-type cryptoSigner struct{ key crypto.Signer }
-
-func (s cryptoSigner) Public() crypto.PublicKey { return s.key.Public() }
-
-func (s cryptoSigner) Sign(ctx context.Context, message []byte) ([]byte, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	digest := sha256.Sum256(message)
-	return s.key.Sign(nil, digest[:], crypto.SHA256)
-}
-
 // JWT is a signed JSON Web Token of the App. It opens the endpoints of the App
 // itself, not repositories.
 type JWT struct {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
@@ -17,7 +18,7 @@ func TestWarmTokenAsksTheWallClockToo(t *testing.T) {
 	registration.AddKey(&key.PublicKey)
 	registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 	app, err := New(Config{Client: Client{Transport: gh.RoundTripper()}, Issuer: registration.ClientID,
-		Signer: FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	testkit.OK(t, err)
 	s := app.TokenSource(TokenRequest{Repositories: []string{"acme/site"}}).(*source)
 	first := testkit.Must(s.Token(t.Context()))(t)

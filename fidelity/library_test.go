@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // library is our App. It makes no second attempt at a request.
@@ -24,7 +25,7 @@ func (w *world) library(t *testing.T, change func(*ghapp.Config)) *ghapp.App {
 		Client: ghapp.Client{Host: w.server.URL, APIURL: w.base(), APIVersion: w.version,
 			Transport: w.server.Client().Transport, MaxWait: -1},
 		Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(w.key),
+		Signer: signer.FromCryptoSigner(w.key),
 	}
 	if change != nil {
 		change(&config)
@@ -200,7 +201,7 @@ func TestLibraryIsRefused(t *testing.T) {
 		ask     func(context.Context, *ghapp.App) error
 		kind    ghapp.Kind
 	}{
-		{"wrong key", asIs, func(w *world, c *ghapp.Config) { c.Signer = ghapp.FromCryptoSigner(w.wrong) },
+		{"wrong key", asIs, func(w *world, c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(w.wrong) },
 			minting(forSite), ghapp.ErrKeyMismatch},
 		{"App without a key", withoutKey, nil, minting(forSite), ghapp.ErrKeyMismatch},
 		{"App of another host", asIs, func(_ *world, c *ghapp.Config) { c.Issuer = "1" },

@@ -12,6 +12,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/filestore"
 	"github.com/ghapp-dev/ghapp/githubtest"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // Two Apps, which might be two processes, share one token. On GitHub itself the Transport
@@ -43,7 +44,7 @@ func ExampleOpen() {
 		}
 		app, err := ghapp.New(ghapp.Config{
 			Client: ghapp.Client{Transport: gh.RoundTripper()},
-			Issuer: registration.ClientID, Signer: ghapp.FromCryptoSigner(key), Store: store,
+			Issuer: registration.ClientID, Signer: signer.FromCryptoSigner(key), Store: store,
 		})
 		if err != nil {
 			log.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is a GitHub with one App, installed on acme with acme/site selected.
@@ -31,7 +32,7 @@ func newWorld(t *testing.T) world {
 func (w world) token(t *testing.T) (*ghapp.Token, error) {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: w.RoundTripper()},
-		Issuer: w.app.ClientID, Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Issuer: w.app.ClientID, Signer: signer.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	return app.Token(t.Context(), ghapp.TokenRequest{
 		Repositories: []string{"acme/site"}, Permissions: ghapp.Permissions{"contents": "read"},

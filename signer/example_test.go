@@ -38,7 +38,7 @@ func Example_keyService() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	app, err := ghapp.New(ghapp.Config{Issuer: "Iv23liABCDEFGHIJKLMN", Signer: ghapp.FromCryptoSigner(service)})
+	app, err := ghapp.New(ghapp.Config{Issuer: "Iv23liABCDEFGHIJKLMN", Signer: signer.FromCryptoSigner(service)})
 	if err != nil {
 		log.Fatal(err)
 	}

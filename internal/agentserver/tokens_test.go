@@ -36,7 +36,7 @@ func newHolding(t *testing.T) *holding {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: registered.ClientID,
-		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Signer: signer.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	h := &holding{t: t, github: github, app: app}
 	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string,
@@ -220,7 +220,7 @@ func TestTokenServesWhileTheHolderOfTheKeyIsDown(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHolding(t)
 			defer h.close()
-			key := &failingKey{Signer: ghapp.FromCryptoSigner(testkit.Key(t))}
+			key := &failingKey{Signer: signer.FromCryptoSigner(testkit.Key(t))}
 			app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: h.github.RoundTripper()},
 				Issuer: h.app.Status().Issuer, Signer: key})
 			testkit.OK(t, err)

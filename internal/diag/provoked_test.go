@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // stage is a GitHub with an App, which is installed on acme for acme/site.
@@ -38,7 +39,7 @@ func newStage(t *testing.T) *stage {
 	s.app.AddKey(&key.PublicKey)
 	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
 	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(key)}
+		Signer: signer.FromCryptoSigner(key)}
 	return s
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is a GitHub in the process and an Answerer before it. git is what GitHub's
@@ -42,7 +43,7 @@ func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: github.RoundTripper()},
 		Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Signer: signer.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	w.answerer = &gitauth.Answerer{
 		Origin: "https://github.com",

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // shared is a [ghapp.Store] of several processes, in the bubble of a test.
@@ -52,7 +53,7 @@ func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
 	app := testkit.Must(ghapp.New(ghapp.Config{
 		Client: ghapp.Client{Transport: w.github.RoundTripper()},
 		Issuer: w.app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Signer: signer.FromCryptoSigner(testkit.Key(t)),
 		Store:  store,
 	}))(t)
 	return &gitauth.Answerer{

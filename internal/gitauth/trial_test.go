@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // answering answers git's first request in one way.
@@ -111,7 +112,7 @@ func TestTrialWaitsForANewToken(t *testing.T) {
 		github.SetPropagationDelay(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
 		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID,
-			Signer: ghapp.FromCryptoSigner(key)})
+			Signer: signer.FromCryptoSigner(key)})
 		testkit.OK(t, err)
 		token := testkit.Must(ours.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 		begun := time.Now()

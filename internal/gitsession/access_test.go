@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func appOn(t *testing.T, host string) *ghapp.App { return appOver(t, host, nil) }
@@ -24,7 +25,7 @@ func appOver(t *testing.T, host string, transport http.RoundTripper) *ghapp.App 
 	t.Helper()
 	key := testkit.Key(t)
 	app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: host, Transport: transport}, Issuer: "1",
-		Signer: ghapp.FromCryptoSigner(key)})
+		Signer: signer.FromCryptoSigner(key)})
 	testkit.OK(t, err)
 	return app
 }

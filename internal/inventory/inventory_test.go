@@ -20,6 +20,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/inventory"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // host is a GitHub that has nothing but repositories of one owner, as many as are wanted.
@@ -140,7 +141,7 @@ func newHost(t *testing.T, n int) (*host, *inventory.Asker) {
 	t.Cleanup(server.Close)
 	client := ghapp.Client{Host: server.URL, APIURL: server.URL, MaxWait: -1}
 	app := testkit.Must(ghapp.New(ghapp.Config{
-		Client: client, Issuer: "Iv23liInventory0000", Signer: ghapp.FromCryptoSigner(testkit.Key(t)),
+		Client: client, Issuer: "Iv23liInventory0000", Signer: signer.FromCryptoSigner(testkit.Key(t)),
 	}))(t)
 	token := &ghapp.Token{
 		Secret: secret.New("ghs_inventory"), API: server.URL,

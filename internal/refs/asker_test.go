@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 func TestAWarmPassIsOneRequestOnAKeptConnection(t *testing.T) {
@@ -478,7 +479,7 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 		w := newWorld(t)
 		oid := w.commit(t, "main")
 		config := ghapp.Config{Client: ghapp.Client{Transport: w.github.RoundTripper()}, Issuer: w.issuer,
-			Signer: ghapp.FromCryptoSigner(testkit.Key(t))}
+			Signer: signer.FromCryptoSigner(testkit.Key(t))}
 		app := testkit.Must(ghapp.New(config))(t)
 		w.app, w.asker = app, w.newAsker("https://github.com")
 		w.asker.Transport = w.github.RoundTripper()

@@ -24,6 +24,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/signer"
 )
 
 var site = ghapp.RepositoryName{Owner: "acme", Name: "site"}
@@ -55,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	w.repository = github.AddRepository("acme/site", githubtest.RepositoryOptions{})
 	app.Install("acme", githubtest.InstallOptions{All: true})
 	w.app, err = ghapp.New(ghapp.Config{Client: ghapp.Client{Host: w.server.URL}, Issuer: app.ClientID,
-		Signer: ghapp.FromCryptoSigner(testkit.Key(t))})
+		Signer: signer.FromCryptoSigner(testkit.Key(t))})
 	testkit.OK(t, err)
 	w.asker = w.newAsker(w.server.URL)
 	w.asker.Transport = &http.Transport{}
