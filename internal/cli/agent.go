@@ -72,6 +72,7 @@ seconds, and then their helpers ask ghapp itself.`,
 }
 
 func (c *command) runAgent(ctx context.Context) error {
+	c.followed = true
 	server, err := agentserver.New(ctx, c.apps(), agentserver.Options{Version: c.release(), Notify: c.notify})
 	if err != nil {
 		return err

@@ -66,25 +66,16 @@ func untilSignal() (context.Context, context.CancelFunc) {
 // Run is [Main] until ctx ends, and not until a signal: for who runs several commands in a
 // process.
 func Run(ctx context.Context, env Env, args []string) int {
-	c := &command{Env: env, args: args}
+	c := &command{Env: env, args: args, warnings: &term.Warnings{}}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	ran, err := root.ExecuteContextC(ctx)
-	if err == nil {
-		return 0
-	}
-	if ended, ok := errors.AsType[*childExit](err); ok {
-		return ended.code
-	}
-	if examined, ok := errors.AsType[*examinedExit](err); ok {
-		return examined.code
-	}
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		// A person pressed Ctrl-C, and knows it.
-		return fault.Interrupted
+	if code, told := exitCode(ctx, err); told {
+		c.reportWarnings()
+		return code
 	}
 	if _, wrong := errors.AsType[*fault.UsageError](err); wrong && asksForJSON(args) {
 		c.json = true // though the parser has not come to it
@@ -97,12 +88,38 @@ func Run(ctx context.Context, env Env, args []string) int {
 	return report.ExitCode
 }
 
+// exitCode is that of an error of which there is nothing more to tell.
+func exitCode(ctx context.Context, err error) (code int, told bool) {
+	if err == nil {
+		return fault.Done, true
+	}
+	if ended, ok := errors.AsType[*childExit](err); ok {
+		return ended.code, true
+	}
+	if examined, ok := errors.AsType[*examinedExit](err); ok {
+		return examined.code, true
+	}
+	// A person pressed Ctrl-C, and knows it.
+	return fault.Interrupted, ctx.Err() != nil && errors.Is(err, context.Canceled)
+}
+
+// reportWarnings tells a program what was logged, where there is no error to tell it with.
+func (c *command) reportWarnings() {
+	if list := c.warnings.List(); len(list) > 0 {
+		_ = term.JSON(c.Stderr, map[string]any{"warnings": list})
+	}
+}
+
 // report tells of an error on standard error. A server, or a proxy before it, can
 // repeat a credential in whatever it answers.
 func (c *command) report(r diag.Report) {
 	c.scrub(&r)
 	if c.json {
-		_ = term.JSON(c.Stderr, map[string]any{"error": r})
+		value := map[string]any{"error": r}
+		if list := c.warnings.List(); len(list) > 0 {
+			value["warnings"] = list
+		}
+		_ = term.JSON(c.Stderr, value)
 		return
 	}
 	parts := r.Errors
@@ -138,6 +155,11 @@ type command struct {
 	quiet   bool
 	verbose bool
 	noCache bool
+	// followed says that what is done goes on for a while, and is told at once and in lines,
+	// also with --json.
+	followed bool
+	// warnings are what was logged, for a program that reads JSON.
+	warnings *term.Warnings
 }
 
 // givenFlags are those flags on every command that were given, by name.
@@ -171,6 +193,23 @@ func (c *command) console() term.Console {
 	return term.Console{In: c.Stdin, Err: c.Stderr, Quiet: c.quiet, Verbose: c.verbose, Unattended: c.json}
 }
 
-func (c *command) log() *slog.Logger                   { return c.console().Log() }
-func (c *command) progress(format string, args ...any) { c.console().Progress(format, args...) }
-func (c *command) person() term.Person                 { return c.console().Person() }
+// log tells of what is not as it should be: a person at once, a program in one JSON text with
+// the error, or in the place of one.
+func (c *command) log() *slog.Logger {
+	switch {
+	case !c.json || c.verbose || c.followed:
+		return c.console().Log()
+	case c.quiet:
+		return c.warnings.Logger(slog.LevelError)
+	}
+	return c.warnings.Logger(slog.LevelWarn)
+}
+
+// progress tells a person what is being done. A program has the result.
+func (c *command) progress(format string, args ...any) {
+	if !c.json || c.verbose || c.followed {
+		c.console().Progress(format, args...)
+	}
+}
+
+func (c *command) person() term.Person { return c.console().Person() }

@@ -75,9 +75,7 @@ func (c *command) runClone(ctx context.Context, args []string, o cloneOptions) e
 	if len(args) == 2 {
 		request.Dir = args[1]
 	}
-	if !c.json {
-		request.Moved = func(from, to ghapp.RepositoryName) { c.progress("%s is %s now.", from, to) }
-	}
+	request.Moved = func(from, to ghapp.RepositoryName) { c.progress("%s is %s now.", from, to) }
 	clone, err := gitsession.PlanClone(c.apps(), request)
 	if err != nil {
 		return err

@@ -2,9 +2,13 @@ package cli_test
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -154,4 +158,75 @@ func TestAFailedRollbackIsOneJSONErrorOnStandardError(t *testing.T) {
 		t.Fatalf("exit code %d, %v\n%s", r.code, err, r.stderr)
 	}
 	testkit.Contains(t, told.Error.Message, "exit status 3\nsaid")
+}
+
+// What is warned of stands beside the error, in one JSON text, and is one by itself where there is
+// no error; with -v lines for people come as well, as they are asked for.
+func TestWarningsArePartOfTheJSONOnStandardError(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	testkit.OK(t, os.Chmod(m.environ["GHAPP_KEY"], 0o644))
+	for _, test := range []struct {
+		args []string
+		kind string
+	}{
+		{[]string{"token", "acme/site"}, ""},
+		{[]string{"token", "acme/hidden"}, "repository-not-selected"},
+		{[]string{"sync", "acme/site", "--to", "site"}, ""},
+		{[]string{"exec", "acme/site", "--", "false"}, ""},
+	} {
+		r := m.ghapp(append([]string{"--json"}, test.args...)...)
+		var told struct {
+			Error struct {
+				Kind string `json:"kind"`
+			} `json:"error"`
+			Warnings []map[string]string `json:"warnings"`
+		}
+		testkit.OK(t, json.Unmarshal([]byte(r.stderr), &told), "%q: %s", test.args, r.stderr)
+		if told.Error.Kind != test.kind || len(told.Warnings) != 1 ||
+			!strings.Contains(told.Warnings[0]["message"], "chmod 600") {
+			t.Errorf("%q: %s", test.args, r.stderr)
+		}
+	}
+	testkit.Contains(t, m.ghapp("token", "acme/site", "--json", "-v").stderr, "ghapp: warning: ")
+}
+
+// What a pass says of its end is what the process says with its exit code.
+func TestOutcomesOfAPassAreOfTheirKindInJSON(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	sync := func(args ...string) (*exec.Cmd, *outputs) {
+		return m.command(append([]string{"sync", "acme/site", "--branch", "deployment", "--to", "site", "--json"}, args...)...)
+	}
+	told := func(out *outputs) (outcome, kind string, code int) {
+		t.Helper()
+		var list []struct {
+			Outcome string `json:"outcome"`
+			Error   struct {
+				Kind     string `json:"kind"`
+				ExitCode int    `json:"exit_code"`
+			} `json:"error"`
+		}
+		testkit.OK(t, json.Unmarshal(out.stdout.Bytes(), &list), "%s%s", &out.stdout, &out.stderr)
+		return list[0].Outcome, list[0].Error.Kind, list[0].Error.ExitCode
+	}
+	begun := filepath.Join(m.work, "begun")
+	cmd, out := sync("--check", "touch "+begun+"; sleep 60")
+	testkit.OK(t, cmd.Start())
+	m.until("begun")
+	testkit.OK(t, cmd.Process.Signal(syscall.SIGTERM))
+	_ = cmd.Wait()
+	outcome, kind, code := told(out)
+	testkit.Equal(t, fmt.Sprint(outcome, " ", kind, " ", code, " ", cmd.ProcessState.ExitCode()),
+		"failed interrupted 130 130")
+
+	m.must("sync", "acme/site", "--branch", "deployment", "--to", "site")
+	m.pushes("second")
+	m.must("sync", "acme/site", "--branch", "deployment", "--to", "site")
+	m.must("sync", "rollback", "./site")
+	cmd, out = sync()
+	_ = cmd.Run()
+	outcome, kind, _ = told(out)
+	testkit.Equal(t, outcome+" "+kind, "held held")
+	testkit.Lacks(t, m.must("sync", "status", "./site", "--json").stdout, "inode")
 }

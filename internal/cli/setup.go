@@ -148,6 +148,7 @@ func shortened(text string, most int) string {
 }
 
 func (c *command) runSetup(ctx context.Context, o setupOptions) error {
+	c.followed = true
 	target, c, err := c.openTarget()
 	if err != nil {
 		return err

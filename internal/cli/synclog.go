@@ -27,6 +27,8 @@ func (c *command) syncLog(o config.SyncProcess) *slog.Logger {
 	format := o.LogFormat
 	switch {
 	case format != "":
+	case c.json && !o.Watch:
+		return c.log()
 	case c.json && o.Watch:
 		format = "json"
 	case o.Watch && !term.Is(c.Stderr):

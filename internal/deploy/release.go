@@ -42,9 +42,9 @@ type Release struct {
 	BuildOptions string `json:"build_options,omitempty"`
 	// Check is the command line that it has passed; "" where there was none.
 	Check string `json:"check,omitempty"`
-	// Inode is that of its directory, and tells at once which release Dir is. It does not
-	// outlive a copy of everything to another disk.
-	Inode uint64 `json:"inode"`
+	// Inode is that of its directory, and tells at once which release Dir is; 0 where Dir is a
+	// link. It does not outlive a copy of everything to another disk.
+	Inode uint64 `json:"inode,omitzero"`
 	// Exchange is the release whose place this one is just taking ("-": that of none), as
 	// long as it is not said that this is done.
 	Exchange string `json:"exchange,omitempty"`

@@ -99,6 +99,10 @@ func explain(err error) Report {
 		}
 		return report
 	}
+	if errors.Is(err, context.Canceled) {
+		report.ExitCode = fault.Interrupted
+		return report
+	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
 		ofGit(&report, e)
 		return report

@@ -7,6 +7,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -88,9 +89,11 @@ func (h *Handler) sync(w http.ResponseWriter, r *http.Request) answer {
 	return answer{status: http.StatusAccepted, json: outcome{Status: "running"}}
 }
 
-// no is a request that is refused.
+// no is a request that is refused. Its kind is what HTTP calls the status: unauthorized, not-found.
 func (h *Handler) no(status int, why string) answer {
-	return answer{status: status, text: why, json: outcome{"refused", &diag.Report{Message: why, ExitCode: fault.Failed}}}
+	kind := strings.ReplaceAll(strings.ToLower(http.StatusText(status)), " ", "-")
+	return answer{status: status, text: why,
+		json: outcome{"refused", &diag.Report{Message: why, Kind: kind, ExitCode: fault.Failed}}}
 }
 
 // parseSyncRequest reads a request, and says what is wrong with it.

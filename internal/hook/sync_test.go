@@ -3,6 +3,7 @@ package hook
 import (
 	"context"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -76,6 +77,9 @@ func TestWishIsRefused(t *testing.T) {
 			status, text := ask(h, test.r)
 			testkit.Equal(t, status, test.status)
 			testkit.Contains(t, text, test.text)
+			if kind := regexp.MustCompile(`"kind":"[a-z-]+"`); test.r.Method == "POST" && !kind.MatchString(text) {
+				t.Errorf("the error has no kind: %s", text)
+			}
 			testkit.Equal(t, len(w.wishes), 0, "the watcher was told %q", w.wishes)
 		})
 	}

@@ -60,6 +60,9 @@ func (d *directory) result(ctx context.Context, p watch.Pass) Result {
 		r.Release = published.ID
 	}
 	_, held := errors.AsType[*deploy.HeldError](p.Err)
+	if held {
+		r.Outcome = watch.Held
+	}
 	switch {
 	case p.Err == nil || held && ctx.Err() == nil: // as somebody wants it; the status shows what is held
 		d.note(nil, time.Time{})
