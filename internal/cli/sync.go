@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +34,7 @@ type syncOptions struct {
 }
 
 // field is where the value of an option is.
-func (o *syncOptions) field(option config.SyncOption) any {
+func (o *syncOptions) field(option config.Option) any {
 	if option.Process {
 		return o.SyncProcess.Field(option.Key)
 	}
@@ -93,63 +92,11 @@ the new release, and must succeed before that is published; it may build somethi
 	// An option is a row in internal/config/syncoptions.go.
 	for _, option := range config.SyncOptions() {
 		if option.Key != "repository" { // that is the argument
-			addSyncFlag(cmd.Flags(), option, o.field(option))
+			addOptionFlag(cmd.Flags(), option, o.field(option))
 		}
 	}
 	cmd.AddCommand(c.syncStatus(), c.syncRollback(), c.syncResume())
 	return cmd
-}
-
-// addSyncFlag adds the flag of an option.
-func addSyncFlag(flags *pflag.FlagSet, option config.SyncOption, field any) {
-	f := flags.VarPF(&syncFlag{option: option, field: field}, option.Flag(), option.Short, option.Help)
-	if option.Kind == config.SwitchOption {
-		f.NoOptDefVal = "true"
-	}
-}
-
-// syncFlag is a flag that takes what [config.SyncOption.Assign] takes.
-type syncFlag struct {
-	option config.SyncOption
-	field  any
-	given  bool
-}
-
-// Set implements [pflag.Value].
-func (f *syncFlag) Set(text string) error {
-	f.given = true
-	return f.option.Assign(f.field, text)
-}
-
-// String implements [pflag.Value]: what was given, and no default, which the help tells.
-func (f *syncFlag) String() string {
-	if !f.given {
-		return ""
-	}
-	switch field := f.field.(type) {
-	case *string:
-		return *field
-	case *[]string:
-		return strings.Join(*field, ",")
-	case *int:
-		return strconv.Itoa(*field)
-	case *bool:
-		return strconv.FormatBool(*field)
-	case *time.Duration:
-		return field.String()
-	}
-	return ""
-}
-
-func (f *syncFlag) choices() []string { return f.option.Values }
-
-// Type implements [pflag.Value].
-func (f *syncFlag) Type() string {
-	return map[config.OptionKind]string{
-		config.TextOption: "string", config.PathOption: "string",
-		config.NumberOption: "int", config.DurationOption: "duration", config.SwitchOption: "bool",
-		config.ListOption: "strings", config.PathsOption: "strings",
-	}[f.option.Kind]
 }
 
 // fromVariables takes from the environment what no flag says. It returns the names of the

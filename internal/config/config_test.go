@@ -247,7 +247,7 @@ func TestInputMessages(t *testing.T) {
 			"--api-version: it is neither a date such as 2022-11-28 nor none",
 			"GHAPP_KEY and GHAPP_PRIVATE_KEY are both set, and only one key can be used (unset one of them, or pass --key)",
 			`FILE:1: unknown key "defualt" in the file (did you mean "default"?)`,
-			`FILE:2: unknown key "also" in the file (known here: default, apps, sync_defaults, sync)`,
+			`FILE:2: unknown key "also" in the file (known here: default, apps, sync_defaults, sync, mirror)`,
 		}},
 	}
 	for _, test := range tests {

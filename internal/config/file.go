@@ -22,9 +22,10 @@ import (
 
 // file is what a config file says.
 type file struct {
-	def   Value // the name of the App to use by default
-	apps  []fileApp
-	syncs []Sync
+	def     Value // the name of the App to use by default
+	apps    []fileApp
+	syncs   []Sync
+	mirrors []Mirror
 }
 
 // fileApp is one App of a file.
@@ -179,7 +180,7 @@ func (p *parser) file(root *yaml.Node) file {
 	if node := valueOfKey(root, "sync_defaults"); node != nil { // which may stand below those that have them
 		defaults = p.syncDefaults(node)
 	}
-	p.each(root, "the file", []string{"default", "apps", "sync_defaults", "sync"}, func(key string, _, value *yaml.Node) {
+	p.each(root, "the file", []string{"default", "apps", "sync_defaults", "sync", "mirror"}, func(key string, _, value *yaml.Node) {
 		switch key {
 		case "default":
 			if text, ok := p.text(value, "default", "default"); ok {
@@ -189,6 +190,12 @@ func (p *parser) file(root *yaml.Node) file {
 			p.each(value, "apps", nil, func(name string, at, value *yaml.Node) {
 				if app, ok := p.app(name, at, value); ok {
 					f.apps = append(f.apps, app)
+				}
+			})
+		case "mirror":
+			p.each(value, "mirror", nil, func(name string, at, value *yaml.Node) {
+				if m, ok := p.mirror(name, at, value); ok {
+					f.mirrors = append(f.mirrors, m)
 				}
 			})
 		case "sync":
@@ -208,6 +215,7 @@ func (p *parser) file(root *yaml.Node) file {
 	}
 	p.checkOwners(f.apps)
 	p.checkSyncs(f.syncs)
+	p.checkMirrors(f.mirrors)
 	return f
 }
 

@@ -13,7 +13,7 @@ type Entry struct {
 	App string `json:"app"`
 	// Key is a key of [Settings], "previous_key" where there is one, "default",
 	// "owners", "permissions", "repositories." with a repository after it, or "sync."
-	// with the name of a directory and one of its keys.
+	// or "mirror." with a name and one of the keys below it.
 	Key string `json:"key"`
 	// Value is "" where nobody gave one, and [secret.Placeholder] for a private key
 	// and for a PIN in a key URI.
@@ -40,6 +40,9 @@ func (c *Config) List() []Entry {
 	}
 	for _, s := range c.file.syncs {
 		entries = append(entries, s.given...)
+	}
+	for _, m := range c.file.mirrors {
+		entries = append(entries, m.given...)
 	}
 	return entries
 }

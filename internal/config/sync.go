@@ -1,15 +1,12 @@
 package config
 
 import (
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
-
-	"github.com/ghapp-dev/ghapp"
 )
 
 // Sync is a directory that `ghapp sync` keeps at a commit, under sync: NAME: in the
@@ -137,83 +134,9 @@ func (p *parser) checkRevisions(line int, where string, mapping *yaml.Node) {
 
 // read reads one key.
 func (s *Sync) read(p *parser, key, where string, node *yaml.Node) {
-	options := SyncOptions()
-	o := options[slices.IndexFunc(options, func(o SyncOption) bool { return o.Key == key && !o.Process })]
-	field := s.Field(key)
-	text := strings.TrimSpace(node.Value)
-	switch tag := map[OptionKind]string{NumberOption: "!!int", SwitchOption: "!!bool"}[o.Kind]; {
-	case o.Kind == ListOption:
-		if node.Kind != yaml.SequenceNode {
-			p.wrongKind(node, where, o.Takes)
-			return
-		}
-		list := field.(*[]string)
-		for _, item := range node.Content {
-			if text, ok := p.line(item, where); ok {
-				*list = append(*list, text)
-			}
-		}
-		s.given = append(s.given, Entry{Key: key, Value: strings.Join(*list, ","), Source: p.source(node)})
-		return
-	case o.Kind == TextOption || o.Kind == PathOption:
-		ok := false
-		if text == "" && node.ShortTag() == "!!str" && o.Emptied && strings.HasPrefix(where, "sync.") {
-			break // the defaults' is not for this directory
-		}
-		if text, ok = p.line(node, where); !ok {
-			return
-		}
-		if text, ok = p.syncText(node, key, where, text); !ok {
-			return
-		}
-	case node.Kind != yaml.ScalarNode || tag != "" && node.ShortTag() != tag:
-		p.problem(node.Line, "", "%s: %s", where, o.refusal())
-		return
+	if entry, ok := p.option(optionOf(SyncOptions(), key), s.Field(key), where, node); ok {
+		s.given = append(s.given, entry)
 	}
-	if err := o.Assign(field, text); err != nil {
-		p.problem(node.Line, "", "%s: %s", where, err)
-		return
-	}
-	s.given = append(s.given, Entry{Key: key, Value: text, Source: p.source(node)})
-}
-
-// syncText checks a text of a Sync, and completes a path.
-func (p *parser) syncText(node *yaml.Node, key, where, text string) (string, bool) {
-	var err error
-	switch key {
-	case "repository":
-		_, err = ghapp.ParseRepository(text)
-	case "to", "allowed_signers":
-		if text, err = complete(text, filepath.Dir(p.path), p.home); err == nil {
-			text = filepath.Clean(text)
-		}
-	}
-	if err != nil {
-		p.problem(node.Line, "", "%s: %s", where, err)
-		return "", false
-	}
-	return text, true
-}
-
-// line is a text of one line that is no secret. A number may be the name of a branch or
-// tag.
-func (p *parser) line(node *yaml.Node, where string) (string, bool) {
-	text := strings.TrimSpace(node.Value)
-	switch {
-	case node.Kind != yaml.ScalarNode:
-		p.wrongKind(node, where, "a single value")
-	case text == "" || node.ShortTag() == "!!null":
-		p.problem(node.Line, "give it one, or leave the key out", "%s has no value", where)
-	case secretIn(text) == aPrivateKey:
-		p.privateKey(node.Line, where+": ")
-	case secretIn(text) != "" && secretIn(text) != aClientSecret: // a commit looks like one
-		p.problem(node.Line, hintFor(secretIn(text)), "%s holds %s", where, secretIn(text))
-	case unfit("", text) != "":
-		p.problem(node.Line, "", "%s: %s", where, unfit("", text))
-	default:
-		return text, true
-	}
-	return "", false
 }
 
 // checkSyncs refuses two that keep one directory.

@@ -1,71 +1,9 @@
 package config
 
 import (
-	"errors"
-	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
-	"time"
-)
 
-// SyncOption is one row of the table of what can be said to `ghapp sync`. The flags, their
-// help, the variables, the keys of the config file and the documentation all come from it,
-// so that a value that one of them takes is taken by every other.
-type SyncOption struct {
-	// Key is its key in the config file, under sync: NAME:, and the name of its field in
-	// [Sync] or [SyncProcess]. The file has no key for what is about the process.
-	Key string
-	// Short is the flag's letter, or "".
-	Short string
-	// Env is its variable, where that is not GHAPP_SYNC_ and the key in capitals.
-	Env string
-	// Kind says what a value is.
-	Kind OptionKind
-	// Least and Most bound a number, and a duration in nanoseconds. 0: no bound.
-	Least, Most int64
-	// Values are those that a text may have; nil: any.
-	Values []string
-	// Takes says what the file wants for a list.
-	Takes string
-	// Process: it is about the process, and not about one directory.
-	Process bool
-	// Watching: it means something only to a process that goes on.
-	Watching bool
-	// Own: it says which directory this is, and cannot be the same for several.
-	Own bool
-	// Emptied: one directory may say "" in the config file, for nothing where the defaults say
-	// something.
-	Emptied bool
-	// Help is one line for people, without a full stop. A word in backquotes is what the
-	// flag takes.
-	Help string
-}
-
-// OptionKind is what a value of a [SyncOption] is.
-type OptionKind int
-
-// The kinds of values.
-const (
-	TextOption     OptionKind = iota
-	PathOption                // of a file or directory
-	NumberOption              // from Least on
-	DurationOption            // such as 30s
-	SwitchOption              // true or false
-	ListOption                // texts, separated by commas
-	PathsOption               // paths, in a variable separated as in PATH
-)
-
-const (
-	// ShortestPeriod is the least that a duration may be: GitHub is not to be asked without
-	// a pause.
-	ShortestPeriod = 100 * time.Millisecond
-	// longestPeriod is the most. Who wants more wants something else.
-	longestPeriod = 366 * 24 * time.Hour
-	// mostNumber bounds a number: more of anything here is a slip of the finger.
-	mostNumber = 1_000_000
+	"github.com/ghapp-dev/ghapp"
 )
 
 // SyncProcess is what can be said of the process, and not of one directory.
@@ -80,21 +18,13 @@ type SyncProcess struct {
 }
 
 // SyncOptions returns the table, in the order in which people read it.
-func SyncOptions() []SyncOption {
-	number := func(key, help string) SyncOption {
-		return SyncOption{Key: key, Kind: NumberOption, Least: 1, Most: mostNumber, Help: help}
-	}
-	duration := func(key, help string) SyncOption {
-		return SyncOption{
-			Key: key, Kind: DurationOption, Least: int64(ShortestPeriod), Most: int64(longestPeriod), Help: help,
-		}
-	}
-	period := duration("period", "with --watch: the time between two questions (default 1m0s)")
+func SyncOptions() []Option {
+	period := durationOption("period", "with --watch: the time between two questions (default 1m0s)")
 	period.Watching = true
-	jobs := number("jobs", "how many directories are brought up to date at the same time (default 4)")
+	jobs := numberOption("jobs", "how many directories are brought up to date at the same time (default 4)")
 	jobs.Process = true
-	return []SyncOption{
-		{Key: "repository", Own: true, Help: "the repository: owner/name, or an address"},
+	return rows("sync", []Option{
+		{Key: "repository", Own: true, Check: checkRepository, Help: "the repository: owner/name, or an address"},
 		{Key: "branch", Short: "b", Help: "the branch to be at; the default branch where nothing is said"},
 		{Key: "tag", Help: "the tag to be at"},
 		{Key: "commit", Help: "the commit to be at, 40 hexadecimal digits"},
@@ -104,7 +34,7 @@ func SyncOptions() []SyncOption {
 			Key: "mode", Values: []string{"link", "dir"},
 			Help: "link: DIR is a symbolic link (the default); dir: a directory, exchanged in one step",
 		},
-		number("keep", "how many releases stay, for rollback (default 3)"),
+		numberOption("keep", "how many releases stay, for rollback (default 3)"),
 		{
 			Key: "share", Values: []string{"reflink", "link", "none"},
 			Help: "how `FILES` that have not changed are shared with the release before: " +
@@ -116,7 +46,7 @@ func SyncOptions() []SyncOption {
 			Help: "keep DIR although other users may write in the directory above, such as a volume of Kubernetes",
 		},
 		period,
-		number("depth", "how many commits of the history are fetched (default 1)"),
+		numberOption("depth", "how many commits of the history are fetched (default 1)"),
 		{Key: "filter", Emptied: true, Help: "leave objects out until they are needed, such as blob:none"},
 		{
 			Key: "sparse", Kind: ListOption, Takes: "a list of paths, such as [docs, site/public]",
@@ -134,10 +64,10 @@ func SyncOptions() []SyncOption {
 			Help: "the `FILE` of ssh keys that may sign (ssh-keygen(1), ALLOWED SIGNERS)",
 		},
 		{Key: "check", Emptied: true, Help: "a `COMMAND` that must succeed in the new release before it is published"},
-		duration("check_timeout", "how long the check may take (default 5m0s)"),
+		durationOption("check_timeout", "how long the check may take (default 5m0s)"),
 		{Key: "exec", Emptied: true, Help: "a `COMMAND` to run in DIR once it is published"},
-		duration("exec_timeout", "how long the command may take (default 5m0s)"),
-		number("exec_tries", "how often the command is run until it succeeds (default 1)"),
+		durationOption("exec_timeout", "how long the command may take (default 5m0s)"),
+		numberOption("exec_tries", "how often the command is run until it succeeds (default 1)"),
 
 		{Key: "all", Kind: SwitchOption, Process: true, Help: "all directories of the config file"},
 		{Key: "force", Kind: SwitchOption, Process: true, Help: "build and publish anew what is published already"},
@@ -178,25 +108,20 @@ func SyncOptions() []SyncOption {
 			Key: "log_format", Process: true, Values: []string{"text", "json"},
 			Help: "text or json; lines for people on a terminal",
 		},
-	}
-}
-
-// Flag is the name of the option's flag, without the dashes.
-func (o SyncOption) Flag() string { return strings.ReplaceAll(o.Key, "_", "-") }
-
-// Variable is the name of the option's environment variable.
-func (o SyncOption) Variable() string {
-	if o.Env != "" {
-		return o.Env
-	}
-	return "GHAPP_SYNC_" + strings.ToUpper(o.Key)
+	})
 }
 
 // IsRevision reports whether the option says which commit is wanted. A directory has one of
 // these at most.
-func (o SyncOption) IsRevision() bool { return slices.Contains(revisionKeys(), o.Key) }
+func (o Option) IsRevision() bool { return slices.Contains(revisionKeys(), o.Key) }
 
 func revisionKeys() []string { return []string{"branch", "tag", "commit", "version"} }
+
+// checkRepository refuses what names no repository.
+func checkRepository(text string) error {
+	_, err := ghapp.ParseRepository(text)
+	return err
+}
 
 // Field returns where the value of an option of one directory is: a pointer to a string, an
 // int, a [time.Duration], a bool or a list of strings; nil for an unknown key.
@@ -219,110 +144,4 @@ func (s *SyncProcess) Field(key string) any {
 		"status": &s.Status, "status_host": &s.StatusHosts,
 		"notify": &s.Notify, "notify_secret_file": &s.NotifySecretFile, "jobs": &s.Jobs, "log_format": &s.LogFormat,
 	}[key]
-}
-
-// refusal is the error of a value that the option does not take, wherever it was given.
-func (o SyncOption) refusal() error {
-	switch {
-	case o.Values != nil:
-		return fmt.Errorf("want %s", strings.Join(o.Values, " or "))
-	case o.Kind == NumberOption:
-		return fmt.Errorf("want a number from %d on", o.Least)
-	case o.Kind == DurationOption:
-		return fmt.Errorf("want a time from %s on, such as 30s or 5m", time.Duration(o.Least))
-	case o.Kind == SwitchOption:
-		return errors.New("want true or false")
-	}
-	return errors.New("want a single value")
-}
-
-// Assign reads the text of a value into its field, as [Sync.Field] returns it. A list is
-// appended to. The error says what was wanted, and does not repeat the text.
-func (o SyncOption) Assign(field any, text string) error {
-	switch field := field.(type) {
-	case *string:
-		if o.Values != nil && !slices.Contains(o.Values, text) {
-			return o.refusal()
-		}
-		*field = text
-	case *int:
-		n, err := strconv.Atoi(text)
-		switch {
-		case err != nil || int64(n) < o.Least:
-			return o.refusal()
-		case int64(n) > o.Most:
-			return fmt.Errorf("want a number up to %d", o.Most)
-		}
-		*field = n
-	case *time.Duration:
-		d, err := time.ParseDuration(text)
-		switch {
-		case err != nil || int64(d) < o.Least:
-			return o.refusal()
-		case int64(d) > o.Most:
-			return fmt.Errorf("want a time up to %.0fh", time.Duration(o.Most).Hours())
-		}
-		*field = d
-	case *bool:
-		yes, err := strconv.ParseBool(strings.ToLower(text))
-		if err != nil {
-			return o.refusal()
-		}
-		*field = yes
-	case *[]string:
-		for _, item := range strings.Split(text, ",") {
-			if item = strings.TrimSpace(item); item != "" {
-				*field = append(*field, item)
-			}
-		}
-	default:
-		panic("config: the option " + o.Key + " has no field") // a row without one; a test walks them all
-	}
-	return nil
-}
-
-// FromVariable reads the option's variable into its field, and reports whether it is set.
-// One that is empty is not, as everywhere. A path is made absolute, with ~ expanded.
-func (o SyncOption) FromVariable(lookup func(string) (string, bool), field any) (set bool, err error) {
-	text, _ := lookup(o.Variable())
-	if text = strings.TrimSpace(text); text == "" {
-		return false, nil
-	}
-	home, _ := lookup(homeVariable())
-	switch {
-	case secretIn(text) == aPrivateKey || secretIn(text) == aToken:
-		err = fmt.Errorf("it holds %s", secretIn(text))
-	case o.Key != "notify" && unfit("", text) != "":
-		err = errors.New(unfit("", text))
-	case o.Kind == PathsOption:
-		for _, path := range filepath.SplitList(text) {
-			if path, err = absolute(path, home); err != nil {
-				break
-			}
-			list := field.(*[]string)
-			*list = append(*list, path)
-		}
-	case o.Kind == PathOption:
-		if text, err = absolute(text, home); err == nil {
-			err = o.Assign(field, text)
-		}
-	default:
-		err = o.Assign(field, text)
-	}
-	if err != nil {
-		return true, fmt.Errorf("%s: %w", o.Variable(), err)
-	}
-	return true, nil
-}
-
-// absolute is a path from the environment, with ~ expanded.
-func absolute(path, home string) (string, error) {
-	path, err := expand(path, home)
-	if err != nil {
-		return "", err
-	}
-	if _, err := os.Getwd(); err != nil && !filepath.IsAbs(path) {
-		return "", errors.New("the path is relative, and the working directory is gone")
-	}
-	return filepath.Abs(path)
 }

@@ -53,7 +53,7 @@ func TestOptionsOfSyncHaveBounds(t *testing.T) {
 		{"lfs", "maybe", "want true or false"}, {"lfs", "TRUE", ""},
 	} {
 		options := SyncOptions()
-		o := options[slices.IndexFunc(options, func(o SyncOption) bool { return o.Key == test.key })]
+		o := options[slices.IndexFunc(options, func(o Option) bool { return o.Key == test.key })]
 		field := new(Sync).Field(o.Key)
 		if o.Process {
 			field = new(SyncProcess).Field(o.Key)
@@ -89,7 +89,7 @@ func TestDefaultsOfSyncSayNothingByLeavingAKeyOut(t *testing.T) {
 }
 
 // valuesToTry are texts of which a kind of option takes some and refuses the others.
-func valuesToTry(o SyncOption) []string {
+func valuesToTry(o Option) []string {
 	switch o.Kind {
 	case NumberOption:
 		return []string{"0", "-1", "1", "7", "1000000", "1000001", "9999999999999999999", "1.5", "x"}
