@@ -46,6 +46,7 @@ type call struct {
 	app       *App              // whose valid JWT the request carries
 	token     *token            // which the request carries
 	overgrant *Overgrant
+	query     *query // of GraphQL; nil when it is no JSON
 }
 
 // enterprise reports whether the request came the way of a GitHub Enterprise Server.
@@ -86,7 +87,7 @@ func (c *call) denied(accepted string) answer {
 	return a
 }
 
-func (c *call) query(name string) string { return c.r.URL.Query().Get(name) }
+func (c *call) parameter(name string) string { return c.r.URL.Query().Get(name) }
 
 func (gh *GitHub) requestID() string {
 	gh.requestCount++
@@ -119,11 +120,11 @@ func list(texts []string) []string { return append([]string{}, texts...) }
 // page cuts the page asked for out of a list, and names its neighbours in a Link header.
 // https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api
 func page[T any](c *call, all []T) ([]T, http.Header) {
-	number, err := strconv.Atoi(c.query("page"))
+	number, err := strconv.Atoi(c.parameter("page"))
 	if err != nil || number < 1 {
 		number = 1
 	}
-	size, err := strconv.Atoi(c.query("per_page"))
+	size, err := strconv.Atoi(c.parameter("per_page"))
 	if err != nil || size < 1 {
 		size = 30
 	}

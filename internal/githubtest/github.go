@@ -1,6 +1,6 @@
 // Package githubtest is all of the stand-in for GitHub that the tests of this house and its demo use: what the public
 // package of this name has, which is the core of it, and the pages on which a person makes and installs an App, see
-// [GitHub.SignIn], GraphQL as far as it tells of one repository, webhooks, see [App.SetWebhook], LFS, wikis, a host
+// [GitHub.SignIn], GraphQL as far as it tells of repositories, webhooks, see [App.SetWebhook], LFS, wikis, a host
 // that records what is sent to it, see [Recorder], and all of it as text, see [GitHub.Script].
 //
 // It imports the standard library and nothing of ours, so that it cannot share our mistakes.
@@ -10,6 +10,7 @@
 // behind an IP allow list and with the token of a suspended installation (403 and the text of the REST API), a JWT at
 // an endpoint that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, that
 // of GraphQL for a document it cannot read, what GraphQL has in the place of a list that may not be read (null),
+// and in that of a repository that a takedown notice has closed (null), what git is told of a disabled repository,
 // whether taking a permission from an installation reaches tokens already minted (it does here), and the order of the
 // events of one push (that of the refs' names).
 //
@@ -73,6 +74,7 @@ type GitHub struct {
 	propagationStatus int
 	format            TokenFormat
 	rateLimit         int
+	graphQLLimit      int // below 0: that of the REST API
 	versions          []string
 	storage           string
 	requestCount      uint64
@@ -101,6 +103,7 @@ func New(o Options) (*GitHub, error) {
 		life:              time.Hour,
 		propagationStatus: http.StatusUnauthorized,
 		rateLimit:         5000,
+		graphQLLimit:      -1,
 		versions:          []string{version2022, version2026},
 
 		proposals:     map[string]*proposal{},

@@ -73,9 +73,14 @@ func (c *call) answer(path string) answer {
 		return c.fail(status, message)
 	}
 	var limits http.Header
+	points := 1
+	if c.isGraphQL() && c.token != nil {
+		c.readQuery()
+		points = c.query.cost()
+	}
 	if c.app == nil && path != "/rate_limit" {
 		var over bool
-		if limits, over = c.spend(); over {
+		if limits, over = c.spend(points); over {
 			return c.overLimit(limits)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 
 func (c *call) listInstallations() answer {
 	list := c.gh.installations(c.app)
-	if since, err := time.Parse(time.RFC3339, c.query("since")); err == nil {
+	if since, err := time.Parse(time.RFC3339, c.parameter("since")); err == nil {
 		list = slices.DeleteFunc(list, func(i *Installation) bool { return i.updated.Before(since) })
 	}
 	list, links := page(c, list)

@@ -6,29 +6,29 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 )
 
 // anonymousLimit is how many requests an hour an address may make without a credential.
 const anonymousLimit = 60
 
-// bucket counts the requests of one installation, or of one address, in one hour.
+// bucket counts the points of one installation, or of one address, in one hour.
 type bucket struct {
 	used  int
 	reset time.Time
 }
 
-// spend counts a request against its hour and returns the headers that tell of it. Without a limit it returns none.
+// spend counts the points of a request against its hour and returns the headers that tell of it. Without a limit it
+// returns none.
 // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api
-func (c *call) spend() (headers http.Header, over bool) {
+func (c *call) spend(points int) (headers http.Header, over bool) {
 	if c.gh.rateLimit < 0 || c.token == nil && c.resource() == "graphql" { // which is refused
 		return nil, false
 	}
 	b, limit := c.bucket(c.resource())
 	over = b.used >= limit
 	if !over {
-		b.used++
+		b.used = min(limit, b.used+points)
 	}
 	return http.Header{
 		"X-Ratelimit-Limit":     {strconv.Itoa(limit)},
@@ -41,7 +41,7 @@ func (c *call) spend() (headers http.Header, over bool) {
 
 // resource is what a request counts against.
 func (c *call) resource() string {
-	if strings.HasSuffix(c.r.URL.Path, "/graphql") {
+	if c.isGraphQL() {
 		return "graphql"
 	}
 	return "core"
@@ -49,19 +49,41 @@ func (c *call) resource() string {
 
 // bucket finds the hour of a resource.
 func (c *call) bucket(resource string) (b *bucket, limit int) {
-	key, limit := c.address(), min(anonymousLimit, c.gh.rateLimit)
 	if c.token != nil {
-		key, limit = strconv.FormatInt(c.token.inst.ID, 10), c.gh.rateLimit
+		return c.gh.bucket(resource, strconv.FormatInt(c.token.inst.ID, 10)), c.gh.limit(resource)
 	}
-	if key = resource + " " + key; c.token == nil && resource == "graphql" {
+	if limit = min(anonymousLimit, c.gh.rateLimit); resource == "graphql" {
 		limit = 0
 	}
-	b = c.gh.buckets[key]
-	if now := c.gh.now(); b == nil || !now.Before(b.reset) {
+	return c.gh.bucket(resource, c.address()), limit
+}
+
+// bucket is that of an installation or of an address.
+func (gh *GitHub) bucket(resource, of string) *bucket {
+	key := resource + " " + of
+	b := gh.buckets[key]
+	if now := gh.now(); b == nil || !now.Before(b.reset) {
 		b = &bucket{reset: now.Add(time.Hour).Truncate(time.Second)}
-		c.gh.buckets[key] = b
+		gh.buckets[key] = b
 	}
-	return b, limit
+	return b
+}
+
+// limit is how many points of a resource an installation has in an hour.
+func (gh *GitHub) limit(resource string) int {
+	if resource == "graphql" && gh.graphQLLimit >= 0 {
+		return gh.graphQLLimit
+	}
+	return gh.rateLimit
+}
+
+// Spend counts points against the hour of an installation as if others had spent them. The resource is "core", which
+// is the REST API, or "graphql".
+func (i *Installation) Spend(resource string, points int) {
+	i.gh.mu.Lock()
+	defer i.gh.mu.Unlock()
+	b := i.gh.bucket(resource, strconv.FormatInt(i.ID, 10))
+	b.used = min(b.used+points, i.gh.limit(resource))
 }
 
 func (c *call) overLimit(headers http.Header) answer {
@@ -71,9 +93,9 @@ func (c *call) overLimit(headers http.Header) answer {
 		who = fmt.Sprintf("installation ID %d.", c.token.inst.ID)
 	}
 	if c.resource() == "graphql" {
-		// https://docs.github.com/en/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
-		a := graphQLAnswer(map[string]any{
-			"errors": []any{map[string]any{"type": "RATE_LIMIT", "message": "API rate limit exceeded for " + who}}})
+		// https://github.com/yanyongyu/githubkit/issues/271; the type was RATE_LIMITED once, and is so in older reports
+		a := graphQLAnswer(map[string]any{"errors": []any{map[string]any{
+			"type": "RATE_LIMIT", "code": "graphql_rate_limit", "message": "API rate limit already exceeded for " + who}}})
 		maps.Copy(a.header, headers)
 		return a
 	}

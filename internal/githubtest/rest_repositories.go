@@ -180,7 +180,7 @@ func (c *call) listOrganizationRepositories() answer {
 	if c.token != nil && owner.allowList {
 		return c.fail(http.StatusForbidden, fmt.Sprintf(allowListRefusal, owner.Login))
 	}
-	kind := c.query("type")
+	kind := c.parameter("type")
 	all := c.gh.sorted(func(r *Repository) bool {
 		seen := r.options.Public || c.token != nil && c.token.covers(r) && c.token.may("metadata", "read")
 		return r.owner == owner && seen && (kind != "public" || r.options.Public) && (kind != "private" || !r.options.Public)
@@ -192,7 +192,7 @@ func (c *call) listOrganizationRepositories() answer {
 
 // sort orders repositories as the sort and direction parameters say: newest first without them.
 func (c *call) sort(list []*Repository) {
-	by := c.query("sort")
+	by := c.parameter("sort")
 	slices.SortStableFunc(list, func(a, b *Repository) int {
 		switch by {
 		case "full_name":
@@ -202,7 +202,7 @@ func (c *call) sort(list []*Repository) {
 		}
 		return a.created.Compare(b.created)
 	})
-	direction := c.query("direction")
+	direction := c.parameter("direction")
 	if direction == "desc" || direction == "" && by != "full_name" {
 		slices.Reverse(list)
 	}

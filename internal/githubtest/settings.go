@@ -52,13 +52,22 @@ func (gh *GitHub) SetPropagationDelayStatus(status int) error {
 	return nil
 }
 
-// SetRateLimit sets how many REST requests an installation may make in an hour, and starts the hour anew. The default
-// is 5000. With 0 every request is over the limit; below 0 there is no limit, as on a GitHub Enterprise Server fresh
-// from its box: no X-RateLimit headers, and 404 at /rate_limit.
+// SetRateLimit sets how many REST requests an installation may make in an hour, and how many points it may spend on
+// GraphQL, and starts the hour anew. The default is 5000. With 0 every request is over the limit; below 0 there is no
+// limit, as on a GitHub Enterprise Server fresh from its box: no X-RateLimit headers, and 404 at /rate_limit.
 func (gh *GitHub) SetRateLimit(perHour int) {
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	gh.rateLimit = perHour
+	gh.rateLimit, gh.graphQLLimit = perHour, -1
+	clear(gh.buckets)
+}
+
+// SetGraphQLLimit sets how many points an installation may spend on GraphQL in an hour, apart from the limit of the
+// REST API, as on GitHub Enterprise Cloud, and starts the hour anew. The next [GitHub.SetRateLimit] sets both again.
+func (gh *GitHub) SetGraphQLLimit(perHour int) {
+	gh.mu.Lock()
+	defer gh.mu.Unlock()
+	gh.graphQLLimit = perHour
 	clear(gh.buckets)
 }
 
