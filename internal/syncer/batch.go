@@ -5,6 +5,7 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -15,6 +16,13 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
+
+// batches ask about many directories of one owner in one question.
+type batches struct {
+	log *slog.Logger
+	of  map[*watch.Target]*directory
+	by  map[string]*batch // by the groups of targets
+}
 
 // batch is several directories of one owner that are asked about in one question.
 type batch struct {
@@ -33,10 +41,12 @@ const (
 	batchPause = 10 * time.Minute
 )
 
-// makeBatches has those asked in one question that are many of one owner.
-func (s *Syncer) makeBatches() {
+// newBatches has those of the directories asked in one question that are many of one owner.
+func newBatches(directories []*directory, log *slog.Logger) *batches {
+	a := &batches{log: log, of: map[*watch.Target]*directory{}, by: map[string]*batch{}}
 	list := map[string][]*directory{}
-	for _, d := range s.directories {
+	for _, d := range directories {
+		a.of[d.target] = d
 		if d.unusable == nil && d.revision.Commit == "" && d.revision.Version == "" {
 			key := strings.ToLower(d.tokens.app.Settings().Name + "\x00" + d.asker.Origin + "\x00" + d.repository.Owner)
 			list[key] = append(list[key], d)
@@ -47,27 +57,28 @@ func (s *Syncer) makeBatches() {
 			continue
 		}
 		for some := range slices.Chunk(all, maxBatch) {
-			name := fmt.Sprint(key, len(s.batches))
+			name := fmt.Sprint(key, len(a.by))
 			var repositories []string
 			for _, d := range some {
 				repositories = append(repositories, d.repository.String())
 				d.target.Group = name
 			}
 			first := some[0].tokens
-			s.batches[name] = &batch{asker: refs.GraphQL{
+			a.by[name] = &batch{asker: refs.GraphQL{
 				Source: tokensFor{first, repositories}, Transport: first.app.Current().Transport,
 			}}
 		}
 	}
+	return a
 }
 
 // askAll asks about many repositories of one owner at once. What one question cannot answer is
 // asked about by itself.
-func (s *Syncer) askAll(ctx context.Context, targets []*watch.Target) []watch.Answer {
+func (a *batches) askAll(ctx context.Context, targets []*watch.Target) []watch.Answer {
 	answers := make([]watch.Answer, len(targets))
 	var asked errgroup.Group
 	asked.SetLimit(watch.MaxQuestions)
-	for _, i := range s.askBatch(ctx, targets, answers) {
+	for _, i := range a.askBatch(ctx, targets, answers) {
 		asked.Go(func() error {
 			answers[i].Desired, answers[i].Err = targets[i].Ask(ctx)
 			return nil
@@ -80,18 +91,18 @@ func (s *Syncer) askAll(ctx context.Context, targets []*watch.Target) []watch.An
 // askBatch asks one question about many, and returns those that it does not answer. One
 // repository that the App does not reach keeps GitHub from making a token for all of them; then
 // each is asked about by itself for a while, and tells its own trouble.
-func (s *Syncer) askBatch(ctx context.Context, targets []*watch.Target, answers []watch.Answer) (unanswered []int) {
-	b := s.batches[targets[0].Group]
+func (a *batches) askBatch(ctx context.Context, targets []*watch.Target, answers []watch.Answer) (unanswered []int) {
+	b := a.by[targets[0].Group]
 	var list []refs.Answer
 	if !b.paused() {
 		var questions []refs.Question
 		for _, target := range targets {
-			d := s.of[target]
+			d := a.of[target]
 			questions = append(questions, refs.Question{Repository: d.currentName(), Revision: d.revision})
 		}
 		var err error
 		if list, err = b.asker.Ask(ctx, questions); err != nil {
-			s.Log.Info("many repositories are asked about one by one", "directories", len(targets), "error", err)
+			a.log.Info("many repositories are asked about one by one", "directories", len(targets), "error", err)
 			b.pauseFor(batchPause)
 			list = nil
 		}
@@ -102,7 +113,7 @@ func (s *Syncer) askBatch(ctx context.Context, targets []*watch.Target, answers 
 			unanswered = append(unanswered, i)
 			continue
 		}
-		answers[i].Desired = s.of[target].desired(list[i].Found)
+		answers[i].Desired = a.of[target].desired(list[i].Found)
 	}
 	return unanswered
 }

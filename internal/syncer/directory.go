@@ -5,6 +5,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -23,7 +25,6 @@ import (
 
 // directory is one that is kept at a commit.
 type directory struct {
-	syncer     *Syncer
 	entry      config.Sync
 	revision   refs.Revision // that is wanted
 	asker      *refs.Asker
@@ -31,7 +32,12 @@ type directory struct {
 	deploy     *deploy.Target
 	target     *watch.Target
 	shown      Shown
-	unusable   error // why nothing can be done for it, in one pass of several; nil: something can
+	log        *slog.Logger
+	lookupEnv  func(name string) (value string, set bool)
+	alone      *apps.Router // answers git; nil where that is other directories' too
+	force      bool         // a commit that is held is published too
+	watched    bool         // there are more passes than one
+	unusable   error        // why nothing can be done for it, in one pass of several; nil: something can
 	publishing atomic.Bool
 	// unapplied are the commands that the last pass found not to have run for what is
 	// published. It is read once no pass is under way.
@@ -91,12 +97,12 @@ func (d *directory) ask(ctx context.Context) (watch.Desired, error) {
 	r := d.currentName()
 	found, err := d.asker.Ask(ctx, r, d.revision)
 	if errors.Is(err, refs.ErrUnsupported) {
-		d.syncer.Log.Debug("git asks instead", "repository", r.String(), "error", err)
+		d.log.Debug("git asks instead", "repository", r.String(), "error", err)
 		found, err = d.askGit(ctx, r)
 	}
 	if err != nil {
 		if failed := d.deploy.RunPendingExec(ctx); failed != nil {
-			d.syncer.Log.Warn("the command after the release has not succeeded either", "name", d.entry.Name, "error", failed)
+			d.log.Warn("the command after the release has not succeeded either", "name", d.entry.Name, "error", failed)
 		}
 		return watch.Desired{}, err
 	}
@@ -108,7 +114,7 @@ func (d *directory) desired(found refs.Found) watch.Desired {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if found.Repository.Name != "" && !strings.EqualFold(found.Repository.String(), d.repository.String()) {
-		d.syncer.Log.Warn("the repository has another name now",
+		d.log.Warn("the repository has another name now",
 			"repository", d.repository.String(), "now", found.Repository.String())
 		d.repository = found.Repository
 	}
@@ -124,12 +130,12 @@ func (d *directory) askGit(ctx context.Context, r ghapp.RepositoryName) (refs.Fo
 	git.Dir = os.TempDir()
 	ambient, err := git.Ambient(ctx)
 	if err != nil {
-		d.syncer.Log.Debug("git's configuration is passed over", "error", err)
+		d.log.Debug("git's configuration is passed over", "error", err)
 	}
 	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
 		return refs.Found{}, err
 	}
-	if _, set := d.syncer.Opener.LookupEnv("GIT_HTTP_LOW_SPEED_TIME"); !set {
+	if _, set := d.lookupEnv("GIT_HTTP_LOW_SPEED_TIME"); !set {
 		// A server that falls silent would be waited for as long as the connection lasts.
 		git.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)],
 			"GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")
@@ -146,8 +152,8 @@ func (d *directory) publish(ctx context.Context, desired watch.Desired) (watch.D
 	d.publishing.Store(true)
 	defer d.publishing.Store(false)
 	r := d.currentName()
-	if d.single() {
-		d.syncer.router.Forget()
+	if d.alone != nil {
+		d.alone.Forget()
 	}
 	outcome, err := d.publishFrom(ctx, r, desired)
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.Reason == gitcmd.Redirected {
@@ -162,17 +168,14 @@ func (d *directory) publish(ctx context.Context, desired watch.Desired) (watch.D
 		done.Changed, done.Bytes = outcome.Changed, outcome.Fetched
 		d.unapplied = outcome.Unapplied
 	}
-	if _, held := errors.AsType[*deploy.HeldError](err); held && d.syncer.Process.Watch {
+	if _, held := errors.AsType[*deploy.HeldError](err); held && d.watched {
 		return watch.Done{Held: true}, nil
 	}
-	if _, ok := errors.AsType[*gitcmd.Error](err); ok && d.single() {
-		err = d.syncer.router.Explained(err)
+	if _, ok := errors.AsType[*gitcmd.Error](err); ok && d.alone != nil {
+		err = d.alone.Explained(err)
 	}
 	return done, err
 }
-
-// single reports whether it is this directory's git that was refused a credential.
-func (d *directory) single() bool { return len(d.syncer.directories) == 1 }
 
 func (d *directory) publishFrom(
 	ctx context.Context, r ghapp.RepositoryName, desired watch.Desired,
@@ -180,9 +183,9 @@ func (d *directory) publishFrom(
 	found, _ := desired.Value.(refs.Found)
 	return d.deploy.Publish(ctx, deploy.Request{
 		Repository: r.String(), URL: d.asker.Origin + "/" + r.String() + ".git",
-		Ref: found.Ref, Commit: desired.Commit, Force: d.syncer.Process.Force,
+		Ref: found.Ref, Commit: desired.Commit, Force: d.force,
 		// A watch has pauses of its own, and a webhook ends them.
-		Patient: !d.syncer.Process.Watch,
+		Patient: !d.watched,
 	})
 }
 
@@ -197,6 +200,6 @@ func (d *directory) note(failed *diag.Report, again time.Time) {
 		}
 	}
 	if err := d.deploy.Note(failure); err != nil {
-		d.syncer.Log.Debug("ghapp sync status will not know how the pass has ended", "directory", d.entry.To, "error", err)
+		d.log.Debug("ghapp sync status will not know how the pass has ended", "directory", d.entry.To, "error", err)
 	}
 }

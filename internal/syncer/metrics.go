@@ -139,7 +139,7 @@ func passDurations(m *metrics, s *scrape) bool {
 // What the process has.
 
 func version(m *metrics, s *scrape) bool {
-	s.add(1, m.service.Version)
+	s.add(1, m.version)
 	return true
 }
 
@@ -149,7 +149,7 @@ func webhookRequests(m *metrics, s *scrape) bool {
 			s.add(float64(m.requests[requestKind{path, outcome}]), path, outcome)
 		}
 	}
-	return m.service.Process.Webhook != ""
+	return m.webhook
 }
 
 func limits(value func(rateLimit) int64) sampler {
@@ -200,7 +200,9 @@ func runtimeValues() map[string]string {
 
 // metrics are what is counted while the process lives.
 type metrics struct {
-	service *service
+	version string
+	webhook bool // requests to its server are counted
+	all     func() []*directory
 
 	mu       sync.Mutex
 	of       map[string]*directoryMetrics // by the names of directories
@@ -224,9 +226,9 @@ type directoryMetrics struct {
 // requestKind is a path, and what became of a request for it.
 type requestKind struct{ path, outcome string }
 
-func newMetrics(w *service, limits *rateLimits) *metrics {
+func newMetrics(version string, webhook bool, all func() []*directory, limits *rateLimits) *metrics {
 	return &metrics{
-		service: w, loaded: time.Now(), limits: limits,
+		version: version, webhook: webhook, all: all, loaded: time.Now(), limits: limits,
 		of: map[string]*directoryMetrics{}, requests: map[requestKind]int{},
 	}
 }
@@ -281,7 +283,7 @@ func (m *metrics) onReload(well bool) {
 // serveHTTP answers GET /metrics.
 func (m *metrics) serveHTTP(w http.ResponseWriter, _ *http.Request) {
 	s := &scrape{
-		directories: m.service.now.Load().directories, releases: map[*directory]*deploy.Release{}, runtime: runtimeValues(),
+		directories: m.all(), releases: map[*directory]*deploy.Release{}, runtime: runtimeValues(),
 	}
 	for _, d := range s.directories {
 		s.releases[d] = d.release()

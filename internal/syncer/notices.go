@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
@@ -19,17 +20,26 @@ import (
 
 // notices tell the log, and a receiver, of what is new.
 type notices struct {
-	service *service
-	events  chan<- notify.Event
-	failing map[string]bool // by the names of directories
+	log      *slog.Logger
+	receiver atomic.Pointer[notify.Notifier] // nil: nobody
+	events   chan notify.Event
+	failing  map[string]bool // by the names of directories
 	// execFailed are the commits after whose release a command has failed, and of which the
 	// receiver was told that.
 	execFailed map[string]string
 }
 
+func newNotices(log *slog.Logger, receiver *notify.Notifier) *notices {
+	n := &notices{
+		log: log, events: make(chan notify.Event, 100), failing: map[string]bool{}, execFailed: map[string]string{},
+	}
+	n.receiver.Store(receiver)
+	return n
+}
+
 // onPass tells of a pass.
 func (n *notices) onPass(d *directory, p watch.Pass) {
-	log := n.service.log.With("name", d.entry.Name, "repository", d.currentName().String(), "wanted", d.revision.String())
+	log := n.log.With("name", d.entry.Name, "repository", d.currentName().String(), "wanted", d.revision.String())
 	was := n.failing[d.entry.Name]
 	n.failing[d.entry.Name] = p.Outcome == watch.Failed || p.Outcome == watch.Waiting && was
 	if p.Outcome != watch.Failed && p.Outcome != watch.Waiting {
@@ -46,7 +56,7 @@ func (n *notices) onPass(d *directory, p watch.Pass) {
 	case watch.Published:
 		log.Info("up to date", "commit", p.Commit, "bytes", p.Bytes, "took", p.Took.Round(time.Millisecond))
 		e.What, isNew = notify.Published, true
-		if n.service.receiver.Load() != nil {
+		if n.receiver.Load() != nil {
 			if r, err := d.deploy.Published(); err == nil && r != nil && r.Commit == p.Commit {
 				e.Previous = r.Previous
 			}
@@ -87,7 +97,7 @@ func (n *notices) failed(d *directory, p watch.Pass, e *notify.Event, log *slog.
 
 // send has an event sent, where somebody wants it.
 func (n *notices) send(e notify.Event, log *slog.Logger) {
-	if n.service.receiver.Load() == nil {
+	if n.receiver.Load() == nil {
 		return
 	}
 	select {
@@ -105,19 +115,19 @@ func InSeconds(until time.Time) int {
 // lastNotices is how long what was told before the end may still take to be sent.
 const lastNotices = 5 * time.Second
 
-// sendEvents sends events, one after the other, until there are no more.
-func (w *service) sendEvents(ctx context.Context, events <-chan notify.Event) {
+// sendAll sends events, one after the other, until there are no more.
+func (n *notices) sendAll(ctx context.Context) {
 	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	// The bound is for all of them: the end of the process waits for it.
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastNotices, cancel) })()
-	for e := range events {
-		n := w.receiver.Load()
-		if n == nil {
+	for e := range n.events {
+		receiver := n.receiver.Load()
+		if receiver == nil {
 			continue // there is none any more
 		}
-		if err := n.Send(sending, e); err != nil {
-			w.log.Warn("the notice was not delivered", "event", string(e.What), "name", e.Target, "error", err)
+		if err := receiver.Send(sending, e); err != nil {
+			n.log.Warn("the notice was not delivered", "event", string(e.What), "name", e.Target, "error", err)
 		}
 	}
 }

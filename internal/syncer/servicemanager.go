@@ -5,6 +5,7 @@ package syncer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -17,21 +18,27 @@ import (
 // serviceManager tells systemd, or what stands in its place, how it stands (sd_notify(3)). It
 // looks at the directories as little as it can: passes are many.
 type serviceManager struct {
-	service *service
-	shows   map[string]bool      // names of directories that show something
-	failing map[string]time.Time // when they are tried again
-	ready   atomic.Bool
-	line    string // that it was told last
+	log       *slog.Logger
+	lookupEnv func(name string) (value string, set bool)
+	all       func() []*directory
+	shows     map[string]bool      // names of directories that show something
+	failing   map[string]time.Time // when they are tried again
+	ready     atomic.Bool
+	line      string // that it was told last
 }
 
-func newServiceManager(w *service) *serviceManager {
-	return &serviceManager{service: w, failing: map[string]time.Time{}, shows: map[string]bool{}}
+func newServiceManager(
+	log *slog.Logger, lookupEnv func(string) (string, bool), all func() []*directory,
+) *serviceManager {
+	return &serviceManager{
+		log: log, lookupEnv: lookupEnv, all: all, failing: map[string]time.Time{}, shows: map[string]bool{},
+	}
 }
 
 // notify tells it a state. That it cannot be told is no failure.
 func (m *serviceManager) notify(state string) {
-	if err := agent.Notify(m.service.Opener.LookupEnv, state); err != nil {
-		m.service.log.Warn(err.Error())
+	if err := agent.Notify(m.lookupEnv, state); err != nil {
+		m.log.Warn(err.Error())
 	}
 }
 
@@ -53,7 +60,7 @@ func (m *serviceManager) onPass(d *directory, p watch.Pass) {
 
 // allShow reports whether every directory shows something.
 func (m *serviceManager) allShow() bool {
-	for _, d := range m.service.now.Load().directories {
+	for _, d := range m.all() {
 		if m.shows[d.entry.Name] {
 			continue
 		}
@@ -67,7 +74,7 @@ func (m *serviceManager) allShow() bool {
 
 // text is the state of all in a few words, for systemctl status.
 func (m *serviceManager) text() string {
-	directories := m.service.now.Load().directories
+	directories := m.all()
 	text := fmt.Sprintf("%d directories are kept", len(directories))
 	if !m.ready.Load() {
 		text += "; not all show something yet"
@@ -89,11 +96,11 @@ func (m *serviceManager) text() string {
 	return text
 }
 
-// watchdog tells the service manager, as often as that wants it, that the loop answers
+// watchdog tells the service manager, as often as that wants it, that the loop is alive
 // (sd_watchdog_enabled(3)).
-func (m *serviceManager) watchdog(ctx context.Context) {
-	text, _ := m.service.Opener.LookupEnv("WATCHDOG_USEC")
-	pid, given := m.service.Opener.LookupEnv("WATCHDOG_PID")
+func (m *serviceManager) watchdog(ctx context.Context, alive func(context.Context) bool) {
+	text, _ := m.lookupEnv("WATCHDOG_USEC")
+	pid, given := m.lookupEnv("WATCHDOG_PID")
 	usec, err := strconv.ParseInt(text, 10, 64)
 	const longest = int64(24 * time.Hour / time.Microsecond) // more is as good as none
 	if err != nil || usec <= 0 || usec > longest || given && pid != strconv.Itoa(os.Getpid()) {
@@ -102,7 +109,7 @@ func (m *serviceManager) watchdog(ctx context.Context) {
 	half := time.Duration(usec) * time.Microsecond / 2
 	for tick := time.NewTicker(half); ; {
 		asked, cancel := context.WithTimeout(ctx, half)
-		if m.service.watcher.Alive(asked) {
+		if alive(asked) {
 			m.notify("WATCHDOG=1")
 		}
 		cancel()

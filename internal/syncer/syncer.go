@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -23,26 +22,6 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
-// Options are what a [Syncer] is made with. What is not said to be optional is required.
-type Options struct {
-	// Opener opens the Apps. A process that watches takes a fresh one when it reads the
-	// configuration anew.
-	Opener *apps.Opener
-	// Entries are the directories that are kept, by the configuration of an Opener.
-	Entries func(*apps.Opener) ([]config.Sync, error)
-	// Process is what was said of the process.
-	Process config.SyncProcess
-	// Output is where git reports its progress to. Where it does not, nothing is shown of it.
-	Output gitsession.Output
-	// Version is ghapp's.
-	Version string
-	// Log is told of each step.
-	Log *slog.Logger
-	// Show shows a person a line of the command after a release, in one pass, and reports
-	// whether it was shown. Nil: nobody is there.
-	Show func(line string) bool
-}
-
 // Syncer keeps the directories of one reading of the configuration. [New] makes one, and Close
 // ends it.
 type Syncer struct {
@@ -53,7 +32,7 @@ type Syncer struct {
 	tokens      map[*apps.App]*appTokens
 	directories []*directory
 	of          map[*watch.Target]*directory
-	batches     map[string]*batch // by the groups of targets
+	askAll      func(context.Context, []*watch.Target) []watch.Answer
 	watcher     *watch.Watcher
 	replaced    chan struct{} // closed when another has taken its place, and no pass is under way
 }
@@ -74,8 +53,8 @@ func New(ctx context.Context, o Options) (*Syncer, error) {
 func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *rateLimits) (_ *Syncer, err error) {
 	s := &Syncer{
 		Options: o, limits: limits, tokens: map[*apps.App]*appTokens{},
-		of: map[*watch.Target]*directory{}, batches: map[string]*batch{},
-		watcher: &watch.Watcher{RetryAfter: retryAfter}, replaced: make(chan struct{}),
+		of: map[*watch.Target]*directory{}, watcher: &watch.Watcher{RetryAfter: retryAfter},
+		replaced: make(chan struct{}),
 	}
 	if s.git, err = gitsession.Listen(o.Opener); err != nil {
 		return nil, err
@@ -103,7 +82,10 @@ func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *ra
 	if s.router == nil && first != nil {
 		return nil, first // no directory can be looked at
 	}
-	s.makeBatches()
+	if len(s.directories) == 1 {
+		s.directories[0].alone = s.router
+	}
+	s.askAll = newBatches(s.directories, o.Log).askAll
 	s.watcher.Targets, s.watcher.AskAll = s.targets(), s.askAll
 	return s, nil
 }
@@ -131,8 +113,9 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	if err != nil {
 		return err
 	}
-	revision := refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version}
-	if err := revision.Validate(); err != nil {
+	d := s.newDirectory(entry)
+	d.repository = repository
+	if err := d.revision.Validate(); err != nil {
 		return err
 	}
 	settings, err := s.Opener.Settings(repository)
@@ -142,10 +125,6 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
 	if err != nil {
 		return &fault.SettingError{Err: err}
-	}
-	d := &directory{
-		syncer: s, entry: entry, revision: revision, deploy: Target(entry), repository: repository,
-		shown: Shown{Show: s.Show},
 	}
 	if d.tokens, err = s.open(ctx, repository); err != nil {
 		return err
@@ -159,12 +138,19 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 	return nil
 }
 
+// newDirectory is one of which it is known what is wanted, and not yet how it is got.
+func (s *Syncer) newDirectory(entry config.Sync) *directory {
+	return &directory{
+		entry: entry, deploy: Target(entry), shown: Shown{Show: s.Show}, log: s.Log, lookupEnv: s.Opener.LookupEnv,
+		revision: refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version},
+		force:    s.Process.Force, watched: s.Process.Watch,
+	}
+}
+
 // addUnusable adds a directory that nothing can be done for, whose pass says why.
 func (s *Syncer) addUnusable(entry config.Sync, why error) {
-	d := &directory{
-		syncer: s, entry: entry, deploy: Target(entry), unusable: why,
-		revision: refs.Revision{Branch: entry.Branch, Tag: entry.Tag, Commit: entry.Commit, Version: entry.Version},
-	}
+	d := s.newDirectory(entry)
+	d.unusable = why
 	d.repository, _ = ghapp.ParseRepository(entry.Repository)
 	s.keep(d)
 }
@@ -184,7 +170,7 @@ func (s *Syncer) open(ctx context.Context, r ghapp.RepositoryName) (*appTokens, 
 	}
 	opened := s.tokens[app]
 	if opened == nil {
-		opened = &appTokens{syncer: s, app: app}
+		opened = &appTokens{app: app, handedOut: s.handedOut}
 		s.tokens[app] = opened
 	}
 	if s.router == nil {

@@ -9,12 +9,13 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // appTokens gets tokens of an App for as long as a process watches.
 type appTokens struct {
-	syncer *Syncer
-	app    *apps.App
+	app       *apps.App
+	handedOut func(token secret.Text) // is told of each
 
 	mu      sync.Mutex
 	of      *apps.Session                // whose sources they are
@@ -31,7 +32,7 @@ func (a *appTokens) token(ctx context.Context, repositories ...string) (*ghapp.T
 	if err != nil {
 		return nil, err
 	}
-	a.syncer.handedOut(token.Secret)
+	a.handedOut(token.Secret)
 	return token, nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"syscall"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/notify"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -27,7 +26,6 @@ type service struct {
 	now      atomic.Pointer[Syncer]
 	of       sync.Map // of *watch.Target: their *directory, as long as a pass of them may be told
 	hook     *webhooks
-	receiver atomic.Pointer[notify.Notifier] // nil: nobody
 	metrics  *metrics
 	notices  *notices
 	manager  *serviceManager
@@ -51,8 +49,9 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.receiver.Store(notifier)
-	w.metrics = newMetrics(w, s.limits)
+	w.notices = newNotices(w.log, notifier)
+	w.metrics = newMetrics(w.Version, w.Process.Webhook != "", w.directories, s.limits)
+	w.manager = newServiceManager(w.log, w.Opener.LookupEnv, w.directories)
 	if w.hook, err = w.newWebhooks(ctx); err != nil {
 		return err
 	}
@@ -62,9 +61,6 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	}
 	defer servers.close()
 
-	events := make(chan notify.Event, 100)
-	w.notices = &notices{service: w, events: events, failing: map[string]bool{}, execFailed: map[string]string{}}
-	w.manager = newServiceManager(w)
 	w.watcher.Jobs, w.watcher.OnPass = w.Process.Jobs, w.onPass
 	var beside sync.WaitGroup
 	defer beside.Wait()
@@ -73,9 +69,9 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	defer w.syncers.Wait()
 	defer close(w.finished)
 	w.admit(running, s)
-	beside.Go(func() { w.manager.watchdog(running) })
-	beside.Go(func() { w.sendEvents(running, events) })
-	defer close(events)
+	beside.Go(func() { w.manager.watchdog(running, w.watcher.Alive) })
+	beside.Go(func() { w.notices.sendAll(running) })
+	defer close(w.notices.events)
 	w.log.Info("watching", "directories", len(s.directories), "webhook", servers.webhook, "status", servers.status)
 	stopped := make(chan struct{})
 	go func() {
@@ -87,6 +83,9 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	<-stopped
 	return err
 }
+
+// directories are those of the configuration that is used.
+func (w *service) directories() []*directory { return w.now.Load().directories }
 
 // wait does what signals want until ctx ends, or a server fails.
 func (w *service) wait(ctx context.Context, signals <-chan os.Signal, failed <-chan error) error {
@@ -171,7 +170,7 @@ func (w *service) reload(ctx context.Context) {
 			"error", report.Message, "hint", report.Hint)
 		return
 	}
-	w.log.Info("the configuration was read anew", "directories", len(w.now.Load().directories))
+	w.log.Info("the configuration was read anew", "directories", len(w.directories()))
 }
 
 // reconfigure has everything that the configuration and the files of secrets say take the
@@ -205,7 +204,7 @@ func (w *service) reconfigure(ctx context.Context) error {
 		return err
 	}
 	w.now.Store(next)
-	w.receiver.Store(notifier)
+	w.notices.receiver.Store(notifier)
 	w.hook.now.Store(handler)
 	w.syncers.Go(func() {
 		select {
