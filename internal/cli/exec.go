@@ -80,28 +80,18 @@ The exit code is the command's, or 128 and the number of the signal that ended i
 }
 
 func (c *command) runExec(ctx context.Context, named, argv []string, o execOptions) error {
-	path, err := exec.LookPath(argv[0])
-	permissions, allPermissions, wrong := parsePermissions(o.permissions)
-	switch {
-	case wrong != nil:
-		return wrong
-	case err != nil:
-		return cannotRun(argv[0], err)
-	}
-	request := ghapp.TokenRequest{Permissions: permissions, AllPermissions: allPermissions}
-	repository, err := c.execRepositories(ctx, named, o, &request)
+	plan, err := c.planExec(ctx, named, argv, o)
 	if err != nil {
 		return err
 	}
 	ctx, stop := process.UntilSignal(ctx)
 	defer stop() // once the tokens are revoked
-	access, err := gitsession.Grant(ctx, c.apps(), repository, request)
+	access, err := gitsession.Grant(ctx, c.apps(), plan.repository, plan.request)
 	if err != nil {
 		return err
 	}
 	defer access.End()
-	environ, err := access.Environ(ctx)
-	if err != nil {
+	if plan.child.Env, err = access.Environ(ctx); err != nil {
 		return err
 	}
 	identity, err := identityOf(ctx, o.identity, access.App, access.Token)
@@ -109,30 +99,45 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 		return err
 	}
 	if identity != nil {
-		environ = append(environ, identityVariables(identity, childenv.Lookup(environ))...)
+		environ := plan.child.Env
+		plan.child.Env = append(environ, identityVariables(identity, childenv.Lookup(environ))...)
 	}
-	child := &exec.Cmd{Path: path, Args: argv, Env: environ, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
 	// From here on a signal is the command's, and we end with it.
-	return access.Serve(context.WithoutCancel(ctx), func() error { return runChild(ctx, child) })
+	return access.Serve(context.WithoutCancel(ctx), func() error { return runChild(ctx, plan.child) })
 }
 
-// execRepositories puts the repositories that the command names into the request, and
-// returns one that chooses the App.
-func (c *command) execRepositories(ctx context.Context, named []string, o execOptions,
-	request *ghapp.TokenRequest) (ghapp.RepositoryName, error) {
+// execPlan is what is known before GitHub is asked for anything.
+type execPlan struct {
+	child      *exec.Cmd            // has no environment yet
+	repository ghapp.RepositoryName // chooses the App
+	request    ghapp.TokenRequest
+}
+
+func (c *command) planExec(ctx context.Context, named, argv []string, o execOptions) (p execPlan, err error) {
+	permissions, allPermissions, err := parsePermissions(o.permissions)
+	if err != nil {
+		return p, err
+	}
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return p, cannotRun(argv[0], err)
+	}
+	p.child = &exec.Cmd{Path: path, Args: argv, Stdin: c.Stdin, Stdout: c.Stdout, Stderr: c.Stderr}
+	p.request = ghapp.TokenRequest{Permissions: permissions, AllPermissions: allPermissions}
 	switch {
 	case o.all:
-		request.AllRepositories, request.Installation = true, named[0]
-		return ghapp.RepositoryName{Owner: named[0]}, nil
+		p.request.AllRepositories, p.request.Installation = true, named[0]
+		p.repository = ghapp.RepositoryName{Owner: named[0]}
 	case len(named) > 0:
-		request.Repositories = named
-		return ghapp.ParseRepository(named[0])
+		p.request.Repositories = named
+		p.repository, err = ghapp.ParseRepository(named[0])
+	default:
+		// One among the files of a clone could choose for whose repository there is a token.
+		git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), NoBare: true}
+		p.repository, err = gitsession.OriginRemote(ctx, git)
+		p.request.Repositories = []string{p.repository.String()}
 	}
-	// One among the files of a clone could choose for whose repository there is a token.
-	git := &gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own(), NoBare: true}
-	repository, err := gitsession.OriginRemote(ctx, git)
-	request.Repositories = []string{repository.String()}
-	return repository, err
+	return p, err
 }
 
 // childExit is the end of the command. There is nothing to tell of it: the person who
