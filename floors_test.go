@@ -57,6 +57,7 @@ var floors = [][]string{
 		"internal/refs",
 		"internal/term",
 	},
+	{"internal/gitwire"},
 	{
 		"storetest",
 		"internal/cache",

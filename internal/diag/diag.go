@@ -15,6 +15,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
@@ -118,6 +119,12 @@ func explain(err error) Report {
 		report.ExitCode = fault.Unreachable
 		report.Hint = "something between this machine and the host changes answers, or the host is no git service: " +
 			"check --host and the proxy; `git ls-remote` shows what git gets"
+		return report
+	}
+	if _, ok := errors.AsType[*gitwire.TooLargeError](err); ok {
+		report.Kind, report.ExitCode = "too-large", fault.GitFailed
+		report.Hint = "if the repository is meant to be so large, let git have it (`git clone --mirror`); " +
+			"`git ls-remote` shows its refs"
 		return report
 	}
 	if e, ok := errors.AsType[*signer.KeyError](err); ok {

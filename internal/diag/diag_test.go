@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -77,6 +78,7 @@ func TestExitCodes(t *testing.T) {
 		{&fault.UsageError{Err: errors.New("no such flag")}, fault.Usage},
 		{fmt.Errorf("sync: %w", &refs.RefError{}), fault.GitFailed},
 		{fmt.Errorf("sync: %w", refs.ErrUnsupported), fault.Unreachable},
+		{fmt.Errorf("mirror: %w", &gitwire.TooLargeError{}), fault.GitFailed},
 		{&gitcmd.OptionError{Option: "-c"}, fault.Usage},
 		{&fault.SettingError{Err: errors.New("no host")}, fault.Configuration},
 		{&config.Error{Problems: []config.Problem{{Text: "no App"}}}, fault.Configuration},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Question is one of many that are asked together.
@@ -182,7 +183,7 @@ func readAnswer(q Question, r *gqlRepository, alias string, errs []ghapp.GraphQL
 	ref := r.Ref.Prefix + r.Ref.Name
 	branch, isBranch := strings.CutPrefix(ref, heads)
 	switch wanted := q.Revision.ref(); {
-	case object == nil || !isObject(object.OID):
+	case object == nil || !gitwire.IsObjectID(object.OID):
 		return unclear("does not say what the ref points to")
 	case wanted != head && ref != wanted, wanted == head && (!isBranch || checkName("branch", branch) != nil):
 		return unclear("answers with another ref") // it looks for abbreviated names too

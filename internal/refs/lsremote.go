@@ -1,9 +1,11 @@
 package refs
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // ReadLsRemote finds what is wanted in what `git ls-remote --symref` prints of a
@@ -14,11 +16,14 @@ func (w Revision) ReadLsRemote(r ghapp.RepositoryName, printed string) (Found, e
 	if err != nil {
 		return Found{}, err
 	}
-	var last ref
+	var last gitwire.Ref
 	target := ""
 	take := func() error {
-		if last.name == "" {
+		if last.Name == "" {
 			return nil
+		}
+		if !gitwire.IsObjectID(last.ID) || last.Peeled != "" && !gitwire.IsObjectID(last.Peeled) {
+			return errors.New("git ls-remote printed a ref without an object ID")
 		}
 		return l.take(last)
 	}
@@ -31,14 +36,14 @@ func (w Revision) ReadLsRemote(r ghapp.RepositoryName, printed string) (Found, e
 		tag, peeled := strings.CutSuffix(name, "^{}")
 		switch {
 		case !ok || name == "":
-			err = unsuitablef("git ls-remote printed a line that is no ref")
-		case peeled && tag == last.name:
-			last.peeled = object
+			err = errors.New("git ls-remote printed a line that is no ref")
+		case peeled && tag == last.Name:
+			last.Peeled = object
 		default:
 			err = take()
-			last = ref{name: name, object: object}
+			last = gitwire.Ref{Name: name, ID: object}
 			if name == head {
-				last.target = target
+				last.Target = target
 			}
 		}
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -62,7 +63,7 @@ func (w Revision) Validate() error {
 		err = checkName("branch", w.Branch)
 	case w.Tag != "":
 		err = checkName("tag", w.Tag)
-	case w.Commit != "" && !isObject(strings.ToLower(w.Commit)):
+	case w.Commit != "" && !gitwire.IsObjectID(strings.ToLower(w.Commit)):
 		err = fmt.Errorf("%q is not the ID of a commit: 40 hex digits are, or 64 in a repository with SHA-256", w.Commit)
 	case w.Version != "":
 		_, err = parseConstraint(w.Version)
@@ -171,11 +172,4 @@ func checkName(what, name string) error {
 		}
 	}
 	return nil
-}
-
-// isObject reports whether text is an object ID, of SHA-1 or SHA-256, in lower case. The
-// ID of all zeros is none (gitglossary(7), "null").
-func isObject(text string) bool {
-	return (len(text) == 40 || len(text) == 64) &&
-		strings.Trim(text, "0123456789abcdef") == "" && strings.Trim(text, "0") != ""
 }

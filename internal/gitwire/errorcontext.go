@@ -1,4 +1,4 @@
-package refs
+package gitwire
 
 import (
 	"context"
@@ -14,12 +14,13 @@ import (
 
 // errorContext is what errors tell of a request, and what they must not.
 type errorContext struct {
-	op     string
-	origin string
+	op     string       // what is being done, to which object
+	origin string       // scheme and host that are asked
 	token  *ghapp.Token // nil: there is none
 }
 
-// unreachable is a request that got no whole answer, or no token.
+// unreachable is a request that got no whole answer, or no token: err says why. timed is ctx
+// with the time in it that the request has. The error is a [*ghapp.Error], or that of ctx.
 func (x *errorContext) unreachable(ctx, timed context.Context, err error) error {
 	if ctx.Err() != nil {
 		return api.Ended(ctx)
@@ -53,8 +54,12 @@ func (x *errorContext) scrub(text string) string {
 	return secrets.String(text)
 }
 
-// printable makes a line of a server's text fit to be shown, without the token.
+// printable makes the first line of a server's text fit to be shown, without the token, in
+// at most 500 bytes.
 func (x *errorContext) printable(s string) string { return printable(x.scrub(s)) }
+
+// maxMessage bounds what is told of a server's text.
+const maxMessage = 500
 
 func printable(s string) string {
 	return text.Shorten(text.FirstLine(s), maxMessage)
