@@ -91,6 +91,7 @@ var floors = [][]string{
 		"internal/atomicfile",
 		"internal/bridge",
 		"internal/fault",
+		"internal/flush",
 		"internal/ghtoken",
 		"internal/installed",
 		"internal/lfsconfig",

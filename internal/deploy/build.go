@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
 
@@ -61,7 +62,7 @@ func (t *Target) build(ctx context.Context, q Request, published *Release, get o
 	if t.Exec.Line != "" {
 		r.setExecPending()
 	}
-	return r, flush(t.tree(id))
+	return r, flush.Tree(t.tree(id))
 }
 
 // explain finds out what git does not say when it cannot write a file: whether the disk

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -133,7 +134,7 @@ func TestSharedBlocksAreNotSharedFiles(t *testing.T) {
 	first := w.published()
 	free := func() uint64 {
 		var stat unix.Statfs_t
-		testkit.OK(t, errors.Join(flush(dir), unix.Statfs(dir, &stat)))
+		testkit.OK(t, errors.Join(flush.Tree(dir), unix.Statfs(dir, &stat)))
 		return stat.Bavail * uint64(stat.Bsize)
 	}
 	before := free()

@@ -4,28 +4,10 @@ package deploy
 
 import (
 	"encoding/json"
-	"errors"
-	"os"
-	"path/filepath"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/flush"
 )
-
-// flushFile has the kernel write a file or a directory to the disk (fsync(2)).
-func flushFile(name string) error {
-	file, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	err = file.Sync()
-	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
-		err = nil // there are file systems that know no such thing
-	}
-	return errors.Join(err, file.Close())
-}
 
 // tempSuffix is the end of the name of a file until it is complete. There is one for each
 // name, as one process at a time is at work: what a killed one has left is overwritten, or
@@ -46,7 +28,7 @@ func replace(name string, data []byte) error {
 	if err := file.Commit(); err != nil {
 		return err
 	}
-	return flushFile(filepath.Dir(name))
+	return flush.Parent(name)
 }
 
 func replaceJSON(name string, value any) error {

@@ -5,44 +5,10 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
-
-// A server's objects are checked as those of a stranger (fetch.fsckObjects in
-// git-config(1)), but for what only concerns how a commit, a tag or an attribute is
-// written down. GitHub serves histories with all of that, `git clone` takes them, and no
-// file of a release depends on it.
-
-// unchecked are the checks that are left out (https://git-scm.com/docs/git-fsck#_fsck_messages).
-func unchecked() []string {
-	return []string{
-		// Who made a commit or a tag, and when.
-		"badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail",
-		"missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate",
-		// What else stands in them.
-		"badTagName", "extraHeaderEntry", "missingTaggerEntry", "nulInCommit",
-		// Modes with a zero before them, and those of the first versions of git, which git
-		// reads as the modes that there are.
-		"badFilemode", "zeroPaddedFilemode",
-		// Lines of .gitattributes that are too long, which git passes over.
-		"gitattributesLineLength",
-	}
-}
-
-// fsckName returns why a name cannot be that of a check that is left out.
-func fsckName(name string) error {
-	letters := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' }
-	switch {
-	case name == "" || strings.ContainsFunc(name, func(r rune) bool { return !letters(r) }):
-		return fmt.Errorf("%q is no name of a check of git's, such as zeroPaddedDate", name)
-	case strings.EqualFold(name, "nulInHeader"), strings.EqualFold(name, "unterminatedHeader"):
-		return fmt.Errorf("git's check %s cannot be left out", name)
-	}
-	return nil
-}
 
 // sound reports whether all that a release needs is there, and as it should be. What git's
 // check says of how an object is written is no damage: it came that way.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ghapp-dev/ghapp/internal/flush"
 )
 
 // Outcome is what [Target.Publish] did.
@@ -245,7 +247,7 @@ func (t *Target) activate(r, published *Release) error {
 	if err = t.finishExchange(r); err == nil {
 		r.Exchange = "" // or else the next one does it
 	}
-	if err = errors.Join(err, flushFile(filepath.Dir(t.Dir)), t.save(r)); err != nil {
+	if err = errors.Join(err, flush.Parent(t.Dir), t.save(r)); err != nil {
 		t.log().Warn("the release is published, but something after that went wrong", "directory", t.Dir, "error", err)
 	}
 	return nil

@@ -94,7 +94,7 @@ func (s *store) configuration(commit string) []byte {
 	b.WriteString("[gc]\n\tauto = 0\n\tpruneExpire = now\n[maintenance]\n\tauto = false\n")
 	b.WriteString("[fetch]\n\tfsckObjects = true\n\tunpackLimit = 1\n\twriteCommitGraph = false\n" +
 		"\trecurseSubmodules = false\n\tprune = false\n[fetch \"fsck\"]\n")
-	for _, name := range append(unchecked(), s.FsckIgnore...) {
+	for _, name := range append(gitcmd.Unchecked(), s.FsckIgnore...) {
 		b.WriteString("\t" + name + " = ignore\n")
 	}
 	// One that prepares a pack for long says something every five seconds meanwhile.

@@ -154,7 +154,7 @@ func (t *Target) validate() error {
 		}
 	}
 	for _, name := range t.FsckIgnore {
-		if err := fsckName(name); err != nil {
+		if err := gitcmd.CheckFsckName(name); err != nil {
 			return err
 		}
 	}

@@ -102,6 +102,14 @@ func (a *Ambient) Environ(subjects ...Subject) ([]string, error) {
 	return env, err
 }
 
+// Alone is an environment in which git sees no configuration and no attributes but those of
+// its repository, for calls that reach nobody: that of an [Ambient] which says nothing.
+func Alone(environ []string) []string {
+	// Without an entry of the user's, there is none that cannot be read.
+	env, _ := (&Ambient{environ: environ}).Environ()
+	return env
+}
+
 // passes reports whether a variable of git's says nothing of what is fetched and made.
 func passes(name string) bool {
 	for _, prefix := range []string{"GIT_SSL_", "GIT_PROXY_SSL_", "GIT_TRACE", "GIT_HTTP_LOW_SPEED_"} {

@@ -85,6 +85,7 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 	env.unset(repositoryVariables()...)
 	for name, path := range map[string]string{
 		"GIT_DIR": r.Repository.Dir, "GIT_WORK_TREE": r.Repository.WorkTree, "GIT_INDEX_FILE": r.Repository.Index,
+		"GIT_OBJECT_DIRECTORY": r.Repository.Objects, "GIT_GRAFT_FILE": r.Repository.Grafts,
 	} {
 		if path != "" {
 			env.set(name, path)
@@ -100,6 +101,10 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 		{"color.remote", "false"},
 	}
 	list = append(list, r.bare()...)
+	for _, entry := range r.Config {
+		key, value, _ := strings.Cut(entry, "=")
+		list = append(list, setting{key, value})
+	}
 	// Hooks can stand in the configuration from git 2.54 on.
 	for _, event := range []string{"post-checkout", "post-index-change", "pre-auto-gc", "reference-transaction"} {
 		list = append(list, setting{"hook." + event + ".enabled", "false"})

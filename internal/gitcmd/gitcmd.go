@@ -48,6 +48,11 @@ type Runner struct {
 	Environ []string
 	// Own are secrets in Environ that must not reach git.
 	Own childenv.Own
+	// Config are settings for the call, each as "section.name=value", which go before all
+	// others that are not secured by [Scope].
+	Config []string
+	// Stdin is what git reads. An [*os.File] is handed over as it is. Nil: nothing.
+	Stdin io.Reader
 	// Stdout and Stderr get what git prints; nil discards it. They are written to
 	// from two goroutines.
 	Stdout, Stderr io.Writer
@@ -68,6 +73,8 @@ type Repository struct {
 	Dir      string // GIT_DIR
 	WorkTree string // GIT_WORK_TREE
 	Index    string // GIT_INDEX_FILE
+	Objects  string // GIT_OBJECT_DIRECTORY
+	Grafts   string // GIT_GRAFT_FILE
 }
 
 // Run runs git with args, which the caller has made safe: a value that came from
@@ -124,7 +131,7 @@ func (r *Runner) run(ctx context.Context, env environ, stdout, stderr io.Writer,
 
 	cmd := exec.CommandContext(ctx, path, append([]string{floor}, args...)...)
 	cmd.Dir, cmd.Env = r.Dir, env
-	cmd.Stdout, cmd.Stderr = out, errOut
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = r.Stdin, out, errOut
 	cmd.WaitDelay = r.Grace
 	if cmd.WaitDelay == 0 {
 		cmd.WaitDelay = grace

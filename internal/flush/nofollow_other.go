@@ -1,0 +1,5 @@
+//go:build !unix
+
+package flush
+
+const noFollow = 0

@@ -1,0 +1,40 @@
+package gitcmd
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A server's objects are checked as those of a stranger (fetch.fsckObjects in
+// git-config(1)), but for what only concerns how a commit, a tag or an attribute is
+// written down. GitHub serves histories with all of that, `git clone` takes them, and no
+// file depends on it.
+
+// Unchecked are the checks of git's that are left out
+// (https://git-scm.com/docs/git-fsck#_fsck_messages).
+func Unchecked() []string {
+	return []string{
+		// Who made a commit or a tag, and when.
+		"badDate", "badDateOverflow", "badEmail", "badName", "badTimezone", "missingEmail", "missingNameBeforeEmail",
+		"missingSpaceBeforeDate", "missingSpaceBeforeEmail", "multipleAuthors", "zeroPaddedDate",
+		// What else stands in them.
+		"badTagName", "extraHeaderEntry", "missingTaggerEntry", "nulInCommit",
+		// Modes with a zero before them, and those of the first versions of git, which git
+		// reads as the modes that there are.
+		"badFilemode", "zeroPaddedFilemode",
+		// Lines of .gitattributes that are too long, which git passes over.
+		"gitattributesLineLength",
+	}
+}
+
+// CheckFsckName returns why a name cannot be that of a check that is left out.
+func CheckFsckName(name string) error {
+	letters := func(r rune) bool { return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' }
+	switch {
+	case name == "" || strings.ContainsFunc(name, func(r rune) bool { return !letters(r) }):
+		return fmt.Errorf("%q is no name of a check of git's, such as zeroPaddedDate", name)
+	case strings.EqualFold(name, "nulInHeader"), strings.EqualFold(name, "unterminatedHeader"):
+		return fmt.Errorf("git's check %s cannot be left out", name)
+	}
+	return nil
+}
