@@ -45,6 +45,7 @@ var floors = [][]string{
 	},
 	{"internal/diag"},
 	{
+		"internal/barerepo",
 		"internal/deploy",
 		"internal/gitconfig",
 		"internal/setup",

@@ -1,0 +1,7 @@
+package barerepo
+
+// SetFault has something happen after each step of an update.
+func (r *Repository) SetFault(fault func(step string)) { r.fault = fault }
+
+// CheckRefName is checkRefName.
+var CheckRefName = checkRefName

@@ -1,0 +1,212 @@
+package barerepo
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/flush"
+)
+
+// The journal is a file of lines, each of which is a [Entry]: time, ref, old and new value, "-"
+// for none. Those of one update come before its transaction, on the disk, and a line that says
+// "done" after it. The first line says since when there is a journal.
+
+// Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
+type Entry struct {
+	Time     time.Time // UTC, to the second
+	Ref      string    // its full name
+	Old, New string    // empty: the ref was not there, or is not there any more
+}
+
+const (
+	begun = "begun"
+	done  = "done"
+)
+
+func journal(dir string) string { return filepath.Join(dir, "ghapp", "journal") }
+
+func (e Entry) line() string {
+	value := func(s string) string {
+		if s == "" {
+			return "-"
+		}
+		return s
+	}
+	return fmt.Sprintf("%s %s %s %s\n", e.Time.UTC().Format(time.RFC3339), e.Ref, value(e.Old), value(e.New))
+}
+
+// parseEntry reads a line. One that is none, as a loss of power leaves it, is passed over.
+func parseEntry(line string) (Entry, bool) {
+	fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+	if len(fields) != 4 {
+		return Entry{}, false
+	}
+	at, err := time.Parse(time.RFC3339, fields[0])
+	if err != nil {
+		return Entry{}, false
+	}
+	for i := range fields {
+		if fields[i] == "-" {
+			fields[i] = ""
+		}
+	}
+	return Entry{at.UTC(), fields[1], fields[2], fields[3]}, true
+}
+
+// beginJournal writes the first line.
+func beginJournal(dir string, now time.Time) error {
+	return os.WriteFile(journal(dir), []byte(now.Format(time.RFC3339)+" "+begun+"\n"), 0o666)
+}
+
+// beginBatch writes what is going to be moved, and has it on the disk.
+func beginBatch(dir string, entries []Entry) error {
+	var b bytes.Buffer
+	for _, e := range entries {
+		b.WriteString(e.line())
+	}
+	return appendJournal(dir, b.Bytes(), true)
+}
+
+// endBatch writes that it has been.
+func endBatch(dir string) error { return appendJournal(dir, []byte(done+"\n"), false) }
+
+func appendJournal(dir string, text []byte, sync bool) error {
+	file, err := os.OpenFile(journal(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has taken it away
+		if err = os.MkdirAll(filepath.Dir(journal(dir)), 0o777); err == nil {
+			file, err = os.OpenFile(journal(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if end := lastBytes(file, 1); len(end) > 0 && end[0] != '\n' {
+		text = append([]byte("\n"), text...) // after a line without an end
+	}
+	if _, err := file.Write(text); err != nil {
+		return err
+	}
+	if sync {
+		if err := file.Sync(); err != nil {
+			return err
+		}
+	}
+	return file.Close()
+}
+
+// lastBytes are the last n bytes of a file, or all.
+func lastBytes(file *os.File, n int64) []byte {
+	info, err := file.Stat()
+	if err != nil {
+		return nil
+	}
+	n = min(n, info.Size())
+	b := make([]byte, n)
+	if _, err := file.ReadAt(b, info.Size()-n); err != nil {
+		return nil
+	}
+	return b
+}
+
+// openBatch are the entries of a transaction that may not have come to its end; nil: there is none.
+func openBatch(dir string) ([]Entry, error) {
+	file, err := os.Open(journal(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	end := string(lastBytes(file, 64))
+	if strings.HasSuffix(end, done+"\n") || strings.HasSuffix(end, begun+"\n") {
+		return nil, nil
+	}
+	open := []Entry{}
+	err = scanJournal(file, func(line string) {
+		if e, ok := parseEntry(line); ok {
+			open = append(open, e)
+		} else {
+			open = open[:0]
+		}
+	})
+	return open, err
+}
+
+// scanJournal reads the lines that have an end.
+func scanJournal(r io.Reader, take func(line string)) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		take(line)
+	}
+}
+
+// readJournal reads since when there is a journal, and all entries, oldest first.
+func readJournal(dir string) (since time.Time, entries []Entry, err error) {
+	file, err := os.Open(journal(dir))
+	if err != nil {
+		return since, nil, err
+	}
+	defer file.Close()
+	err = scanJournal(file, func(line string) {
+		if at, ok := strings.CutSuffix(line, " "+begun+"\n"); ok {
+			since, _ = time.Parse(time.RFC3339, at)
+		} else if e, ok := parseEntry(line); ok {
+			entries = append(entries, e)
+		}
+	})
+	return since, entries, err
+}
+
+// forget takes entries out of the journal that are older than a time.
+func forget(dir string, before time.Time) error {
+	since, entries, err := readJournal(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || !since.Before(before) {
+		return err
+	}
+	var b bytes.Buffer
+	b.WriteString(before.UTC().Format(time.RFC3339) + " " + begun + "\n")
+	for _, e := range entries {
+		if !e.Time.Before(before) {
+			b.WriteString(e.line())
+		}
+	}
+	b.WriteString(done + "\n")
+	file, err := atomicfile.Begin(journal(dir), atomicfile.Options{
+		Temp: journal(dir) + ".new", Leftover: true, Perm: 0o666, Ours: true})
+	if err != nil {
+		return err
+	}
+	defer file.Discard()
+	if _, err := file.Write(b.Bytes()); err != nil {
+		return err
+	}
+	if err := file.Commit(); err != nil {
+		return err
+	}
+	return flush.Parent(journal(dir))
+}
+
+// isNotDir reports that a part of a path is no directory.
+func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }

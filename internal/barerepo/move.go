@@ -1,0 +1,224 @@
+package barerepo
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// change is what becomes of a ref. No ID is the empty one.
+type change struct {
+	name, old, new string
+	symbolic       bool // it stood for another
+}
+
+// changes are those that make the repository equal to the remote, sorted by name.
+func (u *update) changes() []change {
+	var list []change
+	for name, id := range u.there.refs {
+		if old, there := u.here.refs[name]; old != id || !there {
+			list = append(list, change{name, old, id, there && old == ""})
+		}
+	}
+	for name, old := range u.here.refs {
+		if _, stays := u.there.refs[name]; !stays && u.follows(name) && !strings.HasPrefix(name, ours) {
+			list = append(list, change{name, old, "", old == ""})
+		}
+	}
+	slices.SortFunc(list, func(a, b change) int { return cmp.Compare(a.name, b.name) })
+	return list
+}
+
+// move moves the refs, and HEAD, in that order. rows are commits that came.
+func (u *update) move(rows []row) error {
+	list := u.changes()
+	head := u.here.head
+	if u.there.head != "" {
+		head = u.there.head
+	}
+	u.result.Head = strings.TrimPrefix(head, heads)
+	if len(list) == 0 && head == u.here.head {
+		return nil
+	}
+	kept, err := u.left(list, rows)
+	if err != nil {
+		return err
+	}
+	at := u.unusedTime()
+	entries := make([]Entry, 0, len(list)+1)
+	for _, c := range list {
+		entries = append(entries, Entry{at, c.name, c.old, c.new})
+	}
+	if head != u.here.head {
+		entries = append(entries, Entry{at, "HEAD", u.here.head, head})
+	}
+	if err := beginBatch(u.Dir, entries); err != nil {
+		return err
+	}
+	u.step("noted")
+	if len(list) > 0 {
+		if err := u.transact(list, kept, at); err != nil {
+			if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode > 0 {
+				// Git has ended by itself, and has left no lock: one that is there is another's.
+				err = errors.Join(err, endBatch(u.Dir))
+			}
+			return err
+		}
+	}
+	u.step("moved refs")
+	if head != u.here.head {
+		if err := u.setHead(head); err != nil {
+			return err
+		}
+	}
+	u.step("moved HEAD")
+	u.result.Changed = true
+	return endBatch(u.Dir)
+}
+
+// setHead has HEAD stand for a branch.
+func (u *update) setHead(target string) error {
+	if u.here.reftable {
+		return u.call(u.ctx, u.git(u.Dir, ""), "symbolic-ref", "HEAD", target)
+	}
+	return u.writeHead(u.Dir, target)
+}
+
+// left are the changes that leave something behind, and counts all.
+func (u *update) left(list []change, rows []row) (map[string]bool, error) {
+	kept := map[string]bool{}
+	var moves []moved
+	for _, c := range list {
+		switch {
+		case c.new == "":
+			u.result.Deleted++
+			kept[c.name] = c.old != ""
+		case c.old == "":
+			u.result.Created++
+		case strings.HasPrefix(c.name, "refs/tags/"):
+			kept[c.name] = true // which are not to move at all
+		default:
+			moves = append(moves, moved{c.name, c.old, c.new})
+		}
+	}
+	u.result.Moved = len(list) - u.result.Deleted - u.result.Created
+	forward, err := u.forward(moves, rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		kept[m.name] = !forward[m.name]
+	}
+	for _, c := range list {
+		if c.new != "" && kept[c.name] {
+			u.result.Forced++
+		}
+	}
+	return kept, nil
+}
+
+// stamp is a time as part of the name of a ref.
+func stamp(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
+
+// keptName is the name under which that of a ref is kept.
+func keptName(t time.Time, ref string) string {
+	return keptRefs + stamp(t) + "/" + strings.TrimPrefix(ref, "refs/")
+}
+
+// unusedTime is the time of this update, or the next second at which nothing was kept: of two
+// updates in one second, both may leave the same branch behind.
+func (u *update) unusedTime() time.Time {
+	used := map[string]bool{}
+	for name := range u.here.refs {
+		if rest, ok := strings.CutPrefix(name, keptRefs); ok {
+			at, _, _ := strings.Cut(rest, "/")
+			used[at] = true
+		}
+	}
+	at := u.Now
+	for used[stamp(at)] {
+		at = at.Add(time.Second)
+	}
+	return at
+}
+
+// transact has git move the refs: all at once (git-update-ref(1)), but for those that are in
+// the way of others and go before. Whatever is left behind is kept in the same transaction.
+func (u *update) transact(list []change, kept map[string]bool, at time.Time) error {
+	var gone, rest []change
+	if collide(list) {
+		for _, c := range list {
+			if c.new == "" {
+				gone = append(gone, c)
+			} else {
+				rest = append(rest, c)
+			}
+		}
+	} else {
+		rest = list
+	}
+	var b bytes.Buffer
+	for _, part := range [][]change{gone, rest} {
+		if len(part) == 0 {
+			continue
+		}
+		b.WriteString("start\x00")
+		for _, c := range part {
+			u.write(&b, c)
+			if kept[c.name] {
+				fmt.Fprintf(&b, "create %s\x00%s\x00", keptName(at, c.name), c.old)
+			}
+		}
+		b.WriteString("commit\x00")
+	}
+	git := u.git(u.Dir, "", "core.fsync=committed")
+	git.Stdin = &b
+	return u.call(u.ctx, git, "update-ref", "--no-deref", "--stdin", "-z")
+}
+
+// write writes a change. Where somebody has moved the ref meanwhile, git refuses all.
+func (u *update) write(b *bytes.Buffer, c change) {
+	old := c.old
+	switch {
+	case c.new == "":
+		fmt.Fprintf(b, "delete %s\x00%s\x00", c.name, old)
+	case c.symbolic:
+		fmt.Fprintf(b, "update %s\x00%s\x00\x00", c.name, c.new)
+	default:
+		fmt.Fprintf(b, "update %s\x00%s\x00%s\x00", c.name, c.new, cmp.Or(old, noID(u.here.format)))
+	}
+}
+
+// collide reports whether a ref that comes has the name of a directory of one that goes, or
+// the other way round.
+func collide(list []change) bool {
+	gone := map[string]bool{}
+	for _, c := range list {
+		if c.new == "" {
+			gone[c.name] = true
+			for above := parentName(c.name); above != ""; above = parentName(above) {
+				gone[above] = true
+			}
+		}
+	}
+	if len(gone) == 0 {
+		return false
+	}
+	for _, c := range list {
+		if c.new == "" {
+			continue
+		}
+		for name := c.name; name != ""; name = parentName(name) {
+			if gone[name] {
+				return true
+			}
+		}
+	}
+	return false
+}

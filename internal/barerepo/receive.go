@@ -1,0 +1,185 @@
+package barerepo
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+const (
+	// fewObjects are so few that threads would take longer to begin than to help.
+	fewObjects = 10_000
+	// maxAllocation bounds a piece of memory that git asks for, as for an object made of
+	// deltas: GitHub takes no file of more than 100 MB.
+	maxAllocation = "1g"
+)
+
+// indexer has git index-pack check, index and keep a pack that is written to it
+// (https://git-scm.com/docs/git-index-pack). A pack of no objects needs none.
+type indexer struct {
+	*run
+	ctx     context.Context
+	dir     string // GIT_DIR
+	objects string // where the pack goes; empty: where the repository has its objects
+	alone   bool   // it has to have all that its objects need
+	options Options
+
+	head   []byte // of the pack, until there is enough of it
+	count  uint32 // how many objects it has
+	to     *os.File
+	ended  chan error
+	broken bool // git reads no more
+}
+
+// packHead is how long the head of a pack is (gitformat-pack(5)).
+const packHead = 12
+
+// Write implements [io.Writer].
+func (x *indexer) Write(b []byte) (int, error) {
+	if x.to != nil {
+		return x.send(b)
+	}
+	taken := min(packHead-len(x.head), len(b))
+	x.head = append(x.head, b[:taken]...)
+	if len(x.head) < packHead {
+		return taken, nil
+	}
+	if x.ended == nil {
+		if !bytes.HasPrefix(x.head, []byte("PACK")) {
+			return 0, errors.New("what came is no pack")
+		}
+		if x.count = binary.BigEndian.Uint32(x.head[8:]); x.count == 0 {
+			return len(b), nil
+		}
+		if err := x.start(); err != nil {
+			return 0, err
+		}
+		if _, err := x.send(x.head); err != nil {
+			return 0, err
+		}
+	}
+	n, err := x.send(b[taken:])
+	return taken + n, err
+}
+
+func (x *indexer) send(b []byte) (int, error) {
+	n, err := x.to.Write(b)
+	x.broken = x.broken || err != nil
+	return n, err
+}
+
+// start starts git.
+func (x *indexer) start() error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	x.to, x.ended = write, make(chan error, 1)
+	// All of it is flushed at once, before it counts.
+	git := x.git(x.dir, x.objects, "core.fsync=none")
+	git.Environ = append(git.Environ, "GIT_ALLOC_LIMIT="+maxAllocation)
+	git.Stdin = read
+	args := x.args()
+	x.processes++
+	go func() {
+		err := git.Run(x.ctx, gitcmd.Scope{}, args...)
+		_ = read.Close()
+		x.ended <- err
+	}()
+	return nil
+}
+
+func (x *indexer) args() []string {
+	var left strings.Builder
+	for _, name := range slices.Concat(gitcmd.Unchecked(), x.options.FsckIgnore) {
+		if !slices.ContainsFunc(x.options.unknown, func(n string) bool { return strings.EqualFold(n, name) }) {
+			fmt.Fprintf(&left, ",%s=ignore", name)
+		}
+	}
+	args := []string{"index-pack", "--stdin", "--strict" + strings.Replace(left.String(), ",", "=", 1)}
+	if x.alone {
+		args = append(args, "--check-self-contained-and-connected")
+	} else {
+		args = append(args, "--fix-thin")
+	}
+	if x.count < fewObjects {
+		args = append(args, "--threads=1")
+	}
+	return args
+}
+
+// end waits until the pack is kept. sent is the error of what has written to it.
+func (x *indexer) end(sent error) error {
+	if x.ended == nil {
+		if sent == nil && len(x.head) < packHead {
+			return errors.New("the pack ends within its head")
+		}
+		return sent
+	}
+	_ = x.to.Close()
+	err := <-x.ended
+	switch {
+	case sent != nil && !x.broken:
+		return sent // git fails because of it
+	case err == nil && sent != nil:
+		return errors.New("the pack goes on after its end")
+	case err == nil:
+		return nil
+	}
+	return x.failure(err)
+}
+
+// failure tells of objects that are not there.
+func (x *indexer) failure(err error) error {
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	if !ok {
+		return err
+	}
+	missing := strings.Contains(e.Stderr, "did not receive expected object") ||
+		strings.Contains(e.Stderr, "unable to find ") || strings.Contains(e.Stderr, "unresolved delta")
+	if missing || x.alone && e.ExitCode == 1 {
+		return &Error{Problem: ErrMissing, Op: "check what came", Err: err}
+	}
+	return err
+}
+
+// unknownCheck is the name of a check that this git does not know, if that is why it failed.
+func unknownCheck(err error) string {
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	if !ok {
+		return ""
+	}
+	_, name, found := strings.Cut(e.Stderr, "Unhandled message id: ")
+	if !found {
+		return ""
+	}
+	name, _, _ = strings.Cut(name, "\n")
+	return strings.TrimSpace(name)
+}
+
+// receive fetches what is wanted, into objects.
+func (u *update) receive(dir, objects string, alone bool, wants, haves []string) error {
+	for {
+		x := &indexer{run: u.run, ctx: u.ctx, dir: dir, objects: objects, alone: alone, options: u.Options}
+		n, err := u.from.Fetch(u.ctx, WireRequest{
+			Format: u.there.format, Wants: wants, Haves: haves,
+			MaxBytes: u.MaxBytes, Stall: u.Stall, Progress: u.Progress,
+		}, x)
+		u.result.Requests++
+		u.result.Bytes += n
+		err = x.end(err)
+		name := unknownCheck(err)
+		if name == "" || slices.Contains(u.unknown, name) {
+			return err
+		}
+		// A git that is older than the check cannot be told to leave it out, and leaves it out.
+		u.unknown = append(u.unknown, name)
+	}
+}

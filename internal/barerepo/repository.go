@@ -1,0 +1,162 @@
+package barerepo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// Repository is a bare repository on the disk, or the place of one that is yet to come.
+type Repository struct {
+	// Dir is where it is: an absolute path.
+	Dir string
+	// Temp is where it is made: an absolute path on the same file system, of which nobody else
+	// makes use. Empty: Dir with ".new" at its end.
+	Temp string
+	// Git runs git. Of its environment, what git's variables and configuration files say has no
+	// part in anything here: nobody is reached.
+	Git gitcmd.Runner
+	// Log is told of what was found amiss and mended. Nil: nothing is logged.
+	Log *slog.Logger
+
+	fault func(step string) // of the tests: what happens after a step
+}
+
+func (r *Repository) temp() string {
+	if r.Temp != "" {
+		return r.Temp
+	}
+	return r.Dir + ".new"
+}
+
+func (r *Repository) log() *slog.Logger {
+	if r.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return r.Log
+}
+
+// path is a file's in the repository.
+func (r *Repository) path(parts ...string) string {
+	return filepath.Join(append([]string{r.Dir}, parts...)...)
+}
+
+// step is a point at which a process may be killed.
+func (r *Repository) step(name string) {
+	if r.fault != nil {
+		r.fault(name)
+	}
+}
+
+// git is a call of git in the repository dir, with objects put where they are said to be; empty:
+// where they are. What replaces and grafts objects there are somebody's own views of them.
+func (r *Repository) git(dir, objects string, config ...string) *gitcmd.Runner {
+	git := r.Git
+	git.Environ = gitcmd.Alone(git.Environ)
+	git.Dir = dir
+	git.Repository = gitcmd.Repository{Dir: dir, Objects: objects, Grafts: os.DevNull}
+	git.Config = append([]string{"core.useReplaceRefs=false", "advice.graftFileDeprecated=false"}, config...)
+	git.Stdout, git.Stderr, git.Progress = nil, nil, false
+	return &git
+}
+
+// exists reports whether there is a repository. Something else in its place is an error.
+func (r *Repository) exists() (bool, error) {
+	list, err := os.ReadDir(r.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(list) == 0:
+		return false, nil
+	case err != nil:
+		return false, err
+	}
+	for _, name := range []string{"HEAD", "objects", "config"} {
+		if _, err := os.Lstat(r.path(name)); err != nil {
+			return false, &Error{Problem: ErrForeign, Op: "look at " + r.Dir, Detail: "it has no " + name}
+		}
+	}
+	return true, nil
+}
+
+// Identity is what [Options.Identity] was at the first update: which repository it is a mirror
+// of. It is empty where nothing says so. The error is the system's.
+func (r *Repository) Identity() (string, error) {
+	text, err := os.ReadFile(r.path("config"))
+	if err != nil {
+		return "", err
+	}
+	return variable(text, "ghapp", "repository"), nil
+}
+
+// variable is the last value of a variable of a section without a subsection, as git config
+// writes it where nothing is quoted (https://git-scm.com/docs/git-config#_configuration_file).
+func variable(config []byte, section, name string) string {
+	var value string
+	within := false
+	for line := range bytes.Lines(config) {
+		text := strings.TrimSpace(string(line))
+		if strings.HasPrefix(text, "[") {
+			within = strings.EqualFold(text, "["+section+"]")
+			continue
+		}
+		key, rest, ok := strings.Cut(text, "=")
+		if within && ok && strings.EqualFold(strings.TrimSpace(key), name) {
+			value = strings.TrimSpace(rest)
+		}
+	}
+	return value
+}
+
+// configuration is that of a new repository. Its refs are looked after by us, and its objects by
+// [Repository.Maintain]: a gc that git begins by itself would come at the wrong time.
+func configuration(format, identity string) []byte {
+	var b bytes.Buffer
+	version := 0
+	if format == sha256 {
+		version = 1
+	}
+	fmt.Fprintf(&b, "[core]\n\trepositoryformatversion = %d\n\tfilemode = true\n\tbare = true\n"+
+		"\tlogAllRefUpdates = false\n", version)
+	if format == sha256 {
+		b.WriteString("[extensions]\n\tobjectformat = sha256\n")
+	}
+	b.WriteString("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
+	if identity != "" {
+		fmt.Fprintf(&b, "[ghapp]\n\trepository = %s\n", identity)
+	}
+	return b.Bytes()
+}
+
+// checkIdentity returns why an identity cannot stand in the configuration.
+func checkIdentity(identity string) error {
+	for _, c := range []byte(identity) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_./=", rune(c)) {
+			return fmt.Errorf("%q cannot stand for a repository", identity)
+		}
+	}
+	return nil
+}
+
+// run is what one operation on a repository costs.
+type run struct {
+	*Repository
+	processes int64
+}
+
+// call runs git, and counts it.
+func (r *run) call(ctx context.Context, git *gitcmd.Runner, args ...string) error {
+	r.processes++
+	return git.Run(ctx, gitcmd.Scope{}, args...)
+}
+
+func (r *run) output(ctx context.Context, git *gitcmd.Runner, args ...string) ([]byte, error) {
+	r.processes++
+	return git.Output(ctx, gitcmd.Scope{}, args...)
+}

@@ -1,0 +1,161 @@
+package barerepo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// state is what a repository here has.
+type state struct {
+	format   string
+	refs     map[string]string // name -> ID; "" of a symbolic one
+	head     string            // what HEAD stands for; empty: a commit
+	reftable bool              // the refs are in no files that are read here
+	loose    int               // how many refs have a file of their own
+}
+
+// maxRefFile bounds what is read of a file that has one ref.
+const maxRefFile = 4 << 10
+
+// read reads the refs: natively where they are in files (gitrepository-layout(5)), by git where
+// they are not.
+func (r *run) read(ctx context.Context) (*state, error) {
+	config, err := os.ReadFile(r.path("config"))
+	if err != nil {
+		return nil, err
+	}
+	s := &state{format: sha1, refs: map[string]string{}}
+	if strings.EqualFold(variable(config, "extensions", "objectFormat"), sha256) {
+		s.format = sha256
+	}
+	if _, err := os.Lstat(r.path("reftable")); err == nil {
+		return s, r.readByGit(ctx, s)
+	}
+	// In git's order: one that is packed meanwhile is seen twice, and not never.
+	if err := r.readLoose(s); err != nil {
+		return nil, err
+	}
+	if err := readPacked(r.path("packed-refs"), s); err != nil {
+		return nil, err
+	}
+	head, err := os.ReadFile(r.path("HEAD"))
+	if err != nil {
+		return nil, err
+	}
+	if target, ok := bytes.CutPrefix(head, []byte("ref:")); ok {
+		s.head = strings.TrimSpace(string(target))
+	}
+	return s, nil
+}
+
+// readLoose reads the refs that have a file of their own.
+func (r *run) readLoose(s *state) error {
+	root := r.path("refs")
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // git takes files and empty directories away at any time
+		}
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		below, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		name := "refs/" + filepath.ToSlash(below)
+		if strings.HasSuffix(name, ".lock") {
+			return nil
+		}
+		text, err := readBounded(path, maxRefFile)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		case len(text) == 0:
+			// As a loss of power leaves it. Git would not get past it. The ref is what it was
+			// before it had this file, and follows the remote again.
+			r.log().Warn("an empty file of a ref is removed", "repository", r.Dir, "ref", name)
+			return os.Remove(path)
+		}
+		s.loose++
+		value := strings.TrimSpace(string(text))
+		if strings.HasPrefix(value, "ref:") {
+			s.refs[name] = ""
+			return nil
+		}
+		if !isID(value, s.format) {
+			return &Error{Problem: ErrDamaged, Op: "read the refs of " + r.Dir, Detail: fmt.Sprintf("%q has no object ID", name)}
+		}
+		s.refs[name] = value
+		return nil
+	})
+}
+
+func readBounded(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(io.LimitReader(file, most))
+}
+
+// readPacked reads the file in which most refs are, below those that are read already.
+func readPacked(path string, s *state) error {
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		line := lines.Text()
+		if line == "" || line[0] == '#' || line[0] == '^' {
+			continue
+		}
+		id, name, ok := strings.Cut(line, " ")
+		if !ok || !isID(id, s.format) {
+			return &Error{Problem: ErrDamaged, Op: "read " + path, Detail: fmt.Sprintf("%.100q is no ref", line)}
+		}
+		if _, loose := s.refs[name]; !loose {
+			s.refs[name] = id
+		}
+	}
+	return lines.Err()
+}
+
+// readByGit asks git.
+func (r *run) readByGit(ctx context.Context, s *state) error {
+	s.reftable = true
+	git := r.git(r.Dir, "")
+	out, err := r.output(ctx, git, "for-each-ref", "--format=%(objectname) %(refname) %(symref)")
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(out)) {
+		id, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		name, target, _ := strings.Cut(rest, " ")
+		if target != "" {
+			id = ""
+		}
+		s.refs[name] = id
+	}
+	head, err := r.output(ctx, git, "symbolic-ref", "--quiet", "HEAD")
+	if err != nil && ctx.Err() != nil {
+		return err
+	}
+	s.head = strings.TrimSpace(string(head)) // else it is a commit
+	return nil
+}
