@@ -176,6 +176,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 	}
 	switch {
 	case p.Outcome == Waiting:
+		s.next = earlier(s.next, s.retry)
 		return s.retry
 	case p.Outcome != Failed:
 		s.failures, s.refused, s.retry = 0, "", time.Time{}
@@ -187,6 +188,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 		s.next = now.Add(again)
 	} else {
 		s.refused, s.retry = p.Commit, now.Add(again)
+		s.next = earlier(s.next, s.retry)
 	}
 	if stayAway != nil {
 		if away := min(stayAway(p.Err), maxRetryAfter); away > 0 {
@@ -195,6 +197,14 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 		}
 	}
 	return now.Add(again)
+}
+
+// earlier is the one of two moments that comes first.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // backoff is twice as long with each failure, and bounded.
