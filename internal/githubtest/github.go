@@ -1,7 +1,8 @@
 // Package githubtest is all of the stand-in for GitHub that the tests of this house and its demo use: what the public
 // package of this name has, which is the core of it, and the pages on which a person makes and installs an App, see
 // [GitHub.SignIn], GraphQL as far as it tells of repositories, webhooks, see [App.SetWebhook], LFS, wikis, a host
-// that records what is sent to it, see [Recorder], and all of it as text, see [GitHub.Script].
+// that records what is sent to it, see [Recorder], a git service that lies, see [GitServer], and all but the last of it
+// as text, see [GitHub.Script].
 //
 // It imports the standard library and nothing of ours, so that it cannot share our mistakes.
 //
