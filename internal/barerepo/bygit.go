@@ -45,6 +45,13 @@ func (u *update) fetchByGit(dir, format string) error {
 	} else if u.Head != "" {
 		head = heads + u.Head
 	}
+	if u.there != nil {
+		for name := range u.there.refs {
+			if _, came := s.refs[name]; !came {
+				return &Error{Problem: ErrMissing, Op: u.op(), Detail: "git fetch has not brought " + name}
+			}
+		}
+	}
 	listed := &WireRefs{Format: format, Head: head}
 	for name, id := range s.refs {
 		listed.List = append(listed.List, WireRef{Name: name, ID: id})

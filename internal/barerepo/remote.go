@@ -15,9 +15,18 @@ type Remote interface {
 	Refs(ctx context.Context, prefixes ...string) (*WireRefs, error)
 	// Fetch writes a pack to w, and returns its size in bytes; the error as with Refs.
 	Fetch(ctx context.Context, q WireRequest, w io.Writer) (int64, error)
-	// ByGit runs git fetch in the bare repository dir, which has neither a remote nor anything of
-	// the user's, with exactly these refspecs, without tags beside, and without FETCH_HEAD.
+	// ByGit runs git fetch with [FetchOptions] in the bare repository dir, which has neither a remote
+	// nor anything of the user's, for exactly these refspecs.
 	ByGit(ctx context.Context, dir string, refspecs ...string) error
+}
+
+// FetchOptions are those that git fetch is run with by [Remote.ByGit], before "--", the address and
+// the refspecs. Refs of a shallow remote are fetched with the rest: git would leave them out with
+// a warning, as though the remote had them no more.
+func FetchOptions() []string {
+	return []string{
+		"--force", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
+	}
 }
 
 // Skipped is a ref of the remote's that is not taken.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
@@ -95,8 +96,7 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	if r.onByGit != nil {
 		r.onByGit(dir, refspecs)
 	}
-	args := append([]string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--",
-		r.w.origin}, refspecs...)
+	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", "file://" + r.w.origin}, refspecs)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_DIR="+dir)
 	var problem bytes.Buffer
