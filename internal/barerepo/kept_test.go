@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -225,7 +226,7 @@ func TestAnotherFormatPutsTheFormerAside(t *testing.T) {
 		t.Run(way, func(t *testing.T) {
 			w := newWorld(t)
 			if way == "git" {
-				w.remote.refused = barerepo.ErrUnsupported
+				w.remote.refused = gitwire.ErrUnsupported
 			}
 			base := w.chain(3, "base")
 			w.set("refs/heads/main", base)
@@ -262,7 +263,7 @@ func TestAShallowRemoteIsRefused(t *testing.T) {
 	shallow := filepath.Join(t.TempDir(), "shallow.git")
 	w.git(t.TempDir(), "clone", "--quiet", "--bare", "--depth=2", "file://"+w.origin, shallow)
 	w.origin = shallow
-	for _, refused := range []error{nil, barerepo.ErrUnsupported} {
+	for _, refused := range []error{nil, gitwire.ErrUnsupported} {
 		w.remote.refused = refused
 		_, err := w.tryUpdate(barerepo.Options{})
 		testkit.Fails(t, err)
