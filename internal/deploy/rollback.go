@@ -254,6 +254,18 @@ type Status struct {
 	Failure *Failure
 }
 
+// Kept are the releases that are kept, the oldest first, with the published one among them (nil:
+// nothing is published). None of their files is looked at, and no lock is taken.
+func (t *Target) Kept(published *Release) ([]*Release, error) {
+	list, err := t.list()
+	if err != nil {
+		return nil, t.fail("look at", err)
+	}
+	return slices.DeleteFunc(list, func(r *Release) bool {
+		return r.PublishedAt.IsZero() && (published == nil || r.ID != published.ID) // being made
+	}), nil
+}
+
 // Status looks at the directory, and at every file of the published release. It takes no
 // lock, so that it can be asked at any time.
 func (t *Target) Status() (*Status, error) {
@@ -262,12 +274,9 @@ func (t *Target) Status() (*Status, error) {
 		return nil, err
 	}
 	s := &Status{Published: published}
-	if s.Releases, err = t.list(); err != nil {
-		return nil, t.fail("look at", err)
+	if s.Releases, err = t.Kept(published); err != nil {
+		return nil, err
 	}
-	s.Releases = slices.DeleteFunc(s.Releases, func(r *Release) bool {
-		return r.PublishedAt.IsZero() && (published == nil || r.ID != published.ID) // being made
-	})
 	if published != nil {
 		s.Held, s.HeldSince = published.Held, published.HeldSince
 		s.Damage = t.checkFiles(published)
