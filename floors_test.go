@@ -27,6 +27,7 @@ var floors = [][]string{
 	{"internal/demo"}, // above all that it shows, so that nothing leans on it
 	{"internal/cli"},
 	{
+		"internal/mirror",
 		"internal/registration",
 		"internal/syncer",
 	},
@@ -83,7 +84,6 @@ var floors = [][]string{
 		"internal/gitsetup",
 		"internal/keyfile",
 		"internal/keyuri",
-		"internal/page",
 		"internal/private",
 		"internal/process",
 		"internal/scrub",
@@ -96,7 +96,6 @@ var floors = [][]string{
 		"internal/flush",
 		"internal/ghtoken",
 		"internal/installed",
-		"internal/lastday",
 		"internal/lfsconfig",
 		"internal/markup",
 		"internal/permission",

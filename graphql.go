@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
@@ -76,19 +77,23 @@ func (a *App) RepositoryPage(ctx context.Context, t *Token, page int) (list []*R
 
 // RepositoryByID asks for a repository by GitHub's ID of it, which stays when it is renamed or
 // transferred. Of one that is gone, or that the token does not reach, the error has the Status
-// 404.
+// 404. That is not waited out: a token that is not known yet is refused with 401.
 func (a *App) RepositoryByID(ctx context.Context, t *Token, id int64) (*RepositoryInfo, error) {
+	op := fmt.Sprintf("ask for the repository with the ID %d", id)
 	var found *api.Repository
+	var missing error
 	err := t.waitOut(ctx, func() (err error) {
 		found, err = a.api.RepositoryByID(ctx, t.Secret, id)
+		if api.IsStatus(err, http.StatusNotFound) {
+			missing, err = err, nil
+		}
 		return err
 	})
-	if err != nil {
-		return nil, explain("ask for the repository by its ID", err)
+	if err = cmp.Or(err, missing); err != nil {
+		return nil, explain(op, err)
 	}
 	if found.ID != id {
-		return nil, &Error{Kind: ErrUnreachable, Op: "ask for the repository by its ID",
-			Err: errors.New("the answer is about another repository")}
+		return nil, &Error{Kind: ErrUnreachable, Op: op, Err: errors.New("the answer is about another repository")}
 	}
 	return newRepositoryInfo(found), nil
 }

@@ -57,6 +57,31 @@ func (o *Opener) App(ctx context.Context, r ghapp.RepositoryName) (*App, error) 
 	return o.openOnce(ctx, settings, r)
 }
 
+// All opens every App of the configuration that may be chosen, each once. The error is that of
+// the first that cannot be opened.
+func (o *Opener) All(ctx context.Context) ([]*App, error) {
+	loaded, err := o.Load()
+	if err != nil {
+		return nil, err
+	}
+	var list []*App
+	for settings, err := range loaded.Each() {
+		if err != nil {
+			return nil, err
+		}
+		var chosenBy ghapp.RepositoryName
+		if len(settings.Owners) > 0 {
+			chosenBy.Owner = settings.Owners[0]
+		}
+		app, err := o.openOnce(ctx, settings, chosenBy)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, app)
+	}
+	return list, nil
+}
+
 // AppAsked opens the App for a question of git's, once. The error is
 // [gitauth.ErrNotOurs] for a host that the configuration does not know.
 func (o *Opener) AppAsked(ctx context.Context, asked *credential.Credential) (*App, error) {

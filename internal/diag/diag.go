@@ -104,6 +104,9 @@ func explain(err error) Report {
 		report.ExitCode = fault.Interrupted
 		return report
 	}
+	if ofBarerepo(&report, err) {
+		return report
+	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
 		ofGit(&report, e)
 		return report

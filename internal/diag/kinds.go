@@ -5,6 +5,7 @@ import (
 	"unicode"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -79,6 +80,13 @@ func codes() map[string]string {
 		string(gitcmd.HostUnresolved):      "host-not-resolved",
 		string(gitcmd.ConfigurationBroken): "git-configuration-broken",
 		string(gitcmd.ObjectRefused):       "object-refused",
+
+		string(barerepo.ErrMissing):   "objects-missing",
+		string(barerepo.ErrNoCommit):  "branch-no-commit",
+		string(barerepo.ErrListing):   "refs-not-credible",
+		string(barerepo.ErrForeign):   "foreign-repository",
+		string(barerepo.ErrDamaged):   "mirror-damaged",
+		string(barerepo.ErrNoHistory): "time-unknown",
 
 		string(deploy.ErrBusy):          "busy",
 		string(deploy.ErrForeign):       "foreign-directory",

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/diag"
@@ -30,6 +31,9 @@ func TestEveryKindIsAShortCode(t *testing.T) {
 		causes[string(reason)] = true
 	}
 	for _, problem := range deploy.Problems() {
+		causes[string(problem)] = true
+	}
+	for _, problem := range barerepo.Problems() {
 		causes[string(problem)] = true
 	}
 	for _, text := range constants(t, "trouble.go", "Trouble", 20) {

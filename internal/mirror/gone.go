@@ -1,0 +1,163 @@
+package mirror
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/inventory"
+)
+
+const (
+	// mostAsked bounds how many of an installation's repositories are asked for by ID in a pass.
+	mostAsked = 100
+	// askAgain lies between two questions for a repository that was not there.
+	askAgain = 24 * time.Hour
+)
+
+// missing has those marked that an installation's listing lacks. Nothing is gone for not being
+// seen: only a whole listing is looked at, and GitHub is asked for each by its ID.
+func (p *pass) missing(ctx context.Context, s *site) {
+	var list []*Record
+	for _, r := range p.state.Repositories {
+		if r.Installation == s.info.ID && !p.seen[r.ID] && (r.Path != "" || r.Gone == nil) {
+			list = append(list, r)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Record) int { return strings.Compare(a.Name, b.Name) })
+	for n, r := range list {
+		if r.Path == "" { // there is nothing to be kept
+			p.forget(r)
+			continue
+		}
+		reason := Unlisted
+		if n < mostAsked && s.listed > 0 { // others of the installation are there
+			absence, err := s.asker.Gone(s.budget.within(ctx), r.ID)
+			switch {
+			case err != nil:
+				p.Log.Warn("GitHub does not say what has become of a repository that it does not list any more",
+					"repository", r.Name, "error", err)
+				if r.Gone != nil {
+					continue
+				}
+			case absence == inventory.NotFound:
+				reason = NotFound
+			case absence == inventory.Blocked:
+				reason = Blocked
+			default:
+				reason = NotSelected
+			}
+		}
+		p.mark(r, reason)
+	}
+}
+
+// mark marks a mirror as not kept up to date any more.
+func (p *pass) mark(r *Record, reason Reason) {
+	if r.Gone != nil && r.Gone.Reason == reason {
+		return
+	}
+	r.Gone = &Gone{Reason: reason, Since: p.now}
+	p.dirty(r)
+	p.report.Gone = append(p.report.Gone, *r)
+	p.Log.Warn("a mirror is not kept up to date any more", "repository", r.Name, "reason", string(reason),
+		"mirror", filepath.Join(p.dir, r.Path))
+}
+
+// lost has the mirrors marked whose installation is suspended, or is not there any more.
+func (p *pass) lost(installations map[int64]*site) {
+	for _, r := range p.state.Repositories {
+		s := installations[r.Installation]
+		switch {
+		case r.Path == "" || p.seen[r.ID]:
+		case s == nil && p.allListed:
+			if known := p.state.Installations[r.Installation]; known == nil || p.covers(known.Account) {
+				p.mark(r, Uninstalled)
+			}
+		case s != nil && !s.info.SuspendedAt.IsZero():
+			p.mark(r, Suspended)
+		}
+	}
+}
+
+// prune takes mirrors away whose repository GitHub has said to be gone for the time that the
+// options want, unless that were more than a tenth of all: then something else has happened.
+func (p *pass) prune(ctx context.Context, installations map[int64]*site) {
+	var list []*Record
+	mirrors := 0
+	for _, r := range p.state.Repositories {
+		if r.Path == "" {
+			continue
+		}
+		mirrors++
+		s := installations[r.Installation]
+		if r.Gone != nil && r.Gone.Reason == NotFound && p.now.Sub(r.Gone.Since) >= p.Entry.PruneAfter &&
+			s != nil && s.complete && s.listed > 0 {
+			list = append(list, r)
+		}
+	}
+	if most := max(1, mirrors/10); len(list) > most {
+		p.report.Held = fmt.Sprintf("%d of %d mirrors would be pruned, and at most a tenth goes at once: "+
+			"nothing was taken away", len(list), mirrors)
+		p.Log.Warn(p.report.Held)
+		return
+	}
+	for _, r := range list {
+		absence, err := installations[r.Installation].asker.Gone(ctx, r.ID) // the last word, of now
+		if err != nil || absence != inventory.NotFound {
+			continue
+		}
+		if err := p.remove(r); err != nil {
+			p.fail(Failed{Repository: r.Name, Err: fmt.Errorf("prune %s: %w", r.Name, err)})
+			continue
+		}
+		p.report.Pruned = append(p.report.Pruned, *r)
+		p.forget(r)
+		p.Log.Warn("a mirror was pruned", "repository", r.Name, "gone_since", r.Gone.Since)
+	}
+}
+
+// remove takes a mirror away: by one rename from where people look, and then from the disk.
+func (p *pass) remove(r *Record) error {
+	for _, path := range []string{r.Path, wikiOf(r.Path)} {
+		to := filepath.Join(p.dir, own, "pruned", identity(r.ID)+"-"+filepath.Base(path))
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		err := rename(filepath.Join(p.dir, path), to)
+		if os.IsNotExist(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+	_ = os.Remove(filepath.Join(p.dir, filepath.Dir(r.Path)))
+	return nil
+}
+
+// forget takes a record out of what is remembered.
+func (p *pass) forget(r *Record) {
+	delete(p.state.Repositories, r.ID)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.repositories[r.ID] = nil
+}
+
+// left reports whether the options leave a repository out, and has it noted.
+func (p *pass) left(m *config.Mirror, r *Record) bool {
+	left := !chosen(m, r)
+	if left != r.Left {
+		r.Left = left
+		p.dirty(r)
+	}
+	return left
+}

@@ -1,0 +1,335 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+)
+
+// Request is what a pass is to do. The zero value compares what seems to have changed, and what
+// is due.
+type Request struct {
+	// Full compares every mirror ref by ref.
+	Full bool
+	// Patient leaves what failed alone until its next try. Else it is tried now.
+	Patient bool
+}
+
+// pass is one in the doing.
+type pass struct {
+	*Run
+	Request
+	now    time.Time
+	seen   map[int64]bool // what was listed
+	report *Report
+	// allListed says that every installation is known.
+	allListed bool
+
+	mu      sync.Mutex
+	changed changes
+	wrote   time.Time
+}
+
+// Pass brings the mirrors up to date, once. What failed of single mirrors or installations
+// stands in the report. The error is that nothing could be done, or that of ctx; the report
+// comes with it all the same.
+func (r *Run) Pass(ctx context.Context, want Request) (*Report, error) {
+	p := &pass{
+		Run: r, Request: want, now: time.Now().UTC(), seen: map[int64]bool{}, wrote: time.Now(),
+		changed: changes{map[int64]*Installation{}, map[int64]*Record{}},
+	}
+	p.report = &Report{Began: p.now}
+	calls := r.calls.Load()
+	err := p.do(ctx)
+	if wrote := p.write(); wrote != nil {
+		err = errors.Join(err, wrote)
+	}
+	p.report.Calls = r.calls.Load() - calls
+	p.report.Took = time.Since(p.now)
+	return p.report, err
+}
+
+func (p *pass) do(ctx context.Context) error {
+	sites, err := p.installations(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.list(ctx, sites); err != nil {
+		return err
+	}
+	if err := p.arrange(); err != nil {
+		return err
+	}
+	err = p.transfer(ctx, sites, p.plan(sites))
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	for _, s := range sites {
+		if s.complete {
+			p.missing(ctx, s)
+		}
+	}
+	p.lost(sites)
+	if p.Entry.Prune {
+		p.prune(ctx, sites)
+	}
+	p.count()
+	return context.Cause(ctx)
+}
+
+// list lists what every installation reaches. The error is that of ctx, or where none could be
+// listed, the first of theirs.
+func (p *pass) list(ctx context.Context, sites map[int64]*site) error {
+	var listing errgroup.Group
+	listing.SetLimit(4)
+	for _, s := range sites {
+		if !s.info.SuspendedAt.IsZero() {
+			continue
+		}
+		known := p.known(s.info.ID) // before any of them changes it
+		listing.Go(func() error {
+			s.found, s.err = s.asker.Look(s.budget.within(ctx), known, p.wholeDue(s.info.ID))
+			return nil
+		})
+	}
+	_ = listing.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	var first error
+	listed := 0
+	for _, id := range slices.Sorted(maps.Keys(sites)) {
+		s := sites[id]
+		if s.err != nil {
+			first = cmp.Or(first, s.err)
+			p.fail(Failed{Account: s.info.Account, Err: s.err})
+		}
+		if s.found != nil {
+			listed++
+			p.take(s)
+		}
+		p.note(s)
+	}
+	if first != nil && len(p.report.Failed) == len(sites) {
+		p.report.Failed = nil
+		return first
+	}
+	return nil
+}
+
+// take takes what was listed.
+func (p *pass) take(s *site) {
+	s.complete, s.listed = s.found.Complete && s.err == nil, len(s.found.Repositories)
+	for _, found := range s.found.Repositories {
+		p.seen[found.ID] = true
+		r := p.state.Repositories[found.ID]
+		if r == nil {
+			r = &Record{}
+			p.state.Repositories[found.ID] = r
+		}
+		if r.take(found, s.info.ID) {
+			p.dirty(r)
+		}
+	}
+	s.found.Repositories = nil // the records have it
+}
+
+// note remembers how the listing of an installation ended.
+func (p *pass) note(s *site) {
+	was := p.state.Installations[s.info.ID]
+	i := &Installation{ID: s.info.ID, Account: s.info.Account}
+	if was != nil {
+		i.ListedAt, i.WholeAt, i.Failure = was.ListedAt, was.WholeAt, was.Failure
+	}
+	if s.complete {
+		i.ListedAt, i.Failure = p.now, nil
+		if s.found.Whole {
+			i.WholeAt = p.now
+		}
+	}
+	if s.err != nil {
+		i.Failure = p.failure(i.Failure, s.err)
+	}
+	p.state.Installations[i.ID] = i
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.installations[i.ID] = i
+}
+
+// known are the repositories of an installation as they were listed before.
+func (p *pass) known(installation int64) (list []known) {
+	for _, r := range p.state.Repositories {
+		if r.Installation == installation && r.Gone == nil {
+			list = append(list, r.known(p.state.Host))
+		}
+	}
+	return list
+}
+
+// wholeDue reports whether an installation has to be listed anew.
+func (p *pass) wholeDue(installation int64) bool {
+	was := p.state.Installations[installation]
+	every := p.Entry.FullEvery
+	return p.Full || was == nil || was.WholeAt.IsZero() || slot(installation, every, p.now) != slot(installation, every, was.WholeAt)
+}
+
+// arrange has every mirror be where its repository's name wants it.
+func (p *pass) arrange() error {
+	places := &places{dir: p.dir, records: p.state.Repositories, seen: p.seen, moved: func(r *Record, from string) {
+		p.dirty(r)
+		p.report.Moved++
+		if from != "" {
+			p.Log.Info("a mirror was moved", "repository", r.Name, "from", from, "to", r.Path)
+		}
+	}}
+	if err := places.find(); err != nil {
+		return err
+	}
+	for _, r := range places.strangers() {
+		owner, _, _ := strings.Cut(r.Name, "/")
+		for _, i := range p.state.Installations {
+			if strings.EqualFold(i.Account, owner) {
+				r.Installation = i.ID
+			}
+		}
+		r.Gone = &Gone{Reason: Unlisted, Since: p.now}
+		p.state.Repositories[r.ID], places.at[r.Path] = r, r
+		p.dirty(r)
+	}
+	for id, err := range places.arrange() {
+		r := p.state.Repositories[id]
+		if p.left(&p.Entry, r) {
+			continue // and nothing is to be there
+		}
+		r.Code.Failure = p.failure(r.Code.Failure, err)
+		p.dirty(r)
+		p.fail(Failed{Repository: r.Name, Err: err})
+	}
+	return nil
+}
+
+// job is the comparison of one mirror.
+type job struct {
+	site       *site
+	record     *Record
+	code, wiki bool
+	urgent     int // the less the sooner
+}
+
+// plan is what has to be compared, and in which order: what was pushed to, what is new, and what
+// is due.
+func (p *pass) plan(sites map[int64]*site) []*job {
+	failed := map[string]bool{}
+	for _, f := range p.report.Failed {
+		failed[f.Repository] = true
+	}
+	var jobs []*job
+	for _, r := range p.state.Repositories {
+		s := sites[r.Installation]
+		if s == nil || !p.seen[r.ID] || failed[r.Name] || p.left(&p.Entry, r) {
+			continue
+		}
+		p.report.Mirrors++
+		j := &job{site: s, record: r, urgent: 2}
+		every := p.Entry.FullEvery
+		j.code = p.Full || r.Code.Failure != nil || r.due(every, p.now)
+		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || r.Wiki.Failure != nil || r.wikiDue(every, p.now))
+		if p.Patient && r.Code.Failure.waits(p.now) {
+			p.report.Waiting++
+			j.code = false
+		}
+		j.wiki = j.wiki && !(p.Patient && r.Wiki.Failure.waits(p.now))
+		switch {
+		case !j.code && !j.wiki:
+			continue
+		case r.Path == "":
+			j.urgent = 1
+		case !r.PushedAt.Equal(r.PushedThen):
+			j.urgent = 0
+		}
+		jobs = append(jobs, j)
+	}
+	slices.SortFunc(jobs, func(a, b *job) int {
+		return cmp.Or(cmp.Compare(a.urgent, b.urgent), cmp.Compare(a.record.ID, b.record.ID))
+	})
+	return jobs
+}
+
+// count counts the mirrors that are as GitHub says.
+func (p *pass) count() {
+	for _, r := range p.state.Repositories {
+		if p.seen[r.ID] && !r.Left && r.Path != "" && r.Code.Failure == nil && r.Wiki.Failure == nil {
+			p.report.Fresh++
+		}
+	}
+}
+
+// fail notes a failure.
+func (p *pass) fail(f Failed) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.report.Failed = append(p.report.Failed, f)
+}
+
+// failure is what is remembered of an error, after the failure before.
+func (p *pass) failure(before *Failure, err error) *Failure {
+	report := diag.Explain(err)
+	now := time.Now().UTC().Truncate(time.Second)
+	f := &Failure{At: now, Since: now, Tries: 1, Message: report.Message, Hint: report.Hint, Kind: report.Kind, Exit: report.ExitCode}
+	if before != nil {
+		f.Since, f.Tries = before.Since, before.Tries+1
+	}
+	f.Again = now.Add(pause(f.Tries))
+	return f
+}
+
+// dirty has a record written.
+func (p *pass) dirty(r *Record) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.repositories[r.ID] = r
+}
+
+// writePause lies between two writings of what is remembered, each of which waits for the disk.
+const writePause = time.Second
+
+// done has a record written that nobody changes any more in this pass, soon.
+func (p *pass) done(r *Record) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.repositories[r.ID] = r
+	if time.Since(p.wrote) < writePause {
+		return nil
+	}
+	return p.flush()
+}
+
+// write writes what is not written yet.
+func (p *pass) write() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flush()
+}
+
+func (p *pass) flush() error {
+	if len(p.changed.repositories) == 0 && len(p.changed.installations) == 0 {
+		return nil
+	}
+	if err := p.store.write(p.state.Host, p.changed); err != nil {
+		return &fault.ExitError{Code: fault.Failed, Err: err, Hint: "the mirrors are whole; the next run compares them anew"}
+	}
+	clear(p.changed.repositories)
+	clear(p.changed.installations)
+	p.wrote = time.Now()
+	return nil
+}

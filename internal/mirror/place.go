@@ -1,0 +1,201 @@
+package mirror
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+)
+
+// places knows where the mirrors are.
+type places struct {
+	dir     string             // of all
+	records map[int64]*Record  // all that are known
+	at      map[string]*Record // by their paths
+	seen    map[int64]bool     // those that were listed just now
+	scanned map[int64]string   // paths by IDs, as the disk has them; nil: not looked yet
+	moved   func(r *Record, from string)
+}
+
+// identity is what the configuration of a mirror says of it.
+func identity(id int64) string { return strconv.FormatInt(id, 10) }
+
+// wikiIdentity is that of a wiki's.
+func wikiIdentity(id int64) string { return identity(id) + "/wiki" }
+
+// find has every path be that of a mirror that is there: one that is missing, or of which nothing
+// is remembered, is looked for by its ID.
+func (p *places) find() error {
+	p.at = map[string]*Record{}
+	for _, r := range p.records {
+		if r.Path != "" {
+			if _, err := os.Lstat(p.full(r.Path)); errors.Is(err, fs.ErrNotExist) {
+				r.Path = ""
+			} else if err != nil {
+				return err
+			}
+		}
+		if r.Path == "" {
+			if err := p.look(r); err != nil {
+				return err
+			}
+		}
+		if r.Path != "" {
+			p.at[r.Path] = r
+		}
+	}
+	return nil
+}
+
+func (p *places) full(path string) string { return filepath.Join(p.dir, path) }
+
+// look looks for a mirror by its ID.
+func (p *places) look(r *Record) error {
+	if p.scanned == nil {
+		p.scanned = map[int64]string{}
+		for _, pattern := range []string{"[!.]*/*.git", own + "/moving/*.git"} {
+			list, err := filepath.Glob(filepath.Join(escapeGlob(p.dir), pattern))
+			if err != nil {
+				return err
+			}
+			for _, dir := range list {
+				text, err := (&barerepo.Repository{Dir: dir}).Identity()
+				if id, bad := strconv.ParseInt(text, 10, 64); err == nil && bad == nil {
+					p.scanned[id], _ = filepath.Rel(p.dir, dir)
+				}
+			}
+		}
+	}
+	if path := p.scanned[r.ID]; path != "" {
+		r.Path = path
+		p.moved(r, "")
+	}
+	return nil
+}
+
+// strangers are the mirrors that were met of which nothing is remembered and nothing was listed.
+func (p *places) strangers() []*Record {
+	var list []*Record
+	for id, path := range p.scanned {
+		if p.records[id] != nil || strings.HasPrefix(path, own) {
+			continue
+		}
+		name := strings.TrimSuffix(filepath.ToSlash(path), ".git")
+		if cut := strings.LastIndex(name, ".gone-"); cut > 0 {
+			name = name[:cut]
+		}
+		list = append(list, &Record{ID: id, Name: name, Path: path})
+	}
+	return list
+}
+
+// escapeGlob is a path that stands for itself in a pattern.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// arrange brings every mirror to where the name of its repository wants it. A rename is one
+// rename here; of two that have changed names, one waits in another place. What cannot be moved
+// stays where it is: the errors are by IDs.
+func (p *places) arrange() map[int64]error {
+	errs := map[int64]error{}
+	for {
+		var waiting []*Record
+		progress := false
+		for _, r := range p.records {
+			if !p.seen[r.ID] || r.Path == r.wanted() || errs[r.ID] != nil {
+				continue
+			}
+			free, err := p.free(r)
+			switch {
+			case err != nil:
+				errs[r.ID] = err
+			case r.Path == "":
+			case !free:
+				waiting = append(waiting, r)
+			default:
+				progress = true
+				if err := p.move(r, r.wanted()); err != nil {
+					errs[r.ID] = err
+				}
+			}
+		}
+		if len(waiting) == 0 {
+			return errs
+		}
+		if !progress { // each wants the place of another
+			r := waiting[0]
+			if err := p.move(r, filepath.Join(own, "moving", identity(r.ID)+".git")); err != nil {
+				errs[r.ID] = err
+			}
+		}
+	}
+}
+
+// free makes room where a mirror belongs, and reports whether there is room already. A mirror of
+// another repository, which has lost that name, goes out of the way, to a name that says so.
+func (p *places) free(r *Record) (bool, error) {
+	to := r.wanted()
+	if other := p.at[to]; other != nil && other != r {
+		if p.seen[other.ID] && other.wanted() != to {
+			return false, nil // it is about to go
+		}
+		aside := strings.TrimSuffix(to, ".git") + ".gone-" + identity(other.ID) + ".git"
+		return true, p.move(other, aside)
+	}
+	there, err := os.Lstat(p.full(to))
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if r.Path != "" {
+		if here, err := os.Lstat(p.full(r.Path)); err == nil && os.SameFile(here, there) {
+			return true, nil // the letter case has changed, and the file system does not know of it
+		}
+	}
+	if list, err := os.ReadDir(p.full(to)); err == nil && len(list) == 0 {
+		return true, os.Remove(p.full(to))
+	}
+	return false, foreign(p.full(to))
+}
+
+// foreign is the error of something in the place of a mirror that is none, or that of a
+// repository which nobody knows.
+func foreign(dir string) error {
+	return &fault.ExitError{Code: fault.Configuration,
+		Err:  fmt.Errorf("something else is in the place of the mirror: %s", dir),
+		Hint: "nothing was touched: move it away, and the mirror is made at the next run"}
+}
+
+// move renames a mirror, and its wiki.
+func (p *places) move(r *Record, to string) error {
+	from := r.Path
+	if err := rename(p.full(from), p.full(to)); err != nil {
+		return err
+	}
+	delete(p.at, from)
+	r.Path = to
+	p.at[to] = r
+	p.moved(r, from)
+	err := rename(p.full(wikiOf(from)), p.full(wikiOf(to)))
+	_ = os.Remove(filepath.Dir(p.full(from))) // the owner's, where nothing is left of it
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+func rename(from, to string) error {
+	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
+}

@@ -1,0 +1,137 @@
+package mirror
+
+import (
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/inventory"
+)
+
+// Record is what is known of a repository, and of its mirror.
+type Record struct {
+	ID     int64  `json:"id"` // GitHub's
+	NodeID string `json:"node_id,omitempty"`
+	// Name is owner/name, as GitHub last had it.
+	Name          string    `json:"name"`
+	Installation  int64     `json:"installation"`
+	PushedAt      time.Time `json:"pushed_at,omitzero"`
+	DefaultBranch string    `json:"default_branch,omitempty"`
+	Visibility    string    `json:"visibility,omitempty"`
+	Archived      bool      `json:"archived,omitempty"`
+	Fork          bool      `json:"fork,omitempty"`
+	HasWiki       bool      `json:"has_wiki,omitempty"`
+	Topics        []string  `json:"topics,omitempty"`
+	SizeKB        int64     `json:"size_kb,omitempty"` // that GitHub tells, KiB
+
+	// Path is where the mirror is, below the directory of all; "": there is none.
+	Path string `json:"path,omitempty"`
+	// Left says that the options leave it out by now, so that it is not kept up to date.
+	Left bool `json:"left,omitempty"`
+	// Gone is why it is not kept up to date although it is wanted; nil: it is there.
+	Gone *Gone `json:"gone,omitempty"`
+
+	Code Copy `json:"code,omitzero"`
+	Wiki Copy `json:"wiki,omitzero"`
+	// PushedThen and BranchThen are what GitHub said when Code was last compared. PushedThen is
+	// zero where a push may have come in the same second.
+	PushedThen time.Time `json:"pushed_then,omitzero"`
+	BranchThen string    `json:"branch_then,omitempty"`
+}
+
+// Copy is a git repository here, of a repository's code or of its wiki.
+type Copy struct {
+	ComparedAt time.Time `json:"compared_at,omitzero"` // ref by ref; zero: never
+	ChangedAt  time.Time `json:"changed_at,omitzero"`
+	Bytes      int64     `json:"bytes,omitempty"` // on the disk
+	Kept       int       `json:"kept,omitempty"`  // refs that were moved or deleted, and are kept
+	// KeptSince is how far back those go.
+	KeptSince time.Time `json:"kept_since,omitzero"`
+	// Absent says that GitHub has none: a wiki without a page.
+	Absent bool `json:"absent,omitempty"`
+	// Failure is why the last try failed; nil: it did not.
+	Failure *Failure `json:"failure,omitempty"`
+}
+
+// Failure is why something failed, and when it is tried again.
+type Failure struct {
+	At      time.Time `json:"at"`
+	Since   time.Time `json:"since"` // when it began to fail
+	Tries   int       `json:"tries"`
+	Again   time.Time `json:"again"`
+	Message string    `json:"message"`
+	Hint    string    `json:"hint,omitempty"`
+	Kind    string    `json:"kind"`
+	Exit    int       `json:"exit_code"`
+}
+
+// Reason is why a mirror is not kept up to date any more.
+type Reason string
+
+// The reasons.
+const (
+	// NotFound: GitHub answers 404 to its ID: it was deleted, or the installation does not reach
+	// it any more.
+	NotFound Reason = "not-found"
+	// NotSelected: it is there, and not among what the installation reaches.
+	NotSelected Reason = "not-selected"
+	// Blocked: GitHub keeps it from everybody for legal reasons (451).
+	Blocked Reason = "blocked"
+	// Unlisted: it is not listed, and GitHub was not asked about it, since too many are missing.
+	Unlisted Reason = "unlisted"
+	// Suspended: the installation is.
+	Suspended Reason = "suspended"
+	// Uninstalled: the App is, on its owner.
+	Uninstalled Reason = "uninstalled"
+)
+
+// Gone says since when a mirror is not kept up to date, and why.
+type Gone struct {
+	Reason Reason    `json:"reason"`
+	Since  time.Time `json:"since"` // that Reason
+}
+
+// Installation is what is known of one.
+type Installation struct {
+	ID      int64  `json:"id"`
+	Account string `json:"account"`
+	// ListedAt is when all it reaches was last known, and WholeAt when it was last listed anew.
+	ListedAt time.Time `json:"listed_at,omitzero"`
+	WholeAt  time.Time `json:"whole_at,omitzero"`
+	Failure  *Failure  `json:"failure,omitempty"`
+}
+
+// repository is the name to ask for.
+func (r *Record) repository(host string) ghapp.RepositoryName {
+	name, _ := ghapp.ParseRepository(r.Name) // it was one when it was listed
+	name.Host = host
+	return name
+}
+
+// wanted is where the mirror belongs.
+func (r *Record) wanted() string { return filepath.FromSlash(r.Name) + ".git" }
+
+// wikiOf is where the wiki of a mirror is.
+func wikiOf(path string) string { return path[:len(path)-len(".git")] + ".wiki.git" }
+
+// known is the record as a listing has it.
+func (r *Record) known(host string) inventory.Repository {
+	return inventory.Repository{
+		ID: r.ID, NodeID: r.NodeID, Name: r.repository(host), PushedAt: r.PushedAt, DefaultBranch: r.DefaultBranch,
+		Visibility: r.Visibility, Archived: r.Archived, Fork: r.Fork, Wiki: r.HasWiki, Topics: r.Topics, SizeKB: r.SizeKB,
+	}
+}
+
+// take takes what a listing says, and reports whether that is news.
+func (r *Record) take(found inventory.Repository, installation int64) (news bool) {
+	was := *r
+	r.ID, r.NodeID, r.Name, r.Installation = found.ID, found.NodeID, found.Name.String(), installation
+	r.PushedAt, r.DefaultBranch, r.Visibility = found.PushedAt, found.DefaultBranch, found.Visibility
+	r.Archived, r.Fork, r.HasWiki, r.SizeKB = found.Archived, found.Fork, found.Wiki, found.SizeKB
+	r.Topics, r.Gone = found.Topics, nil
+	return was.Gone != nil || was.NodeID != r.NodeID || was.Name != r.Name || was.Installation != r.Installation ||
+		!was.PushedAt.Equal(r.PushedAt) || was.DefaultBranch != r.DefaultBranch || was.Visibility != r.Visibility ||
+		was.Archived != r.Archived || was.Fork != r.Fork || was.HasWiki != r.HasWiki || was.SizeKB != r.SizeKB ||
+		!slices.Equal(was.Topics, r.Topics)
+}

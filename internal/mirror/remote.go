@@ -1,0 +1,137 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"time"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitauth"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/secret"
+)
+
+// remote is a repository on GitHub, as its mirror is brought up to date from it.
+type remote struct {
+	run        *Run
+	site       *site
+	service    *gitwire.Service
+	repository ghapp.RepositoryName
+	received   func(bytes int64) // is told how many have come in all
+}
+
+// service is the git service of an installation's host, with the tokens of this pass.
+func (s *site) service(p *pass) *gitwire.Service {
+	return &gitwire.Service{
+		Origin: s.session.App.Status().Origin, Transport: s.session.Transport, Log: p.Log,
+		Token: func(ctx context.Context, r ghapp.RepositoryName) (*ghapp.Token, error) {
+			return s.tokens.token(ctx, codeOf(r).String())
+		},
+		Drop: func(ctx context.Context, r ghapp.RepositoryName, refused *ghapp.Token) error {
+			return s.tokens.drop(ctx, codeOf(r).String(), refused)
+		},
+	}
+}
+
+// codeOf is the repository that a wiki belongs to, or itself.
+func codeOf(r ghapp.RepositoryName) ghapp.RepositoryName {
+	r.Wiki, r.Host = false, ""
+	return r
+}
+
+// Refs implements [barerepo.Remote].
+func (r *remote) Refs(ctx context.Context, prefixes ...string) (*barerepo.WireRefs, error) {
+	found, err := r.service.Refs(ctx, r.repository, prefixes...)
+	if err != nil {
+		return nil, translated(err)
+	}
+	refs := &barerepo.WireRefs{Format: found.Format, Head: found.Head, Requests: found.Requests}
+	for _, ref := range found.List {
+		refs.List = append(refs.List, barerepo.WireRef{Name: ref.Name, ID: ref.ID, Peeled: ref.Peeled, Target: ref.Target})
+	}
+	return refs, nil
+}
+
+// Fetch implements [barerepo.Remote].
+func (r *remote) Fetch(ctx context.Context, q barerepo.WireRequest, w io.Writer) (int64, error) {
+	n, err := r.service.Fetch(ctx, r.repository, gitwire.Request{
+		Format: q.Format, Wants: q.Wants, Haves: q.Haves, MaxBytes: q.MaxBytes, Stall: q.Stall, Progress: q.Progress,
+	}, &meter{w: w, told: r.received})
+	return n, translated(err)
+}
+
+func translated(err error) error {
+	if errors.Is(err, gitwire.ErrUnsupported) {
+		return errors.Join(barerepo.ErrUnsupported, err)
+	}
+	return err
+}
+
+// meter tells how many bytes have gone through it.
+type meter struct {
+	w    io.Writer
+	told func(bytes int64)
+	sum  int64
+}
+
+// Write implements [io.Writer].
+func (m *meter) Write(b []byte) (int, error) {
+	n, err := m.w.Write(b)
+	m.sum += int64(n)
+	m.told(m.sum)
+	return n, err
+}
+
+// ByGit implements [barerepo.Remote]: git asks this process for its credential.
+func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) error {
+	session, err := r.run.session(r.site.app)
+	if err != nil {
+		return err
+	}
+	settings := r.site.session.Settings
+	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
+	if err != nil {
+		return err
+	}
+	address := host.Origin + "/" + r.repository.String() + ".git"
+	git := session.Git(gitsession.Output{})
+	git.Dir = os.TempDir()
+	ambient, err := git.Ambient(ctx)
+	if err != nil {
+		r.run.Log.Debug("git's configuration is passed over", "error", err)
+	}
+	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
+		return err
+	}
+	git.Dir, git.Repository = dir, gitcmd.Repository{Dir: dir}
+	if _, set := r.run.Opener.LookupEnv("GIT_HTTP_LOW_SPEED_TIME"); !set {
+		// A server that falls silent would be waited for as long as the connection lasts.
+		git.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)],
+			"GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")
+	}
+	scope := gitcmd.Scope{
+		Origin: host.Origin, Helper: gitsession.Helper(r.run.Opener.LookupEnv), CAFile: settings.CAFile.Text,
+		URLs: []string{address}, Stays: true,
+	}
+	args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
+		"--no-recurse-submodules", "--force", "--", address}
+	return git.Run(ctx, scope, append(args, refspecs...)...)
+}
+
+// tokenLife is longer than a token lives.
+const tokenLife = 2 * time.Hour
+
+// readOnly has an Answerer hand out tokens that may read, and has those kept out of what git
+// prints.
+func readOnly(s *gitsession.Session) func(*gitauth.Answerer) {
+	return func(a *gitauth.Answerer) {
+		a.Permissions = nil
+		a.HandedOut = func(token secret.Text) { s.Tokens.AddUntil(token, time.Now().Add(tokenLife)) }
+	}
+}

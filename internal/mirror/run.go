@@ -1,0 +1,178 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/filelock"
+	"github.com/ghapp-dev/ghapp/internal/gitsession"
+	"github.com/ghapp-dev/ghapp/internal/text"
+)
+
+// Options are what a [Run] is made with. What is not said to be optional is required.
+type Options struct {
+	// Opener opens the Apps.
+	Opener *apps.Opener
+	// Entry says what is kept, and where.
+	Entry config.Mirror
+	// Observer is told what goes on. The zero value: nobody is.
+	Observer Observer
+	// Log is told of each step.
+	Log *slog.Logger
+}
+
+// Run keeps the mirrors of one directory, by itself: it holds the lock. [Open] makes one, and
+// Close ends it.
+type Run struct {
+	Options
+	dir    string
+	store  *Store
+	state  *State
+	unlock func()
+	calls  *atomic.Int64 // to the API, so far
+
+	git  sync.Mutex
+	asks *gitsession.Session // of git that is run by itself; nil: none was
+	ends func()
+}
+
+// Open takes the directory, and reads what is remembered of it. Nothing is asked of GitHub for
+// it. That another process has the directory is a [*BusyError].
+func Open(ctx context.Context, o Options) (_ *Run, err error) {
+	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}}
+	if err := os.MkdirAll(filepath.Join(r.dir, own), 0o777); err != nil {
+		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be written to with --to"}
+	}
+	if r.unlock, err = lock(ctx, r.dir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			r.unlock()
+		}
+	}()
+	r.state, err = r.store.Read()
+	if errors.Is(err, ErrState) {
+		aside, failed := r.store.setAside(time.Now())
+		if failed != nil {
+			return nil, errors.Join(err, failed)
+		}
+		r.Log.Warn("what was remembered of the mirrors cannot be read; each is compared anew", "error", err, "aside", aside)
+		r.state, err = r.store.Read()
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range []string{"incoming", "pruned"} { // of a process that was killed
+		if err := os.RemoveAll(filepath.Join(r.dir, own, name)); err != nil {
+			return nil, err
+		}
+	}
+	r.Opener = o.Opener.With(func(a *apps.Options) {
+		before := a.Observe
+		a.Observe = func(t http.RoundTripper) http.RoundTripper {
+			if before != nil {
+				t = before(t)
+			}
+			return counting{t, r.calls}
+		}
+	})
+	return r, nil
+}
+
+// Close gives the directory back. Nothing may be running any more.
+func (r *Run) Close() {
+	r.git.Lock()
+	defer r.git.Unlock()
+	if r.asks != nil {
+		r.ends()
+		_ = r.asks.Close()
+	}
+	r.unlock()
+}
+
+// BusyError is a directory that another process keeps.
+type BusyError struct {
+	Dir    string
+	Holder string // what it says of itself; may be empty
+}
+
+// Error is one line.
+func (e *BusyError) Error() string {
+	holder := "another process"
+	if e.Holder != "" {
+		holder = "another process (" + e.Holder + ")"
+	}
+	return fmt.Sprintf("%s is kept by %s", e.Dir, holder)
+}
+
+// lock has one process at a time keep a directory.
+func lock(ctx context.Context, dir string) (unlock func(), err error) {
+	path := filepath.Join(dir, own, "lock")
+	unlock, err = filelock.Take(ctx, path, 0)
+	if errors.Is(err, filelock.ErrHeld) {
+		holder, _ := os.ReadFile(path)
+		return nil, &fault.ExitError{
+			Code: fault.Unreachable,
+			Err:  &BusyError{Dir: dir, Holder: text.Shorten(text.FirstLine(string(holder)), 100)},
+			Hint: "wait for it, or end it; its lock goes with its process",
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	host, _ := os.Hostname()
+	if err := os.WriteFile(path, fmt.Appendf(nil, "process %d on %s, since %s\n", os.Getpid(), host,
+		time.Now().UTC().Format(time.RFC3339)), 0o666); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// covers reports whether the options are about the repositories of an owner.
+func (r *Run) covers(account string) bool {
+	if len(r.Entry.Owners) == 0 {
+		return true
+	}
+	for _, owner := range r.Entry.Owners {
+		if strings.EqualFold(owner, account) {
+			return true
+		}
+	}
+	return false
+}
+
+// session is the socket on which git is answered that is run by itself.
+func (r *Run) session(app *apps.App) (*gitsession.Session, error) {
+	r.git.Lock()
+	defer r.git.Unlock()
+	if r.asks != nil {
+		return r.asks, nil
+	}
+	s, err := gitsession.Listen(r.Opener)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	router := r.Opener.Router(app, readOnly(s))
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = s.Serve(ctx, router, func() error { <-ctx.Done(); return nil })
+	}()
+	r.asks, r.ends = s, func() { cancel(); <-served }
+	return s, nil
+}

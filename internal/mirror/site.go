@@ -1,0 +1,141 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/inventory"
+)
+
+// known is a repository as it was listed before.
+type known = inventory.Repository
+
+// site is an installation in a pass.
+type site struct {
+	app     *apps.App
+	session *apps.Session
+	info    *ghapp.InstallationInfo
+	asker   *inventory.Asker
+	budget  *budget
+	gate    gate
+	tokens  *tokens
+
+	found    *inventory.Listing
+	err      error
+	complete bool // all that it reaches is known
+	listed   int
+}
+
+// installations are those that the options are about, by their IDs.
+func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
+	list, err := p.apps(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sites := map[int64]*site{}
+	p.allListed = true
+	for _, app := range list {
+		session := app.Session(ctx)
+		status := session.App.Status()
+		if p.state.Host == "" {
+			p.state.Host = status.Host
+		}
+		if p.state.Host != status.Host {
+			return nil, &fault.SettingError{
+				Err:  fmt.Errorf("%s has mirrors of %s, and the App is on %s", p.dir, p.state.Host, status.Host),
+				Hint: "keep the repositories of each host in a directory of its own",
+			}
+		}
+		if err := p.installed(ctx, app, session, sites); err != nil {
+			return nil, err
+		}
+	}
+	for _, owner := range p.Entry.Owners {
+		if !p.reached(sites, owner) {
+			p.fail(Failed{Account: owner, Err: &ghapp.Error{Kind: ghapp.ErrNotInstalled,
+				Op: "mirror the repositories of " + owner, Err: errors.New("the App is not installed there")}})
+		}
+	}
+	if len(sites) == 0 && len(p.report.Failed) > 0 {
+		err := p.report.Failed[0].Err
+		p.report.Failed = nil
+		return nil, err
+	}
+	return sites, nil
+}
+
+func (p *pass) reached(sites map[int64]*site, owner string) bool {
+	for _, s := range sites {
+		if strings.EqualFold(s.info.Account, owner) {
+			return true
+		}
+	}
+	return false
+}
+
+// apps are the Apps that the options are about.
+func (p *pass) apps(ctx context.Context) ([]*apps.App, error) {
+	if len(p.Entry.Owners) == 0 {
+		return p.Opener.All(ctx)
+	}
+	var list []*apps.App
+	met := map[*apps.App]bool{}
+	for _, owner := range p.Entry.Owners {
+		app, err := p.Opener.App(ctx, ghapp.RepositoryName{Owner: owner})
+		if err != nil {
+			return nil, err
+		}
+		if !met[app] {
+			met[app] = true
+			list = append(list, app)
+		}
+	}
+	return list, nil
+}
+
+// installed adds the installations of an App.
+func (p *pass) installed(ctx context.Context, app *apps.App, session *apps.Session, sites map[int64]*site) error {
+	only := session.Installation()
+	for info, err := range session.App.Installations(ctx) {
+		if err != nil {
+			return err
+		}
+		if !p.covers(info.Account) || info.AccountType == "Enterprise" ||
+			only != "" && only != strconv.FormatInt(info.ID, 10) && !strings.EqualFold(only, info.Account) {
+			continue
+		}
+		sites[info.ID] = p.site(app, session, info)
+	}
+	return nil
+}
+
+func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.InstallationInfo) *site {
+	id := strconv.FormatInt(info.ID, 10)
+	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}}
+	s.asker = &inventory.Asker{
+		App: session.App,
+		Source: session.App.TokenSource(ghapp.TokenRequest{
+			Installation: id, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
+		}),
+		Client: ghapp.Client{Transport: session.Transport, Log: p.Log},
+		Host:   session.App.Status().Host,
+		REST:   !info.AllRepositories,
+		Topics: len(p.Entry.Topics) > 0,
+		Spare:  s.budget.spare,
+		Log:    p.Log,
+	}
+	return s
+}
+
+// reads is a source of tokens that may read the code of some repositories of an installation.
+func (s *site) reads(names []string) ghapp.TokenSource {
+	return s.session.App.TokenSource(ghapp.TokenRequest{
+		Installation: strconv.FormatInt(s.info.ID, 10), Repositories: names,
+	})
+}

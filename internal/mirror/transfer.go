@@ -1,0 +1,288 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+)
+
+// mostTries is how often a transfer is tried that met a limit.
+const mostTries = 4
+
+// transfers are those of a pass.
+type transfers struct {
+	*pass
+	git      gitcmd.Runner
+	services map[*site]*remote
+	full     atomic.Pointer[fault.ExitError] // why no other may begin
+}
+
+// transfer does all jobs, several at once. The error is that of writing down what was done.
+func (p *pass) transfer(ctx context.Context, sites map[int64]*site, jobs []*job) error {
+	p.Observer.planned(len(jobs))
+	names := map[*site][]string{}
+	for _, j := range jobs {
+		names[j.site] = append(names[j.site], j.record.Name)
+	}
+	t := &transfers{
+		pass: p, services: map[*site]*remote{},
+		git: gitcmd.Runner{Environ: p.Opener.Environ, Own: p.Opener.Own()},
+	}
+	for _, s := range sites {
+		s.tokens = newTokens(names[s], s.reads)
+		t.services[s] = &remote{run: p.Run, site: s, service: s.service(p)}
+	}
+	var doing errgroup.Group
+	doing.SetLimit(max(1, p.Entry.Jobs))
+	for _, j := range jobs {
+		if ctx.Err() != nil {
+			break
+		}
+		doing.Go(func() error { return t.do(ctx, j) })
+	}
+	err := doing.Wait()
+	if full := t.full.Load(); full != nil {
+		p.report.Stopped = full
+	}
+	return err
+}
+
+// do does one job.
+func (t *transfers) do(ctx context.Context, j *job) error {
+	if ctx.Err() != nil || t.full.Load() != nil {
+		return nil
+	}
+	began := time.Now()
+	r := j.record
+	size := r.SizeKB
+	if r.Path != "" {
+		size = 0
+	}
+	if full := t.checkDisk(size << 10); full != nil {
+		t.full.CompareAndSwap(nil, full)
+		return nil
+	}
+	t.Observer.began(r.Name, size)
+	out := Outcome{}
+	var errs [2]error
+	if j.code {
+		out.Result, errs[0] = t.code(ctx, j)
+	}
+	if j.wiki && r.Path != "" {
+		out.Wiki, errs[1] = t.wiki(ctx, j)
+	}
+	if ctx.Err() != nil {
+		return nil // it was stopped, which is no failure
+	}
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		again := r.Code.Failure
+		if i == 1 {
+			again = r.Wiki.Failure
+		}
+		t.fail(Failed{Repository: r.Name, Account: j.site.info.Account, Wiki: i == 1, Err: err, Again: again.Again})
+	}
+	out.Record, out.Err, out.Took = *r, errors.Join(errs[:]...), time.Since(began)
+	t.add(out)
+	t.Observer.ended(out)
+	return t.done(r)
+}
+
+// code brings the mirror of the code up to date.
+func (t *transfers) code(ctx context.Context, j *job) (barerepo.Result, error) {
+	r := j.record
+	began := time.Now().UTC()
+	path := r.Path
+	if path == "" {
+		path = r.wanted()
+	}
+	pushed, branch := r.PushedAt, r.DefaultBranch
+	result, err := t.update(ctx, j, path, r.repository(t.state.Host), identity(r.ID), branch)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.Code.Failure = t.failure(r.Code.Failure, err)
+		}
+		return result, err
+	}
+	r.Path = path
+	t.note(&r.Code, result, path, began)
+	r.PushedThen, r.BranchThen = pushed, branch
+	if began.Add(j.site.session.App.Status().ClockOffset).Before(pushed.Add(settled)) {
+		r.PushedThen = time.Time{} // another push in the same second would not be told from it
+	}
+	return result, nil
+}
+
+// wiki brings the mirror of the wiki up to date. GitHub has none where nobody has written a page.
+func (t *transfers) wiki(ctx context.Context, j *job) (barerepo.Result, error) {
+	r := j.record
+	began := time.Now().UTC()
+	name := r.repository(t.state.Host)
+	name.Wiki = true
+	result, err := t.update(ctx, j, wikiOf(r.Path), name, wikiIdentity(r.ID), "")
+	if absent(err) {
+		r.Wiki.Absent, r.Wiki.ComparedAt, r.Wiki.Failure = true, began, nil
+		return result, nil
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			r.Wiki.Failure = t.failure(r.Wiki.Failure, err)
+		}
+		return result, err
+	}
+	r.Wiki.Absent = false
+	t.note(&r.Wiki, result, wikiOf(r.Path), began)
+	return result, nil
+}
+
+// absent reports whether the git service says that there is no such repository.
+func absent(err error) bool {
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
+		return e.Reason == gitcmd.RepositoryNotFound
+	}
+	e, ok := errors.AsType[*ghapp.Error](err)
+	return ok && e.Status == 404
+}
+
+// note remembers what an update has done.
+func (t *transfers) note(c *Copy, result barerepo.Result, path string, began time.Time) {
+	c.ComparedAt, c.Failure = began, nil
+	if kept := result.Forced + result.Deleted; kept > 0 {
+		if c.Kept == 0 {
+			c.KeptSince = began
+		}
+		c.Kept += kept
+	}
+	if !result.Changed {
+		return
+	}
+	c.ChangedAt = began
+	c.Bytes = sizeOf(filepath.Join(t.dir, path))
+	for _, s := range result.Skipped {
+		t.Log.Warn("a ref is not mirrored", "mirror", path, "ref", fmt.Sprintf("%q", s.Ref), "why", s.Why)
+	}
+	if result.Aside != "" {
+		t.Log.Warn("the repository has another object format now; the mirror before was put aside",
+			"mirror", path, "aside", result.Aside)
+	}
+}
+
+// update brings one git repository up to date, and waits where GitHub wants to be asked less.
+func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.RepositoryName, id, head string) (
+	result barerepo.Result, err error) {
+	dir := filepath.Join(t.dir, path)
+	repository := &barerepo.Repository{
+		Dir: dir, Temp: filepath.Join(t.dir, own, "incoming", filepath.FromSlash(id)+".git"), Git: t.git, Log: t.Log,
+	}
+	if err := checkIdentity(repository, id); err != nil {
+		return result, err
+	}
+	o := barerepo.Options{Identity: id, Head: head, Now: time.Now()}
+	if t.Entry.PullRequests && !from.Wiki {
+		o.Prefixes = []string{"refs/pull/"}
+	}
+	if free, err := free(t.dir); err == nil && t.Entry.MinFree > 0 {
+		o.MaxBytes = max(1, free-t.Entry.MinFree)
+	}
+	source := *t.services[j.site]
+	source.repository = from
+	source.received = func(bytes int64) { t.Observer.received(j.record.Name, bytes) }
+	for tries := 1; ; tries++ {
+		if err := j.site.gate.pass(ctx); err != nil {
+			return result, err
+		}
+		result, err = repository.Update(ctx, &source, o)
+		if err == nil || tries == mostTries || !j.site.gate.close(err) {
+			return result, err
+		}
+		t.Log.Warn("GitHub wants to be asked less: the transfers of this installation wait",
+			"account", j.site.info.Account, "repository", from.String(), "error", err)
+	}
+}
+
+// checkIdentity refuses what is in the place of a mirror and is not that of this repository.
+func checkIdentity(r *barerepo.Repository, id string) error {
+	list, err := os.ReadDir(r.Dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
+		return nil
+	}
+	if got, err := r.Identity(); err != nil || got != id {
+		return foreign(r.Dir)
+	}
+	return nil
+}
+
+// checkDisk is an error where a transfer of so many bytes would leave too little of the disk.
+func (t *transfers) checkDisk(size int64) *fault.ExitError {
+	left, err := free(t.dir)
+	if err != nil || left-size >= t.Entry.MinFree {
+		return nil
+	}
+	return &fault.ExitError{Code: fault.Failed,
+		Err: fmt.Errorf("the disk is nearly full: %s are free, and %s are to stay so (--min-free)",
+			Size(left), Size(t.Entry.MinFree)),
+		Hint: "what is mirrored is whole; make room in " + t.dir + ", and run it again"}
+}
+
+// Size is a number of bytes, for people.
+func Size(bytes int64) string {
+	const unit = 1024
+	if bytes < unit {
+		return fmt.Sprintf("%d B", bytes)
+	}
+	n, prefix := float64(bytes)/unit, 0
+	for n >= unit && prefix < 4 {
+		n /= unit
+		prefix++
+	}
+	return fmt.Sprintf("%.1f %ciB", n, "KMGTP"[prefix])
+}
+
+// sizeOf is that of all files of a repository, in bytes.
+func sizeOf(dir string) (sum int64) {
+	_ = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			if info, err := d.Info(); err == nil {
+				sum += info.Size()
+			}
+		}
+		return nil // what goes away meanwhile does not count
+	})
+	return sum
+}
+
+// add counts what a job has done.
+func (t *transfers) add(out Outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report.Compared++
+	changed := false
+	for _, r := range []barerepo.Result{out.Result, out.Wiki} {
+		t.report.Bytes += r.Bytes
+		t.report.Requests += r.Requests
+		t.report.Processes += r.Processes
+		t.report.Forced += r.Forced
+		t.report.Deleted += r.Deleted
+		changed = changed || r.Changed
+	}
+	switch {
+	case out.Result.First:
+		t.report.Made++
+	case changed:
+		t.report.Changed++
+	}
+}
