@@ -8,7 +8,7 @@ import (
 	"github.com/ghapp-dev/ghapp/kms/internal/clonetest"
 )
 
-func init() { cleanUp, stay = clonetest.Clean, clonetest.Stay }
+func init() { cleanUp = clonetest.Clean }
 
 // services are the services that the tests play, each with its good key.
 func services() map[string]func(*world) (uri string) {

@@ -27,7 +27,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/internal/wait"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -714,7 +713,6 @@ func TestLongWaitIsToldAgainAfterAnAnswer(t *testing.T) {
 		away := true
 		transport := roundTrips(func(r *http.Request) (*http.Response, error) {
 			if away {
-				time.Sleep(wait.Patience) // the pauses are random, and short at times
 				return nil, io.EOF
 			}
 			return (&wire{handler: says(200, theApp)}).RoundTrip(r)

@@ -3,8 +3,6 @@ package barerepo
 import (
 	"fmt"
 	"strings"
-
-	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // The parts of the name space of refs that are spoken of here.
@@ -49,9 +47,14 @@ func checkRefName(name string) error {
 	return nil
 }
 
-// idSize is how long the IDs of a format are, in bytes.
+// Object formats (object-format in gitprotocol-v2(5)), and how long their IDs are in bytes.
+const (
+	sha1   = "sha1"
+	sha256 = "sha256"
+)
+
 func idSize(format string) int {
-	if format == gitwire.SHA256 {
+	if format == sha256 {
 		return 32
 	}
 	return 20

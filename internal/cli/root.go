@@ -59,7 +59,7 @@ Exit codes:
 	flags.BoolVarP(&c.verbose, "verbose", "v", false, "tell every request")
 	flags.BoolVar(&c.noCache, "no-cache", false, "share no tokens with other processes")
 	root.AddCommand(
-		c.setup(), c.clone(), c.sync(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
+		c.setup(), c.clone(), c.sync(), c.mirror(), c.token(), c.jwt(), c.installations(), c.repos(), c.revoke(),
 		c.doctor(), c.keys(), c.app(), c.config(), c.gitSetup(), c.exec(), c.agent(), c.credential(), c.version(),
 	)
 	if c.Demo != nil {

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 )
 
@@ -143,11 +142,8 @@ func (q *question) check() error {
 	if _, err := ghapp.ParseRepository(q.repository.String()); err != nil {
 		return err
 	}
-	host, err := api.ParseHost(q.origin, "")
-	if err != nil {
-		return err
-	}
-	if q.repository.Host != "" && !host.Is(q.repository.Host, q.repository.AnyPort) {
+	_, host, _ := strings.Cut(q.origin, "://")
+	if q.repository.Host != "" && q.repository.Host != host {
 		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: q.op,
 			Err: fmt.Errorf("the repository is on %s, but %s is asked", q.repository.Host, q.origin)}
 	}

@@ -51,8 +51,7 @@ type Target struct {
 	Publish func(ctx context.Context, w Desired) (Done, error)
 }
 
-// Every is the time between two questions, as it is meant to be.
-func (t *Target) Every() time.Duration {
+func (t *Target) period() time.Duration {
 	if t.Period <= 0 {
 		return DefaultPeriod
 	}
