@@ -16,6 +16,9 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
+	if name := os.Getenv(mirrorerVariable); name != "" {
+		return runMirrorer(name)
+	}
 	var err error
 	if programs, err = os.MkdirTemp("", "ghapp-bench-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -67,21 +67,30 @@ func newGitHub(tb testing.TB) *gitHub {
 // ghapp is our source of tokens. Like the others it is told the installation.
 func (g *gitHub) ghapp(tb testing.TB) func() ghapp.TokenSource {
 	tb.Helper()
+	newApp := g.newApp(tb)
+	return func() ghapp.TokenSource {
+		return newApp().TokenSource(ghapp.TokenRequest{
+			Repositories: []string{"acme/site"},
+			Permissions:  ghapp.Permissions{"contents": "read"},
+			Installation: strconv.FormatInt(g.installation.ID, 10),
+		})
+	}
+}
+
+// newApp makes the App anew, with nothing kept.
+func (g *gitHub) newApp(tb testing.TB) func() *ghapp.App {
+	tb.Helper()
 	key, err := signer.Parse(g.key)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return func() ghapp.TokenSource {
+	return func() *ghapp.App {
 		app, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Host: g.url, Transport: g.transport},
 			Issuer: g.app.ClientID, Signer: key})
 		if err != nil {
 			tb.Fatal(err)
 		}
-		return app.TokenSource(ghapp.TokenRequest{
-			Repositories: []string{"acme/site"},
-			Permissions:  ghapp.Permissions{"contents": "read"},
-			Installation: strconv.FormatInt(g.installation.ID, 10),
-		})
+		return app
 	}
 }
 

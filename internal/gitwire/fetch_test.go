@@ -179,6 +179,7 @@ func TestAnEmptyRepositoryTellsItsBranchToCome(t *testing.T) {
 }
 
 func TestAFetchOfManyRefsIsOneRequest(t *testing.T) {
+	testkit.Long(t)
 	const many = 50_000
 	o := newOrigin(t)
 	var stream strings.Builder

@@ -1,0 +1,279 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gogit "github.com/go-git/go-git/v5"
+	gogithttp "github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/secret"
+)
+
+// atOnce is how many repositories are mirrored at a time.
+const atOnce = 4
+
+// BenchmarkMirror is the first mirror of 200 small repositories, beside `git clone --mirror`
+// for each under xargs and go-git's PlainClone in one process, four at a time each, from the
+// real git http-backend over loopback.
+//
+// What is compared is the processor's time of the client, which is a process of its own, with
+// all the processes that it starts. That of the server is in none of it.
+func BenchmarkMirror(b *testing.B) {
+	const repositories = 200
+	m := newMirroring(b, repositories)
+	race(b, 3, repositories, m.contestant("ghapp"), m.contestant("git"), m.contestant("go-git"))
+}
+
+// TestMirrorersMakeTheSame holds what BenchmarkMirror compares against each other, and counts
+// their requests.
+func TestMirrorersMakeTheSame(t *testing.T) {
+	const repositories = 3
+	m := newMirroring(t, repositories)
+	var want []string
+	for _, name := range []string{"git", "ghapp", "go-git"} {
+		m.ResetRequests()
+		dir, _, err := m.mirror(name)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		requests := len(m.Requests())
+		var got []string
+		for _, r := range m.job.Repositories {
+			at := filepath.Join(dir, r+".git")
+			out, err := exec.CommandContext(t.Context(), "git", "--git-dir", at, "for-each-ref").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s: %v %s", name, err, out)
+			}
+			if out, err := exec.CommandContext(t.Context(), "git", "--git-dir", at, "fsck", "--strict").CombinedOutput(); err != nil {
+				t.Errorf("%s: %v %s", name, err, out)
+			}
+			got = append(got, string(out))
+		}
+		if want == nil {
+			want = got
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-git +got):\n%s", name, diff)
+		}
+		if name == "ghapp" && requests != 2*repositories {
+			t.Errorf("%d requests for %d repositories", requests, repositories)
+		}
+	}
+}
+
+// mirroring mirrors repositories of acme in several ways.
+type mirroring struct {
+	*gitHub
+	job  mirrorJob
+	base string
+	env  []string
+}
+
+// mirrorJob is what a mirrorer is told.
+type mirrorJob struct {
+	Origin, Token, Dir string
+	Repositories       []string // acme/name
+}
+
+func newMirroring(tb testing.TB, repositories int) *mirroring {
+	tb.Helper()
+	g, home := newGitHub(tb), tb.TempDir()
+	m := &mirroring{gitHub: g, base: tb.TempDir(), job: mirrorJob{Origin: g.url}, env: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_CONFIG_HOME=" + home, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_TERMINAL_PROMPT=0", "LC_ALL=C", "TMPDIR=" + os.TempDir(),
+	}}
+	for i := range repositories {
+		name := fmt.Sprintf("acme/small%03d", i)
+		r := g.AddRepository(name, githubtest.RepositoryOptions{})
+		oid, err := r.Commit("main", "files", map[string]string{
+			"README.md": strings.Repeat(name+"\n", 100), "src/main.go": "package main // " + name + "\n",
+		})
+		if err == nil {
+			_, err = r.AnnotateTag("v1.0.0", oid, "the first")
+		}
+		if err != nil {
+			tb.Fatal(err)
+		}
+		m.job.Repositories = append(m.job.Repositories, name)
+	}
+	source := g.newApp(tb)().TokenSource(ghapp.TokenRequest{
+		AllRepositories: true, Permissions: ghapp.Permissions{"contents": "read"},
+		Installation: strconv.FormatInt(g.installation.ID, 10),
+	})
+	token, err := source.Token(tb.Context())
+	if err != nil {
+		tb.Fatal(err)
+	}
+	m.job.Token = token.Secret.Reveal()
+	return m
+}
+
+func (m *mirroring) contestant(name string) contestant {
+	return contestant{name, func() (time.Duration, error) {
+		dir, spent, err := m.mirror(name)
+		return spent, errors.Join(err, os.RemoveAll(dir))
+	}}
+}
+
+// mirror mirrors all repositories into a new directory. It returns the processor's time.
+func (m *mirroring) mirror(name string) (dir string, spent time.Duration, err error) {
+	dir, err = os.MkdirTemp(m.base, "mirror")
+	if err != nil {
+		return dir, 0, err
+	}
+	var cmd *exec.Cmd
+	if name == "git" {
+		address := strings.Replace(m.url, "://", "://x-access-token:"+m.job.Token+"@", 1)
+		cmd = exec.CommandContext(context.Background(), "xargs", "-P", fmt.Sprint(atOnce), "-I", "{}",
+			"git", "clone", "--quiet", "--mirror", address+"/{}.git", dir+"/{}.git")
+		cmd.Env = m.env
+		cmd.Stdin = strings.NewReader(strings.Join(m.job.Repositories, "\n"))
+	} else {
+		job := m.job
+		job.Dir = dir
+		told, err := json.Marshal(job)
+		if err != nil {
+			return dir, 0, err
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return dir, 0, err
+		}
+		cmd = exec.CommandContext(context.Background(), self)
+		cmd.Env = append(m.env[:len(m.env):len(m.env)], mirrorerVariable+"="+name)
+		cmd.Stdin = bytes.NewReader(told)
+	}
+	cmd.Stderr = os.Stderr
+	apart(cmd)
+	if err := cmd.Run(); err != nil {
+		return dir, 0, err
+	}
+	return dir, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+}
+
+// mirrorerVariable has this program be one of those that are compared.
+const mirrorerVariable = "GHAPP_BENCH_MIRRORER"
+
+// mirrorer is how one repository is mirrored into a directory that is not there.
+type mirrorer func(ctx context.Context, job mirrorJob, repository, dir string) error
+
+// mirrorers are those that are compared, by their names. Each begins with nothing kept.
+func mirrorers() map[string]func() mirrorer {
+	return map[string]func() mirrorer{"ghapp": ghappMirrorer, "go-git": func() mirrorer { return goGitMirror }}
+}
+
+// runMirrorer mirrors what standard input asks for, in a process of its own.
+func runMirrorer(name string) int {
+	begin, ok := mirrorers()[name]
+	var job mirrorJob
+	err := json.NewDecoder(os.Stdin).Decode(&job)
+	if err == nil && !ok {
+		err = errors.New("there is no mirrorer " + name)
+	}
+	if err == nil {
+		mirror := begin()
+		group, ctx := errgroup.WithContext(context.Background())
+		group.SetLimit(atOnce)
+		for _, r := range job.Repositories {
+			group.Go(func() error { return mirror(ctx, job, r, filepath.Join(job.Dir, r+".git")) })
+		}
+		err = group.Wait()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, name+":", err)
+		return 1
+	}
+	return 0
+}
+
+func goGitMirror(ctx context.Context, job mirrorJob, repository, dir string) error {
+	_, err := gogit.PlainCloneContext(ctx, dir, true, &gogit.CloneOptions{
+		URL: job.Origin + "/" + repository + ".git", Mirror: true,
+		Auth: &gogithttp.BasicAuth{Username: "x-access-token", Password: job.Token},
+	})
+	return err
+}
+
+// ghappMirrorer fetches by gitwire into `git index-pack`, on connections that are kept.
+func ghappMirrorer() mirrorer {
+	transport := &http.Transport{MaxIdleConnsPerHost: atOnce}
+	return func(ctx context.Context, job mirrorJob, repository, dir string) error {
+		r, err := ghapp.ParseRepository(repository)
+		if err != nil {
+			return err
+		}
+		token := &ghapp.Token{Secret: secret.New(job.Token), MintedAt: time.Now().Add(-time.Minute),
+			ExpiresAt: time.Now().Add(time.Hour)}
+		service := &gitwire.Service{Origin: job.Origin, Transport: transport,
+			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil }}
+		refs, err := service.Refs(ctx, r)
+		if err != nil {
+			return err
+		}
+		var packed strings.Builder
+		request := gitwire.Request{Format: refs.Format}
+		packed.WriteString("# pack-refs with: peeled fully-peeled sorted \n")
+		for _, ref := range refs.List {
+			request.Wants = append(request.Wants, ref.ID)
+			fmt.Fprintf(&packed, "%s %s\n", ref.ID, ref.Name)
+			if ref.Peeled != "" {
+				fmt.Fprintf(&packed, "^%s\n", ref.Peeled)
+			}
+		}
+		for _, name := range []string{"objects/pack", "refs"} {
+			if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
+				return err
+			}
+		}
+		for name, content := range map[string]string{
+			"HEAD": "ref: " + refs.Head + "\n", "packed-refs": packed.String(),
+			"config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
+				return err
+			}
+		}
+		return indexed(ctx, dir, func(w io.Writer) error {
+			_, err := service.Fetch(ctx, refs.Repository, request, w)
+			return err
+		})
+	}
+}
+
+// indexed has git make an index of a pack that fetch writes, and check all that is in it.
+func indexed(ctx context.Context, dir string, fetch func(io.Writer) error) error {
+	var said bytes.Buffer
+	git := exec.CommandContext(ctx, "git", "index-pack", "--stdin", "--strict", "--check-self-contained-and-connected",
+		"--threads=1")
+	git.Dir, git.Stderr = dir, &said
+	pack, err := git.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := git.Start(); err != nil {
+		return err
+	}
+	err = errors.Join(fetch(pack), pack.Close())
+	if failed := git.Wait(); failed != nil {
+		return errors.Join(err, fmt.Errorf("%w: %s", failed, &said))
+	}
+	return err
+}
