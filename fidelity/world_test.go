@@ -2,7 +2,6 @@ package fidelity
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -24,19 +23,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
-
-// keys are the App's, and one of nobody.
-var keys = sync.OnceValue(func() [2]*rsa.PrivateKey {
-	var pair [2]*rsa.PrivateKey
-	for i := range pair {
-		key, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			panic(err)
-		}
-		pair[i] = key
-	}
-	return pair
-})
 
 func pemOf(key *rsa.PrivateKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
@@ -62,7 +48,7 @@ type world struct {
 func newWorld(t *testing.T, f flavour) *world {
 	t.Helper()
 	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-	w := &world{GitHub: gh, flavour: f, description: f.describe(t), key: keys()[0], wrong: keys()[1]}
+	w := &world{GitHub: gh, flavour: f, description: f.describe(t), key: testkit.Key(t), wrong: testkit.NthKey(t, 1)}
 	w.server = httptest.NewServer(w)
 	t.Cleanup(func() {
 		w.server.Close()

@@ -19,7 +19,7 @@ func newSuperWorld(t *testing.T) (w *world, other *githubtest.App) {
 	w = newWorldFor(t)
 	w.app.Install("acme", mayMuch("acme/super", "acme/web"))
 	other = w.github.AddApp(githubtest.AppOptions{Owner: "octo"})
-	key := testkit.Must(appKey())(t)
+	key := testkit.Key(t)
 	other.AddKey(&key.PublicKey)
 	other.Install("octo", mayMuch("octo/lib"))
 	other.Install("umbra", mayMuch("umbra/tool"))

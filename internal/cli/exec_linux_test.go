@@ -263,7 +263,7 @@ func TestGitInACommandUsesTheAppOfEachOwner(t *testing.T) {
 	m := w.machine(t)
 	other := w.github.AddApp(githubtest.AppOptions{Owner: "octo",
 		Permissions: map[string]string{"contents": "read", "metadata": "read"}})
-	key := testkit.Must(appKey())(t)
+	key := testkit.Key(t)
 	other.AddKey(&key.PublicKey)
 	other.Install("octo", githubtest.InstallOptions{All: true})
 	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), strings.NewReplacer("ORIGIN", m.server.URL, "ONE",

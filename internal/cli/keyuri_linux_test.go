@@ -326,7 +326,7 @@ func prints(n *big.Int) [][]byte {
 // inMemory is what of the key is in the memory of a process: a number, a line of PEM.
 func (m *machine) inMemory(pid int) map[string]bool {
 	m.t.Helper()
-	key := testkit.Must(appKey())(m.t)
+	key := testkit.Key(m.t)
 	needles := map[string][][]byte{}
 	for _, number := range []*big.Int{key.Primes[0], key.Primes[1], key.D} {
 		needles["number"] = append(needles["number"], prints(number)...)

@@ -53,7 +53,7 @@ func newMachine(t *testing.T) *machine {
 func newWorldFor(t *testing.T) *world {
 	t.Helper()
 	testkit.Long(t)
-	w := testkit.Must(newWorld(filepath.Join(t.TempDir(), "github")))(t)
+	w := testkit.Must(newWorld(filepath.Join(t.TempDir(), "github"), testkit.Key(t)))(t)
 	t.Cleanup(func() { _ = w.github.Close() })
 	return w
 }

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"crypto/rsa"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -66,7 +67,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"github":     cmdGitHub,
+			"github": func(ts *testscript.TestScript, neg bool, args []string) {
+				cmdGitHub(ts, testkit.Key(t), neg, args)
+			},
 			"mints":      cmdMints,
 			"requests":   cmdRequests,
 			"nosecrets":  cmdNoSecrets,
@@ -82,7 +85,7 @@ func TestScripts(t *testing.T) {
 // deployment), acme/web, acme/hidden (not selected) and octo/lib (of an owner who
 // has not installed the App), and points ghapp there; or `github LINE`, a line of
 // the stand-in's own script.
-func cmdGitHub(ts *testscript.TestScript, neg bool, args []string) {
+func cmdGitHub(ts *testscript.TestScript, key *rsa.PrivateKey, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: github start [tls] | github LINE...")
 	}
@@ -96,7 +99,7 @@ func cmdGitHub(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(worldOf(ts).github.Script(line))
 		return
 	}
-	w, err := newWorld(ts.MkAbs("github"))
+	w, err := newWorld(ts.MkAbs("github"), key)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs("app.pem"), w.keyPEM, 0o600))
 

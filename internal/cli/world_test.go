@@ -2,20 +2,15 @@ package cli_test
 
 import (
 	"bytes"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"net/url"
 	"strings"
-	"sync"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 )
-
-// appKey is the App's key in all worlds: making one takes a while.
-var appKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // world is a GitHub with acme/site (branches main and deployment), acme/web,
 // acme/hidden (not selected), octo/lib (of an owner who has not installed the App),
@@ -27,7 +22,7 @@ type world struct {
 	dir    string // of its repositories
 }
 
-func newWorld(dir string) (*world, error) {
+func newWorld(dir string, key *rsa.PrivateKey) (*world, error) {
 	github, err := githubtest.New(githubtest.Options{Dir: dir})
 	if err != nil {
 		return nil, err
@@ -37,10 +32,6 @@ func newWorld(dir string) (*world, error) {
 		Name: "Deployer", Owner: "acme", ID: 1234, ClientID: "Iv23liScriptedApp00",
 		Permissions: map[string]string{"contents": "read", "metadata": "read"},
 	})
-	key, err := appKey()
-	if err != nil {
-		return nil, err
-	}
 	w.app.AddKey(&key.PublicKey)
 	w.keyPEM = pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 

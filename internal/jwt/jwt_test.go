@@ -3,14 +3,12 @@ package jwt_test
 import (
 	"context"
 	"crypto"
-	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -23,21 +21,12 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-// testKey is the one key of this test binary.
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		panic(err)
-	}
-	return key
-})
-
 // local signs with the test key.
-type local struct{}
+type local struct{ key *rsa.PrivateKey }
 
-func (local) Sign(_ context.Context, message []byte) ([]byte, error) {
+func (l local) Sign(_ context.Context, message []byte) ([]byte, error) {
 	digest := sha256.Sum256(message)
-	return rsa.SignPKCS1v15(nil, testKey(), crypto.SHA256, digest[:])
+	return rsa.SignPKCS1v15(nil, l.key, crypto.SHA256, digest[:])
 }
 
 // failing is a Signer that fails.
@@ -56,7 +45,7 @@ func (waiting) Sign(ctx context.Context, _ []byte) ([]byte, error) {
 // signed is a JWT made at now.
 func signed(t *testing.T, issuer string, now time.Time) (text string, expires time.Time) {
 	t.Helper()
-	secret, expires := testkit.Must2(jwt.Sign(t.Context(), local{}, issuer, now))(t)
+	secret, expires := testkit.Must2(jwt.Sign(t.Context(), local{testkit.Key(t)}, issuer, now))(t)
 	return secret.Reveal(), expires
 }
 
@@ -107,7 +96,7 @@ func TestRoomForAClockThatIsMinutesOff(t *testing.T) {
 func TestGolangJWTAcceptsIt(t *testing.T) {
 	now := time.Now()
 	text, _ := signed(t, "Iv23liABCDEFGHIJ1234", now)
-	key := func(*gojwt.Token) (any, error) { return &testKey().PublicKey, nil }
+	key := func(*gojwt.Token) (any, error) { return &testkit.Key(t).PublicKey, nil }
 	parser := gojwt.NewParser(gojwt.WithValidMethods([]string{"RS256"}), gojwt.WithIssuedAt(),
 		gojwt.WithExpirationRequired(),
 		gojwt.WithIssuer("Iv23liABCDEFGHIJ1234"), gojwt.WithTimeFunc(func() time.Time { return now }))
@@ -123,7 +112,7 @@ func TestGoJoseAcceptsIt(t *testing.T) {
 	text, _ := signed(t, "12345", now)
 	parsed := testkit.Must(josejwt.ParseSigned(text, []jose.SignatureAlgorithm{jose.RS256}))(t)
 	var claims josejwt.Claims
-	testkit.OK(t, parsed.Claims(&testKey().PublicKey, &claims), "go-jose")
+	testkit.OK(t, parsed.Claims(&testkit.Key(t).PublicKey, &claims), "go-jose")
 	testkit.OK(t, claims.ValidateWithLeeway(josejwt.Expected{Issuer: "12345", Time: now}, 0), "go-jose")
 }
 
