@@ -111,7 +111,7 @@ transit: ## hold keys in Vault against Vault's own transit engine
 	@scripts/transit
 
 .PHONY: browser
-browser: ## the pages of ghapp setup in a real Chromium; screenshots in build/screenshots
+browser: ## the pages of ghapp setup and of status in a real Chromium; screenshots in build/screenshots
 	@scripts/need go git gcc chromium
 	@scripts/browser
 

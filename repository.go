@@ -12,11 +12,19 @@ import (
 // RepositoryName names a repository on a GitHub host, or its wiki.
 type RepositoryName struct {
 	// Host is empty where the text it was read from named none.
-	Host        string
+	Host string
+	// AnyPort says that the text was an ssh address, which does not tell on which port the host
+	// serves https: it may be on Host with any.
+	AnyPort     bool
 	Owner, Name string
 	// Wiki says that the repository's wiki is meant: to git a repository of its own,
 	// owner/name.wiki, and to GitHub's permissions a part of the repository.
 	Wiki bool
+}
+
+// on reports whether the repository may be on a host. A text without one may be on any.
+func (r RepositoryName) on(host api.Host) bool {
+	return r.Host == "" || host.Is(r.Host, r.AnyPort)
 }
 
 // String returns owner/name, or owner/name.wiki.
@@ -61,38 +69,42 @@ func consistsOf(name, others string) bool {
 // without repeating it, since git sends that and asks nobody for another; so is one with a
 // token in the place of the user's name, and git://, which GitHub does not serve.
 func ParseRepository(text string) (RepositoryName, error) {
-	host, path, err := splitAddress(strings.TrimSpace(text))
+	host, path, ssh, err := splitAddress(strings.TrimSpace(text))
 	var r RepositoryName
 	if err == nil {
 		r, err = nameRepository(host, path)
 	}
+	r.AnyPort = ssh
 	if err != nil {
 		return RepositoryName{}, &Error{Kind: ErrInvalid, Op: "read the repository's name", Err: err}
 	}
 	return r, nil
 }
 
-// splitAddress returns the host that a text names, or "", and the path of the repository.
-func splitAddress(text string) (host, path string, err error) {
+// splitAddress returns the host that a text names, or "", the path of the repository, and whether
+// it is an address of ssh.
+func splitAddress(text string) (host, path string, ssh bool, err error) {
 	if text == "" {
-		return "", "", errors.New("it is empty; write owner/name")
+		return "", "", false, errors.New("it is empty; write owner/name")
 	}
-	if strings.Contains(text, "://") {
-		return splitURL(text)
+	if scheme, _, isURL := strings.Cut(text, "://"); isURL {
+		host, path, err = splitURL(text)
+		return host, path, strings.Contains(strings.ToLower(scheme), "ssh"), err
 	}
 	first, rest, _ := strings.Cut(text, "/")
 	if strings.Contains(first, ".") && !strings.HasSuffix(first, ":") && strings.Contains(strings.Trim(rest, "/"), "/") {
 		if _, err := api.ParseHost(first, ""); err == nil { // an https address without its scheme
-			return withoutService(strings.TrimSuffix(strings.ToLower(first), ":443")), rest, nil
+			return withoutService(strings.TrimSuffix(strings.ToLower(first), ":443")), rest, false, nil
 		}
 	}
 	if host, path, short := strings.Cut(text, ":"); short && !strings.Contains(host, "/") {
-		return splitShort(host, path)
+		host, path, err = splitShort(host, path)
+		return host, path, true, err
 	}
-	if strings.Contains(text, "@") {
-		return "", "", errors.New("it is neither owner/name nor a URL") // what stands before the @ may be a secret
+	if strings.Contains(text, "@") { // what stands before it may be a secret
+		return "", "", false, errors.New("it is neither owner/name nor a URL")
 	}
-	return "", text, nil
+	return "", text, false, nil
 }
 
 // splitShort reads git's short form of an ssh URL, [user@]host:path

@@ -74,7 +74,7 @@ func parseTarget(text string, host api.Host) (target, error) {
 		if err != nil {
 			return target{}, err
 		}
-		if r.Host != "" && r.Host != host.Name {
+		if !r.on(host) {
 			return bad(ErrWrongHost, "%s is on %s, but the host in use is %s", r, r.Host, host.Name)
 		}
 		return target{owner: r.Owner, name: r.Name}, nil

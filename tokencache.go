@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/api"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -145,7 +146,12 @@ func (c *tokenCache) mint(ctx context.Context, e *cacheEntry, q tokenQuery) (*To
 	var t *Token
 	var mintErr error
 	ran := false
+	telling := time.AfterFunc(wait.Patience, func() {
+		c.log.Warn("waiting for another process that gets the token", "for", q.spec.object())
+	})
+	defer telling.Stop()
 	err := c.shared.Update(ctx, q.key, func(ctx context.Context, old []byte) (entry []byte, _ error) {
+		telling.Stop()
 		ran = true
 		t, entry, mintErr = c.replace(ctx, old, e, q)
 		return entry, mintErr

@@ -188,6 +188,23 @@ func TestCallerWhoNeedsMoreIsNotContentWithWhatOthersGot(t *testing.T) {
 	})
 }
 
+// Who waits for another process is told so, and nobody where it is quick.
+func TestLongWaitForAnotherProcessIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		store := newMemory()
+		var log logBuffer
+		other := w.app(t, func(c *ghapp.Config) { c.Store = store })
+		app := w.app(t, func(c *ghapp.Config) { c.Store, c.Log = store, logTo(&log) })
+		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: 5 * time.Second})
+		go func() { _, _ = other.Token(t.Context(), site()) }()
+		synctest.Wait()
+		mustToken(t, app, site())
+		testkit.Contains(t, log.String(), "waiting for another process that gets the token")
+		testkit.Equal(t, w.gh.Mints(), 1, "mints")
+	})
+}
+
 // slowStore takes a second for everything.
 type slowStore struct{ ghapp.Store }
 

@@ -142,7 +142,7 @@ func (s *tokenSpec) add(text string, host api.Host) error {
 	if err != nil {
 		return err
 	}
-	if repository.Host != "" && repository.Host != host.Name {
+	if !repository.on(host) {
 		return &Error{Kind: ErrWrongHost, Op: "ask for a token",
 			Err: fmt.Errorf("%s is on %s, but this App is on %s", repository, repository.Host, host.Name)}
 	}

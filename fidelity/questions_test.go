@@ -281,8 +281,8 @@ func questions() []question {
 		{name: "a repository of a user", operation: getRepo, path: "/repos/octocat/hello",
 			arrange: repositoryOfAUser, status: 200},
 		{name: "a repository with all that can be set", operation: getRepo, path: "/repos/acme/site", as: asInstallation,
-			arrange: edited(githubtest.RepositoryOptions{Internal: true, Archived: true, Disabled: true, Fork: true, NoWiki: true,
-				Topics: []string{"go", "git"}, SizeKB: 7, PushedAt: time.Unix(1e9, 0)}), status: 200},
+			arrange: edited(githubtest.RepositoryOptions{Internal: true, Archived: true, Disabled: true, Fork: true,
+				NoWiki: true, Topics: []string{"go", "git"}, SizeKB: 7, PushedAt: time.Unix(1e9, 0)}), status: 200},
 		{name: "a repository after a takedown notice", operation: getRepo, path: "/repos/acme/site", as: asInstallation,
 			arrange: edited(githubtest.RepositoryOptions{Blocked: true}), status: 451,
 			badAnswer: "field /block is not described"}, // reported in ossf/allstar#36 and slapperwan/gh4a#651

@@ -2,6 +2,7 @@ package fidelity
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -27,8 +28,9 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 				name += ", as a form"
 			}
 			t.Run(name, func(t *testing.T) {
-				d := testkit.Must(f.openAPI(t).Describe(f.version, "", []string{"POST /push", "POST /ping"}, nil))(t)
+				d := testkit.Must(f.openAPI(t).Describe(f.version, "", describedEvents, nil))(t)
 				var events []any
+				met := map[string]bool{}
 				receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					body, err := io.ReadAll(r.Body)
 					if err != nil {
@@ -48,15 +50,17 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 					events = append(events, parsed)
 					header := r.Header.Clone()
 					header.Set("Content-Type", "application/json") // a form is described by its content alone
-					x := &description.Exchange{Method: "POST", URL: &url.URL{Path: "/" + event},
+					x := &description.Exchange{Method: "POST", URL: &url.URL{Path: "/" + eventPath(event, payload)},
 						RequestHeader: header, RequestBody: payload}
 					if err := d.CheckRequest(x); err != nil {
 						t.Errorf("%v\n%s", err, payload)
 					}
+					met["POST "+x.URL.Path] = true
 				}))
 				defer receiver.Close()
 				w := newWorld(t, f)
-				w.app.SetWebhook(githubtest.Webhook{URL: receiver.URL, Secret: secret, Form: form, Origin: w.server.URL}, "push")
+				hook := githubtest.Webhook{URL: receiver.URL, Secret: secret, Form: form, Origin: w.server.URL}
+				w.app.SetWebhook(hook, "push")
 				if d := w.app.Ping(); !d.OK() {
 					t.Errorf("%+v", d)
 				}
@@ -118,7 +122,60 @@ func TestWebhooksAreAsGitHubDescribes(t *testing.T) {
 					len(commit.Removed) != 1 || len(commit.Added) != 0 {
 					t.Errorf("%+v", commit)
 				}
+				w.app.SetWebhook(hook, "create", "delete", "repository")
+				w.bringAbout(t)
+				for _, event := range describedEvents {
+					if !met[event] {
+						t.Errorf("nothing brought %s about", event)
+					}
+				}
 			})
 		}
 	}
+}
+
+// describedEvents are what the stand-in tells of.
+var describedEvents = []string{
+	"POST /push", "POST /ping", "POST /create", "POST /delete",
+	"POST /repository-created", "POST /repository-renamed", "POST /repository-transferred", "POST /repository-deleted",
+	"POST /repository-archived", "POST /repository-unarchived", "POST /repository-privatized",
+	"POST /repository-publicized", "POST /repository-edited",
+	"POST /installation-created", "POST /installation-deleted", "POST /installation-suspend",
+	"POST /installation-unsuspend", "POST /installation-new-permissions-accepted",
+	"POST /installation-repositories-added", "POST /installation-repositories-removed",
+}
+
+// eventPath is what GitHub describes an event as, with the action where there are several.
+func eventPath(event string, payload []byte) string {
+	var p struct{ Action string }
+	if json.Unmarshal(payload, &p) == nil && p.Action != "" {
+		event += "-" + p.Action
+	}
+	return strings.ReplaceAll(event, "_", "-")
+}
+
+// bringAbout does all that is told besides pushes.
+func (w *world) bringAbout(t *testing.T) {
+	t.Helper()
+	site := w.Repository("acme/site")
+	head := testkit.Must(site.Head("main"))(t)
+	testkit.OK(t, site.Tag("v2", head))
+	testkit.OK(t, site.SetRef("refs/tags/v2", ""))
+	w.installation.SelectAll()
+	w.AddRepository("acme/fresh", githubtest.RepositoryOptions{Description: "new"})
+	testkit.OK(t, w.Rename("acme/fresh", "stale"))
+	for _, archived := range []bool{true, false} {
+		w.Repository("acme/stale").Edit(func(o *githubtest.RepositoryOptions) {
+			o.Public, o.Archived, o.DefaultBranch, o.Description, o.Topics = archived, archived, "trunk", "old", []string{"go"}
+		})
+	}
+	testkit.OK(t, w.Transfer("acme/stale", "elsewhere"))
+	testkit.OK(t, w.Transfer("elsewhere/stale", "acme"))
+	testkit.OK(t, w.DeleteRepository("acme/stale"))
+	w.installation.Select("site", "docs")
+	w.installation.SetPermissions(map[string]string{"contents": "write", "issues": "read"})
+	w.installation.Suspend()
+	w.installation.Unsuspend()
+	w.installation.Uninstall()
+	w.app.Install("acme", githubtest.InstallOptions{All: true})
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/ghapp-dev/ghapp/kms/internal/clonetest"
 )
 
-func init() { cleanUp = clonetest.Clean }
+func init() { cleanUp, stay = clonetest.Clean, clonetest.Stay }
 
 // services are the services that the tests play, each with its good key.
 func services() map[string]func(*world) (uri string) {

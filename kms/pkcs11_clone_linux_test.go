@@ -23,7 +23,7 @@ func TestCloneWithAKeyInAPKCS11Token(t *testing.T) {
 		"no object": {h.uri("token=Card;object=none"), configuration, "there is no such key"},
 		"no token":  {h.uri("token=Cart;object=app"), configuration, "no token is token=Cart"},
 		"no module": {"pkcs11:object=app?module-path=/absent.so", configuration, "there is no PKCS#11 module"},
-		"hang":      {h.uri("token=Card;object=app"), unreachable, "no answer in time"},
+		"hang":      {h.uri("token=Card;object=app"), unreachable, noAnswer},
 		"crash":     {h.uri("token=Card;object=app"), configuration, "module.so crashed"},
 		"exit":      {h.uri("token=Card;object=app"), configuration, "the program said nothing"},
 		"removed":   {h.uri("token=Card;object=app"), unreachable, "CKR_DEVICE_REMOVED"},

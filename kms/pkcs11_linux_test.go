@@ -237,8 +237,12 @@ func TestPKCS11ModuleThatMisbehaves(t *testing.T) {
 		t.Run(part, func(t *testing.T) {
 			t.Parallel()
 			h := h.misbehave(t, part)
+			seconds := 0 // as long as a busy machine needs
+			if test.kind == "timeout" {
+				seconds = 2
+			}
 			got := ask(t, h.environ, request{Request: execsigner.Request{Operation: execsigner.OperationSign,
-				Key: h.uri("token=Card;object=app"), Seconds: 2, Message: testMessage, Digest: make([]byte, 32)}})
+				Key: h.uri("token=Card;object=app"), Seconds: seconds, Message: testMessage, Digest: make([]byte, 32)}})
 			wantFailure(t, got, test.kind, test.says)
 			testkit.Equal(t, h.tries(), test.tries, "logins")
 		})

@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		stay()
 		os.Exit(0)
 	}
 	// With the race detector, each program that the tests start would sleep for a second
@@ -73,8 +74,8 @@ func moreParallel() error {
 	return flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
 }
 
-// cleanUp removes what the tests have built.
-var cleanUp = func() {}
+// cleanUp removes what the tests have built, and stay is for the end of a program that they start.
+var cleanUp, stay = func() {}, func() {}
 
 // patience is how long something may take that is expected to happen.
 const patience = time.Minute

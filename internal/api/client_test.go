@@ -27,6 +27,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
@@ -713,6 +714,7 @@ func TestLongWaitIsToldAgainAfterAnAnswer(t *testing.T) {
 		away := true
 		transport := roundTrips(func(r *http.Request) (*http.Response, error) {
 			if away {
+				time.Sleep(wait.Patience) // the pauses are random, and short at times
 				return nil, io.EOF
 			}
 			return (&wire{handler: says(200, theApp)}).RoundTrip(r)

@@ -64,6 +64,14 @@ func ParseHost(name, apiURL string) (Host, error) {
 	return h, nil
 }
 
+// Is reports whether a name is that of the host, or with anyPort, whether it is but for the port.
+func (h Host) Is(name string, anyPort bool) bool {
+	if u, err := url.Parse(h.Origin); err == nil && anyPort && u.Port() != "" {
+		return name == h.Name || name == strings.TrimSuffix(h.Name, ":"+u.Port())
+	}
+	return name == h.Name
+}
+
 func parseBase(what, text string) (*url.URL, error) {
 	full := strings.TrimSpace(text)
 	if !strings.Contains(full, "://") {

@@ -139,7 +139,7 @@ func (o *Opener) Settings(r ghapp.RepositoryName) (config.AppSettings, error) {
 	if err != nil {
 		return config.AppSettings{}, err
 	}
-	return loaded.App(config.Selector{Owner: r.Owner, Host: r.Host})
+	return loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort})
 }
 
 // Chosen reports whether a flag, or its variable, says something.

@@ -24,7 +24,7 @@ func (o *Opener) Reach(r ghapp.RepositoryName) (ghapp.Config, error) {
 	if err != nil {
 		return ghapp.Config{}, err
 	}
-	settings, err := loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, HostOnly: true})
+	settings, err := loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort, HostOnly: true})
 	if err != nil {
 		return ghapp.Config{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Where only git understands the remote, git fetch gets all into a repository of its own, in which
@@ -45,9 +46,16 @@ func (u *update) fetchByGit(dir, format string) error {
 	} else if u.Head != "" {
 		head = heads + u.Head
 	}
-	listed := &WireRefs{Format: format, Head: head}
+	if u.there != nil {
+		for name := range u.there.refs {
+			if _, came := s.refs[name]; !came {
+				return &Error{Problem: ErrMissing, Op: u.op(), Detail: "git fetch has not brought " + name}
+			}
+		}
+	}
+	listed := &gitwire.Refs{Format: format, Head: head}
 	for name, id := range s.refs {
-		listed.List = append(listed.List, WireRef{Name: name, ID: id})
+		listed.List = append(listed.List, gitwire.Ref{Name: name, ID: id})
 	}
 	return u.take(listed)
 }
@@ -76,8 +84,8 @@ func appendFile(name, text string) error {
 // makeByGit makes a repository by git fetch, in a directory that has an empty one.
 func (u *update) makeByGit(dir, format string) error {
 	err := u.fetchByGit(dir, format)
-	if err != nil && u.there == nil && format == sha1 && otherFormat(err) {
-		format = sha256
+	if err != nil && u.there == nil && format == gitwire.SHA1 && otherFormat(err) {
+		format = gitwire.SHA256
 		if err = os.RemoveAll(dir); err == nil {
 			err = u.skeleton(dir, format)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -63,20 +64,20 @@ func TestWhatIsNotWholeChangesNothing(t *testing.T) {
 		{"a branch that is a blob", func(w *world, base string) {
 			id := w.blob("no commit")
 			w.git(w.origin, "tag", "blob", id)
-			w.remote.list = func(refs *barerepo.WireRefs) {
-				refs.List = append(refs.List, barerepo.WireRef{Name: "refs/heads/zzz", ID: id})
+			w.remote.list = func(refs *gitwire.Refs) {
+				refs.List = append(refs.List, gitwire.Ref{Name: "refs/heads/zzz", ID: id})
 			}
 		}, barerepo.ErrNoCommit},
 		{"a branch that is a tag", func(w *world, base string) {
 			w.git(w.origin, "tag", "-a", "-m", "x", "t", base)
 			id := w.git(w.origin, "rev-parse", "t")
-			w.remote.list = func(refs *barerepo.WireRefs) {
-				refs.List = append(refs.List, barerepo.WireRef{Name: "refs/heads/zzz", ID: id})
+			w.remote.list = func(refs *gitwire.Refs) {
+				refs.List = append(refs.List, gitwire.Ref{Name: "refs/heads/zzz", ID: id})
 			}
 		}, barerepo.ErrNoCommit},
 		{"a wrong hash", func(w *world, base string) {
-			w.remote.list = func(refs *barerepo.WireRefs) {
-				refs.List = append(refs.List, barerepo.WireRef{Name: "refs/heads/zzz", ID: strings.Repeat("a", 40)})
+			w.remote.list = func(refs *gitwire.Refs) {
+				refs.List = append(refs.List, gitwire.Ref{Name: "refs/heads/zzz", ID: strings.Repeat("a", 40)})
 			}
 			w.remote.want = func(id string) bool { return id != strings.Repeat("a", 40) }
 		}, barerepo.ErrMissing},
@@ -102,13 +103,13 @@ func TestWhatIsNotWholeChangesNothing(t *testing.T) {
 			w.set("refs/heads/zzz", bad)
 		}, nil},
 		{"a ref twice", func(w *world, base string) {
-			w.remote.list = func(refs *barerepo.WireRefs) { refs.List = append(refs.List, refs.List[len(refs.List)-1]) }
+			w.remote.list = func(refs *gitwire.Refs) { refs.List = append(refs.List, refs.List[len(refs.List)-1]) }
 		}, barerepo.ErrListing},
 		{"a ref without an ID", func(w *world, base string) {
-			w.remote.list = func(refs *barerepo.WireRefs) { refs.List[len(refs.List)-1].ID = "HEAD" }
+			w.remote.list = func(refs *gitwire.Refs) { refs.List[len(refs.List)-1].ID = "HEAD" }
 		}, barerepo.ErrListing},
 		{"a format that is none", func(w *world, base string) {
-			w.remote.list = func(refs *barerepo.WireRefs) { refs.Format = "md5" }
+			w.remote.list = func(refs *gitwire.Refs) { refs.Format = "md5" }
 		}, barerepo.ErrListing},
 		{"not to be reached", func(w *world, base string) { w.remote.refused = errors.New("no route") }, nil},
 	} {
@@ -167,11 +168,11 @@ func TestNamesThatEscapeOrCollideAreLeftOutAndTold(t *testing.T) {
 		"refs/heads/nl\nx",
 	}
 	for _, first := range []bool{true, false} {
-		w.remote.list = func(refs *barerepo.WireRefs) {
+		w.remote.list = func(refs *gitwire.Refs) {
 			for _, name := range hostile {
-				refs.List = append(refs.List, barerepo.WireRef{Name: name, ID: base})
+				refs.List = append(refs.List, gitwire.Ref{Name: name, ID: base})
 			}
-			refs.List = append(refs.List, barerepo.WireRef{Name: "refs/other/x", ID: base})
+			refs.List = append(refs.List, gitwire.Ref{Name: "refs/other/x", ID: base})
 			refs.Head = "refs/heads/../../config"
 		}
 		r := w.update()

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	w := &world{origin: v.Origin, repo: &barerepo.Repository{Dir: v.Dir, Temp: v.Temp, Git: gitcmd.Runner{Environ: os.Environ()}}}
 	w.remote = &remote{w: w}
 	if v.ByGit {
-		w.remote.refused = barerepo.ErrUnsupported
+		w.remote.refused = gitwire.ErrUnsupported
 	}
 	w.repo.SetFault(func(step string) {
 		if v.Step == "" {
@@ -115,7 +116,7 @@ func walk(t *testing.T, w *world, v victim, begin func()) {
 	head := func(o *barerepo.Options) {
 		if v.ByGit {
 			o.Head = strings.TrimPrefix(w.refs(w.origin)["HEAD"], "refs/heads/")
-			w.remote.refused = barerepo.ErrUnsupported
+			w.remote.refused = gitwire.ErrUnsupported
 		}
 	}
 	for _, step := range steps {

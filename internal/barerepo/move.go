@@ -123,8 +123,10 @@ func (u *update) left(list []change, rows []row) (map[string]bool, error) {
 	return kept, nil
 }
 
+const stampLayout = "20060102T150405Z"
+
 // stamp is a time as part of the name of a ref.
-func stamp(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
+func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }
 
 // keptName is the name under which that of a ref is kept.
 func keptName(t time.Time, ref string) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 const (
@@ -168,7 +169,7 @@ func unknownCheck(err error) string {
 func (u *update) receive(dir, objects string, alone bool, wants, haves []string) error {
 	for {
 		x := &indexer{run: u.run, ctx: u.ctx, dir: dir, objects: objects, alone: alone, options: u.Options}
-		n, err := u.from.Fetch(u.ctx, WireRequest{
+		n, err := u.from.Fetch(u.ctx, gitwire.Request{
 			Format: u.there.format, Wants: wants, Haves: haves,
 			MaxBytes: u.MaxBytes, Stall: u.Stall, Progress: u.Progress,
 		}, x)

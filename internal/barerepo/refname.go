@@ -3,6 +3,8 @@ package barerepo
 import (
 	"fmt"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // The parts of the name space of refs that are spoken of here.
@@ -47,14 +49,9 @@ func checkRefName(name string) error {
 	return nil
 }
 
-// Object formats (object-format in gitprotocol-v2(5)), and how long their IDs are in bytes.
-const (
-	sha1   = "sha1"
-	sha256 = "sha256"
-)
-
+// idSize is how long the IDs of a format are, in bytes.
 func idSize(format string) int {
-	if format == sha256 {
+	if format == gitwire.SHA256 {
 		return 32
 	}
 	return 20

@@ -6,18 +6,29 @@ import (
 	"io"
 	"slices"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Remote is the repository elsewhere.
 type Remote interface {
-	// Refs lists HEAD and the refs that begin with the prefixes. It wraps
-	// [gitwire.ErrUnsupported] where only git may get further.
-	Refs(ctx context.Context, prefixes ...string) (*WireRefs, error)
-	// Fetch writes a pack to w, and returns its size in bytes; the error as with Refs.
-	Fetch(ctx context.Context, q WireRequest, w io.Writer) (int64, error)
-	// ByGit runs git fetch in the bare repository dir, which has neither a remote nor anything of
-	// the user's, with exactly these refspecs, without tags beside, and without FETCH_HEAD.
+	// Refs lists the refs that begin with the prefixes, as [gitwire.Service.Refs] does. The error
+	// wraps [gitwire.ErrUnsupported] where only git may get further.
+	Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error)
+	// Fetch writes a pack to w, and returns its size in bytes, as [gitwire.Service.Fetch] does.
+	Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error)
+	// ByGit runs git fetch with [FetchOptions] in the bare repository dir, which has neither a remote
+	// nor anything of the user's, for exactly these refspecs.
 	ByGit(ctx context.Context, dir string, refspecs ...string) error
+}
+
+// FetchOptions are those that git fetch is run with by [Remote.ByGit], before "--", the address and
+// the refspecs. Refs of a shallow remote are fetched with the rest: git would leave them out with
+// a warning, as though the remote had them no more.
+func FetchOptions() []string {
+	return []string{
+		"--force", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
+	}
 }
 
 // Skipped is a ref of the remote's that is not taken.
@@ -38,12 +49,12 @@ type listing struct {
 func defaultPrefixes() []string { return []string{heads, "refs/tags/", "refs/notes/"} }
 
 // newListing takes of a remote's answer what can be believed.
-func newListing(from *WireRefs, follows func(string) bool) (*listing, error) {
+func newListing(from *gitwire.Refs, follows func(string) bool) (*listing, error) {
 	l := &listing{format: from.Format, refs: make(map[string]string, len(from.List))}
 	if l.format == "" {
-		l.format = sha1
+		l.format = gitwire.SHA1
 	}
-	if l.format != sha1 && l.format != sha256 {
+	if l.format != gitwire.SHA1 && l.format != gitwire.SHA256 {
 		return nil, fmt.Errorf("its objects are in the format %q", l.format)
 	}
 	for _, r := range from.List {

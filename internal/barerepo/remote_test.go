@@ -6,47 +6,58 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // remote is the origin of a world as what a network would make of it. It packs what is asked for
 // by git, and nothing of it is shared with the code that it tests.
 type remote struct {
-	w       *world
-	refused error                               // by Refs and Fetch
-	list    func(*barerepo.WireRefs)            // changes a listing
-	pack    func([]byte) []byte                 // changes a pack
-	want    func(id string) bool                // what is not passed over of what is wanted
-	asked   []barerepo.WireRequest              // what was fetched
-	onByGit func(dir string, refspecs []string) // before git fetch
+	w        *world
+	service  *gitwire.Service                    // nil: answers are made here
+	refused  error                               // by Refs and Fetch
+	list     func(*gitwire.Refs)                 // changes a listing
+	pack     func([]byte) []byte                 // changes a pack
+	want     func(id string) bool                // what is not passed over of what is wanted
+	fetching func() error                        // before a fetch
+	asked    []gitwire.Request                   // what was fetched
+	onByGit  func(dir string, refspecs []string) // before git fetch
 }
 
-func (r *remote) Refs(_ context.Context, prefixes ...string) (*barerepo.WireRefs, error) {
+func (r *remote) Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error) {
 	if r.refused != nil {
 		return nil, r.refused
+	}
+	if r.service != nil {
+		return r.service.Refs(ctx, site(), prefixes...)
 	}
 	out, err := r.w.tryGit(r.w.origin, nil, "for-each-ref", "--format=%(objectname) %(refname)")
 	if err != nil {
 		return nil, err
 	}
-	refs := &barerepo.WireRefs{Format: "sha1", Requests: 1}
+	refs := &gitwire.Refs{Format: "sha1", Requests: 1}
 	if format, _ := r.w.tryGit(r.w.origin, nil, "rev-parse", "--show-object-format"); format != "" {
 		refs.Format = format
 	}
 	refs.Head, _ = r.w.tryGit(r.w.origin, nil, "symbolic-ref", "HEAD")
-	if id, err := r.w.tryGit(r.w.origin, nil, "rev-parse", "--verify", "--quiet", "HEAD"); err == nil {
-		refs.List = append(refs.List, barerepo.WireRef{Name: "HEAD", ID: id, Target: refs.Head})
-	}
 	for line := range strings.Lines(out) {
 		id, name, _ := strings.Cut(strings.TrimSpace(line), " ")
 		for _, prefix := range prefixes {
 			if strings.HasPrefix(name, prefix) {
-				refs.List = append(refs.List, barerepo.WireRef{Name: name, ID: id})
+				refs.List = append(refs.List, gitwire.Ref{Name: name, ID: id})
 			}
 		}
 	}
@@ -56,11 +67,19 @@ func (r *remote) Refs(_ context.Context, prefixes ...string) (*barerepo.WireRefs
 	return refs, nil
 }
 
-func (r *remote) Fetch(ctx context.Context, q barerepo.WireRequest, w io.Writer) (int64, error) {
+func (r *remote) Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error) {
 	if r.refused != nil {
 		return 0, r.refused
 	}
+	if r.service != nil {
+		return r.service.Fetch(ctx, site(), q, w)
+	}
 	r.asked = append(r.asked, q)
+	if r.fetching != nil {
+		if err := r.fetching(); err != nil {
+			return 0, err
+		}
+	}
 	var revs strings.Builder
 	for _, id := range q.Wants {
 		if r.want != nil && !r.want(id) {
@@ -95,8 +114,7 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	if r.onByGit != nil {
 		r.onByGit(dir, refspecs)
 	}
-	args := append([]string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--",
-		r.w.origin}, refspecs...)
+	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", "file://" + r.w.origin}, refspecs)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_DIR="+dir)
 	var problem bytes.Buffer
@@ -105,4 +123,23 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 		return &gitcmd.Error{Op: "fetch", ExitCode: cmd.ProcessState.ExitCode(), Stderr: problem.String(), Message: problem.String()}
 	}
 	return nil
+}
+
+func site() ghapp.RepositoryName { return ghapp.RepositoryName{Owner: "acme", Name: "site"} }
+
+// serve has the origin behind git's own server, and the remote ask that.
+func (w *world) serve() {
+	root := filepath.Dir(filepath.Dir(w.origin))
+	program := testkit.Must(exec.LookPath("git"))(w.t)
+	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
+		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard,
+			Logger: log.New(io.Discard, "", 0),
+			Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root, "GIT_CONFIG_NOSYSTEM=1",
+				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
+		handler.ServeHTTP(answer, r)
+	}))
+	w.t.Cleanup(server.Close)
+	transport := &http.Transport{}
+	w.t.Cleanup(transport.CloseIdleConnections)
+	w.remote.service = &gitwire.Service{Origin: server.URL, Transport: transport}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Repository is a bare repository on the disk, or the place of one that is yet to come.
@@ -119,12 +120,12 @@ func variable(config []byte, section, name string) string {
 func configuration(format, identity string) []byte {
 	var b bytes.Buffer
 	version := 0
-	if format == sha256 {
+	if format == gitwire.SHA256 {
 		version = 1
 	}
 	fmt.Fprintf(&b, "[core]\n\trepositoryformatversion = %d\n\tfilemode = true\n\tbare = true\n"+
 		"\tlogAllRefUpdates = false\n", version)
-	if format == sha256 {
+	if format == gitwire.SHA256 {
 		b.WriteString("[extensions]\n\tobjectformat = sha256\n")
 	}
 	b.WriteString("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")

@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // state is what a repository here has.
@@ -32,9 +34,9 @@ func (r *run) read(ctx context.Context) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &state{format: sha1, refs: map[string]string{}}
-	if strings.EqualFold(variable(config, "extensions", "objectFormat"), sha256) {
-		s.format = sha256
+	s := &state{format: gitwire.SHA1, refs: map[string]string{}}
+	if strings.EqualFold(variable(config, "extensions", "objectFormat"), gitwire.SHA256) {
+		s.format = gitwire.SHA256
 	}
 	if _, err := os.Lstat(r.path("reftable")); err == nil {
 		return s, r.readByGit(ctx, s)

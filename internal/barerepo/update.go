@@ -14,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Options say how a repository follows a remote. The zero value follows branches, tags and notes.
@@ -80,18 +81,30 @@ type update struct {
 // may have: where the last step failed, refs that stand in each other's way (a branch a that
 // became a/b) may be gone, and are kept.
 func (r *Repository) Update(ctx context.Context, from Remote, o Options) (Result, error) {
-	u := &update{run: &run{Repository: r}, Options: o, ctx: ctx, from: from}
-	if u.Now.IsZero() {
-		u.Now = time.Now()
+	if o.Now.IsZero() {
+		o.Now = time.Now()
 	}
-	u.Now = u.Now.UTC().Truncate(time.Second)
-	err := checkIdentity(o.Identity)
-	if err == nil {
-		err = u.do()
+	o.Now = o.Now.UTC().Truncate(time.Second)
+	if err := checkIdentity(o.Identity); err != nil {
+		return Result{}, err
 	}
-	u.result.Processes = u.processes
-	return u.result, err
+	var spent Result
+	for try := 1; ; try++ {
+		u := &update{run: &run{Repository: r}, Options: o, ctx: ctx, from: from}
+		err := u.do()
+		u.result.Processes = u.processes + spent.Processes
+		u.result.Requests += spent.Requests
+		u.result.Bytes += spent.Bytes
+		// A ref that moves between the question and the fetch is asked for anew.
+		if try == maxTries || !errors.Is(err, gitwire.ErrNotOurRef) {
+			return u.result, err
+		}
+		spent = u.result
+	}
 }
+
+// maxTries is how often refs are listed that the remote does not hand out when they are fetched.
+const maxTries = 3
 
 func (u *update) do() error {
 	there, err := u.exists()
@@ -120,8 +133,8 @@ func (u *update) do() error {
 
 // list asks the remote for its refs. Where only git can, there is no listing yet.
 func (u *update) list() error {
-	refs, err := u.from.Refs(u.ctx, append([]string{"HEAD"}, u.prefixes()...)...)
-	if errors.Is(err, ErrUnsupported) {
+	refs, err := u.from.Refs(u.ctx, u.prefixes()...)
+	if errors.Is(err, gitwire.ErrUnsupported) {
 		u.log().Debug("the remote is asked by git", "repository", u.Dir, "since", err)
 		return nil
 	}
@@ -133,7 +146,7 @@ func (u *update) list() error {
 }
 
 // take believes a list of refs as far as it can be believed.
-func (u *update) take(refs *WireRefs) error {
+func (u *update) take(refs *gitwire.Refs) error {
 	if len(refs.List) == 0 && u.here != nil {
 		refs.Format = u.here.format // which nothing tells
 	}
@@ -193,7 +206,7 @@ func (u *update) anew() error {
 
 // make makes a repository in a directory that nobody else looks at, and has it on the disk.
 func (u *update) make(dir string) error {
-	format := sha1
+	format := gitwire.SHA1
 	if u.there != nil {
 		format = u.there.format
 	}
@@ -204,7 +217,7 @@ func (u *update) make(dir string) error {
 	native := u.there != nil
 	if native && len(u.there.refs) > 0 {
 		err := u.receive(dir, "", true, wantsOf(u.there.refs, nil), nil)
-		if native = !errors.Is(err, ErrUnsupported); native && err != nil {
+		if native = !errors.Is(err, gitwire.ErrUnsupported); native && err != nil {
 			return err
 		}
 	}
@@ -292,7 +305,7 @@ func (u *update) later() error {
 	defer q.remove()
 	u.step("quarantined")
 	err = u.receive(u.Dir, q.objects, false, wants, u.haves())
-	if errors.Is(err, ErrUnsupported) {
+	if errors.Is(err, gitwire.ErrUnsupported) {
 		q.remove()
 		return u.laterByGit()
 	}

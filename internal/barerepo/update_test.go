@@ -8,16 +8,19 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 func TestAMirrorIsWhatGitMakes(t *testing.T) {
 	for _, format := range []string{"sha1", "sha256"} {
-		for _, way := range []string{"native", "git"} {
+		for _, way := range []string{"wire", "git"} {
 			t.Run(format+" "+way, func(t *testing.T) {
 				w := newWorld(t, "--object-format="+format)
 				if way == "git" {
-					w.remote.refused = barerepo.ErrUnsupported
+					w.remote.refused = gitwire.ErrUnsupported
+				} else {
+					w.serve()
 				}
 				follow(t, w, way == "git")
 			})
@@ -179,4 +182,26 @@ func (w *world) countGit() (log string) {
 	w.repo.Git.Git = filepath.Join(dir, "git")
 	testkit.OK(w.t, os.WriteFile(w.repo.Git.Git, []byte(script), 0o700))
 	return log
+}
+
+// A ref that moves between the list and the fetch is asked for anew.
+func TestARefThatMovesMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	base := w.chain(1, "base")
+	w.set("refs/heads/main", base)
+	times := 0
+	w.remote.fetching = func() error {
+		if times++; times == 1 {
+			w.set("refs/heads/main", w.chain(1, "next", base))
+			return fmt.Errorf("upload-pack: %w", gitwire.ErrNotOurRef)
+		}
+		return nil
+	}
+	r := w.update()
+	testkit.Equal(t, r.Requests, 4)
+	w.equal()
+	w.remote.fetching = func() error { return gitwire.ErrNotOurRef }
+	w.set("refs/heads/main", w.chain(2, "more", base))
+	testkit.ErrorIs(t, testkit.ErrorOf(w.tryUpdate(barerepo.Options{})), gitwire.ErrNotOurRef)
+	w.tidy()
 }

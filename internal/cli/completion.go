@@ -1,31 +1,21 @@
 package cli
 
 import (
-	"cmp"
-	"context"
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/bridge"
-	"github.com/ghapp-dev/ghapp/internal/cache"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/permission"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// Somebody waits at a prompt: what has not been found by then is not offered.
-const (
-	completionTime = 200 * time.Millisecond
-	completionMost = 1000 // entries of the cache or of a directory, and names that are offered
-)
+// completionMost bounds what is read of a directory: somebody waits at a prompt.
+const completionMost = 1000
 
 // completing reports whether a shell asks for completions. To prepare them takes 0.4 ms,
 // which no other command has to wait for.
@@ -200,69 +190,7 @@ func filesFrom(begun string) []string {
 	return list
 }
 
-// knownRepositories are those that the configuration names, and those for which there
-// have been tokens of late.
-func (c *command) knownRepositories() []string {
-	loaded, err := c.apps().Load()
-	if err != nil {
-		return nil
-	}
-	var list []string
-	for _, entry := range loaded.List() {
-		if name, ok := strings.CutPrefix(entry.Key, "repositories."); ok && !strings.HasSuffix(name, "/*") {
-			list = append(list, name)
-		}
-	}
-	for _, s := range loaded.Syncs() {
-		list = append(list, s.Repository)
-	}
-	list = append(list, c.cachedRepositories(loaded)...)
-	// Of two that differ by letter case alone, the one that the configuration has.
-	slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(strings.ToLower(a), strings.ToLower(b)) })
-	return slices.CompactFunc(list, strings.EqualFold)
-}
-
-// cachedRepositories are those for which the cache has tokens, of the hosts that their
-// bare names lead to. A cache that is not safe, or not there, has none.
-func (c *command) cachedRepositories(loaded *config.Config) []string {
-	dir, err := c.apps().CacheDir()
-	if err != nil || c.noCache {
-		return nil
-	}
-	ctx, stop := context.WithTimeout(context.Background(), completionTime)
-	defer stop()
-	var list []string
-	apis := map[string]string{} // by owner
-	_ = cache.Look(ctx, dir, completionMost, func(entry []byte) {
-		of, names := bridge.RepositoriesOf(entry)
-		for _, name := range names {
-			r, err := ghapp.ParseRepository(name)
-			if err != nil || r.Host != "" || r.String() != name || len(list) == completionMost {
-				continue
-			}
-			if _, known := apis[r.Owner]; !known {
-				apis[r.Owner] = apiFor(loaded, r.Owner)
-			}
-			if apis[r.Owner] == of {
-				list = append(list, name)
-			}
-		}
-	})
-	return list
-}
-
-// apiFor is the API that is asked for an owner's repositories; "" where that is not clear.
-func apiFor(loaded *config.Config, owner string) string {
-	settings, err := loaded.App(config.Selector{Owner: owner, HostOnly: true})
-	if err != nil {
-		return ""
-	}
-	host, err := api.ParseHost(settings.Host.Text, settings.APIURL.Text)
-	if err != nil {
-		return ""
-	}
-	return host.API
-}
+func (c *command) knownRepositories() []string { return c.apps().KnownRepositories() }
 
 func (c *command) knownTargets() []string {
 	loaded, err := c.apps().Load()

@@ -100,7 +100,7 @@ func (c *command) runExec(ctx context.Context, named, argv []string, o execOptio
 	}
 	if identity != nil {
 		environ := plan.child.Env
-		plan.child.Env = append(environ, identityVariables(identity, childenv.Lookup(environ))...)
+		plan.child.Env = append(environ, gitsession.IdentityVariables(identity, childenv.Lookup(environ))...)
 	}
 	// From here on a signal is the command's, and we end with it.
 	return access.Serve(context.WithoutCancel(ctx), func() error { return runChild(ctx, plan.child) })

@@ -194,7 +194,7 @@ func (c *command) planGitSetup(ctx context.Context, git *gitconfig.Files, file s
 	}
 	whole = sections
 	if o.identity {
-		identity, err := c.identitySection(ctx, loaded, entries, file)
+		identity, err := gitsession.IdentitySection(ctx, c.apps(), entries, file)
 		if err != nil {
 			return none, nil, nil, err
 		}

@@ -287,7 +287,7 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	if status, text := m.get(address, "/healthz"); status != http.StatusOK {
 		t.Errorf("%d %s", status, text)
 	}
-	for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+	for _, path := range []string{"/", "/healthz", "/readyz", "/metrics"} {
 		// A page of evil.example that has its name lead here, and Prometheus by a name that was given.
 		for host, refused := range map[string]bool{"evil.example": true, "sync.monitoring.svc:80": false} {
 			r := testkit.Must(http.NewRequest(http.MethodGet, "http://"+address+path, nil))(t)
@@ -300,6 +300,17 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 	}
 	if status, text := m.get(address, "/readyz"); status != http.StatusServiceUnavailable ||
 		!strings.Contains(text, "site") {
+		t.Errorf("%d %s", status, text)
+	}
+	page := func(parts ...string) {
+		t.Helper()
+		status, text := m.get(address, "/")
+		testkit.Equal(t, status, http.StatusOK)
+		testkit.Contains(t, text, parts...)
+	}
+	page("<h1>", "1 of 1 directory is failing", "acme/site", "branch gone", "acme/site has no branch gone", "tried again",
+		"failed ", fmt.Sprint(failed["kind"]))
+	if status, text := m.get(address, "/nowhere"); status != http.StatusNotFound {
 		t.Errorf("%d %s", status, text)
 	}
 	testkit.Must(m.github.Repository("acme/site").Commit("gone", "Here it is", map[string]string{"a": "1"}))(t)

@@ -234,9 +234,21 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 			t.Errorf("%d, without %s\n%s", status, want, text)
 		}
 	}
+	// The page tells whoever reaches it no command line, and nothing that a command has printed.
+	page := func(parts ...string) {
+		t.Helper()
+		status, text := m.get(address, "/")
+		testkit.Equal(t, status, http.StatusOK)
+		testkit.Contains(t, text, parts...)
+		testkit.Lacks(t, text, "test -e", "trying")
+	}
+	page("1 of 1 directory is failing", "<p class=\"what\">the release is published, but the command after it failed: "+
+		"exit status 1</p>",
+		"it is tried again until it succeeds", "1 release kept")
 	m.write(filepath.Join(m.work, "well"), "")
 	s.says("well again")
 	told(`"recovered"`)
+	page("The directory is up to date")
 	if status, text := m.get(address, "/metrics"); status != http.StatusOK ||
 		!strings.Contains(text, "ghapp_sync_exec_failed"+labels+"0\n") {
 		t.Errorf("%d\n%s", status, text)

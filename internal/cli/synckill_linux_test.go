@@ -70,6 +70,34 @@ func TestKilledWatchLeavesNoSecretAndNoGit(t *testing.T) {
 	}
 }
 
+// Whoever kills it kills what a check has started as well, and who is deaf a while later; what a
+// command has left running before, on purpose, lives on.
+func TestKilledWatchLeavesNoCheck(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	for name, check := range map[string]string{
+		"two programs": `: >"$PWD_OF_TEST/begun"; sleep 300; sleep 300`,
+		"background":   `sleep 300 & : >"$PWD_OF_TEST/begun"; sleep 300`,
+		"pipe":         `: >"$PWD_OF_TEST/begun"; sleep 300 | sleep 300`,
+		"deaf":         `trap "" TERM; sleep 300 & : >"$PWD_OF_TEST/begun"; sleep 300`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := w.machine(t)
+			m.environ["PWD_OF_TEST"] = m.work
+			cmd, _ := m.command("sync", "acme/site", "--to", "site", "--check", check)
+			testkit.OK(t, cmd.Start())
+			m.until("begun")
+			if n := len(m.processes()); n < 2 {
+				t.Errorf("%d processes are seen, so this test sees nothing", n)
+			}
+			testkit.OK(t, cmd.Process.Kill())
+			_ = cmd.Wait()
+			m.allEnded(patience)
+		})
+	}
+}
+
 // The end of a watch is no failure, whatever it is at, and takes what it has started with
 // it.
 func TestWatchThatIsEndedEndsWhatItHasStarted(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -147,6 +148,13 @@ func parsePermissions(list []string) (ghapp.Permissions, bool, error) {
 	return permissions, all, err
 }
 
+// identityJSON is who the App is in commits, for programs.
+type identityJSON struct {
+	Name   string `json:"name"`
+	Email  string `json:"email"`
+	UserID int64  `json:"user_id"`
+}
+
 // tokenJSON is a token for a program that asked for it.
 type tokenJSON struct {
 	Token        string            `json:"token"`
@@ -164,7 +172,7 @@ func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, identity *ghapp.Ide
 		// For a shell to read, with eval or source.
 		variables := gitsession.TokenVariables(app, t)
 		if identity != nil {
-			variables = append(variables, identityVariables(identity, childenv.Lookup(nil))...)
+			variables = append(variables, gitsession.IdentityVariables(identity, childenv.Lookup(nil))...)
 		}
 		for _, variable := range variables {
 			name, value, _ := strings.Cut(variable, "=")
@@ -184,4 +192,12 @@ func printToken(w io.Writer, app *ghapp.App, t *ghapp.Token, identity *ghapp.Ide
 	}
 	_, err := fmt.Fprintln(w, t.Secret.Reveal())
 	return err
+}
+
+// identityOf asks for the identity where it is wanted; it is nil where not.
+func identityOf(ctx context.Context, wanted bool, app *ghapp.App, token *ghapp.Token) (*ghapp.Identity, error) {
+	if !wanted {
+		return nil, nil
+	}
+	return app.Identity(ctx, token)
 }

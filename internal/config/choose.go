@@ -19,6 +19,8 @@ type Selector struct {
 	Owner string
 	// Host of the repository, as its URL has it; "" where only owner/name is known.
 	Host string
+	// AnyPort says that Host comes without the port on which it serves https.
+	AnyPort bool
 	// KeyOnly asks for the private key alone, and for no App that it belongs to.
 	KeyOnly bool
 	// HostOnly asks how to reach the host alone, and for no App or key.
@@ -69,7 +71,9 @@ func (c *Config) App(s Selector) (AppSettings, error) {
 		if err != nil {
 			return AppSettings{}, &Error{Problems: []Problem{{Text: "the repository's " + err.Error()}}}
 		}
-		host = parsed.Name
+		if host = parsed.Name; s.AnyPort {
+			host = c.withPort(host)
+		}
 	}
 	app, problem := c.choose(s.Owner, host)
 	if problem != nil && !(s.HostOnly && errors.Is(problem, ErrOtherHost)) {
@@ -98,6 +102,27 @@ func (c *Config) App(s Selector) (AppSettings, error) {
 		return AppSettings{}, &Error{Problems: problems}
 	}
 	return a, nil
+}
+
+// withPort is the configured host of a name that comes without a port; the name itself where there
+// is none. An App that is for it as it is comes first.
+func (c *Config) withPort(name string) string {
+	hosts := []string{c.given("host").Text}
+	for _, a := range c.file.apps {
+		hosts = append(hosts, a.host())
+	}
+	found := name
+	for _, text := range hosts {
+		host, err := api.ParseHost(text, "")
+		switch {
+		case err != nil:
+		case host.Name == name:
+			return name
+		case found == name && host.Is(name, true):
+			found = host.Name
+		}
+	}
+	return found
 }
 
 func otherHost(p Problem) *Error { return &Error{Problems: []Problem{p}, Err: ErrOtherHost} }

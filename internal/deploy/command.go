@@ -64,7 +64,7 @@ func (t *Target) runOnce(
 	// A file, and no writer: what it leaves running is not waited for.
 	cmd.Stdout, cmd.Stderr = output.write, output.write
 	cmd.WaitDelay = 5 * time.Second
-	err = process.Run(bounded, cmd, true)
+	err = process.RunShell(bounded, cmd)
 	said := output.end(func() {
 		t.log().Info("it has left something running, whose output goes on", "command", name, "release", r.ID)
 	})

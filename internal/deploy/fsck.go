@@ -5,7 +5,6 @@ package deploy
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -18,16 +17,5 @@ func (s *store) sound(ctx context.Context) bool {
 		return true
 	}
 	e, ok := errors.AsType[*gitcmd.Error](err)
-	if !ok || e.ExitCode <= 0 || len(missing) > 0 {
-		return false
-	}
-	for line := range strings.Lines(e.Stderr) {
-		line = strings.TrimSpace(line)
-		kind, about, _ := strings.Cut(line, " in ")
-		// The notice is that HEAD names no branch, which it never does here.
-		if !strings.HasPrefix(line, "notice: ") && (about == "" || kind != "error" && kind != "warning") {
-			return false
-		}
-	}
-	return e.Stderr != ""
+	return ok && len(missing) == 0 && gitcmd.OnlyWriting(e)
 }

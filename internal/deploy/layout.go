@@ -17,6 +17,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/private"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // The directories beside the published one; see the package comment.
@@ -67,9 +68,9 @@ func (t *Target) unsafe(err error) error {
 	return err
 }
 
-// lock makes the directories and takes the lock of the target. The kernel gives it back
-// when the process ends, however it ends (flock(2)).
-func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), err error) {
+// lock makes the directories and takes the lock of the target, for which it waits that long; whoever
+// waits is told for whom. The kernel gives it back when the process ends, however it ends (flock(2)).
+func (t *Target) lock(ctx context.Context, patience time.Duration) (unlock func(), err error) {
 	if err := t.guard(); err != nil {
 		return nil, err
 	}
@@ -87,7 +88,12 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 	if err := t.guard(); err != nil {
 		return nil, err
 	}
-	unlock, err = filelock.Take(ctx, t.lockFile(), wait)
+	telling := time.AfterFunc(wait.Patience, func() {
+		t.log().Warn("waiting for another process that is at work on the directory",
+			"directory", t.Dir, "holder", orUnknown(t.lockHolder()))
+	})
+	unlock, err = filelock.Take(ctx, t.lockFile(), patience)
+	telling.Stop()
 	if errors.Is(err, filelock.ErrHeld) {
 		return nil, &Error{Problem: ErrBusy, Op: "lock " + t.Dir, Err: t.lockHolder()}
 	}
@@ -95,6 +101,13 @@ func (t *Target) lock(ctx context.Context, wait time.Duration) (unlock func(), e
 		t.noteLockHolder()
 	}
 	return unlock, err
+}
+
+func orUnknown(err error) string {
+	if err == nil {
+		return "unknown"
+	}
+	return err.Error()
 }
 
 // noteLockHolder notes in the lock file that this process holds the lock, and since when, for those

@@ -14,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 func TestDirectoryHasTheFilesOfTheCommitAndNothingElse(t *testing.T) {
@@ -320,6 +321,15 @@ func TestEmptyDirectoryIsTaken(t *testing.T) {
 		w.publish(w.commit(map[string]string{"a": "1"}))
 		testkit.Equal(t, w.shows(), "a: 1")
 	}
+}
+
+func TestWhoeverWaitsForTheLockIsToldForWhom(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	unlock := testkit.Must(w.target.lock(t.Context(), 0))(t)
+	defer unlock()
+	testkit.ErrorIs(t, testkit.ErrorOf(w.target.lock(t.Context(), wait.Patience+time.Second)), ErrBusy)
+	testkit.Contains(t, w.log.String(), "waiting for another process", fmt.Sprintf("process %d, since 20", os.Getpid()))
 }
 
 func TestTwoAtOnceTakeTurns(t *testing.T) {

@@ -136,6 +136,15 @@ func (r *Release) number() int {
 	return n
 }
 
+// named reports whether a text is the ID, or its number, with or without the zeros before that and
+// a part of the commit after it.
+func (r *Release) named(text string) bool {
+	digits, commit, _ := strings.Cut(text, "-")
+	n, err := strconv.Atoi(digits)
+	_, own, _ := strings.Cut(r.ID, "-")
+	return err == nil && n == r.number() && strings.HasPrefix(own, commit)
+}
+
 // load reads the record of a release. The error is [fs.ErrNotExist] where there is none
 // that is complete.
 func (t *Target) load(id string) (*Release, error) {

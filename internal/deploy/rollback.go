@@ -69,7 +69,7 @@ func (t *Target) Rollback(ctx context.Context, id string, damaged Damaged) (*Rel
 }
 
 // chooseRelease is the release that a rollback goes to: the one of an ID, or the one before the
-// published one, which has none of the held commits if that can be.
+// published one, which has none of the held commits if that can be. Of an ID its number is enough.
 func (t *Target) chooseRelease(id string, published *Release, held []string) (*Release, error) {
 	const op = "roll back"
 	list, err := t.list()
@@ -82,6 +82,9 @@ func (t *Target) chooseRelease(id string, published *Release, held []string) (*R
 			// Somebody went forward to this one, and back again.
 			r = releaseBefore(published, list, []string{published.Commit})
 		}
+		if r == nil {
+			r = releaseBefore(published, list, nil) // of the same commit, which was built anew
+		}
 		switch {
 		case r != nil:
 			return r, nil
@@ -90,12 +93,12 @@ func (t *Target) chooseRelease(id string, published *Release, held []string) (*R
 		}
 		return nil, t.problem(ErrNothingBefore, op, "none of those that are kept was published before it")
 	}
-	at := slices.IndexFunc(list, func(r *Release) bool { return r.ID == id })
+	at := slices.IndexFunc(list, func(r *Release) bool { return r.named(id) })
 	switch {
 	case at < 0:
-		return nil, t.problem(ErrNoRelease, op, "the releases that are kept are those of `ghapp sync status`")
-	case id == published.ID:
-		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", id)
+		return nil, t.problem(ErrNoRelease, op, "none of those that are kept is %q", id)
+	case list[at].ID == published.ID:
+		return nil, t.problem(ErrNoRelease, op, "%s is the one that is published", published.ID)
 	}
 	return list[at], nil
 }
@@ -189,7 +192,7 @@ func releaseBefore(published *Release, list []*Release, held []string) *Release 
 	var found *Release
 	for _, r := range list {
 		switch {
-		case slices.Contains(held, r.Commit):
+		case slices.Contains(held, r.Commit), r.ID == published.ID:
 		case r.Commit == published.Previous:
 			found = r
 		case r.number() < published.number() && (found == nil || found.Commit != published.Previous):
@@ -251,6 +254,18 @@ type Status struct {
 	Failure *Failure
 }
 
+// Kept are the releases that are kept, the oldest first, with the published one among them (nil:
+// nothing is published). None of their files is looked at, and no lock is taken.
+func (t *Target) Kept(published *Release) ([]*Release, error) {
+	list, err := t.list()
+	if err != nil {
+		return nil, t.fail("look at", err)
+	}
+	return slices.DeleteFunc(list, func(r *Release) bool {
+		return r.PublishedAt.IsZero() && (published == nil || r.ID != published.ID) // being made
+	}), nil
+}
+
 // Status looks at the directory, and at every file of the published release. It takes no
 // lock, so that it can be asked at any time.
 func (t *Target) Status() (*Status, error) {
@@ -259,12 +274,9 @@ func (t *Target) Status() (*Status, error) {
 		return nil, err
 	}
 	s := &Status{Published: published}
-	if s.Releases, err = t.list(); err != nil {
-		return nil, t.fail("look at", err)
+	if s.Releases, err = t.Kept(published); err != nil {
+		return nil, err
 	}
-	s.Releases = slices.DeleteFunc(s.Releases, func(r *Release) bool {
-		return r.PublishedAt.IsZero() && (published == nil || r.ID != published.ID) // being made
-	})
 	if published != nil {
 		s.Held, s.HeldSince = published.Held, published.HeldSince
 		s.Damage = t.checkFiles(published)

@@ -236,3 +236,33 @@ func TestRollbackGoesBackAfterGoingForward(t *testing.T) {
 		t.Errorf("there is nothing before the first: %v", err)
 	}
 }
+
+// A commit that was built anew goes back to its first build, which the next pass leaves there; a
+// release is named by its number too.
+func TestRollbackGoesBackToAnotherBuildOfTheSameCommit(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.target.Check.Line = "date +%N > built"
+	commit := w.commit(map[string]string{"a": "1"})
+	w.publish(commit)
+	first, built := w.published().ID, w.file("built")
+	again := w.want(commit)
+	again.Force = true
+	testkit.Must(w.target.Publish(t.Context(), again))(t)
+	second := w.published().ID
+	testkit.Equal(t, w.rollback("").ID, first)
+	testkit.Equal(t, w.file("built"), built)
+	if outcome := w.publish(commit); outcome.Changed || len(w.published().Held) > 0 {
+		t.Errorf("%+v, held %q", outcome, w.published().Held)
+	}
+	for _, name := range []string{"000002", "2", "000002-" + commit[:4], second} {
+		testkit.Equal(t, w.rollback(name).ID, second, "%s", name)
+		testkit.Equal(t, w.rollback("1").ID, first)
+	}
+	for _, name := range []string{"3", "000002-x", "", "x", "-" + commit[:4], "../000002"} {
+		err := testkit.ErrorOf(w.target.Rollback(t.Context(), name, Refuse))
+		if !errors.Is(err, ErrNoRelease) && !errors.Is(err, ErrNothingBefore) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}

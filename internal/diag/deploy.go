@@ -31,10 +31,12 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 			"builds it again and checks it, --as-is takes it as it is; `ghapp sync --force` publishes the newest commit anew"},
 		deploy.ErrSignature: {fault.Failed, "the release before it stays; sign the commit with a key that is trusted here, " +
 			"or add the key to the allowed signers"},
-		deploy.ErrNoRelease:     {fault.Usage, "`ghapp sync status` lists the releases that are kept"},
-		deploy.ErrNothingBefore: {fault.Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept"},
-		deploy.ErrSubmodule:     {fault.GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
-		deploy.ErrUnsafe:        {fault.Configuration, "give a directory above which only you and root can write"},
+		deploy.ErrNoRelease: {fault.Usage, "`ghapp sync status` lists the releases that are kept; " +
+			"the number of one is enough for --to"},
+		deploy.ErrNothingBefore: {fault.Usage, "nothing was changed; `ghapp sync status` lists the releases that are kept, " +
+			"and --to RELEASE goes to any of them"},
+		deploy.ErrSubmodule: {fault.GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
+		deploy.ErrUnsafe:    {fault.Configuration, "give a directory above which only you and root can write"},
 		deploy.ErrSparse: {fault.Failed, "the release before it stays; mend --sparse (sparse: in the config file), " +
 			"or push a commit that has the path"},
 		deploy.ErrPointer: {fault.GitFailed, "the release before it stays; have the file pushed (git lfs push --all), " +

@@ -38,7 +38,8 @@ func (x *examination) checkConfiguration(context.Context) Finding {
 // The error is that of the first one that cannot be used.
 func (x *examination) choose(loaded *config.Config) error {
 	if x.Repository.Name != "" {
-		settings, err := loaded.App(config.Selector{Owner: x.Repository.Owner, Host: x.Repository.Host})
+		r := x.Repository
+		settings, err := loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort})
 		if err == nil {
 			x.apps = []*appChain{{x: x, settings: settings, repository: x.Repository}}
 		}
@@ -59,7 +60,7 @@ func (x *examination) choose(loaded *config.Config) error {
 
 // chooseOrigin has the App of the current directory's repository look at that as well.
 func (x *examination) chooseOrigin(loaded *config.Config) {
-	settings, err := loaded.App(config.Selector{Owner: x.Origin.Owner, Host: x.Origin.Host})
+	settings, err := loaded.App(config.Selector{Owner: x.Origin.Owner, Host: x.Origin.Host, AnyPort: x.Origin.AnyPort})
 	if x.Origin.Name == "" || err != nil {
 		return // there is none, or it is elsewhere
 	}

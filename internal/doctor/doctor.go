@@ -149,7 +149,8 @@ func (x *examination) walkWithoutApp(ctx context.Context, machine *chain) {
 	if x.loaded == nil {
 		return
 	}
-	settings, err := x.loaded.App(config.Selector{Owner: x.Repository.Owner, Host: x.Repository.Host, HostOnly: true})
+	r := x.Repository
+	settings, err := x.loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort, HostOnly: true})
 	if err != nil {
 		return
 	}

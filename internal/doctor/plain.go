@@ -124,7 +124,7 @@ func (a *appChain) isOrigin() bool {
 	if r.Name == "" || !strings.EqualFold(r.String(), a.repository.String()) {
 		return false
 	}
-	settings, err := a.x.loaded.App(config.Selector{Owner: r.Owner, Host: r.Host})
+	settings, err := a.x.loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort})
 	return err == nil && settings.Name == a.settings.Name
 }
 

@@ -38,3 +38,20 @@ func CheckFsckName(name string) error {
 	}
 	return nil
 }
+
+// OnlyWriting reports whether the failure of a git fsck, which printed nothing of objects that are
+// missing, is only about how objects are written. That is no damage: they came that way.
+func OnlyWriting(e *Error) bool {
+	if e.ExitCode <= 0 {
+		return false
+	}
+	for line := range strings.Lines(e.Stderr) {
+		line = strings.TrimSpace(line)
+		kind, about, _ := strings.Cut(line, " in ")
+		// A notice is that HEAD names no branch yet.
+		if !strings.HasPrefix(line, "notice: ") && (about == "" || kind != "error" && kind != "warning") {
+			return false
+		}
+	}
+	return e.Stderr != ""
+}

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// Fault is something going wrong with the requests that match. Delay comes first, then the first of Reset, RedirectTo
-// and Status or Body that is set; without any of these the request is carried out and answered as always, as far as
-// Header, CutAfter and Overgrant let it.
+// Fault is something going wrong with the requests that match. Delay comes first, then the first of Reset, Handler,
+// RedirectTo and Status or Body that is set; without any of these the request is carried out and answered as always, as
+// far as Header, CutAfter and Overgrant let it.
 type Fault struct {
 	// Match is "METHOD PATH", such as "POST /app/installations/*/access_tokens". In the path "*" stands for any
 	// characters within a segment, "**" as a segment for any number of segments. Letter case, a leading /api/v3 and
@@ -28,6 +28,8 @@ type Fault struct {
 	RedirectTo string        // answer with a Location: this; a bare "http://host" gets the path and query asked for
 	Status     int           // answer with this status; 0 means 200, and 307 with RedirectTo
 	Body       string        // and this body; empty means what GitHub says with this status
+
+	Handler http.Handler // answers, such as a [GitServer]
 
 	Header http.Header // sent with the answer, in place of GitHub's own where there are such
 
@@ -77,7 +79,8 @@ func (gh *GitHub) Fault(f Fault) error {
 	if err != nil {
 		return err
 	}
-	if f.Delay <= 0 && !f.Reset && !f.answers() && f.Header == nil && f.CutAfter <= 0 && f.Overgrant == nil {
+	if f.Delay <= 0 && !f.Reset && !f.answers() && f.Header == nil && f.CutAfter <= 0 && f.Overgrant == nil &&
+		f.Handler == nil {
 		return fmt.Errorf("githubtest: fault %q does nothing", f.Match)
 	}
 	gh.mu.Lock()

@@ -1,7 +1,8 @@
 // Package githubtest is all of the stand-in for GitHub that the tests of this house and its demo use: what the public
 // package of this name has, which is the core of it, and the pages on which a person makes and installs an App, see
 // [GitHub.SignIn], GraphQL as far as it tells of repositories, webhooks, see [App.SetWebhook], LFS, wikis, a host
-// that records what is sent to it, see [Recorder], and all of it as text, see [GitHub.Script].
+// that records what is sent to it, see [Recorder], a git service that lies, see [GitServer], and all but the last of it
+// as text, see [GitHub.Script].
 //
 // It imports the standard library and nothing of ours, so that it cannot share our mistakes.
 //
@@ -11,8 +12,9 @@
 // an endpoint that is not for Apps (it sees what everybody sees), the text of a 422 for a body of the wrong form, that
 // of GraphQL for a document it cannot read, what GraphQL has in the place of a list that may not be read (null),
 // and in that of a repository that a takedown notice has closed (null), what git is told of a disabled repository,
-// whether taking a permission from an installation reaches tokens already minted (it does here), and the order of the
-// events of one push (that of the refs' names).
+// whether taking a permission from an installation reaches tokens already minted (it does here), the order of the
+// events of one push (that of the refs' names, "create" and "delete" after the "push"), and who is told of a transfer
+// (the former owner's installations, that the repository was removed; the new owner's, "transferred").
 //
 // The files that begin with rest_ are the endpoints of the REST API, by what GitHub's reference lists them under;
 // call.go is what they are made of, and rest.go finds the one that is asked. git.go and lfs.go answer git, graphql.go

@@ -42,12 +42,20 @@ type Installation struct {
 // Install installs the App on an account, which is made as an Organization if it is not there. On an account that has
 // the App already the options replace what was there and the installation stays the same.
 func (a *App) Install(account string, o InstallOptions) *Installation {
+	var inst *Installation
+	a.gh.telling(func() (events []event) {
+		inst, events = a.install(account, o)
+		return events
+	})
+	return inst
+}
+
+func (a *App) install(account string, o InstallOptions) (*Installation, []event) {
 	gh := a.gh
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
 	owner := gh.account(account, Organization)
 	inst := gh.installed(a, owner)
-	if inst == nil {
+	made := inst == nil
+	if made {
 		inst = &Installation{ID: gh.id("installation"), gh: gh, app: a, account: owner, created: gh.now()}
 		gh.installs[inst.ID] = inst
 	}
@@ -55,57 +63,61 @@ func (a *App) Install(account string, o InstallOptions) *Installation {
 	if o.Permissions == nil {
 		inst.permissions = maps.Clone(a.permissions)
 	}
-	inst.selectAll(o.All, o.Repositories)
-	return inst
+	events := inst.selecting(func() { inst.selectAll(o.All, o.Repositories) })
+	if made {
+		events = inst.installationEvents("created")
+	}
+	return inst, events
 }
 
 // Select sets the repositories the installation may reach, and no others. A repository that is not there is made,
 // private.
 func (i *Installation) Select(repositories ...string) {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.selectAll(false, repositories)
+	i.gh.telling(func() []event { return i.selecting(func() { i.selectAll(false, repositories) }) })
 }
 
 // SelectAll gives the installation every repository of its account, present and future.
 func (i *Installation) SelectAll() {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.selectAll(true, nil)
+	i.gh.telling(func() []event { return i.selecting(func() { i.selectAll(true, nil) }) })
 }
 
 // SetPermissions sets what the installer has accepted. Tokens already minted lose what is no longer granted.
 func (i *Installation) SetPermissions(permissions map[string]string) {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.permissions = grant(permissions)
-	i.updated = i.gh.now()
+	i.gh.telling(func() []event {
+		i.permissions = grant(permissions)
+		i.updated = i.gh.now()
+		return i.installationEvents("new_permissions_accepted")
+	})
 }
 
 // Suspend suspends the installation: minting and every token of it are refused with 403.
 func (i *Installation) Suspend() {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.suspended = i.gh.now()
-	i.updated = i.suspended
+	i.gh.telling(func() []event {
+		i.suspended = i.gh.now()
+		i.updated = i.suspended
+		return i.installationEvents("suspend")
+	})
 }
 
 // Unsuspend ends a suspension.
 func (i *Installation) Unsuspend() {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.suspended = time.Time{}
-	i.updated = i.gh.now()
+	i.gh.telling(func() []event {
+		i.suspended = time.Time{}
+		i.updated = i.gh.now()
+		return i.installationEvents("unsuspend")
+	})
 }
 
 // Uninstall removes the installation: it is no longer found, and its tokens are dead. Installing the App again gives
 // another ID.
 func (i *Installation) Uninstall() {
-	i.gh.mu.Lock()
-	defer i.gh.mu.Unlock()
-	i.gone = true
-	i.gh.changes++
-	delete(i.gh.installs, i.ID)
+	i.gh.telling(func() []event {
+		events := i.installationEvents("deleted")
+		i.gone = true
+		i.gh.changes++
+		delete(i.gh.installs, i.ID)
+		return events
+	})
 }
 
 func (i *Installation) selectAll(all bool, repositories []string) {

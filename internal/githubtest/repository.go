@@ -69,25 +69,33 @@ type Repository struct {
 // repository of this name that is there already gets the options. It panics if the name is not of that form or the
 // owner is an Enterprise.
 func (gh *GitHub) AddRepository(name string, o RepositoryOptions) *Repository {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.repository(name)
-	if o.DefaultBranch == "" {
-		o.DefaultBranch = r.options.DefaultBranch
-	}
-	r.set(o)
+	var r *Repository
+	gh.telling(func() []event {
+		there := gh.names[fold(name)] != nil
+		r = gh.repository(name)
+		from := r.options
+		if o.DefaultBranch == "" {
+			o.DefaultBranch = from.DefaultBranch
+		}
+		if r.set(o); !there {
+			return r.repositoryEvents("created", nil)
+		}
+		return r.changed(from)
+	})
 	return r
 }
 
 // Edit changes what a repository is: it is archived, made public, given another default branch. The options are those
 // of now, with PushedAt and DefaultBranch filled in.
 func (r *Repository) Edit(change func(o *RepositoryOptions)) {
-	r.gh.mu.Lock()
-	defer r.gh.mu.Unlock()
-	o := r.options
-	o.PushedAt, o.Topics = r.pushed, slices.Clone(o.Topics)
-	change(&o)
-	r.set(o)
+	r.gh.telling(func() []event {
+		from := r.options
+		o := from
+		o.PushedAt, o.Topics = r.pushed, slices.Clone(o.Topics)
+		change(&o)
+		r.set(o)
+		return r.changed(from)
+	})
 }
 
 func (r *Repository) set(o RepositoryOptions) {
@@ -119,43 +127,78 @@ func (r *Repository) FullName() string {
 // Rename gives a repository a new name under the same owner. The old name goes on working by redirects until another
 // repository takes it.
 func (gh *GitHub) Rename(repository, name string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(repository)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", repository)
-	}
-	return gh.move(r, r.owner, name)
+	return gh.moving(repository, func(r *Repository) ([]event, error) {
+		from := r.name
+		if err := gh.move(r, r.owner, name); err != nil {
+			return nil, err
+		}
+		return r.repositoryEvents("renamed", map[string]any{"changes": map[string]any{
+			"repository": map[string]any{"name": map[string]any{"from": from}}}}), nil
+	})
 }
 
 // Transfer gives a repository another owner, made as an Organization if it is not there. The old name goes on working
 // by redirects until another repository takes it. Installations on the former owner no longer reach it.
 func (gh *GitHub) Transfer(repository, owner string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(repository)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", repository)
+	return gh.moving(repository, func(r *Repository) ([]event, error) {
+		from, to := r.owner, gh.account(owner, Organization)
+		events, err := gh.losing(r, func() error { return gh.move(r, to, r.name) })
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range r.subscribers("repository", "metadata") {
+			c := s.app.calls()
+			former := map[string]any{"user": c.userBody(from)}
+			if from.Kind == Organization {
+				former = map[string]any{"organization": c.organizationBody(from)}
+			}
+			payload := c.about(r, to, s.inst)
+			payload["action"] = "transferred"
+			payload["changes"] = map[string]any{"owner": map[string]any{"from": former}}
+			events = append(events, event{s.app, "repository", payload})
+		}
+		return events, nil
+	})
+}
+
+// losing takes a repository from the installations on its owner, and tells them.
+func (gh *GitHub) losing(r *Repository, move func() error) (events []event, err error) {
+	var former []*Installation
+	for _, id := range slices.Sorted(maps.Keys(gh.installs)) {
+		if i := gh.installs[id]; i.covers(r) {
+			former = append(former, i)
+		}
 	}
-	for _, inst := range gh.installs {
-		delete(inst.selected, r.ID)
+	if err := move(); err != nil {
+		return nil, err
 	}
-	return gh.move(r, gh.account(owner, Organization), r.name)
+	for _, i := range former {
+		delete(i.selected, r.ID)
+		events = append(events, i.selectionEvents(nil, []*Repository{r})...)
+	}
+	return events, nil
+}
+
+// moving does something to a repository that must be there.
+func (gh *GitHub) moving(name string, change func(r *Repository) ([]event, error)) error {
+	return gh.tellingUnless(func() ([]event, error) {
+		r := gh.names[fold(name)]
+		if r == nil {
+			return nil, fmt.Errorf("githubtest: no repository %s", name)
+		}
+		return change(r)
+	})
 }
 
 // DeleteRepository deletes a repository, and the redirects to it.
 func (gh *GitHub) DeleteRepository(name string) error {
-	gh.mu.Lock()
-	defer gh.mu.Unlock()
-	r := gh.names[fold(name)]
-	if r == nil {
-		return fmt.Errorf("githubtest: no repository %s", name)
-	}
-	gh.changes++
-	delete(gh.names, fold(name))
-	delete(gh.repos, r.ID)
-	maps.DeleteFunc(gh.moved, func(_ string, to *Repository) bool { return to == r })
-	return nil
+	return gh.moving(name, func(r *Repository) ([]event, error) {
+		gh.changes++
+		delete(gh.names, fold(name))
+		delete(gh.repos, r.ID)
+		maps.DeleteFunc(gh.moved, func(_ string, to *Repository) bool { return to == r })
+		return r.repositoryEvents("deleted", nil), nil
+	})
 }
 
 func (gh *GitHub) move(r *Repository, owner *Account, name string) error {

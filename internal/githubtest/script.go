@@ -44,7 +44,7 @@ import (
 //	rename OWNER/REPO NAME
 //	transfer OWNER/REPO OWNER
 //	delete OWNER/REPO
-//	webhook APP URL [SECRET [ORIGIN]]   tell of pushes; ORIGIN is GitHub's address in what is told
+//	webhook APP URL [SECRET [ORIGIN [EVENT...]]]   tell of pushes, or the events; ORIGIN is GitHub's address in them
 //	redeliver APP                  what was told last
 //	forget                         the requests recorded so far
 func (gh *GitHub) Script(line string) error {
@@ -227,11 +227,14 @@ var scriptCommands = map[string]scriptCommand{
 	"rename":   {"OWNER/REPO NAME", 2, 2, func(gh *GitHub, args []string) error { return gh.Rename(args[0], args[1]) }},
 	"transfer": {"OWNER/REPO OWNER", 2, 2, func(gh *GitHub, args []string) error { return gh.Transfer(args[0], args[1]) }},
 	"delete":   {"OWNER/REPO", 1, 1, func(gh *GitHub, args []string) error { return gh.DeleteRepository(args[0]) }},
-	"webhook": {"APP URL [SECRET [ORIGIN]]", 2, 4, func(gh *GitHub, args []string) error {
+	"webhook": {"APP URL [SECRET [ORIGIN [EVENT...]]]", 2, -1, func(gh *GitHub, args []string) error {
 		app, err := gh.scriptApp(args[0])
 		if err == nil {
-			more := append(args[2:], "", "")
-			app.SetWebhook(Webhook{URL: args[1], Secret: more[0], Origin: more[1]}, "push")
+			more, events := append(slices.Clone(args[2:]), "", ""), []string{"push"}
+			if len(args) > 4 {
+				events = args[4:]
+			}
+			app.SetWebhook(Webhook{URL: args[1], Secret: more[0], Origin: more[1]}, events...)
 		}
 		return err
 	}},

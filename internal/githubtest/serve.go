@@ -30,6 +30,8 @@ func (gh *GitHub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case closed:
 		http.Error(out, "githubtest: closed", http.StatusServiceUnavailable)
+	case fault.Handler != nil:
+		fault.Handler.ServeHTTP(out, r)
 	case fault.answers():
 		gh.write(out, r, gh.faulty(r, fault, isGit, isGit && !path.lfs()))
 	case isGit && path.lfs():

@@ -63,9 +63,11 @@ const (
 )
 
 // SetWebhook sets an App's webhook, and the events it is subscribed to in the place of those it had. An App that is
-// subscribed to "push", and whose installation reaches the repository, is told of every ref that [Repository.Commit],
-// another method, or a push over HTTP changes: before the method returns, or before the push is answered to its end, so
-// that a test knows what has happened when. GitHub tells of it later, and so may be overtaken.
+// subscribed to "push", "create" or "delete", and whose installation reaches the repository, is told of every ref that
+// [Repository.Commit], another method, or a push over HTTP changes; one that is subscribed to "repository", what
+// becomes of it; and each of what becomes of its installations, unasked: before the method returns, or before the push
+// is answered to its end, so that a test knows what has happened when. GitHub tells of it later, and so may be
+// overtaken.
 //
 // A Webhook without a URL takes it away.
 func (a *App) SetWebhook(w Webhook, events ...string) {

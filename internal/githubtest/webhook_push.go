@@ -8,22 +8,23 @@ import (
 	"strings"
 )
 
-// subscriber is an App whose webhook is told of pushes to a repository.
+// subscriber is an App whose webhook is told of what is done to a repository.
 type subscriber struct {
 	app  *App
 	inst *Installation
 }
 
-// subscribers are the Apps that are told of pushes: subscribed, with a webhook, and with an installation that reaches
-// the repository, may read its contents, and is not suspended.
-func (r *Repository) subscribers() []subscriber {
-	r.gh.mu.Lock()
-	defer r.gh.mu.Unlock()
+// subscribers are the Apps that are told of an event: subscribed, with a webhook, and with an installation that reaches
+// the repository, has the permission, and is not suspended. It is called with the lock held.
+func (r *Repository) subscribers(event, permission string) []subscriber {
 	var list []subscriber
 	for _, a := range r.gh.apps {
+		if a.webhook.URL == "" || !slices.Contains(a.events, event) {
+			continue
+		}
 		inst := r.gh.installed(a, r.owner)
-		if a.webhook.URL != "" && slices.Contains(a.events, "push") && inst != nil && inst.covers(r) &&
-			inst.suspended.IsZero() && level(inst.permissions["contents"]) >= level("read") {
+		if inst != nil && inst.covers(r) && inst.suspended.IsZero() &&
+			level(inst.permissions[permission]) >= level("read") {
 			list = append(list, subscriber{a, inst})
 		}
 	}
@@ -32,11 +33,15 @@ func (r *Repository) subscribers() []subscriber {
 
 // pushing makes a change to refs, and tells the webhooks.
 func (r *Repository) pushing(change func() error) error {
-	var told []subscriber
-	if r.wikiOf == nil {
-		told = r.subscribers()
+	told := map[string][]subscriber{}
+	for _, event := range []string{"push", "create", "delete"} {
+		if r.wikiOf == nil {
+			r.gh.mu.Lock()
+			told[event] = r.subscribers(event, "contents")
+			r.gh.mu.Unlock()
+		}
 	}
-	if len(told) == 0 {
+	if len(told["push"])+len(told["create"])+len(told["delete"]) == 0 {
 		return change()
 	}
 	before, err := r.told()
@@ -55,14 +60,22 @@ func (r *Repository) pushing(change func() error) error {
 		return err
 	}
 	for _, p := range pushes {
-		for _, s := range told {
-			r.gh.mu.Lock()
-			payload := s.app.calls().pushBody(r, p, s.inst)
-			r.gh.mu.Unlock()
-			s.app.Deliver("push", payload)
-		}
+		r.gh.telling(func() []event { return r.pushEvents(p, told) })
 	}
 	return nil
+}
+
+// pushEvents tell of one ref that was changed.
+func (r *Repository) pushEvents(p push, told map[string][]subscriber) []event {
+	var events []event
+	for _, s := range told["push"] {
+		events = append(events, event{s.app, "push", s.app.calls().pushBody(r, p, s.inst)})
+	}
+	name := map[bool]string{p.created(): "create", p.deleted(): "delete"}[true]
+	for _, s := range told[name] {
+		events = append(events, event{s.app, name, s.app.calls().refBody(r, p, s.inst)})
+	}
+	return events
 }
 
 // told are the refs that webhooks are told of, with their object IDs.
@@ -174,39 +187,36 @@ func (r *Repository) log(most int, commits ...string) ([]any, error) {
 // pushBody is the schema "webhook-push".
 func (c *call) pushBody(r *Repository, p push, inst *Installation) map[string]any {
 	web := c.web + "/" + r.fullName()
-	for _, body := range append(slices.Clone(p.commits), p.head) {
-		if commit, ok := body.(map[string]any); ok {
-			commit["url"] = fmt.Sprintf("%s/commit/%s", web, commit["id"])
+	located := func(commit any) any { // a copy: another App may be told another address
+		body, ok := commit.(map[string]any)
+		if !ok {
+			return nil
 		}
+		body = maps.Clone(body)
+		body["url"] = fmt.Sprintf("%s/commit/%s", web, body["id"])
+		return body
 	}
-	repository := c.repositoryBody(r, nil)
-	delete(repository, "pull_request_creation_policy")
+	commits := make([]any, len(p.commits))
+	for i, commit := range p.commits {
+		commits[i] = located(commit)
+	}
+	body := c.about(r, r.owner, inst)
+	repository := body["repository"].(map[string]any)
 	repository["created_at"], repository["pushed_at"] = r.created.Unix(), r.pushed.Unix()
 	repository["stargazers"], repository["master_branch"] = 0, r.options.DefaultBranch
 	owner := c.userBody(r.owner)
 	owner["name"], owner["email"] = r.owner.Login, nil
 	repository["owner"] = owner
-	body := map[string]any{
+	maps.Copy(body, map[string]any{
 		"ref": p.ref, "before": p.before, "after": p.after, "base_ref": nil,
 		"created": p.created(), "deleted": p.deleted(), "forced": p.forced,
-		"compare":      fmt.Sprintf("%s/compare/%.12s...%.12s", web, p.before, p.after),
-		"commits":      p.commits,
-		"head_commit":  p.head,
-		"repository":   repository,
-		"pusher":       map[string]any{"name": "octocat", "email": "octocat@example.com"},
-		"sender":       c.userBody(&Account{ID: 583231, Login: "octocat", Kind: User}),
-		"installation": map[string]any{"id": inst.ID, "node_id": nodeID("I", inst.ID)},
-	}
+		"compare":     fmt.Sprintf("%s/compare/%.12s...%.12s", web, p.before, p.after),
+		"commits":     commits,
+		"head_commit": located(p.head),
+		"pusher":      map[string]any{"name": "octocat", "email": "octocat@example.com"},
+	})
 	if r.owner.Kind == Organization {
 		repository["organization"] = r.owner.Login
-		api := c.api + "/orgs/" + r.owner.Login
-		body["organization"] = map[string]any{
-			"login": r.owner.Login, "id": r.owner.ID, "node_id": nodeID("O", r.owner.ID), "url": api, "description": nil,
-			"avatar_url": owner["avatar_url"], "repos_url": api + "/repos",
-			"events_url": api + "/events", "hooks_url": api + "/hooks",
-			"issues_url": api + "/issues", "members_url": api + "/members{/member}",
-			"public_members_url": api + "/public_members{/member}",
-		}
 	}
 	return body
 }

@@ -1,16 +1,21 @@
 package githubtest_test
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -20,14 +25,16 @@ import (
 type hookWorld struct {
 	*gitWorld
 	receiver *githubtest.Recorder
+	webhook  githubtest.Webhook
 }
 
 func newHookWorld(t *testing.T) hookWorld {
 	t.Helper()
-	w := hookWorld{newGitWorld(t), githubtest.NewRecorder()}
+	w := hookWorld{gitWorld: newGitWorld(t), receiver: githubtest.NewRecorder()}
 	server := httptest.NewServer(w.receiver)
 	t.Cleanup(server.Close)
-	w.app.SetWebhook(githubtest.Webhook{URL: server.URL + "/hook", Secret: "s3cret"}, "push")
+	w.webhook = githubtest.Webhook{URL: server.URL + "/hook", Secret: "s3cret"}
+	w.app.SetWebhook(w.webhook, "push")
 	return w
 }
 
@@ -52,8 +59,67 @@ func TestOnlyThoseWhoMayKnowAreTold(t *testing.T) {
 		test.before()
 		commit(t, w.repo, "main", nil)
 		test.after()
-		if n, received := len(app.Deliveries()), len(w.receiver.Requests()); n != 1 || received != 1 {
-			t.Errorf("%s: %d deliveries, %d received, want 1", test.name, n, received)
+		if n := len(told(app, "push")); n != 1 {
+			t.Errorf("%s: %d pushes were told, want 1", test.name, n)
+		}
+	}
+}
+
+// told are the events that were delivered, with their actions; only those of the names given, if there are any.
+func told(app *githubtest.App, names ...string) []string {
+	var list []string
+	for _, d := range app.Deliveries() {
+		var payload struct{ Action, Ref string }
+		if json.Unmarshal(d.Payload, &payload) == nil && (names == nil || slices.Contains(names, d.Event)) {
+			list = append(list, strings.TrimSpace(d.Event+" "+payload.Action+payload.Ref))
+		}
+	}
+	return list
+}
+
+func TestWhatBecomesOfRepositoriesAndInstallationsIsTold(t *testing.T) {
+	w := newHookWorld(t)
+	w.app.SetWebhook(w.webhook, "create", "delete", "repository")
+	for _, step := range []struct {
+		do   func() error
+		want []string
+	}{
+		{func() error { w.gh.AddRepository("acme/new", githubtest.RepositoryOptions{}); return nil },
+			[]string{"repository created"}},
+		{func() error { return w.gh.Rename("acme/new", "newer") }, []string{"repository renamed"}},
+		{func() error {
+			w.gh.Repository("acme/newer").Edit(func(o *githubtest.RepositoryOptions) {
+				o.Public, o.Archived, o.DefaultBranch = true, true, "trunk"
+			})
+			return nil
+		}, []string{"repository archived", "repository publicized", "repository edited"}},
+		{func() error {
+			w.gh.AddRepository("acme/newer", githubtest.RepositoryOptions{})
+			return nil
+		}, []string{"repository unarchived", "repository privatized"}},
+		{func() error { return w.gh.Transfer("acme/newer", "other") }, []string{"installation_repositories removed"}},
+		{func() error { return w.gh.Transfer("other/newer", "acme") }, []string{"repository transferred"}},
+		{func() error { return w.gh.DeleteRepository("acme/newer") }, []string{"repository deleted"}},
+		{func() error { return w.repo.Tag("v1", w.heads[0]) }, []string{"create v1"}},
+		{func() error {
+			return w.repo.SetRefs(map[string]string{"refs/tags/v1": "", "refs/heads/x/y": w.heads[0],
+				"refs/pull/1/head": w.heads[0], "refs/heads/main": w.heads[0]})
+		}, []string{"create x/y", "delete v1"}},
+		{func() error { w.inst.Select("site"); return nil }, nil},
+		{func() error { w.inst.Select("more", "site"); return nil }, []string{"installation_repositories added"}},
+		{func() error { w.inst.Select("more"); return nil }, []string{"installation_repositories removed"}},
+		{func() error { w.inst.Suspend(); return nil }, []string{"installation suspend"}},
+		{func() error { return w.gh.DeleteRepository("acme/more") }, nil},
+		{func() error { w.inst.Unsuspend(); return nil }, []string{"installation unsuspend"}},
+		{func() error { w.inst.SetPermissions(nil); return nil }, []string{"installation new_permissions_accepted"}},
+		{func() error { w.inst.Uninstall(); return nil }, []string{"installation deleted"}},
+		{func() error { w.app.Install("acme", githubtest.InstallOptions{All: true}); return nil },
+			[]string{"installation created"}},
+	} {
+		before := len(told(w.app))
+		testkit.OK(t, step.do())
+		if diff := cmp.Diff(step.want, told(w.app)[before:], cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("-want +got\n%s", diff)
 		}
 	}
 }

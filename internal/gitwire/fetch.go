@@ -40,8 +40,8 @@ const (
 	// maxIdle is how many times that a server may take, with nothing but signs of life, until
 	// it sends more of the pack: it first counts objects, and compresses them.
 	maxIdle = 60
-	// maxProgress bounds what is said of progress. A line a second for a day is 6 MB.
-	maxProgress = 16 << 20
+	// maxProgress bounds what is said of progress. A line a second for a night is 3 MB.
+	maxProgress = 4 << 20
 	// largeRequest is from where on a request is compressed, as git's are.
 	largeRequest = 1 << 10
 )

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 )
 
@@ -142,8 +143,11 @@ func (q *question) check() error {
 	if _, err := ghapp.ParseRepository(q.repository.String()); err != nil {
 		return err
 	}
-	_, host, _ := strings.Cut(q.origin, "://")
-	if q.repository.Host != "" && q.repository.Host != host {
+	host, err := api.ParseHost(q.origin, "")
+	if err != nil {
+		return err
+	}
+	if q.repository.Host != "" && !host.Is(q.repository.Host, q.repository.AnyPort) {
 		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: q.op,
 			Err: fmt.Errorf("the repository is on %s, but %s is asked", q.repository.Host, q.origin)}
 	}

@@ -90,6 +90,10 @@ type Handler struct {
 	// call of more than three seconds fails the delivery at GitHub, though its work counts.
 	OnPush func(p Push, done func(error)) bool
 
+	// OnEvent takes events of every [Kind] in the place of OnPush, in the same way: it returns false where nothing
+	// follows from one. Nil: pushes are taken by OnPush.
+	OnEvent func(e Event, done func(error)) bool
+
 	// OnSync takes a request for a pass of the named targets, or of all, and returns the names that no target has. If
 	// there are none, done has to be called once, with the outcome of all. It should not wait for the work.
 	OnSync func(names []string, all bool, done func(error)) (unknown []string)
@@ -105,13 +109,14 @@ type Handler struct {
 
 	once  sync.Once
 	large chan struct{} // held while a large body is in memory
-	calls chan struct{} // held while OnPush runs
+	calls chan struct{} // held while OnPush or OnEvent runs
 }
 
 const (
-	// patience is how long a delivery waits for room for its body, and then for OnPush. GitHub waits ten seconds.
+	// patience is how long a delivery waits for room for its body, and then for OnPush or OnEvent. GitHub waits ten
+	// seconds.
 	patience = 3 * time.Second
-	// maxLarge and maxCalls are how many large bodies, and calls of OnPush, there are at once.
+	// maxLarge and maxCalls are how many large bodies, and calls of OnPush or OnEvent, there are at once.
 	maxLarge = 4
 	maxCalls = 64
 )
@@ -147,7 +152,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		path = DefaultPath
 	}
 	switch {
-	case r.URL.Path == path && usable(h.Secrets) && h.OnPush != nil:
+	case r.URL.Path == path && usable(h.Secrets) && (h.OnPush != nil || h.OnEvent != nil):
 		counted, a = DefaultPath, h.postOnly(w, r, h.webhook)
 	case r.URL.Path == SyncPath && usable(h.SyncSecrets) && h.OnSync != nil:
 		counted, a = SyncPath, h.postOnly(w, r, h.sync)

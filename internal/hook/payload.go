@@ -21,28 +21,34 @@ const (
 // payload is what is read of the body of any event.
 // https://docs.github.com/en/webhooks/webhook-events-and-payloads
 type payload struct {
-	Action     string `json:"action"`
-	Ref        string `json:"ref"`
-	Before     string `json:"before"`
-	After      string `json:"after"`
-	Deleted    bool   `json:"deleted"`
-	Forced     bool   `json:"forced"`
-	Repository struct {
-		ID       int64  `json:"id"`
-		FullName string `json:"full_name"`
-		CloneURL string `json:"clone_url"`
-	} `json:"repository"`
+	Action       string     `json:"action"`
+	Ref          string     `json:"ref"`
+	RefType      string     `json:"ref_type"` // of create and delete, whose Ref is a short name
+	Before       string     `json:"before"`
+	After        string     `json:"after"`
+	Deleted      bool       `json:"deleted"`
+	Forced       bool       `json:"forced"`
+	Repository   repository `json:"repository"`
 	Installation struct {
+		ID      int64 `json:"id"`
 		Account struct {
 			Login string `json:"login"`
 		} `json:"account"`
+		HTMLURL string `json:"html_url"`
 	} `json:"installation"`
-	Removed []struct {
-		FullName string `json:"full_name"`
-	} `json:"repositories_removed"`
-	Hook struct {
+	Repositories []repository `json:"repositories"` // of a new installation
+	Added        []repository `json:"repositories_added"`
+	Removed      []repository `json:"repositories_removed"`
+	Hook         struct {
 		Events []string `json:"events"`
 	} `json:"hook"`
+}
+
+// repository is one in a payload. Those of lists have no address.
+type repository struct {
+	ID       int64  `json:"id"`
+	FullName string `json:"full_name"`
+	CloneURL string `json:"clone_url"`
 }
 
 // parse reads a body whose signature was right. The error says what is wrong, and repeats nothing.
@@ -66,18 +72,11 @@ func (p *payload) push() (_ Push, deleted bool, _ error) {
 	fail := func(what string) (Push, bool, error) {
 		return Push{}, false, fmt.Errorf("the payload is not that of a push: %s", what)
 	}
-	repository, err := ghapp.ParseRepository(p.Repository.FullName)
-	if err != nil || repository.String() != p.Repository.FullName {
-		return fail("repository.full_name names no repository")
+	repository, why := p.Repository.parse()
+	if why != "" {
+		return fail(why)
 	}
-	address, err := url.Parse(p.Repository.CloneURL)
-	if err != nil || address.Host == "" {
-		return fail("repository.clone_url is no address")
-	}
-	repository.Host = strings.ToLower(address.Host)
 	switch {
-	case p.Repository.ID <= 0:
-		return fail("repository.id is missing")
 	case !isRef(p.Ref):
 		return fail("ref is not a full name, such as refs/heads/main")
 	case !isObjectID(p.Before) || !isObjectID(p.After) || len(p.Before) != len(p.After):
@@ -86,9 +85,26 @@ func (p *payload) push() (_ Push, deleted bool, _ error) {
 		return fail("after contradicts deleted")
 	}
 	return Push{
-		Repository: repository, RepositoryID: p.Repository.ID,
+		Repository: repository.Name, RepositoryID: repository.ID,
 		Ref: p.Ref, Before: p.Before, After: p.After, Forced: p.Forced,
 	}, p.Deleted, nil
+}
+
+// parse reads the repository that an event is about, or says what is wrong with it.
+func (r repository) parse() (_ Repository, why string) {
+	name, err := ghapp.ParseRepository(r.FullName)
+	if err != nil || name.String() != r.FullName {
+		return Repository{}, "repository.full_name names no repository"
+	}
+	address, err := url.Parse(r.CloneURL)
+	if err != nil || address.Host == "" {
+		return Repository{}, "repository.clone_url is no address"
+	}
+	if r.ID <= 0 {
+		return Repository{}, "repository.id is missing"
+	}
+	name.Host = strings.ToLower(address.Host)
+	return Repository{ID: r.ID, Name: name}, ""
 }
 
 // isObjectID reports whether text is a full object ID, of SHA-1 or SHA-256.

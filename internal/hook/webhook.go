@@ -73,12 +73,13 @@ func (h *Handler) authenticate(
 // dispatch answers an event that GitHub has signed.
 func (h *Handler) dispatch(ctx context.Context, event string, p *payload, id identity) answer {
 	log := h.Log.With("event", event, "delivery", id.guid)
-	switch event {
-	case "ping":
+	switch {
+	case event == "ping":
 		log.Info("GitHub's webhook is connected")
-		return ignore(p.pong())
-	case "push":
-	default:
+		return ignore(p.pong(h.OnEvent != nil))
+	case h.OnEvent != nil && isKind(event):
+		return h.event(ctx, log, Kind(event), p, id)
+	case event != string(PushKind):
 		if text := p.lifecycle(event); text != "" {
 			log.Warn(text)
 			return ignore("noted: " + text)
@@ -94,18 +95,38 @@ func (h *Handler) dispatch(ctx context.Context, event string, p *payload, id ide
 	}
 	push.Delivery = id.guid
 	log = log.With("repository", push.Repository.String(), "ref", push.Ref)
-	a := h.take(push, id)
-	level := slog.LevelInfo
-	if a.status != http.StatusAccepted {
-		level = slog.LevelDebug // a push to something else, mostly
-	}
-	log.Log(ctx, level, "a push was told",
+	what := fmt.Sprintf("%s of %s", push.Ref, push.Repository)
+	a := h.take(id, func(done func(error)) bool { return h.OnPush(push, done) },
+		what+" is at "+push.After, "no target follows "+what)
+	log.Log(ctx, a.level(), "a push was told",
 		"before", push.Before, "after", push.After, "forced", push.Forced, "answer", a.text)
 	return a
 }
 
-// take gives a push to the watcher, unless it has had it.
-func (h *Handler) take(p Push, id identity) answer {
+// event gives an event to the watcher of all of them.
+func (h *Handler) event(ctx context.Context, log *slog.Logger, kind Kind, p *payload, id identity) answer {
+	e, err := p.event(kind)
+	if err != nil {
+		return say(http.StatusBadRequest, err.Error())
+	}
+	e.Delivery = id.guid
+	a := h.take(id, func(done func(error)) bool { return h.OnEvent(e, done) },
+		e.String(), "nothing here follows from "+e.String())
+	log.Log(ctx, a.level(), "an event was told", "of", e.String(), "answer", a.text)
+	return a
+}
+
+// level is that of the log: most of what causes nothing is about something else.
+func (a answer) level() slog.Level {
+	if a.status == http.StatusAccepted {
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+// take gives what a delivery tells to the watcher, by a function that returns false where nothing follows, unless
+// that has had it. The texts say what it is about.
+func (h *Handler) take(id identity, give func(done func(error)) bool, took, ignored string) answer {
 	e, known, done := h.deliveries.begin(id)
 	switch {
 	case done:
@@ -122,7 +143,7 @@ func (h *Handler) take(p Push, id identity) answer {
 	taken := make(chan bool, 1)
 	go func() {
 		defer func() { <-h.calls }()
-		ok := h.OnPush(p, func(err error) { h.deliveries.end(e, err) })
+		ok := give(func(err error) { h.deliveries.end(e, err) })
 		if !ok {
 			h.deliveries.forget(e)
 		}
@@ -133,9 +154,9 @@ func (h *Handler) take(p Push, id identity) answer {
 	select {
 	case ok := <-taken:
 		if !ok {
-			return ignore(fmt.Sprintf("ignored: no target follows %s of %s", p.Ref, p.Repository))
+			return ignore("ignored: " + ignored)
 		}
-		return say(http.StatusAccepted, fmt.Sprintf("taken: %s of %s is at %s", p.Ref, p.Repository, p.After))
+		return say(http.StatusAccepted, "taken: "+took)
 	case <-late.C:
 		return busy("the watcher does not answer; send this delivery again")
 	}
@@ -178,13 +199,27 @@ func parseGUID(text string) (string, bool) {
 
 func isHex(text string) bool { return strings.Trim(text, "0123456789abcdefABCDEF") == "" }
 
-// pong is what a new webhook is told, on whose page it can be read.
-func (p *payload) pong() string {
-	if events := p.Hook.Events; len(events) > 0 && !slices.Contains(events, "push") && !slices.Contains(events, "*") {
-		return "the secret is right, but this webhook does not send push events: choose them " +
-			"(for an App: Permissions & events, Subscribe to events, Push)"
+// pong is what a new webhook is told, on whose page it can be read. all says that more than pushes is taken. GitHub
+// tells every App of its installations, whatever it is subscribed to.
+func (p *payload) pong(all bool) string {
+	wanted := []string{"push"}
+	if all {
+		wanted = append(wanted, "create", "delete", "repository")
 	}
-	return "the secret is right, and pushes will be taken"
+	missing := slices.DeleteFunc(wanted, func(event string) bool { return slices.Contains(p.Hook.Events, event) })
+	switch {
+	case len(p.Hook.Events) == 0, len(missing) == 0, slices.Contains(p.Hook.Events, "*"):
+		if all {
+			return "the secret is right, and events will be taken"
+		}
+		return "the secret is right, and pushes will be taken"
+	}
+	for i, event := range missing {
+		missing[i] = strings.ToUpper(event[:1]) + event[1:]
+	}
+	names := strings.Join(missing, ", ")
+	return "the secret is right, but this webhook does not send " + strings.ToLower(names) + " events: choose them " +
+		"(for an App: Permissions & events, Subscribe to events, " + names + ")"
 }
 
 // lifecycle says in plain words what happened to the App or a repository, or "" if nothing did that stops a watcher.

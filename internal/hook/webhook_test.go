@@ -427,6 +427,8 @@ func FuzzPayload(f *testing.F) {
 		[]byte(url.Values{"payload": {pushed("acme/site", "refs/tags/v1", none, strings.Repeat("a", 40))}}.Encode()))
 	f.Add(false, []byte(`{"action":"removed","repositories_removed":[{"full_name":"a\u001b[2J"}]}`))
 	f.Add(false, []byte(`{"repository":null,"hook":{"events":[""]}}`))
+	f.Add(false, []byte(created("branch", "feature/x")))
+	f.Add(false, []byte(chosen("added", `{"id":1,"full_name":"acme/site"},{"id":-1,"full_name":"../x"}`)))
 	f.Fuzz(func(t *testing.T, form bool, body []byte) {
 		kind := jsonType
 		if form {
@@ -442,7 +444,10 @@ func FuzzPayload(f *testing.F) {
 				t.Errorf("%q", text)
 			}
 		}
-		p.pong()
+		p.pong(true)
+		for _, kind := range Kinds() {
+			checkEvent(t, p, kind)
+		}
 		push, _, err := p.push()
 		if err != nil {
 			if len(err.Error()) > 200 {

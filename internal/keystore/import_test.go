@@ -1,8 +1,6 @@
 package keystore
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"strings"
@@ -15,9 +13,8 @@ import (
 // A program that takes a key in is told of that key on its standard input, and of none
 // besides: neither of those that ghapp itself has in variables, nor of a copy of this one.
 func TestProgramThatTakesAKeyInGetsNoOtherSecret(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	testkit.OK(t, err)
-	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+	der := x509.MarshalPKCS1PrivateKey(testkit.Key(t))
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: der}))
 	o := apps.New(apps.Options{Environ: []string{
 		"HOME=" + t.TempDir(), "PATH=/bin", "GHAPP_APP=1", "GHAPP_KEY=env:IN_USE", "IN_USE=the key that is in use",
 		"COPY_OF_THAT=the key that is in use", "GHAPP_WEBHOOK_SECRET=the secret of a webhook",

@@ -2,9 +2,9 @@ package mirror
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -46,31 +46,13 @@ func codeOf(r ghapp.RepositoryName) ghapp.RepositoryName {
 }
 
 // Refs implements [barerepo.Remote].
-func (r *remote) Refs(ctx context.Context, prefixes ...string) (*barerepo.WireRefs, error) {
-	found, err := r.service.Refs(ctx, r.repository, prefixes...)
-	if err != nil {
-		return nil, translated(err)
-	}
-	refs := &barerepo.WireRefs{Format: found.Format, Head: found.Head, Requests: found.Requests}
-	for _, ref := range found.List {
-		refs.List = append(refs.List, barerepo.WireRef{Name: ref.Name, ID: ref.ID, Peeled: ref.Peeled, Target: ref.Target})
-	}
-	return refs, nil
+func (r *remote) Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error) {
+	return r.service.Refs(ctx, r.repository, prefixes...)
 }
 
 // Fetch implements [barerepo.Remote].
-func (r *remote) Fetch(ctx context.Context, q barerepo.WireRequest, w io.Writer) (int64, error) {
-	n, err := r.service.Fetch(ctx, r.repository, gitwire.Request{
-		Format: q.Format, Wants: q.Wants, Haves: q.Haves, MaxBytes: q.MaxBytes, Stall: q.Stall, Progress: q.Progress,
-	}, &meter{w: w, told: r.received})
-	return n, translated(err)
-}
-
-func translated(err error) error {
-	if errors.Is(err, gitwire.ErrUnsupported) {
-		return errors.Join(barerepo.ErrUnsupported, err)
-	}
-	return err
+func (r *remote) Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error) {
+	return r.service.Fetch(ctx, r.repository, q, &meter{w: w, told: r.received})
 }
 
 // meter tells how many bytes have gone through it.
@@ -119,9 +101,8 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 		Origin: host.Origin, Helper: gitsession.Helper(r.run.Opener.LookupEnv), CAFile: settings.CAFile.Text,
 		URLs: []string{address}, Stays: true,
 	}
-	args := []string{"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
-		"--no-recurse-submodules", "--force", "--", address}
-	return git.Run(ctx, scope, append(args, refspecs...)...)
+	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", address}, refspecs)
+	return git.Run(ctx, scope, args...)
 }
 
 // tokenLife is longer than a token lives.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/hook"
+	"github.com/ghapp-dev/ghapp/internal/page"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -151,6 +152,7 @@ func (w *service) serve(ctx context.Context) (*servers, error) {
 	if o.Status != "" {
 		m := mux(o.Status)
 		ours := w.statusNames()
+		m.Handle("GET /{$}", hook.OnlyTo(ours, page.Handler(w.page)))
 		m.Handle("GET /healthz", hook.OnlyTo(ours, http.HandlerFunc(w.healthz)))
 		m.Handle("GET /readyz", hook.OnlyTo(ours, http.HandlerFunc(w.readyz)))
 		m.Handle("GET /metrics", hook.OnlyTo(ours, http.HandlerFunc(w.metrics.serveHTTP)))

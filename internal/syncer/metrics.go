@@ -4,7 +4,6 @@ package syncer
 
 import (
 	"bytes"
-	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -15,8 +14,9 @@ import (
 	victoria "github.com/VictoriaMetrics/metrics"
 
 	"github.com/ghapp-dev/ghapp/internal/deploy"
-	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/hook"
+	"github.com/ghapp-dev/ghapp/internal/lastday"
+	"github.com/ghapp-dev/ghapp/internal/page"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -155,10 +155,7 @@ func webhookRequests(m *metrics, s *scrape) bool {
 func limits(value func(rateLimit) int64) sampler {
 	return func(m *metrics, s *scrape) bool {
 		all := m.limits.all()
-		budgets := slices.SortedFunc(maps.Keys(all), func(a, b budget) int {
-			return cmp.Compare(a.host+" "+a.resource, b.host+" "+b.resource)
-		})
-		for _, b := range budgets {
+		for _, b := range slices.SortedFunc(maps.Keys(all), budget.compare) {
 			s.add(float64(value(all[b])), b.host, b.resource)
 		}
 		return true
@@ -208,8 +205,9 @@ type metrics struct {
 	of       map[string]*directoryMetrics // by the names of directories
 	requests map[requestKind]int          // to the webhook's server
 	limits   *rateLimits
-	loaded   time.Time // when the configuration was last read
-	refused  bool      // the last one could not be used
+	fetched  lastday.Counter // bytes
+	loaded   time.Time       // when the configuration was last read
+	refused  bool            // the last one could not be used
 }
 
 // directoryMetrics are what is counted of a directory.
@@ -218,7 +216,8 @@ type directoryMetrics struct {
 	failures  map[string]int // by kind
 	bytes     int64
 	succeeded time.Time
-	retry     time.Time // when what has failed is tried again; zero where all is well
+	retry     time.Time     // when what has failed is tried again; zero where all is well
+	failure   *page.Failure // what that is, for the page
 	took      *victoria.PrometheusHistogram
 	set       *victoria.Set // of took
 }
@@ -251,15 +250,16 @@ func (m *metrics) onPass(of *directory, p watch.Pass) {
 	d := m.directory(of.entry.Name)
 	d.passes[p.Outcome]++
 	d.bytes += p.Bytes
+	m.fetched.Add(p.Bytes)
 	d.retry = p.Retry
 	d.took.Update(p.Took.Seconds())
 	switch p.Outcome {
 	case watch.Failed:
-		kind := diag.Explain(p.Err).Kind
-		d.failures[kind]++
+		d.failure = forStrangers(p.Err, time.Now())
+		d.failures[d.failure.Kind]++
 	case watch.Waiting:
 	default:
-		d.succeeded = time.Now()
+		d.succeeded, d.failure = time.Now(), nil
 	}
 }
 

@@ -8,17 +8,25 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+
+	"github.com/ghapp-dev/ghapp/internal/lastday"
 )
 
 // rateLimits are what the answers of REST APIs have said last of the budget of requests
 // (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 type rateLimits struct {
+	points lastday.Counter // a point for each answer that tells of a budget
+
 	mu   sync.Mutex
 	last map[budget]rateLimit
 }
 
 // budget is what requests count against: core, graphql and so on.
 type budget struct{ host, resource string }
+
+func (b budget) compare(other budget) int {
+	return cmp.Or(cmp.Compare(b.host, other.host), cmp.Compare(b.resource, other.resource))
+}
 
 // rateLimit is how many requests an hour there are, how many are left, and when, in seconds
 // since 1970, there are as many again.
@@ -62,6 +70,7 @@ func (l *rateLimits) note(host string, header http.Header) {
 	if !said || !left || !known {
 		return
 	}
+	l.points.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last == nil {

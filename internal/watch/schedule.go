@@ -96,7 +96,7 @@ func (l *loop) due() [][]job {
 		s := l.states[t.Name]
 		soon := now
 		if s.Group != "" && groups[s.Group] {
-			soon = now.Add(s.period() / 4)
+			soon = now.Add(s.Every() / 4)
 		}
 		switch {
 		case s.running || s.at().After(soon) || s.at().After(now) && s.blocked.After(now):
@@ -170,12 +170,13 @@ func (s *state) begin(now time.Time) job {
 func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 	now := time.Now()
 	s.running = false
-	s.next = now.Add(jitter(s.period()))
+	s.next = now.Add(jitter(s.Every()))
 	if p.Outcome != Failed {
 		s.blocked = time.Time{} // it was tried all the same, and is well
 	}
 	switch {
 	case p.Outcome == Waiting:
+		s.next = earlier(s.next, s.retry)
 		return s.retry
 	case p.Outcome != Failed:
 		s.failures, s.refused, s.retry = 0, "", time.Time{}
@@ -187,6 +188,7 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 		s.next = now.Add(again)
 	} else {
 		s.refused, s.retry = p.Commit, now.Add(again)
+		s.next = earlier(s.next, s.retry)
 	}
 	if stayAway != nil {
 		if away := min(stayAway(p.Err), maxRetryAfter); away > 0 {
@@ -197,9 +199,17 @@ func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 	return now.Add(again)
 }
 
+// earlier is the one of two moments that comes first.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // backoff is twice as long with each failure, and bounded.
 func (s *state) backoff() time.Duration {
-	again, most := s.period(), max(maxBackoff, s.period())
+	again, most := s.Every(), max(maxBackoff, s.Every())
 	for range s.failures {
 		if again >= most/2 { // to double it could be more than a Duration holds
 			return most

@@ -51,7 +51,8 @@ type Target struct {
 	Publish func(ctx context.Context, w Desired) (Done, error)
 }
 
-func (t *Target) period() time.Duration {
+// Every is the time between two questions, as it is meant to be.
+func (t *Target) Every() time.Duration {
 	if t.Period <= 0 {
 		return DefaultPeriod
 	}

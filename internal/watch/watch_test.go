@@ -192,6 +192,24 @@ func TestFailingCommitWaitsAndANewOneDoesNot(t *testing.T) {
 	}
 }
 
+// When a commit that has failed is tried again is told, and that is when it is, though the next
+// question would come much later.
+func TestFailedCommitIsTriedAgainWhenItWasSaid(t *testing.T) {
+	w := &world{commit: "bad"}
+	w.publish = func(string) (Done, error) { return Done{}, errors.New("the check failed") }
+	run(t, &Watcher{Targets: []*Target{w.target("site")}}, w, func(context.Context) {
+		time.Sleep(10 * time.Minute)
+		for i := 1; i < len(w.passes); i++ {
+			if before, now := w.passes[i-1], w.asked[i]; now.After(before.Retry) {
+				t.Errorf("pass %d at %s, and it was said to be at %s", i, now, before.Retry)
+			} else if p := w.passes[i]; p.Outcome == Failed && !now.Equal(before.Retry) {
+				t.Errorf("pass %d tried at %s, and it was said to be at %s", i, now, before.Retry)
+			}
+		}
+		testkit.Equal(t, len(w.published), 4, "tried")
+	})
+}
+
 func TestTriggerTriesWhatHasFailedAgain(t *testing.T) {
 	w := &world{commit: "bad"}
 	w.publish = func(commit string) (Done, error) { return Done{}, errors.New("the check failed") }

@@ -188,7 +188,7 @@ func (m *Machine) Clone(uri string, inside bool) {
 // clone clones, and searches the memory of everybody who takes part in it.
 func (m *Machine) clone(uri string) *search {
 	m.t.Helper()
-	s := &search{t: m.t, had: map[string]bool{}}
+	s := &search{t: m.t, had: map[string]bool{}, stays: m.t.TempDir()}
 	if m.Key != nil {
 		s.needles = needles(m.Key)
 	}
@@ -197,11 +197,14 @@ func (m *Machine) clone(uri string) *search {
 	defer cancel()
 	cmd := m.command(ctx, []string{"clone", "acme/site", "site", "--key", uri})
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if m.Key != nil {
+		cmd.Env = append(cmd.Env, staysVariable+"="+s.stays)
+	}
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
 	// While git waits for its packfile, ghapp has signed, and all are there but the
-	// program that has signed, which has to be caught.
+	// program that has signed, which stays until it was searched.
 	var once sync.Once
 	fetched := func() { once.Do(func() { s.everybody(cmd.Process.Pid, "") }) }
 	m.fetched.Store(&fetched)

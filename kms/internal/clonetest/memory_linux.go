@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // needles are the forms in which a part of a private key could lie in memory, or in a
@@ -44,9 +45,32 @@ func contains(text []byte, forms [][]byte) bool {
 type search struct {
 	t       *testing.T
 	needles [][]byte
+	stays   string // the directory of [Stay]
 
 	mu  sync.Mutex
 	had map[string]bool // by program: whether the key was in its memory, once
+}
+
+// staysVariable names the directory of [Stay], in the environment of a program.
+const staysVariable = "CLONETEST_STAYS"
+
+// Stay is for the end of a program in the place of ghapp-signer-kms: where a test searches
+// memory, it returns when that of this process was searched. A program that signs is too soon
+// over to be met by chance.
+func Stay() {
+	dir := os.Getenv(staysVariable)
+	if dir == "" {
+		return
+	}
+	path := filepath.Join(dir, strconv.Itoa(os.Getpid()))
+	if os.WriteFile(path, nil, 0o600) != nil {
+		return
+	}
+	for until := time.Now().Add(Patience); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
+		if _, err := os.Stat(path); err != nil {
+			return
+		}
+	}
 }
 
 // everybody searches a process and all that it has started, or of them only those that
@@ -67,8 +91,13 @@ func (s *search) everybody(root int, only string) {
 		if only != "" && name != only {
 			continue
 		}
+		stays := filepath.Join(s.stays, strconv.Itoa(pid))
+		_, atEnd := os.Stat(stays)
 		if found, searched := s.process(pid); searched {
 			s.had[name] = s.had[name] || found
+			if atEnd == nil {
+				_ = os.Remove(stays)
+			}
 		}
 	}
 }

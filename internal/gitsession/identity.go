@@ -1,4 +1,4 @@
-package cli
+package gitsession
 
 import (
 	"context"
@@ -8,23 +8,16 @@ import (
 	"os"
 
 	"github.com/ghapp-dev/ghapp"
-	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
 )
 
-// identityJSON is who the App is in commits, for programs.
-type identityJSON struct {
-	Name   string `json:"name"`
-	Email  string `json:"email"`
-	UserID int64  `json:"user_id"`
-}
-
-// identityVariables have git make commits as the App
+// IdentityVariables have git make commits as the App
 // (https://git-scm.com/docs/git#Documentation/git.txt-GITAUTHORNAME). Author and
 // committer are left alone where the environment says anything of them: a name of one and
 // the address of another would be nobody.
-func identityVariables(identity *ghapp.Identity, lookup func(string) (string, bool)) []string {
+func IdentityVariables(identity *ghapp.Identity, lookup func(string) (string, bool)) []string {
 	var list []string
 	for _, who := range []string{"GIT_AUTHOR_", "GIT_COMMITTER_"} {
 		name, _ := lookup(who + "NAME")
@@ -36,9 +29,9 @@ func identityVariables(identity *ghapp.Identity, lookup func(string) (string, bo
 	return list
 }
 
-// identitySection has git make commits as the App. A file in which somebody has said
+// IdentitySection has git make commits as the App. A file in which somebody has said
 // already who they are is refused.
-func (c *command) identitySection(ctx context.Context, loaded *config.Config, entries []gitsetup.Entry,
+func IdentitySection(ctx context.Context, o *apps.Opener, entries []gitsetup.Entry,
 	file string) (gitsetup.Section, error) {
 	none := gitsetup.Section{}
 	text, err := os.ReadFile(file)
@@ -53,11 +46,11 @@ func (c *command) identitySection(ctx context.Context, loaded *config.Config, en
 			}
 		}
 	}
-	settings, err := loaded.App(config.Selector{})
+	settings, err := o.Settings(ghapp.RepositoryName{})
 	if err != nil {
 		return none, err
 	}
-	session, err := c.apps().Start(ctx, settings)
+	session, err := o.Start(ctx, settings)
 	if err != nil {
 		return none, err
 	}
@@ -99,12 +92,4 @@ func anyToken(ctx context.Context, app *ghapp.App) (*ghapp.Token, error) {
 		})
 	}
 	return nil, nil
-}
-
-// identityOf asks for the identity where it is wanted; it is nil where not.
-func identityOf(ctx context.Context, wanted bool, app *ghapp.App, token *ghapp.Token) (*ghapp.Identity, error) {
-	if !wanted {
-		return nil, nil
-	}
-	return app.Identity(ctx, token)
 }
