@@ -129,6 +129,9 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 	wrong := func(format string, args ...any) (entries, error) {
 		return nil, &fault.UsageError{Err: fmt.Errorf(format, args...)}
 	}
+	wrongFor := func(hint, format string, args ...any) (entries, error) {
+		return nil, &fault.UsageError{Err: fmt.Errorf(format, args...), Hint: hint}
+	}
 	ofOne, err := c.fromVariables(flags, o)
 	if err != nil {
 		return nil, err
@@ -137,7 +140,7 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		switch name := option.Flag(); {
 		case !flags.Changed(name):
 		case option.Watching && !o.Watch:
-			return wrong("--%s is for --watch, and one pass has no use for it", name)
+			return wrongFor("leave it out, or give --watch as well", "--%s is for --watch, and one pass has no use for it", name)
 		case !option.Process:
 			ofOne = append(ofOne, "--"+name)
 		}
@@ -158,7 +161,8 @@ func (c *command) syncEntries(flags *pflag.FlagSet, args []string, o *syncOption
 		list, err := c.oneEntry(args, o)
 		return func(*apps.Opener) ([]config.Sync, error) { return list, nil }, err
 	case len(ofOne) > 0:
-		return wrong("%s is for a repository that is named here; for directories of the config file it stands there",
+		return wrongFor("write it without the dashes under sync: NAME:, or for all under sync_defaults:, in the config file",
+			"%s is for a repository that is named here; for directories of the config file it stands there",
 			strings.Join(ofOne, " "))
 	}
 	return func(opener *apps.Opener) ([]config.Sync, error) { return entriesOfFile(opener, o.All, args) }, nil

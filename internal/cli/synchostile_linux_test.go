@@ -472,3 +472,42 @@ sync:
 	m.shows("foreign/main.txt", "main")
 	s.ends()
 }
+
+// What has failed before anything was published is told by the status of a directory that the config
+// file names, and nothing is said of a release before it.
+func TestFailureOfTheFirstPassIsTold(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.keeping(fmt.Sprintf("  gone: {repository: acme/site, branch: gone, to: %s/gone}\n"+
+		"  checked: {repository: acme/site, to: %[1]s/checked, check: 'false'}\n", m.work))
+	r := m.ghapp("sync", "--all")
+	r.ends(t, 6, "hint: push a commit that passes the check", "has no branch gone")
+	testkit.Lacks(t, r.stderr, "stays")
+	r = m.ghapp("sync", "status")
+	testkit.Contains(t, r.stdout, "ago) failed: acme/site has no branch gone", "the check failed")
+	m.ghapp("sync", "--all", "--period", "5m").ends(t, 2, "or give --watch as well")
+	m.ghapp("sync", "--all", "--watch", "--period", "5m").ends(t, 2, "under sync_defaults:")
+}
+
+// A disk that is full is told as that, with a hint that is about a directory and not about a clone,
+// and that the status will not know of it.
+func TestSyncSaysThatTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("needs to mount: %v %s", err, out)
+	}
+	m := newMachine(t)
+	volume := filepath.Join(m.work, "volume")
+	testkit.OK(t, os.Mkdir(volume, 0o755))
+	m.keeping(fmt.Sprintf("  site: {repository: acme/site, to: %s/site}\n", volume))
+	cmd, out := m.command("sync", "site")
+	cmd.Args = append([]string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs -o size=4k none "$0" && exec "$@"`,
+		volume, cmd.Path}, cmd.Args[1:]...)
+	var err error
+	cmd.Path, err = exec.LookPath("unshare")
+	testkit.OK(t, err)
+	_ = cmd.Run() // its exit code is in the result
+	r := out.result(cmd)
+	r.ends(t, 6, "no space left on device", "hint: make room: the disk is full, or has no inodes left (df -h, df -i)\n",
+		"warning: ghapp sync status will not know")
+}

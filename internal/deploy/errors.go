@@ -55,6 +55,8 @@ type Error struct {
 	Problem Problem // "": Err says it
 	// Op is what was being done, to which directory.
 	Op string
+	// First says that nothing was published before, which could stay.
+	First bool
 	// Output is the end of what a command printed.
 	Output string
 	Err    error // the cause; may be nil

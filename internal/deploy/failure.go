@@ -24,12 +24,19 @@ type Failure struct {
 
 func (t *Target) failureFile() string { return filepath.Join(t.base(), "failure.json") }
 
-// Note remembers how a pass has failed, or with nil that one has ended well. Nothing is
-// made for a directory that has never been published: there is no place yet.
-func (t *Target) Note(failure *Failure) error {
+// Note remembers how a pass has failed, or with nil that one has ended well. The place for it is
+// made for a directory that has never been published only where the caller wants that (first), and
+// never where the directory above is missing.
+func (t *Target) Note(failure *Failure, first bool) error {
 	place := t.base()
-	if failure == nil {
+	switch {
+	case failure == nil:
 		place = t.failureFile()
+	case first:
+		if _, err := t.Published(); err != nil {
+			return nil // beside what is not ours nothing is made
+		}
+		place = filepath.Dir(t.Dir)
 	}
 	if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -39,6 +46,9 @@ func (t *Target) Note(failure *Failure) error {
 	}
 	if failure == nil {
 		return os.Remove(t.failureFile())
+	}
+	if err := os.Mkdir(t.base(), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
 	}
 	return replaceJSON(t.failureFile(), failure)
 }

@@ -172,7 +172,11 @@ func (t *Target) replaceRelease(ctx context.Context, q Request, published *Relea
 		if failed := t.runPendingExec(ctx, published); failed != nil {
 			t.log().Warn("the command after the release that stays has failed again", "directory", t.Dir, "error", failed)
 		}
-		return nil, t.fail(op, err)
+		err = t.fail(op, err)
+		if e, ok := errors.AsType[*Error](err); ok {
+			e.First = published == nil
+		}
+		return nil, err
 	}
 	if published != nil && published.Commit == r.Commit { // it is made in another way
 		r.Held, r.HeldSince = published.Held, published.HeldSince

@@ -23,13 +23,13 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrBusy: {fault.Unreachable, "wait for the other one, whose check or exec may be hanging, or end it; " +
 			"its lock goes with its process"},
 		deploy.ErrForeign: {fault.Configuration, "nothing was touched: move it away, or give another directory with --to"},
-		deploy.ErrCheck: {fault.Failed, "the release before it stays; push a commit that passes the check, " +
+		deploy.ErrCheck: {fault.Failed, stays + "push a commit that passes the check, " +
 			"or run the check by hand in a clone"},
 		deploy.ErrExec: {fault.Failed, "it is tried again until it succeeds or another release comes; " +
 			"run it by hand in the directory to see what is wrong"},
 		deploy.ErrDamaged: {fault.Failed, "something has changed the files of a release: `ghapp sync rollback --rebuild` " +
 			"builds it again and checks it, --as-is takes it as it is; `ghapp sync --force` publishes the newest commit anew"},
-		deploy.ErrSignature: {fault.Failed, "the release before it stays; sign the commit with a key that is trusted here, " +
+		deploy.ErrSignature: {fault.Failed, stays + "sign the commit with a key that is trusted here, " +
 			"or add the key to the allowed signers"},
 		deploy.ErrNoRelease: {fault.Usage, "`ghapp sync status` lists the releases that are kept; " +
 			"the number of one is enough for --to"},
@@ -37,9 +37,9 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 			"and --to RELEASE goes to any of them"},
 		deploy.ErrSubmodule: {fault.GitFailed, "mend .gitmodules in the repository, or leave out --submodules"},
 		deploy.ErrUnsafe:    {fault.Configuration, "give a directory above which only you and root can write"},
-		deploy.ErrSparse: {fault.Failed, "the release before it stays; mend --sparse (sparse: in the config file), " +
+		deploy.ErrSparse: {fault.Failed, stays + "mend --sparse (sparse: in the config file), " +
 			"or push a commit that has the path"},
-		deploy.ErrPointer: {fault.GitFailed, "the release before it stays; have the file pushed (git lfs push --all), " +
+		deploy.ErrPointer: {fault.GitFailed, stays + "have the file pushed (git lfs push --all), " +
 			"or leave out --lfs for pointers"},
 		deploy.ErrNoExchange: {fault.Configuration, "use --mode link, which needs a symbolic link only"},
 	}
@@ -66,6 +66,9 @@ func ofDeploy(report *Report, err error) bool {
 			known.hint = unsafe.Hint + ", as `su -s /bin/sh USER -c 'ghapp ...'` does"
 		}
 	}
+	if e.First {
+		known.hint = firstHint(known.hint)
+	}
 	if e.Problem == deploy.ErrSignature && errors.Is(err, fs.ErrNotExist) {
 		known = deployMeaning{fault.Configuration, "the file of --allowed-signers (allowed_signers: " +
 			"in the config file) is not there"}
@@ -77,14 +80,25 @@ func ofDeploy(report *Report, err error) bool {
 	return true
 }
 
+// The parts of hints that are about what was published before.
+const (
+	stays         = "the release before it stays; "
+	publishedStay = "; what is published stays"
+	diskFull      = "make room: the disk is full, or has no inodes left (df -h, df -i)"
+)
+
+// firstHint is a hint where nothing was published before.
+func firstHint(hint string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(hint, stays), publishedStay)
+}
+
 // ofSystem reads an error of the operating system's.
 func ofSystem(err error) deployMeaning {
 	switch {
 	case errors.Is(err, syscall.ENOSPC):
-		return deployMeaning{fault.Failed, "make room: the disk is full, or has no inodes left (df -h, " +
-			"df -i); what is published stays"}
+		return deployMeaning{fault.Failed, diskFull + publishedStay}
 	case errors.Is(err, syscall.EROFS):
-		return deployMeaning{fault.Failed, "the file system is mounted read-only; what is published stays"}
+		return deployMeaning{fault.Failed, "the file system is mounted read-only" + publishedStay}
 	case errors.Is(err, fs.ErrPermission):
 		return deployMeaning{fault.Failed, "the directory above must be writable for this user, " +
 			"and all in it that is ghapp's must be this user's"}

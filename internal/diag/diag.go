@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
@@ -109,6 +110,9 @@ func explain(err error) Report {
 	}
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
 		ofGit(&report, e)
+		if of, ok := errors.AsType[*deploy.Error](err); ok {
+			ofGitInDeploy(&report, e, of)
+		}
 		return report
 	}
 	if ofDeploy(&report, err) {

@@ -1,6 +1,7 @@
 package diag
 
 import (
+	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/refs"
@@ -76,6 +77,28 @@ func ofGit(report *Report, e *gitcmd.Error) {
 		known = gitMeanings()[gitcmd.Unknown]
 	}
 	report.Kind, report.Hint, report.ExitCode = code(string(e.Reason)), known.hint, known.exit
+}
+
+// ofGitInDeploy puts a hint of its own in the place of one that is about the options of a clone.
+func ofGitInDeploy(report *Report, git *gitcmd.Error, e *deploy.Error) {
+	hint, ok := deployGitHints()[git.Reason]
+	if ok && e.First {
+		hint = firstHint(hint)
+	}
+	if ok {
+		report.Hint = hint
+	}
+}
+
+// deployGitHints are those for failures of git that are met while a directory is brought to a commit.
+func deployGitHints() map[gitcmd.Reason]string {
+	return map[gitcmd.Reason]string{
+		gitcmd.DiskFull:       diskFull + publishedStay,
+		gitcmd.Killed:         "if the machine ran out of memory, give it more" + publishedStay,
+		gitcmd.RateLimited:    "GitHub asks for fewer git operations: wait a few minutes" + publishedStay,
+		gitcmd.TimedOut:       "check the network" + publishedStay,
+		gitcmd.ConnectionLost: "run the command again" + publishedStay,
+	}
 }
 
 // ofRef is what git itself would have failed with.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -37,6 +38,7 @@ type directory struct {
 	alone      *apps.Router // answers git; nil where that is other directories' too
 	force      bool         // a commit that is held is published too
 	watched    bool         // there are more passes than one
+	named      bool         // in the config file, so that somebody may ask for its status
 	unusable   error        // why nothing can be done for it, in one pass of several; nil: something can
 	publishing atomic.Bool
 	// unapplied are the commands that the last pass found not to have run for what is
@@ -199,7 +201,13 @@ func (d *directory) note(failed *diag.Report, again time.Time) {
 			failure.Again = again.UTC().Round(time.Second)
 		}
 	}
-	if err := d.deploy.Note(failure); err != nil {
-		d.log.Debug("ghapp sync status will not know how the pass has ended", "directory", d.entry.To, "error", err)
+	err := d.deploy.Note(failure, d.named)
+	level := slog.LevelDebug // the error is why the pass has failed, too
+	if errors.Is(err, syscall.ENOSPC) {
+		level = slog.LevelWarn
+	}
+	if err != nil {
+		d.log.Log(context.Background(), level, "ghapp sync status will not know how the pass has ended",
+			"directory", d.entry.To, "error", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -157,6 +158,9 @@ func (s *Syncer) addUnusable(entry config.Sync, why error) {
 
 // keep has passes made of a directory.
 func (s *Syncer) keep(d *directory) {
+	if loaded, err := s.Opener.Load(); err == nil {
+		d.named = slices.ContainsFunc(loaded.Syncs(), func(entry config.Sync) bool { return entry.To == d.entry.To })
+	}
 	d.target = &watch.Target{Name: d.entry.Name, Period: d.entry.Period, Ask: d.ask, Publish: d.publish}
 	s.directories = append(s.directories, d)
 	s.of[d.target] = d
