@@ -87,7 +87,7 @@ func (u *update) makeByGit(dir, format string) error {
 	if err != nil && u.there == nil && format == gitwire.SHA1 && otherFormat(err) {
 		format = gitwire.SHA256
 		if err = os.RemoveAll(dir); err == nil {
-			err = u.skeleton(dir, format)
+			err = u.skeleton(dir, format, "")
 		}
 		if err == nil {
 			err = u.fetchByGit(dir, format)
@@ -102,7 +102,7 @@ func (u *update) makeByGit(dir, format string) error {
 			return err
 		}
 	}
-	return u.skeleton(dir, format)
+	return u.skeleton(dir, format, u.there.head)
 }
 
 // otherFormat reports that git fetch failed since the remote's objects have another format.
@@ -119,7 +119,7 @@ func (u *update) laterByGit() error {
 	}
 	defer q.remove()
 	dir := filepath.Dir(q.objects)
-	if err := u.skeleton(dir, u.here.format); err != nil {
+	if err := u.skeleton(dir, u.here.format, ""); err != nil {
 		return err
 	}
 	u.step("quarantined")

@@ -7,8 +7,9 @@
 // in it belongs to whoever made it, and is left alone, but for
 //
 //	refs/ghapp/kept/20261130T120000Z/heads/NAME  what refs/heads/NAME was, and left behind then
-//	ghapp/journal                                when which ref was moved from what to what
+//	ghapp-journal                                when which ref was moved from what to what
 //	objects/incoming-ghapp/                      what is being fetched, and counts for nothing yet
+//	ghapp.since, ghapp.repository                of the configuration
 //
 // A first fetch is made beside and comes into place by one rename. A later one goes into
 // the quarantine, as git receive-pack has one (https://git-scm.com/docs/git-receive-pack#_quarantine_environment),

@@ -149,7 +149,7 @@ func TestWhatIsNotWholeChangesNothing(t *testing.T) {
 func files(w *world) []string {
 	list := []string{}
 	_ = filepath.WalkDir(filepath.Dir(filepath.Dir(w.repo.Dir)), func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && d.Name() != "journal" {
+		if err == nil && !d.IsDir() && d.Name() != "ghapp-journal" {
 			list = append(list, path)
 		}
 		return nil

@@ -17,9 +17,10 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/flush"
 )
 
-// The journal is a file of lines, each of which is a [Entry]: time, ref, old and new value, "-"
+// The journal is a file of lines, each of which is an [Entry]: time, ref, old and new value, "-"
 // for none. Those of one update come before its transaction, on the disk, and a line that says
-// "done" after it. The first line says since when there is a journal.
+// "done" after it. It begins with the first change. Where something was taken out of it, its first
+// line says since when it is whole; else the configuration does (ghapp.since).
 
 // Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
 type Entry struct {
@@ -33,7 +34,7 @@ const (
 	done  = "done"
 )
 
-func journal(dir string) string { return filepath.Join(dir, "ghapp", "journal") }
+func journal(dir string) string { return filepath.Join(dir, "ghapp-journal") }
 
 func (e Entry) line() string {
 	value := func(s string) string {
@@ -63,11 +64,6 @@ func parseEntry(line string) (Entry, bool) {
 	return Entry{at.UTC(), fields[1], fields[2], fields[3]}, true
 }
 
-// beginJournal writes the first line.
-func beginJournal(dir string, now time.Time) error {
-	return os.WriteFile(journal(dir), []byte(now.Format(time.RFC3339)+" "+begun+"\n"), 0o666)
-}
-
 // beginBatch writes what is going to be moved, and has it on the disk.
 func beginBatch(dir string, entries []Entry) error {
 	var b bytes.Buffer
@@ -82,16 +78,13 @@ func endBatch(dir string) error { return appendJournal(dir, []byte(done+"\n"), f
 
 func appendJournal(dir string, text []byte, sync bool) error {
 	file, err := os.OpenFile(journal(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
-	if errors.Is(err, fs.ErrNotExist) { // somebody has taken it away
-		if err = os.MkdirAll(filepath.Dir(journal(dir)), 0o777); err == nil {
-			file, err = os.OpenFile(journal(dir), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o666)
-		}
-	}
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	if end := lastBytes(file, 1); len(end) > 0 && end[0] != '\n' {
+	end := lastBytes(file, 1)
+	begins := len(end) == 0
+	if !begins && end[0] != '\n' {
 		text = append([]byte("\n"), text...) // after a line without an end
 	}
 	if _, err := file.Write(text); err != nil {
@@ -100,6 +93,11 @@ func appendJournal(dir string, text []byte, sync bool) error {
 	if sync {
 		if err := file.Sync(); err != nil {
 			return err
+		}
+		if begins {
+			if err := flush.Parent(journal(dir)); err != nil {
+				return err
+			}
 		}
 	}
 	return file.Close()
@@ -159,9 +157,18 @@ func scanJournal(r io.Reader, take func(line string)) error {
 	}
 }
 
-// readJournal reads since when there is a journal, and all entries, oldest first.
+// readJournal reads since when the journal is whole, and all entries, oldest first. since is zero where
+// nothing says so.
 func readJournal(dir string) (since time.Time, entries []Entry, err error) {
+	config, err := os.ReadFile(filepath.Join(dir, "config"))
+	if err != nil {
+		return since, nil, err
+	}
+	since, _ = time.Parse(time.RFC3339, variable(config, "ghapp", "since"))
 	file, err := os.Open(journal(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return since, nil, nil
+	}
 	if err != nil {
 		return since, nil, err
 	}
@@ -179,9 +186,6 @@ func readJournal(dir string) (since time.Time, entries []Entry, err error) {
 // forget takes entries out of the journal that are older than a time.
 func forget(dir string, before time.Time) error {
 	since, entries, err := readJournal(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil || !since.Before(before) {
 		return err
 	}

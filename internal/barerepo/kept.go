@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -105,10 +103,10 @@ func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
 		return nil, err
 	}
 	since, entries, err := readJournal(r.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
 		return nil, err
 	}
-	if err != nil || t.Before(since) || since.IsZero() {
+	if t.Before(since) || since.IsZero() {
 		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}
 		if !since.IsZero() {
 			e.Detail = "it is known since " + since.Format(time.RFC3339)

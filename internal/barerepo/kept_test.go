@@ -283,7 +283,7 @@ func TestEmptyFilesOfRefsAreMended(t *testing.T) {
 	w.set("refs/heads/main", w.chain(1, "next", base))
 	w.update()
 	testkit.OK(t, os.Truncate(filepath.Join(w.repo.Dir, "refs", "heads", "main"), 0))
-	file := testkit.Must(os.OpenFile(filepath.Join(w.repo.Dir, "ghapp", "journal"), os.O_APPEND|os.O_WRONLY, 0))(t)
+	file := testkit.Must(os.OpenFile(filepath.Join(w.repo.Dir, "ghapp-journal"), os.O_APPEND|os.O_WRONLY, 0))(t)
 	file.WriteString("2026-11-01T")
 	file.Close()
 	w.update()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
@@ -117,7 +118,7 @@ func variable(config []byte, section, name string) string {
 
 // configuration is that of a new repository. Its refs are looked after by us, and its objects by
 // [Repository.Maintain]: a gc that git begins by itself would come at the wrong time.
-func configuration(format, identity string) []byte {
+func configuration(format, identity string, now time.Time) []byte {
 	var b bytes.Buffer
 	version := 0
 	if format == gitwire.SHA256 {
@@ -129,8 +130,9 @@ func configuration(format, identity string) []byte {
 		b.WriteString("[extensions]\n\tobjectformat = sha256\n")
 	}
 	b.WriteString("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
+	fmt.Fprintf(&b, "[ghapp]\n\tsince = %s\n", now.UTC().Format(time.RFC3339))
 	if identity != "" {
-		fmt.Fprintf(&b, "[ghapp]\n\trepository = %s\n", identity)
+		fmt.Fprintf(&b, "\trepository = %s\n", identity)
 	}
 	return b.Bytes()
 }

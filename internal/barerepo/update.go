@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -206,11 +207,11 @@ func (u *update) anew() error {
 
 // make makes a repository in a directory that nobody else looks at, and has it on the disk.
 func (u *update) make(dir string) error {
-	format := gitwire.SHA1
+	format, head := gitwire.SHA1, ""
 	if u.there != nil {
-		format = u.there.format
+		format, head = u.there.format, u.there.head
 	}
-	if err := u.skeleton(dir, format); err != nil {
+	if err := u.skeleton(dir, format, head); err != nil {
 		return err
 	}
 	u.step("made")
@@ -230,34 +231,37 @@ func (u *update) make(dir string) error {
 	if err := u.there.prove(filepath.Join(dir, "objects", "pack"), false); err != nil {
 		return err
 	}
-	u.result.Head = strings.TrimPrefix(cmp.Or(u.there.head, heads+"main"), heads)
-	if err := u.writeHead(dir, heads+u.result.Head); err != nil {
-		return err
-	}
+	u.result.Head = strings.TrimPrefix(orMain(u.there.head), heads)
 	if len(u.there.refs) > 0 {
 		if err := writePacked(filepath.Join(dir, "packed-refs"), u.there.refs); err != nil {
 			return err
 		}
-	}
-	if err := beginJournal(dir, u.Now); err != nil {
-		return err
 	}
 	u.step("written")
 	defer u.step("flushed")
 	return flush.Tree(dir)
 }
 
-// skeleton is an empty repository (gitrepository-layout(5)).
-func (u *update) skeleton(dir, format string) error {
-	for _, name := range []string{"objects/pack", "objects/info", "refs/heads", "refs/tags", "ghapp"} {
-		if err := os.MkdirAll(filepath.Join(dir, filepath.FromSlash(name)), 0o777); err != nil {
+// orMain is a default branch, or the one that a repository has of which none is known.
+func orMain(head string) string { return cmp.Or(head, heads+"main") }
+
+// skeleton is an empty repository: as little as git takes for one (gitrepository-layout(5)), since
+// to make files is most of what a mirror of a small repository costs.
+func (u *update) skeleton(dir, format, head string) error {
+	for _, name := range []string{"", "objects", "objects/pack", "refs"} {
+		if err := os.Mkdir(filepath.Join(dir, filepath.FromSlash(name)), 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "config"), configuration(format, u.Identity), 0o666); err != nil {
-		return err
+	for name, text := range map[string][]byte{
+		"config": configuration(format, u.Identity, u.Now),
+		"HEAD":   []byte("ref: " + orMain(head) + "\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o666); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(filepath.Join(dir, "HEAD"), []byte("ref: "+heads+"main\n"), 0o666)
+	return nil
 }
 
 // writeHead writes what HEAD stands for, by git's own lock of that file.
