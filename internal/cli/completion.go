@@ -43,7 +43,7 @@ func (c *command) completes(cmd *cobra.Command) {
 			return
 		}
 		offer := c.valuesOf(f)
-		if offer == nil || f.Value.Type() == "bool" {
+		if offer == nil {
 			return
 		}
 		_ = cmd.RegisterFlagCompletionFunc(f.Name, func(*cobra.Command, []string,

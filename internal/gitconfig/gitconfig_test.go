@@ -3,6 +3,7 @@ package gitconfig_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -77,4 +78,17 @@ func TestLoginsThatAreSentBeforeGitAsks(t *testing.T) {
 	if found := files.Netrc("https://ghes.example"); len(found) > 0 {
 		t.Errorf("of another host: %v", found)
 	}
+}
+
+// git is asked for both: where it was built for, and which repository this is.
+func TestFileOfTheMachineAndOfARepository(t *testing.T) {
+	dir := testkit.Must(filepath.EvalSymlinks(t.TempDir()))(t)
+	testkit.OK(t, exec.Command("git", "init", "--quiet", dir).Run())
+	t.Chdir(dir)
+	files := filesOf("HOME="+t.TempDir(), "GIT_CONFIG_SYSTEM="+filepath.Join(dir, "of the machine"))
+	testkit.Equal(t, testkit.Must(files.Path(t.Context(), gitsetup.Local))(t), filepath.Join(dir, ".git", "config"))
+	testkit.Equal(t, testkit.Must(files.Path(t.Context(), gitsetup.System))(t), filepath.Join(dir, "of the machine"))
+	t.Chdir(t.TempDir())
+	_, err := files.Path(t.Context(), gitsetup.Local)
+	testkit.ErrorContains(t, testkit.ErrorAs[*fault.UsageError](t, err), "--local is for the repository")
 }
