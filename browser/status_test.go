@@ -1,7 +1,9 @@
 package browser
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"net/http/httptest"
@@ -181,6 +183,72 @@ func (b *tab) status() {
 	if n := eval[int](b, `document.querySelectorAll("script, [onmouseover], [href^=javascript], iframe").length`); n != 0 {
 		b.t.Errorf("%d elements that are not ours", n)
 	}
+}
+
+// The page of the real program follows what becomes of its directories.
+func TestStatusOfTheRealProgram(t *testing.T) {
+	m, b := newMachine(t), newTab(t)
+	b.scripts(false)
+	address, end := m.setup("--org", "acme")
+	b.open(address)
+	b.await("Create a GitHub App")
+	b.click("button", "Continue on")
+	b.await("GitHub App name")
+	b.click("button", "Create GitHub App for acme")
+	b.await("Install on your account acme")
+	b.click("button", "Install")
+	b.await("is ready")
+	end()
+
+	cmd, _ := m.ghapp("sync", "acme/site", "--branch", "next", "--to", "site", "--watch", "--period", "200ms",
+		"--status", "127.0.0.1:0", "--log-format", "json")
+	cmd.Stderr = nil
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	found := make(chan string, 1)
+	go func() {
+		for lines := bufio.NewScanner(log); lines.Scan(); {
+			var line struct{ Msg, Status string }
+			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "watching" {
+				found <- line.Status
+			}
+		}
+	}()
+	select {
+	case status := <-found:
+		address = "http://" + status
+	case <-time.After(patience):
+		t.Fatal("it does not say where its status is")
+	}
+	until := func(text string) {
+		t.Helper()
+		for end := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+			b.open(address)
+			if seen, _ := b.text(); strings.Contains(seen, text) {
+				return
+			} else if time.Now().After(end) {
+				t.Fatalf("%q cannot be read:\n%s", text, seen)
+			}
+		}
+	}
+	until("acme/site has no branch next")
+	b.photograph("status-real-failing")
+	if _, err := m.github.Repository("acme/site").Commit("next", "Begin", map[string]string{"a": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	until("The directory is up to date")
+	b.await("1 release kept")
+	b.photograph("status-real")
+	b.noProblems()
 }
 
 // A person finds one mirror of many by its name, and comes to all the others.

@@ -308,7 +308,7 @@ func TestStatusIsServedForThoseWhoWatch(t *testing.T) {
 		testkit.Equal(t, status, http.StatusOK)
 		testkit.Contains(t, text, parts...)
 	}
-	page("<h1>", "1 of 1 directory is failing", "acme/site", "branch gone", "acme/site has no branch gone", "tried again",
+	page("<h1>", "The directory is failing", "acme/site", "branch gone", "acme/site has no branch gone", "tried again",
 		"failed ", fmt.Sprint(failed["kind"]))
 	if status, text := m.get(address, "/nowhere"); status != http.StatusNotFound {
 		t.Errorf("%d %s", status, text)

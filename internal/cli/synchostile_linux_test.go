@@ -242,7 +242,7 @@ func TestFailedCommandAfterAReleaseIsToldAndTriedAgain(t *testing.T) {
 		testkit.Contains(t, text, parts...)
 		testkit.Lacks(t, text, "test -e", "trying")
 	}
-	page("1 of 1 directory is failing", "<p class=\"what\">the release is published, but the command after it failed: "+
+	page("The directory is failing", "<p class=\"what\">the release is published, but the command after it failed: "+
 		"exit status 1</p>",
 		"it is tried again until it succeeds", "1 release kept")
 	m.write(filepath.Join(m.work, "well"), "")

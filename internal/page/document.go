@@ -65,16 +65,20 @@ func (d *document) ago(at time.Time) {
 		d.add("never")
 		return
 	}
-	d.moment(at, duration(d.now.Sub(at))+" ago")
+	if past := d.now.Sub(at); past < time.Second {
+		d.moment(at, "just now")
+	} else {
+		d.moment(at, duration(past)+" ago")
+	}
 }
 
 // until writes how long it is until then.
 func (d *document) until(at time.Time) {
-	if !at.After(d.now) {
+	if left := at.Sub(d.now); left < time.Second {
 		d.moment(at, "now")
-		return
+	} else {
+		d.moment(at, "in "+duration(left))
 	}
-	d.moment(at, "in "+duration(at.Sub(d.now)))
 }
 
 // pill writes how something is, in a word or two.
@@ -111,12 +115,14 @@ type Failure struct {
 	Again   time.Time // when it is tried again by itself; zero: it is not
 }
 
-// duration is how long something is, in the two units at most that matter.
+// duration is how long something is, in the largest unit of which it has some.
 func duration(d time.Duration) string {
 	d = max(d, 0)
 	n := func(unit time.Duration) string { return strconv.Itoa(int(d / unit)) }
 	const day = 24 * time.Hour
 	switch {
+	case d < time.Second:
+		return n(time.Millisecond) + " ms"
 	case d < time.Minute:
 		return n(time.Second) + " s"
 	case d < time.Hour:

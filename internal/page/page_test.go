@@ -187,6 +187,16 @@ func TestPageIsSelfContained(t *testing.T) {
 	}
 }
 
+// What is given as the address of a repository runs nothing.
+func TestNamesLeadToPages(t *testing.T) {
+	y := page.Sync{Directories: []page.Directory{{Name: "x", Address: "javascript:alert(1)"}}}
+	for _, p := range []page.Page{y, mirrors(page.Mirror{Name: "x", Address: "javascript:alert(1)"})} {
+		body := get(t, p, "/").Body.String()
+		testkit.Lacks(t, body, "javascript:")
+		testkit.Contains(t, body, `<a href="#" rel="noreferrer">`)
+	}
+}
+
 // Of a failure to look a stranger is told nothing but that.
 func TestWhatCannotBeReadIsNotHalfShown(t *testing.T) {
 	broken := page.Mirrors{All: func(yield func(page.Mirror, error) bool) {
@@ -246,6 +256,13 @@ func TestDirectoriesAreShownWorstFirst(t *testing.T) {
 		testkit.Lacks(t, text, "z-bad")
 		testkit.Contains(t, read(t, page.Sync{Directories: []page.Directory{well}}, "/"), "The directory is up to date")
 		testkit.Contains(t, read(t, page.Sync{}, "/"), "No directory is kept")
+		well.Succeeded, well.Period = now, 200*time.Millisecond
+		well.Failure = &page.Failure{Message: "x", At: now, Again: now}
+		well.ExecFailures = 1
+		text = read(t, page.Sync{Directories: []page.Directory{well}}, "/")
+		testkit.Contains(t, text, "The directory is failing", "Last good pass just now Asked every 200 ms",
+			"failed just now · tried again now")
+		testkit.Lacks(t, text, "times in a row", "The command after")
 	})
 }
 

@@ -122,7 +122,9 @@ func headline(states []state, all int) (string, tone) {
 	switch {
 	case all == 0:
 		return "No directory is kept", plain
-	case count[failing] == all && all > 1:
+	case count[failing] == all && all == 1:
+		return "The directory is failing", bad
+	case count[failing] == all:
 		return "All " + number(int64(all)) + " directories are failing", bad
 	case count[failing] == 1:
 		return some(1, "is failing"), bad
@@ -165,7 +167,7 @@ func (d *document) directory(y *Directory) {
 	if y.Failure != nil {
 		d.failure(y.Failure)
 	}
-	if y.ExecFailures > 0 {
+	if y.ExecFailures > 1 || y.ExecFailures > 0 && y.Failure == nil {
 		d.add("<p class=\"remark\">The command after the release has failed")
 		if y.ExecFailures > 1 {
 			d.add(" {} times in a row", number(int64(y.ExecFailures)))
