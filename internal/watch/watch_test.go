@@ -199,6 +199,7 @@ func TestFailedCommitIsTriedAgainWhenItWasSaid(t *testing.T) {
 	w.publish = func(string) (Done, error) { return Done{}, errors.New("the check failed") }
 	run(t, &Watcher{Targets: []*Target{w.target("site")}}, w, func(context.Context) {
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		for i := 1; i < len(w.passes); i++ {
 			if before, now := w.passes[i-1], w.asked[i]; now.After(before.Retry) {
 				t.Errorf("pass %d at %s, and it was said to be at %s", i, now, before.Retry)
