@@ -34,6 +34,7 @@ var floors = [][]string{
 	{
 		"configured",
 		"internal/agentserver",
+		"internal/daemon",
 		"internal/gitsession",
 		"internal/keystore",
 	},

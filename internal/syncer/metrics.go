@@ -3,16 +3,14 @@
 package syncer
 
 import (
-	"bytes"
 	"maps"
-	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	victoria "github.com/VictoriaMetrics/metrics"
 
+	"github.com/ghapp-dev/ghapp/internal/daemon"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/hook"
 	"github.com/ghapp-dev/ghapp/internal/lastday"
@@ -20,68 +18,46 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
-// allMetrics are what a monitoring system is told: here is where one is added, and docs/sync.md,
-// which a test holds to this table. Names are as Prometheus wants them
-// (https://prometheus.io/docs/practices/naming/).
-func allMetrics() []metric {
+// allMetrics are what a monitoring system is told of the directories: here is where one is added,
+// and docs/sync.md, which a test holds to this table.
+func allMetrics() []daemon.Metric[*scrape] {
 	const ofOne = "name,repository" // the labels of what is about one directory
-	return []metric{
-		{"ghapp_build_info", gauge, "version", "Always 1; the label is the version of ghapp.", version},
-		{"ghapp_sync_published", gauge, ofOne, "1 where the directory shows a release.", each(published)},
-		{"ghapp_sync_exec_failed", gauge, ofOne,
-			"1 where the command after the release has failed and is to be tried again.", each(execFailed)},
-		{"ghapp_sync_release_age_seconds", gauge, ofOne,
-			"Time since the release that is shown was published.", each(releaseAge)},
-		{"ghapp_sync_last_success_timestamp_seconds", gauge, ofOne,
-			"When a pass last ended well; 0 where none has since the start.", each(lastSuccess)},
-		{"ghapp_sync_failing", gauge, ofOne,
-			"1 where the last pass has failed, or waits for its next try.", each(failing)},
-		{"ghapp_sync_retry_timestamp_seconds", gauge, ofOne,
-			"When what has failed is tried again by itself; 0 where nothing waits.", each(retry)},
-		{"ghapp_sync_fetched_bytes_total", counter, ofOne, "Bytes fetched, as git packs them.", each(fetchedBytes)},
-		{"ghapp_sync_release_info", gauge, "name,repository,ref,commit,release",
-			"Always 1; the labels tell what the directory shows.", releaseInfo},
-		{"ghapp_sync_passes_total", counter, "name,outcome",
-			"Passes, by how they ended: unchanged, published, held, failed or waiting.", passes},
-		{"ghapp_sync_failures_total", counter, "name,kind",
-			"Passes that failed, by cause, as --json names it.", failures},
-		{"ghapp_sync_pass_duration_seconds", histogram, "name", "How long passes took.", passDurations},
-		{"ghapp_sync_webhook_requests_total", counter, "path,outcome",
-			"Requests to --webhook (path: /webhook, /sync or other), by what became of them: taken, " +
+	return []daemon.Metric[*scrape]{
+		daemon.Gauge("ghapp_sync_published", ofOne, "1 where the directory shows a release.", each(published)),
+		daemon.Gauge("ghapp_sync_exec_failed", ofOne,
+			"1 where the command after the release has failed and is to be tried again.", each(execFailed)),
+		daemon.Gauge("ghapp_sync_release_age_seconds", ofOne,
+			"Time since the release that is shown was published.", each(releaseAge)),
+		daemon.Gauge("ghapp_sync_last_success_timestamp_seconds", ofOne,
+			"When a pass last ended well; 0 where none has since the start.", each(lastSuccess)),
+		daemon.Gauge("ghapp_sync_failing", ofOne,
+			"1 where the last pass has failed, or waits for its next try.", each(failing)),
+		daemon.Gauge("ghapp_sync_retry_timestamp_seconds", ofOne,
+			"When what has failed is tried again by itself; 0 where nothing waits.", each(retry)),
+		daemon.Counter("ghapp_sync_fetched_bytes_total", ofOne, "Bytes fetched, as git packs them.", each(fetchedBytes)),
+		daemon.Gauge("ghapp_sync_release_info", "name,repository,ref,commit,release",
+			"Always 1; the labels tell what the directory shows.", releaseInfo),
+		daemon.Counter("ghapp_sync_passes_total", "name,outcome",
+			"Passes, by how they ended: unchanged, published, held, failed or waiting.", passes),
+		daemon.Counter("ghapp_sync_failures_total", "name,kind",
+			"Passes that failed, by cause, as --json names it.", failures),
+		daemon.Histogram("ghapp_sync_pass_duration_seconds", "name", "How long passes took.", passDurations),
+		daemon.Counter("ghapp_sync_webhook_requests_total", "path,outcome",
+			"Requests to --webhook (path: /webhook, /sync or other), by what became of them: taken, "+
 				"ignored, refused, busy or failed.",
-			webhookRequests},
-		{"ghapp_github_rate_limit", gauge, "host,resource",
-			"Requests an hour that the API allows, as it said last.",
-			limits(func(l rateLimit) int64 { return l.limit })},
-		{"ghapp_github_rate_limit_remaining", gauge, "host,resource",
-			"How many of them were left.", limits(func(l rateLimit) int64 { return l.remaining })},
-		{"ghapp_github_rate_limit_reset_timestamp_seconds", gauge, "host,resource",
-			"When there are as many again.", limits(func(l rateLimit) int64 { return l.reset })},
-		{"ghapp_config_last_reload_successful", gauge, "",
-			"0 where the configuration could not be used when it was last read anew.", one(reloadSuccessful)},
-		{"ghapp_config_last_reload_success_timestamp_seconds", gauge, "",
-			"When the configuration that is used was read.", one(reloadedAt)},
-		{"process_cpu_seconds_total", counter, "", "Processor time, in seconds.", ofRuntime},
-		{"process_start_time_seconds", gauge, "", "When the process was started.", ofRuntime},
-		{"process_resident_memory_bytes", gauge, "", "Memory of the process.", ofRuntime},
-		{"process_virtual_memory_bytes", gauge, "", "Address space of the process.", ofRuntime},
-		{"process_open_fds", gauge, "", "Open file descriptors.", ofRuntime},
-		{"process_max_fds", gauge, "", "How many file descriptors may be open.", ofRuntime},
-		{"go_goroutines", gauge, "", "Goroutines.", ofRuntime},
-		{"go_memstats_heap_inuse_bytes", gauge, "", "Memory of Go's heap that is in use.", ofRuntime},
-		{"go_threads", gauge, "", "Threads of the operating system.", ofRuntime},
+			webhookRequests),
 	}
 }
 
 // What each directory has.
 
-func published(_ *directoryMetrics, r *deploy.Release) float64 { return truth(r != nil) }
+func published(_ *directoryMetrics, r *deploy.Release) float64 { return daemon.Truth(r != nil) }
 func execFailed(_ *directoryMetrics, r *deploy.Release) float64 {
-	return truth(r != nil && r.ExecFailed())
+	return daemon.Truth(r != nil && r.ExecFailed())
 }
-func lastSuccess(d *directoryMetrics, _ *deploy.Release) float64  { return seconds(d.succeeded) }
-func failing(d *directoryMetrics, _ *deploy.Release) float64      { return truth(!d.retry.IsZero()) }
-func retry(d *directoryMetrics, _ *deploy.Release) float64        { return seconds(d.retry) }
+func lastSuccess(d *directoryMetrics, _ *deploy.Release) float64  { return daemon.Seconds(d.succeeded) }
+func failing(d *directoryMetrics, _ *deploy.Release) float64      { return daemon.Truth(!d.retry.IsZero()) }
+func retry(d *directoryMetrics, _ *deploy.Release) float64        { return daemon.Seconds(d.retry) }
 func fetchedBytes(d *directoryMetrics, _ *deploy.Release) float64 { return float64(d.bytes) }
 
 func releaseAge(_ *directoryMetrics, r *deploy.Release) float64 {
@@ -92,122 +68,62 @@ func releaseAge(_ *directoryMetrics, r *deploy.Release) float64 {
 }
 
 // each is a sample for each directory.
-func each(value func(*directoryMetrics, *deploy.Release) float64) sampler {
-	return func(m *metrics, s *scrape) bool {
+func each(value func(*directoryMetrics, *deploy.Release) float64) func(*scrape, *daemon.Samples) bool {
+	return func(s *scrape, to *daemon.Samples) bool {
 		for _, d := range s.directories {
-			s.add(value(m.directory(d.entry.Name), s.releases[d]), d.entry.Name, d.entry.Repository)
+			to.Add(value(s.directory(d.entry.Name), s.releases[d]), d.entry.Name, d.entry.Repository)
 		}
 		return true
 	}
 }
 
-func releaseInfo(_ *metrics, s *scrape) bool {
+func releaseInfo(s *scrape, to *daemon.Samples) bool {
 	for _, d := range s.directories {
 		if r := s.releases[d]; r != nil {
-			s.add(1, d.entry.Name, r.Repository, r.Ref, r.Commit, r.ID)
+			to.Add(1, d.entry.Name, r.Repository, r.Ref, r.Commit, r.ID)
 		}
 	}
 	return true
 }
 
-func passes(m *metrics, s *scrape) bool {
+func passes(s *scrape, to *daemon.Samples) bool {
 	for _, d := range s.directories {
 		for _, outcome := range watch.Outcomes() {
-			s.add(float64(m.directory(d.entry.Name).passes[outcome]), d.entry.Name, string(outcome))
+			to.Add(float64(s.directory(d.entry.Name).passes[outcome]), d.entry.Name, string(outcome))
 		}
 	}
 	return true
 }
 
-func failures(m *metrics, s *scrape) bool {
+func failures(s *scrape, to *daemon.Samples) bool {
 	for _, d := range s.directories {
-		of := m.directory(d.entry.Name).failures
+		of := s.directory(d.entry.Name).failures
 		for _, kind := range slices.Sorted(maps.Keys(of)) {
-			s.add(float64(of[kind]), d.entry.Name, kind)
+			to.Add(float64(of[kind]), d.entry.Name, kind)
 		}
 	}
 	return true
 }
 
-func passDurations(m *metrics, s *scrape) bool {
+func passDurations(s *scrape, to *daemon.Samples) bool {
 	for _, d := range s.directories {
-		m.directory(d.entry.Name).set.WritePrometheus(s)
+		s.directory(d.entry.Name).set.WritePrometheus(to)
 	}
 	return true
 }
 
-// What the process has.
-
-func version(m *metrics, s *scrape) bool {
-	s.add(1, m.version)
-	return true
+func webhookRequests(s *scrape, to *daemon.Samples) bool {
+	return s.counters.Requests(to, hook.DefaultPath, hook.SyncPath)
 }
 
-func webhookRequests(m *metrics, s *scrape) bool {
-	for _, path := range []string{hook.DefaultPath, hook.SyncPath, hook.OtherPath} {
-		for _, outcome := range hook.Outcomes() {
-			s.add(float64(m.requests[requestKind{path, outcome}]), path, outcome)
-		}
-	}
-	return m.webhook
-}
-
-func limits(value func(rateLimit) int64) sampler {
-	return func(m *metrics, s *scrape) bool {
-		all := m.limits.all()
-		for _, b := range slices.SortedFunc(maps.Keys(all), budget.compare) {
-			s.add(float64(value(all[b])), b.host, b.resource)
-		}
-		return true
-	}
-}
-
-func reloadSuccessful(m *metrics) float64 { return truth(!m.refused) }
-func reloadedAt(m *metrics) float64       { return seconds(m.loaded) }
-
-// one is a sample of the process, without labels.
-func one(value func(*metrics) float64) sampler {
-	return func(m *metrics, s *scrape) bool {
-		s.add(value(m))
-		return true
-	}
-}
-
-// ofRuntime is what the operating system and Go say under that name; not every system has all.
-func ofRuntime(_ *metrics, s *scrape) bool {
-	value, known := s.runtime[s.metric.name]
-	s.WriteString(s.metric.name + " " + value + "\n")
-	return known
-}
-
-// runtimeValues are the values of the metrics that the operating system and Go have.
-func runtimeValues() map[string]string {
-	var all bytes.Buffer
-	victoria.WriteProcMetrics(&all)
-	victoria.WriteFDMetrics(&all)
-	victoria.WriteGoMetrics(&all)
-	values := map[string]string{}
-	for line := range strings.Lines(all.String()) {
-		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			values[name] = value
-		}
-	}
-	return values
-}
-
-// metrics are what is counted while the process lives.
+// metrics are what is counted of the directories while the process lives.
 type metrics struct {
-	version string
-	webhook bool // requests to its server are counted
-	all     func() []*directory
+	counters *daemon.Counters // of the process
+	all      func() []*directory
 
-	mu       sync.Mutex
-	of       map[string]*directoryMetrics // by the names of directories
-	requests map[requestKind]int          // to the webhook's server
-	limits   *rateLimits
-	fetched  lastday.Counter // bytes
-	loaded   time.Time       // when the configuration was last read
-	refused  bool            // the last one could not be used
+	mu      sync.Mutex
+	of      map[string]*directoryMetrics // by the names of directories
+	fetched lastday.Counter              // bytes
 }
 
 // directoryMetrics are what is counted of a directory.
@@ -222,14 +138,8 @@ type directoryMetrics struct {
 	set       *victoria.Set // of took
 }
 
-// requestKind is a path, and what became of a request for it.
-type requestKind struct{ path, outcome string }
-
-func newMetrics(version string, webhook bool, all func() []*directory, limits *rateLimits) *metrics {
-	return &metrics{
-		version: version, webhook: webhook, all: all, loaded: time.Now(), limits: limits,
-		of: map[string]*directoryMetrics{}, requests: map[requestKind]int{},
-	}
+func newMetrics(counters *daemon.Counters, all func() []*directory) *metrics {
+	return &metrics{counters: counters, all: all, of: map[string]*directoryMetrics{}}
 }
 
 // directory is what is counted of a directory. The lock is held.
@@ -237,7 +147,7 @@ func (m *metrics) directory(name string) *directoryMetrics {
 	d := m.of[name]
 	if d == nil {
 		d = &directoryMetrics{passes: map[watch.Outcome]int{}, failures: map[string]int{}, set: victoria.NewSet()}
-		d.took = d.set.NewPrometheusHistogram("ghapp_sync_pass_duration_seconds{name=" + label(name) + "}")
+		d.took = d.set.NewPrometheusHistogram("ghapp_sync_pass_duration_seconds{name=" + daemon.Label(name) + "}")
 		m.of[name] = d
 	}
 	return d
@@ -263,46 +173,20 @@ func (m *metrics) onPass(of *directory, p watch.Pass) {
 	}
 }
 
-// onAnswer counts what a request to the webhook's server was answered.
-func (m *metrics) onAnswer(path, outcome string) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.requests[requestKind{path, outcome}]++
-}
-
-// onReload notes that the configuration was read anew, or could not be used.
-func (m *metrics) onReload(well bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.refused = !well
-	if well {
-		m.loaded = time.Now()
-	}
-}
-
-// serveHTTP answers GET /metrics.
-func (m *metrics) serveHTTP(w http.ResponseWriter, _ *http.Request) {
-	s := &scrape{
-		directories: m.all(), releases: map[*directory]*deploy.Release{}, runtime: runtimeValues(),
-	}
-	for _, d := range s.directories {
-		s.releases[d] = d.release()
-	}
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write(m.exposition(s))
+// scrape is one answer to Prometheus, and what is looked at for it.
+type scrape struct {
+	*metrics
+	directories []*directory
+	releases    map[*directory]*deploy.Release // that they show; nil: none
 }
 
 // exposition are all metrics, as Prometheus reads them.
-func (m *metrics) exposition(s *scrape) []byte {
+func (m *metrics) exposition() []byte {
+	s := &scrape{metrics: m, directories: m.all(), releases: map[*directory]*deploy.Release{}}
+	for _, d := range s.directories {
+		s.releases[d] = d.release()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var all bytes.Buffer
-	for _, s.metric = range allMetrics() {
-		s.Reset()
-		if s.metric.sample(m, s) {
-			all.WriteString(s.metric.header())
-			all.Write(s.Bytes())
-		}
-	}
-	return all.Bytes()
+	return daemon.Exposition(allMetrics(), s)
 }

@@ -5,7 +5,6 @@ package syncer
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -24,6 +23,7 @@ func (w *service) page(context.Context) (page.Page, error) {
 		p.Directories = append(p.Directories, d.page())
 	}
 	w.metrics.page(&p)
+	p.Activity = w.now.Load().limits.Activity(&w.metrics.fetched)
 	return p, nil
 }
 
@@ -67,14 +67,6 @@ func (m *metrics) page(p *page.Sync) {
 			failure.Again = of.retry
 			p.Directories[i].Failure = &failure
 		}
-	}
-	p.Activity = page.Activity{Bytes: m.fetched.Counts(), Points: m.limits.points.Counts()}
-	all := m.limits.all()
-	for _, b := range slices.SortedFunc(maps.Keys(all), budget.compare) {
-		l := all[b]
-		p.Activity.Budgets = append(p.Activity.Budgets, page.Budget{
-			Host: b.host, Resource: b.resource, Limit: l.limit, Left: l.remaining, Reset: time.Unix(l.reset, 0),
-		})
 	}
 }
 

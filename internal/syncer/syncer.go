@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/daemon"
 	"github.com/ghapp-dev/ghapp/internal/deploy"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
@@ -27,7 +28,7 @@ import (
 // ends it.
 type Syncer struct {
 	Options
-	limits      *rateLimits // of a process that watches
+	limits      *daemon.RateLimits // of a process that watches
 	git         *gitsession.Session
 	router      *apps.Router
 	tokens      map[*apps.App]*appTokens
@@ -44,14 +45,14 @@ func New(ctx context.Context, o Options) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	limits := &rateLimits{}
+	limits := &daemon.RateLimits{}
 	if o.Process.Watch {
-		o.Opener = o.Opener.With(func(a *apps.Options) { a.Observe = limits.observe })
+		o.Opener = o.Opener.With(func(a *apps.Options) { a.Observe = limits.Observe })
 	}
 	return newSyncer(ctx, o, entries, limits)
 }
 
-func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *rateLimits) (_ *Syncer, err error) {
+func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *daemon.RateLimits) (_ *Syncer, err error) {
 	s := &Syncer{
 		Options: o, limits: limits, tokens: map[*apps.App]*appTokens{},
 		of: map[*watch.Target]*directory{}, watcher: &watch.Watcher{RetryAfter: retryAfter},

@@ -5,14 +5,11 @@ package syncer
 import (
 	"context"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 
-	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/daemon"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
 
@@ -23,9 +20,9 @@ type service struct {
 	log     *slog.Logger
 	watcher *watch.Watcher
 
+	daemon   *daemon.Daemon
 	now      atomic.Pointer[Syncer]
 	of       sync.Map // of *watch.Target: their *directory, as long as a pass of them may be told
-	hook     *webhooks
 	metrics  *metrics
 	notices  *notices
 	manager  *serviceManager
@@ -40,26 +37,23 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	}
 	w := &service{Options: s.Options, log: s.Log, watcher: s.watcher, finished: make(chan struct{})}
 	w.now.Store(s)
-	// From here on these are requests, and not the end.
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(signals)
-
-	notifier, err := w.Options.notifier()
+	var err error
+	if w.daemon, err = daemon.New(w.daemonOptions(), s.limits); err != nil {
+		return err
+	}
+	defer w.daemon.Close()
+	w.notices = newNotices(w.log, w.daemon.Notices)
+	w.metrics = newMetrics(w.daemon.Counters, w.directories)
+	w.manager = newServiceManager(w.daemon.Manager, w.directories)
+	handler, err := w.handler(ctx)
 	if err != nil {
 		return err
 	}
-	w.notices = newNotices(w.log, notifier)
-	w.metrics = newMetrics(w.Version, w.Process.Webhook != "", w.directories, s.limits)
-	w.manager = newServiceManager(w.log, w.Opener.LookupEnv, w.directories)
-	if w.hook, err = w.newWebhooks(ctx); err != nil {
-		return err
-	}
-	servers, err := w.serve(ctx)
+	w.daemon.Answer(handler)
+	webhook, status, err := w.daemon.Serve(ctx, w.status())
 	if err != nil {
 		return err
 	}
-	defer servers.close()
 
 	w.watcher.Jobs, w.watcher.OnPass = w.Process.Jobs, w.onPass
 	var beside sync.WaitGroup
@@ -69,16 +63,16 @@ func (s *Syncer) Watch(ctx context.Context) error {
 	defer w.syncers.Wait()
 	defer close(w.finished)
 	w.admit(running, s)
-	beside.Go(func() { w.manager.watchdog(running, w.watcher.Alive) })
-	beside.Go(func() { w.notices.sendAll(running) })
-	defer close(w.notices.events)
-	w.log.Info("watching", "directories", len(s.directories), "webhook", servers.webhook, "status", servers.status)
+	beside.Go(func() { w.manager.Watchdog(running, w.watcher.Alive) })
+	beside.Go(func() { w.notices.SendAll(running) })
+	defer w.notices.Close()
+	w.log.Info("watching", "directories", len(s.directories), "webhook", webhook, "status", status)
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		w.watcher.Run(running)
 	}()
-	err = w.wait(running, signals, servers.failed)
+	err = w.daemon.Wait(running, daemon.Requests{Now: w.askNow, Reload: w.reload, Busy: w.busy})
 	end()
 	<-stopped
 	return err
@@ -87,30 +81,18 @@ func (s *Syncer) Watch(ctx context.Context) error {
 // directories are those of the configuration that is used.
 func (w *service) directories() []*directory { return w.now.Load().directories }
 
-// wait does what signals want until ctx ends, or a server fails.
-func (w *service) wait(ctx context.Context, signals <-chan os.Signal, failed <-chan error) error {
-	for {
-		select {
-		case s := <-signals:
-			if s == syscall.SIGUSR1 {
-				w.log.Info("every directory is asked about, as SIGUSR1 wishes", "directories", len(w.watcher.All()))
-				w.askNow(ctx)
-				continue
-			}
-			w.reload(ctx)
-		case <-ctx.Done():
-			w.manager.notify("STOPPING=1")
-			waitsFor := "nothing"
-			if busy := w.now.Load().busy(); len(busy) > 0 {
-				waitsFor = strings.Join(busy, ", ")
-			}
-			w.log.Info("ending after a signal", "waits_for", waitsFor)
-			return nil
-		case err := <-failed:
-			return err
-		}
+// daemonOptions is what was said of the process.
+func (o Options) daemonOptions() daemon.Options {
+	p := o.Process
+	return daemon.Options{
+		Command: "sync", Version: o.Version, Webhook: p.Webhook, Status: p.Status, StatusHosts: p.StatusHosts,
+		WebhookSecretFiles: p.WebhookSecretFiles, Notify: p.Notify, NotifySecretFile: p.NotifySecretFile,
+		LookupEnv: o.Opener.LookupEnv, Log: o.Log,
 	}
 }
+
+// busy are the directories that the end has to wait for.
+func (w *service) busy() string { return strings.Join(w.now.Load().busy(), ", ") }
 
 // admit has a Syncer's git answered until another has taken its place, or all is over.
 func (w *service) admit(ctx context.Context, s *Syncer) {
@@ -148,29 +130,20 @@ func (w *service) onPass(p watch.Pass) {
 
 // askNow asks for a pass of every directory.
 func (w *service) askNow(ctx context.Context) {
-	for _, t := range w.watcher.All() {
+	all := w.watcher.All()
+	w.log.Info("every directory is asked about, as SIGUSR1 wishes", "directories", len(all))
+	for _, t := range all {
 		w.watcher.Trigger(ctx, t, nil)
 	}
 }
 
-// reload reads the configuration anew. What cannot be used is told, and changes nothing.
-func (w *service) reload(ctx context.Context) {
-	if w.manager.ready.Load() { // else it would be told that it is, in the end
-		w.manager.notify("RELOADING=1")
-		defer w.manager.notify("READY=1")
-	}
+// reload reads the configuration anew.
+func (w *service) reload(ctx context.Context) error {
 	err := w.reconfigure(ctx)
-	if ctx.Err() != nil {
-		return // the end came meanwhile, and is no fault of the configuration
+	if err == nil && ctx.Err() == nil {
+		w.log.Info("the configuration was read anew", "directories", len(w.directories()))
 	}
-	w.metrics.onReload(err == nil)
-	if err != nil {
-		report := diag.Explain(err)
-		w.log.Error("the configuration cannot be used, and is used on as it was",
-			"error", report.Message, "hint", report.Hint)
-		return
-	}
-	w.log.Info("the configuration was read anew", "directories", len(w.directories()))
+	return err
 }
 
 // reconfigure has everything that the configuration and the files of secrets say take the
@@ -184,11 +157,11 @@ func (w *service) reconfigure(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	notifier, err := fresh.notifier()
+	receiver, err := w.daemon.Receiver()
 	if err != nil {
 		return err
 	}
-	handler, err := w.hook.handler(ctx)
+	handler, err := w.handler(ctx)
 	if err != nil {
 		return err
 	}
@@ -204,8 +177,7 @@ func (w *service) reconfigure(ctx context.Context) error {
 		return err
 	}
 	w.now.Store(next)
-	w.notices.receiver.Store(notifier)
-	w.hook.now.Store(handler)
+	w.daemon.Use(receiver, handler)
 	w.syncers.Go(func() {
 		select {
 		case <-ended:

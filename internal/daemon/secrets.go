@@ -1,8 +1,7 @@
-//go:build unix
-
-package syncer
+package daemon
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,9 +11,9 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
-// secrets are those of files, or else of a variable. None is no secret at all, and never
+// Secrets are those of files, or else of a variable. None is no secret at all, and never
 // an open door.
-func (o Options) secrets(files []string, variable string) ([]secret.Text, error) {
+func (o Options) Secrets(files []string, variable string) ([]secret.Text, error) {
 	var list []secret.Text
 	for _, file := range files {
 		secret, err := readSecret(file)
@@ -23,7 +22,7 @@ func (o Options) secrets(files []string, variable string) ([]secret.Text, error)
 		}
 		list = append(list, secret)
 	}
-	if text, _ := o.Opener.LookupEnv(variable); len(files) == 0 && strings.TrimSpace(text) != "" {
+	if text, _ := o.LookupEnv(variable); len(files) == 0 && strings.TrimSpace(text) != "" {
 		list = append(list, secret.New(strings.TrimSpace(text)))
 	}
 	return list, nil
@@ -55,5 +54,19 @@ func readSecret(name string) (secret.Text, error) {
 		}
 	default:
 		return secret.New(trimmed), nil
+	}
+}
+
+// WebhookSecrets are those with which GitHub signs.
+func (o Options) WebhookSecrets() ([]secret.Text, error) {
+	return o.Secrets(o.WebhookSecretFiles, "GHAPP_WEBHOOK_SECRET")
+}
+
+// NoSecret is the error of an address for webhooks without a secret.
+func NoSecret() error {
+	return &fault.SettingError{
+		Err: errors.New("--webhook has no secret, and would believe everybody"),
+		Hint: "openssl rand -hex 32 > FILE, give that with --webhook-secret-file, " +
+			"and enter the same text as the webhook's secret at GitHub",
 	}
 }

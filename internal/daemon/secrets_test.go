@@ -1,6 +1,4 @@
-//go:build unix
-
-package syncer
+package daemon
 
 import (
 	"os"
@@ -8,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -19,7 +16,11 @@ func TestSecretsOfFilesGoBeforeTheVariable(t *testing.T) {
 		testkit.OK(t, os.WriteFile(name, []byte(text), 0o600))
 		return name
 	}
-	o := Options{Opener: apps.New(apps.Options{Environ: []string{"SET=\tof the variable\n", "BLANK= "}})}
+	variables := map[string]string{"SET": "\tof the variable\n", "BLANK": " "}
+	o := Options{LookupEnv: func(name string) (string, bool) {
+		value, set := variables[name]
+		return value, set
+	}}
 	for name, test := range map[string]struct {
 		files    []string
 		variable string
@@ -35,7 +36,7 @@ func TestSecretsOfFilesGoBeforeTheVariable(t *testing.T) {
 		"a large one": {[]string{file(strings.Repeat("x", maxSecret+1))}, "SET", "", "is no secret of a webhook"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			list, err := o.secrets(test.files, test.variable)
+			list, err := o.Secrets(test.files, test.variable)
 			if test.fails != "" {
 				testkit.ErrorContains(t, err, test.fails)
 				return
