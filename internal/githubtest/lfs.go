@@ -193,7 +193,10 @@ func (gh *GitHub) follow(r *http.Request, g gitRoute) (*Repository, *answer) {
 	}
 	gh.mu.Lock()
 	defer gh.mu.Unlock()
-	repo, _ := gh.find(g.owner, g.repo)
+	repo, wiki, _ := gh.findGit(g.owner, g.repo)
+	if wiki && repo != nil {
+		repo = repo.wiki
+	}
 	query := r.URL.Query()
 	expires, _ := strconv.ParseInt(query.Get("expires"), 10, 64)
 	if repo == nil || gh.now().Unix() >= expires ||
