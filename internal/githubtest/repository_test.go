@@ -165,3 +165,28 @@ func TestRepositoriesAreCheapUntilGitTouchesThem(t *testing.T) {
 	}
 	testkit.Equal(t, len(testkit.Must(os.ReadDir(dir))(t)), 0, "repositories on the disk")
 }
+
+// A listing tells of each repository what the repository's own endpoint does.
+func TestListingTellsWhatTheRepositoryItselfDoes(t *testing.T) {
+	w := newGitWorld(t)
+	for i, o := range []githubtest.RepositoryOptions{{}, {Description: `"a" <b>`}, {Description: "@name@"},
+		{Public: true, Topics: []string{"x y", "z"}}, {Topics: []string{"x", "y z"}, Public: true},
+		{SizeKB: 9, PushedAt: time.Unix(1e9, 0)}, {Archived: true}} {
+		w.gh.AddRepository(fmt.Sprintf("acme/r%d", i), o)
+	}
+	w.gh.AddRepository(`acme/odd"name`, githubtest.RepositoryOptions{})
+	for _, body := range []string{`{"permissions":{"contents":"read"}}`, `{"repositories":["site","r1"]}`, ""} {
+		secret := "token " + w.mint(t, body)
+		list := ask(t, w.gh, "GET", "/installation/repositories", secret, "").field("repositories").([]any)
+		for _, repository := range list {
+			listed := repository.(map[string]any)
+			own := ask(t, w.gh, "GET", fmt.Sprintf("/repositories/%.0f", listed["id"]), secret, "").json.(map[string]any)
+			for _, name := range []string{"subscribers_count", "network_count", "organization"} {
+				delete(own, name)
+			}
+			if diff := cmp.Diff(own, listed); diff != "" {
+				t.Errorf("%s: -own +listed\n%s", listed["name"], diff)
+			}
+		}
+	}
+}

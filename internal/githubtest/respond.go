@@ -23,12 +23,11 @@ func (gh *GitHub) write(w http.ResponseWriter, r *http.Request, a answer) {
 	case nil:
 	case string:
 		text = []byte(body)
+	case []byte: // JSON that is written already
+		text = body
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	default:
-		var b bytes.Buffer
-		e := json.NewEncoder(&b)
-		e.SetEscapeHTML(false)
-		e.Encode(body) // of maps, lists, texts and numbers: it cannot fail
-		text = b.Bytes()
+		text = append(encode(body), '\n')
 		if w.Header().Get("Content-Type") == "" {
 			w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		}
@@ -40,6 +39,15 @@ func (gh *GitHub) write(w http.ResponseWriter, r *http.Request, a answer) {
 	if r.Method != http.MethodHead {
 		w.Write(text)
 	}
+}
+
+// encode is the JSON of a body.
+func encode(body any) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.Encode(body) // of maps, lists, texts and numbers: it cannot fail
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 // peek reads a body as far as is kept, and returns it with a body that can be read from its start.

@@ -103,10 +103,15 @@ func (c *call) repositoryBody(r *Repository, t *token) map[string]any {
 		body["has_downloads"] = true
 	}
 	if t != nil {
-		push := t.covers(r) && t.may("contents", "write")
-		body["permissions"] = map[string]bool{"admin": false, "maintain": false, "push": push, "triage": false, "pull": true}
+		body["permissions"] = permissions(t, r)
 	}
 	return body
+}
+
+func (t *token) mayPush(r *Repository) bool { return t.covers(r) && t.may("contents", "write") }
+
+func permissions(t *token, r *Repository) map[string]bool {
+	return map[string]bool{"admin": false, "maintain": false, "push": t.mayPush(r), "triage": false, "pull": true}
 }
 
 // named finds the repository the path names, by number or by a present or former name.
@@ -133,9 +138,8 @@ func (c *call) listInstallationRepositories() answer {
 	if c.token.repos != nil {
 		selection = "selected"
 	}
-	return answer{status: http.StatusOK, header: links, body: map[string]any{
-		"total_count": len(all), "repository_selection": selection, "repositories": c.repositories(list, c.token),
-	}}
+	body := fmt.Appendf(nil, `{"total_count":%d,"repository_selection":%q,"repositories":[`, len(all), selection)
+	return answer{status: http.StatusOK, header: links, body: append(c.appendRows(body, list), "]}\n"...)}
 }
 
 func (c *call) getRepository() answer {
