@@ -28,8 +28,9 @@ const (
 func (u *update) connected(q *quarantine, wants []string) ([]row, error) {
 	var rows []row
 	lines := &lineWriter{take: func(line []byte) error {
-		if fields := strings.Fields(string(line)); len(fields) > 1 && len(rows) < maxRows {
-			rows = append(rows, fields)
+		// All but commits, and those without a parent, are alone on their lines.
+		if len(rows) < maxRows && bytes.IndexByte(line, ' ') > 0 {
+			rows = append(rows, strings.Fields(string(line)))
 		}
 		return nil
 	}}

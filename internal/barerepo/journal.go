@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
@@ -19,7 +18,7 @@ import (
 
 // The journal is a file of lines, each of which is an [Entry]: time, ref, old and new value, "-"
 // for none. Those of one update come before its transaction, on the disk, and a line that says
-// "done" after it. It begins with the first change. Where something was taken out of it, its first
+// "done" after it; other work has a line that says "work" before it. It begins with the first change. Where something was taken out of it, its first
 // line says since when it is whole; else the configuration does (ghapp.since).
 
 // Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
@@ -31,6 +30,7 @@ type Entry struct {
 
 const (
 	begun = "begun"
+	work  = "work"
 	done  = "done"
 )
 
@@ -64,9 +64,13 @@ func parseEntry(line string) (Entry, bool) {
 	return Entry{at.UTC(), fields[1], fields[2], fields[3]}, true
 }
 
-// beginBatch writes what is going to be moved, and has it on the disk.
+// beginBatch writes what is going to be moved, and has it on the disk. Without entries it is other work
+// that git has locks for.
 func beginBatch(dir string, entries []Entry) error {
 	var b bytes.Buffer
+	if len(entries) == 0 {
+		b.WriteString(work + "\n")
+	}
 	for _, e := range entries {
 		b.WriteString(e.line())
 	}
@@ -117,29 +121,18 @@ func lastBytes(file *os.File, n int64) []byte {
 	return b
 }
 
-// openBatch are the entries of a transaction that may not have come to its end; nil: there is none.
-func openBatch(dir string) ([]Entry, error) {
+// isOpen reports whether something was begun that may not have come to its end.
+func isOpen(dir string) (bool, error) {
 	file, err := os.Open(journal(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return false, nil
 	}
 	if err != nil {
-		return nil, err
+		return false, err
 	}
 	defer file.Close()
 	end := string(lastBytes(file, 64))
-	if strings.HasSuffix(end, done+"\n") || strings.HasSuffix(end, begun+"\n") {
-		return nil, nil
-	}
-	open := []Entry{}
-	err = scanJournal(file, func(line string) {
-		if e, ok := parseEntry(line); ok {
-			open = append(open, e)
-		} else {
-			open = open[:0]
-		}
-	})
-	return open, err
+	return end != "" && !strings.HasSuffix(end, done+"\n"), nil
 }
 
 // scanJournal reads the lines that have an end.
@@ -211,6 +204,3 @@ func forget(dir string, before time.Time) error {
 	}
 	return flush.Parent(journal(dir))
 }
-
-// isNotDir reports that a part of a path is no directory.
-func isNotDir(err error) bool { return errors.Is(err, syscall.ENOTDIR) }

@@ -65,7 +65,8 @@ func (r *Repository) Expire(ctx context.Context, before time.Time) (int, error) 
 	if ended > 0 {
 		git := u.git(r.Dir, "", "core.fsync=committed")
 		git.Stdin = &b
-		if err := u.call(ctx, git, "update-ref", "--no-deref", "--stdin", "-z"); err != nil {
+		err := u.locking(func() error { return u.call(ctx, git, "update-ref", "--no-deref", "--stdin", "-z") })
+		if err != nil {
 			return 0, err
 		}
 	}

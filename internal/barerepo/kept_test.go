@@ -1,7 +1,11 @@
 package barerepo_test
 
 import (
+	"bytes"
+	"compress/zlib"
 	"context"
+	"crypto/sha1"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -288,4 +292,113 @@ func TestEmptyFilesOfRefsAreMended(t *testing.T) {
 	file.Close()
 	w.update()
 	w.equal()
+}
+
+// A mirror whose refs somebody has moved into the other storage of git's is followed by git's own means.
+func TestRefsInAReftable(t *testing.T) {
+	w := newWorld(t)
+	probe := filepath.Join(t.TempDir(), "probe.git")
+	w.git(t.TempDir(), "init", "--quiet", "--bare", probe)
+	if _, err := w.tryGit(probe, nil, "refs", "migrate", "--ref-format=reftable"); err != nil {
+		t.Skip("git before 2.46 has no git refs migrate")
+	}
+	base := w.chain(3, "base")
+	w.set("refs/heads/main", base)
+	w.set("refs/heads/side", w.chain(1, "side", base))
+	w.update()
+	w.git(w.repo.Dir, "refs", "migrate", "--ref-format=reftable")
+	testkit.Equal(t, w.update().Changed, false)
+	w.set("refs/heads/side", w.chain(1, "other", base))
+	w.git(w.origin, "symbolic-ref", "HEAD", "refs/heads/side")
+	testkit.Equal(t, w.update().Forced, 1)
+	w.equal()
+	testkit.Equal(t, len(testkit.Must(w.repo.Kept(context.Background()))(t)), 1)
+	testkit.Equal(t, testkit.Must(w.repo.At(context.Background(), w.now.Add(-time.Hour)))(t).Head, "refs/heads/main")
+}
+
+// Memory is bounded, whatever an object is made to be by what it is a difference of.
+func TestAnObjectThatIsTooLargeIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.set("refs/heads/main", w.chain(1, "base"))
+	w.remote.pack = func([]byte) []byte { return deltaBomb(t) }
+	_, err := w.tryUpdate(barerepo.Options{})
+	testkit.ErrorContains(t, err, "index-pack")
+	t.Log(err)
+	w.tidy()
+}
+
+// deltaBomb is a pack of a blob and one that is 8 GB of it, over and over.
+func deltaBomb(t *testing.T) []byte {
+	var b bytes.Buffer
+	b.WriteString("PACK\x00\x00\x00\x02\x00\x00\x00\x02")
+	deflate := func(data []byte) {
+		z := zlib.NewWriter(&b)
+		z.Write(data)
+		testkit.OK(t, z.Close())
+	}
+	size := func(kind, n int) {
+		c := byte(kind<<4 | n&15)
+		for n >>= 4; n > 0; n >>= 7 {
+			b.WriteByte(c | 0x80)
+			c = byte(n & 0x7f)
+		}
+		b.WriteByte(c)
+	}
+	first := b.Len()
+	base := bytes.Repeat([]byte("x"), 1<<20)
+	size(3, len(base))
+	deflate(base)
+	var delta []byte
+	number := func(n uint64) { delta = binary.AppendUvarint(delta, n) }
+	const copies = 8 << 10
+	number(1 << 20)
+	number(copies << 20)
+	for range copies {
+		delta = append(delta, 0x80|0x40, 0x10) // copy from 0, 0x100000 bytes: the third byte of the size
+	}
+	second := b.Len()
+	size(6, len(delta))
+	offset := second - first
+	tail := []byte{byte(offset & 0x7f)}
+	for offset >>= 7; offset > 0; offset >>= 7 {
+		offset--
+		tail = append([]byte{0x80 | byte(offset&0x7f)}, tail...)
+	}
+	b.Write(tail)
+	deflate(delta)
+	sum := sha1.Sum(b.Bytes())
+	return append(b.Bytes(), sum[:]...)
+}
+
+func TestOptionsThatCannotBeFollowed(t *testing.T) {
+	w := newWorld(t)
+	w.set("refs/heads/main", w.chain(1, "base"))
+	for _, o := range []barerepo.Options{
+		{Prefixes: []string{"refs/pull"}}, {Prefixes: []string{"pull/"}}, {Prefixes: []string{"refs/ghapp/kept/"}}, {Prefixes: []string{"refs/../"}},
+		{Identity: "1\n[core]\n\tfsmonitor = evil"},
+	} {
+		testkit.Fails(t, testkit.ErrorOf(w.tryUpdate(o)))
+		_, err := os.Stat(w.repo.Dir)
+		testkit.Equal(t, os.IsNotExist(err), true)
+	}
+}
+
+func TestPullRequestsWhereTheyAreAskedFor(t *testing.T) {
+	w := newWorld(t)
+	base := w.chain(1, "base")
+	pull := w.chain(1, "pull", base)
+	w.set("refs/heads/main", base)
+	w.set("refs/pull/1/head", pull)
+	w.update()
+	testkit.Equal(t, w.refs(w.repo.Dir)["refs/pull/1/head"], "")
+	for _, refused := range []error{nil, gitwire.ErrUnsupported} {
+		w.remote.refused = refused
+		r, err := w.tryUpdate(barerepo.Options{Prefixes: []string{"refs/pull/"}})
+		testkit.OK(t, err)
+		testkit.Equal(t, r.Changed, refused == nil)
+		testkit.Equal(t, w.refs(w.repo.Dir)["refs/pull/1/head"], pull)
+	}
+	// Without being asked for, they are nobody's but the mirror's.
+	w.update()
+	testkit.Equal(t, w.refs(w.repo.Dir)["refs/pull/1/head"], pull)
 }

@@ -129,8 +129,10 @@ func walk(t *testing.T, w *world, v victim, begin func()) {
 		}
 		// And what a git leaves that is killed with it in the middle of a transaction.
 		if step == "noted" {
-			for _, name := range []string{"refs/heads/main.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock"} {
-				testkit.OK(t, os.WriteFile(filepath.Join(w.repo.Dir, name), nil, 0o600))
+			for _, name := range []string{"refs/heads/main.lock", "refs/tags/t.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock"} {
+				name = filepath.Join(w.repo.Dir, name)
+				testkit.OK(t, os.MkdirAll(filepath.Dir(name), 0o700))
+				testkit.OK(t, os.WriteFile(name, nil, 0o600))
 			}
 		}
 		var o barerepo.Options

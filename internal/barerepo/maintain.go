@@ -3,9 +3,11 @@ package barerepo
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -34,8 +36,44 @@ func (r *Repository) Maintain(ctx context.Context, m Maintenance) (processes int
 	if err := u.clean(true); err != nil {
 		return 0, err
 	}
+	if err := u.removeTemporary(); err != nil {
+		return 0, err
+	}
 	err = u.maintain(m)
 	return u.processes, err
+}
+
+// locking runs what git takes locks for, so that the next of us knows where it is killed.
+func (u *update) locking(work func() error) error {
+	if err := beginBatch(u.Dir, nil); err != nil {
+		return err
+	}
+	err := work()
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode <= 0 {
+		return err // it was killed
+	}
+	return errors.Join(err, endBatch(u.Dir))
+}
+
+// removeTemporary takes away packs that a killed git has not finished, once they are a day old: a git
+// of the user's that works on one writes to it more often.
+func (u *update) removeTemporary() error {
+	for _, pattern := range []string{"tmp_*", ".tmp-*"} {
+		names, err := filepath.Glob(filepath.Join(globQuoted(u.path("objects", "pack")), pattern))
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			info, err := os.Lstat(name)
+			if err == nil && time.Since(info.ModTime()) > 24*time.Hour {
+				err = os.Remove(name)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (u *update) maintain(m Maintenance) error {
@@ -55,7 +93,7 @@ func (u *update) maintain(m Maintenance) error {
 	if err != nil || s.loose <= orDefault(m.Loose, 500) {
 		return err
 	}
-	return u.call(u.ctx, u.maintainer(), "pack-refs", "--all", "--prune")
+	return u.locking(func() error { return u.call(u.ctx, u.maintainer(), "pack-refs", "--all", "--prune") })
 }
 
 func orDefault(n, otherwise int) int {
@@ -96,7 +134,9 @@ func (u *update) packs() (int, error) {
 // of what is large, little is written anew. It keeps what nothing holds, too. A git before 2.32
 // cannot, and packs everything.
 func (u *update) repack() error {
-	err := u.call(u.ctx, u.maintainer(), "repack", "--geometric=2", "-d", "-l", "--quiet")
+	err := u.locking(func() error {
+		return u.call(u.ctx, u.maintainer(), "repack", "--geometric=2", "-d", "-l", "--quiet")
+	})
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && strings.Contains(e.Stderr, "unknown option") {
 		return u.gc()
 	}
@@ -104,5 +144,5 @@ func (u *update) repack() error {
 }
 
 func (u *update) gc() error {
-	return u.call(u.ctx, u.maintainer(), "gc", "--quiet", "--prune="+pruneAfter)
+	return u.locking(func() error { return u.call(u.ctx, u.maintainer(), "gc", "--quiet", "--prune="+pruneAfter) })
 }

@@ -2,7 +2,6 @@ package barerepo
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -99,24 +98,33 @@ func (u *update) clean(there bool) error {
 	return u.unlock()
 }
 
-// unlock takes away git's locks of the refs that a transaction was to move which has no end in the
-// journal. A lock of a git of the user's is one of others, or there for a moment.
+// unlock takes away git's locks where the journal has a beginning of something that has no end: git
+// was killed with us, or lost its power, and waits for none of them. That a git of the user's has
+// one of them in this very moment is as good as never.
 func (u *update) unlock() error {
-	open, err := openBatch(u.Dir)
-	if err != nil || open == nil {
+	open, err := isOpen(u.Dir)
+	if err != nil || !open {
 		return err
 	}
-	names := []string{"HEAD.lock", "packed-refs.lock", "packed-refs.new"}
-	for _, e := range open {
-		if checkRefName(e.Ref) == nil {
-			names = append(names, e.Ref+".lock", keptName(e.Time, e.Ref)+".lock")
+	for _, name := range []string{
+		"HEAD.lock", "packed-refs.lock", "packed-refs.new", "objects/info/commit-graph.lock",
+		"objects/info/commit-graphs/commit-graph-chain.lock", "objects/pack/multi-pack-index.lock",
+	} {
+		if err := os.Remove(u.path(filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
-	for _, name := range names {
-		err := os.Remove(u.path(filepath.FromSlash(name)))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !isNotDir(err) {
-			return fmt.Errorf("a lock that a killed process left: %w", err)
+	err = filepath.WalkDir(u.path("refs"), func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && strings.HasSuffix(path, ".lock") {
+			err = os.Remove(path)
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return err
 	}
 	return endBatch(u.Dir)
 }

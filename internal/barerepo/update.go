@@ -43,6 +43,17 @@ type Options struct {
 	unknown []string // checks that git does not know
 }
 
+// check returns why options cannot be followed.
+func (o *Options) check() error {
+	for _, prefix := range o.Prefixes {
+		name, ok := strings.CutSuffix(prefix, "/")
+		if !ok || checkRefName(name+"/x") != nil || strings.HasPrefix(prefix, ours) {
+			return fmt.Errorf("%q is no name space of refs that can follow a remote, such as refs/pull/", prefix)
+		}
+	}
+	return checkIdentity(o.Identity)
+}
+
 func (o *Options) prefixes() []string { return append(defaultPrefixes(), o.Prefixes...) }
 
 // follows reports whether a ref is one of those that follow the remote.
@@ -86,7 +97,7 @@ func (r *Repository) Update(ctx context.Context, from Remote, o Options) (Result
 		o.Now = time.Now()
 	}
 	o.Now = o.Now.UTC().Truncate(time.Second)
-	if err := checkIdentity(o.Identity); err != nil {
+	if err := o.check(); err != nil {
 		return Result{}, err
 	}
 	var spent Result
