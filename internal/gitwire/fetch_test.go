@@ -49,7 +49,8 @@ func (c *clone) update(t testing.TB, s *gitwire.Service, haves ...string) int64 
 	index.Stdout, index.Stderr = &out, &out
 	testkit.OK(t, index.Start())
 	_ = read.Close()
-	n, err := s.Fetch(t.Context(), refs.Repository, gitwire.Request{Format: refs.Format, Wants: ids(refs), Haves: haves}, write)
+	request := gitwire.Request{Format: refs.Format, Wants: ids(refs), Haves: haves}
+	n, err := s.Fetch(t.Context(), refs.Repository, request, write)
 	_ = write.Close()
 	testkit.OK(t, err)
 	testkit.OK(t, index.Wait(), "%s", &out)
@@ -87,7 +88,8 @@ var histories = map[string]func(t testing.TB, o *origin){
 	"one commit": func(t testing.TB, o *origin) { o.commit(t, "refs/heads/main", "a") },
 	"a merge": func(t testing.TB, o *origin) {
 		base := o.commit(t, "refs/heads/main", "base")
-		o.commit(t, "refs/heads/main", "merge", o.commit(t, "refs/heads/left", "left", base), o.commit(t, "refs/heads/right", "right", base))
+		left, right := o.commit(t, "refs/heads/left", "left", base), o.commit(t, "refs/heads/right", "right", base)
+		o.commit(t, "refs/heads/main", "merge", left, right)
 	},
 	"an octopus": func(t testing.TB, o *origin) {
 		base := o.commit(t, "refs/heads/main", "base")
@@ -184,7 +186,8 @@ func TestAFetchOfManyRefsIsOneRequest(t *testing.T) {
 	o := newOrigin(t)
 	var stream strings.Builder
 	for i := range many {
-		fmt.Fprintf(&stream, "commit refs/heads/main\nmark :%d\ncommitter A <a@example.com> 1700000000 +0000\ndata 1\nx\n\n", i+1)
+		fmt.Fprintf(&stream, "commit refs/heads/main\nmark :%d\ncommitter A <a@example.com> 1700000000 +0000\n", i+1)
+		stream.WriteString("data 1\nx\n\n")
 	}
 	for i := range many {
 		fmt.Fprintf(&stream, "get-mark :%d\n", i+1)
@@ -243,7 +246,8 @@ func TestProgressIsToldInPrintableLines(t *testing.T) {
 	told = nil
 	s = answering(packAnswer(band(2, "one\rtw"), band(1, "PACK"), band(2, "o\x1b[31m\u202e\n\n"),
 		band(2, strings.Repeat("x", 60000)), band(2, strings.Repeat("y", 60000)+"\nend")))
-	n := testkit.Must(s.Fetch(t.Context(), site, gitwire.Request{Wants: []string{oid1}, Progress: request.Progress}, io.Discard))(t)
+	request.Wants = []string{oid1}
+	n := testkit.Must(s.Fetch(t.Context(), site, request, io.Discard))(t)
 	testkit.Equal(t, n, 4)
 	testkit.Equal(t, len(told), 4, "%q", told)
 	testkit.Equal(t, strings.Join(told[:2], "|"), `one|two\x1b[31m\u202e`)
@@ -262,7 +266,8 @@ func TestWhatIsAskedForIsSaidOnce(t *testing.T) {
 	request := gitwire.Request{Wants: []string{oid2, oid1, oid2}, Haves: []string{oid1, oid1}}
 	testkit.Must(s.Fetch(t.Context(), site, request, io.Discard))(t)
 	command := strings.TrimSuffix(lines("command=fetch", "agent=ghapp"), "0000")
-	arguments := lines("thin-pack", "ofs-delta", "include-tag", "no-progress", "want "+oid1, "want "+oid2, "have "+oid1, "done")
+	arguments := lines("thin-pack", "ofs-delta", "include-tag", "no-progress",
+		"want "+oid1, "want "+oid2, "have "+oid1, "done")
 	testkit.Equal(t, string(body), command+"0001"+arguments)
 }
 
@@ -272,7 +277,8 @@ func TestARequestThatIsWrongIsNotSent(t *testing.T) {
 		return nil, errors.New("no")
 	})}
 	for _, request := range []gitwire.Request{
-		{}, {Wants: []string{"HEAD"}}, {Wants: []string{oid1}, Haves: []string{"x\n0000"}}, {Wants: []string{oid1}, Format: "md5"},
+		{}, {Wants: []string{"HEAD"}}, {Wants: []string{oid1}, Haves: []string{"x\n0000"}},
+		{Wants: []string{oid1}, Format: "md5"},
 		{Wants: []string{oid1}, Format: gitwire.SHA256}, {Wants: []string{oid1 + oid1[:24]}},
 	} {
 		n, err := s.Fetch(t.Context(), site, request, io.Discard)

@@ -45,10 +45,12 @@ func real(f *testing.F, version0 bool, ask func(*gitwire.Service)) []string {
 	return answers
 }
 
+func isUnprintable(r rune) bool { return !unicode.IsPrint(r) }
+
 // checkError is what must be true of every error.
 func checkError(t *testing.T, err error) {
 	t.Helper()
-	if text := err.Error(); len(text) > 700 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if text := err.Error(); len(text) > 700 || strings.ContainsFunc(text, isUnprintable) {
 		t.Errorf("error %q", text)
 	}
 }
@@ -98,7 +100,7 @@ func FuzzFetch(f *testing.F) {
 			s := fetchOf(func() io.ReadCloser { return io.NopCloser(&portions{text, size}) })
 			var got bytes.Buffer
 			n, err := s.Fetch(t.Context(), site, gitwire.Request{Wants: []string{oid1}, Progress: func(line string) {
-				if line == "" || len(line) > 500 || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				if line == "" || len(line) > 500 || strings.ContainsFunc(line, isUnprintable) {
 					t.Errorf("progress %q", line)
 				}
 			}}, &got)
@@ -164,12 +166,13 @@ func FuzzRefs(f *testing.F) {
 		refs, err := answering(text).Refs(t.Context(), site)
 		checkRefs(t, refs, err)
 		// As the answer to git's first request, after which there is an empty listing.
-		s := &gitwire.Service{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		s := answering("")
+		s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPost {
 				return answer(200, "0000"), nil
 			}
 			return answer(200, text, "Content-Type", "application/x-git-upload-pack-advertisement"), nil
-		})}
+		})
 		s.Discover(ghapp.RepositoryName{Owner: "acme", Name: "site"})
 		refs, err = s.Refs(t.Context(), site)
 		checkRefs(t, refs, err)

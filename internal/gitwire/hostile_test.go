@@ -36,7 +36,7 @@ func TestAFetchThatIsNotUnderstoodIsLeftToGit(t *testing.T) {
 		"acknowledgments":              line1("acknowledgments\n") + line1("ready\n") + "0001" + pack,
 		"a shallow server":             line1("shallow-info\n") + line1("shallow "+oid1) + "0001" + pack,
 		"refs":                         line1("wanted-refs\n") + line1(oid1+" refs/heads/main\n") + "0001" + pack,
-		"another place":                line1("packfile-uris\n") + line1(oid1+" https://evil.example/p.pack\n") + "0001" + pack,
+		"another place":                line1("packfile-uris\n") + line1(oid1+" https://evil.example/\n") + "0001" + pack,
 		"a section to come":            line1("colours\n") + pack,
 		"protocol 0":                   line1("NAK\n") + band(1, "PACK") + "0000",
 		"an error":                     line1("ERR upload-pack: protocol error\n"),
@@ -83,7 +83,8 @@ func TestAFetchThatBreaksSaysWhy(t *testing.T) {
 
 // endless is a body that begins and then repeats itself for so many bytes.
 func endless(begin, again string, size int64) io.ReadCloser {
-	return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(repeating(again), size), strings.NewReader("0000")))
+	return io.NopCloser(io.MultiReader(strings.NewReader(begin), io.LimitReader(repeating(again), size),
+		strings.NewReader("0000")))
 }
 
 func repeating(text string) io.Reader {
@@ -147,7 +148,7 @@ func TestWhatDoesNotEndIsEnded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			told, stall := 0, time.Millisecond
-			if name == "lines" {
+			if name == "lines" || name == "progress" {
 				stall = time.Minute
 			}
 			used := allocated(func() {
@@ -210,9 +211,9 @@ func TestASlowWriterIsNoSilence(t *testing.T) {
 	s, _ := o.service(t)
 	refs := testkit.Must(s.Refs(t.Context(), site))(t)
 	var slow sync.Once
-	n := testkit.Must(s.Fetch(t.Context(), site, gitwire.Request{Wants: ids(refs), Stall: 300 * time.Millisecond},
+	n := testkit.Must(s.Fetch(t.Context(), site, gitwire.Request{Wants: ids(refs), Stall: time.Second},
 		writerFunc(func(p []byte) (int, error) {
-			slow.Do(func() { time.Sleep(400 * time.Millisecond) })
+			slow.Do(func() { time.Sleep(1200 * time.Millisecond) })
 			return len(p), nil
 		})))(t)
 	if n < 200<<10 {

@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -67,7 +68,7 @@ func (p *packets) next() (packet, error) {
 func (p *packets) raw() (packet, error) {
 	digits, err := p.peek(lengthLen)
 	if err != nil {
-		if err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return packet{}, protocolErrorf("it ends within the length of a line")
 		}
 		return packet{}, err
@@ -91,7 +92,7 @@ func (p *packets) raw() (packet, error) {
 	}
 	line, err := p.peek(int(length) - lengthLen)
 	if err != nil {
-		if err == io.EOF || err == io.ErrUnexpectedEOF {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return packet{}, protocolErrorf("it ends within a line")
 		}
 		return packet{}, err
@@ -111,7 +112,7 @@ func (p *packets) peek(n int) ([]byte, error) {
 		had := copy(space, p.buf)
 		got, err := io.ReadAtLeast(p.r, space[had:], n-had)
 		p.space, p.buf = space, space[:had+got]
-		if err == io.EOF && had > 0 {
+		if errors.Is(err, io.EOF) && had > 0 {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
@@ -126,11 +127,11 @@ func (p *packets) skip(n int) { p.buf = p.buf[n:] }
 
 // end checks that nothing follows. The connection can be used again only if so.
 func (p *packets) end() error {
-	switch _, err := p.peek(1); err {
-	case io.EOF:
-		return nil
-	case nil:
+	switch _, err := p.peek(1); {
+	case err == nil:
 		return protocolErrorf("it goes on after its end")
+	case errors.Is(err, io.EOF):
+		return nil
 	default:
 		return err
 	}

@@ -106,7 +106,8 @@ func (l *refsListing) take(r Ref) error {
 		l.refs.Head, l.refs.HeadID = r.Target, r.ID
 		return nil
 	}
-	if len(l.prefixes) > 0 && !slices.ContainsFunc(l.prefixes, func(p string) bool { return strings.HasPrefix(r.Name, p) }) {
+	begins := func(prefix string) bool { return strings.HasPrefix(r.Name, prefix) }
+	if len(l.prefixes) > 0 && !slices.ContainsFunc(l.prefixes, begins) {
 		return nil
 	}
 	if len(l.refs.List) == l.max {

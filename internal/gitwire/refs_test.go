@@ -64,7 +64,8 @@ func TestAServerThatDoesNotTellOfAnUnbornHEADIsAskedWithout(t *testing.T) {
 }
 
 func TestRefsAreSortedAndFiltered(t *testing.T) {
-	s := answering(lines(oid2+" refs/tags/b", oid1+" refs/heads/a", oid1+" refs/heads/A", oid1+" HEAD symref-target:refs/heads/a"))
+	s := answering(lines(oid2+" refs/tags/b", oid1+" refs/heads/a", oid1+" refs/heads/A",
+		oid1+" HEAD symref-target:refs/heads/a"))
 	refs := testkit.Must(s.Refs(t.Context(), site, "refs/heads/"))(t)
 	testkit.Diff(t, refs.List, []gitwire.Ref{{Name: "refs/heads/A", ID: oid1}, {Name: "refs/heads/a", ID: oid1}})
 	testkit.Equal(t, refs.Head, "refs/heads/a")
