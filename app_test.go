@@ -72,10 +72,10 @@ func TestSecretInPlaceOfTheIssuerIsNotRepeated(t *testing.T) {
 
 func TestNewAsksNothingOfGitHub(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	testkit.Equal(t, len(w.calls()), 0, "requests")
 	if app.Status().Host != "github.com" || app.Status().Origin != "https://github.com" ||
-		app.Status().Issuer != w.registration.ClientID || app.Status().ClockOffset != 0 {
+		app.Status().Issuer != w.Registration.ClientID || app.Status().ClockOffset != 0 {
 		t.Errorf("host %s, origin %s, issuer %s, offset %s", app.Status().Host, app.Status().Origin,
 			app.Status().Issuer, app.Status().ClockOffset)
 	}
@@ -85,10 +85,10 @@ func TestFingerprintIsThatOfTheSubjectPublicKeyInfo(t *testing.T) {
 	der := testkit.Must(x509.MarshalPKIXPublicKey(&testkit.Key(t).PublicKey))(t)
 	sum := sha256.Sum256(der)
 	w := newWorld(t)
-	if got, want := w.app(t).Status().Fingerprint, "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
+	if got, want := w.Open(t).Status().Fingerprint, "SHA256:"+base64.StdEncoding.EncodeToString(sum[:]); got != want {
 		t.Errorf("fingerprint %s, want %s", got, want)
 	}
-	hidden := w.app(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testkit.Key(t)} })
+	hidden := w.Open(t, func(c *ghapp.Config) { c.Signer = &countingSigner{key: testkit.Key(t)} })
 	testkit.Equal(t, hidden.Status().Fingerprint, "", "fingerprint")
 }
 
@@ -99,10 +99,10 @@ func TestUserAgentAndAPIVersion(t *testing.T) {
 		{"", "none", "ghapp", ""},
 	} {
 		w := newWorld(t)
-		testkit.Must(w.app(t, func(c *ghapp.Config) {
+		testkit.Must(w.Open(t, func(c *ghapp.Config) {
 			c.UserAgent, c.APIVersion, c.OmitAPIVersion = test.agent, test.version, test.version == "none"
 		}).Info(t.Context()))(t)
-		if r := w.gh.Requests()[0]; r.UserAgent != test.wantAgent || r.APIVersion != test.wantVersion {
+		if r := w.GitHub.Requests()[0]; r.UserAgent != test.wantAgent || r.APIVersion != test.wantVersion {
 			t.Errorf("User-Agent %q, X-GitHub-Api-Version %q; want %q, %q", r.UserAgent, r.APIVersion,
 				test.wantAgent, test.wantVersion)
 		}
@@ -118,18 +118,18 @@ func TestEachHostHasItsAPI(t *testing.T) {
 		{"http://127.0.0.1:4040", "", "127.0.0.1:4040 /api/v3/app"},
 	} {
 		w := newWorld(t)
-		testkit.Must(w.app(t, func(c *ghapp.Config) { c.Host, c.APIURL = test.host, test.api }).Info(t.Context()))(t)
-		r := w.gh.Requests()[0]
+		testkit.Must(w.Open(t, func(c *ghapp.Config) { c.Host, c.APIURL = test.host, test.api }).Info(t.Context()))(t)
+		r := w.GitHub.Requests()[0]
 		testkit.Equal(t, r.Host+" "+r.Path, test.want, "host %q, API URL %q: asked", test.host, test.api)
 	}
 }
 
 func TestInfoProvesThatKeyAndIssuerBelongTogether(t *testing.T) {
 	w := newWorld(t)
-	for _, issuer := range []string{w.registration.ClientID, fmt.Sprint(w.registration.ID)} {
-		info := testkit.Must(w.app(t, func(c *ghapp.Config) { c.Issuer = issuer }).Info(t.Context()))(t)
-		if info.ID != w.registration.ID || info.ClientID != w.registration.ClientID || info.Slug != w.registration.Slug ||
-			info.Owner != "app-owner" || info.Name != w.registration.Name ||
+	for _, issuer := range []string{w.Registration.ClientID, fmt.Sprint(w.Registration.ID)} {
+		info := testkit.Must(w.Open(t, func(c *ghapp.Config) { c.Issuer = issuer }).Info(t.Context()))(t)
+		if info.ID != w.Registration.ID || info.ClientID != w.Registration.ClientID || info.Slug != w.Registration.Slug ||
+			info.Owner != "app-owner" || info.Name != w.Registration.Name ||
 			info.Permissions["contents"] != "read" || info.URL == "" {
 			t.Errorf("info %+v", info)
 		}
@@ -138,24 +138,24 @@ func TestInfoProvesThatKeyAndIssuerBelongTogether(t *testing.T) {
 
 func TestKeyAndAppThatDoNotBelongTogether(t *testing.T) {
 	w := newWorld(t)
-	w.registration.RemoveKey(&testkit.Key(t).PublicKey)
-	_, err := w.app(t).Info(t.Context())
+	w.Registration.RemoveKey(&testkit.Key(t).PublicKey)
+	_, err := w.Open(t).Info(t.Context())
 	wantKind(t, err, ghapp.ErrKeyMismatch) // no key is registered
 
-	testkit.Must(w.registration.RotateKey())(t)
+	testkit.Must(w.Registration.RotateKey())(t)
 	for _, ask := range []func(*ghapp.App) error{
 		func(app *ghapp.App) error { _, err := app.Info(t.Context()); return err },
 		func(app *ghapp.App) error { _, err := app.FindInstallation(t.Context(), "acme"); return err },
 		func(app *ghapp.App) error { _, err := app.Token(t.Context(), site()); return err },
 	} {
-		e := wantKind(t, ask(w.app(t)), ghapp.ErrKeyMismatch)
+		e := wantKind(t, ask(w.Open(t)), ghapp.ErrKeyMismatch)
 		if e.Status != 401 || e.Message == "" || e.RequestID == "" || !strings.Contains(e.Error(), e.Message) ||
 			!strings.Contains(e.Error(), e.RequestID) {
 			t.Errorf("error %q lacks GitHub's words", e)
 		}
 	}
 	for _, issuer := range []string{"999999", "Iv23liNoSuchClient00"} {
-		_, err := w.app(t, func(c *ghapp.Config) { c.Issuer = issuer }).Token(t.Context(), site())
+		_, err := w.Open(t, func(c *ghapp.Config) { c.Issuer = issuer }).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrAppUnknown)
 	}
 }
@@ -163,7 +163,7 @@ func TestKeyAndAppThatDoNotBelongTogether(t *testing.T) {
 func TestSignerThatFails(t *testing.T) {
 	cause := errors.New("the card was pulled out")
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.Signer = &countingSigner{key: testkit.Key(t), wait: func(context.Context) error { return cause }}
 	})
 	_, err := app.JWT(t.Context())
@@ -178,7 +178,7 @@ func TestSignerThatFails(t *testing.T) {
 func TestJWTIsReusedWhileItIsGoodForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signer := &countingSigner{key: testkit.Key(t)}
-		app := newWorld(t).app(t, func(c *ghapp.Config) { c.Signer = signer })
+		app := newWorld(t).Open(t, func(c *ghapp.Config) { c.Signer = signer })
 		var group sync.WaitGroup
 		signer.wait = func(context.Context) error { time.Sleep(time.Second); return nil }
 		for range 100 {
@@ -213,7 +213,7 @@ func TestSignerMayTakeLongerThanARequest(t *testing.T) {
 				return ctx.Err()
 			}
 		}}
-		mustToken(t, newWorld(t).app(t, func(c *ghapp.Config) { c.Signer = signer }), site())
+		mustToken(t, newWorld(t).Open(t, func(c *ghapp.Config) { c.Signer = signer }), site())
 	})
 }
 
@@ -221,7 +221,7 @@ func TestCallerOfJWTLeavesWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		signer := &countingSigner{key: testkit.Key(t),
 			wait: func(context.Context) error { time.Sleep(time.Minute); return nil }}
-		app := newWorld(t).app(t, func(c *ghapp.Config) { c.Signer = signer })
+		app := newWorld(t).Open(t, func(c *ghapp.Config) { c.Signer = signer })
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -244,9 +244,9 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 			t.Run(ahead.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.gh.SetClockOffset(ahead)
+					w.GitHub.SetClockOffset(ahead)
 					var log logBuffer
-					app := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
+					app := w.Open(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
 					testkit.Must(app.Info(t.Context()))(t)
 					// The first answer measures the clock, whatever it says.
 					if off := (app.Status().ClockOffset - ahead).Abs(); off > time.Second {
@@ -257,12 +257,12 @@ func TestClockThatIsOffIsRepaired(t *testing.T) {
 						t.Errorf("%d requests, want two at most", repairs+1)
 					}
 					// It is kept: nothing further is refused, and the warning came once.
-					w.gh.ResetRequests()
+					w.GitHub.ResetRequests()
 					token := mustToken(t, app, site())
 					for range 3 {
 						testkit.Must(app.FindInstallation(t.Context(), "acme"))(t)
 					}
-					for _, r := range w.gh.Requests() {
+					for _, r := range w.GitHub.Requests() {
 						if r.Status >= 400 {
 							t.Errorf("%s %s: %d, although the clock is known", r.Method, r.Path, r.Status)
 						}
@@ -294,8 +294,8 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 		t.Run(ahead.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.gh.SetClockOffset(ahead)
-				app := w.app(t)
+				w.GitHub.SetClockOffset(ahead)
+				app := w.Open(t)
 				_, infoErr := app.Info(t.Context())
 				_, tokenErr := app.Token(t.Context(), site())
 				for _, err := range []error{infoErr, tokenErr} {
@@ -307,7 +307,7 @@ func TestNoJWTIsSignedForTheTimeOfAClockThatIsFarOff(t *testing.T) {
 					}
 				}
 				testkit.Equal(t, app.Status().ClockOffset, 0, "the offset")
-				for _, r := range w.gh.Requests() {
+				for _, r := range w.GitHub.Requests() {
 					parts := strings.Split(r.Credential.Token, ".")
 					claims, err := base64.RawURLEncoding.DecodeString(parts[len(parts)-2])
 					var times struct{ Exp int64 }
@@ -332,26 +332,26 @@ func TestEachClockMessageIsRepairedOnce(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetClockOffset(30 * time.Second)
+			w.GitHub.SetClockOffset(30 * time.Second)
 			refusal := githubtest.Fault{Match: "GET /app", Status: 401, Body: fmt.Sprintf(`{"message":%q}`, message), Times: 1}
 			w.fault(t, refusal)
 			var log logBuffer
-			app := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
+			app := w.Open(t, func(c *ghapp.Config) { c.Log = logTo(&log) })
 			testkit.OK(t, testkit.ErrorOf(app.Info(t.Context())), "%s", message)
-			requests := w.gh.Requests()
+			requests := w.GitHub.Requests()
 			if len(requests) != 2 || requests[0].Credential.Token == requests[1].Credential.Token {
 				t.Errorf("%s: %d requests; want a second one, with another JWT", message, len(requests))
 			}
 			// No loop where it does not help.
-			w.gh.ResetRequests()
+			w.GitHub.ResetRequests()
 			refusal.Times = 0
 			w.fault(t, refusal)
 			_, err := app.Info(t.Context())
 			e := wantKind(t, err, ghapp.ErrClockOff)
 			if off := (detail[ghapp.ClockError](e).Offset - 30*time.Second).Abs(); off > time.Second ||
-				len(w.gh.Requests()) != 2 {
+				len(w.GitHub.Requests()) != 2 {
 				t.Errorf("%s: offset %s after %d requests, want 30s after 2", message,
-					detail[ghapp.ClockError](e).Offset, len(w.gh.Requests()))
+					detail[ghapp.ClockError](e).Offset, len(w.GitHub.Requests()))
 			}
 			testkit.Equal(t, len(log.lines("clock is off")), 1, "%s", message)
 		})
@@ -363,7 +363,7 @@ func TestRightClockIsNotBlamed(t *testing.T) {
 	w.fault(t, githubtest.Fault{Match: "GET /app", Status: 401,
 		Body: `{"message":"'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"}`})
 	var log logBuffer
-	_, err := w.app(t, func(c *ghapp.Config) { c.Log = logTo(&log) }).Info(t.Context())
+	_, err := w.Open(t, func(c *ghapp.Config) { c.Log = logTo(&log) }).Info(t.Context())
 	wantKind(t, err, ghapp.ErrClockOff)
 	testkit.Equal(t, len(log.lines("clock is off")), 0, "warned of a clock that is right")
 }
@@ -371,10 +371,10 @@ func TestRightClockIsNotBlamed(t *testing.T) {
 func TestInstallationsAreListedWithTheSuspendedOnes(t *testing.T) {
 	w := newWorld(t)
 	for n := range 150 {
-		w.registration.Install(fmt.Sprintf("org-%03d", n), githubtest.InstallOptions{All: true})
+		w.Registration.Install(fmt.Sprintf("org-%03d", n), githubtest.InstallOptions{All: true})
 	}
-	w.installation.Suspend()
-	app := w.app(t)
+	w.Installation.Suspend()
+	app := w.Open(t)
 	var accounts []string
 	for found, err := range app.Installations(t.Context()) {
 		testkit.OK(t, err)
@@ -400,7 +400,7 @@ func TestInstallationsAreListedWithTheSuspendedOnes(t *testing.T) {
 func TestInstallationsEndAtTheFirstError(t *testing.T) {
 	w := newWorld(t)
 	for n := range 150 {
-		w.registration.Install(fmt.Sprintf("org-%03d", n), githubtest.InstallOptions{All: true})
+		w.Registration.Install(fmt.Sprintf("org-%03d", n), githubtest.InstallOptions{All: true})
 	}
 	clock := "'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued"
 	for name, f := range map[string]githubtest.Fault{
@@ -410,10 +410,10 @@ func TestInstallationsEndAtTheFirstError(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f.Match = "GET /app/installations"
-			w.gh.ClearFaults()
+			w.GitHub.ClearFaults()
 			w.fault(t, f)
 			seen, failures := map[int64]int{}, 0
-			for found, err := range w.app(t).Installations(t.Context()) {
+			for found, err := range w.Open(t).Installations(t.Context()) {
 				if err != nil {
 					failures++
 					continue
@@ -427,10 +427,10 @@ func TestInstallationsEndAtTheFirstError(t *testing.T) {
 			}
 		})
 	}
-	w.gh.ClearFaults()
-	w.gh.SetClockOffset(time.Hour)
+	w.GitHub.ClearFaults()
+	w.GitHub.SetClockOffset(time.Hour)
 	n := 0
-	for _, err := range w.app(t).Installations(t.Context()) {
+	for _, err := range w.Open(t).Installations(t.Context()) {
 		testkit.OK(t, err)
 		n++
 	}
@@ -441,7 +441,7 @@ func TestListOfInstallationsThatIsNoList(t *testing.T) {
 	for _, body := range []string{"{}", "<html>", "null x", `[1]`} {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: "GET /app/installations", Status: http.StatusOK, Body: body})
-		for found, err := range w.app(t).Installations(t.Context()) {
+		for found, err := range w.Open(t).Installations(t.Context()) {
 			if found != nil || err == nil {
 				t.Errorf("%s: %v, %v", body, found, err)
 				continue
@@ -453,7 +453,7 @@ func TestListOfInstallationsThatIsNoList(t *testing.T) {
 
 func TestConfigMayBeChangedAfterwards(t *testing.T) {
 	w := newWorld(t)
-	c := w.config(t)
+	c := w.Config(t)
 	app := testkit.Must(ghapp.New(c))(t)
 	c.Issuer, c.Signer, c.Transport, c.Host = "1", nil, nil, "evil.example"
 	testkit.Must(app.Info(t.Context()))(t)

@@ -33,7 +33,7 @@ func withTwoKeys(t *testing.T, opened *atomic.Int32) func(*ghapp.Config) {
 
 func fingerprintOf(t *testing.T, w *world, key *rsa.PrivateKey) string {
 	t.Helper()
-	return w.app(t, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(key) }).Status().Fingerprint
+	return w.Open(t, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(key) }).Status().Fingerprint
 }
 
 func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
@@ -41,7 +41,7 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		w := newWorld(t)
 		var opened atomic.Int32
 		var log logBuffer
-		app := w.app(t, withTwoKeys(t, &opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
+		app := w.Open(t, withTwoKeys(t, &opened), func(c *ghapp.Config) { c.Log = logTo(&log) })
 		older, newest := fingerprintOf(t, w, testkit.Key(t)), fingerprintOf(t, w, testkit.NthKey(t, 1))
 		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || opened.Load() != 0 {
 			t.Errorf("before any question: %s in use, %q refused, opened %d times", app.Status().Fingerprint,
@@ -58,9 +58,9 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		}
 		group.Wait()
 		if app.Status().Fingerprint != older || app.Status().RejectedKey != newest ||
-			opened.Load() != 1 || w.gh.Mints() != 1 {
+			opened.Load() != 1 || w.GitHub.Mints() != 1 {
 			t.Errorf("%s in use, %s refused, opened %d times, %d mints", app.Status().Fingerprint,
-				app.Status().RejectedKey, opened.Load(), w.gh.Mints())
+				app.Status().RejectedKey, opened.Load(), w.GitHub.Mints())
 		}
 		if lines := log.lines("GitHub does not take the newest key"); len(lines) == 0 ||
 			!strings.Contains(lines[0], newest) || !strings.Contains(lines[0], older) {
@@ -77,11 +77,11 @@ func TestPreviousKeyServesWhileTheNewestIsRefused(t *testing.T) {
 		}
 
 		// GitHub gets to know the newest key, which is tried again after a minute.
-		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		time.Sleep(2 * time.Minute)
 		mustToken(t, app, site())
-		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || w.gh.Mints() != 2 {
-			t.Errorf("%s in use, %q refused, %d mints", app.Status().Fingerprint, app.Status().RejectedKey, w.gh.Mints())
+		if app.Status().Fingerprint != newest || app.Status().RejectedKey != "" || w.GitHub.Mints() != 2 {
+			t.Errorf("%s in use, %q refused, %d mints", app.Status().Fingerprint, app.Status().RejectedKey, w.GitHub.Mints())
 		}
 	})
 }
@@ -92,11 +92,11 @@ func TestPreviousKeyOfTheConfigurationIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var opened atomic.Int32
-		app := w.app(t, withTwoKeys(t, &opened))
-		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		app := w.Open(t, withTwoKeys(t, &opened))
+		w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		mustToken(t, app, site())
 		testkit.Equal(t, opened.Load(), 0, "times that the key before was opened, while the newest serves")
-		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.Must(app.Info(t.Context()))(t)
 		testkit.Equal(t, opened.Load(), 1, "times that the key before was opened")
 	})
@@ -108,13 +108,13 @@ func TestRefusalOfTheNewestKeyIsSharedForAMinute(t *testing.T) {
 		var opened atomic.Int32
 		store := newMemory()
 		shared := func(c *ghapp.Config) { c.Store = store }
-		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
-		w.gh.ResetRequests()
-		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
+		mustToken(t, w.Open(t, withTwoKeys(t, &opened), shared), site())
+		w.GitHub.ResetRequests()
+		mustToken(t, w.Open(t, withTwoKeys(t, &opened), shared), site())
 		testkit.Equal(t, len(w.calls()), 0, "another process asked")
 		time.Sleep(2 * time.Minute)
-		mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
-		if calls := w.calls(); len(calls) != 1 || w.gh.Mints() != 1 {
+		mustToken(t, w.Open(t, withTwoKeys(t, &opened), shared), site())
+		if calls := w.calls(); len(calls) != 1 || w.GitHub.Mints() != 1 {
 			t.Errorf("after two minutes another process asked %v", calls)
 		}
 	})
@@ -125,12 +125,12 @@ func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
 	var opened atomic.Int32
 	store := newMemory()
 	shared := func(c *ghapp.Config) { c.Store = store }
-	token := mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
-	if again := mustToken(t, w.app(t, shared), site()); again.Secret.Reveal() != token.Secret.Reveal() {
+	token := mustToken(t, w.Open(t, withTwoKeys(t, &opened), shared), site())
+	if again := mustToken(t, w.Open(t, shared), site()); again.Secret.Reveal() != token.Secret.Reveal() {
 		t.Error("an App with the key before alone has not got its token")
 	}
-	w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
-	newest := w.app(t, shared, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(testkit.NthKey(t, 1)) })
+	w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+	newest := w.Open(t, shared, func(c *ghapp.Config) { c.Signer = signer.FromCryptoSigner(testkit.NthKey(t, 1)) })
 	if again := mustToken(t, newest, site()); again.Secret.Reveal() == token.Secret.Reveal() {
 		t.Error("an App with the newest key alone has got a token of the key before")
 	}
@@ -139,8 +139,8 @@ func TestTokensStandUnderTheKeyTheyCameWith(t *testing.T) {
 func TestBothKeysRefused(t *testing.T) {
 	w := newWorld(t)
 	var opened atomic.Int32
-	app := w.app(t, withTwoKeys(t, &opened))
-	w.registration.RemoveKeys()
+	app := w.Open(t, withTwoKeys(t, &opened))
+	w.Registration.RemoveKeys()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrKeyMismatch)
 	testkit.Equal(t, app.Status().RejectedKey, "", "the newest key is said to be refused in favour of another")
@@ -149,7 +149,7 @@ func TestBothKeysRefused(t *testing.T) {
 func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
 	w := newWorld(t)
 	var log logBuffer
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.Signer, c.Log = signer.FromCryptoSigner(testkit.NthKey(t, 1)), logTo(&log)
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) { return nil, errors.New("it is gone") }
 	})
@@ -163,13 +163,13 @@ func TestPreviousKeyThatCannotBeOpened(t *testing.T) {
 func TestOtherRefusalsLeaveThePreviousKeyAlone(t *testing.T) {
 	w := newWorld(t)
 	var opened atomic.Int32
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.FallbackSigner = func(context.Context) (ghapp.Signer, error) {
 			opened.Add(1)
 			return c.Signer, nil
 		}
 	})
-	w.installation.Suspend()
+	w.Installation.Suspend()
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrSuspended)
 	testkit.Equal(t, opened.Load(), 0, "the previous key was opened")
@@ -181,10 +181,10 @@ func TestDropAndRevokeReachTokensOfThePreviousKey(t *testing.T) {
 		var opened atomic.Int32
 		store := newMemory()
 		shared := func(c *ghapp.Config) { c.Store = store }
-		token := mustToken(t, w.app(t, withTwoKeys(t, &opened), shared), site())
+		token := mustToken(t, w.Open(t, withTwoKeys(t, &opened), shared), site())
 		time.Sleep(30 * time.Second) // it is not young any more
-		testkit.OK(t, w.app(t, withTwoKeys(t, &opened), shared).Invalidate(t.Context(), site(), token.Secret))
-		app := w.app(t, withTwoKeys(t, &opened), shared)
+		testkit.OK(t, w.Open(t, withTwoKeys(t, &opened), shared).Invalidate(t.Context(), site(), token.Secret))
+		app := w.Open(t, withTwoKeys(t, &opened), shared)
 		second := mustToken(t, app, site())
 		if second.Secret.Reveal() == token.Secret.Reveal() {
 			t.Error("a token that was refused is handed out")
@@ -229,18 +229,18 @@ func (a *alias) Sign(_ context.Context, message []byte) ([]byte, error) {
 // signed for does not stand under the key that it had.
 func TestSignerWhoseKeyBecomesAnother(t *testing.T) {
 	w := newWorld(t)
-	w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+	w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 	store := newMemory()
 	// Where the App is installed is known, so that nothing is signed before the mint.
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }),
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }),
 		ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 	s := &alias{told: testkit.Key(t), real: testkit.NthKey(t, 1)}
-	app := w.app(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
+	app := w.Open(t, func(c *ghapp.Config) { c.Signer, c.Store = s, store })
 	token := mustToken(t, app, site())
 	if got := fingerprintOf(t, w, testkit.NthKey(t, 1)); app.Status().Fingerprint != got {
 		t.Errorf("fingerprint %s, want %s", app.Status().Fingerprint, got)
 	}
-	before := w.app(t, func(c *ghapp.Config) { c.Store = store }) // with testKey
+	before := w.Open(t, func(c *ghapp.Config) { c.Store = store }) // with testKey
 	if again := mustToken(t, before, site()); again.Secret.Reveal() == token.Secret.Reveal() {
 		t.Error("a token of the new key stands under the old one")
 	}
@@ -264,16 +264,16 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 				var log logBuffer
 				s := &alias{told: testkit.Key(t), real: testkit.Key(t)}
 				shared := func(c *ghapp.Config) { c.Signer, c.Store, c.Log, c.MaxWait = s, store, logTo(&log), -1 }
-				token := mustToken(t, w.app(t, shared), site())
+				token := mustToken(t, w.Open(t, shared), site())
 				time.Sleep(57 * time.Minute)
 				s.failing = test.failing
 				if strings.Contains(name, "refusal") {
-					w.installation.Suspend()
+					w.Installation.Suspend()
 				}
 				if test.fault != nil {
 					w.fault(t, *test.fault)
 				}
-				again, err := w.app(t, shared).Token(t.Context(), site())
+				again, err := w.Open(t, shared).Token(t.Context(), site())
 				if strings.Contains(name, "refusal") {
 					wantKind(t, err, ghapp.ErrSuspended)
 					return
@@ -286,7 +286,7 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 					t.Errorf("it is told: %v\n%s", told, log.String())
 				}
 				time.Sleep(4 * time.Minute)
-				if _, err := w.app(t, shared).Token(t.Context(), site()); (err == nil) != (name == "nobody") {
+				if _, err := w.Open(t, shared).Token(t.Context(), site()); (err == nil) != (name == "nobody") {
 					t.Errorf("after its end: %v", err)
 				}
 			})
@@ -297,7 +297,7 @@ func TestAgingTokenServesOnWhileTheSignerIsDown(t *testing.T) {
 func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		older, newest := fingerprintOf(t, w, testkit.Key(t)), fingerprintOf(t, w, testkit.NthKey(t, 1))
 		first := mustToken(t, app, site())
 
@@ -305,18 +305,18 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 		if !errors.Is(err, ghapp.ErrKeyMismatch) || app.Status().Fingerprint != older {
 			t.Errorf("a key that GitHub does not know: error %v, %s in use, want %s", err, app.Status().Fingerprint, older)
 		}
-		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.OK(t, app.Rotate(t.Context(), signer.FromCryptoSigner(testkit.NthKey(t, 1))))
 		testkit.Equal(t, app.Status().Fingerprint, newest, "in use")
 
 		// Some of GitHub's servers do not know the key yet: the one before is used, whose
 		// token is there.
-		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		if token := mustToken(t, app, site()); token.Secret.Reveal() != first.Secret.Reveal() ||
 			app.Status().RejectedKey != newest {
 			t.Errorf("another token, %q is said to be rejected; want that of the key before", app.Status().RejectedKey)
 		}
-		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		time.Sleep(2 * time.Minute)
 		if token := mustToken(t, app, site()); token.Secret.Reveal() == first.Secret.Reveal() ||
 			app.Status().RejectedKey != "" {
@@ -324,7 +324,7 @@ func TestRotatedKeySignsOnceGitHubTakesIt(t *testing.T) {
 		}
 
 		// The new key has served: the one before is not asked for any more.
-		w.registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.RemoveKey(&testkit.NthKey(t, 1).PublicKey)
 		testkit.ErrorIs(t, testkit.ErrorOf(app.Info(t.Context())), ghapp.ErrKeyMismatch)
 	})
 }

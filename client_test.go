@@ -29,7 +29,7 @@ func (w *world) code(t *testing.T) secret.Text {
 		r := httptest.NewRequest(http.MethodPost, "https://github.com"+path, strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		answer := httptest.NewRecorder()
-		w.gh.ServeHTTP(answer, r)
+		w.GitHub.ServeHTTP(answer, r)
 		return answer
 	}
 	manifest := `{"name":"From a Manifest","url":"https://site.example","redirect_url":"https://site.example/back"}`
@@ -48,7 +48,7 @@ func (w *world) code(t *testing.T) secret.Text {
 
 // hostOnly is a configuration that names no App.
 func (w *world) hostOnly() ghapp.Config {
-	return ghapp.Config{Client: ghapp.Client{Transport: w.gh.RoundTripper()}}
+	return ghapp.Config{Client: ghapp.Client{Transport: w.GitHub.RoundTripper()}}
 }
 
 func TestRegister(t *testing.T) {
@@ -63,7 +63,7 @@ func TestRegister(t *testing.T) {
 		made.URL != "https://github.com/apps/from-a-manifest" {
 		t.Errorf("%+v", made.AppInfo)
 	}
-	app := w.app(t, func(c *ghapp.Config) { c.Issuer, c.Signer = made.ClientID, key })
+	app := w.Open(t, func(c *ghapp.Config) { c.Issuer, c.Signer = made.ClientID, key })
 	testkit.Equal(t, testkit.Must(app.Info(t.Context()))(t).ID, made.ID, "the App asks who it")
 
 	// Once, and nothing of it is told.
@@ -136,9 +136,9 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestFindApp(t *testing.T) {
 	w := newWorld(t)
-	w.gh.AddApp(githubtest.AppOptions{Name: "Secret", Private: true})
-	info, err := w.hostOnly().FindApp(t.Context(), w.registration.Slug)
-	if err != nil || info.ClientID != w.registration.ClientID {
+	w.GitHub.AddApp(githubtest.AppOptions{Name: "Secret", Private: true})
+	info, err := w.hostOnly().FindApp(t.Context(), w.Registration.Slug)
+	if err != nil || info.ClientID != w.Registration.ClientID {
 		t.Errorf("%+v, %v", info, err)
 	}
 	for _, slug := range []string{"secret", "nobody", "../app"} {

@@ -82,14 +82,14 @@ func TestAnswerOfGitHubIsGivenItsKind(t *testing.T) {
 				"documentation_url": "https://docs.github.com/rest"})
 			testkit.OK(t, err)
 			w.fault(t, githubtest.Fault{Match: "GET /app", Status: test.status, Body: string(body)})
-			_, err = w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Info(t.Context())
+			_, err = w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Info(t.Context())
 			e := wantKind(t, err, test.want)
 			if e.Status != test.status || e.Message != test.message || e.RequestID == "" ||
 				e.DocumentationURL != "https://docs.github.com/rest" {
 				t.Errorf("error %+v", e)
 			}
 			if text := err.Error(); !strings.Contains(text, fmt.Sprint(test.status)) || !strings.Contains(text, e.RequestID) ||
-				!strings.Contains(text, "cannot read App "+w.registration.ClientID) {
+				!strings.Contains(text, "cannot read App "+w.Registration.ClientID) {
 				t.Errorf("error %q", text)
 			}
 		})
@@ -99,17 +99,17 @@ func TestAnswerOfGitHubIsGivenItsKind(t *testing.T) {
 func TestLimitsArriveWithTheirTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		start := time.Now()
 		w.fault(t, githubtest.SecondaryLimit(githubtest.MintPattern, 5*time.Minute))
 		_, err := app.Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrRateLimited)
 		if detail[ghapp.RateLimitError](e).Until.Sub(start).Round(time.Second) != 5*time.Minute ||
-			time.Since(start) != 0 || w.gh.Mints() != 0 {
+			time.Since(start) != 0 || w.GitHub.Mints() != 0 {
 			t.Errorf("until %s from now, after %s", detail[ghapp.RateLimitError](e).Until.Sub(start), time.Since(start))
 		}
 		// One that ends soon is waited for.
-		w.gh.ClearFaults()
+		w.GitHub.ClearFaults()
 		soon := githubtest.SecondaryLimit(githubtest.MintPattern, 20*time.Second)
 		soon.Times = 1
 		w.fault(t, soon)
@@ -118,7 +118,7 @@ func TestLimitsArriveWithTheirTime(t *testing.T) {
 			t.Errorf("waited %s, want 20 s and up to two more", took)
 		}
 		// The primary limit of GitHub's headers.
-		w.gh.ClearFaults()
+		w.GitHub.ClearFaults()
 		reset := time.Now().Add(30 * time.Minute)
 		w.fault(t, githubtest.Fault{Match: "GET /app", Status: 403,
 			Body:   `{"message":"API rate limit exceeded for installation ID 1."}`,
@@ -138,7 +138,7 @@ func TestForbiddenWithBudgetLeftIsNoRateLimit(t *testing.T) {
 			Header: http.Header{"X-Ratelimit-Remaining": {"4999"},
 				"X-Ratelimit-Reset": {fmt.Sprint(time.Now().Add(10 * time.Second).Unix())}}})
 		start := time.Now()
-		_, err := w.app(t).Token(t.Context(), site())
+		_, err := w.Open(t).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrSuspended)
 		if took := time.Since(start); took != 0 || w.count(mints) != 1 {
 			t.Errorf("%d attempts in %s", w.count(mints), took)
@@ -169,7 +169,7 @@ func TestWhatIsNoAnswerOfGitHub(t *testing.T) {
 				if test.transport == nil {
 					w.fault(t, test.fault)
 				}
-				_, err := w.app(t, func(c *ghapp.Config) {
+				_, err := w.Open(t, func(c *ghapp.Config) {
 					if test.transport != nil {
 						c.Transport = test.transport
 					}
@@ -185,7 +185,7 @@ func TestEndOfAContextKeepsItsName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Delay: time.Second})
-		app := w.app(t)
+		app := w.Open(t)
 		for name, ask := range map[string]func(context.Context) error{
 			"Info":             func(ctx context.Context) error { _, err := app.Info(ctx); return err },
 			"FindInstallation": func(ctx context.Context) error { _, err := app.FindInstallation(ctx, "acme"); return err },

@@ -65,6 +65,7 @@ var floors = [][]string{
 		"storetest",
 		"internal/cache",
 		"internal/gitauth",
+		"internal/testapp",
 	},
 	{""}, // ghapp itself
 	{

@@ -19,61 +19,31 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is a GitHub with one App, installed on acme with the repositories
 // acme/site and acme/docs selected.
-type world struct {
-	gh           *githubtest.GitHub
-	registration *githubtest.App
-	installation *githubtest.Installation
-}
+type world struct{ *testapp.TestApp }
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	gh := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-	t.Cleanup(func() {
-		testkit.OK(t, gh.Close())
-	})
-	w := &world{gh: gh, registration: gh.AddApp(githubtest.AppOptions{})}
-	w.registration.AddKey(&testkit.Key(t).PublicKey)
-	w.installation = w.registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "docs"}})
-	return w
-}
-
-// config is that of the App on github.com, answered by the world without a socket.
-func (w *world) config(t testing.TB) ghapp.Config {
-	t.Helper()
-	return ghapp.Config{
-		Client: ghapp.Client{Transport: w.gh.RoundTripper()},
-		Issuer: w.registration.ClientID,
-		Signer: signer.FromCryptoSigner(testkit.Key(t)),
-	}
-}
-
-// app is the App as a new process has it.
-func (w *world) app(t testing.TB, edit ...func(*ghapp.Config)) *ghapp.App {
-	t.Helper()
-	c := w.config(t)
-	for _, f := range edit {
-		f(&c)
-	}
-	app := testkit.Must(ghapp.New(c))(t)
-	return app
+	installed := githubtest.InstallOptions{Repositories: []string{"site", "docs"}}
+	return &world{testapp.New(t, githubtest.AppOptions{}, installed)}
 }
 
 // fault makes something go wrong.
 func (w *world) fault(t testing.TB, f githubtest.Fault) {
 	t.Helper()
-	testkit.OK(t, w.gh.Fault(f))
+	testkit.OK(t, w.GitHub.Fault(f))
 }
 
 // calls are the methods and paths of the requests so far.
 func (w *world) calls() []string {
 	var list []string
-	for _, r := range w.gh.Requests() {
+	for _, r := range w.GitHub.Requests() {
 		list = append(list, r.Method+" "+r.Path)
 	}
 	return list
@@ -82,7 +52,7 @@ func (w *world) calls() []string {
 // count is how many requests so far have a path with the given end.
 func (w *world) count(suffix string) int {
 	n := 0
-	for _, r := range w.gh.Requests() {
+	for _, r := range w.GitHub.Requests() {
 		if strings.HasSuffix(r.Path, suffix) {
 			n++
 		}

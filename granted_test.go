@@ -14,7 +14,7 @@ func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		all := ghapp.TokenRequest{Repositories: []string{"acme/site"}, AllPermissions: true}
-		process := func() *ghapp.App { return w.app(t, func(c *ghapp.Config) { c.Store = store }) }
+		process := func() *ghapp.App { return w.Open(t, func(c *ghapp.Config) { c.Store = store }) }
 		long := process()
 		source := long.TokenSource(all)
 		first := mustToken(t, long, all)
@@ -22,7 +22,7 @@ func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
 		if token := mustToken(t, process(), all); token.Secret.Reveal() != first.Secret.Reveal() {
 			t.Error("a token with all that is granted is not used again")
 		}
-		w.installation.SetPermissions(map[string]string{"contents": "write", "metadata": "read"})
+		w.Installation.SetPermissions(map[string]string{"contents": "write", "metadata": "read"})
 		second := mustToken(t, process(), all)
 		if second.Permissions.String() != "contents:write,metadata:read" {
 			t.Errorf("after more was accepted a process is given %s", second.Permissions)
@@ -36,15 +36,15 @@ func TestAllPermissionsAreThoseGrantedByNow(t *testing.T) {
 			t.Errorf("its source has %v (%v)", token, err)
 		}
 		// Less is less.
-		w.installation.SetPermissions(map[string]string{"contents": "read", "metadata": "read"})
+		w.Installation.SetPermissions(map[string]string{"contents": "read", "metadata": "read"})
 		if token := mustToken(t, process(), all); token.Permissions.String() != "contents:read,metadata:read" {
 			t.Errorf("after less was accepted a process is given %s", token.Permissions)
 		}
-		testkit.Equal(t, w.gh.Mints(), 3, "tokens were minted")
+		testkit.Equal(t, w.GitHub.Mints(), 3, "tokens were minted")
 		// Named permissions are looked at by nobody.
-		before := len(w.gh.Requests())
+		before := len(w.GitHub.Requests())
 		mustToken(t, process(), site())
 		mustToken(t, process(), site())
-		testkit.Equal(t, len(w.gh.Requests())-before, 1, "a token for what is named took")
+		testkit.Equal(t, len(w.GitHub.Requests())-before, 1, "a token for what is named took")
 	})
 }

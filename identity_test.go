@@ -18,10 +18,10 @@ func TestIdentityHasTheIDOfTheBot(t *testing.T) {
 	for _, with := range []*ghapp.Token{nil, token} {
 		got := testkit.Must(app.Identity(t.Context(), with))(t)
 		want := ghapp.Identity{
-			Name: w.registration.Slug + "[bot]", UserID: w.registration.BotID,
-			Email: strconv.FormatInt(w.registration.BotID, 10) + "+" + w.registration.Slug + "[bot]@users.noreply.github.com",
+			Name: w.Registration.Slug + "[bot]", UserID: w.Registration.BotID,
+			Email: strconv.FormatInt(w.Registration.BotID, 10) + "+" + w.Registration.Slug + "[bot]@users.noreply.github.com",
 		}
-		if *got != want || want.UserID == w.registration.ID {
+		if *got != want || want.UserID == w.Registration.ID {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 	}
@@ -32,15 +32,15 @@ func TestIdentityThatIsAnotherUsersIsRefused(t *testing.T) {
 	for _, body := range []string{
 		`{"id":7,"login":"deployer","type":"User"}`, `{"id":7,"login":"other[bot]","type":"Bot"}`, `{}`,
 	} {
-		testkit.OK(t, w.gh.Fault(githubtest.Fault{Match: "GET /users/*", Status: 200, Body: body}))
+		testkit.OK(t, w.GitHub.Fault(githubtest.Fault{Match: "GET /users/*", Status: 200, Body: body}))
 		identity, err := open(t, w).Identity(t.Context(), nil)
 		testkit.ErrorIs(t, err, ghapp.ErrUnreachable, "%s: %+v", body, identity)
-		w.gh.ClearFaults()
+		w.GitHub.ClearFaults()
 	}
 }
 
 func open(t *testing.T, w *world) *ghapp.App {
 	t.Helper()
-	app := testkit.Must(ghapp.New(w.config(t)))(t)
+	app := testkit.Must(ghapp.New(w.Config(t)))(t)
 	return app
 }

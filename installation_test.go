@@ -19,8 +19,8 @@ import (
 func TestEveryFormOfAnInstallationIsUnderstood(t *testing.T) {
 	for _, host := range []string{"github.com", "git.acme.example", "acme.ghe.com", "git.acme.example:8443"} {
 		w := newWorld(t)
-		id := w.installation.ID
-		app := w.app(t, func(c *ghapp.Config) { c.Host = host })
+		id := w.Installation.ID
+		app := w.Open(t, func(c *ghapp.Config) { c.Host = host })
 		for _, of := range []string{
 			"acme", "ACME", " acme\n", "acme/site", "Acme/Site", "acme/site.git",
 			"https://HOST/acme/site", "https://HOST/acme/site.git", "git@HOST:acme/site.git", "ssh://git@HOST/acme/site.git",
@@ -48,8 +48,8 @@ func TestEveryFormOfAnInstallationIsUnderstood(t *testing.T) {
 				continue
 			}
 			if found.ID != id || found.Account != "acme" || found.AccountType != "Organization" || found.AllRepositories ||
-				found.AppID != w.registration.ID ||
-				found.AppSlug != w.registration.Slug || !found.SuspendedAt.IsZero() ||
+				found.AppID != w.Registration.ID ||
+				found.AppSlug != w.Registration.Slug || !found.SuspendedAt.IsZero() ||
 				found.Permissions["contents"] != "read" || found.URL == "" {
 				t.Errorf("%q: %+v", of, found)
 			}
@@ -59,7 +59,7 @@ func TestEveryFormOfAnInstallationIsUnderstood(t *testing.T) {
 
 func TestInstallationOnAnotherHostIsRefused(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	for _, of := range []string{
 		"https://git.acme.example/settings/installations/5", "https://github.com.evil.example/settings/installations/5",
 		"evil.example/settings/installations/5",
@@ -75,7 +75,7 @@ func TestInstallationOnAnotherHostIsRefused(t *testing.T) {
 
 func TestWhatNamesNoInstallation(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	for _, of := range []string{
 		"", " ", "0", "00", "99999999999999999999", "-5", "a b", "acme/site/tree/main",
 		"https://github.com/settings/installations/", "https://github.com/apps/deployer/installations/new",
@@ -93,9 +93,9 @@ func TestWhatNamesNoInstallation(t *testing.T) {
 
 func TestNotInstalledIsTyped(t *testing.T) {
 	w := newWorld(t)
-	w.gh.AddAccount("other", githubtest.Organization)
-	w.gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
-	app := w.app(t)
+	w.GitHub.AddAccount("other", githubtest.Organization)
+	w.GitHub.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
+	app := w.Open(t)
 	for _, of := range []string{"other", "nobody", "acme/hidden", "acme/nothing", "other/site", "99",
 		"https://github.com/settings/installations/99"} {
 		_, err := app.FindInstallation(t.Context(), of)
@@ -108,9 +108,9 @@ func TestNotInstalledIsTyped(t *testing.T) {
 
 func TestUserAndOrganizationAreFoundAlike(t *testing.T) {
 	w := newWorld(t)
-	w.gh.AddAccount("octocat", githubtest.User)
-	w.registration.Install("octocat", githubtest.InstallOptions{All: true})
-	found, err := w.app(t).FindInstallation(t.Context(), "octocat")
+	w.GitHub.AddAccount("octocat", githubtest.User)
+	w.Registration.Install("octocat", githubtest.InstallOptions{All: true})
+	found, err := w.Open(t).FindInstallation(t.Context(), "octocat")
 	if err != nil || found.AccountType != "User" || !found.AllRepositories {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -119,23 +119,23 @@ func TestUserAndOrganizationAreFoundAlike(t *testing.T) {
 func TestNeverTheFirstInstallation(t *testing.T) {
 	// The App has exactly one installation, but not on the owner asked for.
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"other/site"}})
 	wantKind(t, err, ghapp.ErrNotInstalled)
-	if n := w.count("/app/installations"); n != 0 || w.gh.Mints() != 0 {
-		t.Errorf("%d listings, %d mints", n, w.gh.Mints())
+	if n := w.count("/app/installations"); n != 0 || w.GitHub.Mints() != 0 {
+		t.Errorf("%d listings, %d mints", n, w.GitHub.Mints())
 	}
 }
 
 func TestOneLookupServesAllRepositoriesOfAnOwner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.installation.SelectAll()
+		w.Installation.SelectAll()
 		w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Delay: time.Second})
-		app := w.app(t)
+		app := w.Open(t)
 		var group sync.WaitGroup
 		for n := range 20 {
-			w.gh.AddRepository(fmt.Sprint("acme/r", n), githubtest.RepositoryOptions{})
+			w.GitHub.AddRepository(fmt.Sprint("acme/r", n), githubtest.RepositoryOptions{})
 			group.Go(func() { mustToken(t, app, ghapp.TokenRequest{Repositories: []string{fmt.Sprint("Acme/R", n)}}) })
 		}
 		group.Wait()
@@ -153,7 +153,7 @@ func TestLookupThatLandedMeanwhileIsNotMadeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := &hesitantStore{Store: newMemory(), pauses: []time.Duration{time.Minute}}
-		app := w.app(t, func(c *ghapp.Config) { c.Store = store })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store = store })
 		var group sync.WaitGroup
 		for range 2 {
 			group.Go(func() { mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"}) })
@@ -187,13 +187,13 @@ func TestFirstTokenTakesTwoCallsAndALaterOneNone(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
 	share := func(c *ghapp.Config) { c.Store = store }
-	app := w.app(t, share)
+	app := w.Open(t, share)
 	mustToken(t, app, site())
 	want := []string{"GET /users/acme/installation",
-		fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID)}
+		fmt.Sprintf("POST /app/installations/%d/access_tokens", w.Installation.ID)}
 	testkit.Diff(t, w.calls(), want)
 	mustToken(t, app, site())
-	mustToken(t, w.app(t, share), site())
+	mustToken(t, w.Open(t, share), site())
 	if n := len(w.calls()); n != 2 {
 		t.Errorf("%d calls later", n-2)
 	}
@@ -209,24 +209,24 @@ func TestReinstalledAppIsFoundAnew(t *testing.T) {
 					c.Store = store
 				}
 			}
-			app := w.app(t, share)
+			app := w.Open(t, share)
 			old := mustToken(t, app, site())
-			w.installation.Uninstall()
-			w.installation = w.registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "docs"}})
+			w.Installation.Uninstall()
+			w.Installation = w.Registration.Install("acme", githubtest.InstallOptions{Repositories: []string{"site", "docs"}})
 			if stored {
-				app = w.app(t, share) // the next process believes what the last one wrote
+				app = w.Open(t, share) // the next process believes what the last one wrote
 			}
-			w.gh.ResetRequests()
+			w.GitHub.ResetRequests()
 			token := mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
-			if token.Installation != w.installation.ID || token.Installation == old.Installation {
-				t.Errorf("installation %d, want %d", token.Installation, w.installation.ID)
+			if token.Installation != w.Installation.ID || token.Installation == old.Installation {
+				t.Errorf("installation %d, want %d", token.Installation, w.Installation.ID)
 			}
 			if lookups, tries := w.count(lookUps), w.count(mints); lookups != 1 || tries != 2 {
 				t.Errorf("%d lookups and %d mints, want 1 and 2: %v", lookups, tries, w.calls())
 			}
 			// And remembered.
-			w.gh.ResetRequests()
-			mustToken(t, w.app(t, share), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
+			w.GitHub.ResetRequests()
+			mustToken(t, w.Open(t, share), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 			if n := len(w.calls()); stored && n != 0 {
 				t.Errorf("the next process makes %d calls", n)
 			}
@@ -234,18 +234,18 @@ func TestReinstalledAppIsFoundAnew(t *testing.T) {
 	}
 	t.Run("gone for good", func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		mustToken(t, app, site())
-		w.installation.Uninstall()
+		w.Installation.Uninstall()
 		_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 		wantKind(t, err, ghapp.ErrNotInstalled)
 	})
 	t.Run("named by its number", func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
-		w.installation.Uninstall()
+		app := w.Open(t)
+		w.Installation.Uninstall()
 		r := site()
-		r.Installation = fmt.Sprint(w.installation.ID)
+		r.Installation = fmt.Sprint(w.Installation.ID)
 		_, err := app.Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrNotInstalled)
 	})
@@ -254,7 +254,7 @@ func TestReinstalledAppIsFoundAnew(t *testing.T) {
 func TestMissIsRememberedBriefly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		r := ghapp.TokenRequest{AllRepositories: true, Installation: "other"}
 		for range 20 {
 			_, err := app.Token(t.Context(), r)
@@ -263,7 +263,7 @@ func TestMissIsRememberedBriefly(t *testing.T) {
 		if n := len(w.calls()); n != 2 { // users, then orgs
 			t.Errorf("%d requests for 20 misses in a row, want 2", n)
 		}
-		w.registration.Install("other", githubtest.InstallOptions{All: true})
+		w.Registration.Install("other", githubtest.InstallOptions{All: true})
 		time.Sleep(9 * time.Second)
 		_, err := app.Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrNotInstalled)
@@ -274,7 +274,7 @@ func TestMissIsRememberedBriefly(t *testing.T) {
 
 func TestFailedLookupIsNotRemembered(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
+	app := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 })
 	w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Status: 502, Times: 1})
 	_, err := app.Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrUnreachable)
@@ -283,8 +283,8 @@ func TestFailedLookupIsNotRemembered(t *testing.T) {
 
 func TestSuspendedInstallationIsNamed(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
-	w.installation.Suspend()
+	app := w.Open(t)
+	w.Installation.Suspend()
 	found, err := app.FindInstallation(t.Context(), "acme")
 	if err != nil || found.SuspendedAt.IsZero() {
 		t.Errorf("%+v, %v", found, err)
@@ -295,25 +295,25 @@ func TestSuspendedInstallationIsNamed(t *testing.T) {
 		t.Errorf("error %q after %d attempts to mint", e, w.count(mints))
 	}
 	byNumber := site()
-	byNumber.Installation = fmt.Sprint(w.installation.ID)
+	byNumber.Installation = fmt.Sprint(w.Installation.ID)
 	for _, r := range []ghapp.TokenRequest{site(), byNumber} {
 		_, err = app.Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrSuspended)
 	}
 	// As soon as that ends it works: a suspension is not remembered.
-	w.installation.Unsuspend()
+	w.Installation.Unsuspend()
 	mustToken(t, app, site())
 	// Suspended after it was found.
-	w.installation.Suspend()
+	w.Installation.Suspend()
 	_, err = app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 	wantKind(t, err, ghapp.ErrSuspended)
 }
 
 func TestEnterpriseInstallationIsNamed(t *testing.T) {
 	w := newWorld(t)
-	w.gh.AddAccount("acme-corp", githubtest.Enterprise)
-	enterprise := w.registration.Install("acme-corp", githubtest.InstallOptions{All: true})
-	app := w.app(t)
+	w.GitHub.AddAccount("acme-corp", githubtest.Enterprise)
+	enterprise := w.Registration.Install("acme-corp", githubtest.InstallOptions{All: true})
+	app := w.Open(t)
 	found, err := app.FindInstallation(t.Context(), fmt.Sprint(enterprise.ID))
 	if err != nil || found.Account != "acme-corp" || found.AccountType != "Enterprise" {
 		t.Errorf("%+v, %v", found, err)
@@ -330,40 +330,40 @@ func TestEnterpriseInstallationIsNamed(t *testing.T) {
 func TestRepositoryThatMovedIsFollowedByItsID(t *testing.T) {
 	for name, move := range map[string]func(*testing.T, *world){
 		"renamed": func(t *testing.T, w *world) {
-			testkit.OK(t, w.gh.Rename("acme/site", "shop"))
+			testkit.OK(t, w.GitHub.Rename("acme/site", "shop"))
 		},
 		"transferred": func(t *testing.T, w *world) {
-			testkit.OK(t, w.gh.Transfer("acme/site", "globex"))
-			w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
+			testkit.OK(t, w.GitHub.Transfer("acme/site", "globex"))
+			w.Registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
 		},
 		"transferred from an owner without an installation": func(t *testing.T, w *world) {
-			w.installation.Uninstall()
-			testkit.OK(t, w.gh.Transfer("acme/site", "globex"))
-			w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
+			w.Installation.Uninstall()
+			testkit.OK(t, w.GitHub.Transfer("acme/site", "globex"))
+			w.Registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
 		},
 	} {
 		for _, known := range []bool{false, true} {
 			t.Run(fmt.Sprint(name, ", owner known ", known), func(t *testing.T) {
 				w := newWorld(t)
-				app := w.app(t)
+				app := w.Open(t)
 				if known {
 					mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/docs"}})
 				}
-				id := w.gh.Repository("acme/site").ID
+				id := w.GitHub.Repository("acme/site").ID
 				move(t, w)
 				token := mustToken(t, app, site())
-				minted := w.gh.Tokens()[w.gh.Mints()-1]
+				minted := w.GitHub.Tokens()[w.GitHub.Mints()-1]
 				moved := map[bool]string{true: "acme/shop", false: "globex/site"}[name == "renamed"]
 				if diff := cmp.Diff([]string{moved}, token.Repositories); diff != "" || len(minted.Repositories) != 1 {
 					t.Errorf("repositories (-want +got):\n%s", diff)
 				}
-				requests := w.gh.Requests()
+				requests := w.GitHub.Requests()
 				if body, want := requests[len(requests)-1].Body,
 					fmt.Sprintf(`{"repository_ids":[%d],"permissions":{"contents":"read"}}`, id); body != want {
 					t.Errorf("body %s, want %s", body, want)
 				}
 				// It is remembered, and the token is cached.
-				w.gh.ResetRequests()
+				w.GitHub.ResetRequests()
 				if again := mustToken(t, app, site()); again != token || len(w.calls()) != 0 {
 					t.Errorf("requests of the second call: %v", w.calls())
 				}
@@ -374,8 +374,8 @@ func TestRepositoryThatMovedIsFollowedByItsID(t *testing.T) {
 
 func TestRepositoryThatIsNotSelectedIsNamed(t *testing.T) {
 	w := newWorld(t)
-	w.gh.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
-	app := w.app(t)
+	w.GitHub.AddRepository("acme/hidden", githubtest.RepositoryOptions{})
+	app := w.Open(t)
 	for range 2 { // the second time with the owner remembered
 		for _, name := range []string{"acme/hidden", "acme/nothing"} {
 			_, err := app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{name}})
@@ -391,7 +391,7 @@ func TestInstallationWithoutAnIDIsNone(t *testing.T) {
 	for _, body := range []string{"{}", "null", `{"id":0}`} {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Status: 200, Body: body})
-		_, err := w.app(t).Token(t.Context(), site())
+		_, err := w.Open(t).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrUnreachable)
 		testkit.Equal(t, w.count(mints), 0, "%s", body)
 	}
@@ -401,12 +401,12 @@ func TestDamagedMemoryOfALookupIsLookedUpAnew(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
 	share := func(c *ghapp.Config) { c.Store = store }
-	mustToken(t, w.app(t, share), site())
+	mustToken(t, w.Open(t, share), site())
 	for _, damage := range []string{"", "{", "null", "[]", `{"installation":0}`, `{"installation":5}`,
 		`{"installation":5,"found_at":"2999-01-01T00:00:00Z"}`, "\x00\xff"} {
 		store.each(func([]byte) []byte { return []byte(damage) })
-		w.gh.ResetRequests()
-		if token := mustToken(t, w.app(t, share), site()); token.Installation != w.installation.ID ||
+		w.GitHub.ResetRequests()
+		if token := mustToken(t, w.Open(t, share), site()); token.Installation != w.Installation.ID ||
 			w.count(lookUps) != 1 || w.count(mints) != 1 {
 			t.Errorf("%q: installation %d, requests %v", damage, token.Installation, w.calls())
 		}

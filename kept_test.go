@@ -18,11 +18,11 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 	for _, ahead := range []time.Duration{0, -3 * time.Hour, 3 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetClockOffset(ahead)
+			w.GitHub.SetClockOffset(ahead)
 			store := newMemory()
 			share := func(c *ghapp.Config) { c.Store = store }
-			minted := mustToken(t, w.app(t, share), site())
-			read := mustToken(t, w.app(t, share), site())
+			minted := mustToken(t, w.Open(t, share), site())
+			read := mustToken(t, w.Open(t, share), site())
 			stored := bridge.EntryOf(minted, "acme/site")
 			key, from, until := stored.Key, stored.From, stored.Until
 			if entry, err := store.Get(t.Context(), key); err != nil || !bytes.Contains(entry, []byte(minted.Secret.Reveal())) {
@@ -48,8 +48,8 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 				mints int
 			}{{until.Add(-time.Millisecond), 1}, {until, 2}} {
 				time.Sleep(time.Until(step.at))
-				token := mustToken(t, w.app(t, share), site())
-				if mints := w.gh.Mints(); mints != step.mints || (token.Secret.Reveal() == read.Secret.Reveal()) != (mints == 1) {
+				token := mustToken(t, w.Open(t, share), site())
+				if mints := w.GitHub.Mints(); mints != step.mints || (token.Secret.Reveal() == read.Secret.Reveal()) != (mints == 1) {
 					t.Errorf("%s: %d mints %s before the end, want %d", ahead, mints, time.Until(until), step.mints)
 				}
 			}
@@ -69,7 +69,7 @@ func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 		},
 	} {
 		w := newWorld(t)
-		if key := bridge.EntryOf(mustToken(t, w.app(t, change), site()), "acme/site").Key; key != "" {
+		if key := bridge.EntryOf(mustToken(t, w.Open(t, change), site()), "acme/site").Key; key != "" {
 			t.Errorf("%s: kept under %q", name, key)
 		}
 	}
@@ -80,7 +80,7 @@ func TestTokenThatNoStoreHasIsNotKept(t *testing.T) {
 func TestAnEntryOfAStoreTellsWhichRepositoriesItsTokenIsFor(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
-	token := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
+	token := mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }), site())
 	key := bridge.EntryOf(token, "acme/site").Key
 	entry := testkit.Must(store.Get(t.Context(), key))(t)
 	if api, names := bridge.RepositoriesOf(entry); api != token.API || !slices.Equal(names, []string{"acme/site"}) {

@@ -13,12 +13,12 @@ import (
 
 func TestRepositoriesOfAToken(t *testing.T) {
 	w := newWorld(t)
-	w.installation.SelectAll()
-	w.gh.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true, Archived: true, DefaultBranch: "trunk"})
+	w.Installation.SelectAll()
+	w.GitHub.AddRepository("acme/open", githubtest.RepositoryOptions{Public: true, Archived: true, DefaultBranch: "trunk"})
 	for n := range 250 {
-		w.gh.AddRepository(fmt.Sprintf("acme/r%03d", n), githubtest.RepositoryOptions{})
+		w.GitHub.AddRepository(fmt.Sprintf("acme/r%03d", n), githubtest.RepositoryOptions{})
 	}
-	app := w.app(t)
+	app := w.Open(t)
 	seen := map[string]*ghapp.RepositoryInfo{}
 	for r, err := range app.Repositories(t.Context(),
 		mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})) {
@@ -45,7 +45,7 @@ func TestRepositoriesOfAToken(t *testing.T) {
 
 func TestVisibilityWhereTheHostDoesNotTellIt(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	token := mustToken(t, app, site())
 	w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 200,
 		Body: `{"repositories":[{"id":1,"private":true},{"id":2},{"id":3,"visibility":"internal","private":true}]}`})
@@ -61,9 +61,9 @@ func TestListingWaitsForAYoungToken(t *testing.T) {
 	for _, status := range []int{401, 403} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetPropagationDelay(2 * time.Second)
-			testkit.OK(t, w.gh.SetPropagationDelayStatus(status))
-			app := w.app(t)
+			w.GitHub.SetPropagationDelay(2 * time.Second)
+			testkit.OK(t, w.GitHub.SetPropagationDelayStatus(status))
+			app := w.Open(t)
 			n := 0
 			for r, err := range app.Repositories(t.Context(), mustToken(t, app, site())) {
 				testkit.OK(t, err, "%d", status)
@@ -72,7 +72,7 @@ func TestListingWaitsForAYoungToken(t *testing.T) {
 				}
 			}
 			testkit.Equal(t, n, 1)
-			testkit.Equal(t, w.gh.Mints(), 1)
+			testkit.Equal(t, w.GitHub.Mints(), 1)
 		})
 	}
 }
@@ -81,11 +81,11 @@ func TestListingEndsAtTheFirstError(t *testing.T) {
 	for skip, want := range []int{0, 100} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.installation.SelectAll()
+			w.Installation.SelectAll()
 			for n := range 250 {
-				w.gh.AddRepository(fmt.Sprint("acme/r", n), githubtest.RepositoryOptions{})
+				w.GitHub.AddRepository(fmt.Sprint("acme/r", n), githubtest.RepositoryOptions{})
 			}
-			app := w.app(t)
+			app := w.Open(t)
 			token := mustToken(t, app, ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
 			w.fault(t, githubtest.Fault{Match: "GET /installation/repositories", Status: 401,
 				Skip: skip, Times: 4 - 3*min(skip, 1)})

@@ -20,7 +20,7 @@ import (
 // mintBodies are the bodies of the mints so far.
 func (w *world) mintBodies() []string {
 	var list []string
-	for _, r := range w.gh.Requests() {
+	for _, r := range w.GitHub.Requests() {
 		if strings.HasSuffix(r.Path, mints) {
 			list = append(list, r.Body)
 		}
@@ -46,7 +46,7 @@ func TestScopeOfATokenIsTheLeastThatDoes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			mustToken(t, w.app(t), test.request)
+			mustToken(t, w.Open(t), test.request)
 			testkit.Diff(t, w.mintBodies(), []string{test.want})
 		})
 	}
@@ -55,7 +55,7 @@ func TestScopeOfATokenIsTheLeastThatDoes(t *testing.T) {
 // rewriting changes the bodies of GitHub's mints on their way.
 func rewriting(w *world, change func(grant map[string]any)) http.RoundTripper {
 	return roundTrips(func(req *http.Request) (*http.Response, error) {
-		answer, err := w.gh.RoundTripper().RoundTrip(req)
+		answer, err := w.GitHub.RoundTripper().RoundTrip(req)
 		if err != nil || !strings.HasSuffix(req.URL.Path, mints) || answer.StatusCode != http.StatusCreated {
 			return answer, err
 		}
@@ -105,13 +105,13 @@ func TestMoreThanWasAskedForIsRefusedAndRevoked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			store := newMemory()
-			app := w.app(t, func(c *ghapp.Config) { c.Transport, c.Store = rewriting(w, change), store })
+			app := w.Open(t, func(c *ghapp.Config) { c.Transport, c.Store = rewriting(w, change), store })
 			token, err := app.Token(t.Context(), site())
 			e := wantKind(t, err, ghapp.ErrTooBroad)
 			if token != nil || !strings.Contains(e.Error(), "acme/site") {
 				t.Errorf("token %v, error %q", token, e)
 			}
-			if minted := w.gh.Tokens(); len(minted) != 1 || !minted[0].Revoked {
+			if minted := w.GitHub.Tokens(); len(minted) != 1 || !minted[0].Revoked {
 				t.Error("the token was not revoked")
 			} else if strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err), minted[0].Token) {
 				t.Error("the error holds the token")
@@ -130,7 +130,7 @@ func TestTokenIsNotBelievedToLiveForYears(t *testing.T) {
 	for said, most := range map[string]time.Duration{"2099-01-01T00:00:00Z": time.Hour,
 		"9999-12-31T23:59:59Z": time.Hour} {
 		w := newWorld(t)
-		token := mustToken(t, w.app(t, func(c *ghapp.Config) {
+		token := mustToken(t, w.Open(t, func(c *ghapp.Config) {
 			c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = said })
 		}), site())
 		if life := token.Life(); life > most || life < most-time.Minute {
@@ -138,12 +138,12 @@ func TestTokenIsNotBelievedToLiveForYears(t *testing.T) {
 		}
 	}
 	w := newWorld(t)
-	_, err := w.app(t, func(c *ghapp.Config) {
+	_, err := w.Open(t, func(c *ghapp.Config) {
 		c.Transport = rewriting(w, func(g map[string]any) { g["expires_at"] = "1970-01-01T00:00:00Z" })
 	}).Token(t.Context(), site())
 	if e := wantKind(t, err, ghapp.ErrUnreachable); !strings.Contains(e.Error(), "had run out when it came") ||
-		!w.gh.Tokens()[0].Revoked {
-		t.Errorf("error %q, revoked %t", e, w.gh.Tokens()[0].Revoked)
+		!w.GitHub.Tokens()[0].Revoked {
+		t.Errorf("error %q, revoked %t", e, w.GitHub.Tokens()[0].Revoked)
 	}
 }
 
@@ -154,13 +154,13 @@ func TestOvergrantOfTheStandInIsRefused(t *testing.T) {
 	} {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &o})
-		_, err := w.app(t).Token(t.Context(), site())
+		_, err := w.Open(t).Token(t.Context(), site())
 		e := wantKind(t, err, ghapp.ErrTooBroad)
 		if name == "permissions" && (detail[ghapp.PermissionError](e).Granted["administration"] != "write" ||
 			detail[ghapp.PermissionError](e).Wanted.String() != "contents:read") {
 			t.Errorf("wanted %v, granted %v", detail[ghapp.PermissionError](e).Wanted, detail[ghapp.PermissionError](e).Granted)
 		}
-		if !w.gh.Tokens()[0].Revoked {
+		if !w.GitHub.Tokens()[0].Revoked {
 			t.Errorf("%s: not revoked", name)
 		}
 	}
@@ -170,14 +170,14 @@ func TestTooBroadTokenThatCannotBeRevokedIsToldOf(t *testing.T) {
 	w := newWorld(t)
 	w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Overgrant: &githubtest.Overgrant{AllRepositories: true}})
 	w.fault(t, githubtest.Fault{Match: "DELETE /installation/token", Status: 502})
-	_, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
+	_, err := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrTooBroad)
 	testkit.ErrorContains(t, err, "could not be revoked", "502")
 }
 
 func TestLessThanWasAskedForIsRefused(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.Transport = rewriting(w, func(g map[string]any) { g["permissions"] = map[string]string{"metadata": "read"} })
 	})
 	_, err := app.Token(t.Context(), site())
@@ -191,8 +191,8 @@ func TestLessThanWasAskedForIsRefused(t *testing.T) {
 func TestInstallationOfAnotherOwnerGivesNoNamesake(t *testing.T) {
 	// globex has a repository of the same name, and the App is there too.
 	w := newWorld(t)
-	other := w.registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
-	app := w.app(t)
+	other := w.Registration.Install("globex", githubtest.InstallOptions{Repositories: []string{"site"}})
+	app := w.Open(t)
 	for _, installation := range []string{fmt.Sprint(other.ID),
 		fmt.Sprintf("https://github.com/settings/installations/%d", other.ID)} {
 		r := site()
@@ -201,7 +201,7 @@ func TestInstallationOfAnotherOwnerGivesNoNamesake(t *testing.T) {
 		wantKind(t, err, ghapp.ErrTooBroad)
 		testkit.Equal(t, token, nil)
 	}
-	for _, minted := range w.gh.Tokens() {
+	for _, minted := range w.GitHub.Tokens() {
 		if !minted.Revoked {
 			t.Error("a token for the namesake was left alive")
 		}
@@ -213,7 +213,7 @@ func TestAnswerWithoutATokenIsNoToken(t *testing.T) {
 		`{"expires_at":null,"permissions":{}}`} {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 201, Body: body})
-		token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
+		token, err := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 		wantKind(t, err, ghapp.ErrUnreachable)
 		testkit.Equal(t, token, nil, "%s: a token came", body)
 	}
@@ -221,7 +221,7 @@ func TestAnswerWithoutATokenIsNoToken(t *testing.T) {
 
 func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 	w := newWorld(t)
-	_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"},
+	_, err := w.Open(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"},
 		Permissions: ghapp.Permissions{"contents": "write"}})
 	e := wantKind(t, err, ghapp.ErrPermission)
 	if detail[ghapp.PermissionError](e).Wanted.String() != "contents:write" ||
@@ -231,7 +231,7 @@ func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 	}
 	// Whether the account has to accept it, or the App to ask for it, is told as well.
 	if detail[ghapp.PermissionError](e).Asked.String() != "contents:read,metadata:read" || !strings.HasSuffix(
-		detail[ghapp.PermissionError](e).Page, fmt.Sprintf("/settings/installations/%d", w.installation.ID)) {
+		detail[ghapp.PermissionError](e).Page, fmt.Sprintf("/settings/installations/%d", w.Installation.ID)) {
 		t.Errorf("the App asks for %v, and it is accepted on %q", detail[ghapp.PermissionError](e).Asked,
 			detail[ghapp.PermissionError](e).Page)
 	}
@@ -240,7 +240,7 @@ func TestPermissionThatIsNotGrantedIsNamed(t *testing.T) {
 // An installation that was named is told apart from one that was found.
 func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
 	w := newWorld(t)
-	other := w.registration.Install("octo", githubtest.InstallOptions{})
+	other := w.Registration.Install("octo", githubtest.InstallOptions{})
 	for name, test := range map[string]struct {
 		installation, repository string
 		kind                     ghapp.Kind
@@ -248,11 +248,11 @@ func TestInstallationThatWasNamedIsTheCause(t *testing.T) {
 	}{
 		"gone":                 {"4711", "acme/site", ghapp.ErrNotInstalled, true},
 		"of another account":   {fmt.Sprint(other.ID), "acme/site", ghapp.ErrRepositoryNotSelected, true},
-		"right, not selected":  {fmt.Sprint(w.installation.ID), "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
+		"right, not selected":  {fmt.Sprint(w.Installation.ID), "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
 		"found, not selected":  {"", "acme/hidden", ghapp.ErrRepositoryNotSelected, false},
 		"found, not installed": {"", "globex/site", ghapp.ErrNotInstalled, false},
 	} {
-		_, err := w.app(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository},
+		_, err := w.Open(t).Token(t.Context(), ghapp.TokenRequest{Repositories: []string{test.repository},
 			Installation: test.installation})
 		if e := wantKind(t, err, test.kind); errors.Is(e, fault.ErrInstallationNamed) != test.named {
 			t.Errorf("%s: %t: %v", name, errors.Is(e, fault.ErrInstallationNamed), err)
@@ -265,7 +265,7 @@ func TestErrorOfAMintIsNotTheStores(t *testing.T) {
 	var log logBuffer
 	w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 403,
 		Body: `{"message":"This installation has been suspended"}`})
-	_, err := w.app(t, func(c *ghapp.Config) { c.Store, c.Log = newMemory(), logTo(&log) }).Token(t.Context(), site())
+	_, err := w.Open(t, func(c *ghapp.Config) { c.Store, c.Log = newMemory(), logTo(&log) }).Token(t.Context(), site())
 	wantKind(t, err, ghapp.ErrSuspended)
 	if lines := log.lines("not shared"); len(lines) != 0 || w.count(mints) != 1 {
 		t.Errorf("%d mints, log %v", w.count(mints), lines)
@@ -277,9 +277,9 @@ func TestMintGoesToTheAPIWhateverTheAnswerNames(t *testing.T) {
 	evil := githubtest.NewRecorder()
 	w.fault(t, githubtest.Fault{Match: "GET /users/*/installation", Status: 200, Body: fmt.Sprintf(
 		`{"id":%d,"target_type":"Organization","access_tokens_url":"https://evil.example/x","repositories_url":"https://evil.example/y"}`,
-		w.installation.ID)})
-	app := w.app(t, func(c *ghapp.Config) {
-		c.Transport = network{"https://api.github.com": w.gh, "https://evil.example": evil}
+		w.Installation.ID)})
+	app := w.Open(t, func(c *ghapp.Config) {
+		c.Transport = network{"https://api.github.com": w.GitHub, "https://evil.example": evil}
 	})
 	mustToken(t, app, site())
 	testkit.Equal(t, len(evil.Requests()), 0, "requests went where the answer pointed")
@@ -288,15 +288,15 @@ func TestMintGoesToTheAPIWhateverTheAnswerNames(t *testing.T) {
 func TestRenewedTokenTellsItsOwnGrants(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.installation.SetPermissions(map[string]string{"contents": "read", "actions": "write"})
-		w.installation.Select("site", "docs")
-		app := w.app(t)
+		w.Installation.SetPermissions(map[string]string{"contents": "read", "actions": "write"})
+		w.Installation.Select("site", "docs")
+		app := w.Open(t)
 		r := ghapp.TokenRequest{AllRepositories: true, Installation: "acme", AllPermissions: true}
 		first := mustToken(t, app, r)
 		if first.Permissions["actions"] != "write" {
 			t.Fatalf("permissions %v", first.Permissions)
 		}
-		w.installation.SetPermissions(map[string]string{"contents": "read"})
+		w.Installation.SetPermissions(map[string]string{"contents": "read"})
 		time.Sleep(2 * time.Hour)
 		second := mustToken(t, app, r)
 		testkit.Diff(t, second.Permissions, ghapp.Permissions{"contents": "read", "metadata": "read"})
@@ -313,7 +313,7 @@ func TestMintIsTriedAgain(t *testing.T) {
 			w := newWorld(t)
 			f.Match, f.Times = githubtest.MintPattern, 1
 			w.fault(t, f)
-			token := mustToken(t, w.app(t), site())
+			token := mustToken(t, w.Open(t), site())
 			if token.Life() < 59*time.Minute || w.count(mints) != 2 {
 				t.Errorf("%s: life %s after %d attempts", name, token.Life(), w.count(mints))
 			}
@@ -335,7 +335,7 @@ func TestOnlyWhatTokensAreMadeOfIsHandedOut(t *testing.T) {
 			})
 			testkit.OK(t, err)
 			w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusCreated, Body: string(body)})
-			token, err := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
+			token, err := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 }).Token(t.Context(), site())
 			wantKind(t, err, ghapp.ErrUnreachable)
 			if token != nil || err != nil && strings.Contains(err.Error(), text) {
 				t.Errorf("it leaves: %v", err)

@@ -13,7 +13,7 @@ func TestYoungTokenIsNotDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
-		app := w.app(t, func(c *ghapp.Config) { c.Store = store })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store = store })
 		first := mustToken(t, app, site())
 		time.Sleep(9 * time.Second)
 		drops(t, app, site(), first)
@@ -35,7 +35,7 @@ func TestTokenIsYoungFromTheAnswerOn(t *testing.T) {
 		limit := githubtest.SecondaryLimit(githubtest.MintPattern, 30*time.Second)
 		limit.Times = 1
 		w.fault(t, limit)
-		if token := mustToken(t, w.app(t), site()); !token.Propagating() || ageOf(token) > time.Second {
+		if token := mustToken(t, w.Open(t), site()); !token.Propagating() || ageOf(token) > time.Second {
 			t.Errorf("age %s", ageOf(token))
 		}
 	})
@@ -46,8 +46,8 @@ func TestRevokeWaitsForAYoungToken(t *testing.T) {
 		5 * time.Second: true, 20 * time.Second: false} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetPropagationDelay(lag)
-			app := w.app(t)
+			w.GitHub.SetPropagationDelay(lag)
+			app := w.Open(t)
 			start := time.Now()
 			err := app.Revoke(t.Context(), mustToken(t, app, site()))
 			if revoked && err != nil {

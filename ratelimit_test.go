@@ -13,7 +13,7 @@ import (
 
 func TestRateLimitIsTheInstallations(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	token := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 	before, err := app.RateLimit(t.Context(), token)
 	if err != nil || before.Limit != 5000 || before.Remaining != 5000 || before.Unlimited {
@@ -31,10 +31,10 @@ func TestRateLimitIsTheInstallations(t *testing.T) {
 
 func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	token := mustToken(t, app, site())
 	for _, reset := range []string{"9223372036854775807", "-9223372036854775808", "4102444800", "0"} {
-		w.gh.ClearFaults()
+		w.GitHub.ClearFaults()
 		w.fault(t, githubtest.Fault{Match: "GET /rate_limit",
 			Body: `{"resources":{"core":{"limit":-5,"remaining":-1,"reset":` + reset + `}}}`})
 		limit := testkit.Must(app.RateLimit(t.Context(), token))(t)
@@ -47,8 +47,8 @@ func TestResetOfARateLimitIsWithinTheHour(t *testing.T) {
 
 func TestServerWithoutRateLimit(t *testing.T) {
 	w := newWorld(t)
-	w.gh.SetRateLimit(-1)
-	app := w.app(t)
+	w.GitHub.SetRateLimit(-1)
+	app := w.Open(t)
 	token := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 	limit, err := app.RateLimit(t.Context(), token)
 	if err != nil || !limit.Unlimited {
@@ -58,7 +58,7 @@ func TestServerWithoutRateLimit(t *testing.T) {
 
 func TestRateLimitOfARevokedToken(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
+	app := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 })
 	_, err := app.RateLimit(t.Context(), &ghapp.Token{Secret: secret.New("ghs_nobodys"),
 		MintedAt: time.Now().Add(-time.Hour)})
 	testkit.ErrorIs(t, err, ghapp.ErrTokenRefused)

@@ -18,7 +18,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		process := func(key *rsa.PrivateKey) *ghapp.App {
-			return w.app(t, func(c *ghapp.Config) {
+			return w.Open(t, func(c *ghapp.Config) {
 				c.Store, c.RefusalLife = store, 10*time.Second
 				c.Signer = signer.FromCryptoSigner(key)
 			})
@@ -37,7 +37,7 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 			refused(app)
 			refused(process(testkit.NthKey(t, 1)))
 		}
-		if n := len(w.gh.Requests()); n != 3 {
+		if n := len(w.GitHub.Requests()); n != 3 {
 			t.Errorf("after the two of the first token, 40 questions asked GitHub %d times", n-2)
 		}
 		// Another key is asked with at once, and what is cached is handed out.
@@ -45,12 +45,12 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 			t.Error("the token of the other key is gone")
 		}
 		// Whoever asks who the App is gets GitHub's answer.
-		before := len(w.gh.Requests())
+		before := len(w.GitHub.Requests())
 		_, err := app.Info(t.Context())
 		wantKind(t, err, ghapp.ErrKeyMismatch)
-		testkit.Equal(t, len(w.gh.Requests()), before+1, "GitHub was not asked who the App is")
+		testkit.Equal(t, len(w.GitHub.Requests()), before+1, "GitHub was not asked who the App is")
 		// It ends by itself.
-		w.registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
+		w.Registration.AddKey(&testkit.NthKey(t, 1).PublicKey)
 		refused(app)
 		time.Sleep(10 * time.Second)
 		var running sync.WaitGroup
@@ -63,12 +63,12 @@ func TestKeyThatIsRefusedIsNotAskedWithAtEveryQuestion(t *testing.T) {
 
 func TestRejectedKeyIsAskedWithEachTimeUnlessToldOtherwise(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.Store, c.Signer = newMemory(), signer.FromCryptoSigner(testkit.NthKey(t, 1))
 	})
 	for range 2 {
 		_, err := app.Token(context.Background(), site())
 		wantKind(t, err, ghapp.ErrKeyMismatch)
 	}
-	testkit.Equal(t, len(w.gh.Requests()), 2, "GitHub was asked")
+	testkit.Equal(t, len(w.GitHub.Requests()), 2, "GitHub was asked")
 }

@@ -124,7 +124,7 @@ func TestWhatNamesNoRepository(t *testing.T) {
 
 func TestURLWithASecretIsRefusedWithoutRepeatingIt(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	for _, text := range []string{
 		"https://x-access-token:" + canary + "@github.com/acme/site", "https://" + canary + "@github.com/acme/site",
 		"http://x:" + canary + "@127.0.0.1/acme/site",

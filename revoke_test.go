@@ -24,24 +24,24 @@ func TestRefusedTokenIsDroppedEverywhere(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		app, other := w.app(t, share), w.app(t, share)
+		app, other := w.Open(t, share), w.Open(t, share)
 		first := mustToken(t, app, site())
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
+		w.GitHub.RevokeTokens()
 		drops(t, app, site(), first)
-		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+		if token := mustToken(t, w.Open(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("the store still gives the refused token to the next process")
 		}
 		second := mustToken(t, app, site())
 		if second.Secret.Reveal() == first.Secret.Reveal() ||
-			mustToken(t, other, site()).Secret.Reveal() != second.Secret.Reveal() || w.gh.Mints() != 2 {
-			t.Errorf("%d mints", w.gh.Mints())
+			mustToken(t, other, site()).Secret.Reveal() != second.Secret.Reveal() || w.GitHub.Mints() != 2 {
+			t.Errorf("%d mints", w.GitHub.Mints())
 		}
 		// Dropping the old one again, as a second refused request does, changes nothing.
 		time.Sleep(time.Minute)
 		drops(t, app, site(), first)
 		drops(t, other, site(), first)
-		if token := mustToken(t, app, site()); token != second || w.gh.Mints() != 2 {
+		if token := mustToken(t, app, site()); token != second || w.GitHub.Mints() != 2 {
 			t.Error("the new token was dropped for the old one")
 		}
 	})
@@ -54,14 +54,14 @@ func TestTokenOfAWrongClockIsDropped(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		w.gh.SetClockOffset(-20 * time.Minute)
-		first := mustToken(t, w.app(t, share), site())
-		w.gh.RevokeTokens()
-		w.gh.SetClockOffset(0)
-		app := w.app(t, share)
+		w.GitHub.SetClockOffset(-20 * time.Minute)
+		first := mustToken(t, w.Open(t, share), site())
+		w.GitHub.RevokeTokens()
+		w.GitHub.SetClockOffset(0)
+		app := w.Open(t, share)
 		testkit.Must(app.Info(t.Context()))(t)
 		drops(t, app, site(), first)
-		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+		if token := mustToken(t, w.Open(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("it was not dropped")
 		}
 	})
@@ -70,8 +70,8 @@ func TestTokenOfAWrongClockIsDropped(t *testing.T) {
 func TestTokenOfARepositoryThatMovedIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		testkit.OK(t, w.gh.Rename("acme/site", "shop"))
-		app := w.app(t)
+		testkit.OK(t, w.GitHub.Rename("acme/site", "shop"))
+		app := w.Open(t)
 		first := mustToken(t, app, site())
 		time.Sleep(time.Minute)
 		drops(t, app, site(), first)
@@ -86,14 +86,14 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		app := w.app(t, share)
+		app := w.Open(t, share)
 		source := app.TokenSource(site())
 		first := testkit.Must(source.Token(t.Context()))(t)
 		testkit.OK(t, app.Revoke(t.Context(), first))
-		if !w.gh.Tokens()[0].Revoked {
+		if !w.GitHub.Tokens()[0].Revoked {
 			t.Error("GitHub was not told")
 		}
-		revoke := w.gh.Requests()[len(w.gh.Requests())-1]
+		revoke := w.GitHub.Requests()[len(w.GitHub.Requests())-1]
 		if revoke.Method != "DELETE" || revoke.Path != "/installation/token" ||
 			revoke.Credential.Token != first.Secret.Reveal() {
 			t.Errorf("%s %s", revoke.Method, revoke.Path)
@@ -101,7 +101,7 @@ func TestRevokeEndsATokenEverywhere(t *testing.T) {
 		for name, token := range map[string]func() (*ghapp.Token, error){
 			"the source": func() (*ghapp.Token, error) { return source.Token(t.Context()) },
 			"the App":    func() (*ghapp.Token, error) { return app.Token(t.Context(), site()) },
-			"the store":  func() (*ghapp.Token, error) { return w.app(t, share).Token(t.Context(), site()) },
+			"the store":  func() (*ghapp.Token, error) { return w.Open(t, share).Token(t.Context(), site()) },
 		} {
 			next, err := token()
 			if err != nil || next.Secret.Reveal() == first.Secret.Reveal() {
@@ -130,16 +130,16 @@ func TestForgottenTokenIsFoundInTheStoreByItsText(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		gone := mustToken(t, w.app(t, share), site())
+		gone := mustToken(t, w.Open(t, share), site())
 		other := site()
 		other.Permissions = ghapp.Permissions{"metadata": "read"}
-		app := w.app(t, share)
+		app := w.Open(t, share)
 		stays := mustToken(t, app, other)
 		testkit.OK(t, app.Forget(t.Context(), secret.New(gone.Secret.Reveal())))
-		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == gone.Secret.Reveal() {
+		if token := mustToken(t, w.Open(t, share), site()); token.Secret.Reveal() == gone.Secret.Reveal() {
 			t.Error("the token is still in the store")
 		}
-		for _, app := range []*ghapp.App{app, w.app(t, share)} {
+		for _, app := range []*ghapp.App{app, w.Open(t, share)} {
 			if token := mustToken(t, app, other); token.Secret.Reveal() != stays.Secret.Reveal() {
 				t.Error("another token is gone with it")
 			}
@@ -152,14 +152,14 @@ func TestRevokeLeavesTheTokenOfAnotherProcess(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		app := w.app(t, share)
+		app := w.Open(t, share)
 		first := mustToken(t, app, site())
 		time.Sleep(20 * time.Minute)
 		long := site()
 		long.MinLife = 50 * time.Minute
-		second := mustToken(t, w.app(t, share), long)
+		second := mustToken(t, w.Open(t, share), long)
 		testkit.OK(t, app.Revoke(t.Context(), first))
-		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() != second.Secret.Reveal() {
+		if token := mustToken(t, w.Open(t, share), site()); token.Secret.Reveal() != second.Secret.Reveal() {
 			t.Error("the newer token in the store was thrown away with the old one")
 		}
 	})
@@ -171,7 +171,7 @@ func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 		"redirect": {RedirectTo: "https://evil.example"},
 	} {
 		w := newWorld(t)
-		app := w.app(t, func(c *ghapp.Config) { c.MaxWait = -1 })
+		app := w.Open(t, func(c *ghapp.Config) { c.MaxWait = -1 })
 		token := mustToken(t, app, site())
 		f.Match = "DELETE /installation/token"
 		w.fault(t, f)
@@ -183,9 +183,9 @@ func TestRevokeSucceedsOnlyWhereGitHubSaysSo(t *testing.T) {
 
 func TestRevokeTokenNeedsNoApp(t *testing.T) {
 	w := newWorld(t)
-	token := mustToken(t, w.app(t), site())
-	c := ghapp.Config{Client: ghapp.Client{Transport: w.gh.RoundTripper()}}
-	if err := c.Client.Revoke(t.Context(), token.Secret); err != nil || !w.gh.Tokens()[0].Revoked {
+	token := mustToken(t, w.Open(t), site())
+	c := ghapp.Config{Client: ghapp.Client{Transport: w.GitHub.RoundTripper()}}
+	if err := c.Client.Revoke(t.Context(), token.Secret); err != nil || !w.GitHub.Tokens()[0].Revoked {
 		t.Errorf("error %v", err)
 	}
 	wantKind(t, c.Client.Revoke(t.Context(), token.Secret), ghapp.ErrTokenRefused)
@@ -199,7 +199,7 @@ func TestRevokedTokenIsInNoStoreWhenGitHubIsTold(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		told := 0
-		app := w.app(t, func(c *ghapp.Config) {
+		app := w.Open(t, func(c *ghapp.Config) {
 			c.Store = store
 			next := c.Transport
 			c.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {

@@ -80,7 +80,7 @@ func wantNone(t testing.TB, where, text string, secrets ...string) {
 
 func TestSecretsArePrintedNowhere(t *testing.T) {
 	w := newWorld(t)
-	c := w.config(t)
+	c := w.Config(t)
 	c.Transport = roundTrips(c.Transport.RoundTrip) // the stand-in itself knows its tokens
 	app := testkit.Must(ghapp.New(c))(t)
 	token := mustToken(t, app, site())
@@ -170,10 +170,10 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 			"GET /installation/repositories"} {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.gh.SetTokenFormat(githubtest.Stateless)
+				w.GitHub.SetTokenFormat(githubtest.Stateless)
 				var log logBuffer
-				app := w.app(t, func(c *ghapp.Config) {
-					c.Transport, c.Log, c.Store, c.MaxWait = echoing(w.gh.RoundTripper()), logTo(&log), newMemory(), time.Second
+				app := w.Open(t, func(c *ghapp.Config) {
+					c.Transport, c.Log, c.Store, c.MaxWait = echoing(w.GitHub.RoundTripper()), logTo(&log), newMemory(), time.Second
 				})
 				token, err := app.Token(t.Context(), site()) // before anything goes wrong
 				testkit.OK(t, err)
@@ -205,7 +205,7 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 					keep(err)
 				}
 				client := &http.Client{Transport: &ghapp.Transport{Source: app.TokenSource(fresh),
-					Base: echoing(w.gh.RoundTripper())}, Timeout: time.Hour}
+					Base: echoing(w.GitHub.RoundTripper())}, Timeout: time.Hour}
 				req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
 				if answer, err := client.Do(req); err == nil {
 					answer.Body.Close()
@@ -216,10 +216,10 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 				time.Sleep(3 * time.Hour) // whatever runs detached comes to its end
 
 				secrets := map[string]bool{token.Secret.Reveal(): true, jwt.Secret.Reveal(): true}
-				for _, minted := range w.gh.Tokens() {
+				for _, minted := range w.GitHub.Tokens() {
 					secrets[minted.Token] = true
 				}
-				for _, r := range w.gh.Requests() {
+				for _, r := range w.GitHub.Requests() {
 					if r.Credential.Kind == githubtest.JWTCredential {
 						secrets[r.Credential.Token] = true
 					}
@@ -247,7 +247,7 @@ func TestNoErrorAndNoLogHoldsASecret(t *testing.T) {
 
 func TestSignersErrorIsTheOnlyThingOfItThatIsPrinted(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t, func(c *ghapp.Config) {
+	app := w.Open(t, func(c *ghapp.Config) {
 		c.Signer = &countingSigner{key: testkit.Key(t), wait: func(context.Context) error { return errors.New("no card") }}
 	})
 	_, err := app.Token(t.Context(), site())

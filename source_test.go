@@ -15,7 +15,7 @@ import (
 
 func TestWarmSourceAllocatesNothing(t *testing.T) {
 	w := newWorld(t)
-	source := w.app(t).TokenSource(site())
+	source := w.Open(t).TokenSource(site())
 	ctx := t.Context()
 	testkit.Must(source.Token(ctx))(t)
 	testkit.Equal(t, testing.AllocsPerRun(1000, func() {
@@ -28,9 +28,9 @@ func TestWarmSourceAllocatesNothing(t *testing.T) {
 func TestWarmSourceAsksNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		source := w.app(t).TokenSource(site())
+		source := w.Open(t).TokenSource(site())
 		first := testkit.Must(source.Token(t.Context()))(t)
-		w.gh.ResetRequests()
+		w.GitHub.ResetRequests()
 		for range 500 {
 			token, err := source.Token(t.Context())
 			if err != nil || token != first {
@@ -47,7 +47,7 @@ func TestSourceKeepsMinLife(t *testing.T) {
 		w := newWorld(t)
 		r := site()
 		r.MinLife = 30 * time.Minute
-		source := w.app(t).TokenSource(r)
+		source := w.Open(t).TokenSource(r)
 		for range 200 {
 			token, err := source.Token(t.Context())
 			if err != nil || token.Life() <= 30*time.Minute {
@@ -55,7 +55,7 @@ func TestSourceKeepsMinLife(t *testing.T) {
 			}
 			time.Sleep(30 * time.Second)
 		}
-		testkit.Equal(t, w.gh.Mints(), 4, "mints in 100 minutes")
+		testkit.Equal(t, w.GitHub.Mints(), 4, "mints in 100 minutes")
 	})
 }
 
@@ -64,7 +64,7 @@ func TestSourceKeepsMinLifeToTheMoment(t *testing.T) {
 		w := newWorld(t)
 		r := site()
 		r.MinLife = 30 * time.Minute
-		source := w.app(t).TokenSource(r)
+		source := w.Open(t).TokenSource(r)
 		testkit.Must(source.Token(t.Context()))(t)
 		// Asked just before the moment, so that the lease was looked into just now.
 		time.Sleep(30*time.Minute - 400*time.Millisecond)
@@ -75,15 +75,15 @@ func TestSourceKeepsMinLifeToTheMoment(t *testing.T) {
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		testkit.Equal(t, w.gh.Mints(), 2, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 2, "mints")
 	})
 }
 
 func TestSourceNeverHandsOutAnExpiredToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetTokenLife(6 * time.Second) // the ages of a token are shares of its life
-		source := w.app(t).TokenSource(site())
+		w.GitHub.SetTokenLife(6 * time.Second) // the ages of a token are shares of its life
+		source := w.Open(t).TokenSource(site())
 		for range 400 {
 			token, err := source.Token(t.Context())
 			if err != nil || token.Life() <= 0 {
@@ -99,7 +99,7 @@ func TestSourceObeysItsCallersContextWhenCold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Delay: time.Minute / 3})
-		source := w.app(t).TokenSource(site())
+		source := w.Open(t).TokenSource(site())
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -117,7 +117,7 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 	// another. When GitHub refuses the leased one, the source must let go of it.
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		source := app.TokenSource(site())
 		leased := testkit.Must(source.Token(t.Context()))(t)
 		time.Sleep(20 * time.Minute)
@@ -129,7 +129,7 @@ func TestSourceDropsATokenThatTheAppHasReplaced(t *testing.T) {
 		if err != nil || next.Secret.Reveal() == leased.Secret.Reveal() {
 			t.Errorf("the refused token is handed out again (%v)", err)
 		}
-		testkit.Equal(t, w.gh.Mints(), 2, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 2, "mints")
 	})
 }
 
@@ -138,7 +138,7 @@ func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		source := w.app(t, share).TokenSource(site())
+		source := w.Open(t, share).TokenSource(site())
 		drop := func(token *ghapp.Token) {
 			testkit.OK(t, source.(ghapp.Invalidator).Invalidate(t.Context(), token))
 		}
@@ -147,7 +147,7 @@ func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 		testkit.Equal(t, testkit.Must(source.Token(t.Context()))(t), first, "a token was dropped in its first second")
 		time.Sleep(time.Minute)
 		drop(first)
-		if token := mustToken(t, w.app(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
+		if token := mustToken(t, w.Open(t, share), site()); token.Secret.Reveal() == first.Secret.Reveal() {
 			t.Error("the store still gives the refused token to the next process")
 		}
 	})
@@ -156,7 +156,7 @@ func TestSourceDropsInTheStoreAndNoYoungToken(t *testing.T) {
 func TestRevokedTokenThatTheAppHasReplacedIsNotLeased(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		source := app.TokenSource(site())
 		leased := testkit.Must(source.Token(t.Context()))(t)
 		time.Sleep(20 * time.Minute)
@@ -172,7 +172,7 @@ func TestRevokedTokenThatTheAppHasReplacedIsNotLeased(t *testing.T) {
 
 func TestSourceIsSafeForConcurrentUse(t *testing.T) {
 	w := newWorld(t)
-	app := w.app(t)
+	app := w.Open(t)
 	source := app.TokenSource(site())
 	var group sync.WaitGroup
 	for range 20 {

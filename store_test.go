@@ -32,10 +32,10 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 				w := newWorld(t)
 				broken.Store = newMemory()
 				var log logBuffer
-				app := w.app(t, func(c *ghapp.Config) { c.Store, c.Log = broken, logTo(&log) })
+				app := w.Open(t, func(c *ghapp.Config) { c.Store, c.Log = broken, logTo(&log) })
 				first := mustToken(t, app, site())
-				if again := mustToken(t, app, site()); again != first || w.gh.Mints() != 1 {
-					t.Errorf("%d mints", w.gh.Mints())
+				if again := mustToken(t, app, site()); again != first || w.GitHub.Mints() != 1 {
+					t.Errorf("%d mints", w.GitHub.Mints())
 				}
 				if broken.before != nil || broken.after != nil {
 					for _, says := range []string{"the installation is not remembered", "the token is not shared"} {
@@ -45,7 +45,7 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 					}
 				}
 				time.Sleep(time.Minute)
-				w.gh.RevokeTokens()
+				w.GitHub.RevokeTokens()
 				_ = app.Invalidate(t.Context(), site(), first.Secret)
 				if next := mustToken(t, app, site()); next.Secret.Reveal() == first.Secret.Reveal() {
 					t.Error("a refused token is handed out again")
@@ -59,8 +59,8 @@ func TestStoreThatFailsIsLoggedAndDoneWithout(t *testing.T) {
 func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
-	others := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
-	app := w.app(t, func(c *ghapp.Config) { c.Store, c.Unshared = store, true })
+	others := mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }), site())
+	app := w.Open(t, func(c *ghapp.Config) { c.Store, c.Unshared = store, true })
 	own := mustToken(t, app, site())
 	if again := mustToken(t, app, site()); again != own || own.Secret.Reveal() == others.Secret.Reveal() {
 		t.Error("it has no token of its own")
@@ -69,7 +69,7 @@ func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 		t.Errorf("%d look-ups, %d mints", lookUps, mints)
 	}
 	testkit.OK(t, app.Revoke(t.Context(), own))
-	if kept := mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }),
+	if kept := mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }),
 		site()); kept.Secret.Reveal() != others.Secret.Reveal() {
 		t.Error("the others' token is gone")
 	}
@@ -81,8 +81,8 @@ func TestUnsharedTokensAreNotSharedButInstallationsAre(t *testing.T) {
 	})
 	// And what it finds out, others need not look up again.
 	empty := newMemory()
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store, c.Unshared = empty, true }), site())
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = empty }), site())
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store, c.Unshared = empty, true }), site())
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = empty }), site())
 	testkit.Equal(t, w.count(lookUps), 2, "look-ups")
 }
 
@@ -90,10 +90,10 @@ func TestRefusedTokenThatTheStoreCannotForgetIsNotBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		store := &brokenStore{Store: newMemory()}
-		app := w.app(t, func(c *ghapp.Config) { c.Store = store })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store = store })
 		first := mustToken(t, app, site())
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
+		w.GitHub.RevokeTokens()
 		store.before = errors.New("read-only file system")
 		testkit.ErrorIs(t, app.Invalidate(t.Context(), site(), first.Secret), store.before)
 		if next := mustToken(t, app, site()); next.Secret.Reveal() == first.Secret.Reveal() {
@@ -107,7 +107,7 @@ func TestDamagedEntryOfTheStoreIsMintedAnew(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		first := mustToken(t, w.app(t, share), site())
+		first := mustToken(t, w.Open(t, share), site())
 		var whole []byte
 		store.each(func(entry []byte) []byte {
 			if bytes.Contains(entry, []byte("ghs_")) {
@@ -124,9 +124,9 @@ func TestDamagedEntryOfTheStoreIsMintedAnew(t *testing.T) {
 				}
 				return damage
 			})
-			token := mustToken(t, w.app(t, share), site())
-			if token.Secret.Reveal() == first.Secret.Reveal() || w.gh.Mints() != n+2 {
-				t.Errorf("%q: %d mints", damage, w.gh.Mints())
+			token := mustToken(t, w.Open(t, share), site())
+			if token.Secret.Reveal() == first.Secret.Reveal() || w.GitHub.Mints() != n+2 {
+				t.Errorf("%q: %d mints", damage, w.GitHub.Mints())
 			}
 		}
 	})
@@ -136,24 +136,24 @@ func TestStoredTokenIsJudgedByGitHubsClock(t *testing.T) {
 	for _, ahead := range []time.Duration{-3 * time.Hour, 3 * time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetClockOffset(ahead)
+			w.GitHub.SetClockOffset(ahead)
 			store := newMemory()
 			share := func(c *ghapp.Config) { c.Store = store }
-			mustToken(t, w.app(t, share), site())
-			w.gh.ResetRequests()
+			mustToken(t, w.Open(t, share), site())
+			w.GitHub.ResetRequests()
 			// A new process has measured nothing, and asks nothing.
-			app := w.app(t, share)
+			app := w.Open(t, share)
 			token := mustToken(t, app, site())
 			if len(w.calls()) != 0 || (token.Life()-time.Hour).Abs() > 2*time.Second ||
 				(app.Status().ClockOffset-ahead).Abs() > time.Second {
 				t.Errorf("%s: requests %v, life %s, offset %s", ahead, w.calls(), token.Life(), app.Status().ClockOffset)
 			}
 			time.Sleep(58 * time.Minute)
-			if token := mustToken(t, w.app(t, share), site()); token.Life() <= 0 {
+			if token := mustToken(t, w.Open(t, share), site()); token.Life() <= 0 {
 				t.Errorf("life %s", token.Life())
 			}
 			time.Sleep(4 * time.Minute)
-			if token := mustToken(t, w.app(t, share), site()); token.Life() < 54*time.Minute {
+			if token := mustToken(t, w.Open(t, share), site()); token.Life() < 54*time.Minute {
 				t.Errorf("%s: life %s, an hour and two minutes after the first", ahead, token.Life())
 			}
 		})
@@ -167,15 +167,15 @@ func TestEntryStoredByAWrongClockIsNotBelieved(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		mustToken(t, w.app(t, share), site())
+		mustToken(t, w.Open(t, share), site())
 		store.each(func(entry []byte) []byte {
 			return bytes.Replace(entry, []byte(`"clock_offset_ns":0`), fmt.Appendf(nil, `"clock_offset_ns":%d`, -3*time.Hour), 1)
 		})
 		time.Sleep(70 * time.Minute)
-		app := w.app(t, share)
-		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.gh.Mints() != 2 ||
+		app := w.Open(t, share)
+		if token := mustToken(t, app, site()); token.Life() < 59*time.Minute || w.GitHub.Mints() != 2 ||
 			app.Status().ClockOffset != 0 {
-			t.Errorf("life %s, %d mints, offset %s", token.Life(), w.gh.Mints(), app.Status().ClockOffset)
+			t.Errorf("life %s, %d mints, offset %s", token.Life(), w.GitHub.Mints(), app.Status().ClockOffset)
 		}
 	})
 }

@@ -91,7 +91,7 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			app := w.app(t)
+			app := w.Open(t)
 			_, err := app.Token(t.Context(), test.request)
 			wantKind(t, err, test.kind)
 			testkit.ErrorContains(t, err, test.says)
@@ -109,13 +109,13 @@ func TestRequestThatIsWrongInItself(t *testing.T) {
 
 func TestFiveHundredRepositoriesInOneToken(t *testing.T) {
 	w := newWorld(t)
-	w.installation.SelectAll()
+	w.Installation.SelectAll()
 	names := make([]string, 500)
 	for i := range names {
 		names[i] = fmt.Sprint("acme/r", i)
-		w.gh.AddRepository(names[i], githubtest.RepositoryOptions{})
+		w.GitHub.AddRepository(names[i], githubtest.RepositoryOptions{})
 	}
-	if token := mustToken(t, w.app(t), ghapp.TokenRequest{Repositories: names}); len(token.Repositories) != 500 {
+	if token := mustToken(t, w.Open(t), ghapp.TokenRequest{Repositories: names}); len(token.Repositories) != 500 {
 		t.Errorf("%d repositories", len(token.Repositories))
 	}
 }
@@ -127,15 +127,15 @@ func TestBothTokenFormats(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.gh.SetTokenFormat(format)
+			w.GitHub.SetTokenFormat(format)
 			store := newMemory()
 			share := func(c *ghapp.Config) { c.Store = store }
-			app := w.app(t, share)
+			app := w.Open(t, share)
 			token := mustToken(t, app, site())
-			if !shape(token.Secret.Reveal()) || token.Secret.Reveal() != w.gh.Tokens()[0].Token {
+			if !shape(token.Secret.Reveal()) || token.Secret.Reveal() != w.GitHub.Tokens()[0].Token {
 				t.Errorf("token of %d characters", len(token.Secret.Reveal()))
 			}
-			if again := mustToken(t, w.app(t, share), site()); again.Secret.Reveal() != token.Secret.Reveal() {
+			if again := mustToken(t, w.Open(t, share), site()); again.Secret.Reveal() != token.Secret.Reveal() {
 				t.Error("the store gives another token")
 			}
 			for repository, err := range app.Repositories(t.Context(), token) {
@@ -151,11 +151,11 @@ func TestBothTokenFormats(t *testing.T) {
 func TestTokenTellsWhatItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		token := mustToken(t, w.app(t), ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs", "ACME/Site"}})
+		token := mustToken(t, w.Open(t), ghapp.TokenRequest{Repositories: []string{"acme/site", "acme/docs", "ACME/Site"}})
 		testkit.Diff(t, token.Repositories, []string{"acme/site", "acme/docs"})
 		testkit.Diff(t, token.Permissions, ghapp.Permissions{"contents": "read", "metadata": "read"})
-		if token.Installation != w.installation.ID || token.API != "https://api.github.com" ||
-			!token.ExpiresAt.Equal(w.gh.Tokens()[0].Expires) {
+		if token.Installation != w.Installation.ID || token.API != "https://api.github.com" ||
+			!token.ExpiresAt.Equal(w.GitHub.Tokens()[0].Expires) {
 			t.Errorf("token %+v", token)
 		}
 		if token.Life() != time.Hour || ageOf(token) != 0 || !token.Propagating() {
@@ -165,7 +165,7 @@ func TestTokenTellsWhatItIs(t *testing.T) {
 		if token.Life() != time.Hour-10*time.Second || ageOf(token) != 10*time.Second || token.Propagating() {
 			t.Errorf("life %s, age %s after ten seconds", token.Life(), ageOf(token))
 		}
-		all := mustToken(t, w.app(t), ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
+		all := mustToken(t, w.Open(t), ghapp.TokenRequest{AllRepositories: true, Installation: "acme"})
 		if all.Repositories != nil {
 			t.Errorf("a token for all names %v", all.Repositories)
 		}
@@ -182,7 +182,7 @@ func TestTokenOfACallersOwn(t *testing.T) {
 func TestCopyOfATokenIsTheSameToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		source := app.TokenSource(site())
 		token := testkit.Must(source.Token(t.Context()))(t)
 		copied := *token
@@ -199,7 +199,7 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 		w := newWorld(t)
 		r := ghapp.TokenRequest{Repositories: []string{"ACME/docs", "acme/Site"},
 			Permissions: ghapp.Permissions{"contents": "read"}}
-		app := w.app(t)
+		app := w.Open(t)
 		source := app.TokenSource(r)
 		if r.Repositories[0] != "ACME/docs" || r.Repositories[1] != "acme/Site" {
 			t.Errorf("the caller's list was changed: %v", r.Repositories)
@@ -212,7 +212,7 @@ func TestRequestMayBeChangedAfterwards(t *testing.T) {
 		}
 		// Neither does it change which token is dropped.
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
+		w.GitHub.RevokeTokens()
 		testkit.OK(t, source.(ghapp.Invalidator).Invalidate(t.Context(), token))
 		next, err := source.Token(t.Context())
 		if err != nil || next.Secret.Reveal() == token.Secret.Reveal() {

@@ -19,7 +19,7 @@ func TestThousandGoroutinesOnAColdCacheMintOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: time.Second})
-		app := w.app(t, func(c *ghapp.Config) { c.Store = newMemory() })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store = newMemory() })
 		source := app.TokenSource(site())
 		secrets := make([]string, 1000)
 		var group sync.WaitGroup
@@ -40,7 +40,7 @@ func TestThousandGoroutinesOnAColdCacheMintOnce(t *testing.T) {
 			})
 		}
 		group.Wait()
-		if n := w.gh.Mints(); n != 1 || w.count(lookUps) != 1 {
+		if n := w.GitHub.Mints(); n != 1 || w.count(lookUps) != 1 {
 			t.Errorf("%d mints, %d lookups, want 1 of each", n, w.count(lookUps))
 		}
 		for _, secret := range secrets {
@@ -55,7 +55,7 @@ func TestWaiterLeavesWithItsOwnContextWhileTheMintGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: 10 * time.Second})
-		app := w.app(t)
+		app := w.Open(t)
 		start := time.Now()
 		var group sync.WaitGroup
 		group.Go(func() { mustToken(t, app, site()) })
@@ -67,7 +67,7 @@ func TestWaiterLeavesWithItsOwnContextWhileTheMintGoesOn(t *testing.T) {
 			t.Errorf("error %v after %s", err, time.Since(start))
 		}
 		group.Wait()
-		if n := w.gh.Mints(); n != 1 || time.Since(start) != 10*time.Second {
+		if n := w.GitHub.Mints(); n != 1 || time.Since(start) != 10*time.Second {
 			t.Errorf("%d mints after %s", n, time.Since(start))
 		}
 	})
@@ -77,7 +77,7 @@ func TestCancelledCallerDoesNotFailTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.fault(t, githubtest.Fault{Delay: time.Second}) // the lookup too
-		app := w.app(t)
+		app := w.Open(t)
 		first, cancel := context.WithCancel(t.Context())
 		var group sync.WaitGroup
 		group.Go(func() {
@@ -90,7 +90,7 @@ func TestCancelledCallerDoesNotFailTheOthers(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		cancel() // within the lookup
 		group.Wait()
-		testkit.Equal(t, w.gh.Mints(), 1, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 1, "mints")
 		// And within the mint.
 		second, cancel := context.WithCancel(t.Context())
 		r := ghapp.TokenRequest{Repositories: []string{"acme/docs"}}
@@ -102,7 +102,7 @@ func TestCancelledCallerDoesNotFailTheOthers(t *testing.T) {
 		time.Sleep(500 * time.Millisecond)
 		cancel()
 		group.Wait()
-		testkit.Equal(t, w.gh.Mints(), 2, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 2, "mints")
 	})
 }
 
@@ -112,7 +112,7 @@ func TestMintHasACeilingOfItsOwn(t *testing.T) {
 			<-req.Context().Done()
 			return nil, req.Context().Err()
 		})
-		app := newWorld(t).app(t, func(c *ghapp.Config) { c.Transport, c.MaxWait = hang, time.Hour })
+		app := newWorld(t).Open(t, func(c *ghapp.Config) { c.Transport, c.MaxWait = hang, time.Hour })
 		start := time.Now()
 		_, err := app.Token(t.Context(), site())
 		if took := time.Since(start); err == nil || took > 2*time.Minute {
@@ -124,7 +124,7 @@ func TestMintHasACeilingOfItsOwn(t *testing.T) {
 func TestMinLifeIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		long := site()
 		long.MinLife = 40 * time.Minute
 		first := mustToken(t, app, site())
@@ -149,13 +149,13 @@ func TestMinLifeIsKept(t *testing.T) {
 func TestMinLifeLongerThanTheHostsTokensIsAnErrorAndNoLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetTokenLife(10 * time.Minute)
+		w.GitHub.SetTokenLife(10 * time.Minute)
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: 20 * time.Second})
 		r := site()
 		r.MinLife = 30 * time.Minute
-		_, err := w.app(t).Token(t.Context(), r)
+		_, err := w.Open(t).Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrInvalid)
-		testkit.Equal(t, w.gh.Mints(), 1, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 1, "mints")
 	})
 }
 
@@ -164,11 +164,11 @@ func TestCallerWhoNeedsMoreIsNotContentWithWhatOthersGot(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		share := func(c *ghapp.Config) { c.Store = store }
-		mustToken(t, w.app(t, share), site())
+		mustToken(t, w.Open(t, share), site())
 		time.Sleep(30 * time.Minute)
 		// Another process, with nothing in memory: one caller is content with the
 		// stored token, the other, merged with it, is not.
-		app := w.app(t, func(c *ghapp.Config) { c.Store = slowStore{store} })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store = slowStore{store} })
 		long := site()
 		long.MinLife = 50 * time.Minute
 		var group sync.WaitGroup
@@ -184,7 +184,7 @@ func TestCallerWhoNeedsMoreIsNotContentWithWhatOthersGot(t *testing.T) {
 			}
 		})
 		group.Wait()
-		testkit.Equal(t, w.gh.Mints(), 2, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 2, "mints")
 	})
 }
 
@@ -194,14 +194,14 @@ func TestLongWaitForAnotherProcessIsTold(t *testing.T) {
 		w := newWorld(t)
 		store := newMemory()
 		var log logBuffer
-		other := w.app(t, func(c *ghapp.Config) { c.Store = store })
-		app := w.app(t, func(c *ghapp.Config) { c.Store, c.Log = store, logTo(&log) })
+		other := w.Open(t, func(c *ghapp.Config) { c.Store = store })
+		app := w.Open(t, func(c *ghapp.Config) { c.Store, c.Log = store, logTo(&log) })
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: 5 * time.Second})
 		go func() { _, _ = other.Token(t.Context(), site()) }()
 		synctest.Wait()
 		mustToken(t, app, site())
 		testkit.Contains(t, log.String(), "waiting for another process that gets the token")
-		testkit.Equal(t, w.gh.Mints(), 1, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 1, "mints")
 	})
 }
 
@@ -216,7 +216,7 @@ func (s slowStore) Get(ctx context.Context, key string) ([]byte, error) {
 func TestTokenIsRenewedEarlyWhileTheOldOneServes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		source := app.TokenSource(site())
 		first := mustToken(t, app, site())
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Delay: 5 * time.Second})
@@ -240,8 +240,8 @@ func TestTokenIsRenewedEarlyWhileTheOldOneServes(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		second := mustToken(t, app, site())
 		leased, err := source.Token(t.Context())
-		if err != nil || second == first || leased != second || w.gh.Mints() != 2 {
-			t.Errorf("after the renewal: %d mints, %v", w.gh.Mints(), err)
+		if err != nil || second == first || leased != second || w.GitHub.Mints() != 2 {
+			t.Errorf("after the renewal: %d mints, %v", w.GitHub.Mints(), err)
 		}
 		if life := second.Life(); life < 59*time.Minute {
 			t.Errorf("life %s", life)
@@ -253,10 +253,10 @@ func TestFailedRenewalServesOnWhileTheTokenLivesAndNotASecondLonger(t *testing.T
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		var log logBuffer
-		app := w.app(t, func(c *ghapp.Config) { c.Log, c.MaxWait = logTo(&log), -1 })
+		app := w.Open(t, func(c *ghapp.Config) { c.Log, c.MaxWait = logTo(&log), -1 })
 		source := app.TokenSource(site())
 		first := mustToken(t, app, site())
-		w.gh.ResetRequests()
+		w.GitHub.ResetRequests()
 		w.fault(t, githubtest.Fault{Match: githubtest.MintPattern, Status: 502})
 		time.Sleep(55 * time.Minute)
 		for {
@@ -281,7 +281,7 @@ func TestFailedRenewalServesOnWhileTheTokenLivesAndNotASecondLonger(t *testing.T
 		if len(log.lines("could not be renewed")) == 0 {
 			t.Error("the failed renewals are not logged")
 		}
-		w.gh.ClearFaults()
+		w.GitHub.ClearFaults()
 		mustToken(t, app, site())
 	})
 }
@@ -295,11 +295,11 @@ func TestTwoProcessesWithOneStoreMintOnce(t *testing.T) {
 		tokens := make([]*ghapp.Token, 50)
 		for n := range tokens {
 			group.Go(func() {
-				tokens[n] = mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
+				tokens[n] = mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }), site())
 			})
 		}
 		group.Wait()
-		testkit.Equal(t, w.gh.Mints(), 1, "mints for 50 processes")
+		testkit.Equal(t, w.GitHub.Mints(), 1, "mints for 50 processes")
 		for _, token := range tokens {
 			if token.Secret.Reveal() != tokens[0].Secret.Reveal() || token.API != "https://api.github.com" ||
 				token.Repositories[0] != "acme/site" || token.Life() < 59*time.Minute {
@@ -310,23 +310,23 @@ func TestTwoProcessesWithOneStoreMintOnce(t *testing.T) {
 		time.Sleep(57 * time.Minute)
 		for range 2 {
 			for range 5 {
-				mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
+				mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }), site())
 			}
 			time.Sleep(10 * time.Second)
 		}
-		testkit.Equal(t, w.gh.Mints(), 2, "mints after the renewal")
+		testkit.Equal(t, w.GitHub.Mints(), 2, "mints after the renewal")
 	})
 }
 
 func TestDifferentKeysShareNoTokens(t *testing.T) {
 	w := newWorld(t)
 	store := newMemory()
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store }), site())
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Host = "git.acme.example" }), site())
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Issuer = fmt.Sprint(w.registration.ID) }), site())
-	mustToken(t, w.app(t, func(c *ghapp.Config) { c.Store = store; c.Signer = &countingSigner{key: testkit.Key(t)} }),
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store }), site())
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store; c.Host = "git.acme.example" }), site())
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store; c.Issuer = fmt.Sprint(w.Registration.ID) }), site())
+	mustToken(t, w.Open(t, func(c *ghapp.Config) { c.Store = store; c.Signer = &countingSigner{key: testkit.Key(t)} }),
 		site())
-	if n := w.gh.Mints(); n != 4 || w.count(lookUps) != 3 {
+	if n := w.GitHub.Mints(); n != 4 || w.count(lookUps) != 3 {
 		t.Errorf("%d mints, %d lookups, want 4 and 3: which key signs does not matter to a lookup", n, w.count(lookUps))
 	}
 }
@@ -336,14 +336,14 @@ func TestColdStartsOnAllCoresMintOnce(t *testing.T) {
 	w := newWorld(t)
 	const rounds = 60
 	for range rounds {
-		app := w.app(t)
+		app := w.Open(t)
 		var group sync.WaitGroup
 		for range 16 {
 			group.Go(func() { mustToken(t, app, site()) })
 		}
 		group.Wait()
 	}
-	if mints, lookups := w.gh.Mints(), w.count(lookUps); mints != rounds || lookups != rounds {
+	if mints, lookups := w.GitHub.Mints(), w.count(lookUps); mints != rounds || lookups != rounds {
 		t.Errorf("%d mints and %d lookups in %d cold starts", mints, lookups, rounds)
 	}
 }
@@ -352,7 +352,7 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 	// A token that expires while it is being minted anew is still kept once.
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		app := w.app(t)
+		app := w.Open(t)
 		mustToken(t, app, site())
 		time.Sleep(2 * time.Hour)
 		slow := githubtest.Fault{Match: githubtest.MintPattern, Delay: 2 * time.Second, Times: 1}
@@ -363,6 +363,6 @@ func TestExpiredTokensAreForgotten(t *testing.T) {
 		mustToken(t, app, ghapp.TokenRequest{Repositories: []string{"acme/docs"}}) // sweeps
 		group.Wait()
 		mustToken(t, app, site())
-		testkit.Equal(t, w.gh.Mints(), 3, "mints")
+		testkit.Equal(t, w.GitHub.Mints(), 3, "mints")
 	})
 }

@@ -25,9 +25,9 @@ import (
 func (w *world) client(t testing.TB, base http.RoundTripper, edit ...func(*ghapp.Config)) *http.Client {
 	t.Helper()
 	if base == nil {
-		base = w.gh.RoundTripper()
+		base = w.GitHub.RoundTripper()
 	}
-	return &http.Client{Transport: &ghapp.Transport{Source: w.app(t, edit...).TokenSource(site()), Base: base}}
+	return &http.Client{Transport: &ghapp.Transport{Source: w.Open(t, edit...).TokenSource(site()), Base: base}}
 }
 
 // get is a GET's status.
@@ -48,10 +48,10 @@ func TestTransportAuthorizesRequestsToTheAPI(t *testing.T) {
 	for range 3 {
 		testkit.Equal(t, get(t, c, theSite), 200, "status")
 	}
-	last := w.gh.Requests()[len(w.gh.Requests())-1]
-	if last.Credential.InstallationID != w.installation.ID ||
-		last.Header.Get("Authorization") != "token "+last.Credential.Token || w.gh.Mints() != 1 {
-		t.Errorf("credential %v, %d mints", last.Credential.Kind, w.gh.Mints())
+	last := w.GitHub.Requests()[len(w.GitHub.Requests())-1]
+	if last.Credential.InstallationID != w.Installation.ID ||
+		last.Header.Get("Authorization") != "token "+last.Credential.Token || w.GitHub.Mints() != 1 {
+		t.Errorf("credential %v, %d mints", last.Credential.Kind, w.GitHub.Mints())
 	}
 }
 
@@ -67,11 +67,11 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 		t.Run(other, func(t *testing.T) {
 			w := newWorld(t)
 			recorder := githubtest.NewRecorder()
-			c := w.client(t, network{"https://api.github.com": w.gh, other: recorder})
+			c := w.client(t, network{"https://api.github.com": w.GitHub, other: recorder})
 			get(t, c, other+"/direct")
 			for _, status := range []int{301, 302, 303, 307, 308} {
 				for _, method := range []string{"GET", "POST"} {
-					w.gh.ClearFaults()
+					w.GitHub.ClearFaults()
 					w.fault(t, githubtest.Fault{Match: "* /repos/acme/site", RedirectTo: other, Status: status})
 					req, err := http.NewRequestWithContext(t.Context(), method, theSite, strings.NewReader("body"))
 					testkit.OK(t, err)
@@ -79,7 +79,7 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 					answer.Body.Close()
 				}
 			}
-			secret := w.gh.Tokens()[0].Token
+			secret := w.GitHub.Tokens()[0].Token
 			if n := len(recorder.Requests()); n != 11 {
 				t.Fatalf("%d requests reached the other host, want 11: this test proves nothing", n)
 			}
@@ -89,7 +89,7 @@ func TestTokenNeverReachesAnotherHost(t *testing.T) {
 					t.Errorf("%s %s carried a credential", r.Method, r.Path)
 				}
 			}
-			if sent := w.gh.Requests(); sent[len(sent)-1].Credential.Token != secret {
+			if sent := w.GitHub.Requests(); sent[len(sent)-1].Credential.Token != secret {
 				t.Error("the API did not get the token: this test proves nothing")
 			}
 		})
@@ -101,9 +101,9 @@ func TestTokenComesBackOnTheWayBack(t *testing.T) {
 	w := newWorld(t)
 	recorder := githubtest.NewRecorder()
 	recorder.RedirectTo("https://api.github.com")
-	c := w.client(t, network{"https://api.github.com": w.gh, "https://evil.example": recorder})
+	c := w.client(t, network{"https://api.github.com": w.GitHub, "https://evil.example": recorder})
 	testkit.Equal(t, get(t, c, "https://evil.example/repos/acme/site"), 200, "status")
-	testkit.Equal(t, len(recorder.Leaks(w.gh.Tokens()[0].Token)), 0, "the token leaked")
+	testkit.Equal(t, len(recorder.Leaks(w.GitHub.Tokens()[0].Token)), 0, "the token leaked")
 }
 
 func TestPlainHTTPGetsNoToken(t *testing.T) {
@@ -152,7 +152,7 @@ func TestAuthorizationOfTheCallersOwnStays(t *testing.T) {
 		list := recorder.Requests()
 		testkit.Diff(t, list[len(list)-1].Header.Values("Authorization"), []string{own})
 	}
-	testkit.Equal(t, w.gh.Mints(), 0, "a token was minted for nothing")
+	testkit.Equal(t, w.GitHub.Mints(), 0, "a token was minted for nothing")
 }
 
 func TestCallersRequestIsNotChanged(t *testing.T) {
@@ -166,7 +166,7 @@ func TestCallersRequestIsNotChanged(t *testing.T) {
 	if diff := cmp.Diff(before, req.Header); diff != "" || req.URL.String() != theSite {
 		t.Errorf("headers (-before +after):\n%s", diff)
 	}
-	testkit.Diff(t, w.gh.Requests()[len(w.gh.Requests())-1].Header.Values("Accept"), []string{"application/json"})
+	testkit.Diff(t, w.GitHub.Requests()[len(w.GitHub.Requests())-1].Header.Values("Accept"), []string{"application/json"})
 }
 
 func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
@@ -175,11 +175,11 @@ func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
 			t.Run(fmt.Sprint(status, " for ", lag), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					w := newWorld(t)
-					w.gh.SetPropagationDelay(lag)
-					testkit.OK(t, w.gh.SetPropagationDelayStatus(status))
+					w.GitHub.SetPropagationDelay(lag)
+					testkit.OK(t, w.GitHub.SetPropagationDelayStatus(status))
 					start := time.Now()
 					testkit.Equal(t, get(t, w.client(t, nil), theSite), 200, "status, after %s", time.Since(start))
-					testkit.Equal(t, w.gh.Mints(), 1, "mints: a new token starts the lag anew")
+					testkit.Equal(t, w.GitHub.Mints(), 1, "mints: a new token starts the lag anew")
 					if took := time.Since(start); took < lag || took > lag+3*time.Second {
 						t.Errorf("took %s for a lag of %s", took, lag)
 					}
@@ -191,8 +191,8 @@ func TestYoungTokenIsWaitedOutWithTheSameToken(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: 404, Times: 2})
-			if got := get(t, w.client(t, nil), theSite); got != 200 || w.gh.Mints() != 1 {
-				t.Errorf("status %d, %d mints", got, w.gh.Mints())
+			if got := get(t, w.client(t, nil), theSite); got != 200 || w.GitHub.Mints() != 1 {
+				t.Errorf("status %d, %d mints", got, w.GitHub.Mints())
 			}
 		})
 	})
@@ -205,8 +205,8 @@ func TestLagThatDoesNotEndIsToldTruly(t *testing.T) {
 			w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: status})
 			start := time.Now()
 			testkit.Equal(t, get(t, w.client(t, nil), theSite), status, "status")
-			if took := time.Since(start); took != 6*time.Second || w.count("/repos/acme/site") != 4 || w.gh.Mints() != 1 {
-				t.Errorf("%d: %d attempts in %s with %d tokens", status, w.count("/repos/acme/site"), took, w.gh.Mints())
+			if took := time.Since(start); took != 6*time.Second || w.count("/repos/acme/site") != 4 || w.GitHub.Mints() != 1 {
+				t.Errorf("%d: %d attempts in %s with %d tokens", status, w.count("/repos/acme/site"), took, w.GitHub.Mints())
 			}
 		})
 	}
@@ -235,7 +235,7 @@ func TestRefusalThatIsNoLagIsNotWaitedOut(t *testing.T) {
 		c := w.client(t, nil)
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.ResetRequests()
+		w.GitHub.ResetRequests()
 		start := time.Now()
 		if got := get(t, c, "https://api.github.com/repos/acme/nothing"); got != 404 ||
 			time.Since(start) != 0 || len(w.calls()) != 1 {
@@ -251,11 +251,11 @@ func TestRefusedTokenIsReplacedOnce(t *testing.T) {
 		c := w.client(t, nil, func(c *ghapp.Config) { c.Store = store })
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
-		w.gh.ResetRequests()
+		w.GitHub.RevokeTokens()
+		w.GitHub.ResetRequests()
 		testkit.Equal(t, get(t, c, theSite), 200, "status")
 		want := []string{"GET /repos/acme/site",
-			fmt.Sprintf("POST /app/installations/%d/access_tokens", w.installation.ID), "GET /repos/acme/site"}
+			fmt.Sprintf("POST /app/installations/%d/access_tokens", w.Installation.ID), "GET /repos/acme/site"}
 		testkit.Diff(t, w.calls(), want)
 	})
 }
@@ -267,10 +267,10 @@ func TestEndpointThatAlwaysRefusesIsNoLoop(t *testing.T) {
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
 		w.fault(t, githubtest.Fault{Match: "GET /repos/acme/site", Status: 401})
-		w.gh.ResetRequests()
+		w.GitHub.ResetRequests()
 		start := time.Now()
 		testkit.Equal(t, get(t, c, theSite), 401, "status")
-		if n := w.gh.Mints(); n != 2 || w.count("/repos/acme/site") > 5 || time.Since(start) > 7*time.Second {
+		if n := w.GitHub.Mints(); n != 2 || w.count("/repos/acme/site") > 5 || time.Since(start) > 7*time.Second {
 			t.Errorf("%d mints, %d attempts in %s", n, w.count("/repos/acme/site"), time.Since(start))
 		}
 		// Nor do many such requests at once mint a token each.
@@ -279,7 +279,7 @@ func TestEndpointThatAlwaysRefusesIsNoLoop(t *testing.T) {
 			group.Go(func() { get(t, c, theSite) })
 		}
 		group.Wait()
-		if n := w.gh.Mints(); n > 3 {
+		if n := w.GitHub.Mints(); n > 3 {
 			t.Errorf("%d mints for 101 refused requests in %s", n, time.Since(start))
 		}
 	})
@@ -291,10 +291,10 @@ func TestNewTokenAfterARefusalIsWaitedOutToo(t *testing.T) {
 		c := w.client(t, nil)
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
-		w.gh.SetPropagationDelay(2 * time.Second)
-		if got := get(t, c, theSite); got != 200 || w.gh.Mints() != 2 {
-			t.Errorf("status %d after %d mints", got, w.gh.Mints())
+		w.GitHub.RevokeTokens()
+		w.GitHub.SetPropagationDelay(2 * time.Second)
+		if got := get(t, c, theSite); got != 200 || w.GitHub.Mints() != 2 {
+			t.Errorf("status %d after %d mints", got, w.GitHub.Mints())
 		}
 	})
 }
@@ -306,7 +306,7 @@ func TestRefusedTokenIsReplacedWhenTheStoreFails(t *testing.T) {
 		c := w.client(t, nil, func(c *ghapp.Config) { c.Store = broken })
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.RevokeTokens()
+		w.GitHub.RevokeTokens()
 		testkit.Equal(t, get(t, c, theSite), 200, "status")
 	})
 }
@@ -339,8 +339,8 @@ func TestSourceThatKeepsARefusedTokenIsNoLoop(t *testing.T) {
 
 func TestBodyIsSentAgainWhole(t *testing.T) {
 	for name, trouble := range map[string]func(*testing.T, *world){
-		"lag":     func(_ *testing.T, w *world) { w.gh.SetPropagationDelay(2 * time.Second) },
-		"refusal": func(_ *testing.T, w *world) { w.gh.RevokeTokens() },
+		"lag":     func(_ *testing.T, w *world) { w.GitHub.SetPropagationDelay(2 * time.Second) },
+		"refusal": func(_ *testing.T, w *world) { w.GitHub.RevokeTokens() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -351,14 +351,14 @@ func TestBodyIsSentAgainWhole(t *testing.T) {
 					time.Sleep(time.Minute)
 				}
 				trouble(t, w)
-				w.gh.ResetRequests()
+				w.GitHub.ResetRequests()
 				body := strings.Repeat("a long body ", 100)
 				req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader(body))
 				testkit.OK(t, err)
 				answer := testkit.Must(c.Do(req))(t)
 				answer.Body.Close()
 				var seen int
-				for _, r := range w.gh.Requests() {
+				for _, r := range w.GitHub.Requests() {
 					if strings.HasSuffix(r.Path, "/issues") {
 						seen++
 						if r.Body != body {
@@ -377,7 +377,7 @@ func TestBodyIsSentAgainWhole(t *testing.T) {
 func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetPropagationDelay(2 * time.Second)
+		w.GitHub.SetPropagationDelay(2 * time.Second)
 		body := &closing{Reader: strings.NewReader("once")}
 		req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", body))(t)
 		answer := testkit.Must(w.client(t, nil).Do(req))(t)
@@ -389,7 +389,7 @@ func TestBodyThatCannotBeSentAgainIsSentOnce(t *testing.T) {
 	// One whose GetBody fails is an error of one line.
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetPropagationDelay(2 * time.Second)
+		w.GitHub.SetPropagationDelay(2 * time.Second)
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, theSite+"/issues", strings.NewReader("x"))
 		testkit.OK(t, err)
 		cause := errors.New("the file has gone")
@@ -409,7 +409,7 @@ func (c *closing) Close() error { c.closed = true; return nil }
 
 func TestSourceThatFailsFailsTheRequestAndClosesItsBody(t *testing.T) {
 	w := newWorld(t)
-	w.installation.Suspend()
+	w.Installation.Suspend()
 	body := &closing{Reader: strings.NewReader("x")}
 	req := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodPost, theSite, body))(t)
 	if _, err := w.client(t, nil).Transport.RoundTrip(req); !errors.Is(err, ghapp.ErrSuspended) || !body.closed {
@@ -420,7 +420,7 @@ func TestSourceThatFailsFailsTheRequestAndClosesItsBody(t *testing.T) {
 func TestWaitingForALagEndsWithTheRequestsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		w.gh.SetPropagationDelay(time.Minute)
+		w.GitHub.SetPropagationDelay(time.Minute)
 		ctx, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 		defer cancel()
 		req := testkit.Must(http.NewRequestWithContext(ctx, http.MethodGet, theSite, nil))(t)
@@ -437,7 +437,7 @@ func TestAnswersThatAreNotHandedOnAreClosed(t *testing.T) {
 		w := newWorld(t)
 		var open []*closing
 		base := roundTrips(func(req *http.Request) (*http.Response, error) {
-			answer, err := w.gh.RoundTripper().RoundTrip(req)
+			answer, err := w.GitHub.RoundTripper().RoundTrip(req)
 			if err == nil {
 				body := &closing{Reader: answer.Body}
 				answer.Body = body
@@ -446,11 +446,11 @@ func TestAnswersThatAreNotHandedOnAreClosed(t *testing.T) {
 			return answer, err
 		})
 		c := w.client(t, base)
-		w.gh.SetPropagationDelay(2 * time.Second)
+		w.GitHub.SetPropagationDelay(2 * time.Second)
 		get(t, c, theSite)
 		time.Sleep(time.Minute)
-		w.gh.SetPropagationDelay(0)
-		w.gh.RevokeTokens()
+		w.GitHub.SetPropagationDelay(0)
+		w.GitHub.RevokeTokens()
 		get(t, c, theSite)
 		if len(open) != 5 {
 			t.Fatalf("%d answers, want 5", len(open))
@@ -483,5 +483,5 @@ func TestTransportIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	group.Wait()
-	testkit.Equal(t, w.gh.Mints(), 1, "mints")
+	testkit.Equal(t, w.GitHub.Mints(), 1, "mints")
 }

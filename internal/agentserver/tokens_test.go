@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -28,16 +29,8 @@ type holding struct {
 
 func newHolding(t *testing.T) *holding {
 	t.Helper()
-	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
-	t.Cleanup(func() { _ = github.Close() })
-	registered := github.AddApp(githubtest.AppOptions{Owner: "acme"})
-	registered.AddKey(&testkit.Key(t).PublicKey)
-	registered.Install("acme", githubtest.InstallOptions{All: true})
-	app := testkit.Must(ghapp.New(ghapp.Config{
-		Client: ghapp.Client{Transport: github.RoundTripper()},
-		Issuer: registered.ClientID,
-		Signer: signer.FromCryptoSigner(testkit.Key(t)),
-	}))(t)
+	one := testapp.New(t, githubtest.AppOptions{Owner: "acme"}, githubtest.InstallOptions{All: true})
+	app, github := one.Open(t), one.GitHub
 	h := &holding{t: t, github: github, app: app}
 	h.tokens = newTokens(slog.New(slog.DiscardHandler), func(ctx context.Context, _ string,
 		r ghapp.TokenRequest) (*ghapp.Token, error) {

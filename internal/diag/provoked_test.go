@@ -17,41 +17,33 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
-// stage is a GitHub with an App, which is installed on acme for acme/site.
+// stage is an App that is installed on acme for acme/site, with the configuration of one that
+// is made for it.
 type stage struct {
+	*testapp.TestApp
 	t      *testing.T
-	github *githubtest.GitHub
-	app    *githubtest.App
 	config ghapp.Config
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-	t.Cleanup(func() { _ = github.Close() })
-	key := testkit.Key(t)
-	s := &stage{t: t, github: github, app: github.AddApp(githubtest.AppOptions{})}
-	s.app.AddKey(&key.PublicKey)
-	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
-	s.config = ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: s.app.ClientID,
-		Signer: signer.FromCryptoSigner(key)}
-	return s
+	app := testapp.New(t, githubtest.AppOptions{}, githubtest.InstallOptions{Repositories: []string{"site"}})
+	return &stage{TestApp: app, t: t, config: app.Config(t)}
 }
 
 func (s *stage) open() *ghapp.App {
 	s.t.Helper()
-	app := testkit.Must(ghapp.New(s.config))(s.t)
-	return app
+	return testkit.Must(ghapp.New(s.config))(s.t)
 }
 
 func (s *stage) fault(f githubtest.Fault) {
 	s.t.Helper()
-	testkit.OK(s.t, s.github.Fault(f))
+	testkit.OK(s.t, s.GitHub.Fault(f))
 }
 
 // token asks for one for acme/site, or for what else is given.
@@ -82,7 +74,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrKeyMismatch: func(s *stage) error {
-			s.app.RemoveKeys()
+			s.Registration.RemoveKeys()
 			return s.token()
 		},
 		ghapp.ErrAppUnknown: func(s *stage) error {
@@ -91,7 +83,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 		},
 		ghapp.ErrClockOff: func(s *stage) error {
 			// Something on the way puts its own time into the answers.
-			s.github.SetClockOffset(20 * time.Minute)
+			s.GitHub.SetClockOffset(20 * time.Minute)
 			s.fault(githubtest.Fault{Header: http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}})
 			return s.token()
 		},
@@ -101,8 +93,8 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrEnterprise: func(s *stage) error {
-			s.github.AddAccount("bigcorp", githubtest.Enterprise)
-			s.app.Install("bigcorp", githubtest.InstallOptions{})
+			s.GitHub.AddAccount("bigcorp", githubtest.Enterprise)
+			s.Registration.Install("bigcorp", githubtest.InstallOptions{})
 			_, err := s.open().Token(s.t.Context(),
 				ghapp.TokenRequest{Repositories: []string{"bigcorp/site"}, Installation: "30000002"})
 			return err
@@ -121,7 +113,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.token()
 		},
 		ghapp.ErrIPAllowList: func(s *stage) error {
-			s.github.SetIPAllowList("acme", true)
+			s.GitHub.SetIPAllowList("acme", true)
 			return s.token()
 		},
 		ghapp.ErrSAML: func(s *stage) error {
@@ -137,7 +129,7 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			return s.config.Client.Revoke(s.t.Context(), secret.New("ghs_nobodys"))
 		},
 		ghapp.ErrTokenUnknown: func(s *stage) error {
-			s.github.SetPropagationDelay(time.Hour)
+			s.GitHub.SetPropagationDelay(time.Hour)
 			app := s.open()
 			token, err := app.Token(s.t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}})
 			if err != nil {
@@ -160,13 +152,13 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 
 func (s *stage) script(line string) {
 	s.t.Helper()
-	testkit.OK(s.t, s.github.Script(line))
+	testkit.OK(s.t, s.GitHub.Script(line))
 }
 
 // untrusted needs a connection, which the others do without.
 func untrusted(t *testing.T) error {
 	s := newStage(t)
-	server := httptest.NewUnstartedServer(s.github)
+	server := httptest.NewUnstartedServer(s.GitHub)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // of a client that hangs up, which is what is wanted
 	server.StartTLS()
 	defer server.Close()

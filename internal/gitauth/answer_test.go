@@ -15,15 +15,14 @@ import (
 	"github.com/ghapp-dev/ghapp/credential"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // world is a GitHub in the process and an Answerer before it. git is what GitHub's
 // git service answers; REST requests go to the stand-in.
 type world struct {
-	github   *githubtest.GitHub
-	app      *githubtest.App
+	*testapp.TestApp
 	answerer *gitauth.Answerer
 	asked    []*http.Request // of the git service
 	named    string          // installation
@@ -31,20 +30,11 @@ type world struct {
 
 func newWorld(t *testing.T, git func(n int) (status int, text string)) *world {
 	t.Helper()
-	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
-	t.Cleanup(func() { _ = github.Close() })
-	w := &world{github: github, app: github.AddApp(
-		githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}})}
-	w.app.AddKey(&testkit.Key(t).PublicKey)
-	for _, name := range []string{"acme/site", "acme/web"} {
-		github.AddRepository(name, githubtest.RepositoryOptions{})
-	}
-	w.app.Install("acme", githubtest.InstallOptions{Repositories: []string{"acme/site", "acme/web"}})
-	app := testkit.Must(ghapp.New(ghapp.Config{
-		Client: ghapp.Client{Transport: github.RoundTripper()},
-		Issuer: w.app.ClientID,
-		Signer: signer.FromCryptoSigner(testkit.Key(t)),
-	}))(t)
+	one := testapp.New(t,
+		githubtest.AppOptions{Owner: "acme", Permissions: map[string]string{"contents": "write", "metadata": "read"}},
+		githubtest.InstallOptions{Repositories: []string{"acme/site", "acme/web"}})
+	app := one.Open(t)
+	w := &world{TestApp: one}
 	w.answerer = &gitauth.Answerer{
 		Origin: "https://github.com",
 		App:    func(context.Context, string) (*ghapp.App, string, error) { return app, w.named, nil },
@@ -77,7 +67,7 @@ func TestAnswerIsATokenForJustThatRepositoryToRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
 		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
-		tokens := w.github.Tokens()
+		tokens := w.GitHub.Tokens()
 		if len(tokens) != 1 || answer.Username != "x-access-token" || answer.Password.Reveal() != tokens[0].Token {
 			t.Fatalf("answer %v of tokens %v", answer, tokens)
 		}
@@ -92,7 +82,7 @@ func TestAnswerIsATokenForJustThatRepositoryToRead(t *testing.T) {
 func TestExpiryIsToldByThisMachinesClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
-		w.github.SetClockOffset(3 * time.Hour)
+		w.GitHub.SetClockOffset(3 * time.Hour)
 		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 		if left := time.Until(answer.PasswordExpiry); left < 59*time.Minute || left > 61*time.Minute {
 			t.Errorf("git is told that it lives %s, by its own clock", left)
@@ -124,7 +114,7 @@ func TestOnlyTheExactHostIsAnswered(t *testing.T) {
 				t.Errorf("protocol %q: %v, %v", protocol, answer, err)
 			}
 		}
-		testkit.Equal(t, len(w.github.Requests()), 0, "GitHub was asked")
+		testkit.Equal(t, len(w.GitHub.Requests()), 0, "GitHub was asked")
 		asked := ask("acme/site.git")
 		asked.Host = "github.com:443"
 		if _, err := w.answerer.Credential(t.Context(), credential.Get, asked); err != nil {
@@ -141,7 +131,7 @@ func TestWithoutAPathNoTokenIsGuessed(t *testing.T) {
 			t.Errorf("%v, %v", answer, err)
 		}
 		testkit.Fails(t, w.answerer.Refusal(), "the refusal is not remembered")
-		testkit.Equal(t, len(w.github.Requests()), 0, "GitHub was asked")
+		testkit.Equal(t, len(w.GitHub.Requests()), 0, "GitHub was asked")
 	})
 }
 
@@ -157,8 +147,8 @@ func TestNewTokenIsWaitedForWithTheSameToken(t *testing.T) {
 			start := time.Now()
 			answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
 			testkit.Equal(t, time.Since(start), 3*time.Second, "waited")
-			if w.github.Mints() != 1 || answer.Password.Reveal() != w.github.Tokens()[0].Token {
-				t.Errorf("%d mints", w.github.Mints())
+			if w.GitHub.Mints() != 1 || answer.Password.Reveal() != w.GitHub.Tokens()[0].Token {
+				t.Errorf("%d mints", w.GitHub.Mints())
 			}
 			for _, r := range w.asked {
 				if name, password, _ := r.BasicAuth(); name != "x-access-token" || password != answer.Password.Reveal() {
@@ -189,9 +179,9 @@ func TestRefusalOfANewTokenIsToldWithinItsBound(t *testing.T) {
 func TestNamedInstallationIsNotLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
-		w.named = strconv.FormatInt(w.app.Install("acme", githubtest.InstallOptions{All: true}).ID, 10)
+		w.named = strconv.FormatInt(w.Registration.Install("acme", githubtest.InstallOptions{All: true}).ID, 10)
 		answer := testkit.Must(w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git")))(t)
-		testkit.Equal(t, len(w.github.Requests()), 1, "requests")
+		testkit.Equal(t, len(w.GitHub.Requests()), 1, "requests")
 
 		// A refusal by git reaches the token that was found that way.
 		time.Sleep(time.Minute)
@@ -210,16 +200,16 @@ func TestNamedInstallationIsNotLookedFor(t *testing.T) {
 func TestNamedInstallationOfAnotherOwnerIsPassedOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
-		w.github.AddRepository("octo/lib", githubtest.RepositoryOptions{})
-		w.github.AddRepository("octo/site", githubtest.RepositoryOptions{})
-		w.app.Install("octo", githubtest.InstallOptions{All: true})
-		for _, named := range []string{strconv.FormatInt(w.app.Install("acme", githubtest.InstallOptions{All: true}).ID, 10),
+		w.GitHub.AddRepository("octo/lib", githubtest.RepositoryOptions{})
+		w.GitHub.AddRepository("octo/site", githubtest.RepositoryOptions{})
+		w.Registration.Install("octo", githubtest.InstallOptions{All: true})
+		for _, named := range []string{strconv.FormatInt(w.Registration.Install("acme", githubtest.InstallOptions{All: true}).ID, 10),
 			"acme"} {
 			w.named = named
 			for _, repository := range []string{"octo/lib", "octo/site", "acme/site"} {
 				answer, err := w.answerer.Credential(t.Context(), credential.Get, ask(repository+".git"))
 				testkit.OK(t, err, "%s", repository)
-				for _, token := range w.github.Tokens() {
+				for _, token := range w.GitHub.Tokens() {
 					if token.Token == answer.Password.Reveal() &&
 						(strings.Join(token.Repositories, ",") != repository || token.Revoked) {
 						t.Errorf("%s: the token reaches %s, revoked %t", repository, token.Repositories, token.Revoked)
@@ -243,7 +233,7 @@ func TestRefusalDoesNotRepeatTheToken(t *testing.T) {
 		if !errors.Is(err, ghapp.ErrIPAllowList) {
 			t.Fatal(err)
 		}
-		for _, secret := range []string{w.github.Tokens()[0].Token,
+		for _, secret := range []string{w.GitHub.Tokens()[0].Token,
 			strings.TrimPrefix(w.asked[0].Header.Get("Authorization"), "Basic ")} {
 			testkit.Lacks(t, err.Error(), secret)
 		}
@@ -323,13 +313,13 @@ func TestEraseDropsARefusedTokenOnceItIsOld(t *testing.T) {
 		time.Sleep(time.Minute)
 		erase(first)
 		second := get()
-		if second.Password.Reveal() == first.Password.Reveal() || w.github.Mints() != 2 {
-			t.Errorf("not minted anew: %d mints", w.github.Mints())
+		if second.Password.Reveal() == first.Password.Reveal() || w.GitHub.Mints() != 2 {
+			t.Errorf("not minted anew: %d mints", w.GitHub.Mints())
 		}
 		erase(first) // late, from another git: of a token that is gone
 		time.Sleep(time.Minute)
-		if get(); w.github.Mints() != 2 {
-			t.Errorf("an old erase dropped the new token: %d mints", w.github.Mints())
+		if get(); w.GitHub.Mints() != 2 {
+			t.Errorf("an old erase dropped the new token: %d mints", w.GitHub.Mints())
 		}
 	})
 }
@@ -337,7 +327,7 @@ func TestEraseDropsARefusedTokenOnceItIsOld(t *testing.T) {
 func TestRefusalNamesTheRepositoryThatIsNotSelected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(200))
-		w.github.AddRepository("acme/payroll", githubtest.RepositoryOptions{})
+		w.GitHub.AddRepository("acme/payroll", githubtest.RepositoryOptions{})
 		_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/payroll.git"))
 		if !errors.Is(err, ghapp.ErrRepositoryNotSelected) || !strings.Contains(err.Error(), "acme/payroll") {
 			t.Error(err)

@@ -13,7 +13,6 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // shared is a [ghapp.Store] of several processes, in the bubble of a test.
@@ -50,12 +49,7 @@ func (s *shared) Update(ctx context.Context, key string, fn func(context.Context
 // process is a world's answerer as another process has it, with a store that they share.
 func (w *world) process(t *testing.T, store ghapp.Store) *gitauth.Answerer {
 	t.Helper()
-	app := testkit.Must(ghapp.New(ghapp.Config{
-		Client: ghapp.Client{Transport: w.github.RoundTripper()},
-		Issuer: w.app.ClientID,
-		Signer: signer.FromCryptoSigner(testkit.Key(t)),
-		Store:  store,
-	}))(t)
+	app := w.Open(t, func(c *ghapp.Config) { c.Store = store })
 	return &gitauth.Answerer{
 		Origin: w.answerer.Origin, Transport: w.answerer.Transport, Store: store,
 		App: func(context.Context, string) (*ghapp.App, string, error) { return app, "", nil },
@@ -93,7 +87,7 @@ func TestNewTokenIsTriedOnceByOneProcessForAll(t *testing.T) {
 		}
 		running.Wait()
 		testkit.Equal(t, len(w.asked), 3, "the git service was asked")
-		testkit.Equal(t, w.github.Mints(), 1, "tokens were minted")
+		testkit.Equal(t, w.GitHub.Mints(), 1, "tokens were minted")
 		// For another repository it is another token, and is tried too.
 		get(t, w.process(t, store), "acme/web")
 		get(t, w.process(t, store), "acme/web.git/info/lfs")
@@ -141,7 +135,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var w *world
 				w = newWorld(t, func(int) (int, string) {
-					tokens := w.github.Tokens()
+					tokens := w.GitHub.Tokens()
 					if len(tokens) == 2 && time.Since(tokens[1].Created) >= test.lag {
 						return 200, ""
 					}
@@ -150,7 +144,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 				store := newShared()
 				app, _, _ := w.process(t, store).App(t.Context(), "acme")
 				dead := testkit.Must(app.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
-				w.github.RevokeTokens()
+				w.GitHub.RevokeTokens()
 				time.Sleep(time.Second)
 				start := time.Now()
 				var running sync.WaitGroup
@@ -165,7 +159,7 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 				if took := time.Since(start); took < test.least || took > test.most {
 					t.Errorf("it took %s", took)
 				}
-				testkit.Equal(t, w.github.Mints(), 2, "tokens were minted")
+				testkit.Equal(t, w.GitHub.Mints(), 2, "tokens were minted")
 			})
 		})
 	}
@@ -175,10 +169,10 @@ func TestTokenFromTheCacheThatIsDeadIsReplaced(t *testing.T) {
 func TestTokenThatWasMintedJustNowIsNotTakenForDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, always(401))
-		w.github.SetPropagationDelay(time.Minute)
+		w.GitHub.SetPropagationDelay(time.Minute)
 		_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site"))
-		if !errors.Is(err, ghapp.ErrTokenUnknown) || w.github.Mints() != 1 {
-			t.Errorf("%d mints, %v", w.github.Mints(), err)
+		if !errors.Is(err, ghapp.ErrTokenUnknown) || w.GitHub.Mints() != 1 {
+			t.Errorf("%d mints, %v", w.GitHub.Mints(), err)
 		}
 		time.Sleep(time.Minute)
 	})

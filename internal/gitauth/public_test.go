@@ -76,8 +76,8 @@ func newOpenWorld(t *testing.T) *openWorld {
 		return w.service.answer(r), nil
 	})
 	w.answerer.Log = slog.New(slog.NewTextHandler(w.said, nil))
-	w.github.AddRepository("acme/other", githubtest.RepositoryOptions{Public: true})
-	w.github.AddRepository("octo/pub", githubtest.RepositoryOptions{Public: true})
+	w.GitHub.AddRepository("acme/other", githubtest.RepositoryOptions{Public: true})
+	w.GitHub.AddRepository("octo/pub", githubtest.RepositoryOptions{Public: true})
 	return w
 }
 
@@ -89,7 +89,7 @@ func proactive(path string) *credential.Credential {
 }
 
 // requests are those that GitHub had so far.
-func (w *openWorld) requests() int { return len(w.github.Requests()) + len(w.asked) }
+func (w *openWorld) requests() int { return len(w.GitHub.Requests()) + len(w.asked) }
 
 // wantAnonymous fails if the answer is not to go on without a credential, or if a
 // credential came with the request that showed that the repository is public.
@@ -108,7 +108,7 @@ func (w *openWorld) wantAnonymous(t *testing.T, path string) {
 
 func TestPublicRepositoryBehindAnAllowListIsReadWithoutAToken(t *testing.T) {
 	for where, refuse := range map[string]func(*openWorld){
-		"when minting": func(w *openWorld) { w.github.SetIPAllowList("acme", true) },
+		"when minting": func(w *openWorld) { w.GitHub.SetIPAllowList("acme", true) },
 		"at the git service": func(w *openWorld) {
 			w.service.status, w.service.text = http.StatusForbidden, allowList
 		},
@@ -130,7 +130,7 @@ func TestPublicRepositoryBehindAnAllowListIsReadWithoutAToken(t *testing.T) {
 func TestPrivateRepositoryBehindAnAllowListStaysRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newOpenWorld(t)
-		w.github.SetIPAllowList("acme", true)
+		w.GitHub.SetIPAllowList("acme", true)
 		answer, err := w.answerer.Credential(t.Context(), credential.Get, proactive("acme/web.git"))
 		if answer != nil || !errors.Is(err, ghapp.ErrIPAllowList) || !errors.Is(w.answerer.Refusal(), ghapp.ErrIPAllowList) {
 			t.Errorf("%v, %v", answer, err)
@@ -145,7 +145,7 @@ func TestPrivateRepositoryBehindAnAllowListStaysRefused(t *testing.T) {
 func TestPageOfAnotherIsNotTakenForAPublicRepository(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newOpenWorld(t)
-		w.github.SetIPAllowList("acme", true)
+		w.GitHub.SetIPAllowList("acme", true)
 		for _, header := range []http.Header{{"Content-Type": {"text/html"}}, {}} {
 			w.answerer.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 				return &http.Response{StatusCode: 200, Request: r, Header: header,
@@ -183,7 +183,7 @@ func TestTokenIsPreferredForAPublicRepository(t *testing.T) {
 		if err != nil || answer.Anonymous() {
 			t.Fatalf("%v, %v", answer, err)
 		}
-		if _, password := answer.Login(); password.Reveal() != w.github.Tokens()[0].Token {
+		if _, password := answer.Login(); password.Reveal() != w.GitHub.Tokens()[0].Token {
 			t.Error("the answer is not the token")
 		}
 		for _, r := range w.asked {
@@ -207,7 +207,7 @@ func TestRefusalAfterAChallengeStaysARefusal(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newOpenWorld(t)
-				w.github.SetIPAllowList("acme", true)
+				w.GitHub.SetIPAllowList("acme", true)
 				asked := proactive("acme/site.git")
 				change(asked)
 				if answer, err := w.answerer.Credential(t.Context(), credential.Get, asked); answer != nil || err == nil {
@@ -226,12 +226,12 @@ func TestRefusalAfterAChallengeStaysARefusal(t *testing.T) {
 func TestOtherRefusalsAreNotPassedOver(t *testing.T) {
 	for kind, refuse := range map[ghapp.Kind]func(*openWorld){
 		ghapp.ErrSuspended: func(w *openWorld) {
-			w.app.Install("acme", githubtest.InstallOptions{All: true}).Suspend()
+			w.Registration.Install("acme", githubtest.InstallOptions{All: true}).Suspend()
 		},
 		ghapp.ErrPermission: func(w *openWorld) {
-			w.app.Install("acme", githubtest.InstallOptions{All: true, Permissions: map[string]string{"metadata": "read"}})
+			w.Registration.Install("acme", githubtest.InstallOptions{All: true, Permissions: map[string]string{"metadata": "read"}})
 		},
-		ghapp.ErrKeyMismatch: func(w *openWorld) { w.app.RemoveKeys(); _, _ = w.app.RotateKey() },
+		ghapp.ErrKeyMismatch: func(w *openWorld) { w.Registration.RemoveKeys(); _, _ = w.Registration.RotateKey() },
 		ghapp.ErrSAML: func(w *openWorld) {
 			w.service.status, w.service.text = http.StatusForbidden, "The 'acme' organization has enabled or enforced SAML SSO."
 		},
@@ -239,13 +239,13 @@ func TestOtherRefusalsAreNotPassedOver(t *testing.T) {
 			w.service.status, w.service.text = http.StatusNotFound, "Repository not found."
 		},
 		ghapp.ErrTooBroad: func(w *openWorld) {
-			if err := w.github.Fault(githubtest.Fault{Match: githubtest.MintPattern,
+			if err := w.GitHub.Fault(githubtest.Fault{Match: githubtest.MintPattern,
 				Overgrant: &githubtest.Overgrant{AllRepositories: true}}); err != nil {
 				panic(err)
 			}
 		},
 		ghapp.ErrUnreachable: func(w *openWorld) {
-			if err := w.github.Fault(githubtest.Fault{Match: githubtest.MintPattern, Status: 500}); err != nil {
+			if err := w.GitHub.Fault(githubtest.Fault{Match: githubtest.MintPattern, Status: 500}); err != nil {
 				panic(err)
 			}
 		},
@@ -292,7 +292,7 @@ func TestOpenRepositoryIsRememberedForAWhile(t *testing.T) {
 		w := newOpenWorld(t)
 		shared := &store{entries: map[string][]byte{}}
 		w.answerer.Store = shared
-		w.github.SetIPAllowList("acme", true)
+		w.GitHub.SetIPAllowList("acme", true)
 		w.wantAnonymous(t, "acme/site.git")
 		next := &gitauth.Answerer{
 			Origin: w.answerer.Origin, App: w.answerer.App, Transport: w.answerer.Transport, Log: w.answerer.Log, Store: shared,
@@ -319,7 +319,7 @@ func TestOpenRepositoryIsRememberedForAWhile(t *testing.T) {
 			t.Errorf("after a challenge: %v, %v", answer, err)
 		}
 		// And it ends.
-		w.github.SetIPAllowList("acme", false)
+		w.GitHub.SetIPAllowList("acme", false)
 		time.Sleep(6 * time.Minute)
 		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil ||
 			answer.Anonymous() {
@@ -333,9 +333,9 @@ func TestEraseForgetsAnOpenRepository(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newOpenWorld(t)
 		w.answerer.Store = &store{entries: map[string][]byte{}}
-		w.github.SetIPAllowList("acme", true)
+		w.GitHub.SetIPAllowList("acme", true)
 		w.wantAnonymous(t, "acme/site.git")
-		w.github.SetIPAllowList("acme", false)
+		w.GitHub.SetIPAllowList("acme", false)
 		w.wantAnonymous(t, "acme/site.git") // it is remembered
 		back := credential.AnswerAnonymous()
 		back.Protocol, back.Host, back.Path = "https", "github.com", "acme/site.git"
@@ -356,12 +356,12 @@ func TestOpenRepositoryIsNotBelievedForLong(t *testing.T) {
 		w := newOpenWorld(t)
 		shared := &store{entries: map[string][]byte{}}
 		w.answerer.Store = shared
-		w.github.SetIPAllowList("acme", true)
+		w.GitHub.SetIPAllowList("acme", true)
 		w.wantAnonymous(t, "acme/site.git")
 		for key, text := range shared.entries {
 			shared.entries[key] = []byte(strings.ReplaceAll(string(text), `"until":"20`, `"until":"21`))
 		}
-		w.github.SetIPAllowList("acme", false)
+		w.GitHub.SetIPAllowList("acme", false)
 		next := &gitauth.Answerer{Origin: w.answerer.Origin, App: w.answerer.App,
 			Transport: w.answerer.Transport, Store: shared}
 		if answer, err := next.Credential(t.Context(), credential.Get, proactive("acme/site.git")); err != nil ||

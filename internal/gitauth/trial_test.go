@@ -13,9 +13,9 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // answering answers git's first request in one way.
@@ -102,18 +102,12 @@ func TestTrialWithoutAnAnswer(t *testing.T) {
 
 // Lag is told apart from refusal: it is over at some time.
 func TestTrialWaitsForANewToken(t *testing.T) {
-	key := testkit.Key(t)
 	synctest.Test(t, func(t *testing.T) {
-		github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-		defer github.Close()
-		app := github.AddApp(githubtest.AppOptions{})
-		app.AddKey(&key.PublicKey)
-		app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
+		app := testapp.New(t, githubtest.AppOptions{}, githubtest.InstallOptions{Repositories: []string{"site"}})
+		github := app.GitHub
 		github.SetPropagationDelay(4 * time.Second)
 		github.Fault(githubtest.Fault{Match: "GET /acme/site/info/refs", Skip: 4, Status: 200}) // no process in here
-		ours, err := ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()}, Issuer: app.ClientID,
-			Signer: signer.FromCryptoSigner(key)})
-		testkit.OK(t, err)
+		ours := app.Open(t)
 		token := testkit.Must(ours.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{"acme/site"}}))(t)
 		begun := time.Now()
 		a := &gitauth.Answerer{Origin: "https://github.com", Transport: github.RoundTripper()}

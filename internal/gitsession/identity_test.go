@@ -6,26 +6,22 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
-	"github.com/ghapp-dev/ghapp/signer"
 )
 
 // An enterprise owns no repositories, and what is suspended gives no token.
 func TestAnyTokenIsOfAnInstallationThatCanBeUsed(t *testing.T) {
-	github := testkit.Must(githubtest.New(githubtest.Options{}))(t)
-	defer github.Close()
-	app := github.AddApp(githubtest.AppOptions{})
-	app.AddKey(&testkit.Key(t).PublicKey)
-	github.AddAccount("big", githubtest.Enterprise)
-	ours := testkit.Must(ghapp.New(ghapp.Config{Client: ghapp.Client{Transport: github.RoundTripper()},
-		Issuer: app.ClientID, Signer: signer.FromCryptoSigner(testkit.Key(t))}))(t)
-	app.Install("big", githubtest.InstallOptions{})
+	app := testapp.New(t, githubtest.AppOptions{}, githubtest.InstallOptions{})
+	app.Installation.Suspend()
+	app.GitHub.AddAccount("big", githubtest.Enterprise)
+	app.Registration.Install("big", githubtest.InstallOptions{})
+	ours := app.Open(t)
 	none, err := anyToken(t.Context(), ours)
 	if none != nil || err != nil {
 		t.Errorf("a token of an enterprise: %v, %v", none, err)
 	}
-	app.Install("asleep", githubtest.InstallOptions{}).Suspend()
-	app.Install("acme", githubtest.InstallOptions{Repositories: []string{"site"}})
+	app.Registration.Install("octo", githubtest.InstallOptions{Repositories: []string{"site"}})
 	token := testkit.Must(anyToken(t.Context(), ours))(t)
 	testkit.Diff(t, token.Permissions, ghapp.Permissions{"metadata": "read"})
 }
