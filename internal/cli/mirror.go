@@ -400,7 +400,10 @@ func summary(entry config.Mirror, r *mirror.Report) string {
 	count(len(r.Pruned), "pruned")
 	count(len(r.Failed), "failed")
 	count(r.Forced+r.Deleted, "left-behind refs kept")
-	if len(parts) == 1 {
+	switch {
+	case r.Stopped != nil:
+		parts = append(parts, "stopped before the end")
+	case len(parts) == 1:
 		parts = append(parts, "nothing is new")
 	}
 	if r.Bytes > 0 {

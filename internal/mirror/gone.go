@@ -1,7 +1,9 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
 )
@@ -30,31 +33,44 @@ func (p *pass) missing(ctx context.Context, s *site) {
 		}
 	}
 	slices.SortFunc(list, func(a, b *Record) int { return strings.Compare(a.Name, b.Name) })
-	for n, r := range list {
-		if r.Path == "" { // there is nothing to be kept
+	asked := 0
+	for _, r := range list {
+		switch {
+		case r.Path == "": // there is nothing to be kept
 			p.forget(r)
-			continue
+		case r.Gone != nil && p.now.Sub(r.Gone.AskedAt) < askAgain: // it is known
+		case asked == mostAsked, s.listed == 0, s.budget.spare() != nil: // nothing of the installation answers, or too little
+			p.mark(r, cmp.Or(reasonOf(r), Unlisted))
+		default:
+			asked++
+			p.mark(r, p.ask(ctx, s, r))
+			r.Gone.AskedAt = p.now
+			p.dirty(r)
 		}
-		reason := Unlisted
-		if n < mostAsked && s.listed > 0 { // others of the installation are there
-			absence, err := s.asker.Gone(s.budget.within(ctx), r.ID)
-			switch {
-			case err != nil:
-				p.Log.Warn("GitHub does not say what has become of a repository that it does not list any more",
-					"repository", r.Name, "error", err)
-				if r.Gone != nil {
-					continue
-				}
-			case absence == inventory.NotFound:
-				reason = NotFound
-			case absence == inventory.Blocked:
-				reason = Blocked
-			default:
-				reason = NotSelected
-			}
-		}
-		p.mark(r, reason)
 	}
+}
+
+func reasonOf(r *Record) Reason {
+	if r.Gone == nil {
+		return ""
+	}
+	return r.Gone.Reason
+}
+
+// ask asks GitHub by its ID why a repository is not listed.
+func (p *pass) ask(ctx context.Context, s *site, r *Record) Reason {
+	absence, err := s.asker.Gone(s.budget.within(ctx), r.ID)
+	switch {
+	case err != nil:
+		p.Log.Warn("GitHub does not say what has become of a repository that it does not list any more",
+			"repository", r.Name, "error", err)
+		return cmp.Or(reasonOf(r), Unlisted)
+	case absence == inventory.NotFound:
+		return NotFound
+	case absence == inventory.Blocked:
+		return Blocked
+	}
+	return NotSelected
 }
 
 // mark marks a mirror as not kept up to date any more.
@@ -83,6 +99,23 @@ func (p *pass) lost(installations map[int64]*site) {
 			p.mark(r, Suspended)
 		}
 	}
+	for _, s := range installations {
+		if !s.info.SuspendedAt.IsZero() && (len(p.Entry.Owners) > 0 || p.has(s.info.ID)) {
+			p.fail(Failed{Account: s.info.Account, Err: &ghapp.Error{Kind: ghapp.ErrSuspended,
+				Op:  "mirror the repositories of " + s.info.Account,
+				Err: errors.New("the installation has been suspended since " + s.info.SuspendedAt.UTC().Format(time.DateOnly))}})
+		}
+	}
+}
+
+// has reports whether there is a mirror of a repository of an installation.
+func (p *pass) has(installation int64) bool {
+	for _, r := range p.state.Repositories {
+		if r.Installation == installation && r.Path != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // prune takes mirrors away whose repository GitHub has said to be gone for the time that the

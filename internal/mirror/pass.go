@@ -107,20 +107,23 @@ func (p *pass) list(ctx context.Context, sites map[int64]*site) error {
 		return context.Cause(ctx)
 	}
 	var first error
-	listed := 0
+	failed, suspended := 0, 0
 	for _, id := range slices.Sorted(maps.Keys(sites)) {
 		s := sites[id]
+		if !s.info.SuspendedAt.IsZero() {
+			suspended++
+		}
 		if s.err != nil {
+			failed++
 			first = cmp.Or(first, s.err)
 			p.fail(Failed{Account: s.info.Account, Err: s.err})
 		}
 		if s.found != nil {
-			listed++
 			p.take(s)
 		}
 		p.note(s)
 	}
-	if first != nil && len(p.report.Failed) == len(sites) {
+	if first != nil && failed == len(sites)-suspended { // nothing can be done
 		p.report.Failed = nil
 		return first
 	}
@@ -185,13 +188,21 @@ func (p *pass) wholeDue(installation int64) bool {
 
 // arrange has every mirror be where its repository's name wants it.
 func (p *pass) arrange() error {
-	places := &places{dir: p.dir, records: p.state.Repositories, seen: p.seen, moved: func(r *Record, from string) {
-		p.dirty(r)
-		p.report.Moved++
-		if from != "" {
-			p.Log.Info("a mirror was moved", "repository", r.Name, "from", from, "to", r.Path)
-		}
-	}}
+	moved := map[int64]bool{}
+	places := &places{
+		dir: p.dir, records: p.state.Repositories, seen: p.seen,
+		moved: func(r *Record, from string) {
+			p.dirty(r)
+			if from != "" {
+				moved[r.ID] = true
+				p.Log.Info("a mirror was moved", "repository", r.Name, "from", from, "to", r.Path)
+			}
+		},
+		lost: func(r *Record) {
+			p.dirty(r)
+			p.Log.Warn("a mirror is not there any more, and is made anew", "repository", r.Name)
+		},
+	}
 	if err := places.find(); err != nil {
 		return err
 	}
@@ -206,7 +217,9 @@ func (p *pass) arrange() error {
 		p.state.Repositories[r.ID], places.at[r.Path] = r, r
 		p.dirty(r)
 	}
-	for id, err := range places.arrange() {
+	errs := places.arrange()
+	p.report.Moved = len(moved)
+	for id, err := range errs {
 		r := p.state.Repositories[id]
 		if p.left(&p.Entry, r) {
 			continue // and nothing is to be there

@@ -15,12 +15,13 @@ import (
 
 // places knows where the mirrors are.
 type places struct {
-	dir     string             // of all
-	records map[int64]*Record  // all that are known
-	at      map[string]*Record // by their paths
-	seen    map[int64]bool     // those that were listed just now
-	scanned map[int64]string   // paths by IDs, as the disk has them; nil: not looked yet
-	moved   func(r *Record, from string)
+	dir     string                       // of all
+	records map[int64]*Record            // all that are known
+	at      map[string]*Record           // by their paths
+	seen    map[int64]bool               // those that were listed just now
+	scanned map[int64]string             // paths by IDs, as the disk has them; nil: not looked yet
+	moved   func(r *Record, from string) // is told of each; from is "" for one that was found
+	lost    func(r *Record)              // is told of each that is not there any more
 }
 
 // identity is what the configuration of a mirror says of it.
@@ -34,8 +35,9 @@ func wikiIdentity(id int64) string { return identity(id) + "/wiki" }
 func (p *places) find() error {
 	p.at = map[string]*Record{}
 	for _, r := range p.records {
-		if r.Path != "" {
-			if _, err := os.Lstat(p.full(r.Path)); errors.Is(err, fs.ErrNotExist) {
+		was := r.Path
+		if was != "" {
+			if _, err := os.Lstat(p.full(was)); errors.Is(err, fs.ErrNotExist) {
 				r.Path = ""
 			} else if err != nil {
 				return err
@@ -45,6 +47,10 @@ func (p *places) find() error {
 			if err := p.look(r); err != nil {
 				return err
 			}
+		}
+		if was != "" && r.Path == "" {
+			r.Code, r.Wiki = Copy{}, Copy{}
+			p.lost(r)
 		}
 		if r.Path != "" {
 			p.at[r.Path] = r
@@ -59,7 +65,7 @@ func (p *places) full(path string) string { return filepath.Join(p.dir, path) }
 func (p *places) look(r *Record) error {
 	if p.scanned == nil {
 		p.scanned = map[int64]string{}
-		for _, pattern := range []string{"[!.]*/*.git", own + "/moving/*.git"} {
+		for _, pattern := range []string{"[^.]*/*.git", own + "/moving/*.git"} {
 			list, err := filepath.Glob(filepath.Join(escapeGlob(p.dir), pattern))
 			if err != nil {
 				return err

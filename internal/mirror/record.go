@@ -90,6 +90,8 @@ const (
 type Gone struct {
 	Reason Reason    `json:"reason"`
 	Since  time.Time `json:"since"` // that Reason
+	// AskedAt is when GitHub was last asked about it; zero: never.
+	AskedAt time.Time `json:"asked_at,omitzero"`
 }
 
 // Installation is what is known of one.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -118,8 +119,10 @@ func (t *transfers) code(ctx context.Context, j *job) (barerepo.Result, error) {
 		}
 		return result, err
 	}
+	adopted := r.Code.ComparedAt.IsZero() && !result.First
 	r.Path = path
 	t.note(&r.Code, result, path, began)
+	t.upkeep(ctx, &r.Code, result, path, adopted)
 	r.PushedThen, r.BranchThen = pushed, branch
 	if began.Add(j.site.session.App.Status().ClockOffset).Before(pushed.Add(settled)) {
 		r.PushedThen = time.Time{} // another push in the same second would not be told from it
@@ -145,7 +148,9 @@ func (t *transfers) wiki(ctx context.Context, j *job) (barerepo.Result, error) {
 		return result, err
 	}
 	r.Wiki.Absent = false
+	adopted := r.Wiki.ComparedAt.IsZero() && !result.First
 	t.note(&r.Wiki, result, wikiOf(r.Path), began)
+	t.upkeep(ctx, &r.Wiki, result, wikiOf(r.Path), adopted)
 	return result, nil
 }
 
@@ -179,6 +184,46 @@ func (t *transfers) note(c *Copy, result barerepo.Result, path string, began tim
 		t.Log.Warn("the repository has another object format now; the mirror before was put aside",
 			"mirror", path, "aside", result.Aside)
 	}
+}
+
+// upkeep ends what was kept for long enough, and has git put in order what has piled up. What
+// fails of it is tried again at the next change, and is no failure of the mirror.
+func (t *transfers) upkeep(ctx context.Context, c *Copy, result barerepo.Result, path string, adopted bool) {
+	repository := &barerepo.Repository{Dir: filepath.Join(t.dir, path), Git: t.git, Log: t.Log}
+	before := t.now.Add(-t.Entry.KeepHistory)
+	expires := t.Entry.KeepHistory != config.Forever && c.Kept > 0 && c.KeptSince.Before(before)
+	if !adopted && !expires && (!result.Changed || result.First) {
+		return
+	}
+	err := t.tidy(ctx, repository, c, before, expires, adopted)
+	if err != nil && ctx.Err() == nil {
+		t.Log.Warn("a mirror could not be put in order", "mirror", path, "error", err)
+	}
+}
+
+func (t *transfers) tidy(ctx context.Context, r *barerepo.Repository, c *Copy, before time.Time, expires, count bool) error {
+	ended := 0
+	if expires {
+		var err error
+		if ended, err = r.Expire(ctx, before); err != nil {
+			return err
+		}
+	}
+	if expires || count {
+		kept, err := r.Kept(ctx)
+		if err != nil {
+			return err
+		}
+		c.Kept, c.KeptSince = len(kept), time.Time{}
+		if len(kept) > 0 {
+			c.KeptSince = kept[0].Time
+		}
+	}
+	processes, err := r.Maintain(ctx, barerepo.Maintenance{Prune: ended > 0})
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.report.Processes += processes
+	return err
 }
 
 // update brings one git repository up to date, and waits where GitHub wants to be asked less.
