@@ -104,7 +104,7 @@ func mirrors(n int) page.Mirrors {
 			case i%1201 == 6:
 				m.Compared = time.Time{}
 			case i%1301 == 7:
-				m.Gone = now.Add(-50 * time.Hour)
+				m.Gone, m.Reason = now.Add(-50*time.Hour), "not-selected"
 			}
 			if !yield(m, nil) {
 				return

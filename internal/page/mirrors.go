@@ -32,8 +32,10 @@ type Mirror struct {
 	// KeptSince is the time of the oldest.
 	Kept      int
 	KeptSince time.Time
-	// Gone is when the repository was found to be gone; zero: it is not.
+	// Gone is since when the repository is deleted, or out of reach, and Reason is why, in a word;
+	// zero: it is not.
 	Gone    time.Time
+	Reason  string
 	Failure *Failure // of the last try; nil where that ended well
 }
 
@@ -58,7 +60,7 @@ const (
 func mirrorStates() []state {
 	return []state{
 		{fresh, "fresh", good, 0}, {stale, "stale", warn, 0}, {failing, "failing", bad, 0},
-		{waiting, "not mirrored yet", plain, 0}, {gone, "gone from GitHub", plain, 0},
+		{waiting, "not mirrored yet", plain, 0}, {gone, "gone, and kept", plain, 0},
 	}
 }
 
@@ -179,7 +181,7 @@ func (s *survey) headline() (string, tone) {
 	case s.all == 0:
 		return "Nothing is mirrored yet", plain
 	case there == 0:
-		return "Every repository is gone from GitHub; the mirrors are kept", warn
+		return "Every repository is gone; the mirrors are kept", warn
 	case s.count(failing) > 0:
 		return sentence, bad
 	case s.count(stale) > 0:
@@ -330,7 +332,7 @@ func (d *document) stateOf(p *Mirrors, s *survey, m *Mirror) {
 	one := s.states[s.at[p.state(m, d.now)]]
 	d.pill(one.tone, one.label)
 	if !m.Gone.IsZero() {
-		d.add(" ")
+		d.add(" {} ", m.Reason)
 		d.ago(m.Gone)
 	}
 }

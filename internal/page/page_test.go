@@ -285,6 +285,7 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 			case 500:
 				m.Compared = time.Time{}
 			case 600:
+				m.Reason = "not-selected"
 				m.Gone, m.Kept, m.KeptSince = now.Add(-72*time.Hour), 3, time.Date(1999, 12, 24, 0, 0, 0, 0, time.UTC)
 			}
 			list = append(list, m)
@@ -293,7 +294,7 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 		text := read(t, p, "/")
 		testkit.Contains(t, text, "1,228 of 1,233 mirrors are fresh", "1,228 fresh", "1 stale", "3 failing",
 			"1 not mirrored yet",
-			"1 gone from GitHub", "1.2 GB on the disk", "3 refs of left-behind history kept in 1 mirror",
+			"1 gone, and kept", "1.2 GB on the disk", "3 refs of left-behind history kept in 1 mirror",
 			"2 mirrors acme/r0100, acme/r0200 cannot fetch acme/r0100 wait failed 1 min ago · tried again in 1 h · offline",
 			"1 mirror acme/r0300 another cause",
 			"The stalest Mirror As on GitHub State Why acme/r0300 never failing another cause "+
@@ -307,7 +308,7 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 
 		for target, want := range map[string]string{
 			"/?q=R0600": "1 of 1,234 mirrors Mirror State As on GitHub Size Kept history " +
-				"acme/r0600 gone from GitHub 3 days ago",
+				"acme/r0600 gone, and kept not-selected 3 days ago",
 			"/?q=r060&page=1":          "10 of 1,234 mirrors",
 			"/?show=failing":           "3 of 1,234 mirrors",
 			"/?show=failing&q=r01":     "1 of 1,234 mirrors",
