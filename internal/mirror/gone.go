@@ -180,9 +180,7 @@ func (p *pass) remove(r *Record) error {
 // forget takes a record out of what is remembered.
 func (p *pass) forget(r *Record) {
 	delete(p.state.Repositories, r.ID)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changed.repositories[r.ID] = nil
+	p.pending.forget(r.ID)
 }
 
 // left reports whether the options leave a repository out, and has it noted.

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ghapp-dev/ghapp/internal/diag"
-	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
 // Request is what a pass is to do. The zero value compares what seems to have changed, and what
@@ -35,28 +34,25 @@ type pass struct {
 	// allListed says that every installation is known.
 	allListed bool
 
-	mu      sync.Mutex
-	changed changes
-	wrote   time.Time
+	mu sync.Mutex // of report
 }
 
 // Pass brings the mirrors up to date, once. What failed of single mirrors or installations
 // stands in the report. The error is that nothing could be done, or that of ctx; the report
 // comes with it all the same.
 func (r *Run) Pass(ctx context.Context, want Request) (*Report, error) {
-	p := &pass{
-		Run: r, Request: want, now: time.Now().UTC(), seen: map[int64]bool{}, wrote: time.Now(),
-		changed: changes{map[int64]*Installation{}, map[int64]*Record{}},
-	}
-	p.report = &Report{Began: p.now}
+	p := r.newPass(want)
 	calls := r.calls.Load()
 	err := p.do(ctx)
-	if wrote := p.write(); wrote != nil {
-		err = errors.Join(err, wrote)
-	}
+	err = errors.Join(err, p.pending.write(0))
 	p.report.Calls = r.calls.Load() - calls
 	p.report.Took = time.Since(p.now)
 	return p.report, err
+}
+
+func (r *Run) newPass(want Request) *pass {
+	now := time.Now().UTC()
+	return &pass{Run: r, Request: want, now: now, seen: map[int64]bool{}, report: &Report{Began: now}}
 }
 
 func (p *pass) do(ctx context.Context) error {
@@ -67,10 +63,11 @@ func (p *pass) do(ctx context.Context) error {
 	if err := p.list(ctx, sites); err != nil {
 		return err
 	}
-	if err := p.arrange(); err != nil {
+	jobs, err := p.settle(sites)
+	if err != nil {
 		return err
 	}
-	err = p.transfer(ctx, sites, p.plan(sites))
+	err = p.transfer(ctx, sites, jobs)
 	if err != nil || ctx.Err() != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
@@ -87,8 +84,7 @@ func (p *pass) do(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// list lists what every installation reaches. The error is that of ctx, or where none could be
-// listed, the first of theirs.
+// list lists what every installation reaches. The error is that of ctx.
 func (p *pass) list(ctx context.Context, sites map[int64]*site) error {
 	var listing errgroup.Group
 	listing.SetLimit(4)
@@ -103,9 +99,27 @@ func (p *pass) list(ctx context.Context, sites map[int64]*site) error {
 		})
 	}
 	_ = listing.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	return context.Cause(ctx)
+}
+
+// settle has what is remembered, and where the mirrors are, be as was listed, and returns what is
+// to be compared. No mirror is brought up to date by [Run.Update] meanwhile.
+func (p *pass) settle(sites map[int64]*site) ([]*job, error) {
+	p.records.Lock()
+	defer p.records.Unlock()
+	if err := p.listed(sites); err != nil {
+		return nil, err
 	}
+	if err := p.arrange(); err != nil {
+		return nil, err
+	}
+	jobs := p.plan(sites)
+	p.see(p.reachable(sites))
+	return jobs, nil
+}
+
+// listed takes what was listed. The error is the first, where no installation could be.
+func (p *pass) listed(sites map[int64]*site) error {
 	var first error
 	failed, suspended := 0, 0
 	for _, id := range slices.Sorted(maps.Keys(sites)) {
@@ -164,9 +178,7 @@ func (p *pass) note(s *site) {
 		i.Failure = p.failure(i.Failure, s.err)
 	}
 	p.state.Installations[i.ID] = i
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changed.installations[i.ID] = i
+	p.pending.putInstallation(i)
 }
 
 // known are the repositories of an installation as they were listed before.
@@ -280,6 +292,8 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 
 // count counts the mirrors that are as GitHub says.
 func (p *pass) count() {
+	p.records.Lock()
+	defer p.records.Unlock()
 	for _, r := range p.state.Repositories {
 		if p.seen[r.ID] && !r.Left && r.Path != "" && r.Code.Failure == nil && r.Wiki.Failure == nil {
 			p.report.Fresh++
@@ -306,43 +320,11 @@ func (p *pass) failure(before *Failure, err error) *Failure {
 	return f
 }
 
-// dirty has a record written.
-func (p *pass) dirty(r *Record) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changed.repositories[r.ID] = r
-}
-
-// writePause lies between two writings of what is remembered, each of which waits for the disk.
-const writePause = time.Second
+// dirty has a record written, as it is now.
+func (p *pass) dirty(r *Record) { p.pending.put(r) }
 
 // done has a record written that nobody changes any more in this pass, soon.
 func (p *pass) done(r *Record) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.changed.repositories[r.ID] = r
-	if time.Since(p.wrote) < writePause {
-		return nil
-	}
-	return p.flush()
-}
-
-// write writes what is not written yet.
-func (p *pass) write() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.flush()
-}
-
-func (p *pass) flush() error {
-	if len(p.changed.repositories) == 0 && len(p.changed.installations) == 0 {
-		return nil
-	}
-	if err := p.store.write(p.state.Host, p.changed); err != nil {
-		return &fault.ExitError{Code: fault.Failed, Err: err, Hint: "the mirrors are whole; the next run compares them anew"}
-	}
-	clear(p.changed.repositories)
-	clear(p.changed.installations)
-	p.wrote = time.Now()
-	return nil
+	p.pending.put(r)
+	return p.pending.write(writePause)
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,13 @@ type Run struct {
 	state  *State
 	unlock func()
 	calls  *atomic.Int64 // to the API, so far
+
+	pending pending
+	// records is held while a pass changes what is remembered of many, and read-held while one
+	// mirror is brought up to date beside it.
+	records sync.RWMutex
+	claims  claims
+	view    atomic.Pointer[view]
 
 	git  sync.Mutex
 	asks *gitsession.Session // of git that is run by itself; nil: none was
@@ -80,7 +88,15 @@ func Open(ctx context.Context, o Options) (_ *Run, err error) {
 			return nil, err
 		}
 	}
-	r.Opener = o.Opener.With(func(a *apps.Options) {
+	r.pending = pending{store: r.store, host: func() string { return r.state.Host }}
+	r.Opener = r.counted(o.Opener)
+	r.see(nil)
+	return r, nil
+}
+
+// counted is the Opener with requests to the API counted.
+func (r *Run) counted(o *apps.Opener) *apps.Opener {
+	return o.With(func(a *apps.Options) {
 		before := a.Observe
 		a.Observe = func(t http.RoundTripper) http.RoundTripper {
 			if before != nil {
@@ -89,18 +105,34 @@ func Open(ctx context.Context, o Options) (_ *Run, err error) {
 			return counting{t, r.calls}
 		}
 	})
-	return r, nil
+}
+
+// Reconfigure has the next pass, and what else begins after this, go by other options. They are
+// of the same directory. No pass may be under way.
+func (r *Run) Reconfigure(o Options) {
+	r.records.Lock()
+	defer r.records.Unlock()
+	r.endSession()
+	o.Opener = r.counted(o.Opener)
+	r.Options = o
+	r.see(r.view.Load().reachable)
 }
 
 // Close gives the directory back. Nothing may be running any more.
 func (r *Run) Close() {
+	r.endSession()
+	r.unlock()
+}
+
+// endSession ends the socket of [Run.session], where there is one.
+func (r *Run) endSession() {
 	r.git.Lock()
 	defer r.git.Unlock()
 	if r.asks != nil {
 		r.ends()
 		_ = r.asks.Close()
+		r.asks, r.ends = nil, nil
 	}
-	r.unlock()
 }
 
 // BusyError is a directory that another process keeps.
@@ -143,16 +175,12 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 }
 
 // covers reports whether the options are about the repositories of an owner.
-func (r *Run) covers(account string) bool {
-	if len(r.Entry.Owners) == 0 {
-		return true
-	}
-	for _, owner := range r.Entry.Owners {
-		if strings.EqualFold(owner, account) {
-			return true
-		}
-	}
-	return false
+func (r *Run) covers(account string) bool { return among(r.Entry.Owners, account) }
+
+// among reports whether an account is one of some owners; none are all.
+func among(owners []string, account string) bool {
+	return len(owners) == 0 ||
+		slices.ContainsFunc(owners, func(owner string) bool { return strings.EqualFold(owner, account) })
 }
 
 // session is the socket on which git is answered that is run by itself.

@@ -23,7 +23,7 @@ type site struct {
 	info    *ghapp.InstallationInfo
 	asker   *inventory.Asker
 	budget  *budget
-	gate    gate
+	gate    *gate
 	tokens  *tokens
 
 	found    *inventory.Listing
@@ -117,7 +117,7 @@ func (p *pass) installed(ctx context.Context, app *apps.App, session *apps.Sessi
 
 func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.InstallationInfo) *site {
 	id := strconv.FormatInt(info.ID, 10)
-	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}}
+	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}, gate: &gate{}}
 	s.asker = &inventory.Asker{
 		App: session.App,
 		Source: session.App.TokenSource(ghapp.TokenRequest{

@@ -37,10 +37,7 @@ func (p *pass) transfer(ctx context.Context, sites map[int64]*site, jobs []*job)
 	for _, j := range jobs {
 		names[j.site] = append(names[j.site], j.record.Name)
 	}
-	t := &transfers{
-		pass: p, services: map[*site]*remote{},
-		git: gitcmd.Runner{Environ: p.Opener.Environ, Own: p.Opener.Own()},
-	}
+	t := p.transfers()
 	for _, s := range sites {
 		s.tokens = newTokens(names[s], s.reads)
 		t.services[s] = &remote{run: p.Run, site: s, service: s.service(p)}
@@ -60,13 +57,25 @@ func (p *pass) transfer(ctx context.Context, sites map[int64]*site, jobs []*job)
 	return err
 }
 
-// do does one job.
+func (p *pass) transfers() *transfers {
+	return &transfers{
+		pass: p, services: map[*site]*remote{},
+		git: gitcmd.Runner{Environ: p.Opener.Environ, Own: p.Opener.Own()},
+	}
+}
+
+// do does one job, when no other is about the same mirror.
 func (t *transfers) do(ctx context.Context, j *job) error {
 	if ctx.Err() != nil || t.full.Load() != nil {
 		return nil
 	}
-	began := time.Now()
 	r := j.record
+	release, err := t.claims.claim(ctx, r.ID)
+	if err != nil {
+		return nil //nolint:nilerr // it was stopped, which is no failure
+	}
+	defer release()
+	began := time.Now()
 	size := r.SizeKB
 	if r.Path != "" {
 		size = 0
