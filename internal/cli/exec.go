@@ -148,14 +148,14 @@ func (e *childExit) Error() string { return fmt.Sprintf("the command ended with 
 
 // cannotRun is what a shell says of a command that cannot be run.
 func cannotRun(name string, err error) error {
-	code := notExecutable
+	code, hint := notExecutable, "have it be a program that may be run: chmod +x, and #! with an interpreter that is there"
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		code = notFound
+		code, hint = notFound, "check its name, install it, or name its path: it is looked for in the directories of PATH"
 	}
 	if e, ok := errors.AsType[*exec.Error](err); ok {
 		err = e.Err
 	}
-	return &fault.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err)}
+	return &fault.ExitError{Code: code, Err: fmt.Errorf("run %s: %w", name, err), Hint: hint}
 }
 
 // runChild runs the command to its end.

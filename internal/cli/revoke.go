@@ -50,7 +50,12 @@ quotes). No key is needed: a token is revoked by presenting it.`,
 				c.log().Warn("a revoked token stays in the cache", "error", err)
 			}
 			c.tellAgents(cmd.Context(), token)
-			if err := reach.Client.Revoke(cmd.Context(), token); err != nil {
+			err = reach.Client.Revoke(cmd.Context(), token)
+			if errors.Is(err, ghapp.ErrTokenRefused) {
+				return &fault.ExitError{Code: fault.Refused, Err: err,
+					Hint: "nothing needs to be done if it is a token of this host: it has expired, or was revoked before"}
+			}
+			if err != nil {
 				return err
 			}
 			if c.json {

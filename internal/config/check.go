@@ -95,6 +95,14 @@ func unfit(key, text string) string {
 	return ""
 }
 
+// fitHint says how a value is written whose form was wrong, or "" where what is wrong says so.
+func fitHint(key string) string {
+	if key == "key_timeout" {
+		return "write a number with its unit: 30s, 2m"
+	}
+	return ""
+}
+
 // hostName returns the name of a host in the one form in which names are compared.
 // The text has been checked.
 func hostName(text string) string {

@@ -149,7 +149,11 @@ func (c *Config) choose(owner, host string) (fileApp, *Error) {
 			app, ok = c.appWithID(by.Text, host)
 		}
 		if !ok && len(all) > 0 && !idPattern().MatchString(by.Text) {
-			return fail(spelling.DidYouMean(spelling.Nearest(by.Text, all)),
+			hint := "give one of these names, or the client ID from the top of the App's settings page"
+			if meant := spelling.Nearest(by.Text, all); meant != "" {
+				hint = spelling.DidYouMean(meant)
+			}
+			return fail(hint,
 				"%s names no App of this file (%s), and is neither a client ID nor an App ID",
 				by.Source.Name, strings.Join(all, ", "))
 		}

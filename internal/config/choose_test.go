@@ -96,7 +96,8 @@ func TestChoice(t *testing.T) {
 		{name: "no such name", world: world{flags: flags("app", "deplyo"), file: twoApps},
 			err: `FILE: --app names no App of this file (deploy, lab), and is neither a client ID nor an App ID (did you mean "deploy"?)`},
 		{name: "no such name in a variable", world: world{env: flags("GHAPP_APP", "x"), file: twoApps},
-			err: `FILE: GHAPP_APP names no App of this file (deploy, lab), and is neither a client ID nor an App ID`},
+			err: `FILE: GHAPP_APP names no App of this file (deploy, lab), and is neither a client ID nor an App ID ` +
+				`(give one of these names, or the client ID from the top of the App's settings page)`},
 		{name: "no App for the host", world: world{file: twoApps}, sel: Selector{Host: "gitlab.com"}, otherHost: true,
 			err: "FILE: no App of this file is for gitlab.com (deploy for github.com, " +
 				"lab for ghe.example.com) (add one with host: gitlab.com)"},

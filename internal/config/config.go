@@ -200,7 +200,7 @@ func checked(s Setting, name, text, home string) (string, *Problem) {
 		return "", &Problem{Text: name + " takes " + s.Takes + ", and holds " + secret, Hint: hintFor(secret)}
 	}
 	if why := unfit(s.Key, text); why != "" {
-		return "", &Problem{Text: name + ": " + why}
+		return "", &Problem{Text: name + ": " + why, Hint: fitHint(s.Key)}
 	}
 	if !isPath(s.Key, text) {
 		return text, nil

@@ -402,7 +402,7 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 		return "", false
 	}
 	if why := unfit(key, text); why != "" {
-		p.problem(node.Line, "", "%s: %s", where, why)
+		p.problem(node.Line, fitHint(key), "%s: %s", where, why)
 		return "", false
 	}
 	if !isPath(key, text) {

@@ -14,6 +14,8 @@ const (
 	ErrBusy Problem = "another process is at work on this directory"
 	// ErrForeign is a directory, or a link, that was not made here.
 	ErrForeign Problem = "something else is in the place of the directory"
+	// ErrOtherMode is a directory that was published in another [Mode].
+	ErrOtherMode Problem = "the directory was published in another mode"
 	// ErrCheck is a check that did not succeed: the release was not published.
 	ErrCheck Problem = "the check failed"
 	// ErrExec is a command that did not succeed: the release is published.
@@ -45,7 +47,7 @@ func (p Problem) Error() string { return string(p) }
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
 	return []Problem{
-		ErrBusy, ErrForeign, ErrCheck, ErrExec, ErrDamaged, ErrSignature,
+		ErrBusy, ErrForeign, ErrOtherMode, ErrCheck, ErrExec, ErrDamaged, ErrSignature,
 		ErrNoRelease, ErrNothingBefore, ErrSubmodule, ErrUnsafe, ErrPointer, ErrSparse, ErrNoExchange,
 	}
 }

@@ -182,7 +182,7 @@ func (t *Target) nextID(commit string) (string, error) {
 }
 
 // Published is the release that Dir shows, or nil where there is none. It takes no lock
-// and runs no process. The error has the Problem [ErrForeign] where something else is in
+// and runs no process. The error has the Problem [ErrForeign] or [ErrOtherMode] where something else is in
 // its place.
 func (t *Target) Published() (*Release, error) {
 	if err := t.validate(); err != nil {
@@ -205,7 +205,7 @@ func (t *Target) Published() (*Release, error) {
 	case err != nil:
 		return nil, t.fail(op, err)
 	case r != nil && t.mode() != Directory:
-		return nil, t.problem(ErrForeign, op, "it is a directory that was published with --mode dir")
+		return nil, t.problem(ErrOtherMode, op, "it is a directory, of --mode dir")
 	case r != nil:
 		return r, nil
 	}
@@ -291,7 +291,7 @@ func (t *Target) releaseOfLink(op string) (*Release, error) {
 		return nil, t.problem(ErrForeign, op, "it is a symbolic link to %s", text)
 	}
 	if t.mode() != Link {
-		return nil, t.problem(ErrForeign, op, "it is a symbolic link, which was published with --mode link")
+		return nil, t.problem(ErrOtherMode, op, "it is a symbolic link, of --mode link")
 	}
 	r, err := t.load(id)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && inode(t.tree(id)) == 0 {

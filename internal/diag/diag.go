@@ -264,9 +264,12 @@ func misspelled(wanted ghapp.Permissions) string {
 	names := permission.Names()
 	for name := range wanted {
 		if !slices.Contains(names, name) {
+			hint := "GitHub may have no permission " + name
 			if meant := spelling.Nearest(name, names); meant != "" {
-				return spelling.DidYouMean(meant) + " GitHub may have no permission " + name
+				return spelling.DidYouMean(meant) + " " + hint
 			}
+			return hint + ": check its name; one that is new is added to the App (Permissions & events), " +
+				"and accepted on the installation's page"
 		}
 	}
 	return ""

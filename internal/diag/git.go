@@ -65,6 +65,8 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.OwnedByAnother: {fault.GitFailed, "run ghapp as the user who owns it; or, if you trust what is in it, " +
 			"git config --global --add safe.directory DIRECTORY"},
 		gitcmd.ConfigurationBroken: {fault.GitFailed, "git config --list --show-origin names the file and line"},
+		gitcmd.CommitNotFound: {fault.GitFailed, "check the commit, digit by digit, and that it was pushed: " +
+			"git branch --remotes --contains COMMIT"},
 		gitcmd.ObjectRefused: {fault.GitFailed, "the word before the last colon names the check: " +
 			"`ghapp sync --fsck-ignore NAME` leaves it out, " +
 			"and fetch.fsck.NAME=ignore in git's configuration for other commands"},

@@ -90,6 +90,7 @@ func codes() map[string]string {
 
 		string(deploy.ErrBusy):          "busy",
 		string(deploy.ErrForeign):       "foreign-directory",
+		string(deploy.ErrOtherMode):     "other-mode",
 		string(deploy.ErrCheck):         "check-failed",
 		string(deploy.ErrExec):          "exec-failed",
 		string(deploy.ErrDamaged):       "release-damaged",

@@ -52,6 +52,7 @@ const (
 	NoRemote            Reason = "no such remote"
 	OwnedByAnother      Reason = "repository of another user"
 	ConfigurationBroken Reason = "git's configuration is broken"
+	CommitNotFound      Reason = "commit not found"
 	ObjectRefused       Reason = "git's check refused an object" // fsck, while it fetched
 )
 
@@ -62,7 +63,7 @@ func Reasons() []Reason {
 		LFSMissing, LFSFailed, Rewritten, ProtocolNotAllowed, BranchNotFound, Unauthorized, PromptDisabled,
 		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, ProxyUnreadable, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
-		NoRepository, NoRemote, OwnedByAnother, ConfigurationBroken, ObjectRefused,
+		NoRepository, NoRemote, OwnedByAnother, ConfigurationBroken, CommitNotFound, ObjectRefused,
 	}
 }
 
@@ -175,6 +176,7 @@ func signs() []sign {
 		{DestinationClosed, []string{"could not create work tree dir",
 			"could not create leading directories", "cannot mkdir"}},
 		{BranchNotFound, []string{"not found in upstream", "couldn't find remote ref"}},
+		{CommitNotFound, []string{"not our ref", "unadvertised object"}},
 		{Unauthorized, []string{"Authentication failed for", "returned error: 401"}},
 		{PromptDisabled, []string{"could not read Username for", "could not read Password for",
 			"unable to get password from user"}},

@@ -155,6 +155,7 @@ func TestReasonsOfRealGit(t *testing.T) {
 	}
 	// By tests of their own; that of ObjectRefused is where objects are fetched, in internal/deploy.
 	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused,
+		CommitNotFound,
 		NoRepository, NoRemote, OwnedByAnother}
 	for _, test := range tests {
 		covered = append(covered, test.reason)
@@ -318,6 +319,10 @@ func TestReasonOfAMissingRef(t *testing.T) {
 	scope := Scope{Origin: o.URL, Helper: m.helper, URLs: []string{o.URL + "/acme/site.git"}}
 	err := m.runner().Run(t.Context(), scope, "fetch", "--", o.URL+"/acme/site.git", "refs/heads/nosuch")
 	if e := asError(t, err); e.Reason != BranchNotFound || e.Op != "fetch" || e.ExitCode != 128 {
+		t.Errorf("%+v", e)
+	}
+	err = m.runner().Run(t.Context(), scope, "fetch", "--", o.URL+"/acme/site.git", strings.Repeat("01", 20))
+	if e := asError(t, err); e.Reason != CommitNotFound {
 		t.Errorf("%+v", e)
 	}
 }

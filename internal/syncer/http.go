@@ -5,12 +5,15 @@ package syncer
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/ghapp-dev/ghapp/internal/daemon"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/hook"
 	"github.com/ghapp-dev/ghapp/internal/watch"
+	"github.com/ghapp-dev/ghapp/secret"
 )
 
 // handler answers GitHub's webhook and POST /sync, with the secrets that their files have by now.
@@ -26,6 +29,14 @@ func (w *service) handler(ctx context.Context) (*hook.Handler, error) {
 	requests, err := w.daemon.Secrets(w.Process.SyncSecretFiles, "GHAPP_SYNC_SECRET")
 	if err != nil {
 		return nil, err
+	}
+	for _, one := range requests {
+		if slices.ContainsFunc(webhook, func(other secret.Text) bool { return other.Reveal() == one.Reveal() }) {
+			return nil, &fault.SettingError{
+				Err:  errors.New("the secret of POST /sync is that of the webhook as well"),
+				Hint: "openssl rand -hex 32 makes one for each: GitHub, and who may change the webhook there, know the webhook's",
+			}
+		}
 	}
 	if len(webhook) == 0 && len(requests) == 0 {
 		return nil, daemon.NoSecret()
