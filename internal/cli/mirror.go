@@ -189,7 +189,9 @@ func (c *command) mirrorsOfFile(all bool, names []string) ([]config.Mirror, erro
 			if meant := spelling.Nearest(name, append(all, "list", "status")); meant != "" {
 				hint = spelling.DidYouMean(meant) + " " + hint
 			}
-			return nil, &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("the config file has no mirror %q", name), Hint: hint}
+			return nil, &fault.ExitError{
+				Code: fault.Usage, Err: fmt.Errorf("the config file has no mirror %q", name), Hint: hint,
+			}
 		}
 		list = append(list, known[at])
 	}
@@ -226,7 +228,9 @@ func (c *command) runMirrors(ctx context.Context, entries []config.Mirror, o con
 }
 
 // mirrorOnce makes one pass of each.
-func (c *command) mirrorOnce(ctx context.Context, runs []*mirror.Run, o config.MirrorProcess, board *mirrorBoard) error {
+func (c *command) mirrorOnce(
+	ctx context.Context, runs []*mirror.Run, o config.MirrorProcess, board *mirrorBoard,
+) error {
 	var list []mirrored
 	var failed []error
 	for _, run := range runs {
@@ -361,7 +365,8 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 		c.report(diag.Explain(r.Stopped))
 	}
 	for _, g := range r.Gone {
-		c.progress("%s is not kept up to date any more (%s); its mirror stays, with all of its history.", g.Name, reasonText(g.Gone))
+		c.progress("%s is not kept up to date any more (%s); its mirror stays, with all of its history.",
+			g.Name, reasonText(g.Gone))
 	}
 	for _, g := range r.Pruned {
 		c.progress("%s was pruned: GitHub has not had it since %s.", g.Name, g.Gone.Since.UTC().Format(time.DateOnly))
@@ -375,10 +380,11 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 	c.progress("%s", summary(entry, r))
 	switch {
 	case len(r.Failed) > 0:
-		c.progress("What failed is tried again at the next run; `ghapp mirror status %s` shows how each is.", c.mirrorWord(entry))
+		c.progress("What failed is tried again at the next run; `ghapp mirror status %s` shows how each is.",
+			c.mirrorWord(entry))
 	case r.Made > 0 && r.Made == r.Mirrors:
-		c.progress("Any git can clone from them: git clone %s/OWNER/NAME.git. Run this again, or with --watch, to keep them so.",
-			entry.To)
+		c.progress("Any git can clone from them: git clone %s/OWNER/NAME.git. "+
+			"Run this again, or with --watch, to keep them so.", entry.To)
 	}
 }
 

@@ -145,7 +145,9 @@ func (b *mirrorBoard) lines(now time.Time) []string {
 			list = append(list, t)
 		}
 	}
-	slices.SortFunc(list, func(a, b *transfer) int { return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.name, b.name)) })
+	slices.SortFunc(list, func(a, b *transfer) int {
+		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.name, b.name))
+	})
 	for _, t := range list[:min(len(list), mostLines)] {
 		line := fmt.Sprintf("  %s  %s", t.name, mirror.Size(t.bytes))
 		if t.sizeKB > 0 {

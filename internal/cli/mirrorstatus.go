@@ -211,7 +211,9 @@ GitHub.`,
 						continue
 					}
 					list = append(list, m)
-					rows = append(rows, []string{m.Repository, strconv.FormatInt(m.ID, 10), m.State, dateOf(m.Since), term.OrDash(m.Directory)})
+					rows = append(rows, []string{
+						m.Repository, strconv.FormatInt(m.ID, 10), m.State, dateOf(m.Since), term.OrDash(m.Directory),
+					})
 				}
 			}
 			switch {

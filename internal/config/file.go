@@ -180,7 +180,8 @@ func (p *parser) file(root *yaml.Node) file {
 	if node := valueOfKey(root, "sync_defaults"); node != nil { // which may stand below those that have them
 		defaults = p.syncDefaults(node)
 	}
-	p.each(root, "the file", []string{"default", "apps", "sync_defaults", "sync", "mirror"}, func(key string, _, value *yaml.Node) {
+	known := []string{"default", "apps", "sync_defaults", "sync", "mirror"}
+	p.each(root, "the file", known, func(key string, _, value *yaml.Node) {
 		switch key {
 		case "default":
 			if text, ok := p.text(value, "default", "default"); ok {

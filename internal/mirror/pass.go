@@ -195,7 +195,8 @@ func (p *pass) known(installation int64) (list []known) {
 func (p *pass) wholeDue(installation int64) bool {
 	was := p.state.Installations[installation]
 	every := p.Entry.FullEvery
-	return p.Full || was == nil || was.WholeAt.IsZero() || slot(installation, every, p.now) != slot(installation, every, was.WholeAt)
+	return p.Full || was == nil || was.WholeAt.IsZero() ||
+		slot(installation, every, p.now) != slot(installation, every, was.WholeAt)
 }
 
 // arrange has every mirror be where its repository's name wants it.
@@ -312,7 +313,10 @@ func (p *pass) fail(f Failed) {
 func (p *pass) failure(before *Failure, err error) *Failure {
 	report := diag.Explain(err)
 	now := time.Now().UTC().Truncate(time.Second)
-	f := &Failure{At: now, Since: now, Tries: 1, Message: report.Message, Hint: report.Hint, Kind: report.Kind, Exit: report.ExitCode}
+	f := &Failure{
+		At: now, Since: now, Tries: 1,
+		Message: report.Message, Hint: report.Hint, Kind: report.Kind, Exit: report.ExitCode,
+	}
 	if before != nil {
 		f.Since, f.Tries = before.Since, before.Tries+1
 	}

@@ -210,7 +210,9 @@ func (t *transfers) upkeep(ctx context.Context, c *Copy, result barerepo.Result,
 	}
 }
 
-func (t *transfers) tidy(ctx context.Context, r *barerepo.Repository, c *Copy, before time.Time, expires, count bool) error {
+func (t *transfers) tidy(
+	ctx context.Context, r *barerepo.Repository, c *Copy, before time.Time, expires, count bool,
+) error {
 	ended := 0
 	if expires {
 		var err error

@@ -1,0 +1,156 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
+)
+
+// costs is what a run says that it took.
+type costs struct {
+	Mirrors   int     `json:"mirrors"`
+	Fresh     int     `json:"fresh"`
+	Made      int     `json:"made"`
+	Changed   int     `json:"changed"`
+	Compared  int     `json:"compared"`
+	Calls     int     `json:"api_calls"`
+	Requests  int     `json:"git_requests"`
+	Processes int     `json:"git_processes"`
+	Seconds   float64 `json:"seconds"`
+}
+
+// mirrors runs ghapp mirror, and returns what it says that it took.
+func (m *machine) mirrors(args ...string) costs {
+	m.t.Helper()
+	// Nothing comes due by the way.
+	r := m.must(append([]string{"mirror", "--to", "m", "--json", "--full-every", "365d"}, args...)...)
+	var list []costs
+	testkit.OK(m.t, json.Unmarshal([]byte(r.stdout), &list))
+	return list[0]
+}
+
+// counted are the requests since they were last forgotten: to the API, and to the git service.
+func (m *machine) counted() (api, git int) {
+	for _, r := range m.requests() {
+		if strings.Contains(r.Path, ".git/") {
+			git++
+		} else {
+			api++
+		}
+	}
+	m.github.ResetRequests()
+	return api, git
+}
+
+// gitIn runs git in a directory.
+func gitIn(dir string, args ...string) ([]byte, error) {
+	return exec.Command("git", append([]string{"-C", dir}, args...)...).CombinedOutput()
+}
+
+// TestManyMirrorsCostLittle holds ghapp mirror to what a run may cost.
+func TestManyMirrorsCostLittle(t *testing.T) {
+	const many, pushed = 250, 3 // more than are listed rather than asked for
+	m := newMachine(t)
+	for n := range many - 4 { // the world has three, and one that is not selected
+		r := m.github.AddRepository(fmt.Sprintf("acme/r%d", n), githubtest.RepositoryOptions{})
+		if n < 2*pushed {
+			testkit.Must(r.Commit("main", "Begin", map[string]string{"a": "1"}))(t)
+		}
+	}
+	m.github.AddRepository("acme/last", githubtest.RepositoryOptions{})
+	m.app.Install("acme", githubtest.InstallOptions{All: true})
+	first := m.mirrors()
+	if first.Made != many || first.Fresh != many {
+		t.Fatalf("%+v", first)
+	}
+	api, git := m.counted()
+	t.Logf("first: %+v; %d to the API, %d to git", first, api, git)
+	if git > 2*many || first.Processes > many {
+		t.Errorf("first: %d requests to git, %d processes", git, first.Processes)
+	}
+
+	time.Sleep(3 * time.Second) // what was pushed in the second of the run is looked at again
+	m.mirrors()
+	m.counted()
+	path := m.environ["PATH"]
+	m.environ["PATH"] = filepath.Join(m.root, "nothing") // there is no git
+	same := m.mirrors()
+	m.environ["PATH"] = path
+	api, git = m.counted()
+	t.Logf("nothing new: %+v; %d to the API, %d to git", same, api, git)
+	if api > 12 || same.Calls != api || git > 0 || same.Processes != 0 || same.Fresh != many {
+		t.Errorf("nothing new: %+v; %d to the API, %d to git", same, api, git)
+	}
+
+	for n := range pushed {
+		testkit.Must(m.github.Repository(fmt.Sprintf("acme/r%d", n)).Commit("main", "Change", map[string]string{"a": "2"}))(t)
+	}
+	changed := m.mirrors()
+	api, git = m.counted()
+	t.Logf("some changed: %+v; %d to the API, %d to git", changed, api, git)
+	if api > 12 || changed.Changed != pushed || git > 2*changed.Compared || changed.Processes > 3*pushed || git != changed.Requests {
+		t.Errorf("some changed: %+v; %d to the API, %d to git", changed, api, git)
+	}
+	m.noSecretOnDisk()
+}
+
+// Whenever a run is killed, every mirror is whole, and the next run goes on.
+func TestKilledMirrorIsWhole(t *testing.T) {
+	m := newMachine(t)
+	m.app.Install("acme", githubtest.InstallOptions{All: true})
+	var list []*githubtest.Repository
+	for n := range 12 {
+		r := m.github.AddRepository(fmt.Sprintf("acme/r%d", n), githubtest.RepositoryOptions{})
+		testkit.Must(r.Commit("main", "Begin", map[string]string{"a": "1"}))(t)
+		list = append(list, r)
+	}
+	whole := func() {
+		found := testkit.Must(filepath.Glob(filepath.Join(m.work, "m", "*", "*.git")))(t)
+		for _, dir := range found {
+			if out, err := gitIn(dir, "fsck", "--connectivity-only"); err != nil {
+				t.Fatalf("%s: %v\n%s", dir, err, out)
+			}
+		}
+	}
+	for round := range 12 {
+		for _, r := range list[:6] {
+			testkit.Must(r.CommitEntries("main", githubtest.CommitOptions{
+				Message: "Change", Orphan: round%3 == 2,
+				Entries: []githubtest.Entry{{Path: "a", Content: fmt.Sprint(round)}},
+			}))(t)
+		}
+		cmd, _ := m.command("mirror", "--to", "m")
+		testkit.OK(t, cmd.Start())
+		time.Sleep(time.Duration(40+25*round) * time.Millisecond)
+		_ = cmd.Process.Signal(syscall.SIGKILL)
+		_ = cmd.Wait()
+		whole()
+	}
+	last := m.mirrors()
+	if last.Fresh != last.Mirrors || last.Mirrors != 15 {
+		t.Errorf("%+v", last)
+	}
+	whole()
+	for _, r := range list {
+		got := strings.TrimSpace(string(testkit.Must(gitIn(filepath.Join(m.work, "m", r.FullName()+".git"), "rev-parse", "main"))(t)))
+		testkit.Equal(t, got, testkit.Must(r.Head("main"))(t), "%s", r.FullName())
+	}
+	left := testkit.Must(os.ReadDir(filepath.Join(m.work, "m", ".ghapp")))(t)
+	for _, e := range left {
+		if e.Name() != "lock" && e.Name() != "state.db" {
+			if inside, _ := os.ReadDir(filepath.Join(m.work, "m", ".ghapp", e.Name())); len(inside) > 0 {
+				t.Errorf("%s is left: %v", e.Name(), inside)
+			}
+		}
+	}
+	m.noSecretOnDisk()
+}
