@@ -211,7 +211,8 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	w.git(w.repo.Dir, "config", "core.hooksPath", "/nowhere")
 	w.git(w.repo.Dir, "replace", base, w.git(w.repo.Dir, "rev-parse", base+"^"))
 	testkit.OK(t, os.MkdirAll(filepath.Join(w.repo.Dir, "info"), 0o700))
-	testkit.OK(t, os.WriteFile(filepath.Join(w.repo.Dir, "info", "grafts"), []byte(base+"\n"), 0o600))
+	grafts := filepath.Join(w.repo.Dir, "info", "grafts")
+	testkit.OK(t, os.WriteFile(grafts, []byte(base+"\n"), 0o600))
 	w.set("refs/heads/main", w.chain(2, "next", base))
 	testkit.Equal(t, w.update().Forced, 0)
 	w.set("refs/heads/main", base)
@@ -219,6 +220,19 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	testkit.Equal(t, w.git(w.repo.Dir, "rev-parse", "refs/local/mine"), base)
 	testkit.Equal(t, w.git(w.repo.Dir, "config", "my.own"), "setting")
 	testkit.Equal(t, testkit.Must(w.repo.Identity())(t), "12345")
+	// Nor do they have one in whether a ref was moved forward.
+	old, copied := w.chain(1, "old", base), w.chain(1, "copied", base)
+	for i, view := range []func(){
+		func() { testkit.OK(t, os.WriteFile(grafts, []byte(copied+" "+old+"\n"), 0o600)) },
+		func() { testkit.OK(t, os.Remove(grafts)); w.git(w.repo.Dir, "replace", "--graft", copied, old) },
+	} {
+		w.set("refs/heads/main", old)
+		w.set("refs/heads/copied", copied)
+		w.update()
+		view()
+		w.set("refs/heads/main", copied)
+		testkit.Equal(t, w.update().Forced, 1, "view %d", i)
+	}
 	// And a branch of somebody's own is the remote's to say.
 	w.git(w.repo.Dir, "update-ref", "refs/heads/mine", base)
 	testkit.Equal(t, w.update().Deleted, 1)
@@ -242,7 +256,8 @@ func TestAnotherFormatPutsTheFormerAside(t *testing.T) {
 			w.equal()
 			testkit.Equal(t, w.git(r.Aside, "rev-parse", "main"), base)
 			w.set("refs/heads/main", "")
-			r = w.update() // an empty one tells no format
+			w.remote.list = func(refs *gitwire.Refs) { refs.Format = gitwire.SHA1 } // of an empty one nothing tells
+			r = w.update()
 			testkit.Equal(t, r.Aside, "")
 		})
 	}
