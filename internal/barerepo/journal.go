@@ -18,8 +18,9 @@ import (
 
 // The journal is a file of lines, each of which is an [Entry]: time, ref, old and new value, "-"
 // for none. Those of one update come before its transaction, on the disk, and a line that says
-// "done" after it; other work has a line that says "work" before it. It begins with the first change. Where something was taken out of it, its first
-// line says since when it is whole; else the configuration does (ghapp.since).
+// "done" after it; other work has a line that says "work" before it. It begins with the first
+// change. Where something was taken out of it, its first line says since when it is whole; else the
+// configuration does (ghapp.since).
 
 // Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
 type Entry struct {

@@ -27,7 +27,8 @@ type Remote interface {
 // a warning, as though the remote had them no more.
 func FetchOptions() []string {
 	return []string{
-		"--force", "--no-tags", "--update-shallow", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
+		"--force", "--no-tags", "--update-shallow",
+		"--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 	}
 }
 
