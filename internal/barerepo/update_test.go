@@ -16,6 +16,9 @@ func TestAMirrorIsWhatGitMakes(t *testing.T) {
 	for _, format := range []string{"sha1", "sha256"} {
 		for _, way := range []string{"wire", "git"} {
 			t.Run(format+" "+way, func(t *testing.T) {
+				if format != "sha1" || way != "wire" { // what GitHub has, and how it is fetched there
+					testkit.Long(t)
+				}
 				w := newWorld(t, "--object-format="+format)
 				if way == "git" {
 					w.remote.refused = gitwire.ErrUnsupported
