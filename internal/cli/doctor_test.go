@@ -298,6 +298,30 @@ func ailments() map[string]ailment {
 			kind: "git-configuration", says: "stands behind ghapp"},
 		"helpers forgotten": {prepare: laterHelper(""), link: "helpers", state: broken, kind: "git-configuration",
 			says: "it makes git forget", exit: 3},
+		"helper that is gone": {prepare: func(m *machine) {
+			m.repository()
+			m.configure(filepath.Join(m.work, ".git", "config"), "credential."+m.server.URL+".helper",
+				"/nonexistent/git-credential-ghapp --config /nonexistent/config.yaml")
+		}, link: "helpers", state: broken, kind: "git-configuration",
+			says: "no program is at /nonexistent/git-credential-ghapp", exit: 3},
+		"helper that is gone, and emptied": {prepare: func(m *machine) {
+			m.gitConfig("credential."+m.server.URL+".helper", "/nonexistent/git-credential-ghapp")
+			m.must("git-setup")
+			text := testkit.Must(os.ReadFile(filepath.Join(m.home, ".gitconfig")))(m.t)
+			testkit.Contains(m.t, string(text), `helper = ""`)
+		}},
+		"helper that goes with its version": {prepare: func(m *machine) {
+			dir := filepath.Join(m.root, "Cellar", "ghapp", "1.0.0", "bin")
+			testkit.OK(m.t, os.MkdirAll(dir, 0o755))
+			for _, program := range []string{"ghapp", "git-credential-ghapp"} {
+				testkit.OK(m.t, os.Symlink(filepath.Join(binaries, program), filepath.Join(dir, program)))
+			}
+			m.must("git-setup")
+			path := filepath.Join(m.home, ".gitconfig")
+			text := testkit.Must(os.ReadFile(path))(m.t)
+			m.write(path, strings.Replace(string(text), filepath.Join(binaries, "git-credential-ghapp"),
+				filepath.Join(dir, "git-credential-ghapp"), 1))
+		}, link: "helpers", state: warned, kind: "git-configuration", says: "Homebrew takes"},
 		"helper where git is not to ask ghapp": {prepare: func(m *machine) {
 			m.repository()
 			m.configure(filepath.Join(m.work, ".git", "config"), "credential.helper", "store")
@@ -399,7 +423,7 @@ func (m *machine) endsWithTheHint(name string, a ailment, d diagnosis) {
 	// What a clone goes past, by design, and what is seen only by trying something that
 	// the command has no use for.
 	clones := []string{"rate limited", "permission not asked for", "stale header where git is to ask ghapp",
-		"helpers forgotten", "helper with a key that is gone"}
+		"helpers forgotten", "helper with a key that is gone", "helper that is gone"}
 	onlyTried := []string{"key of another App", "own authority, which git knows"}
 	advice := ""
 	for _, f := range d.Findings {
@@ -434,6 +458,51 @@ func (m *machine) noNameIn(r result) {
 		`(?i)acme|\bocto\b|bigcorp|corp\b|deployer|Iv23li\w|3000000\d|\b1234\b|\b4711\b|/(site|hidden|nowhere)\b|of Second|ghapp\.invalid|evil\.test|proxy\.test|github\.test|ghapp test`)
 	for line := range strings.Lines(r.stdout + r.stderr) {
 		testkit.Equal(m.t, names.FindString(line), "", "is in %s", line)
+	}
+}
+
+// What git has configured is looked at without an App too, where that is all that there is: in a
+// clone of ghapp's, for the host that it is of.
+func TestDoctorLooksAtWhatGitHasConfiguredWithoutAnApp(t *testing.T) {
+	t.Parallel()
+	const host = "https://ghe.invalid"
+	for name, test := range map[string]struct {
+		prepare func(*machine)
+		args    []string
+	}{
+		"nothing is configured":            {prepare: func(*machine) {}},
+		"the configuration cannot be read": {prepare: config("apps: {deploy: {kei: x}}\n")},
+		"the App has no key":               {prepare: config("apps: {deploy: {app: 1, host: ghe.invalid}}\n")},
+		"Apps without keys": {prepare: config("apps: {one: {app: 1, host: ghe.invalid}, two: {app: 2, host: ghe.invalid}}\n"),
+			args: []string{"acme/site"}},
+		"another App": {prepare: config("apps: {deploy: {app: 1, host: other.invalid}}\n")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newMachine(t)
+			m.forgetApp()
+			delete(m.environ, "GHAPP_HOST")
+			m.environ["https_proxy"] = "http://127.0.0.1:1" // where nothing is found out about the host
+			test.prepare(m)
+			m.repository()
+			local := filepath.Join(m.work, ".git", "config")
+			m.configure(local, "remote.origin.url", host+"/acme/site.git")
+			m.configure(local, "credential."+host+".helper", "/nonexistent/git-credential-ghapp")
+			m.gitConfig("http."+host+"/.extraHeader", anothersHeader())
+			m.write(filepath.Join(m.home, ".netrc"), "machine ghe.invalid login u password "+another+"\n")
+			m.gitConfig("core.hooksPath", m.root)
+			told := m.ghapp(append([]string{"doctor", "--json"}, test.args...)...)
+			testkit.Equal(t, told.code, 3)
+			states := map[string]string{}
+			for _, f := range m.diagnosis(told).Findings {
+				states[f.Link] = f.State
+			}
+			for link, want := range map[string]string{"configuration": broken, "helpers": broken, "headers": broken,
+				".netrc": broken, "logins": "ok", "rewriting": "ok", "verification": "ok", "traces": "ok", "hooks": "note"} {
+				testkit.Equal(t, states[link], want, "%s", link)
+			}
+			m.noOneElsesSecretIn(told)
+		})
 	}
 }
 

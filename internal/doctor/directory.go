@@ -2,16 +2,11 @@ package doctor
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/api"
-	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
-	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -101,127 +96,4 @@ func (p plainGit) leadsNowhere(e gitsetup.Entry) bool {
 		return among("usehttppath") || among("helper") && (e.Value == "" || p.isOurHelper(e.Value))
 	}
 	return false
-}
-
-// isOurHelper reports whether a helper is ghapp and is led to no other settings than those
-// that are examined.
-func (p plainGit) isOurHelper(line string) bool {
-	words, ok := shellWords(strings.TrimPrefix(line, "!"))
-	if !ok {
-		return false
-	}
-	program, flags := words[0], words[1:]
-	switch {
-	case strings.HasPrefix(line, "!"):
-		if len(flags) > 0 && flags[0] == "credential" {
-			flags = flags[1:]
-		}
-	case program == "ghapp": // git looks for git-credential-ghapp on its PATH
-		program = ""
-	}
-	if program != "" && !p.isOurs(program) {
-		return false
-	}
-	if len(flags)%2 != 0 {
-		return false
-	}
-	host, apiURL := p.settings.Host.Text, p.settings.APIURL.Text
-	for pair := range slices.Chunk(flags, 2) {
-		value := pair[1]
-		switch pair[0] {
-		case "--config":
-			if !p.isConfigFile(value) {
-				return false
-			}
-		case "--key":
-			if keyuri.FilePath(value) == "" && value != p.settings.Key.Text {
-				return false
-			}
-		case "--ca-file":
-			if value != p.settings.CAFile.Text {
-				return false
-			}
-		case "--host":
-			host = value
-		case "--api-url":
-			apiURL = value
-		case "--app", "--installation", "--api-version", "--key-timeout":
-		default:
-			return false
-		}
-	}
-	reached, err := api.ParseHost(host, apiURL)
-	return err == nil && reached.Origin == p.origin && reached.API == p.api
-}
-
-// isOurs reports whether a path leads to this program, or to the helper that is beside it or
-// on PATH. A path that leads nowhere is ours: git finds no program there, and says so.
-func (p plainGit) isOurs(program string) bool {
-	if !filepath.IsAbs(program) {
-		return false
-	}
-	named, err := os.Stat(program)
-	if err != nil {
-		return os.IsNotExist(err) && runtime.GOOS != "windows" // where .exe may be left out
-	}
-	var ours []string
-	if self, err := os.Executable(); err == nil {
-		if resolved, err := filepath.EvalSymlinks(self); err == nil {
-			self = resolved
-		}
-		ending := ""
-		if runtime.GOOS == "windows" {
-			ending = ".exe"
-		}
-		ours = append(ours, self, filepath.Join(filepath.Dir(self), "git-credential-ghapp"+ending))
-	}
-	for _, name := range []string{"ghapp", "git-credential-ghapp"} {
-		if path, err := exec.LookPath(name); err == nil && filepath.IsAbs(path) {
-			ours = append(ours, path)
-		}
-	}
-	return slices.ContainsFunc(ours, func(path string) bool {
-		info, err := os.Stat(path)
-		return err == nil && os.SameFile(info, named)
-	})
-}
-
-// isConfigFile reports whether a path is that of the file which the doctor has read, or of the
-// one that is read where none is named.
-func (p plainGit) isConfigFile(path string) bool {
-	if loaded, _ := p.x.loaded.Path(); path == loaded.Text {
-		return true
-	}
-	usual, err := config.Path(config.Options{LookupEnv: func(name string) (string, bool) {
-		if name == "GHAPP_CONFIG" {
-			return "", false
-		}
-		return p.x.lookup(name)
-	}})
-	return err == nil && path == usual.Text
-}
-
-// shellWords takes apart what [text.ShellWords] has put together, and nothing else.
-func shellWords(line string) ([]string, bool) {
-	var words []string
-	var word strings.Builder
-	quoted := false
-	for i := 0; i < len(line); i++ {
-		switch c := line[i]; {
-		case c == '\'':
-			quoted = !quoted
-		case quoted:
-			word.WriteByte(c)
-		case c == '\\' && i+1 < len(line):
-			i++
-			word.WriteByte(line[i])
-		case c == ' ':
-			words = append(words, word.String())
-			word.Reset()
-		default:
-			word.WriteByte(c)
-		}
-	}
-	words = append(words, word.String())
-	return words, !quoted && text.ShellWords(words...) == line
 }

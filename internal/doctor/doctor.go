@@ -144,19 +144,61 @@ func (x *examination) walk(ctx context.Context) {
 	machine.walk(ctx, link{name: "agent", check: x.checkAgent})
 }
 
-// walkWithoutApp shows the way to the host that an App would be used on.
+// walkWithoutApp shows the way to the hosts that an App would be used on. What git has
+// configured for them is looked at later, as for those of Apps.
 func (x *examination) walkWithoutApp(ctx context.Context, machine *chain) {
-	if x.loaded == nil {
-		return
+	for _, settings := range x.hostsAlone(ctx) {
+		h := x.hostOf(settings, machine)
+		if h.walked {
+			continue
+		}
+		h.walked = true
+		h.walk(ctx, h.networkLinks()...)
+		h.walk(ctx, h.gitHostLink())
 	}
+}
+
+// hostsAlone are the settings of hosts for which there is no App that can be used: the one of
+// the repository, or of the current directory's where git asks ghapp for that, those of the Apps
+// that lack something, and else the one that is configured.
+func (x *examination) hostsAlone(ctx context.Context) []config.AppSettings {
 	r := x.Repository
-	settings, err := x.loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort, HostOnly: true})
-	if err != nil {
-		return
+	if r.Name == "" && x.isCloned(ctx, x.Origin) {
+		r = x.Origin
 	}
-	h := x.hostOf(settings, machine)
-	h.walk(ctx, h.networkLinks()...)
-	h.walk(ctx, h.gitHostLink())
+	switch {
+	case x.loaded == nil && r.Host == "":
+		return nil // which one it would be, the configuration says, and cannot be read
+	case x.loaded == nil:
+		return []config.AppSettings{{Host: config.Value{Text: r.Host}}}
+	}
+	settings, err := x.loaded.App(config.Selector{Owner: r.Owner, Host: r.Host, AnyPort: r.AnyPort, HostOnly: true})
+	switch {
+	case err == nil:
+		return []config.AppSettings{settings}
+	case x.Repository.Host != "":
+		return nil // no App is for it, which is all that there is to say
+	case r.Host != "":
+		return []config.AppSettings{{Host: config.Value{Text: r.Host}}}
+	}
+	var list []config.AppSettings
+	for settings := range x.loaded.Each() {
+		if settings.Host.Text != "" {
+			list = append(list, settings)
+		}
+	}
+	return list
+}
+
+// isCloned reports whether git is to ask ghapp for the host of a repository, as in a clone that
+// ghapp has made.
+func (x *examination) isCloned(ctx context.Context, r ghapp.RepositoryName) bool {
+	host, err := api.ParseHost(r.Host, "")
+	if r.Name == "" || err != nil {
+		return false
+	}
+	entries, err := x.Entries(ctx)
+	return err == nil && asksUs(entries, host.Origin) != nil
 }
 
 // prepare gives an App its chain and its host.

@@ -84,6 +84,7 @@ func (h *hostChain) conflicts(entries []gitsetup.Entry, asked *gitsetup.Entry) m
 			found[name] = append(found[name], c)
 		}
 	}
+	found[linkHelpers] = append(found[linkHelpers], ofHelpers(entries, h.host.Origin)...)
 	for _, c := range gitsetup.Variables(h.x.lookup) {
 		name := conflictLink(c.Key)
 		found[name] = append(found[name], c)
@@ -131,11 +132,31 @@ func conflicting(name string, c gitsetup.Conflict, asked bool) Finding {
 // asksUs is the last entry that names ghapp as the helper for the origin, or nil.
 func asksUs(entries []gitsetup.Entry, origin string) *gitsetup.Entry {
 	for _, e := range slices.Backward(entries) {
-		if e.Key == "credential."+origin+".helper" && strings.Contains(e.Value, "ghapp") {
+		if namesUs(e, origin) {
 			return &e
 		}
 	}
 	return nil
+}
+
+// namesUs reports whether an entry names ghapp as the helper for an origin.
+func namesUs(e gitsetup.Entry, origin string) bool {
+	return e.Key == "credential."+origin+".helper" && strings.Contains(e.Value, "ghapp")
+}
+
+// ofHelpers are the helpers for an origin that name ghapp where it is not, or is not for long. An
+// entry that empties the list takes those before it away.
+func ofHelpers(entries []gitsetup.Entry, origin string) []gitsetup.Conflict {
+	var list []gitsetup.Conflict
+	for _, e := range entries {
+		if e.Key == "credential."+origin+".helper" && e.Value == "" {
+			list = nil
+		}
+		if c := ofHelper(e); namesUs(e, origin) && c.Text != "" {
+			list = append(list, c)
+		}
+	}
+	return list
 }
 
 // isOfOrigin reports whether the current directory's remote origin is examined, and is on

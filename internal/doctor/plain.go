@@ -97,10 +97,9 @@ func asksBeyond(entries []gitsetup.Entry, own, origin string) bool {
 	}
 	return slices.ContainsFunc(entries, func(e gitsetup.Entry) bool {
 		beyond := e.Scope == gitsetup.System || e.Scope == gitsetup.Global
-		named := e.Key == "credential."+origin+".helper" && strings.Contains(e.Value, "ghapp")
 		included := strings.HasPrefix(e.Key, "includeif.") &&
 			filepath.FromSlash(e.Value) == filepath.Join(dir, "ghapp-submodules")
-		return beyond && (named || included)
+		return beyond && (namesUs(e, origin) || included)
 	})
 }
 
@@ -168,7 +167,7 @@ func (p plainGit) check(ctx context.Context) Finding {
 		return note("not tried: it needs %s each time, which the doctor keeps from git", p.needsUs)
 	}
 	if err := p.reads(ctx, p.x.Environ); err != nil {
-		return broken(p.trouble(err, p.hint()), "git ls-remote %s does not read %s in this directory", p.remote, p.name)
+		return broken(p.trouble(err, pointAnew(p.asked.Scope)), "git ls-remote %s does not read %s in this directory", p.remote, p.name)
 	}
 	return ok("git ls-remote %s reads %s in this directory", p.remote, p.name)
 }
@@ -190,19 +189,6 @@ func (p plainGit) trouble(err error, hint string) error {
 		}
 	}
 	return &diag.TroubleError{Trouble: diag.PlainGitFails, Text: text, Hint: hint}
-}
-
-// hint has git's configuration written anew, where it stands now.
-func (p plainGit) hint() string {
-	switch p.asked.Scope {
-	case gitsetup.Local, gitsetup.Worktree:
-		return "`ghapp git-setup --local` in this directory points it anew"
-	case gitsetup.System:
-		return "`ghapp git-setup --system` points git anew"
-	case gitsetup.Command:
-		return "look at what sets GIT_CONFIG_COUNT or GIT_CONFIG_PARAMETERS"
-	}
-	return "`ghapp git-setup` points git anew"
 }
 
 // checkCron has git read it from an environment that is empty but for what cron sets, and
@@ -236,7 +222,7 @@ func (p plainGit) checkCron(ctx context.Context) Finding {
 	hint := "set " + strings.Join(needed, ", ") + " in the crontab"
 	ours := func(name string) bool { return name == "PATH" || strings.HasPrefix(name, "GHAPP_") }
 	if slices.ContainsFunc(needed, ours) {
-		hint = p.hint() + ", so that it needs neither PATH nor variables; or " + hint
+		hint = pointAnew(p.asked.Scope) + ", so that it needs neither PATH nor variables; or " + hint
 	}
 	return warn(p.trouble(failed, hint), "it does not read %s there: what differs is %s",
 		p.name, strings.Join(needed, ", "))

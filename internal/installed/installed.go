@@ -166,3 +166,25 @@ func changing(path string) int {
 	}
 	return count
 }
+
+// Keeper names the package manager that takes a file away with the next version of its program,
+// by the directory that the file is in. It is "" where none is known to.
+func Keeper(path string) string {
+	path = filepath.ToSlash(path)
+	if strings.HasPrefix(path, "/nix/store/") {
+		return "Nix"
+	}
+	parts := strings.Split(path, "/")
+	for i := 0; i+3 < len(parts); i++ { // the directory, NAME, VERSION and the file
+		if changing(parts[i+2]) == 0 {
+			continue
+		}
+		switch parts[i] {
+		case "Cellar":
+			return "Homebrew"
+		case "installs":
+			return "mise, or asdf,"
+		}
+	}
+	return ""
+}

@@ -81,3 +81,22 @@ func TestLastingIsNothingForWhatIsNotThere(t *testing.T) {
 	p := Program{File: filepath.Join(t.TempDir(), "ghapp")}
 	testkit.Equal(t, p.Lasting("git-credential-ghapp"), "")
 }
+
+func TestKeeperTakesAwayWhatHasAVersion(t *testing.T) {
+	for path, want := range map[string]string{
+		"/opt/homebrew/Cellar/ghapp/1.0.0/bin/ghapp":                  "Homebrew",
+		"/opt/homebrew/Cellar/ghapp/1.0.0_1/bin/git-credential-ghapp": "Homebrew",
+		"/opt/homebrew/opt/ghapp/bin/ghapp":                           "",
+		"/opt/homebrew/bin/ghapp":                                     "",
+		"/nix/store/0c5b4xw1l2d8nqvbs9a4z6k3m7y2f1pj-ghapp/bin/ghapp": "Nix",
+		"/home/me/.nix-profile/bin/ghapp":                             "",
+		"/home/me/.local/share/mise/installs/ghapp/1.0.0/bin/ghapp":   "mise, or asdf,",
+		"/home/me/.local/share/mise/installs/ghapp/latest/bin/ghapp":  "",
+		"/home/me/.asdf/installs/ghapp/1.0.0/ghapp":                   "mise, or asdf,",
+		"/opt/ghapp-1.0/bin/ghapp":                                    "",
+		"/tmp/build-1/001/ghapp":                                      "",
+		"Cellar":                                                      "", "": "",
+	} {
+		testkit.Equal(t, Keeper(path), want, "%s", path)
+	}
+}
