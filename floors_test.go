@@ -86,6 +86,7 @@ var floors = [][]string{
 		"internal/gitsetup",
 		"internal/keyfile",
 		"internal/keyuri",
+		"internal/lfsstore",
 		"internal/page",
 		"internal/private",
 		"internal/process",

@@ -141,8 +141,8 @@ func (o Option) takes(text string) error {
 	return nil
 }
 
-// parseDuration is [time.ParseDuration], with days before the rest: 90d, or 1d12h.
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration is [time.ParseDuration], with days before the rest: 90d, or 1d12h.
+func ParseDuration(text string) (time.Duration, error) {
 	before, rest, ok := strings.Cut(text, "d")
 	if !ok {
 		return time.ParseDuration(text)
@@ -195,7 +195,7 @@ func (o Option) Assign(field any, text string) error {
 		}
 		*field = n
 	case *time.Duration:
-		d, err := parseDuration(text)
+		d, err := ParseDuration(text)
 		switch {
 		case o.Forever && text == "forever":
 			d = Forever

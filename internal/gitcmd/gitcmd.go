@@ -110,6 +110,10 @@ func (r *Runner) output(ctx context.Context, env environ, args []string) ([]byte
 // rawWriter takes the bytes as they are, control characters too.
 type rawWriter struct{ io.Writer }
 
+// Raw is a [Runner.Stdout] that gets the bytes as git writes them, past every filter: for what
+// nobody is shown.
+func Raw(w io.Writer) io.Writer { return rawWriter{w} }
+
 func (r *Runner) run(ctx context.Context, env environ, stdout, stderr io.Writer, args []string) error {
 	op := args[0]
 	git := r.Git

@@ -3,6 +3,8 @@ package gitsession
 import (
 	"context"
 	"errors"
+	"net/http"
+	"os"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp"
@@ -47,6 +49,7 @@ func Grant(ctx context.Context, o *apps.Opener, repository ghapp.RepositoryName,
 	a.issued.add(a.App, a.Token)
 	a.router = a.opener.Router(managed, func(answerer *gitauth.Answerer) {
 		answerer.Granted = func(app *ghapp.App, _ ghapp.TokenRequest, t *ghapp.Token) { a.issued.add(app, t) }
+		answerer.HandedOut = a.session.Tokens.Add
 	})
 	first := a.router.First()
 	first.Permissions = gitMay(first.Permissions, repository.Owner, a.request, a.Token)
@@ -63,6 +66,32 @@ func (a *Access) Environ(ctx context.Context) ([]string, error) {
 	}
 	return append(environ, TokenVariables(a.App, a.Token)...), nil
 }
+
+// Git runs git that is about one repository of the App's host alone, and its address: nothing
+// of the user's configuration has a say in it but the way through the network. It is for work
+// within [Access.Serve].
+func (a *Access) Git(ctx context.Context, r ghapp.RepositoryName, to Output) (*gitcmd.Runner, gitcmd.Scope, error) {
+	address := a.App.Status().Origin + "/" + r.String() + ".git"
+	git := a.session.Git(to)
+	git.Dir = os.TempDir()
+	ambient, err := git.Ambient(ctx)
+	if err != nil {
+		a.opener.Log.Debug("git's configuration is passed over", "error", err)
+	}
+	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
+		return nil, gitcmd.Scope{}, err
+	}
+	return git, gitcmd.Scope{
+		Origin: a.App.Status().Origin, Helper: Helper(a.opener.LookupEnv), CAFile: a.opened.Settings.CAFile.Text,
+		URLs: []string{address}, Stays: true,
+	}, nil
+}
+
+// Transport reaches the App's host, as [Access.App] does.
+func (a *Access) Transport() http.RoundTripper { return a.opened.Transport }
+
+// Explained is an error of git's with what the answers to it say of its cause.
+func (a *Access) Explained(err error) error { return a.router.Explained(err) }
 
 // Serve answers the command's git while work runs.
 func (a *Access) Serve(ctx context.Context, work func() error) error {

@@ -3,6 +3,7 @@ package mirror
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -14,7 +15,9 @@ type Record struct {
 	ID     int64  `json:"id"` // GitHub's
 	NodeID string `json:"node_id,omitempty"`
 	// Name is owner/name, as GitHub last had it.
-	Name          string    `json:"name"`
+	Name string `json:"name"`
+	// Former are names that it had before, the last one last.
+	Former        []string  `json:"former,omitempty"`
 	Installation  int64     `json:"installation"`
 	PushedAt      time.Time `json:"pushed_at,omitzero"`
 	DefaultBranch string    `json:"default_branch,omitempty"`
@@ -132,8 +135,23 @@ func (r *Record) take(found inventory.Repository, installation int64) (news bool
 	r.PushedAt, r.DefaultBranch, r.Visibility = found.PushedAt, found.DefaultBranch, found.Visibility
 	r.Archived, r.Fork, r.HasWiki, r.SizeKB = found.Archived, found.Fork, found.Wiki, found.SizeKB
 	r.Topics, r.Gone = found.Topics, nil
+	r.renamed(was.Name)
 	return was.Gone != nil || was.NodeID != r.NodeID || was.Name != r.Name || was.Installation != r.Installation ||
 		!was.PushedAt.Equal(r.PushedAt) || was.DefaultBranch != r.DefaultBranch || was.Visibility != r.Visibility ||
 		was.Archived != r.Archived || was.Fork != r.Fork || was.HasWiki != r.HasWiki || was.SizeKB != r.SizeKB ||
 		!slices.Equal(was.Topics, r.Topics)
+}
+
+// mostFormer bounds how many names are remembered of a repository.
+const mostFormer = 20
+
+// renamed remembers a name that the repository had.
+func (r *Record) renamed(from string) {
+	same := func(n string) bool { return strings.EqualFold(n, r.Name) || strings.EqualFold(n, from) }
+	if from == "" || strings.EqualFold(from, r.Name) {
+		return
+	}
+	// A copy: records are handed out while they change.
+	r.Former = append(slices.DeleteFunc(slices.Clone(r.Former), same), from)
+	r.Former = r.Former[max(0, len(r.Former)-mostFormer):]
 }

@@ -1,0 +1,126 @@
+package mirror
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+)
+
+// Found is a mirror that was looked for.
+type Found struct {
+	ID   int64
+	Name string // owner/name, as GitHub last had it
+	Wiki bool
+	Host string // "": nothing is remembered of it
+	Dir  string // where it is
+	Gone *Gone  // nil: it is kept up to date
+	// Former are names that the repository had before.
+	Former []string
+}
+
+// Find looks for a mirror by the name of its repository, a name that it had before, its address, or
+// GitHub's ID of it, among those that are gone too. Of two that were named so, the one counts that
+// is named so now, and then the one that is there. Nothing is asked of GitHub.
+func Find(dir, word string) (*Found, error) {
+	state, err := StoreOf(dir).Read()
+	if err != nil && !errors.Is(err, ErrState) {
+		return nil, err
+	}
+	if id, err := strconv.ParseInt(word, 10, 64); err == nil {
+		if r := state.Repositories[id]; r != nil && r.Path != "" {
+			return found(dir, state.Host, r, false), nil
+		}
+		return nil, noMirror(dir, word)
+	}
+	name, err := ghapp.ParseRepository(word)
+	if err != nil {
+		return nil, err
+	}
+	wiki := name.Wiki
+	name.Wiki = false
+	list := namesakes(state, name.String())
+	switch {
+	case len(list) == 1:
+		return found(dir, state.Host, list[0], wiki), nil
+	case len(list) > 1:
+		return nil, ambiguous(word, list)
+	}
+	return stray(dir, name.String(), wiki, noMirror(dir, word))
+}
+
+// namesakes are the mirrors that a name is likeliest to mean.
+func namesakes(state *State, name string) []*Record {
+	var ranks [3][]*Record
+	for _, r := range state.Repositories {
+		former := slices.ContainsFunc(r.Former, func(n string) bool { return strings.EqualFold(n, name) })
+		switch is := strings.EqualFold(r.Name, name); {
+		case r.Path == "":
+		case is && r.Gone == nil:
+			ranks[0] = append(ranks[0], r)
+		case is:
+			ranks[1] = append(ranks[1], r)
+		case former:
+			ranks[2] = append(ranks[2], r)
+		}
+	}
+	for _, list := range ranks {
+		if len(list) > 0 {
+			slices.SortFunc(list, func(a, b *Record) int { return cmp.Compare(a.ID, b.ID) })
+			return list
+		}
+	}
+	return nil
+}
+
+func found(dir, host string, r *Record, wiki bool) *Found {
+	path := r.Path
+	if wiki {
+		path = wikiOf(path)
+	}
+	return &Found{
+		ID: r.ID, Name: r.Name, Wiki: wiki, Host: host, Dir: filepath.Join(dir, path), Gone: r.Gone, Former: r.Former,
+	}
+}
+
+// stray is a mirror of which nothing is remembered, since what was is lost.
+func stray(dir, name string, wiki bool, none error) (*Found, error) {
+	path := filepath.FromSlash(name) + ".git"
+	f := &Found{Name: name, Wiki: wiki, Dir: filepath.Join(dir, path)}
+	if wiki {
+		f.Dir = filepath.Join(dir, wikiOf(path))
+	}
+	text, err := (&barerepo.Repository{Dir: f.Dir}).Identity()
+	if err != nil {
+		return nil, none
+	}
+	if f.ID, err = strconv.ParseInt(strings.TrimSuffix(text, "/wiki"), 10, 64); err != nil {
+		return nil, none
+	}
+	return f, nil
+}
+
+func noMirror(dir, word string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return &fault.UsageError{Err: err, Hint: "give the directory of the mirrors with --from"}
+	}
+	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s has no mirror of %q", dir, word),
+		Hint: "`ghapp mirror list " + dir + "` lists them, with their IDs; names that a repository had before do as well"}
+}
+
+func ambiguous(word string, list []*Record) error {
+	var ids []string
+	for _, r := range list {
+		ids = append(ids, strconv.FormatInt(r.ID, 10))
+	}
+	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%d repositories were named %q", len(list), word),
+		Hint: "name the one you mean by its ID: " + strings.Join(ids, ", ")}
+}

@@ -1,0 +1,224 @@
+package mirror
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+)
+
+// Restore brings a repository back from its mirror, of which nothing changes.
+type Restore struct {
+	From *Found
+	// At is the time that it is brought back from. Zero: as it was seen last.
+	At time.Time
+	// Environ is the environment of the user, and Own are the secrets in it that git is not to have.
+	Environ []string
+	Own     childenv.Own
+	// Log is told of what is left out.
+	Log *slog.Logger
+}
+
+// Directory says where a repository is brought back to.
+type Directory struct {
+	// Path is where it goes: an absolute path, at which nothing is, or an empty directory.
+	Path string
+	// Bare leaves out the work tree, and takes the refs of pull requests too, if there are any.
+	Bare bool
+	// Origin is the address of its remote origin.
+	Origin string
+}
+
+// Restored is what was brought back.
+type Restored struct {
+	Branches, Tags int
+	Head           string // the branch that is checked out, without refs/heads/; empty: none is there
+	Commit         string // of Head
+	Large          int    // files of Git LFS
+	// Missing are those that commits name and the mirror does not have, or has damaged, by their IDs.
+	Missing []string
+	// Pointers says that the work tree has the pointers of large files, since Git LFS is not set up here.
+	Pointers bool
+}
+
+func (r *Restore) repository() *barerepo.Repository {
+	return &barerepo.Repository{Dir: r.From.Dir, Git: gitcmd.Runner{Environ: r.Environ, Own: r.Own}, Log: r.Log}
+}
+
+// snapshot is what the repository had, of the refs that begin with some prefixes.
+func (r *Restore) snapshot(ctx context.Context, prefixes ...string) (shot *barerepo.Snapshot, err error) {
+	if _, err := os.Stat(r.From.Dir); err != nil {
+		return nil, err
+	}
+	if r.At.IsZero() {
+		shot, err = r.repository().Snapshot(ctx)
+	} else {
+		shot, err = r.repository().At(ctx, r.At)
+	}
+	if err != nil {
+		return nil, err
+	}
+	maps.DeleteFunc(shot.Refs, func(name, _ string) bool {
+		return !slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	})
+	return shot, nil
+}
+
+// restoredPrefixes are those of the refs that a repository is restored with.
+func restoredPrefixes() []string { return []string{"refs/heads/", "refs/tags/", "refs/notes/"} }
+
+// ToDirectory makes a repository in a directory, whole or not at all. All branches are branches
+// there, too: what they were may be nowhere else.
+func (r *Restore) ToDirectory(ctx context.Context, d Directory) (_ *Restored, err error) {
+	if err := vacant(d.Path); err != nil {
+		return nil, err
+	}
+	prefixes := restoredPrefixes()
+	if d.Bare {
+		prefixes = append(prefixes, "refs/pull/")
+	}
+	shot, err := r.snapshot(ctx, prefixes...)
+	if err != nil {
+		return nil, err
+	}
+	parent := filepath.Dir(d.Path)
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be made with --to"}
+	}
+	temp, err := os.MkdirTemp(parent, ".ghapp-restore-")
+	if err != nil {
+		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be made with --to"}
+	}
+	defer func() { _ = os.RemoveAll(temp) }() // what is published is not in it any more
+	made := filepath.Join(temp, filepath.Base(d.Path))
+	e := barerepo.Export{Dir: made, WorkTree: !d.Bare, Refs: shot, Origin: d.Origin}
+	if err := r.repository().Export(ctx, e); err != nil {
+		return nil, err
+	}
+	done := newRestored(shot)
+	gitDir := made
+	if !d.Bare {
+		gitDir = filepath.Join(made, ".git")
+	}
+	if err := r.copyLarge(ctx, shot, gitDir, done); err != nil {
+		return nil, err
+	}
+	if !d.Bare && done.Commit != "" {
+		if err := r.checkOut(ctx, made, done); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Rename(made, d.Path); err != nil {
+		return nil, err
+	}
+	return done, flush.Parent(d.Path)
+}
+
+// vacant is an error where something is in the way.
+func vacant(dir string) error {
+	list, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), err == nil && len(list) == 0:
+		return nil
+	case err != nil:
+		return &fault.UsageError{Err: err}
+	}
+	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s is there already, and not empty", dir),
+		Hint: "nothing is overwritten: give a directory that is not there yet with --to"}
+}
+
+func newRestored(shot *barerepo.Snapshot) *Restored {
+	done := &Restored{Commit: shot.Refs[shot.Head]}
+	if done.Commit != "" {
+		done.Head = strings.TrimPrefix(shot.Head, "refs/heads/")
+	}
+	for name := range shot.Refs {
+		switch {
+		case strings.HasPrefix(name, "refs/heads/"):
+			done.Branches++
+		case strings.HasPrefix(name, "refs/tags/"):
+			done.Tags++
+		}
+	}
+	return done
+}
+
+// pointers are those of the large files that refs need, each once.
+func (r *Restore) pointers(ctx context.Context, shot *barerepo.Snapshot) (map[string]lfsstore.Pointer, error) {
+	return pointersOf(ctx, r.repository(), slices.Collect(maps.Values(shot.Refs)))
+}
+
+func pointersOf(ctx context.Context, r *barerepo.Repository, ids []string) (map[string]lfsstore.Pointer, error) {
+	list := map[string]lfsstore.Pointer{}
+	err := r.SmallBlobs(ctx, ids, lfsstore.MostPointer, func(text []byte) error {
+		if p, ok := lfsstore.ParsePointer(text); ok && p.Size > 0 {
+			list[p.ID] = p
+		}
+		return nil
+	})
+	return list, err
+}
+
+// copyLarge copies the large files that refs need, each of which is checked by its hash.
+func (r *Restore) copyLarge(ctx context.Context, shot *barerepo.Snapshot, gitDir string, done *Restored) error {
+	need, err := r.pointers(ctx, shot)
+	if err != nil {
+		return err
+	}
+	from, to := lfsstore.Of(r.From.Dir), lfsstore.Of(gitDir)
+	for _, id := range slices.Sorted(maps.Keys(need)) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		err := from.Copy(id, to)
+		switch damaged := (*lfsstore.DamagedError)(nil); {
+		case errors.As(err, &damaged):
+			r.Log.Warn("a large file in the mirror is damaged, and is left out", "file", id, "mirror", r.From.Dir)
+			done.Missing = append(done.Missing, id)
+		case errors.Is(err, fs.ErrNotExist):
+			done.Missing = append(done.Missing, id)
+		case err != nil:
+			return err
+		default:
+			done.Large++
+		}
+	}
+	return nil
+}
+
+// checkOut puts the files of HEAD into the work tree, as a clone of the user's would. Large files
+// come from what was copied, and from nowhere else.
+func (r *Restore) checkOut(ctx context.Context, dir string, done *Restored) error {
+	git := gitcmd.Runner{
+		Dir: dir, Own: r.Own, Config: []string{"submodule.recurse=false"},
+		Environ: append(slices.Clone(r.Environ), "GIT_LFS_SKIP_SMUDGE=1"),
+	}
+	if err := git.Run(ctx, gitcmd.Scope{}, "reset", "--hard", "--quiet"); err != nil {
+		return err
+	}
+	if done.Large == 0 {
+		return nil
+	}
+	git.Environ = r.Environ
+	_, err := git.Output(ctx, gitcmd.Scope{}, "config", "--get", "filter.lfs.clean")
+	if _, none := exec.LookPath("git-lfs"); err != nil || none != nil {
+		done.Pointers = true
+		return ctx.Err()
+	}
+	return git.Run(ctx, gitcmd.Scope{}, "lfs", "checkout")
+}
