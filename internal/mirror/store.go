@@ -94,7 +94,7 @@ type changes struct {
 	repositories  map[int64]*Record
 }
 
-// Write writes some of a State, all or nothing, on the disk when it returns.
+// write writes some of a State, all or nothing, on the disk when it returns.
 func (s *Store) write(host string, c changes) error {
 	if err := os.MkdirAll(filepath.Dir(s.Path), 0o777); err != nil {
 		return err
