@@ -1,5 +1,5 @@
-// Package demo shows the way from an App's key to a finished clone on this machine alone,
-// against a GitHub in this process. It stands above the command line, which it runs as
+// Package demo shows the way from an App's key to a clone, a published push and a mirror on
+// this machine alone, against a GitHub in this process. It stands above the command line, which it runs as
 // a person would; nothing else leans on it.
 package demo
 
@@ -52,8 +52,8 @@ func Run(ctx context.Context, env cli.Env, o cli.DemoOptions) (err error) {
 	return story.err
 }
 
-// stage is the demo's world: a GitHub, an App with a key, an organization with a
-// private repository that is deployed from a branch.
+// stage is the demo's world: a GitHub, an App with a key, an organization with two private
+// repositories, of which one is deployed from a branch.
 type stage struct {
 	dir    string
 	github *githubtest.GitHub
@@ -65,6 +65,7 @@ type stage struct {
 const (
 	repositoryName = "acme/site"
 	branchName     = "deployment"
+	manualName     = "acme/manual"
 	hiddenName     = "acme/payroll" // not selected for the App
 )
 
@@ -105,8 +106,12 @@ func newStage(dir string) (*stage, error) {
 			return nil, fmt.Errorf("fill the repository: %w", err)
 		}
 	}
+	manual := github.AddRepository(manualName, githubtest.RepositoryOptions{})
+	if _, err := manual.Commit("main", "Begin the manual", map[string]string{"manual.md": "# Manual\n"}); err != nil {
+		return nil, fmt.Errorf("fill the repository: %w", err)
+	}
 	github.AddRepository(hiddenName, githubtest.RepositoryOptions{})
-	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{repositoryName}})
+	s.app.Install("acme", githubtest.InstallOptions{Repositories: []string{repositoryName, manualName}})
 	return s, nil
 }
 
@@ -153,6 +158,7 @@ func (s *story) tell() {
 	s.requests()
 
 	s.watch()
+	s.keep()
 
 	s.title("When it does not work, it says why, and what to do")
 	s.fails("clone", hiddenName)
@@ -220,7 +226,8 @@ func (s *story) world(output io.Writer) cli.Env {
 func (s *story) here(args []string) []string {
 	real := slices.Clone(args)
 	for i, arg := range real {
-		if slices.Contains([]string{"app.pem", "site", "again", "live", "./live", "webhook.secret"}, arg) {
+		if slices.Contains([]string{"app.pem", "site", "again", "live", "./live", "webhook.secret", "mirrors",
+			"./mirrors", "rescued"}, arg) {
 			real[i] = filepath.Join(s.stage.dir, arg)
 		}
 	}
