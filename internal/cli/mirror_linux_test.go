@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	settings "github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
@@ -153,4 +155,26 @@ func TestKilledMirrorIsWhole(t *testing.T) {
 		}
 	}
 	m.noSecretOnDisk()
+}
+
+// The documentation tells of every option of mirror under its three names.
+func TestMirrorDocsTellOfEveryOption(t *testing.T) {
+	text := string(testkit.Must(os.ReadFile("../../docs/mirror.md"))(t))
+	rows := 0
+	for _, o := range settings.MirrorOptions() {
+		flag, key := "`--"+o.Flag()+"`", "`"+o.Key+"` "
+		if o.Key == "owners" {
+			flag = "the arguments"
+		}
+		if o.Process {
+			key = ""
+		}
+		row := "| " + flag + " | `" + o.Variable() + "` | " + key + "| " + strings.ReplaceAll(o.Help, "`", "") + " |"
+		if !strings.Contains(text, row+"\n") {
+			t.Errorf("docs/mirror.md has no row\n%s", row)
+		}
+		rows++
+	}
+	there := len(regexp.MustCompile("(?m)^\\| [^|]+ \\| `GHAPP_[A-Z_]+` \\| ").FindAllString(text, -1))
+	testkit.Equal(t, there, rows, "rows of options")
 }
