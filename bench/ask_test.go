@@ -95,7 +95,7 @@ func newAsking(tb testing.TB) *asking {
 		tb.Fatal(err)
 	}
 	token := &ghapp.Token{Secret: secret.New(c.token), MintedAt: time.Now().Add(-time.Minute),
-		ExpiresAt: time.Now().Add(time.Hour)}
+		ExpiresAt: time.Now().Add(time.Hour), API: c.url + "/api/v3"}
 	return &asking{cloner: c, commit: commit, asker: &refs.Asker{
 		Origin: c.url, Transport: c.transport,
 		Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },

@@ -221,7 +221,7 @@ func ghappMirrorer() mirrorer {
 			return err
 		}
 		token := &ghapp.Token{Secret: secret.New(job.Token), MintedAt: time.Now().Add(-time.Minute),
-			ExpiresAt: time.Now().Add(time.Hour)}
+			ExpiresAt: time.Now().Add(time.Hour), API: job.Origin + "/api/v3"}
 		service := &gitwire.Service{Origin: job.Origin, Transport: transport,
 			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil }}
 		refs, err := service.Refs(ctx, r)

@@ -108,8 +108,8 @@ func (q *question) send(ctx context.Context, r request, s *silence) (*http.Respo
 	if r.plain {
 		req.Header.Set("Accept-Encoding", "identity")
 	}
-	if q.token != nil {
-		gitauth.Authorize(req, q.token)
+	if err := q.authorize(req); err != nil {
+		return nil, err
 	}
 	transport := q.service.Transport
 	if transport == nil {

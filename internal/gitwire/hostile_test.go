@@ -394,3 +394,47 @@ func TestALargeRequestIsCompressed(t *testing.T) {
 		t.Errorf("%d bytes", sent)
 	}
 }
+
+// What a token is for is compared where it is sent, whoever has brought it: that of an App of
+// another host goes nowhere, and neither does the question.
+func TestATokenOfAnotherHostIsNotSent(t *testing.T) {
+	for name, test := range map[string]struct {
+		origin, api, token string
+		sent               bool
+	}{
+		"its own":             {origin: "https://github.com", token: "https://api.github.com", sent: true},
+		"data residency":      {origin: "https://corp.ghe.com", token: "https://api.corp.ghe.com", sent: true},
+		"a server of its own": {origin: "https://ghe.test", token: "https://ghe.test/api/v3", sent: true},
+		"an API elsewhere": {origin: "https://ghe.test", api: "https://api.test/v3/",
+			token: "https://api.test/v3", sent: true},
+		"GitHub.com's for a server": {origin: "https://ghe.test", token: "https://api.github.com"},
+		"a server's for GitHub.com": {origin: "https://github.com", token: "https://ghe.test/api/v3"},
+		"another port":              {origin: "https://ghe.test:8443", token: "https://ghe.test/api/v3"},
+		"the one before the API moved": {origin: "https://ghe.test", api: "https://api.test",
+			token: "https://ghe.test/api/v3"},
+		"nobody's": {origin: "https://github.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			requests := 0
+			s := &gitwire.Service{Origin: test.origin, API: test.api,
+				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+					requests++
+					if _, password, _ := r.BasicAuth(); password != "ghs_canary" {
+						t.Error("it is asked without the token")
+					}
+					return answer(200, lines(oid1+" HEAD")), nil
+				})}
+			token := tokenOf("ghs_canary", time.Minute)
+			token.API = test.token
+			s.Token, s.Drop = tokens(token)
+			_, err := s.Refs(t.Context(), site)
+			if test.sent {
+				testkit.OK(t, err)
+				return
+			}
+			testkit.Equal(t, ghapp.KindOf(err), ghapp.ErrWrongHost, "%v", err)
+			testkit.Lacks(t, err.Error(), "canary")
+			testkit.Equal(t, requests, 0)
+		})
+	}
+}

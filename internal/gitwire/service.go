@@ -32,6 +32,9 @@ var ErrUnsupported = errors.New("the git service answers in a way that only git 
 type Service struct {
 	// Origin is scheme and host of the repositories, such as https://github.com.
 	Origin string
+	// API is the root of the host's REST API. A token of another is not sent. Empty: the one that
+	// GitHub documents for Origin.
+	API string
 	// Transport sends the requests, and keeps connections. Nil: net/http's.
 	Transport http.RoundTripper
 	// Token returns the token to ask for a repository with; a nil one asks without a
@@ -83,7 +86,8 @@ type question struct {
 	errorContext
 	service    *Service
 	repository ghapp.RepositoryName
-	requests   int // that were sent
+	api        string // whose tokens may be sent
+	requests   int    // that were sent
 }
 
 // ask has a question asked with the repository's token, and once more with the next where
@@ -143,14 +147,28 @@ func (q *question) check() error {
 	if _, err := ghapp.ParseRepository(q.repository.String()); err != nil {
 		return err
 	}
-	host, err := api.ParseHost(q.origin, "")
+	host, err := api.ParseHost(q.origin, q.service.API)
 	if err != nil {
 		return err
 	}
+	q.api = host.API
 	if q.repository.Host != "" && !host.Is(q.repository.Host, q.repository.AnyPort) {
 		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: q.op,
 			Err: fmt.Errorf("the repository is on %s, but %s is asked", q.repository.Host, q.origin)}
 	}
+	return nil
+}
+
+// authorize puts the token into a request, unless it is of another host.
+func (q *question) authorize(req *http.Request) error {
+	if q.token == nil {
+		return nil
+	}
+	if q.token.API != q.api {
+		return &ghapp.Error{Kind: ghapp.ErrWrongHost, Op: q.op,
+			Err: fmt.Errorf("the token is for %s, and the API of %s is %s", q.token.API, q.origin, q.api)}
+	}
+	gitauth.Authorize(req, q.token)
 	return nil
 }
 

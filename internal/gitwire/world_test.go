@@ -113,7 +113,7 @@ func serve(t testing.TB, h http.Handler) (*gitwire.Service, *counted) {
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &gitwire.Service{Origin: server.URL, Transport: transport}, c
+	return &gitwire.Service{Origin: server.URL, API: apiRoot, Transport: transport}, c
 }
 
 func (o *origin) service(t testing.TB) (*gitwire.Service, *counted) {
@@ -159,10 +159,13 @@ func packAnswer(parts ...string) string {
 	return line1("packfile\n") + strings.Join(parts, "") + "0000"
 }
 
+// apiRoot is that of the host whose git service is asked here.
+const apiRoot = "https://api.github.com"
+
 // tokenOf is a token of an age.
 func tokenOf(text string, age time.Duration) *ghapp.Token {
 	return &ghapp.Token{Secret: secret.New(text), MintedAt: time.Now().Add(-age),
-		ExpiresAt: time.Now().Add(time.Hour - age), API: "https://api.github.com"}
+		ExpiresAt: time.Now().Add(time.Hour - age), API: apiRoot}
 }
 
 // tokens is a source of tokens for a [gitwire.Service].

@@ -28,8 +28,10 @@ type remote struct {
 
 // service is the git service of an installation's host, with the tokens of this pass.
 func (s *site) service(p *pass) *gitwire.Service {
+	settings := s.session.Settings
+	host, _ := api.ParseHost(settings.Host.Text, settings.APIURL.Text) // with which the App was opened
 	return &gitwire.Service{
-		Origin: s.session.App.Status().Origin, Transport: s.session.Transport, Log: p.Log,
+		Origin: host.Origin, API: host.API, Transport: s.session.Transport, Log: p.Log,
 		Token: func(ctx context.Context, r ghapp.RepositoryName) (*ghapp.Token, error) {
 			return s.tokens.token(ctx, codeOf(r).String())
 		},

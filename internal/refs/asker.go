@@ -22,6 +22,9 @@ var ErrUnsupported = gitwire.ErrUnsupported
 type Asker struct {
 	// Origin is scheme and host of the repositories, such as https://github.com.
 	Origin string
+	// API is the root of the host's REST API. A token of another is not sent. Empty: the one that
+	// GitHub documents for Origin.
+	API string
 	// Transport sends the requests, and keeps connections. Nil: net/http's.
 	Transport http.RoundTripper
 	// Token returns the token to ask for a repository with; a nil one asks without a
@@ -97,7 +100,7 @@ func (a *Asker) Discover(r ghapp.RepositoryName) { a.service().Discover(r) }
 
 func (a *Asker) service() *gitwire.Service {
 	a.once.Do(func() {
-		a.wire.Origin, a.wire.Transport, a.wire.Log = a.Origin, a.Transport, a.Log
+		a.wire.Origin, a.wire.API, a.wire.Transport, a.wire.Log = a.Origin, a.API, a.Transport, a.Log
 		a.wire.Token, a.wire.Drop = a.Token, a.Drop
 	})
 	return &a.wire

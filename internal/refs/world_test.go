@@ -145,7 +145,7 @@ func serve(t testing.TB, h http.Handler) (*refs.Asker, *counted) {
 	t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &refs.Asker{Origin: server.URL, Transport: transport}, c
+	return &refs.Asker{Origin: server.URL, API: "https://api.github.com", Transport: transport}, c
 }
 
 type roundTrip func(*http.Request) (*http.Response, error)

@@ -132,7 +132,7 @@ func (s *Syncer) add(ctx context.Context, entry config.Sync) error {
 		return err
 	}
 	d.asker = &refs.Asker{
-		Origin: host.Origin, Transport: d.tokens.app.Current().Transport,
+		Origin: host.Origin, API: host.API, Transport: d.tokens.app.Current().Transport,
 		Token: d.token, Drop: d.invalidate, Log: s.Log,
 	}
 	s.prepareGit(d, host.Origin, settings.CAFile.Text)

@@ -26,7 +26,7 @@ func main() {
 		log.Fatal(err)
 	}
 	token := &ghapp.Token{Secret: secret.New(string(secret)), MintedAt: time.Now().Add(-time.Minute),
-		ExpiresAt: time.Now().Add(time.Hour)}
+		ExpiresAt: time.Now().Add(time.Hour), API: os.Args[1] + "/api/v3"}
 	asker := &refs.Asker{
 		Origin: os.Args[1],
 		Token:  func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil },
