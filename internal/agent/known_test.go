@@ -87,7 +87,7 @@ func TestKnownSocketIsNotPutWhereOthersReachIt(t *testing.T) {
 				l.Close()
 			}
 			e, ok := errors.AsType[*DirError](err)
-			if !ok || e.Why != tt.why || e.Hint == "" || !strings.Contains(err.Error(), dir) {
+			if !ok || e.Why != tt.why || e.Hint() == "" || !strings.Contains(err.Error(), dir) {
 				t.Errorf("ListenAt() = %v, want %q", err, tt.why)
 			}
 		})

@@ -33,13 +33,16 @@ func (e *OccupiedError) Error() string { return "agent: another agent has " + e.
 type DirError struct {
 	Dir  string
 	Why  string // what is wrong with it: "belongs to user 7, not 8"
-	Hint string // what to do about it; one line
+	hint string
 }
 
-// Error is one line, without Hint.
+// Error is one line, without the hint.
 func (e *DirError) Error() string {
 	return "agent: the directory of the socket, " + e.Dir + ", " + e.Why
 }
+
+// Hint is what to do about it, one line.
+func (e *DirError) Hint() string { return e.hint }
 
 // Listener is a socket that only processes of this user can connect to. It
 // lives in a directory of its own.
@@ -143,7 +146,7 @@ func checkPrivate(dir string, uid int) error {
 // refused is an error of package private in words of this one.
 func refused(err error) error {
 	if e, ok := errors.AsType[*private.Error](err); ok {
-		return &DirError{Dir: e.Path, Why: e.Why, Hint: e.Hint}
+		return &DirError{Dir: e.Path, Why: e.Why, hint: e.Hint}
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (f *Files) refused(err error) error {
 		return nil
 	}
 	if e, ok := errors.AsType[*private.Error](err); ok {
-		return &DirError{Dir: f.dir, Why: "it " + e.Why, Hint: e.Hint}
+		return &DirError{Dir: f.dir, Why: "it " + e.Why, hint: e.Hint}
 	}
 	return &StoreError{Op: "open", Dir: f.dir, Err: err}
 }

@@ -43,10 +43,13 @@ func reason(err error) string {
 type DirError struct {
 	Dir  string
 	Why  string // "it lets other users in (mode 0755)"
-	Hint string // one line: what to do, with the command if there is one
+	hint string
 }
 
 // Error is one line: which directory, why, and what to do.
 func (e *DirError) Error() string {
-	return "the cache directory " + e.Dir + " is not used: " + e.Why + "; " + e.Hint
+	return "the cache directory " + e.Dir + " is not used: " + e.Why + "; " + e.hint
 }
+
+// Hint is what to do, one line, with the command if there is one.
+func (e *DirError) Hint() string { return e.hint }

@@ -144,8 +144,8 @@ func (c *command) listenAsAgent(ctx context.Context) (*agent.Listener, error) {
 	if _, occupied := errors.AsType[*agent.OccupiedError](err); occupied {
 		return nil, occupiedBy(ctx, path)
 	}
-	if e, ok := errors.AsType[*agent.DirError](err); ok {
-		return nil, &fault.SettingError{Err: err, Hint: e.Hint}
+	if _, open := errors.AsType[*agent.DirError](err); open {
+		return nil, &fault.SettingError{Err: err, Hint: fault.Hint(err)}
 	}
 	return listener, err
 }

@@ -92,92 +92,111 @@ func together(reports []Report) Report {
 	return main
 }
 
+// explain is the report of one error: by the first of the tables that knows it.
 func explain(err error) Report {
 	report := Report{Message: err.Error(), ExitCode: fault.Failed}
-	if e, ok := errors.AsType[*fault.ExitError](err); ok {
-		report.Hint, report.ExitCode = e.Hint, e.Code
-		if inner := Explain(e.Err); inner.Kind != kindFailed {
-			report.Kind = inner.Kind
+	for _, knows := range []func(*Report, error) bool{
+		ofExit, ofInterruption, ofBarerepo, ofGitFailure, ofDeploy,
+		known(ofRef), ofUnsupported, known(ofTooLarge), known(ofKey),
+		known(ofConfig), known(ofSetting), known(ofTrouble), known(ofGitHub), known(ofNetwork),
+		ofUsage, ofDeadline,
+	} {
+		if knows(&report, err) {
+			break
 		}
-		return report
-	}
-	if errors.Is(err, context.Canceled) {
-		report.ExitCode = fault.Interrupted
-		return report
-	}
-	if ofBarerepo(&report, err) {
-		return report
-	}
-	if e, ok := errors.AsType[*gitcmd.Error](err); ok {
-		ofGit(&report, e)
-		if of, ok := errors.AsType[*deploy.Error](err); ok {
-			ofGitInDeploy(&report, e, of)
-		}
-		return report
-	}
-	if ofDeploy(&report, err) {
-		return report
-	}
-	if e, ok := errors.AsType[*refs.RefError](err); ok {
-		ofRef(&report, e)
-		return report
-	}
-	if errors.Is(err, refs.ErrUnsupported) {
-		report.ExitCode = fault.Unreachable
-		report.Hint = "something between this machine and the host changes answers, or the host is no git service: " +
-			"check --host and the proxy; `git ls-remote` shows what git gets"
-		return report
-	}
-	if _, ok := errors.AsType[*gitwire.TooLargeError](err); ok {
-		report.Kind, report.ExitCode = "too-large", fault.GitFailed
-		report.Hint = "if the repository is meant to be so large, let git have it (`git clone --mirror`); " +
-			"`git ls-remote` shows its refs"
-		return report
-	}
-	if e, ok := errors.AsType[*signer.KeyError](err); ok {
-		report.Kind, report.Hint, report.ExitCode = e.Problem.Code(), e.Hint(), fault.Configuration
-		if e.Problem.Temporary() {
-			report.ExitCode = fault.Unreachable
-		}
-		return report
-	}
-	if e, ok := errors.AsType[*config.Error](err); ok {
-		ofConfig(&report, e)
-		return report
-	}
-	if e, ok := errors.AsType[*fault.SettingError](err); ok {
-		report.Hint, report.ExitCode = e.Hint, fault.Configuration
-		return report
-	}
-	if e, ok := errors.AsType[*TroubleError](err); ok {
-		ofTrouble(&report, e)
-		return report
-	}
-	if e, ok := errors.AsType[*ghapp.Error](err); ok {
-		ofGitHub(&report, e)
-		return report
-	}
-	if e, ok := errors.AsType[*api.NetworkError](err); ok {
-		ofNetwork(&report, e)
-		return report
-	}
-	if isUsage(err) {
-		report.ExitCode = fault.Usage
-		if e, ok := errors.AsType[*fault.UsageError](err); ok {
-			report.Hint = e.Hint
-		}
-		return report
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		report.ExitCode = fault.Unreachable
 	}
 	return report
 }
 
-func isUsage(err error) bool {
-	_, wrongLine := errors.AsType[*fault.UsageError](err)
-	_, wrongOption := errors.AsType[*gitcmd.OptionError](err)
-	return wrongLine || wrongOption
+// known is a table for the errors of a type: it knows those that have one in their chain.
+func known[E error](of func(*Report, E)) func(*Report, error) bool {
+	return func(report *Report, err error) bool {
+		e, ok := errors.AsType[E](err)
+		if ok {
+			of(report, e)
+		}
+		return ok
+	}
+}
+
+func ofExit(report *Report, err error) bool {
+	e, ok := errors.AsType[*fault.ExitError](err)
+	if !ok {
+		return false
+	}
+	report.Hint, report.ExitCode = e.Hint, e.Code
+	if inner := Explain(e.Err); inner.Kind != kindFailed {
+		report.Kind = inner.Kind
+	}
+	return true
+}
+
+func ofInterruption(report *Report, err error) bool {
+	if !errors.Is(err, context.Canceled) {
+		return false
+	}
+	report.ExitCode = fault.Interrupted
+	return true
+}
+
+// ofGitFailure is git's failure, also in what sync does.
+func ofGitFailure(report *Report, err error) bool {
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	if !ok {
+		return false
+	}
+	ofGit(report, e)
+	if of, ok := errors.AsType[*deploy.Error](err); ok {
+		ofGitInDeploy(report, e, of)
+	}
+	return true
+}
+
+func ofUnsupported(report *Report, err error) bool {
+	if !errors.Is(err, refs.ErrUnsupported) {
+		return false
+	}
+	report.ExitCode = fault.Unreachable
+	report.Hint = "something between this machine and the host changes answers, or the host is no git service: " +
+		"check --host and the proxy; `git ls-remote` shows what git gets"
+	return true
+}
+
+func ofTooLarge(report *Report, _ *gitwire.TooLargeError) {
+	report.Kind, report.ExitCode = "too-large", fault.GitFailed
+	report.Hint = "if the repository is meant to be so large, let git have it (`git clone --mirror`); " +
+		"`git ls-remote` shows its refs"
+}
+
+func ofKey(report *Report, e *signer.KeyError) {
+	report.Kind, report.Hint, report.ExitCode = e.Problem.Code(), e.Hint(), fault.Configuration
+	if e.Problem.Temporary() {
+		report.ExitCode = fault.Unreachable
+	}
+}
+
+func ofSetting(report *Report, e *fault.SettingError) {
+	report.Hint, report.ExitCode = e.Hint, fault.Configuration
+}
+
+func ofUsage(report *Report, err error) bool {
+	wrongLine, ok := errors.AsType[*fault.UsageError](err)
+	if ok {
+		report.Hint = wrongLine.Hint
+	}
+	if _, wrongOption := errors.AsType[*gitcmd.OptionError](err); !ok && !wrongOption {
+		return false
+	}
+	report.ExitCode = fault.Usage
+	return true
+}
+
+// ofDeadline is what no other table knows.
+func ofDeadline(report *Report, err error) bool {
+	if errors.Is(err, context.DeadlineExceeded) {
+		report.ExitCode = fault.Unreachable
+	}
+	return true
 }
 
 // meaning is the hint of a [ghapp.Kind] and its exit code.

@@ -17,7 +17,7 @@ func (x *examination) checkCache(context.Context) Finding {
 	case err != nil:
 		closed := &diag.TroubleError{Trouble: diag.CacheClosed, Text: err.Error()}
 		if e, ok := errors.AsType[*cache.DirError](err); ok {
-			closed.Text, closed.Hint = e.Why, e.Hint
+			closed.Text, closed.Hint = e.Why, e.Hint()
 		}
 		return warn(closed, "%s", cmp.Or(dir, "there is no place for it"))
 	case store == nil:
