@@ -14,13 +14,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/term"
-	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // mirrorOptions are what the command line says of all mirrors, and, in one, of a mirror that
@@ -94,9 +94,12 @@ again at the next run. ` + "`ghapp mirror status`" + ` shows how each mirror is.
 	return cmd
 }
 
+// mirrorEntries are the mirrors that the command line is about, by the configuration of an Opener.
+type mirrorEntries func(*apps.Opener) ([]config.Mirror, error)
+
 // mirrorEntries reads the command line and the variables.
-func (c *command) mirrorEntries(flags *pflag.FlagSet, args []string, o *mirrorOptions) ([]config.Mirror, error) {
-	wrong := func(format string, args ...any) ([]config.Mirror, error) {
+func (c *command) mirrorEntries(flags *pflag.FlagSet, args []string, o *mirrorOptions) (mirrorEntries, error) {
+	wrong := func(format string, args ...any) (mirrorEntries, error) {
 		return nil, &fault.UsageError{Err: fmt.Errorf(format, args...)}
 	}
 	var ofOne []string
@@ -128,19 +131,22 @@ func (c *command) mirrorEntries(flags *pflag.FlagSet, args []string, o *mirrorOp
 		}
 	}
 	switch {
-	case o.Webhook != "" || o.Status != "" || len(o.WebhookSecretFiles) > 0 || o.NotifySecretFile != "":
-		return wrong("mirror serves nothing yet: leave out --webhook, --status, and what belongs to them")
+	case o.Full && o.Watch:
+		return wrong("--full is for one run; with --watch each mirror is compared once in the time of --full-every")
+	case o.Webhook == "" && flags.Changed("webhook-secret-file"):
+		return wrong("there is a secret for the webhook, but no --webhook ADDRESS")
 	case o.All && len(args) > 0:
 		return wrong("--all stands in the place of %q", args)
 	case !o.All && o.one.To != "":
-		return c.oneMirror(args, o)
+		list, err := c.oneMirror(args, o)
+		return func(*apps.Opener) ([]config.Mirror, error) { return list, nil }, err
 	case len(ofOne) > 0:
 		return wrong("%s is for a directory that is named here with --to; for mirrors of the config file it stands there",
 			strings.Join(ofOne, " "))
 	case !o.All && len(args) == 0:
 		return wrong("--to DIR is missing: the directory to keep mirrors in; or name mirrors of the config file, or --all")
 	}
-	return c.mirrorsOfFile(o.All, args)
+	return func(opener *apps.Opener) ([]config.Mirror, error) { return mirrorsOfFile(opener, o.All, args) }, nil
 }
 
 // oneMirror is what flags say of a directory.
@@ -161,8 +167,8 @@ func (c *command) oneMirror(owners []string, o *mirrorOptions) ([]config.Mirror,
 }
 
 // mirrorsOfFile are mirrors that the config file names.
-func (c *command) mirrorsOfFile(all bool, names []string) ([]config.Mirror, error) {
-	loaded, err := c.apps().Load()
+func mirrorsOfFile(opener *apps.Opener, all bool, names []string) ([]config.Mirror, error) {
+	loaded, err := opener.Load()
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +205,16 @@ func (c *command) mirrorsOfFile(all bool, names []string) ([]config.Mirror, erro
 }
 
 // runMirrors brings mirrors up to date, once or until ctx ends.
-func (c *command) runMirrors(ctx context.Context, entries []config.Mirror, o config.MirrorProcess) error {
+func (c *command) runMirrors(ctx context.Context, entries mirrorEntries, o config.MirrorProcess) error {
+	if o.Watch {
+		return mirror.Watch(ctx, mirror.WatchOptions{
+			Opener: c.apps(), Entries: entries, Process: o, Version: c.release(), Log: c.mirrorLog(o),
+		})
+	}
+	list, err := entries(c.apps())
+	if err != nil {
+		return err
+	}
 	var runs []*mirror.Run
 	defer func() {
 		for _, r := range runs {
@@ -207,7 +222,7 @@ func (c *command) runMirrors(ctx context.Context, entries []config.Mirror, o con
 		}
 	}()
 	board := c.mirrorBoard(o)
-	for _, entry := range entries {
+	for _, entry := range list {
 		run, err := mirror.Open(ctx, mirror.Options{
 			Opener: c.apps(), Entry: entry, Observer: board.observer(), Log: c.mirrorLog(o),
 		})
@@ -216,15 +231,7 @@ func (c *command) runMirrors(ctx context.Context, entries []config.Mirror, o con
 		}
 		runs = append(runs, run)
 	}
-	for {
-		err := c.mirrorOnce(ctx, runs, o, board)
-		if !o.Watch {
-			return err
-		}
-		if err := wait.Sleep(ctx, o.Period); err != nil {
-			return nil //nolint:nilerr // to be told to end is no failure
-		}
-	}
+	return c.mirrorOnce(ctx, runs, o, board)
 }
 
 // mirrorOnce makes one pass of each.
@@ -235,7 +242,7 @@ func (c *command) mirrorOnce(
 	var failed []error
 	for _, run := range runs {
 		board.begin()
-		report, err := run.Pass(ctx, mirror.Request{Full: o.Full, Patient: o.Watch})
+		report, err := run.Pass(ctx, mirror.Request{Full: o.Full})
 		board.end()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)

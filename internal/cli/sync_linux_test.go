@@ -28,7 +28,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-// syncer is a ghapp sync --watch.
+// syncer is a ghapp sync --watch, or a ghapp mirror --watch.
 type syncer struct {
 	m   *machine
 	cmd *exec.Cmd
@@ -50,7 +50,13 @@ const (
 // syncs starts a ghapp sync --watch that logs JSON.
 func (m *machine) syncs(args ...string) *syncer {
 	m.t.Helper()
-	cmd, out := m.command(append([]string{"sync", "--watch", "--log-format", "json"}, args...)...)
+	return m.watches(append([]string{"sync"}, args...)...)
+}
+
+// watches starts a command with --watch that logs JSON.
+func (m *machine) watches(args ...string) *syncer {
+	m.t.Helper()
+	cmd, out := m.command(append(args, "--watch", "--log-format", "json")...)
 	s := &syncer{m: m, cmd: cmd, out: out, more: make(chan struct{})}
 	read, write := testkit.Must2(os.Pipe())(m.t)
 	cmd.Stderr = write

@@ -49,6 +49,9 @@ func (c *Counters) onReload(well bool) {
 	}
 }
 
+// Webhook reports whether requests to the webhook's server are counted: there is one.
+func (c *Counters) Webhook() bool { return c.webhook }
+
 // Requests are the samples of what requests for some paths of the webhook's server, and
 // [hook.OtherPath], were answered, with the labels path and outcome.
 func (c *Counters) Requests(to *Samples, paths ...string) bool {

@@ -16,14 +16,14 @@ type reachable struct {
 	site   *site // whose tokens are kept from one update to the next
 }
 
-// reachable are those that can be: what is fetched for the first time, or has no place yet, is for
-// a pass. The lock is held.
+// reachable are those that can be. What is in a place that is not its own is for a pass. The lock
+// is held.
 func (p *pass) reachable(sites map[int64]*site) map[int64]reachable {
 	all := map[int64]reachable{}
 	of := map[*site][]*Record{}
 	for id := range p.seen {
 		r := p.state.Repositories[id]
-		if s := sites[r.Installation]; s != nil && !r.Left && r.Path == r.wanted() {
+		if s := sites[r.Installation]; s != nil && !r.Left && (r.Path == "" || r.Path == r.wanted()) {
 			of[s] = append(of[s], r)
 		}
 	}
@@ -47,6 +47,7 @@ var ErrUnknown = errors.New("there is no mirror of the repository yet")
 // view is what can be told of a Run while it works. It does not change.
 type view struct {
 	reachable map[int64]reachable // by the IDs of repositories
+	left      map[int64]bool      // those that the options leave out
 	host      string              // "": not known yet
 	owners    []string            // nil: all
 	accounts  map[int64]string    // by the IDs of their installations
@@ -54,17 +55,24 @@ type view struct {
 
 // see has the view be as things are now.
 func (r *Run) see(all map[int64]reachable) {
-	v := &view{all, r.state.Host, r.Entry.Owners, map[int64]string{}}
+	v := &view{all, map[int64]bool{}, r.state.Host, r.Entry.Owners, map[int64]string{}}
+	for id, one := range r.state.Repositories {
+		if one.Left {
+			v.left[id] = true
+		}
+	}
 	for id, i := range r.state.Installations {
 		v.accounts[id] = i.Account
 	}
 	r.view.Store(v)
 }
 
-// Reaches reports whether [Run.Update] can do something for a repository, by its ID.
-func (r *Run) Reaches(id int64) bool {
-	_, ok := r.view.Load().reachable[id]
-	return ok
+// Knows reports whether [Run.Update] can do something for a repository, by its ID, and whether the
+// options leave it out.
+func (r *Run) Knows(id int64) (reaches, left bool) {
+	v := r.view.Load()
+	_, reaches = v.reachable[id]
+	return reaches, v.left[id]
 }
 
 // Covers reports whether a pass may find something new where GitHub tells of an installation, 0

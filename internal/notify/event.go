@@ -18,15 +18,20 @@ const (
 	Failed     What = "failed"      // the directory stays as it was
 	Recovered  What = "recovered"   // what had failed goes well again
 	ExecFailed What = "exec-failed" // the commit is in the directory, but the command after it failed
+
+	// Of ghapp mirror alone:
+	Gone   What = "gone"   // the repository is, or is out of reach; its mirror stays
+	Pruned What = "pruned" // the mirror was taken away, since its repository has been gone for long
 )
 
-// Event is what happened to a target. It is sent as JSON, beside ghapp_version and text: one line for people, under
+// Event is what happened to a target, or to one repository of a directory of mirrors, where Repository may also be the
+// account of an installation, or "" for all. It is sent as JSON, beside ghapp_version and text: one line for people, under
 // the name by which chat services know it.
 type Event struct {
 	What       What         `json:"event"`
 	Target     string       `json:"target"`
 	Repository string       `json:"repository"`         // owner/name
-	Ref        string       `json:"ref"`                // a branch, a tag, a version's range or a commit
+	Ref        string       `json:"ref,omitempty"`      // a branch, a tag, a version's range or a commit
 	Commit     string       `json:"commit,omitempty"`   // the one that is, or was to be, published
 	Previous   string       `json:"previous,omitempty"` // the one before it
 	Directory  string       `json:"directory"`
@@ -36,7 +41,7 @@ type Event struct {
 
 // String is the event in one line.
 func (e Event) String() string {
-	what := fmt.Sprintf("%s %s", e.Repository, e.Ref)
+	what := cmp.Or(strings.TrimSpace(e.Repository+" "+e.Ref), "everything")
 	if e.Commit != "" {
 		what += " at " + short(e.Commit)
 	}
@@ -46,6 +51,10 @@ func (e Event) String() string {
 		text = fmt.Sprintf("%s is published in %s", what, e.Directory)
 	case ExecFailed:
 		text = fmt.Sprintf("%s is published in %s, but the command after it failed", what, e.Directory)
+	case Gone:
+		text = fmt.Sprintf("%s is gone from GitHub, or out of reach; its mirror stays in %s", what, e.Directory)
+	case Pruned:
+		text = fmt.Sprintf("%s has been gone from GitHub for long; its mirror was taken away from %s", what, e.Directory)
 	case Recovered:
 		text = fmt.Sprintf("%s goes well again in %s", what, e.Directory)
 	default:

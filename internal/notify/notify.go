@@ -1,4 +1,4 @@
-// Package notify tells a webhook what became of a target of ghapp sync.
+// Package notify tells a webhook what became of a target of ghapp sync, or of a mirror.
 package notify
 
 import (

@@ -1,0 +1,286 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
+)
+
+// watchesMirrors starts a ghapp mirror --watch that GitHub tells of everything, and returns the
+// address of its status.
+func (m *machine) watchesMirrors(args ...string) (s *syncer, status string) {
+	m.t.Helper()
+	secret := filepath.Join(m.root, "webhook")
+	m.write(secret, webhookSecret+"\n")
+	s = m.watches(append([]string{"mirror", "--period", "1h", "--webhook", "127.0.0.1:0", "--webhook-secret-file", secret,
+		"--status", "127.0.0.1:0"}, args...)...)
+	watching := s.says("watching")
+	m.tellsOf(fmt.Sprint(watching["webhook"]))
+	return s, fmt.Sprint(watching["status"])
+}
+
+// tellsOf has GitHub tell an address of everything.
+func (m *machine) tellsOf(address string) {
+	m.app.SetWebhook(githubtest.Webhook{
+		URL: "http://" + address + "/webhook", Secret: webhookSecret, Origin: m.server.URL,
+	}, "push", "create", "delete", "repository")
+}
+
+// ready waits until /readyz says so.
+func (m *machine) ready(status string) {
+	m.t.Helper()
+	m.comes(func() bool {
+		code, _ := m.get(status, "/readyz")
+		return code == http.StatusOK
+	}, "it is ready")
+}
+
+// comes waits until something is so.
+func (m *machine) comes(is func() bool, what string) {
+	m.t.Helper()
+	for late := time.Now().Add(patience); !is(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(late) {
+			m.t.Fatalf("it never came that %s", what)
+		}
+	}
+}
+
+// mirrored waits until a ref of a mirror is at a commit, "" being none.
+func (m *machine) mirrored(dir, ref, oid string) {
+	m.t.Helper()
+	m.comes(func() bool {
+		out, _ := gitIn(filepath.Join(m.work, dir), "rev-parse", "--verify", "--quiet", ref)
+		return strings.TrimSpace(string(out)) == oid
+	}, dir+" has "+ref+" at "+oid)
+}
+
+// mirroredAfter is like mirrored for a branch, and returns how long it took.
+func (m *machine) mirroredAfter(began time.Time, dir, branch, oid string) time.Duration {
+	m.t.Helper()
+	path := filepath.Join(m.work, dir)
+	m.comes(func() bool {
+		loose, _ := os.ReadFile(filepath.Join(path, "refs/heads", branch))
+		packed, _ := os.ReadFile(filepath.Join(path, "packed-refs"))
+		return strings.TrimSpace(string(loose)) == oid || strings.Contains(string(packed), oid+" refs/heads/"+branch+"\n")
+	}, dir+" has "+branch+" at "+oid)
+	return time.Since(began)
+}
+
+func TestPushIsMirroredWhenGitHubTellsOfIt(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s, status := m.watchesMirrors("--to", "m")
+	m.ready(status)
+	web := m.github.Repository("acme/web")
+	_, before := m.get(status, "/metrics")
+	areMetrics(t, before)
+
+	var took []time.Duration
+	m.github.ResetRequests()
+	for i := range 9 {
+		began := time.Now()
+		oid := testkit.Must(web.Commit("main", "Change", map[string]string{"n": fmt.Sprint(i)}))(t)
+		took = append(took, m.mirroredAfter(began, "m/acme/web.git", "main", oid))
+	}
+	for _, r := range m.requests() {
+		if !strings.Contains(r.Path, ".git/") {
+			t.Errorf("for a push GitHub was asked %s %s", r.Method, r.Path)
+		}
+	}
+	slices.Sort(took)
+	t.Logf("push to mirrored: median %s, least %s, most %s", took[len(took)/2], took[0], took[len(took)-1])
+	if median := took[len(took)/2]; median > time.Second {
+		t.Errorf("a push is mirrored after %s", median)
+	}
+
+	// A branch that comes, one that goes, and a force push: nothing of them is lost.
+	oid := testkit.Must(web.Commit("feature", "Feature", map[string]string{"f": "1"}))(t)
+	m.mirrored("m/acme/web.git", "refs/heads/feature", oid)
+	testkit.OK(t, web.DeleteBranch("feature"))
+	m.mirrored("m/acme/web.git", "refs/heads/feature", "")
+	kept := testkit.Must(gitIn(filepath.Join(m.work, "m/acme/web.git"), "for-each-ref", "--points-at", oid, "refs/ghapp/kept"))(t)
+	testkit.Contains(t, string(kept), "/heads/feature")
+
+	text := m.measures(status, `ghapp_mirror_updates_total{name="m",outcome="changed"} `)
+	areMetrics(t, text)
+	testkit.Contains(t, text, `ghapp_mirror_repositories{name="m"} 2`, `ghapp_mirror_fresh{name="m"} 2`,
+		`ghapp_mirror_passes_total{name="m",outcome="changed"} 1`, "ghapp_mirror_webhook_duration_seconds_count ")
+	if code, page := m.get(status, "/"); code != http.StatusOK || !strings.Contains(page, "acme/web") {
+		t.Errorf("the page: %d %s", code, page)
+	}
+	s.ends()
+	m.noSecretOnDisk()
+}
+
+// A hundred pushes at once are a few looks, and every one of them is mirrored.
+func TestBurstOfPushesIsAFewLooks(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s, status := m.watchesMirrors("--to", "m")
+	m.ready(status)
+	oid := testkit.Must(m.github.Repository("acme/web").Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/web.git", "refs/heads/main", oid)
+	deliveries := m.app.Deliveries()
+	push := deliveries[len(deliveries)-1]
+	m.github.ResetRequests()
+	done := make(chan githubtest.Delivery)
+	const many = 100
+	for range many {
+		go func() { done <- m.app.Deliver("push", json.RawMessage(push.Payload)) }()
+	}
+	for range many {
+		if d := <-done; d.Status != http.StatusAccepted {
+			t.Errorf("%d %s", d.Status, d.Answer)
+		}
+	}
+	m.comes(func() bool {
+		_, text := m.get(status, "/metrics")
+		return strings.Contains(text, fmt.Sprintf("ghapp_mirror_webhook_duration_seconds_count %d", many+1))
+	}, "all are answered")
+	if n := len(m.requests()); n > many/2 {
+		t.Errorf("%d requests for %d pushes of one repository", n, many)
+	}
+	s.ends()
+}
+
+func TestRepositoriesComeMoveAndGoWhenGitHubTellsOfIt(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	installed := m.app.Install("acme", githubtest.InstallOptions{All: true})
+	s, status := m.watchesMirrors("--to", "m")
+	m.ready(status)
+
+	testkit.OK(t, m.github.Rename("acme/web", "www"))
+	m.comes(func() bool {
+		_, err := os.Stat(filepath.Join(m.work, "m/acme/www.git"))
+		return err == nil
+	}, "the mirror is renamed")
+	oid := testkit.Must(m.github.Repository("acme/www").Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/www.git", "refs/heads/main", oid)
+
+	made := m.github.AddRepository("acme/new", githubtest.RepositoryOptions{})
+	oid = testkit.Must(made.Commit("main", "First", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/new.git", "refs/heads/main", oid)
+
+	m.comes(func() bool {
+		_, text := m.get(status, "/metrics")
+		return strings.Contains(text, fmt.Sprintf("ghapp_mirror_webhook_duration_seconds_count %d\n", len(m.app.Deliveries())))
+	}, "all of that is done")
+
+	// A suspension is told, and takes nothing away.
+	installed.Suspend()
+	s.says("an installation fails; its mirrors stay as they were")
+	m.mirrored("m/acme/www.git", "refs/heads/main", testkit.Must(m.github.Repository("acme/www").Head("main"))(t))
+	m.measures(status, `ghapp_mirror_failing{name="m"} 1`)
+	installed.Unsuspend()
+	m.measures(status, `ghapp_mirror_failing{name="m"} 0`)
+
+	// An event that is not so causes a question, and nothing else.
+	code := m.app.Deliver("repository", map[string]any{
+		"action": "deleted", "installation": map[string]any{"id": installed.ID},
+		"repository": map[string]any{"id": made.ID, "full_name": "acme/new", "clone_url": m.server.URL + "/acme/new.git"},
+	})
+	testkit.Equal(t, code.Status, http.StatusAccepted)
+	oid = testkit.Must(made.Commit("main", "Second", map[string]string{"n": "2"}))(t)
+	m.mirrored("m/acme/new.git", "refs/heads/main", oid)
+	s.ends()
+}
+
+// Nobody is to rely on mirrors that are not made yet.
+func TestMirrorsAreReadyWhenTheFirstPassIsDone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.traffic.hold(0, func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/web.git/git-upload-pack") })
+	s, status := m.watchesMirrors("--to", "m")
+	m.mirrored("m/acme/site.git", "refs/heads/main", testkit.Must(m.github.Repository("acme/site").Head("main"))(t))
+	if code, text := m.get(status, "/readyz"); code != http.StatusServiceUnavailable ||
+		!strings.Contains(text, "the first pass is not done yet: m") {
+		t.Errorf("%d %s", code, text)
+	}
+	if code, _ := m.get(status, "/healthz"); code != http.StatusOK {
+		t.Errorf("healthz: %d", code)
+	}
+	// What is there is kept up to date all the same.
+	oid := testkit.Must(m.github.Repository("acme/site").Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/site.git", "refs/heads/main", oid)
+	m.traffic.release()
+	m.ready(status)
+	s.ends()
+}
+
+func TestMirrorsGoOnAfterTheirTokensHaveEnded(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.github.SetTokenLife(4 * time.Second)
+	s, status := m.watchesMirrors("--to", "m")
+	m.ready(status)
+	web := m.github.Repository("acme/web")
+	oid := testkit.Must(web.Commit("main", "Before", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/web.git", "refs/heads/main", oid)
+	for _, token := range m.github.Tokens() {
+		time.Sleep(time.Until(token.Expires) + 100*time.Millisecond)
+	}
+	mints := m.github.Mints()
+	oid = testkit.Must(web.Commit("main", "After", map[string]string{"n": "2"}))(t)
+	m.mirrored("m/acme/web.git", "refs/heads/main", oid)
+	if m.github.Mints() == mints {
+		t.Error("no token was made, so this test sees nothing")
+	}
+	for _, r := range m.requests() {
+		if r.Credential.InstallationID != 0 && r.Status == http.StatusUnauthorized {
+			t.Errorf("%s %s came with a token that is dead", r.Method, r.Path)
+		}
+	}
+	s.ends()
+}
+
+// SIGHUP has the configuration read anew, all or nothing.
+func TestHangUpHasMirrorReadTheConfigurationAnew(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	file := filepath.Join(m.root, "mirror.yaml")
+	m.environ["GHAPP_CONFIG"] = file
+	mirrors := func(lines ...string) {
+		m.write(file, "mirror:\n  "+strings.Join(lines, "\n  ")+"\n")
+	}
+	at := func(name string) string { return filepath.Join(m.work, name) }
+	mirrors("one: {to: "+at("one")+", exclude: [web]}", "old: {to: "+at("old")+"}")
+	s, status := m.watchesMirrors("--all")
+	m.ready(status)
+	if _, err := os.Stat(at("one/acme/web.git")); err == nil {
+		t.Error("what is excluded is there")
+	}
+	m.write(file, "mirror: [")
+	s.signals(syscall.SIGHUP)
+	s.saysNext("the configuration cannot be used, and is used on as it was")
+	mirrors("one: {to: "+at("one")+"}", "new: {to: "+at("new")+"}")
+	s.signals(syscall.SIGHUP)
+	s.says("the configuration was read anew")
+	head := testkit.Must(m.github.Repository("acme/web").Head("main"))(t)
+	m.mirrored("one/acme/web.git", "refs/heads/main", head)
+	m.mirrored("new/acme/web.git", "refs/heads/main", head)
+	m.ready(status)
+	oid := testkit.Must(m.github.Repository("acme/web").Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.mirrored("one/acme/web.git", "refs/heads/main", oid)
+	m.mirrored("new/acme/web.git", "refs/heads/main", oid)
+	m.mirrored("old/acme/web.git", "refs/heads/main", head)
+	testkit.Lacks(t, m.measures(status, "ghapp_config_last_reload_successful 1"), `name="old"`)
+	m.must("mirror", "--to", "old") // another process may have it now
+
+	// SIGUSR1 looks now.
+	m.app.SetWebhook(githubtest.Webhook{})
+	oid = testkit.Must(m.github.Repository("acme/web").Commit("main", "Again", map[string]string{"n": "2"}))(t)
+	s.signals(syscall.SIGUSR1)
+	m.mirrored("one/acme/web.git", "refs/heads/main", oid)
+	s.ends()
+}
