@@ -49,7 +49,8 @@ func TestKeptIsWhenAnotherProcessTakesTheTokenFromTheStore(t *testing.T) {
 			}{{until.Add(-time.Millisecond), 1}, {until, 2}} {
 				time.Sleep(time.Until(step.at))
 				token := mustToken(t, w.Open(t, share), site())
-				if mints := w.GitHub.Mints(); mints != step.mints || (token.Secret.Reveal() == read.Secret.Reveal()) != (mints == 1) {
+				if mints := w.GitHub.Mints(); mints != step.mints ||
+					(token.Secret.Reveal() == read.Secret.Reveal()) != (mints == 1) {
 					t.Errorf("%s: %d mints %s before the end, want %d", ahead, mints, time.Until(until), step.mints)
 				}
 			}

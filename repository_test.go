@@ -66,7 +66,8 @@ func TestParseRepository(t *testing.T) {
 		"https://octocat@github.com/acme/wiki":     {Host: "github.com", Owner: "acme", Name: "wiki"},
 		"ssh://git@[::1]:2222/acme/site":           {Host: "[::1]", Owner: "acme", Name: "site"},
 	} {
-		web := strings.HasPrefix(strings.ToLower(text), "http") || strings.Contains(text, ":443/acme") && !strings.Contains(text, "@")
+		web := strings.HasPrefix(strings.ToLower(text), "http") ||
+			strings.Contains(text, ":443/acme") && !strings.Contains(text, "@")
 		want.AnyPort = !web && strings.Contains(text, ":") // by ssh
 		got, err := ghapp.ParseRepository(text)
 		if err != nil {

@@ -62,7 +62,8 @@ func TestMirrorersMakeTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v %s", name, err, out)
 			}
-			if out, err := exec.CommandContext(t.Context(), "git", "--git-dir", at, "fsck", "--strict").CombinedOutput(); err != nil {
+			fsck := exec.CommandContext(t.Context(), "git", "--git-dir", at, "fsck", "--strict")
+			if out, err := fsck.CombinedOutput(); err != nil {
 				t.Errorf("%s: %v %s", name, err, out)
 			}
 			got = append(got, string(out))

@@ -47,7 +47,8 @@ func TestALimitInAGoodAnswerOfGraphQLIsWaitedFor(t *testing.T) {
 
 func TestGraphQLIsBesideTheRESTAPI(t *testing.T) {
 	for root, want := range map[string]string{
-		"https://api.github.com": "https://api.github.com/graphql", "https://ghes.example/api/v3": "https://ghes.example/api/graphql",
+		"https://api.github.com":      "https://api.github.com/graphql",
+		"https://ghes.example/api/v3": "https://ghes.example/api/graphql",
 	} {
 		asked := ""
 		base := &wire{handler: says(200, `{"data":{}}`)}

@@ -162,8 +162,10 @@ func TestNamesThatEscapeOrCollideAreLeftOutAndTold(t *testing.T) {
 	base := w.chain(3, "base")
 	w.set("refs/heads/main", base)
 	hostile := []string{
-		"refs/heads/../../config", "refs/heads/a..b", "refs/heads/.hidden", "refs/heads/x.lock", "refs/heads/a b", "refs/heads/a//b",
-		"refs/heads/a/", "refs/heads/a\x1b[31m", "refs/heads/@{x}", "refs/heads/end.", "refs/heads/q?", "refs/heads/" + strings.Repeat("n", 250),
+		"refs/heads/../../config", "refs/heads/a..b", "refs/heads/.hidden", "refs/heads/x.lock", "refs/heads/a b",
+		"refs/heads/a//b",
+		"refs/heads/a/", "refs/heads/a\x1b[31m", "refs/heads/@{x}", "refs/heads/end.", "refs/heads/q?",
+		"refs/heads/" + strings.Repeat("n", 250),
 		"refs/ghapp/kept/20200101T000000Z/heads/main", "/etc/passwd", "refs/heads/main/below", `refs/heads/b\c`, "refs/heads/l.lock/x",
 		"refs/heads/nl\nx",
 	}
@@ -184,7 +186,8 @@ func TestNamesThatEscapeOrCollideAreLeftOutAndTold(t *testing.T) {
 		want := append([]string{"HEAD"}, hostile...)
 		slices.Sort(want)
 		testkit.Diff(t, told, want)
-		testkit.Diff(t, w.refs(w.repo.Dir), map[string]string{"HEAD": "refs/heads/main", "refs/heads/main": w.refs(w.origin)["refs/heads/main"]})
+		testkit.Diff(t, w.refs(w.repo.Dir), map[string]string{"HEAD": "refs/heads/main",
+			"refs/heads/main": w.refs(w.origin)["refs/heads/main"]})
 		w.whole()
 		if first {
 			w.set("refs/heads/main", w.chain(1, "next", base))
@@ -195,10 +198,13 @@ func TestNamesThatEscapeOrCollideAreLeftOutAndTold(t *testing.T) {
 func TestNamesAreThoseThatGitAllows(t *testing.T) {
 	w := newWorld(t)
 	for _, name := range []string{
-		"refs/heads/a", "refs/heads/a/b", "refs/heads/@", "refs/heads/-x", "refs/heads/ü", "refs/heads/a@b", "refs/heads/{", "refs/heads/a.b",
-		"refs/heads/a.lockx", "refs/heads/HEAD", "refs/heads/x.lock", "refs/heads/a..b", "refs/heads/.a", "refs/heads/a/.b", "refs/heads/a b",
+		"refs/heads/a", "refs/heads/a/b", "refs/heads/@", "refs/heads/-x", "refs/heads/ü", "refs/heads/a@b", "refs/heads/{",
+		"refs/heads/a.b",
+		"refs/heads/a.lockx", "refs/heads/HEAD", "refs/heads/x.lock", "refs/heads/a..b", "refs/heads/.a", "refs/heads/a/.b",
+		"refs/heads/a b",
 		"refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/a*", "refs/heads/a[", `refs/heads/a\b`,
-		"refs/heads/a@{b", "refs/heads/a.", "refs/heads//a", "refs/heads/a/", "refs/heads/\x7f", "refs/heads/\x01", "refs/heads/a.lock/b",
+		"refs/heads/a@{b", "refs/heads/a.", "refs/heads//a", "refs/heads/a/", "refs/heads/\x7f", "refs/heads/\x01",
+		"refs/heads/a.lock/b",
 	} {
 		_, err := w.tryGit(w.origin, nil, "check-ref-format", name)
 		testkit.Equal(t, barerepo.CheckRefName(name) == nil, err == nil, "%q", name)

@@ -183,7 +183,8 @@ func TestFsckFindsWhatIsDamaged(t *testing.T) {
 	w.set("refs/heads/main", base)
 	// What many histories have, and no mirror refuses.
 	odd := testkit.Must(w.tryGit(w.origin, strings.NewReader("tree "+w.git(w.origin, "rev-parse", base+"^{tree}")+
-		"\nparent "+base+"\nauthor A <a@b> 00001 +0000\ncommitter A 1 +0000\n\nodd\n"), "hash-object", "-t", "commit", "-w", "--stdin", "--literally"))(t)
+		"\nparent "+base+"\nauthor A <a@b> 00001 +0000\ncommitter A 1 +0000\n\nodd\n"),
+		"hash-object", "-t", "commit", "-w", "--stdin", "--literally"))(t)
 	w.set("refs/heads/odd", odd)
 	w.update()
 	testkit.OK(t, w.repo.Fsck(ctx))
@@ -250,7 +251,8 @@ func TestAnotherFormatPutsTheFormerAside(t *testing.T) {
 			w.set("refs/heads/main", base)
 			w.update()
 			testkit.OK(t, os.RemoveAll(w.origin))
-			w.git(filepath.Dir(w.origin), "init", "--quiet", "--bare", "--object-format=sha256", "--initial-branch=main", w.origin)
+			w.git(filepath.Dir(w.origin), "init", "--quiet", "--bare", "--object-format=sha256",
+				"--initial-branch=main", w.origin)
 			w.set("refs/heads/main", w.chain(3, "base"))
 			r := w.update()
 			w.equal()
@@ -389,7 +391,8 @@ func TestOptionsThatCannotBeFollowed(t *testing.T) {
 	w := newWorld(t)
 	w.set("refs/heads/main", w.chain(1, "base"))
 	for _, o := range []barerepo.Options{
-		{Prefixes: []string{"refs/pull"}}, {Prefixes: []string{"pull/"}}, {Prefixes: []string{"refs/ghapp/kept/"}}, {Prefixes: []string{"refs/../"}},
+		{Prefixes: []string{"refs/pull"}}, {Prefixes: []string{"pull/"}},
+		{Prefixes: []string{"refs/ghapp/kept/"}}, {Prefixes: []string{"refs/../"}},
 		{Identity: "1\n[core]\n\tfsmonitor = evil"},
 	} {
 		testkit.Fails(t, testkit.ErrorOf(w.tryUpdate(o)))

@@ -34,7 +34,8 @@ func TestMain(m *testing.M) {
 	if err := json.Unmarshal([]byte(text), &v); err != nil {
 		panic(err)
 	}
-	w := &world{origin: v.Origin, repo: &barerepo.Repository{Dir: v.Dir, Temp: v.Temp, Git: gitcmd.Runner{Environ: os.Environ()}}}
+	w := &world{origin: v.Origin, repo: &barerepo.Repository{Dir: v.Dir, Temp: v.Temp,
+		Git: gitcmd.Runner{Environ: os.Environ()}}}
 	w.remote = &remote{w: w}
 	if v.ByGit {
 		w.remote.refused = gitwire.ErrUnsupported
@@ -129,7 +130,8 @@ func walk(t *testing.T, w *world, v victim, begin func()) {
 		}
 		// And what a git leaves that is killed with it in the middle of a transaction.
 		if step == "noted" {
-			for _, name := range []string{"refs/heads/main.lock", "refs/tags/t.lock", "packed-refs.lock", "packed-refs.new", "HEAD.lock"} {
+			for _, name := range []string{"refs/heads/main.lock", "refs/tags/t.lock", "packed-refs.lock", "packed-refs.new",
+				"HEAD.lock"} {
 				name = filepath.Join(w.repo.Dir, name)
 				testkit.OK(t, os.MkdirAll(filepath.Dir(name), 0o700))
 				testkit.OK(t, os.WriteFile(name, nil, 0o600))

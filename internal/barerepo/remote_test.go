@@ -92,7 +92,8 @@ func (r *remote) Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int
 			revs.WriteString("^" + id + "\n")
 		}
 	}
-	cmd := exec.CommandContext(ctx, "git", "pack-objects", "--quiet", "--revs", "--thin", "--delta-base-offset", "--include-tag", "--stdout")
+	cmd := exec.CommandContext(ctx, "git", "pack-objects", "--quiet", "--revs", "--thin",
+		"--delta-base-offset", "--include-tag", "--stdout")
 	cmd.Dir, cmd.Stdin = r.w.origin, strings.NewReader(revs.String())
 	var problem bytes.Buffer
 	cmd.Stderr = &problem
@@ -114,13 +115,15 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	if r.onByGit != nil {
 		r.onByGit(dir, refspecs)
 	}
-	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", "file://" + r.w.origin}, refspecs)
+	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(),
+		[]string{"--", "file://" + r.w.origin}, refspecs)
 	cmd := exec.CommandContext(ctx, "git", args...)
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GIT_DIR="+dir)
 	var problem bytes.Buffer
 	cmd.Stderr = &problem
 	if err := cmd.Run(); err != nil {
-		return &gitcmd.Error{Op: "fetch", ExitCode: cmd.ProcessState.ExitCode(), Stderr: problem.String(), Message: problem.String()}
+		return &gitcmd.Error{Op: "fetch", ExitCode: cmd.ProcessState.ExitCode(),
+			Stderr: problem.String(), Message: problem.String()}
 	}
 	return nil
 }

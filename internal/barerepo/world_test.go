@@ -35,8 +35,9 @@ func newWorld(t testing.TB, initArgs ...string) *world {
 	w := &world{
 		t: t, origin: filepath.Join(root, "origin", "acme", "site.git"), now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		repo: &barerepo.Repository{
-			Dir: filepath.Join(root, "mirrors", "acme", "site.git"), Temp: filepath.Join(root, "mirrors", ".ghapp", "incoming", "1"),
-			Git: gitcmd.Runner{Environ: os.Environ()},
+			Dir:  filepath.Join(root, "mirrors", "acme", "site.git"),
+			Temp: filepath.Join(root, "mirrors", ".ghapp", "incoming", "1"),
+			Git:  gitcmd.Runner{Environ: os.Environ()},
 		},
 	}
 	testkit.OK(t, os.MkdirAll(filepath.Dir(w.origin), 0o700))

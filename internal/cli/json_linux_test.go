@@ -196,7 +196,8 @@ func TestOutcomesOfAPassAreOfTheirKindInJSON(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	sync := func(args ...string) (*exec.Cmd, *outputs) {
-		return m.command(append([]string{"sync", "acme/site", "--branch", "deployment", "--to", "site", "--json"}, args...)...)
+		return m.command(append([]string{"sync", "acme/site", "--branch", "deployment", "--to", "site", "--json"},
+			args...)...)
 	}
 	told := func(out *outputs) (outcome, kind string, code int) {
 		t.Helper()

@@ -99,7 +99,8 @@ func TestManyMirrorsCostLittle(t *testing.T) {
 	changed := m.mirrors()
 	api, git = m.counted()
 	t.Logf("some changed: %+v; %d to the API, %d to git", changed, api, git)
-	if api > 12 || changed.Changed != pushed || git > 2*changed.Compared || changed.Processes > 3*pushed || git != changed.Requests {
+	if api > 12 || changed.Changed != pushed || git > 2*changed.Compared || changed.Processes > 3*pushed ||
+		git != changed.Requests {
 		t.Errorf("some changed: %+v; %d to the API, %d to git", changed, api, git)
 	}
 	m.noSecretOnDisk()
@@ -143,7 +144,8 @@ func TestKilledMirrorIsWhole(t *testing.T) {
 	}
 	whole()
 	for _, r := range list {
-		got := strings.TrimSpace(string(testkit.Must(gitIn(filepath.Join(m.work, "m", r.FullName()+".git"), "rev-parse", "main"))(t)))
+		dir := filepath.Join(m.work, "m", r.FullName()+".git")
+		got := strings.TrimSpace(string(testkit.Must(gitIn(dir, "rev-parse", "main"))(t)))
 		testkit.Equal(t, got, testkit.Must(r.Head("main"))(t), "%s", r.FullName())
 	}
 	left := testkit.Must(os.ReadDir(filepath.Join(m.work, "m", ".ghapp")))(t)

@@ -186,7 +186,9 @@ func (c *command) originOf(found *mirror.Found) string {
 const mostAsked = 5
 
 // agreeToOverwrite asks a person.
-func (c *command) agreeToOverwrite(target ghapp.RepositoryName, yes bool) func(context.Context, []string) (bool, error) {
+func (c *command) agreeToOverwrite(
+	target ghapp.RepositoryName, yes bool,
+) func(context.Context, []string) (bool, error) {
 	return func(ctx context.Context, names []string) (bool, error) {
 		if yes {
 			return true, nil

@@ -213,7 +213,8 @@ as the config file does.`,
 			return c.runRollback(cmd.Context(), t, to, damaged)
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "the `RELEASE` to publish again, as ghapp sync status shows it; its number is enough")
+	cmd.Flags().StringVar(&to, "to", "",
+		"the `RELEASE` to publish again, as ghapp sync status shows it; its number is enough")
 	cmd.Flags().BoolVar(&rebuild, "rebuild", false,
 		"build a release again of which a file was changed, and check it again")
 	cmd.Flags().BoolVar(&asIs, "as-is", false, "publish a release although a file of it was changed")

@@ -17,7 +17,8 @@ func (s *story) keep() {
 	}
 	s.title("The whole organization, kept")
 	s.run("mirror", "acme", "--to", "mirrors")
-	s.say("\nSomebody rewrites main, and pushes with force. On GitHub, what was there is in no\nbranch any more. The mirror " +
+	s.say("\nSomebody rewrites main, and pushes with force. On GitHub, what was there is in no\nbranch any more. " +
+		"The mirror " +
 		"follows, and keeps it:")
 	s.rewrite()
 	s.run("mirror", "acme", "--to", "mirrors")

@@ -260,7 +260,8 @@ func TestReleaseIsOnTheDiskBeforeItIsPublished(t *testing.T) {
 		}
 		text, at := listed(calls), 0
 		for _, step := range []string{
-			"git read-tree 1: write /.site.ghapp/releases/…/a", "git read-tree 1: rename /.site.ghapp/records/…/index.0.lock",
+			"git read-tree 1: write /.site.ghapp/releases/…/a",
+			"git read-tree 1: rename /.site.ghapp/records/…/index.0.lock",
 			"ghapp 1: syncfs /.site.ghapp/releases/…",
 			"write /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/…/release.json.new",
 			"rename /.site.ghapp/records/…/release.json.new", "fsync /.site.ghapp/records/… ",

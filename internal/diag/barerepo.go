@@ -12,10 +12,12 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 	return map[barerepo.Problem]deployMeaning{
 		barerepo.ErrMissing: {fault.GitFailed, "the mirror is as it was; `git clone` of the repository shows whether the " +
 			"host has all of it: where it has not, GitHub's support can mend it"},
-		barerepo.ErrNoCommit: {fault.GitFailed, "the mirror is as it was; point the branch to a commit, or delete it on GitHub"},
+		barerepo.ErrNoCommit: {fault.GitFailed, "the mirror is as it was; " +
+			"point the branch to a commit, or delete it on GitHub"},
 		barerepo.ErrListing: {fault.Unreachable, "the mirror is as it was; something between this machine and the host " +
 			"changes answers: `git ls-remote` shows what git gets"},
-		barerepo.ErrForeign: {fault.Configuration, "nothing was touched: move it away, and the mirror is made at the next run"},
+		barerepo.ErrForeign: {fault.Configuration, "nothing was touched: " +
+			"move it away, and the mirror is made at the next run"},
 		barerepo.ErrDamaged: {fault.Failed, "`git fsck` in it says what is damaged; move the mirror away, and it is made " +
 			"anew at the next run"},
 		barerepo.ErrNoHistory: {fault.Usage, "give a time since which the mirror has been kept"},

@@ -23,8 +23,8 @@ func deployMeanings() map[deploy.Problem]deployMeaning {
 		deploy.ErrBusy: {fault.Unreachable, "wait for the other one, whose check or exec may be hanging, or end it; " +
 			"its lock goes with its process"},
 		deploy.ErrForeign: {fault.Configuration, "nothing was touched: move it away, or give another directory with --to"},
-		deploy.ErrOtherMode: {fault.Configuration, "nothing was touched: give the mode that it has (--mode, or mode: in the " +
-			"config file), or another directory with --to"},
+		deploy.ErrOtherMode: {fault.Configuration, "nothing was touched: give the mode that it has " +
+			"(--mode, or mode: in the config file), or another directory with --to"},
 		deploy.ErrCheck: {fault.Failed, stays + "push a commit that passes the check, " +
 			"or run the check by hand in a clone"},
 		deploy.ErrExec: {fault.Failed, "it is tried again until it succeeds or another release comes; " +

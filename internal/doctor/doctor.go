@@ -182,7 +182,7 @@ func (x *examination) hostsAlone(ctx context.Context) []config.AppSettings {
 		return []config.AppSettings{{Host: config.Value{Text: r.Host}}}
 	}
 	var list []config.AppSettings
-	for settings := range x.loaded.Each() {
+	for settings, _ := range x.loaded.Each() { // what is missing was said of the configuration
 		if settings.Host.Text != "" {
 			list = append(list, settings)
 		}

@@ -167,7 +167,8 @@ func (p plainGit) check(ctx context.Context) Finding {
 		return note("not tried: it needs %s each time, which the doctor keeps from git", p.needsUs)
 	}
 	if err := p.reads(ctx, p.x.Environ); err != nil {
-		return broken(p.trouble(err, pointAnew(p.asked.Scope)), "git ls-remote %s does not read %s in this directory", p.remote, p.name)
+		return broken(p.trouble(err, pointAnew(p.asked.Scope)),
+			"git ls-remote %s does not read %s in this directory", p.remote, p.name)
 	}
 	return ok("git ls-remote %s reads %s in this directory", p.remote, p.name)
 }

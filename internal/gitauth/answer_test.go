@@ -203,7 +203,8 @@ func TestNamedInstallationOfAnotherOwnerIsPassedOver(t *testing.T) {
 		w.GitHub.AddRepository("octo/lib", githubtest.RepositoryOptions{})
 		w.GitHub.AddRepository("octo/site", githubtest.RepositoryOptions{})
 		w.Registration.Install("octo", githubtest.InstallOptions{All: true})
-		for _, named := range []string{strconv.FormatInt(w.Registration.Install("acme", githubtest.InstallOptions{All: true}).ID, 10),
+		for _, named := range []string{
+			strconv.FormatInt(w.Registration.Install("acme", githubtest.InstallOptions{All: true}).ID, 10),
 			"acme"} {
 			w.named = named
 			for _, repository := range []string{"octo/lib", "octo/site", "acme/site"} {

@@ -229,7 +229,8 @@ func TestOtherRefusalsAreNotPassedOver(t *testing.T) {
 			w.Registration.Install("acme", githubtest.InstallOptions{All: true}).Suspend()
 		},
 		ghapp.ErrPermission: func(w *openWorld) {
-			w.Registration.Install("acme", githubtest.InstallOptions{All: true, Permissions: map[string]string{"metadata": "read"}})
+			w.Registration.Install("acme", githubtest.InstallOptions{All: true,
+				Permissions: map[string]string{"metadata": "read"}})
 		},
 		ghapp.ErrKeyMismatch: func(w *openWorld) { w.Registration.RemoveKeys(); _, _ = w.Registration.RotateKey() },
 		ghapp.ErrSAML: func(w *openWorld) {

@@ -162,7 +162,8 @@ func TestEverythingIsListedWhatIsKnownIsAskedFor(t *testing.T) {
 	h, a := newHost(t, 1000)
 	first := testkit.Must(a.Look(t.Context(), nil, false))(t)
 	if !first.Complete || !first.Whole || len(first.Repositories) != 1000 || first.Calls != 10 {
-		t.Fatalf("complete %v, whole %v, %d repositories, %d calls", first.Complete, first.Whole, len(first.Repositories), first.Calls)
+		t.Fatalf("complete %v, whole %v, %d repositories, %d calls",
+			first.Complete, first.Whole, len(first.Repositories), first.Calls)
 	}
 	h.list[3].pushed, h.list[3].name = time.Unix(1_800_000_000, 0).UTC(), "acme/renamed"
 	h.asked = map[string]int{}

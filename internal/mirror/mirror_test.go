@@ -78,10 +78,12 @@ func TestComparisonsAreSpreadOverTheTime(t *testing.T) {
 
 func TestWhatGitHubSaysMakesAComparisonDue(t *testing.T) {
 	now := time.Now()
-	same := Record{ID: 1, Path: "x", PushedAt: now, PushedThen: now, DefaultBranch: "a", BranchThen: "a", Code: Copy{ComparedAt: now}}
+	same := Record{ID: 1, Path: "x", PushedAt: now, PushedThen: now, DefaultBranch: "a",
+		BranchThen: "a", Code: Copy{ComparedAt: now}}
 	testkit.Equal(t, same.due(time.Hour, now), false)
 	for name, change := range map[string]func(*Record){
-		"a push": func(r *Record) { r.PushedAt = now.Add(time.Second) }, "a branch": func(r *Record) { r.DefaultBranch = "b" },
+		"a push":    func(r *Record) { r.PushedAt = now.Add(time.Second) },
+		"a branch":  func(r *Record) { r.DefaultBranch = "b" },
 		"no mirror": func(r *Record) { r.Path = "" }, "never compared": func(r *Record) { r.Code = Copy{} },
 		"an hour": func(r *Record) { r.Code.ComparedAt = now.Add(-time.Hour) },
 	} {
@@ -130,7 +132,8 @@ func TestABudgetIsLeftToOthers(t *testing.T) {
 		b.note(header(test.limit, test.remaining, test.reset))
 		err := b.spare()
 		limit, ok := errors.AsType[*ghapp.RateLimitError](err)
-		if (err != nil) != test.ends || test.ends && (!errors.Is(err, ghapp.ErrRateLimited) || !ok || limit.Until.Unix() != soon.Unix()) {
+		if (err != nil) != test.ends || test.ends &&
+			(!errors.Is(err, ghapp.ErrRateLimited) || !ok || limit.Until.Unix() != soon.Unix()) {
 			t.Errorf("%+v: %v", test, err)
 		}
 	}

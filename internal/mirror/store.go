@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // State is what is remembered.
@@ -140,7 +141,7 @@ func writeAll[T any](tx *bbolt.Tx, bucket []byte, from map[int64]*T) error {
 func (s *Store) open(o *bbolt.Options, work func(*bbolt.DB) error) (err error) {
 	db, err := bbolt.Open(s.Path, 0o666, o)
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, bbolterrors.ErrTimeout):
 		return fmt.Errorf("another process has had %s open for %s", s.Path, openPatience)
 	case err != nil && !errors.As(err, new(*fs.PathError)):
 		return fmt.Errorf("%w: %s: %w", ErrState, s.Path, err)

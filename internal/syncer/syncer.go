@@ -52,7 +52,9 @@ func New(ctx context.Context, o Options) (*Syncer, error) {
 	return newSyncer(ctx, o, entries, limits)
 }
 
-func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *daemon.RateLimits) (_ *Syncer, err error) {
+func newSyncer(ctx context.Context, o Options, entries []config.Sync, limits *daemon.RateLimits) (
+	_ *Syncer, err error,
+) {
 	s := &Syncer{
 		Options: o, limits: limits, tokens: map[*apps.App]*appTokens{},
 		of: map[*watch.Target]*directory{}, watcher: &watch.Watcher{RetryAfter: retryAfter},
