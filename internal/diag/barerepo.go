@@ -18,8 +18,8 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 			"changes answers: `git ls-remote` shows what git gets"},
 		barerepo.ErrForeign: {fault.Configuration, "nothing was touched: " +
 			"move it away, and the mirror is made at the next run"},
-		barerepo.ErrDamaged: {fault.Failed, "`git fsck` in it says what is damaged; move the mirror away, and it is made " +
-			"anew at the next run"},
+		barerepo.ErrDamaged: {fault.Failed, "`git fsck` in it says what is damaged; the next run of `ghapp mirror` " +
+			"fetches it anew beside, takes over what it kept, and lets the two change places"},
 		barerepo.ErrNoHistory: {fault.Usage, "give a time since which the mirror has been kept"},
 	}
 }

@@ -259,6 +259,7 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 	for _, f := range p.report.Failed {
 		failed[f.Repository] = true
 	}
+	code, wikis := damaged(p.dir)
 	var jobs []*job
 	for _, r := range p.state.Repositories {
 		s := sites[r.Installation]
@@ -268,8 +269,8 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 		p.report.Mirrors++
 		j := &job{site: s, record: r, urgent: 2}
 		every := p.Entry.FullEvery
-		j.code = p.Full || r.Code.Failure != nil || r.due(every, p.now)
-		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || r.Wiki.Failure != nil || r.wikiDue(every, p.now))
+		j.code = p.Full || code[r.ID] || r.Code.Failure != nil || r.due(every, p.now)
+		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis[r.ID] || r.Wiki.Failure != nil || r.wikiDue(every, p.now))
 		if p.Patient && r.Code.Failure.waits(p.now) {
 			p.report.Waiting++
 			j.code = false

@@ -261,7 +261,7 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 		if err := j.site.gate.pass(ctx); err != nil {
 			return result, err
 		}
-		result, err = repository.Update(ctx, &source, o)
+		result, err = t.bring(ctx, repository, &source, o)
 		if err == nil || tries == mostTries || !j.site.gate.close(err) {
 			return result, err
 		}

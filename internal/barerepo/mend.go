@@ -1,0 +1,328 @@
+package barerepo
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+)
+
+// Mended is what became of a repository that was damaged.
+type Mended struct {
+	Result
+	// Lost are the refs of ours that could not be brought over, since their objects are damaged.
+	// Where there are any, the damaged repository is still there, at Aside.
+	Lost []string
+}
+
+// Mend fetches the repository anew, beside the one that is damaged, brings over what only that one
+// has (what is kept, the journal, its configuration, large files), proves the new one to be whole,
+// and has the two change places: the damaged one goes to aside, an absolute path on the same file
+// system at which nothing is, and is taken away once nothing is missing in the new one. With an
+// error, everything is as it was, but that a process that is killed between two renames leaves
+// nothing in the place.
+func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Options) (m Mended, err error) {
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	o.Now = o.Now.UTC().Truncate(time.Second)
+	fresh := &Repository{Dir: r.temp() + ".whole", Temp: r.temp(), Git: r.Git, Log: r.Log, fault: r.fault}
+	if err := os.RemoveAll(fresh.Dir); err != nil {
+		return m, err
+	}
+	defer func() { _ = os.RemoveAll(fresh.Dir) }()
+	m.Result, err = fresh.Update(ctx, from, o)
+	if err != nil {
+		return m, err
+	}
+	u := &update{run: &run{Repository: fresh}, Options: o, ctx: ctx}
+	if u.here, err = u.read(ctx); err != nil {
+		return m, err
+	}
+	m.Lost, err = u.bringOver(r)
+	m.Processes += u.processes
+	if err == nil {
+		err = fresh.Fsck(ctx)
+	}
+	if err == nil {
+		err = flush.Tree(fresh.Dir)
+	}
+	if err != nil {
+		return m, err
+	}
+	r.step("mended")
+	return m, r.replace(fresh, aside, &m)
+}
+
+// replace has a repository take the place of this one.
+func (r *Repository) replace(fresh *Repository, aside string, m *Mended) error {
+	if err := os.MkdirAll(filepath.Dir(aside), 0o777); err != nil {
+		return err
+	}
+	if err := os.Rename(r.Dir, aside); err != nil {
+		return err
+	}
+	r.step("aside")
+	if err := os.Rename(fresh.Dir, r.Dir); err != nil {
+		return errors.Join(err, os.Rename(aside, r.Dir))
+	}
+	r.step("published")
+	if err := flush.Parent(r.Dir); err != nil {
+		return err
+	}
+	m.First, m.Changed, m.Aside = false, true, aside
+	if len(m.Lost) > 0 {
+		return nil
+	}
+	m.Aside = ""
+	return os.RemoveAll(aside)
+}
+
+// bringOver takes into a new repository what only the damaged one has.
+func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
+	old, err := (&run{Repository: damaged}).read(u.ctx)
+	if err != nil {
+		u.log().Warn("the refs of a damaged repository cannot be read", "repository", damaged.Dir, "error", err)
+		return []string{"all that was kept"}, u.ctx.Err()
+	}
+	if old.format != u.here.format {
+		return []string{"all that was kept"}, nil
+	}
+	refs, entries, err := u.leftBehind(old)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := u.absent(refs)
+	if err != nil {
+		return nil, err
+	}
+	unreadable, err := u.borrow(damaged, missing)
+	if err != nil {
+		return nil, err
+	}
+	for name, id := range refs {
+		if unreadable[id] {
+			lost = append(lost, name)
+			delete(refs, name)
+		}
+	}
+	slices.Sort(lost)
+	if err := u.create(refs); err != nil {
+		return nil, err
+	}
+	return lost, u.inherit(damaged, entries)
+}
+
+// leftBehind are the refs that the new repository is to have beside its own, and what the journal
+// is to say of those that have moved since.
+func (u *update) leftBehind(old *state) (map[string]string, []Entry, error) {
+	refs := map[string]string{}
+	var entries []Entry
+	for name, id := range old.refs {
+		now, both := u.here.refs[name]
+		switch {
+		case id == "" || both && now == id:
+		case strings.HasPrefix(name, ours), !u.follows(name):
+			refs[name] = id
+		default:
+			refs[keptName(u.Now, name)] = id
+			entries = append(entries, Entry{u.Now, name, id, now})
+		}
+	}
+	for name, now := range u.here.refs {
+		if _, both := old.refs[name]; !both && now != "" {
+			entries = append(entries, Entry{u.Now, name, "", now})
+		}
+	}
+	if old.head != u.here.head {
+		entries = append(entries, Entry{u.Now, "HEAD", old.head, u.here.head})
+	}
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
+	return refs, entries, nil
+}
+
+// absent are the objects of refs that the new repository does not have. What it has is held by its
+// own refs, and needs no other that it had a moment ago.
+func (u *update) absent(refs map[string]string) ([]string, error) {
+	ids := wantsOf(refs, nil)
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	git := u.git(u.Dir, "")
+	git.Stdin = strings.NewReader(strings.Join(ids, "\n") + "\n")
+	out, err := u.output(u.ctx, git, "cat-file", "--batch-check=%(objectname)")
+	if err != nil {
+		return nil, err
+	}
+	var missing []string
+	for line := range strings.Lines(string(out)) {
+		if id, ok := strings.CutSuffix(strings.TrimSuffix(line, "\n"), " missing"); ok {
+			missing = append(missing, id)
+		}
+	}
+	for name, id := range refs {
+		if strings.Contains(name, keptRefs+stamp(u.Now)+"/") && !slices.Contains(missing, id) {
+			delete(refs, name) // it was moved forward
+		}
+	}
+	return missing, nil
+}
+
+// borrow packs what a damaged repository has of some objects and of all that they need, and returns
+// those of which not everything can be read.
+func (u *update) borrow(damaged *Repository, ids []string) (unreadable map[string]bool, err error) {
+	unreadable = map[string]bool{}
+	if len(ids) == 0 {
+		return unreadable, nil
+	}
+	info := u.path("objects", "info")
+	alternates := filepath.Join(info, "alternates")
+	from := damaged.path("objects")
+	if strings.Contains(from, "\n") {
+		return nil, fmt.Errorf("%q cannot be named to git", from)
+	}
+	if err := errors.Join(os.MkdirAll(info, 0o777), os.WriteFile(alternates, []byte(from+"\n"), 0o666)); err != nil {
+		return nil, err
+	}
+	var have strings.Builder
+	for _, id := range wantsOf(u.here.refs, map[string]bool{"": true}) {
+		have.WriteString("^" + id + "\n")
+	}
+	if err := u.borrowSome(ids, have.String(), unreadable); err != nil {
+		return nil, err
+	}
+	return unreadable, os.Remove(alternates)
+}
+
+// borrowSome halves what cannot be packed as a whole.
+func (u *update) borrowSome(ids []string, have string, unreadable map[string]bool) error {
+	git := u.git(u.Dir, "", "core.fsync=none")
+	git.Stdin = strings.NewReader(have + strings.Join(ids, "\n") + "\n")
+	err := u.call(u.ctx, git, "pack-objects", "--revs", "--quiet", "--non-empty", "--delta-base-offset",
+		u.path("objects", "pack", "pack"))
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	switch {
+	case err == nil:
+		return nil
+	case u.ctx.Err() != nil || !ok || e.ExitCode <= 0:
+		return err
+	case len(ids) == 1:
+		unreadable[ids[0]] = true
+		return nil
+	}
+	middle := len(ids) / 2
+	if err := u.borrowSome(ids[:middle], have, unreadable); err != nil {
+		return err
+	}
+	return u.borrowSome(ids[middle:], have, unreadable)
+}
+
+// create makes refs.
+func (u *update) create(refs map[string]string) error {
+	if len(refs) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(refs)) {
+		fmt.Fprintf(&b, "create %s\x00%s\x00", name, refs[name])
+	}
+	git := u.git(u.Dir, "")
+	git.Stdin = &b
+	return u.call(u.ctx, git, "update-ref", "--no-deref", "--stdin", "-z")
+}
+
+// inherit takes over the files that are not git's objects and refs.
+func (u *update) inherit(damaged *Repository, entries []Entry) error {
+	if id, err := damaged.Identity(); err == nil && id == u.Identity {
+		if err := copyFile(damaged.path("config"), u.path("config")); err != nil {
+			return err
+		}
+	}
+	if err := copyFile(journal(damaged.Dir), journal(u.Dir)); err != nil {
+		return err
+	}
+	if len(entries) > 0 {
+		if err := errors.Join(beginBatch(u.Dir, entries), endBatch(u.Dir)); err != nil {
+			return err
+		}
+	}
+	return linkTree(damaged.path("lfs"), u.path("lfs"))
+}
+
+// copyFile copies a file, if there is one.
+func copyFile(from, to string) error {
+	text, err := os.ReadFile(from)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, text, 0o666)
+}
+
+// linkTree has the files of a directory in another one, too.
+func linkTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path == from {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(filepath.Join(to, below), 0o777)
+		case d.Type().IsRegular():
+			return os.Link(path, filepath.Join(to, below))
+		}
+		return nil
+	})
+}
+
+// Differences are the refs in which a repository is not what a remote has, of those that follow it
+// and begin with one of some prefixes; "HEAD" where the default branch is another. The error wraps
+// [ErrListing].
+func (s *Snapshot) Differences(refs *gitwire.Refs, prefixes ...string) ([]string, error) {
+	within := func(name string) bool {
+		return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+	}
+	if len(refs.List) == 0 {
+		refs.Format = s.Format
+	}
+	there, err := newListing(refs, within)
+	if err != nil {
+		return nil, &Error{Problem: ErrListing, Op: "compare the refs", Err: err}
+	}
+	var list []string
+	for name, id := range there.refs {
+		if s.Refs[name] != id {
+			list = append(list, name)
+		}
+	}
+	for name := range s.Refs {
+		if _, both := there.refs[name]; !both && within(name) {
+			list = append(list, name)
+		}
+	}
+	if there.head != "" && there.head != s.Head {
+		list = append(list, "HEAD")
+	}
+	slices.Sort(list)
+	return list, nil
+}

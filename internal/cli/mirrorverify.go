@@ -1,0 +1,186 @@
+//go:build unix
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/mirror"
+	"github.com/ghapp-dev/ghapp/internal/term"
+)
+
+func (c *command) mirrorVerify() *cobra.Command {
+	offline := false
+	jobs := config.DefaultMirror().Jobs
+	cmd := &cobra.Command{
+		Use:   "verify [OWNER/NAME|ID...] [NAME|DIR...]",
+		Short: "Prove that mirrors are whole, and equal to what GitHub has",
+		Long: `Reads every mirror of a directory, or of all mirrors in the config file, or those of the
+repositories that are named: git fsck proves that all objects are whole and all there that refs
+need, kept ones too; the large files of Git LFS are read and compared with their hashes. Then
+GitHub is asked what it has, in one question for a hundred repositories, and each branch and
+tag is compared. Nothing in the mirrors changes, and a watch may be running.
+
+A mirror that is damaged is made anew at the next run of ` + "`ghapp mirror`" + `: fetched beside, given
+what the damaged one has kept and can still be read, and put in its place when it is whole. Refs
+that differ are brought up to date by it too; they may only have been pushed since.
+
+Exits with 0 where all are whole and equal, and with 1 and their number where some are not.`,
+		Example: `  ghapp mirror verify
+  ghapp mirror verify /srv/mirrors --json
+  ghapp mirror verify acme/site /srv/mirrors --offline`,
+		Args: usage(cobra.ArbitraryArgs),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if jobs < 1 {
+				return &fault.UsageError{Err: fmt.Errorf("--jobs %d: want 1 or more", jobs)}
+			}
+			return c.runVerify(cmd.Context(), args, offline, jobs)
+		},
+	}
+	cmd.Flags().BoolVar(&offline, "offline", false, "look at what is on the disk alone, and ask GitHub nothing")
+	cmd.Flags().IntVar(&jobs, "jobs", jobs, "how many mirrors are read at once")
+	return cmd
+}
+
+// namesAndDirs tells repositories, which are named as owner/name, by an address or an ID, from
+// directories of mirrors and their names in the config file.
+func namesAndDirs(args []string) (names, dirs []string) {
+	for _, arg := range args {
+		_, number := strconv.ParseInt(arg, 10, 64)
+		_, err := ghapp.ParseRepository(arg)
+		if number == nil || err == nil && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") {
+			names = append(names, arg)
+		} else {
+			dirs = append(dirs, arg)
+		}
+	}
+	return names, dirs
+}
+
+// verifiedMirror is a mirror that was looked at, for programs.
+type verifiedMirror struct {
+	Repository string       `json:"repository"`
+	ID         int64        `json:"id"`
+	Wiki       bool         `json:"wiki,omitempty"`
+	Directory  string       `json:"directory"`
+	State      string       `json:"state"` // whole, damaged, lacking, differs, not-compared, gone
+	Refs       int          `json:"refs"`
+	Large      int          `json:"lfs_objects"`
+	Missing    []string     `json:"lfs_missing,omitempty"`
+	Compared   bool         `json:"compared"`
+	Differ     []string     `json:"differ,omitempty"`
+	Error      *diag.Report `json:"error,omitempty"`
+}
+
+func newVerifiedMirror(v *mirror.Verified, offline bool) verifiedMirror {
+	m := verifiedMirror{Repository: v.Name, ID: v.ID, Wiki: v.Wiki, Directory: v.Dir, State: "whole", Refs: v.Refs,
+		Large: v.Large, Missing: v.Missing, Compared: v.Compared, Differ: v.Differ}
+	err := v.Damage
+	switch {
+	case v.Damage != nil:
+		m.State = "damaged"
+	case len(v.Missing) > 0:
+		m.State = "lacking"
+	case len(v.Differ) > 0:
+		m.State = "differs"
+	case v.Unasked != nil:
+		m.State, err = "not-compared", v.Unasked
+	case v.Gone != nil:
+		m.State = "gone"
+	case !v.Compared && !offline:
+		m.State = "not-compared"
+	}
+	if err != nil {
+		report := diag.Explain(err)
+		m.Error = &report
+	}
+	return m
+}
+
+func (c *command) runVerify(ctx context.Context, args []string, offline bool, jobs int) error {
+	names, paths := namesAndDirs(args)
+	dirs, err := c.mirrorDirs(paths)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 && len(dirs) > 1 {
+		return &fault.UsageError{
+			Err: fmt.Errorf("there are %d directories of mirrors; name one after %s", len(dirs), names[0]),
+		}
+	}
+	list := []verifiedMirror{}
+	wrong := 0
+	for _, dir := range dirs {
+		began := time.Now()
+		v := &mirror.Verify{Opener: c.apps(), Dir: dir, Names: names, Offline: offline, Jobs: jobs, Log: c.apps().Log}
+		found, calls, err := v.Do(ctx)
+		if err != nil {
+			return err
+		}
+		bad := 0
+		for _, one := range found {
+			if !one.OK() {
+				bad++
+			}
+			list = append(list, newVerifiedMirror(one, offline))
+		}
+		wrong += bad
+		c.progress("%s: %d mirrors, %d not as they should be (%d API calls, %s).", dir, len(found), bad, calls,
+			time.Since(began).Round(10*time.Millisecond))
+	}
+	if err := c.showVerified(list); err != nil {
+		return err
+	}
+	if wrong > 0 {
+		return &examinedExit{fault.Failed}
+	}
+	return nil
+}
+
+// showVerified prints what was found.
+func (c *command) showVerified(list []verifiedMirror) error {
+	if c.json {
+		return term.JSON(c.Stdout, list)
+	}
+	rows := [][]string{{"REPOSITORY", "STATE", "REFS", "LARGE", "DIFFER"}}
+	for _, m := range list {
+		name := m.Repository
+		if m.Wiki {
+			name += ".wiki"
+		}
+		differ := "-"
+		if n := len(m.Differ); n > 0 {
+			differ = fmt.Sprintf("%d: %s", n, strings.Join(m.Differ[:min(n, 3)], " "))
+		}
+		rows = append(rows, []string{name, m.State, strconv.Itoa(m.Refs), strconv.Itoa(m.Large), differ})
+	}
+	if err := term.Table(c.Stdout, rows); err != nil {
+		return err
+	}
+	told := 0
+	for _, m := range list {
+		if m.Error != nil && told < mostTold {
+			told++
+			report := *m.Error
+			report.Message, report.Errors = m.Repository+": "+report.Message, nil
+			c.report(report)
+		}
+		if n := len(m.Missing); n > 0 && told < mostTold {
+			told++
+			c.report(diag.Report{
+				Message: fmt.Sprintf("%s: %d large files are not there, or damaged: %s first", m.Repository, n, m.Missing[0]),
+				Hint:    "the next run of `ghapp mirror --lfs` fetches them, as long as GitHub has them"})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,374 @@
+package mirror
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/internal/inventory"
+	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+)
+
+// Verify proves mirrors to be whole, and equal to what GitHub has. Nothing in them changes, and a
+// [Run] of the same directory may be under way. Opener and Log are required.
+type Verify struct {
+	Opener *apps.Opener
+	// Dir is the directory of the mirrors.
+	Dir string
+	// Names are those of the repositories to look at, as [Find] takes them. None: all.
+	Names []string
+	// Offline leaves GitHub out.
+	Offline bool
+	// Jobs is how many are read at once. Zero: 4.
+	Jobs int
+	// Verified is told of each, one at a time. Nil: nobody is.
+	Verified func(*Verified)
+	Log      *slog.Logger
+}
+
+// Verified is a mirror that was looked at.
+type Verified struct {
+	ID   int64
+	Name string
+	Wiki bool
+	Dir  string
+	Gone *Gone
+	Refs int // without those that are kept
+	// Large is how many files of Git LFS are whole. Missing are those that refs need and that are
+	// not there or damaged, by their IDs.
+	Large   int
+	Missing []string
+	// Damage is why it is not whole; nil: it is.
+	Damage error
+	// Compared says that GitHub was asked. Differ are the refs that are others there.
+	Compared bool
+	Differ   []string
+	// Unasked is why GitHub was not.
+	Unasked error
+
+	record *Record
+	shot   *barerepo.Snapshot
+}
+
+// OK reports whether nothing is wrong with it.
+func (v *Verified) OK() bool {
+	return v.Damage == nil && len(v.Differ) == 0 && len(v.Missing) == 0 && v.Unasked == nil
+}
+
+// Identity is that of the mirror.
+func (v *Verified) identity() string {
+	if v.Wiki {
+		return wikiIdentity(v.ID)
+	}
+	return identity(v.ID)
+}
+
+// Do looks at all of them, and returns them by name, and how often the API was asked. The error is
+// that nothing could be looked at, or that of ctx.
+func (v *Verify) Do(ctx context.Context) (list []*Verified, calls int64, err error) {
+	state, err := StoreOf(v.Dir).Read()
+	if err != nil {
+		return nil, 0, err
+	}
+	if list, err = v.choose(state); err != nil {
+		return nil, 0, err
+	}
+	var told sync.Mutex
+	var doing errgroup.Group
+	doing.SetLimit(cmp.Or(v.Jobs, 4))
+	for _, one := range list {
+		doing.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if err := v.read(ctx, one); err != nil {
+				return err
+			}
+			if v.Verified != nil {
+				told.Lock()
+				defer told.Unlock()
+				v.Verified(one)
+			}
+			return nil
+		})
+	}
+	if err := doing.Wait(); err != nil {
+		return nil, 0, err
+	}
+	if v.Offline {
+		return list, 0, nil
+	}
+	calls, err = v.compare(ctx, state, list)
+	return list, calls, err
+}
+
+// choose are the mirrors to look at.
+func (v *Verify) choose(state *State) ([]*Verified, error) {
+	var list []*Verified
+	add := func(r *Record, wiki bool) {
+		path := r.Path
+		if wiki {
+			path = wikiOf(path)
+		}
+		list = append(list, &Verified{
+			ID: r.ID, Name: r.Name, Wiki: wiki, Dir: filepath.Join(v.Dir, path), Gone: r.Gone, record: r,
+		})
+	}
+	if len(v.Names) > 0 {
+		for _, name := range v.Names {
+			f, err := Find(v.Dir, name)
+			if err != nil {
+				return nil, err
+			}
+			r := state.Repositories[f.ID]
+			if r == nil {
+				r = &Record{ID: f.ID, Name: f.Name}
+			}
+			list = append(list, &Verified{ID: f.ID, Name: f.Name, Wiki: f.Wiki, Dir: f.Dir, Gone: f.Gone, record: r})
+		}
+		return list, nil
+	}
+	for _, r := range state.Repositories {
+		if r.Path == "" {
+			continue
+		}
+		add(r, false)
+		if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent {
+			add(r, true)
+		}
+	}
+	slices.SortFunc(list, func(a, b *Verified) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID), strings.Compare(a.Dir, b.Dir))
+	})
+	return list, nil
+}
+
+// read reads one on the disk. The error is that of ctx.
+func (v *Verify) read(ctx context.Context, one *Verified) error {
+	r := &barerepo.Repository{
+		Dir: one.Dir, Git: gitcmd.Runner{Environ: v.Opener.Environ, Own: v.Opener.Own()}, Log: v.Log,
+	}
+	err := v.look(ctx, r, one)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if one.Damage = err; err != nil {
+		if err := markDamaged(v.Dir, one.identity(), err); err != nil {
+			v.Log.Warn("that a mirror is damaged cannot be written down", "mirror", one.Dir, "error", err)
+		}
+	}
+	return nil
+}
+
+func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified) (err error) {
+	if one.shot, err = r.Snapshot(ctx); err != nil {
+		return err
+	}
+	one.Refs = len(one.shot.Refs)
+	if err := r.Fsck(ctx); err != nil {
+		return err
+	}
+	return v.lookAtLarge(ctx, r, one)
+}
+
+// lookAtLarge reads the large files, of a mirror that has any.
+func (v *Verify) lookAtLarge(ctx context.Context, r *barerepo.Repository, one *Verified) error {
+	store := lfsstore.Of(r.Dir)
+	there, err := store.List()
+	if err != nil || len(there) == 0 {
+		return err
+	}
+	whole := map[string]bool{}
+	for _, p := range there {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		err := store.Check(p.ID)
+		if errors.As(err, new(*lfsstore.DamagedError)) || errors.Is(err, fs.ErrNotExist) {
+			one.Missing = append(one.Missing, p.ID)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		whole[p.ID] = true
+	}
+	one.Large = len(whole)
+	need, err := pointersOf(ctx, r, slices.Collect(maps.Values(one.shot.Refs)))
+	if err != nil {
+		return err
+	}
+	for id := range need {
+		if !whole[id] {
+			one.Missing = append(one.Missing, id)
+		}
+	}
+	slices.Sort(one.Missing)
+	one.Missing = slices.Compact(one.Missing)
+	return nil
+}
+
+// compare asks GitHub for the refs of all that are there and whole enough to have some.
+func (v *Verify) compare(ctx context.Context, state *State, list []*Verified) (int64, error) {
+	of := map[int64][]*Verified{}
+	for _, one := range list {
+		if one.Gone == nil && !one.record.Left && one.shot != nil {
+			of[one.record.Installation] = append(of[one.record.Installation], one)
+		}
+	}
+	if len(of) == 0 {
+		return 0, nil
+	}
+	entry := config.DefaultMirror()
+	entry.To = v.Dir
+	run := &Run{
+		Options: Options{Opener: v.Opener, Entry: entry, Log: v.Log}, dir: v.Dir, store: StoreOf(v.Dir), state: state,
+		calls: &atomic.Int64{},
+	}
+	run.Opener = run.counted(v.Opener)
+	run.see(nil)
+	defer run.endSession()
+	p := run.newPass(Request{})
+	sites, err := p.installations(ctx)
+	if err != nil {
+		return run.calls.Load(), err
+	}
+	for id, mirrors := range of {
+		s := sites[id]
+		if s == nil || !s.info.SuspendedAt.IsZero() {
+			for _, one := range mirrors {
+				one.Unasked = errors.New("the App is not installed there any more, or is suspended")
+			}
+			continue
+		}
+		c := &comparison{pass: p, site: s}
+		if err := c.do(ctx, mirrors); err != nil {
+			return run.calls.Load(), err
+		}
+	}
+	return run.calls.Load(), nil
+}
+
+// comparison is that of an installation's mirrors with GitHub.
+type comparison struct {
+	*pass
+	*site
+}
+
+// do compares: by GraphQL what it can list in one go, and the rest one by one. The error is that of ctx.
+func (c *comparison) do(ctx context.Context, mirrors []*Verified) error {
+	slices.SortFunc(mirrors, func(a, b *Verified) int { return cmp.Compare(a.ID, b.ID) })
+	var names []string
+	var many, few []*Verified
+	for _, one := range mirrors {
+		if !one.Wiki {
+			names = append(names, one.Name)
+		}
+		if one.Wiki || one.record.NodeID == "" || one.tooMany() {
+			few = append(few, one)
+		} else {
+			many = append(many, one)
+		}
+	}
+	c.tokens = newTokens(names, c.reads)
+	for list := range slices.Chunk(many, inventory.PerRefs) {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		few = append(few, c.ask(ctx, list)...)
+	}
+	service := c.service(c.pass)
+	var doing errgroup.Group
+	doing.SetLimit(4)
+	for _, one := range few {
+		doing.Go(func() error {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			name := one.record.repository(c.state.Host)
+			name.Wiki = one.Wiki
+			prefixes := []string{"refs/heads/", "refs/tags/", "refs/notes/"}
+			refs, err := service.Refs(ctx, name, prefixes...)
+			if err == nil {
+				err = one.take(refs, prefixes)
+			}
+			one.Unasked = err
+			return context.Cause(ctx)
+		})
+	}
+	return doing.Wait()
+}
+
+// tooMany reports whether GraphQL would not tell of all refs.
+func (v *Verified) tooMany() bool {
+	branches, tags := 0, 0
+	for name := range v.shot.Refs {
+		switch {
+		case strings.HasPrefix(name, "refs/heads/"):
+			branches++
+		case strings.HasPrefix(name, "refs/tags/"):
+			tags++
+		}
+	}
+	return branches > inventory.PerList || tags > inventory.PerList
+}
+
+// take compares with what GitHub has.
+func (v *Verified) take(refs *gitwire.Refs, prefixes []string) error {
+	differ, err := v.shot.Differences(refs, prefixes...)
+	if err == nil {
+		v.Compared, v.Differ = true, differ
+	}
+	return err
+}
+
+// ask asks GraphQL for some, and returns those of which it has not told.
+func (c *comparison) ask(ctx context.Context, list []*Verified) (rest []*Verified) {
+	nodes := make([]string, len(list))
+	for i, one := range list {
+		nodes[i] = one.record.NodeID
+	}
+	answers, err := c.asker.Refs(c.budget.within(ctx), &readsOf{c.tokens, list[0].Name}, nodes)
+	if err != nil {
+		c.Log.Info("repositories are asked for their refs one by one, since GraphQL does not tell", "error", err)
+		return list
+	}
+	for i, one := range list {
+		if answers[i] == nil || one.take(answers[i], []string{"refs/heads/", "refs/tags/"}) != nil {
+			rest = append(rest, one)
+		}
+	}
+	return rest
+}
+
+// readsOf is a source of the token that reads a repository, among others.
+type readsOf struct {
+	tokens *tokens
+	name   string
+}
+
+// Token implements [ghapp.TokenSource].
+func (r *readsOf) Token(ctx context.Context) (*ghapp.Token, error) {
+	return r.tokens.token(ctx, r.name)
+}
+
+// Invalidate implements [ghapp.Invalidator].
+func (r *readsOf) Invalidate(ctx context.Context, refused *ghapp.Token) error {
+	return r.tokens.drop(ctx, r.name, refused)
+}
