@@ -14,11 +14,6 @@ import (
 // with. apart takes the terminal away too: git is told not to ask questions, but ssh
 // would, and wait for ever. The errors are those of [exec.Cmd.Run].
 func Run(ctx context.Context, cmd *exec.Cmd, apart bool) error {
-	return run(ctx, cmd, apart, func() {})
-}
-
-// run is [Run]. begun is called once cmd has started.
-func run(ctx context.Context, cmd *exec.Cmd, apart bool, begun func()) error {
 	var g group
 	g.prepare(cmd, apart)
 	defer g.close()
@@ -26,7 +21,6 @@ func run(ctx context.Context, cmd *exec.Cmd, apart bool, begun func()) error {
 		return err
 	}
 	g.started(cmd)
-	begun()
 	err := cmd.Wait()
 	if _, dead := Signal(cmd.ProcessState); dead || ctx.Err() != nil {
 		// What a killed git leaves behind would go on filling the directory.
