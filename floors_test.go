@@ -60,7 +60,10 @@ var floors = [][]string{
 		"internal/refs",
 		"internal/term",
 	},
-	{"internal/gitwire"},
+	{
+		"internal/gitwire",
+		"internal/lfsbatch",
+	},
 	{
 		"storetest",
 		"internal/cache",

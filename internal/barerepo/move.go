@@ -53,7 +53,9 @@ func (u *update) move(rows []row) error {
 	at := u.unusedTime()
 	entries := make([]Entry, 0, len(list)+1)
 	for _, c := range list {
-		entries = append(entries, Entry{at, c.name, c.old, c.new})
+		if !u.fleeting(c.name) {
+			entries = append(entries, Entry{at, c.name, c.old, c.new})
+		}
 	}
 	if head != u.here.head {
 		entries = append(entries, Entry{at, "HEAD", u.here.head, head})
@@ -96,18 +98,22 @@ func (u *update) left(list []change, rows []row) (map[string]bool, error) {
 	var moves []moved
 	for _, c := range list {
 		switch {
+		case c.new == "" && u.fleeting(c.name):
 		case c.new == "":
 			u.result.Deleted++
 			kept[c.name] = c.old != ""
 		case c.old == "":
 			u.result.Created++
+		case u.fleeting(c.name):
+			u.result.Moved++
 		case strings.HasPrefix(c.name, "refs/tags/"):
+			u.result.Moved++
 			kept[c.name] = true // which are not to move at all
 		default:
+			u.result.Moved++
 			moves = append(moves, moved{c.name, c.old, c.new})
 		}
 	}
-	u.result.Moved = len(list) - u.result.Deleted - u.result.Created
 	forward, err := u.forward(moves, rows)
 	if err != nil {
 		return nil, err
@@ -122,6 +128,9 @@ func (u *update) left(list []change, rows []row) (map[string]bool, error) {
 	}
 	return kept, nil
 }
+
+// fleeting reports whether nothing is kept of what a ref leaves behind.
+func (o *Options) fleeting(ref string) bool { return o.Fleeting != nil && o.Fleeting(ref) }
 
 const stampLayout = "20060102T150405Z"
 

@@ -22,6 +22,9 @@ import (
 type Options struct {
 	// Prefixes are further name spaces of refs that follow the remote, such as refs/pull/.
 	Prefixes []string
+	// Fleeting says of which refs nothing is kept that they leave behind, nor written in the journal:
+	// those that the remote makes by itself, again and again. Nil: there are none.
+	Fleeting func(ref string) bool
 	// Identity says which repository it is a mirror of, for [Repository.Identity]: letters,
 	// digits and -_./= are allowed in it. It is written at the first update.
 	Identity string
@@ -67,7 +70,7 @@ type Result struct {
 	Processes int64 // of git, without those of [Remote.ByGit]
 	Bytes     int64 // of packs
 	// Created, Moved and Deleted are numbers of refs. Forced are those of Moved that were not moved
-	// forward; they and the deleted are kept.
+	// forward; they and the deleted are kept. Deleted refs that are fleeting count for none.
 	Created, Moved, Forced, Deleted int
 	Head                            string // the default branch, without refs/heads/; empty: HEAD is a commit
 	Changed                         bool   // something is not as it was

@@ -54,6 +54,12 @@ is kept under refs/ghapp/kept/, with the time, for --keep-history. A mirror whos
 is gone, not selected any more or suspended stays; with --prune it goes once GitHub has said
 for --prune-after that the repository is not there, and never more than a tenth at once.
 
+With --lfs the mirror has all files of Git LFS that any of its refs needs, where git-lfs looks
+for them in a clone of it; git-lfs itself is not needed here. With --pull-requests it has
+refs/pull/*/head and what GitHub would merge of each at refs/pull/*/merge, of which, since it
+is made anew all the time, nothing is kept. A pull request from a fork may be seen only once in
+--full-every.
+
 GitHub is asked in one question for a hundred repositories what has changed; git is asked
 about those alone, and about each at least once in --full-every.
 
@@ -293,6 +299,7 @@ type mirrored struct {
 	Changed   int             `json:"changed"`
 	Compared  int             `json:"compared"`
 	Moved     int             `json:"moved"`
+	Large     int             `json:"lfs_files,omitempty"`
 	Kept      int             `json:"refs_kept"`
 	Gone      []string        `json:"gone,omitempty"`
 	Pruned    []string        `json:"pruned,omitempty"`
@@ -312,6 +319,7 @@ type mirrorFailure struct {
 	Repository string      `json:"repository,omitempty"`
 	Account    string      `json:"account,omitempty"`
 	Wiki       bool        `json:"wiki,omitempty"`
+	LFS        bool        `json:"lfs,omitempty"`
 	Again      *time.Time  `json:"again,omitempty"`
 	Error      diag.Report `json:"error"`
 }
@@ -319,7 +327,8 @@ type mirrorFailure struct {
 func newMirrored(entry config.Mirror, r *mirror.Report, err error) mirrored {
 	m := mirrored{
 		Name: entry.Name, Directory: entry.To, Mirrors: r.Mirrors, Fresh: r.Fresh, Made: r.Made, Changed: r.Changed,
-		Compared: r.Compared, Moved: r.Moved, Kept: r.Forced + r.Deleted, Held: r.Held, Bytes: r.Bytes, Calls: r.Calls,
+		Compared: r.Compared, Moved: r.Moved, Large: r.Large,
+		Kept: r.Forced + r.Deleted, Held: r.Held, Bytes: r.Bytes, Calls: r.Calls,
 		Requests: r.Requests, Processes: r.Processes, Seconds: r.Took.Round(time.Millisecond).Seconds(),
 		Failed: []mirrorFailure{}, Waiting: r.Waiting,
 	}
@@ -330,7 +339,9 @@ func newMirrored(entry config.Mirror, r *mirror.Report, err error) mirrored {
 		m.Pruned = append(m.Pruned, g.Name)
 	}
 	for _, f := range r.Failed {
-		failure := mirrorFailure{Repository: f.Repository, Account: f.Account, Wiki: f.Wiki, Error: diag.Explain(f.Err)}
+		failure := mirrorFailure{
+			Repository: f.Repository, Account: f.Account, Wiki: f.Wiki, LFS: f.LFS, Error: diag.Explain(f.Err),
+		}
 		if !f.Again.IsZero() {
 			failure.Again = &f.Again
 		}
@@ -408,6 +419,7 @@ func summary(entry config.Mirror, r *mirror.Report) string {
 	}
 	count(r.Made, "new")
 	count(r.Changed, "changed")
+	count(r.Large, "large files")
 	count(r.Moved, "moved")
 	count(len(r.Gone), "gone")
 	count(len(r.Pruned), "pruned")

@@ -77,6 +77,7 @@ type mirrorState struct {
 	Kept      int             `json:"kept_refs"`
 	KeptSince *time.Time      `json:"kept_since,omitempty"`
 	Archived  bool            `json:"archived,omitempty"`
+	LFS       *mirror.Large   `json:"lfs,omitempty"`
 	Wiki      *wikiState      `json:"wiki,omitempty"`
 	Failure   *mirror.Failure `json:"failure,omitempty"`
 }
@@ -86,6 +87,7 @@ type wikiState struct {
 	Directory string          `json:"directory"`
 	Compared  *time.Time      `json:"compared_at,omitempty"`
 	Bytes     int64           `json:"bytes"`
+	LFS       *mirror.Large   `json:"lfs,omitempty"`
 	Failure   *mirror.Failure `json:"failure,omitempty"`
 }
 
@@ -148,26 +150,35 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 	m := mirrorState{
 		Repository: r.Name, ID: r.ID, State: "current", Compared: at(r.Code.ComparedAt), Changed: at(r.Code.ChangedAt),
 		Pushed: at(r.PushedAt), Bytes: r.Code.Bytes, Kept: r.Code.Kept, KeptSince: at(r.Code.KeptSince),
-		Archived: r.Archived, Failure: r.Code.Failure,
+		Archived: r.Archived, Failure: r.Code.Failure, LFS: largeState(r.Code.Large),
 	}
 	if r.Path != "" {
 		m.Directory = filepath.Join(dir, r.Path)
 	}
 	if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent || r.Wiki.Failure != nil {
 		m.Wiki = &wikiState{Directory: strings.TrimSuffix(m.Directory, ".git") + ".wiki.git",
-			Compared: at(r.Wiki.ComparedAt), Bytes: r.Wiki.Bytes, Failure: r.Wiki.Failure}
+			Compared: at(r.Wiki.ComparedAt), Bytes: r.Wiki.Bytes, Failure: r.Wiki.Failure,
+			LFS: largeState(r.Wiki.Large)}
 	}
 	switch {
 	case r.Gone != nil:
 		m.State, m.Since, m.Failure = string(r.Gone.Reason), at(r.Gone.Since), nil
 	case r.Left:
 		m.State, m.Failure = "left-out", nil
-	case r.Code.Failure != nil || r.Wiki.Failure != nil:
+	case r.Failing():
 		m.State = "failed"
 	case r.Path == "":
 		m.State = "waiting"
 	}
 	return m
+}
+
+// largeState is how large files are; nil where they are not kept.
+func largeState(l mirror.Large) *mirror.Large {
+	if l.ComparedAt.IsZero() {
+		return nil
+	}
+	return &l
 }
 
 // reasonText says why a mirror is not kept up to date any more, and since when.
@@ -323,8 +334,14 @@ func (c *command) tellState(d *dirState, now time.Time) {
 	}
 	for _, m := range d.Mirrors {
 		tell(m.Repository, m.Failure)
+		if m.LFS != nil && m.State == "failed" {
+			tell(m.Repository, m.LFS.Failure)
+		}
 		if m.Wiki != nil {
 			tell(m.Repository+".wiki", m.Wiki.Failure)
+			if m.Wiki.LFS != nil {
+				tell(m.Repository+".wiki", m.Wiki.LFS.Failure)
+			}
 		}
 	}
 	c.progress("%s: %d mirrors, %s, %d failed.", d.Directory, len(d.Mirrors), mirror.Size(d.Bytes), d.Failed)

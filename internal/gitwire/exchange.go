@@ -2,6 +2,7 @@ package gitwire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -30,10 +31,12 @@ type request struct {
 	path   string // of the repository, without a slash before it
 	suffix string // what is asked there
 	query  string
-	body   []byte // nil: it is a GET
-	zipped bool   // the body is gzip's
-	plain  bool   // the answer is not to be compressed: it is already
-	media  string // of the answer
+	body   []byte                // nil: it is a GET
+	zipped bool                  // the body is gzip's
+	plain  bool                  // the answer is not to be compressed: it is already
+	media  string                // of the answer
+	sends  string                // the media type of the body; "": that of a request to git-upload-pack
+	whole  func(io.Reader) error // reads an answer that has no packets in it; nil: it has
 	limits
 }
 
@@ -97,7 +100,7 @@ func (q *question) send(ctx context.Context, r request, s *silence) (*http.Respo
 	req.Header.Set("Git-Protocol", "version=2")
 	req.Header.Set("Accept", r.media)
 	if r.body != nil {
-		req.Header.Set("Content-Type", "application/x-git-upload-pack-request")
+		req.Header.Set("Content-Type", cmp.Or(r.sends, "application/x-git-upload-pack-request"))
 	}
 	// It changes nothing, so that it may be sent again where a kept connection has ended
 	// (https://pkg.go.dev/net/http#Transport). Nil is not sent.
@@ -166,7 +169,12 @@ func (q *question) read(answer *http.Response, r request, s *silence, read func(
 		return q.refusal(answer)
 	}
 	body := &body{Reader: answer.Body, silence: s}
-	err := read(newPackets(body, r.most, r.bound))
+	var err error
+	if r.whole != nil {
+		err = r.whole(body)
+	} else {
+		err = read(newPackets(body, r.most, r.bound))
+	}
 	if body.err != nil {
 		return &readError{body.err}
 	}

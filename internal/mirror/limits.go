@@ -82,7 +82,8 @@ type counting struct {
 // RoundTrip implements [http.RoundTripper].
 func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	b, ours := r.Context().Value(budgetKey{}).(*budget)
-	if !strings.HasSuffix(r.URL.Path, "/git-upload-pack") && !strings.HasSuffix(r.URL.Path, "/info/refs") {
+	uncounted := r.Context().Value(uncountedKey{}) != nil
+	if !uncounted && !strings.HasSuffix(r.URL.Path, "/git-upload-pack") && !strings.HasSuffix(r.URL.Path, "/info/refs") {
 		c.calls.Add(1)
 	}
 	answer, err := c.RoundTripper.RoundTrip(r)

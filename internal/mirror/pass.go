@@ -269,8 +269,9 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 		p.report.Mirrors++
 		j := &job{site: s, record: r, urgent: 2}
 		every := p.Entry.FullEvery
-		j.code = p.Full || code[r.ID] || r.Code.Failure != nil || r.due(every, p.now)
-		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis[r.ID] || r.Wiki.Failure != nil || r.wikiDue(every, p.now))
+		j.code = p.Full || code[r.ID] || r.Code.Failure != nil || r.due(every, p.now) || p.largeDue(&r.Code)
+		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis[r.ID] || r.Wiki.Failure != nil ||
+			r.wikiDue(every, p.now) || p.largeDue(&r.Wiki))
 		if p.Patient && r.Code.Failure.waits(p.now) {
 			p.report.Waiting++
 			j.code = false
@@ -292,12 +293,17 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 	return jobs
 }
 
+// largeDue reports whether the large files of a copy have to be looked after.
+func (p *pass) largeDue(c *Copy) bool {
+	return p.Entry.LFS && !c.Absent && c.Large.due(p.Patient, p.now)
+}
+
 // count counts the mirrors that are as GitHub says.
 func (p *pass) count() {
 	p.records.Lock()
 	defer p.records.Unlock()
 	for _, r := range p.state.Repositories {
-		if p.seen[r.ID] && !r.Left && r.Path != "" && r.Code.Failure == nil && r.Wiki.Failure == nil {
+		if p.seen[r.ID] && !r.Left && r.Path != "" && !r.Failing() {
 			p.report.Fresh++
 		}
 	}

@@ -55,6 +55,8 @@ type Copy struct {
 	Absent bool `json:"absent,omitempty"`
 	// Failure is why the last try failed; nil: it did not.
 	Failure *Failure `json:"failure,omitempty"`
+	// Large is how its large files are, where they are kept.
+	Large Large `json:"lfs,omitzero"`
 }
 
 // Failure is why something failed, and when it is tried again.
@@ -105,6 +107,11 @@ type Installation struct {
 	ListedAt time.Time `json:"listed_at,omitzero"`
 	WholeAt  time.Time `json:"whole_at,omitzero"`
 	Failure  *Failure  `json:"failure,omitempty"`
+}
+
+// Failing reports whether the last try to bring any part of it up to date failed.
+func (r *Record) Failing() bool {
+	return r.Code.Failure != nil || r.Code.Large.Failure != nil || r.Wiki.Failure != nil || r.Wiki.Large.Failure != nil
 }
 
 // repository is the name to ask for.

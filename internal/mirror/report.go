@@ -17,7 +17,8 @@ type Report struct {
 	Compared, Changed, Made, Moved int
 	// Forced and Deleted are refs that were moved back or deleted, and are kept.
 	Forced, Deleted int
-	Bytes           int64 // of packs
+	Bytes           int64 // of packs, and of large files
+	Large           int   // files of Git LFS that came
 	Calls           int64 // to the API
 	Requests        int64 // to the git service
 	Processes       int64 // of git
@@ -39,6 +40,7 @@ type Failed struct {
 	Repository string // owner/name; "" where it is about an installation
 	Account    string // of the installation
 	Wiki       bool
+	LFS        bool // it is about large files, and what git has is up to date
 	Err        error
 	Again      time.Time // zero: at the next pass
 }

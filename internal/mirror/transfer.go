@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -93,6 +94,7 @@ func (t *transfers) do(ctx context.Context, j *job) error {
 	if j.wiki && r.Path != "" {
 		out.Wiki, errs[1] = t.wiki(ctx, j)
 	}
+	large := t.larges(ctx, j, out, errs)
 	if ctx.Err() != nil {
 		return nil // it was stopped, which is no failure
 	}
@@ -106,10 +108,37 @@ func (t *transfers) do(ctx context.Context, j *job) error {
 		}
 		t.fail(Failed{Repository: r.Name, Account: j.site.info.Account, Wiki: i == 1, Err: err, Again: again.Again})
 	}
-	out.Record, out.Err, out.Took = *r, errors.Join(errs[:]...), time.Since(began)
+	out.Record, out.Err, out.Took = *r, errors.Join(errors.Join(errs[:]...), large), time.Since(began)
 	t.add(out)
 	t.Observer.ended(out)
 	return t.done(r)
+}
+
+// larges has large files be there where git has done its part, and tells of what fails.
+func (t *transfers) larges(ctx context.Context, j *job, out Outcome, errs [2]error) error {
+	r := j.record
+	if !t.Entry.LFS {
+		r.Code.Large, r.Wiki.Large = Large{}, Large{} // nobody looks after them any more
+		return nil
+	}
+	var all []error
+	one := func(wiki bool, path string, c *Copy, got int64) {
+		from := r.repository(t.state.Host)
+		from.Wiki = wiki
+		if err := t.large(ctx, j, path, from, c, got); err != nil {
+			all = append(all, err)
+			t.fail(Failed{
+				Repository: r.Name, Account: j.site.info.Account, Wiki: wiki, LFS: true, Err: err, Again: c.Large.Failure.Again,
+			})
+		}
+	}
+	if j.code && errs[0] == nil && ctx.Err() == nil {
+		one(false, r.Path, &r.Code, out.Result.Bytes)
+	}
+	if j.wiki && r.Path != "" && errs[1] == nil && !r.Wiki.Absent && ctx.Err() == nil {
+		one(true, wikiOf(r.Path), &r.Wiki, out.Result.Bytes+out.Wiki.Bytes)
+	}
+	return errors.Join(all...)
 }
 
 // code brings the mirror of the code up to date.
@@ -231,6 +260,9 @@ func (t *transfers) tidy(
 		}
 	}
 	processes, err := r.Maintain(ctx, barerepo.Maintenance{Prune: ended > 0})
+	if err == nil && ended > 0 {
+		err = pruneLarge(ctx, r)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.report.Processes += processes
@@ -249,7 +281,7 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 	}
 	o := barerepo.Options{Identity: id, Head: head, Now: time.Now()}
 	if t.Entry.PullRequests && !from.Wiki {
-		o.Prefixes = []string{"refs/pull/"}
+		o.Prefixes, o.Fleeting = []string{"refs/pull/"}, isTestMerge
 	}
 	if free, err := free(t.dir); err == nil && t.Entry.MinFree > 0 {
 		o.MaxBytes = max(1, free-t.Entry.MinFree)
@@ -268,6 +300,13 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 		t.Log.Warn("GitHub wants to be asked less: the transfers of this installation wait",
 			"account", j.site.info.Account, "repository", from.String(), "error", err)
 	}
+}
+
+// isTestMerge reports whether a ref is what GitHub would merge of a pull request, which it makes anew at
+// every push to either branch
+// (https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request): nobody has written it.
+func isTestMerge(ref string) bool {
+	return strings.HasPrefix(ref, "refs/pull/") && strings.HasSuffix(ref, "/merge")
 }
 
 // checkIdentity refuses what is in the place of a mirror and is not that of this repository.
