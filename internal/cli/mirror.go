@@ -21,6 +21,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/spelling"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mirrorOptions are what the command line says of all mirrors, and, in one, of a mirror that
@@ -402,7 +403,7 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 			c.mirrorWord(entry))
 	case r.Made > 0 && r.Made == r.Mirrors:
 		c.progress("Any git can clone from them: git clone %s/OWNER/NAME.git. "+
-			"Run this again, or with --watch, to keep them so.", entry.To)
+			"Run this again, or with --watch, to keep them so.", text.ShellWord(entry.To))
 	}
 }
 
@@ -442,5 +443,5 @@ func (c *command) mirrorWord(entry config.Mirror) string {
 	if entry.Source.Kind == config.FromFile {
 		return entry.Name
 	}
-	return entry.To
+	return text.ShellWord(entry.To)
 }

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -179,4 +180,36 @@ func TestMirrorDocsTellOfEveryOption(t *testing.T) {
 	}
 	there := len(regexp.MustCompile("(?m)^\\| [^|]+ \\| `GHAPP_[A-Z_]+` \\| ").FindAllString(text, -1))
 	testkit.Equal(t, there, rows, "rows of options")
+}
+
+// Nothing is kept where another user could have prepared what is found, or could lead what is
+// written elsewhere; a path with spaces is named so that it can be pasted.
+func TestMirrorsAreKeptInADirectoryOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	testkit.Contains(t, m.must("mirror", "--to", "a disk/m").stderr,
+		"git clone '"+filepath.Join(m.work, "a disk/m")+"'/OWNER/NAME.git")
+	m.client(".", "sh", "-c", "git clone -q 'a disk/m'/acme/site.git clone")
+	testkit.OK(t, os.Symlink("a disk/m", filepath.Join(m.work, "link")))
+	m.must("mirror", "--to", "link")
+	for name, refuse := range map[string]func(dir string) error{
+		"open":   func(dir string) error { return os.Chmod(dir, 0o777) },
+		"a link": func(dir string) error { return os.Symlink(t.TempDir(), filepath.Join(dir, ".ghapp")) },
+		"open within": func(dir string) error {
+			inside := filepath.Join(dir, ".ghapp")
+			return errors.Join(os.Mkdir(inside, 0o700), os.Chmod(inside, 0o777))
+		},
+		"another user's": func(dir string) error {
+			needsTwoUsers(t)
+			return os.Chown(dir, other, other)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(m.work, name)
+			testkit.OK(t, os.Mkdir(dir, 0o755))
+			testkit.OK(t, refuse(dir))
+			m.ghapp("mirror", "--to", name).ends(t, 3, "hint: ")
+			testkit.Equal(t, len(testkit.Must(filepath.Glob(filepath.Join(dir, "[^.]*")))(t)), 0)
+		})
+	}
 }

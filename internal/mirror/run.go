@@ -60,8 +60,8 @@ type Run struct {
 // it. That another process has the directory is a [*BusyError].
 func Open(ctx context.Context, o Options) (_ *Run, err error) {
 	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}}
-	if err := os.MkdirAll(filepath.Join(r.dir, own), 0o777); err != nil {
-		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be written to with --to"}
+	if err := occupy(r.dir); err != nil {
+		return nil, err
 	}
 	if r.unlock, err = lock(ctx, r.dir); err != nil {
 		return nil, err
@@ -163,7 +163,8 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, &fault.SettingError{Err: err, Hint: "mirrors are kept in a directory that can be written to; what is " +
+			"there can be read all the same: ghapp mirror status " + text.ShellWord(dir)}
 	}
 	host, _ := os.Hostname()
 	if err := os.WriteFile(path, fmt.Appendf(nil, "process %d on %s, since %s\n", os.Getpid(), host,
