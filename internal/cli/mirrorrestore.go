@@ -214,12 +214,11 @@ func (c *command) tellRestored(found *mirror.Found, at time.Time, dir string, ta
 			return err
 		}
 	}
-	then := ""
+	what := found.Name
 	if !at.IsZero() {
-		then = " as it was at " + at.UTC().Format(time.RFC3339)
+		what += " as it was at " + at.UTC().Format(time.RFC3339)
 	}
-	c.progress("%s%s is in %s: %d branches, %d tags, %d large files.", found.Name, then, where,
-		done.Branches, done.Tags, done.Large)
+	c.progress("%s is in %s: %d branches, %d tags, %d large files.", what, where, done.Branches, done.Tags, done.Large)
 	if done.Pointers {
 		c.progress("The work tree has pointers in the place of large files: `git lfs install`, " +
 			"and then `git lfs checkout` in it, put them there.")

@@ -1,12 +1,11 @@
 package demo
 
 import (
-	"path/filepath"
 	"runtime"
-	"strings"
+	"time"
 
-	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // keep shows an organization that is mirrored: what a force push takes away at GitHub is still
@@ -17,35 +16,33 @@ func (s *story) keep() {
 	}
 	s.title("The whole organization, kept")
 	s.run("mirror", "acme", "--to", "mirrors")
-	s.say("\nSomebody rewrites main, and pushes with force. On GitHub, what was there is in no\nbranch any more. " +
-		"The mirror " +
-		"follows, and keeps it:")
-	s.rewrite()
+	before := s.aSecondPasses()
+	s.say("\nSomebody begins main anew, and pushes with force. On GitHub its files are gone. The\n" +
+		"mirror follows the branch, and keeps what it left behind:")
+	s.beginAnew("main")
 	s.run("mirror", "acme", "--to", "mirrors")
 	s.run("mirror", "status", "./mirrors")
-	s.say("\nNothing was lost:")
-	s.git("mirrors/acme/site.git", "for-each-ref", "--format=%(refname) %(contents:subject)", "refs/ghapp/kept")
+	s.say("\nThe repository as it was before comes back from there:")
+	s.run("mirror", "restore", repositoryName, "--from", "./mirrors", "--at", before, "--to", "rescued")
+	s.show("rescued")
 }
 
-// rewrite has the branch main begin anew, as a force push does.
-func (s *story) rewrite() {
+// beginAnew moves a branch to a commit without a history, as a force push does.
+func (s *story) beginAnew(branch string) {
 	if s.err != nil {
 		return
 	}
-	_, s.err = s.stage.github.Repository(repositoryName).CommitEntries("main", githubtest.CommitOptions{
-		Message: "Start over", Orphan: true, Entries: []githubtest.Entry{{Path: "README.md", Content: "# Empty\n"}},
+	_, s.err = s.stage.github.Repository(repositoryName).CommitEntries(branch, githubtest.CommitOptions{
+		Message: "Begin anew", Orphan: true, Entries: []githubtest.Entry{{Path: "EMPTY", Content: "\n"}},
 	})
 }
 
-// git runs git itself in a directory of the demo, and shows it.
-func (s *story) git(dir string, args ...string) {
-	if s.err != nil {
-		return
+// aSecondPasses waits for the next second, since a mirror knows its history by the second. It
+// returns the one that has passed.
+func (s *story) aSecondPasses() string {
+	now := time.Now().UTC().Truncate(time.Second)
+	if s.err == nil {
+		s.err = wait.Sleep(s.ctx, time.Until(now.Add(time.Second)))
 	}
-	s.say("\n  $ git -C %s %s", dir, strings.Join(args, " "))
-	git := gitcmd.Runner{Dir: filepath.Join(s.stage.dir, dir), Environ: s.env.Environ, Own: s.own}
-	output, err := git.Output(s.ctx, gitcmd.Scope{}, args...)
-	if s.err = err; err == nil {
-		s.quote(string(output))
-	}
+	return now.Format(time.RFC3339)
 }
