@@ -24,9 +24,10 @@ import (
 
 // Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
 type Entry struct {
-	Time     time.Time // UTC, to the second
-	Ref      string    // its full name
-	Old, New string    // empty: the ref was not there, or is not there any more
+	Time time.Time `json:"time"`          // UTC, to the second
+	Ref  string    `json:"ref"`           // its full name
+	Old  string    `json:"old,omitempty"` // empty: the ref was not there
+	New  string    `json:"new,omitempty"` // empty: it is not there any more
 }
 
 const (

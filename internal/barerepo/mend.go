@@ -155,7 +155,20 @@ func (u *update) leftBehind(old *state) (map[string]string, []Entry, error) {
 // absent are the objects of refs that the new repository does not have. What it has is held by its
 // own refs, and needs no other that it had a moment ago.
 func (u *update) absent(refs map[string]string) ([]string, error) {
-	ids := wantsOf(refs, nil)
+	missing, err := u.missing(wantsOf(refs, nil))
+	if err != nil {
+		return nil, err
+	}
+	for name, id := range refs {
+		if strings.Contains(name, keptRefs+stamp(u.Now)+"/") && !slices.Contains(missing, id) {
+			delete(refs, name) // it was moved forward
+		}
+	}
+	return missing, nil
+}
+
+// missing are those of some objects that the repository does not have.
+func (u *update) missing(ids []string) ([]string, error) {
 	if len(ids) == 0 {
 		return nil, nil
 	}
@@ -165,18 +178,13 @@ func (u *update) absent(refs map[string]string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var missing []string
+	var list []string
 	for line := range strings.Lines(string(out)) {
 		if id, ok := strings.CutSuffix(strings.TrimSuffix(line, "\n"), " missing"); ok {
-			missing = append(missing, id)
+			list = append(list, id)
 		}
 	}
-	for name, id := range refs {
-		if strings.Contains(name, keptRefs+stamp(u.Now)+"/") && !slices.Contains(missing, id) {
-			delete(refs, name) // it was moved forward
-		}
-	}
-	return missing, nil
+	return list, nil
 }
 
 // borrow packs what a damaged repository has of some objects and of all that they need, and returns

@@ -97,7 +97,7 @@ again at the next run. ` + "`ghapp mirror status`" + ` shows how each mirror is.
 			addOptionFlag(cmd.Flags(), option, o.field(option))
 		}
 	}
-	cmd.AddCommand(c.mirrorList(), c.mirrorStatus(), c.mirrorVerify(), c.mirrorRestore())
+	cmd.AddCommand(c.mirrorList(), c.mirrorStatus(), c.mirrorVerify(), c.mirrorRestore(), c.mirrorBundle())
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/term"
 )
@@ -55,8 +57,8 @@ Exits with 1 where all is restored but large files that the mirror does not have
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runRestore(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.from, "from", "", "the directory of the mirrors, `DIR`, or the name of one in the config file "+
-		"(default the one that the config file names)")
+	flags.StringVar(&o.from, "from", "", "the directory of the mirrors, `DIR`, the name of one in the config file, "+
+		"or a directory of bundles (default all that the config file names)")
 	flags.StringVar(&o.to, "to", "", "a directory that is made, or a repository on GitHub: `DIR|OWNER/NAME|URL`")
 	flags.StringVar(&o.at, "at", "",
 		"as it was at this `TIME`: 2026-11-01T12:00Z, 2026-11-01 (its beginning, UTC), or 24h (ago)")
@@ -76,12 +78,42 @@ func (c *command) runRestore(ctx context.Context, word string, o *restoreOptions
 	if err != nil {
 		return err
 	}
-	found, err := c.findMirror(o.from, word)
+	found, done, err := c.restoreSource(ctx, o.from, word)
 	if err != nil {
 		return err
 	}
+	defer done()
+	return c.restore(ctx, found, at, dir, target, o)
+}
+
+// restoreSource is the mirror, or one that is made of bundles for as long as it takes.
+func (c *command) restoreSource(ctx context.Context, from, word string) (_ *mirror.Found, done func(), err error) {
+	if from == "" || !mirror.HasBundles(from) {
+		found, err := c.findMirror(from, word)
+		return found, func() {}, err
+	}
+	temp, err := os.MkdirTemp("", "ghapp-bundles-")
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() { _ = os.RemoveAll(temp) }
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
+	if from, err = filepath.Abs(from); err == nil {
+		var found *mirror.Found
+		if found, err = mirror.FindBundle(ctx, from, word, temp, git, c.apps().Log); err == nil {
+			return found, done, nil
+		}
+	}
+	done()
+	return nil, nil, err
+}
+
+// restore brings back what was found.
+func (c *command) restore(ctx context.Context, found *mirror.Found, at time.Time, dir string,
+	target ghapp.RepositoryName, o *restoreOptions) error {
 	r := &mirror.Restore{From: found, At: at, Environ: c.Environ, Own: c.apps().Own(), Log: c.apps().Log}
 	var done *mirror.Restored
+	var err error
 	if dir != "" {
 		done, err = r.ToDirectory(ctx, mirror.Directory{Path: dir, Bare: o.bare, Origin: c.originOf(found)})
 	} else {

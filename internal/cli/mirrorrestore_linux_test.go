@@ -91,3 +91,18 @@ func TestRestoreUploadsLargeFilesFirst(t *testing.T) {
 	testkit.Equal(t, testkit.Must(again.Head("main"))(t), testkit.Must(m.github.Repository("acme/site").Head("main"))(t))
 	m.noSecretOnDisk()
 }
+
+// A tar of large files is one of the files that a manifest proves.
+func TestBundlesBringLargeFiles(t *testing.T) {
+	t.Parallel()
+	m := newKeptFilms(t, 2)
+	m.must("mirror", "bundle", "acme/site", "./m", "--to", "cold")
+	m.must("mirror", "restore", "acme/site", "--from", "cold", "--to", "./site")
+	m.filmsCame("site", 2)
+	list := testkit.Must(filepath.Glob(filepath.Join(m.work, "cold", "*", "*.lfs.tar")))(t)
+	testkit.Equal(t, len(list), 1, "archives")
+	text := testkit.Must(os.ReadFile(list[0]))(t)
+	text[520] ^= 1
+	testkit.OK(t, os.WriteFile(list[0], text, 0o600))
+	m.ghapp("mirror", "restore", "acme/site", "--from", "cold", "--to", "./never").ends(t, 1, "damaged")
+}

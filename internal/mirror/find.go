@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -55,6 +56,36 @@ func Find(dir, word string) (*Found, error) {
 		return nil, ambiguous(word, list)
 	}
 	return stray(dir, name.String(), wiki, noMirror(dir, word))
+}
+
+// FindAll finds the mirrors of some repositories, as [Find] does, or all that there are, by ID.
+func FindAll(dir string, words []string) ([]*Found, error) {
+	var list []*Found
+	for _, word := range words {
+		f, err := Find(dir, word)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, f)
+	}
+	if len(words) > 0 {
+		return list, nil
+	}
+	state, err := StoreOf(dir).Read()
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range slices.Sorted(maps.Keys(state.Repositories)) {
+		r := state.Repositories[id]
+		if r.Path == "" {
+			continue
+		}
+		list = append(list, found(dir, state.Host, r, false))
+		if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent {
+			list = append(list, found(dir, state.Host, r, true))
+		}
+	}
+	return list, nil
 }
 
 // namesakes are the mirrors that a name is likeliest to mean.

@@ -1,0 +1,199 @@
+package barerepo
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
+)
+
+// Image is all that a repository is but its objects: its refs, kept ones too, and what the journal
+// tells. It is JSON in a manifest of bundles.
+type Image struct {
+	Format   string            `json:"object_format"` // sha1 or sha256
+	Identity string            `json:"identity"`
+	Head     string            `json:"head,omitempty"` // the full name of what HEAD stands for
+	Refs     map[string]string `json:"refs"`           // full name -> ID
+	Since    time.Time         `json:"since"`          // from when on the journal is whole
+	Journal  []Entry           `json:"journal"`        // oldest first
+}
+
+// Image reads it. The error is an [*Error] with [ErrDamaged], git's, or the system's.
+func (r *Repository) Image(ctx context.Context) (*Image, error) {
+	// The journal comes first: what it tells of later than of the refs is only more.
+	since, entries, err := readJournal(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s, err := (&run{Repository: r}).read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	i := &Image{Format: s.format, Head: s.head, Refs: map[string]string{}, Since: since, Journal: entries}
+	if i.Identity, err = r.Identity(); err != nil {
+		return nil, err
+	}
+	for name, id := range s.refs {
+		if id != "" {
+			i.Refs[name] = id
+		}
+	}
+	return i, nil
+}
+
+// check returns why an image that somebody else may have written cannot be one.
+func (i *Image) check() error {
+	if i.Format != gitwire.SHA1 && i.Format != gitwire.SHA256 {
+		return fmt.Errorf("its objects are in the format %q", i.Format)
+	}
+	if err := checkIdentity(i.Identity); err != nil {
+		return err
+	}
+	for name, id := range i.Refs {
+		if err := checkRefName(name); err != nil {
+			return fmt.Errorf("the ref %q: %w", name, err)
+		}
+		if !isID(id, i.Format) {
+			return fmt.Errorf("the ref %q has no object ID", name)
+		}
+		for above := parentName(name); above != ""; above = parentName(above) {
+			if _, both := i.Refs[above]; both {
+				return fmt.Errorf("the ref %q cannot be beside %q", name, above)
+			}
+		}
+	}
+	if i.Head != "" && (!strings.HasPrefix(i.Head, heads) || checkRefName(i.Head) != nil) {
+		return fmt.Errorf("HEAD stands for %q", i.Head)
+	}
+	for _, e := range i.Journal {
+		if err := e.check(i.Format); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e Entry) check(format string) error {
+	value := func(v string) bool { return v == "" || isID(v, format) }
+	if e.Ref == "HEAD" {
+		value = func(v string) bool { return v == "" || checkRefName(v) == nil }
+	} else if err := checkRefName(e.Ref); err != nil {
+		return fmt.Errorf("the journal has the ref %q: %w", e.Ref, err)
+	}
+	if !value(e.Old) || !value(e.New) {
+		return fmt.Errorf("the journal has no values of the ref %q", e.Ref)
+	}
+	return nil
+}
+
+// Bundle writes what refs of an image need, without what some objects need that are elsewhere, to a
+// file as git bundle does (gitformat-bundle(5)), in its version 3. It reports whether there was
+// anything to write. The error is git's or the system's.
+func (r *Repository) Bundle(ctx context.Context, i *Image, without []string, file string) (bool, error) {
+	u := &run{Repository: r}
+	had := map[string]bool{}
+	for _, id := range without {
+		had[id] = true
+	}
+	var want bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(i.Refs)) {
+		if !had[i.Refs[name]] {
+			want.WriteString(name + "\n")
+		}
+	}
+	if want.Len() == 0 {
+		return false, nil
+	}
+	gone, err := (&update{run: u, ctx: ctx, here: &state{}}).missing(without)
+	if err != nil {
+		return false, err
+	}
+	for _, id := range without {
+		if !slices.Contains(gone, id) {
+			want.WriteString("^" + id + "\n")
+		}
+	}
+	git := u.git(r.Dir, "")
+	git.Stdin = &want
+	err = u.call(ctx, git, "bundle", "create", "--quiet", "--version=3", file, "--stdin")
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok && strings.Contains(e.Stderr, "empty bundle") {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Restore makes the repository of bundles, the oldest first, and an image of the last. What was
+// made is proved to be whole; after an error it is the caller's to take away.
+func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) error {
+	if err := i.check(); err != nil {
+		return &Error{Problem: ErrDamaged, Op: "read what the bundles are of", Err: err}
+	}
+	u := &update{run: &run{Repository: r}, Options: Options{Identity: i.Identity, Now: i.Since}, ctx: ctx}
+	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
+		return err
+	}
+	if err := u.skeleton(r.Dir, i.Format, i.Head); err != nil {
+		return err
+	}
+	for _, file := range bundles {
+		git := u.git(r.Dir, "", "transfer.fsckObjects=false", "core.fsync=none")
+		git.Environ = append(git.Environ, "GIT_ALLOC_LIMIT="+maxAllocation)
+		if _, err := u.output(ctx, git, "bundle", "unbundle", file); err != nil {
+			if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode > 0 {
+				return &Error{Problem: ErrDamaged, Op: "read the bundle " + filepath.Base(file), Err: err}
+			}
+			return err
+		}
+	}
+	if len(i.Refs) > 0 {
+		if err := writePacked(r.path("packed-refs"), i.Refs); err != nil {
+			return err
+		}
+	}
+	if len(i.Journal) > 0 {
+		var b bytes.Buffer
+		for _, e := range i.Journal {
+			b.WriteString(e.line())
+		}
+		b.WriteString(done + "\n")
+		if err := os.WriteFile(journal(r.Dir), b.Bytes(), 0o666); err != nil {
+			return err
+		}
+	}
+	if err := r.Fsck(ctx); err != nil {
+		return err
+	}
+	return flush.Tree(r.Dir)
+}
+
+// BundlePrerequisites are the objects that a bundle builds on, as its head says.
+func BundlePrerequisites(r io.Reader) ([]string, error) {
+	head := bufio.NewReader(r)
+	var list []string
+	for first := true; ; first = false {
+		line, err := head.ReadString('\n')
+		switch {
+		case err != nil:
+			return nil, err
+		case first && line != "# v3 git bundle\n":
+			return nil, fmt.Errorf("it begins with %q, as no bundle does", line)
+		case line == "\n":
+			return list, nil
+		case strings.HasPrefix(line, "-"):
+			id, _, _ := strings.Cut(strings.TrimSuffix(line[1:], "\n"), " ")
+			list = append(list, id)
+		}
+	}
+}

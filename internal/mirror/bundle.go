@@ -1,0 +1,491 @@
+package mirror
+
+import (
+	"archive/tar"
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+)
+
+// Manifest is what lies beside the bundles of a repository, in OUTDIR/ID/manifest.json. It is
+// written last: what is in no manifest does not count.
+type Manifest struct {
+	Format     int            `json:"format"` // 1
+	ID         int64          `json:"id"`     // GitHub's
+	Name       string         `json:"name"`   // owner/name, as GitHub last had it
+	Wiki       bool           `json:"wiki,omitempty"`
+	Former     []string       `json:"former,omitempty"`
+	Host       string         `json:"host,omitempty"`
+	Time       time.Time      `json:"time"` // of the last bundle
+	Repository barerepo.Image `json:"repository"`
+	Increments []Increment    `json:"increments"` // the oldest first
+}
+
+// Increment is what one run has added.
+type Increment struct {
+	Time time.Time `json:"time"`
+	// Bundle has the objects; nil: none are new. Prerequisites are those that it builds on.
+	Bundle        *Part    `json:"bundle,omitempty"`
+	Prerequisites []string `json:"prerequisites,omitempty"`
+	// Large is a tar of the files of Git LFS that are new, each under its ID; nil: none are.
+	Large   *Part    `json:"lfs,omitempty"`
+	Objects []string `json:"lfs_objects,omitempty"`
+}
+
+// Part is a file beside the manifest.
+type Part struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	Bytes  int64  `json:"bytes"`
+}
+
+const (
+	manifestName = "manifest.json"
+	// mostManifest bounds what is read of one, in bytes.
+	mostManifest = 512 << 20
+)
+
+// partName is what a file of ours is called: nothing that leads anywhere else.
+var partName = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z\.(bundle|lfs\.tar)$`)
+
+// Bundling writes mirrors to a directory of bundles, of which nothing changes.
+type Bundling struct {
+	To      string // the directory
+	Full    bool   // everything anew, instead of what is new since the last time
+	Environ []string
+	Own     childenv.Own
+	Log     *slog.Logger
+}
+
+// Bundled is what became of one.
+type Bundled struct {
+	Found *Found
+	Dir   string // where its files are
+	Bytes int64  // written
+	Full  bool   // it builds on nothing
+	Fresh bool   // nothing is new, and nothing was written
+}
+
+func bundleDir(to string, f *Found) string {
+	if f.Wiki {
+		return filepath.Join(to, identity(f.ID)+"-wiki")
+	}
+	return filepath.Join(to, identity(f.ID))
+}
+
+// Do writes the bundles of one mirror.
+func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
+	done := &Bundled{Found: f, Dir: bundleDir(b.To, f)}
+	before, err := readManifest(done.Dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || b.Full:
+		before = nil
+	case err != nil:
+		return nil, err
+	}
+	r := &barerepo.Repository{Dir: f.Dir, Git: gitcmd.Runner{Environ: b.Environ, Own: b.Own}, Log: b.Log}
+	if err := os.MkdirAll(done.Dir, 0o777); err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC().Truncate(time.Second)
+	if before != nil && !now.After(before.Time) {
+		now = before.Time.Add(time.Second) // its files have names of their own
+	}
+	m := &Manifest{Format: 1, ID: f.ID, Name: f.Name, Wiki: f.Wiki, Former: f.Former, Host: f.Host, Time: now}
+	step := Increment{Time: now}
+	if err := b.objects(ctx, r, before, m, &step); err != nil {
+		return nil, err
+	}
+	if before != nil && m.Repository.Format == before.Repository.Format {
+		m.Increments = before.Increments
+	}
+	if err := b.large(ctx, f, m, done.Dir, &step); err != nil {
+		return nil, err
+	}
+	done.Full = len(m.Increments) == 0
+	if step.Bundle != nil || step.Large != nil || done.Full {
+		m.Increments = append(slices.Clone(m.Increments), step)
+	} else if same(before, m) {
+		done.Fresh = true
+		return done, nil
+	}
+	for _, part := range []*Part{step.Bundle, step.Large} {
+		if part != nil {
+			done.Bytes += part.Bytes
+		}
+	}
+	if err := m.write(done.Dir); err != nil {
+		return nil, err
+	}
+	sweep(done.Dir, m)
+	return done, nil
+}
+
+// same reports whether a manifest says what the one before did, but for the time.
+func same(before, m *Manifest) bool {
+	was := *before
+	was.Time = m.Time
+	a, err1 := json.Marshal(was)
+	b, err2 := json.Marshal(m)
+	return err1 == nil && err2 == nil && bytes.Equal(a, b)
+}
+
+// objects writes the bundle. A mirror that is brought up to date meanwhile is looked at once more.
+func (b *Bundling) objects(ctx context.Context, r *barerepo.Repository, before, m *Manifest, step *Increment) error {
+	dir := bundleDir(b.To, &Found{ID: m.ID, Wiki: m.Wiki})
+	file := filepath.Join(dir, step.Time.Format("20060102T150405Z")+".bundle")
+	for try := 0; ; try++ {
+		image, err := r.Image(ctx)
+		if err != nil {
+			return err
+		}
+		var without []string
+		if before != nil && before.Repository.Format == image.Format {
+			without = slices.Sorted(maps.Values(before.Repository.Refs))
+		}
+		_ = os.Remove(file)
+		wrote, err := r.Bundle(ctx, image, slices.Compact(without), file)
+		if err != nil {
+			return errors.Join(err, ignoreMissing(os.Remove(file)))
+		}
+		after, err := r.Image(ctx)
+		if err != nil {
+			return err
+		}
+		m.Repository = *image
+		if maps.Equal(image.Refs, after.Refs) {
+			if !wrote {
+				return nil
+			}
+			if step.Prerequisites, err = prerequisites(file); err != nil {
+				return err
+			}
+			step.Bundle, err = partOf(file)
+			return err
+		}
+		if try == 3 {
+			return &fault.ExitError{Code: fault.Failed, Err: fmt.Errorf("%s changes all the time", r.Dir),
+				Hint: "run it again when the mirrors have been brought up to date"}
+		}
+	}
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// partOf reads a file that was written, and has it on the disk.
+func partOf(file string) (*Part, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	n, err := io.Copy(sum, f)
+	if err != nil {
+		return nil, err
+	}
+	return &Part{filepath.Base(file), hex.EncodeToString(sum.Sum(nil)), n}, flush.File(file)
+}
+
+// prerequisites are those in the head of a bundle (gitformat-bundle(5)).
+func prerequisites(file string) ([]string, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return barerepo.BundlePrerequisites(f)
+}
+
+// large writes the large files that no increment has yet, each of which is checked.
+func (b *Bundling) large(ctx context.Context, f *Found, m *Manifest, dir string, step *Increment) error {
+	store := lfsstore.Of(f.Dir)
+	list, err := store.List()
+	if err != nil {
+		return err
+	}
+	had := map[string]bool{}
+	for _, i := range m.Increments {
+		for _, id := range i.Objects {
+			had[id] = true
+		}
+	}
+	list = slices.DeleteFunc(list, func(p lfsstore.Pointer) bool { return had[p.ID] })
+	if len(list) == 0 {
+		return nil
+	}
+	path := filepath.Join(dir, step.Time.Format("20060102T150405Z")+".lfs.tar")
+	file, err := atomicfile.Begin(path, atomicfile.Options{Perm: 0o666})
+	if err != nil {
+		return err
+	}
+	defer file.Discard()
+	w := tar.NewWriter(file)
+	for _, p := range list {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err := store.Check(p.ID); err != nil {
+			b.Log.Warn("a large file is left out of the bundle", "mirror", f.Dir, "error", err)
+			continue
+		}
+		if err := addLarge(w, store.Path(p.ID), p); err != nil {
+			return err
+		}
+		step.Objects = append(step.Objects, p.ID)
+	}
+	if len(step.Objects) == 0 {
+		return nil
+	}
+	if err := errors.Join(w.Close(), file.Commit()); err != nil {
+		return err
+	}
+	step.Large, err = partOf(path)
+	return err
+}
+
+func addLarge(w *tar.Writer, path string, p lfsstore.Pointer) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if err := w.WriteHeader(&tar.Header{Name: p.ID, Mode: 0o444, Size: p.Size, Typeflag: tar.TypeReg}); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return err
+}
+
+func (m *Manifest) write(dir string) error {
+	text, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return err
+	}
+	file, err := atomicfile.Begin(filepath.Join(dir, manifestName), atomicfile.Options{Perm: 0o666})
+	if err != nil {
+		return err
+	}
+	defer file.Discard()
+	if _, err := file.Write(append(text, '\n')); err != nil {
+		return err
+	}
+	if err := file.Commit(); err != nil {
+		return err
+	}
+	return flush.Parent(filepath.Join(dir, manifestName))
+}
+
+// sweep takes away files of ours that no manifest names any more, or that a killed process left.
+func sweep(dir string, m *Manifest) {
+	named := map[string]bool{}
+	for _, i := range m.Increments {
+		for _, part := range []*Part{i.Bundle, i.Large} {
+			if part != nil {
+				named[part.File] = true
+			}
+		}
+	}
+	list, _ := os.ReadDir(dir)
+	for _, e := range list {
+		if name := e.Name(); partName.MatchString(name) && !named[name] {
+			_ = os.Remove(filepath.Join(dir, name))
+		}
+	}
+}
+
+// unusable is a manifest, or a file of one, that cannot be used.
+func unusable(dir, format string, args ...any) error {
+	return &fault.ExitError{Code: fault.Failed, Err: fmt.Errorf("%s: %w", dir, fmt.Errorf(format, args...)),
+		Hint: "nothing was made of it: take another copy of these files, or write them anew with " +
+			"`ghapp mirror bundle --full` where the mirror still is"}
+}
+
+// readManifest reads and checks a manifest. An error that wraps [fs.ErrNotExist] is that there is none.
+func readManifest(dir string) (*Manifest, error) {
+	file, err := os.Open(filepath.Join(dir, manifestName))
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	var m Manifest
+	if err := json.NewDecoder(io.LimitReader(file, mostManifest)).Decode(&m); err != nil {
+		return nil, unusable(dir, "the manifest cannot be read: %w", err)
+	}
+	if m.Format != 1 || m.ID <= 0 || len(m.Increments) == 0 {
+		return nil, unusable(dir, "the manifest is of another format (%d)", m.Format)
+	}
+	for _, i := range m.Increments {
+		for _, part := range []*Part{i.Bundle, i.Large} {
+			if part != nil && !partName.MatchString(part.File) {
+				return nil, unusable(dir, "the manifest names a file %q, which is none of its own", part.File)
+			}
+		}
+	}
+	return &m, nil
+}
+
+// HasBundles reports whether a directory has bundles, and no mirrors.
+func HasBundles(dir string) bool {
+	if _, err := os.Stat(StoreOf(dir).Path); err == nil {
+		return false
+	}
+	list, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*", manifestName))
+	return err == nil && len(list) > 0
+}
+
+// FindBundle is [Find] in a directory of bundles: it makes the mirror of them, below temp, once all
+// files are what the manifest says.
+func FindBundle(ctx context.Context, dir, word, temp string, git gitcmd.Runner, log *slog.Logger) (*Found, error) {
+	list, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*", manifestName))
+	if err != nil {
+		return nil, err
+	}
+	state := &State{Repositories: map[int64]*Record{}}
+	manifests := map[string]*Manifest{}
+	var broken error
+	for _, path := range list {
+		m, err := readManifest(filepath.Dir(path))
+		if err != nil {
+			broken = err
+			continue
+		}
+		key := identity(m.ID)
+		if m.Wiki {
+			key = wikiIdentity(m.ID)
+		}
+		manifests[key] = m
+		state.Repositories[m.ID] = &Record{ID: m.ID, Name: m.Name, Former: m.Former, Path: filepath.Dir(path)}
+	}
+	f, err := chosenBundle(state, dir, word)
+	if err != nil {
+		return nil, cmp.Or(broken, err)
+	}
+	m := manifests[identity(f.ID)]
+	if f.Wiki {
+		m = manifests[wikiIdentity(f.ID)]
+	}
+	if m == nil {
+		return nil, noMirror(dir, word)
+	}
+	f.Host, f.Dir = m.Host, filepath.Join(temp, "mirror.git")
+	return f, m.unpack(ctx, bundleDir(dir, f), f.Dir, git, log)
+}
+
+// chosenBundle finds what a word names.
+func chosenBundle(state *State, dir, word string) (*Found, error) {
+	for _, r := range state.Repositories {
+		if identity(r.ID) == word {
+			return &Found{ID: r.ID, Name: r.Name, Former: r.Former}, nil
+		}
+	}
+	name, wiki := strings.CutSuffix(word, ".wiki")
+	switch list := namesakes(state, name); len(list) {
+	case 0:
+		return nil, noMirror(dir, word)
+	case 1:
+		return &Found{ID: list[0].ID, Name: list[0].Name, Former: list[0].Former, Wiki: wiki}, nil
+	default:
+		return nil, ambiguous(word, list)
+	}
+}
+
+// unpack makes the mirror.
+func (m *Manifest) unpack(ctx context.Context, dir, to string, git gitcmd.Runner, log *slog.Logger) error {
+	var bundles []string
+	for _, i := range m.Increments {
+		for _, part := range []*Part{i.Bundle, i.Large} {
+			if part == nil {
+				continue
+			}
+			if err := part.check(dir); err != nil {
+				return err
+			}
+			if part == i.Bundle {
+				bundles = append(bundles, filepath.Join(dir, part.File))
+			}
+		}
+	}
+	r := &barerepo.Repository{Dir: to, Git: git, Log: log}
+	if err := r.Restore(ctx, &m.Repository, bundles); err != nil {
+		return err
+	}
+	for _, i := range m.Increments {
+		if i.Large != nil {
+			if err := unpackLarge(filepath.Join(dir, i.Large.File), lfsstore.Of(to)); err != nil {
+				return unusable(dir, "%s: %w", i.Large.File, err)
+			}
+		}
+	}
+	return nil
+}
+
+// check proves a file to be the one that the manifest is about.
+func (p *Part) check(dir string) error {
+	path := filepath.Join(dir, p.File)
+	if info, err := os.Lstat(path); err != nil {
+		return unusable(dir, "%w", err)
+	} else if !info.Mode().IsRegular() || info.Size() != p.Bytes {
+		return unusable(dir, "%s has %d bytes, and the manifest says %d", p.File, info.Size(), p.Bytes)
+	}
+	is, err := partOf(path)
+	if err != nil {
+		return err
+	}
+	if is.SHA256 != p.SHA256 {
+		return unusable(dir, "%s is damaged: its SHA-256 is not that of the manifest", p.File)
+	}
+	return nil
+}
+
+// unpackLarge takes large files out of a tar, which may have nothing else.
+func unpackLarge(path string, to *lfsstore.Store) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for r := tar.NewReader(file); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if h.Typeflag != tar.TypeReg || !lfsstore.IsID(h.Name) {
+			return fmt.Errorf("%q is no large file", h.Name)
+		}
+		if err := to.Put(h.Name, r); err != nil {
+			return err
+		}
+	}
+}
