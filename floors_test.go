@@ -62,6 +62,7 @@ var floors = [][]string{
 	},
 	{
 		"internal/gitwire",
+		"internal/indexpack",
 		"internal/lfsbatch",
 	},
 	{

@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/internal/indexpack"
 )
 
 const (
@@ -23,16 +25,18 @@ const (
 )
 
 // indexer has git index-pack check, index and keep a pack that is written to it
-// (https://git-scm.com/docs/git-index-pack). A pack of no objects needs none.
+// (https://git-scm.com/docs/git-index-pack). A pack of no objects needs none, and a small and plain
+// one of a first fetch is kept without git.
 type indexer struct {
 	*run
 	ctx     context.Context
 	dir     string // GIT_DIR
 	objects string // where the pack goes; empty: where the repository has its objects
-	alone   bool   // it has to have all that its objects need
+	format  string
+	alone   bool // it has to have all that its objects need
 	options Options
 
-	head   []byte // of the pack, until there is enough of it
+	held   []byte // of the pack, as long as git is not started
 	count  uint32 // how many objects it has
 	to     *os.File
 	ended  chan error
@@ -42,32 +46,53 @@ type indexer struct {
 // packHead is how long the head of a pack is (gitformat-pack(5)).
 const packHead = 12
 
-// Write implements [io.Writer].
+// Write implements [io.Writer]. What is small is held: it may need no process.
 func (x *indexer) Write(b []byte) (int, error) {
 	if x.to != nil {
 		return x.send(b)
 	}
-	taken := min(packHead-len(x.head), len(b))
-	x.head = append(x.head, b[:taken]...)
-	if len(x.head) < packHead {
-		return taken, nil
+	x.held = append(x.held, b...)
+	if len(x.held) < packHead {
+		return len(b), nil
 	}
-	if x.ended == nil {
-		if !bytes.HasPrefix(x.head, []byte("PACK")) {
-			return 0, errors.New("what came is no pack")
-		}
-		if x.count = binary.BigEndian.Uint32(x.head[8:]); x.count == 0 {
-			return len(b), nil
-		}
-		if err := x.start(); err != nil {
-			return 0, err
-		}
-		if _, err := x.send(x.head); err != nil {
+	if !bytes.HasPrefix(x.held, []byte("PACK")) {
+		return 0, errors.New("what came is no pack")
+	}
+	switch x.count = binary.BigEndian.Uint32(x.held[8:]); {
+	case x.count == 0:
+		x.held = x.held[:packHead]
+	case !x.alone || x.format != gitwire.SHA1 || len(x.held) > indexpack.MaxBytes || x.count > indexpack.MaxObjects:
+		if err := x.handOver(); err != nil {
 			return 0, err
 		}
 	}
-	n, err := x.send(b[taken:])
-	return taken + n, err
+	return len(b), nil
+}
+
+// handOver starts git, and sends it what is held.
+func (x *indexer) handOver() error {
+	if err := x.start(); err != nil {
+		return err
+	}
+	held := x.held
+	x.held = nil
+	_, err := x.send(held)
+	return err
+}
+
+// keep keeps a pack without git. It reports whether it may be kept so.
+func (x *indexer) keep() (bool, error) {
+	index, err := indexpack.Make(x.held)
+	if err != nil {
+		x.log().Debug("the pack is left to git", "repository", x.Dir, "since", err)
+		return false, nil
+	}
+	name := filepath.Join(x.dir, "objects", "pack", "pack-"+index.Name)
+	const perm = 0o444 // as git has it: neither changes
+	if err := os.WriteFile(name+".pack", x.held, perm); err != nil {
+		return true, err
+	}
+	return true, os.WriteFile(name+".idx", index.Bytes, perm)
 }
 
 func (x *indexer) send(b []byte) (int, error) {
@@ -119,10 +144,18 @@ func (x *indexer) args() []string {
 // end waits until the pack is kept. sent is the error of what has written to it.
 func (x *indexer) end(sent error) error {
 	if x.ended == nil {
-		if sent == nil && len(x.head) < packHead {
+		switch {
+		case sent != nil || x.count == 0 && len(x.held) == packHead:
+			return sent
+		case len(x.held) < packHead:
 			return errors.New("the pack ends within its head")
 		}
-		return sent
+		if kept, err := x.keep(); kept {
+			return err
+		}
+		if sent = x.handOver(); x.ended == nil {
+			return sent
+		}
 	}
 	_ = x.to.Close()
 	err := <-x.ended
@@ -168,7 +201,9 @@ func unknownCheck(err error) string {
 // receive fetches what is wanted, into objects.
 func (u *update) receive(dir, objects string, alone bool, wants, haves []string) error {
 	for {
-		x := &indexer{run: u.run, ctx: u.ctx, dir: dir, objects: objects, alone: alone, options: u.Options}
+		x := &indexer{
+			run: u.run, ctx: u.ctx, dir: dir, objects: objects, format: u.there.format, alone: alone, options: u.Options,
+		}
 		n, err := u.from.Fetch(u.ctx, gitwire.Request{
 			Format: u.there.format, Wants: wants, Haves: haves,
 			MaxBytes: u.MaxBytes, Stall: u.Stall, Progress: u.Progress,
