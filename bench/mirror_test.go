@@ -22,6 +22,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -213,7 +215,7 @@ func goGitMirror(ctx context.Context, job mirrorJob, repository, dir string) err
 	return err
 }
 
-// ghappMirrorer fetches by gitwire into `git index-pack`, on connections that are kept.
+// ghappMirrorer has each repository followed as `ghapp mirror` has it, on connections that are kept.
 func ghappMirrorer() mirrorer {
 	transport := &http.Transport{MaxIdleConnsPerHost: atOnce}
 	return func(ctx context.Context, job mirrorJob, repository, dir string) error {
@@ -223,58 +225,26 @@ func ghappMirrorer() mirrorer {
 		}
 		token := &ghapp.Token{Secret: secret.New(job.Token), MintedAt: time.Now().Add(-time.Minute),
 			ExpiresAt: time.Now().Add(time.Hour), API: job.Origin + "/api/v3"}
-		service := &gitwire.Service{Origin: job.Origin, Transport: transport,
-			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil }}
-		refs, err := service.Refs(ctx, r)
-		if err != nil {
-			return err
-		}
-		var packed strings.Builder
-		request := gitwire.Request{Format: refs.Format}
-		packed.WriteString("# pack-refs with: peeled fully-peeled sorted \n")
-		for _, ref := range refs.List {
-			request.Wants = append(request.Wants, ref.ID)
-			fmt.Fprintf(&packed, "%s %s\n", ref.ID, ref.Name)
-			if ref.Peeled != "" {
-				fmt.Fprintf(&packed, "^%s\n", ref.Peeled)
-			}
-		}
-		for _, name := range []string{"objects/pack", "refs"} {
-			if err := os.MkdirAll(filepath.Join(dir, name), 0o777); err != nil {
-				return err
-			}
-		}
-		for name, content := range map[string]string{
-			"HEAD": "ref: " + refs.Head + "\n", "packed-refs": packed.String(),
-			"config": "[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
-		} {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o666); err != nil {
-				return err
-			}
-		}
-		return indexed(ctx, dir, func(w io.Writer) error {
-			_, err := service.Fetch(ctx, refs.Repository, request, w)
-			return err
-		})
+		from := remote{name: r, service: &gitwire.Service{Origin: job.Origin, Transport: transport,
+			Token: func(context.Context, ghapp.RepositoryName) (*ghapp.Token, error) { return token, nil }}}
+		here := &barerepo.Repository{Dir: dir, Git: gitcmd.Runner{Environ: os.Environ()}}
+		_, err = here.Update(ctx, from, barerepo.Options{})
+		return err
 	}
 }
 
-// indexed has git make an index of a pack that fetch writes, and check all that is in it.
-func indexed(ctx context.Context, dir string, fetch func(io.Writer) error) error {
-	var said bytes.Buffer
-	git := exec.CommandContext(ctx, "git", "index-pack", "--stdin", "--strict", "--check-self-contained-and-connected",
-		"--threads=1")
-	git.Dir, git.Stderr = dir, &said
-	pack, err := git.StdinPipe()
-	if err != nil {
-		return err
-	}
-	if err := git.Start(); err != nil {
-		return err
-	}
-	err = errors.Join(fetch(pack), pack.Close())
-	if failed := git.Wait(); failed != nil {
-		return errors.Join(err, fmt.Errorf("%w: %s", failed, &said))
-	}
-	return err
+// remote is a repository of a service, which no git is to ask.
+type remote struct {
+	service *gitwire.Service
+	name    ghapp.RepositoryName
 }
+
+func (r remote) Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error) {
+	return r.service.Refs(ctx, r.name, prefixes...)
+}
+
+func (r remote) Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error) {
+	return r.service.Fetch(ctx, r.name, q, w)
+}
+
+func (r remote) ByGit(context.Context, string, ...string) error { return errors.ErrUnsupported }
