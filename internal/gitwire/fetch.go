@@ -24,6 +24,11 @@ type Request struct {
 	// Haves are objects that are here, with all that can be reached from them. The pack may
 	// then have differences from what is here ("thin"). None: nothing is here.
 	Haves []string
+	// Tip asks for the wants without the commits before them, nor tags of them ("deepen 1"): whoever
+	// keeps them keeps them as shallow (git-clone(1), "--depth").
+	Tip bool
+	// Shallow are the commits here, of those that can be reached from the haves, whose parents are not.
+	Shallow []string
 	// MaxBytes bounds the pack. 0: there is no bound.
 	MaxBytes int64
 	// Stall ends a fetch in which no byte comes for so long. 0: a minute.
@@ -101,7 +106,7 @@ func (want Request) check() error {
 	if len(want.Wants) == 0 {
 		return errors.New("nothing is wanted")
 	}
-	for _, list := range [][]string{want.Wants, want.Haves} {
+	for _, list := range [][]string{want.Wants, want.Haves, want.Shallow} {
 		for _, id := range list {
 			if !IsObjectID(id) || (formatOf(id) == SHA256) != (want.Format == SHA256) {
 				return fmt.Errorf("%q is not an object ID of the repository's format", id)
@@ -122,11 +127,17 @@ func (want Request) command() []byte {
 		body = appendPacket(body, "thin-pack")
 	}
 	body = appendPacket(body, "ofs-delta")
-	body = appendPacket(body, "include-tag")
+	if !want.Tip {
+		body = appendPacket(body, "include-tag")
+	}
 	if want.Progress == nil {
 		body = appendPacket(body, "no-progress")
 	}
 	body = appendObjects(body, "want ", want.Wants)
+	body = appendObjects(body, "shallow ", want.Shallow)
+	if want.Tip {
+		body = appendPacket(body, "deepen 1")
+	}
 	body = appendObjects(body, "have ", want.Haves)
 	body = appendPacket(body, "done")
 	return append(body, "0000"...)

@@ -271,6 +271,42 @@ func TestWhatIsAskedForIsSaidOnce(t *testing.T) {
 	testkit.Equal(t, string(body), command+"0001"+arguments)
 }
 
+// A tip comes as a difference from another, and nothing of what is between them or before.
+func TestATipComesWithoutItsHistory(t *testing.T) {
+	for _, format := range []string{gitwire.SHA1, gitwire.SHA256} {
+		o := newOrigin(t, "--object-format="+format)
+		text := random(100 << 10)
+		before := o.commit(t, "refs/heads/main", text)
+		first := o.commit(t, "refs/heads/main", text+"1", before)
+		between := o.commit(t, "refs/heads/main", text+"2", first)
+		tip := o.commit(t, "refs/heads/main", text+"3", between)
+		o.git(t, "", "tag", "-a", "-m", "x", "v1", tip)
+		s, _ := o.service(t)
+		testkit.Must(s.Refs(t.Context(), site))(t)
+		c := newClone(t, format)
+		var sizes []int64
+		for _, request := range []gitwire.Request{
+			{Format: format, Wants: []string{first}, Tip: true},
+			{Format: format, Wants: []string{tip}, Tip: true, Haves: []string{first}, Shallow: []string{first}},
+		} {
+			shallow := strings.Join(slices.Concat(request.Wants, request.Shallow), "\n") + "\n"
+			testkit.OK(t, os.WriteFile(filepath.Join(c.dir, "shallow"), []byte(shallow), 0o600))
+			var pack bytes.Buffer
+			sizes = append(sizes, testkit.Must(s.Fetch(t.Context(), site, request, &pack))(t))
+			git(t, c.dir, &pack, "index-pack", "--stdin", "--fix-thin", "--strict")
+			git(t, c.dir, nil, "update-ref", fmt.Sprintf("refs/heads/%d", len(sizes)), request.Wants[0])
+		}
+		git(t, c.dir, nil, "fsck", "--full", "--strict")
+		testkit.Equal(t, git(t, c.dir, nil, "cat-file", "-p", tip+":file"), text+"3")
+		all := git(t, c.dir, nil, "cat-file", "--batch-all-objects", "--batch-check=%(objecttype)")
+		testkit.Equal(t, strings.Count(all, "commit"), 2, "commits")
+		testkit.Equal(t, strings.Count(all, "tag"), 0, "tags")
+		if sizes[1] > sizes[0]/10 {
+			t.Errorf("%d bytes came first, and %d later: no thin pack", sizes[0], sizes[1])
+		}
+	}
+}
+
 func TestARequestThatIsWrongIsNotSent(t *testing.T) {
 	s := &gitwire.Service{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("asked")
@@ -278,7 +314,7 @@ func TestARequestThatIsWrongIsNotSent(t *testing.T) {
 	})}
 	for _, request := range []gitwire.Request{
 		{}, {Wants: []string{"HEAD"}}, {Wants: []string{oid1}, Haves: []string{"x\n0000"}},
-		{Wants: []string{oid1}, Format: "md5"},
+		{Wants: []string{oid1}, Shallow: []string{"x\n0000"}}, {Wants: []string{oid1}, Format: "md5"},
 		{Wants: []string{oid1}, Format: gitwire.SHA256}, {Wants: []string{oid1 + oid1[:24]}},
 	} {
 		n, err := s.Fetch(t.Context(), site, request, io.Discard)

@@ -52,6 +52,30 @@ func TestAFetchThatIsNotUnderstoodIsLeftToGit(t *testing.T) {
 	}
 }
 
+// Where its history ends is not for the server to say.
+func TestATipWhoseHistoryEndsElsewhereIsLeftToGit(t *testing.T) {
+	tip := wanted
+	tip.Tip = true
+	pack := packAnswer(band(1, "PACK"))
+	info := func(lines ...string) string {
+		return line1("shallow-info\n") + strings.Join(lines, "") + "0001" + pack
+	}
+	ends := line1("shallow " + oid1 + "\n")
+	for _, text := range []string{pack, info(), info(ends)} {
+		testkit.Must(answering(text).Fetch(t.Context(), site, tip, io.Discard))(t)
+	}
+	for _, text := range []string{
+		info(line1("shallow " + oid2 + "\n")), info(line1("unshallow " + oid1 + "\n")), info(ends, ends, ends),
+		info(line1("x")), info("0000"), line1("shallow-info\n") + "0001" + line1("shallow-info\n") + "0001" + pack,
+		line1("shallow-info\n") + ends, line1("shallow-info\n") + ends + pack,
+	} {
+		n, err := answering(text).Fetch(t.Context(), site, tip, io.Discard)
+		if !errors.Is(err, gitwire.ErrUnsupported) || n != 0 {
+			t.Errorf("%q: %d, %v", text, n, err)
+		}
+	}
+}
+
 func TestAFetchThatBreaksSaysWhy(t *testing.T) {
 	for name, test := range map[string]struct {
 		text, says string

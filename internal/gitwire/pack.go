@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -30,23 +31,48 @@ const (
 	errorBand    = 3
 )
 
-// read reads the sections of an answer. Of what was asked for only the pack can follow; the
-// others are of a server that is itself incomplete ("shallow-info"), that sends to other
-// places ("packfile-uris"), or of a protocol to come.
+// read reads the sections of an answer. Of what was asked for only the pack can follow, and before
+// it where history ends, if that was asked for; the others are of a server that is itself
+// incomplete ("shallow-info"), that sends to other places ("packfile-uris"), or of a protocol to
+// come.
 func (p *packReader) read(lines *packets) error {
-	switch section, err := readLine(lines); {
+	section, err := readLine(lines)
+	if err == nil && section == "shallow-info" && p.want.Tip {
+		if err = p.boundary(lines); err == nil {
+			section, err = readLine(lines)
+		}
+	}
+	switch {
 	case err != nil:
 		return err
 	case section != "packfile":
 		return protocolErrorf("it has a section %.100q before the pack", section)
 	}
 	p.began = true
-	err := p.demultiplex(lines)
+	err = p.demultiplex(lines)
 	if err == nil {
 		err = lines.end()
 	}
 	p.endLine()
 	return err
+}
+
+// boundary reads where history ends: at what was asked for, and nowhere else.
+func (p *packReader) boundary(lines *packets) error {
+	for range len(p.want.Wants) + 1 {
+		next, err := lines.next()
+		if err == nil && next.mark == delimiter {
+			return nil
+		}
+		line, err := lineOf(next, err)
+		if err != nil {
+			return err
+		}
+		if id, ok := strings.CutPrefix(line, "shallow "); !ok || !slices.Contains(p.want.Wants, id) {
+			return protocolErrorf("its history ends elsewhere than was asked for: %.100q", line)
+		}
+	}
+	return protocolErrorf("its history ends in more places than were asked for")
 }
 
 // demultiplex reads the sidebands up to their end.
