@@ -108,6 +108,7 @@ var floors = [][]string{
 		"internal/lfsconfig",
 		"internal/markup",
 		"internal/permission",
+		"internal/quarantine",
 		"internal/spelling",
 		"internal/testkit",
 		"internal/text",

@@ -25,7 +25,7 @@ const (
 // connected proves that all that the objects need is there, in the quarantine or in the repository
 // (connected.c of git has the same question), and returns the commits that came, children before
 // their parents.
-func (u *update) connected(q *quarantine, wants []string) ([]row, error) {
+func (u *update) connected(q *inQuarantine, wants []string) ([]row, error) {
 	var rows []row
 	lines := &lineWriter{take: func(line []byte) error {
 		// All but commits, and those without a parent, are alone on their lines.
@@ -34,7 +34,7 @@ func (u *update) connected(q *quarantine, wants []string) ([]row, error) {
 		}
 		return nil
 	}}
-	git := u.git(u.Dir, q.objects)
+	git := u.git(u.Dir, q.Objects)
 	git.Stdin = strings.NewReader(strings.Join(wants, "\n") + "\n")
 	git.Stdout = lines
 	err := u.call(u.ctx, git, "rev-list", "--objects", "--no-object-names", "--parents", "--topo-order",

@@ -118,7 +118,7 @@ func (u *update) laterByGit() error {
 		return err
 	}
 	defer q.remove()
-	dir := filepath.Dir(q.objects)
+	dir := filepath.Dir(q.Objects)
 	if err := u.skeleton(dir, u.here.format, ""); err != nil {
 		return err
 	}

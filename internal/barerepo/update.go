@@ -322,7 +322,7 @@ func (u *update) later() error {
 	}
 	defer q.remove()
 	u.step("quarantined")
-	err = u.receive(u.Dir, q.objects, false, wants, u.haves())
+	err = u.receive(u.Dir, q.Objects, false, wants, u.haves())
 	if errors.Is(err, gitwire.ErrUnsupported) {
 		q.remove()
 		return u.laterByGit()
@@ -334,10 +334,10 @@ func (u *update) later() error {
 }
 
 // admit lets in what is in the quarantine, when it is proved to be whole, and moves the refs.
-func (u *update) admit(q *quarantine, wants []string) error {
+func (u *update) admit(q *inQuarantine, wants []string) error {
 	u.step("received")
 	// What is here already, git looks at when it moves the refs.
-	if err := u.there.prove(filepath.Join(q.objects, "pack"), true); err != nil {
+	if err := u.there.prove(q.Packs(), true); err != nil {
 		return err
 	}
 	rows, err := u.connected(q, wants)

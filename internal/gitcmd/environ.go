@@ -86,6 +86,7 @@ func (r *Runner) environ(ctx context.Context, s Scope) (environ, error) {
 	for name, path := range map[string]string{
 		"GIT_DIR": r.Repository.Dir, "GIT_WORK_TREE": r.Repository.WorkTree, "GIT_INDEX_FILE": r.Repository.Index,
 		"GIT_OBJECT_DIRECTORY": r.Repository.Objects, "GIT_GRAFT_FILE": r.Repository.Grafts,
+		"GIT_SHALLOW_FILE": r.Repository.Shallow,
 	} {
 		if path != "" {
 			env.set(name, path)

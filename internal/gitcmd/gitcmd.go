@@ -75,6 +75,7 @@ type Repository struct {
 	Index    string // GIT_INDEX_FILE
 	Objects  string // GIT_OBJECT_DIRECTORY
 	Grafts   string // GIT_GRAFT_FILE
+	Shallow  string // GIT_SHALLOW_FILE
 }
 
 // Run runs git with args, which the caller has made safe: a value that came from
