@@ -107,6 +107,7 @@ var floors = [][]string{
 		"internal/lastday",
 		"internal/lfsconfig",
 		"internal/markup",
+		"internal/packindex",
 		"internal/permission",
 		"internal/quarantine",
 		"internal/spelling",
