@@ -19,6 +19,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/quarantine"
 )
 
 // obtain brings a commit into a store, for a release.
@@ -38,7 +39,7 @@ func (t *Target) build(ctx context.Context, q Request, published *Release, get o
 	defer func() {
 		if err != nil {
 			t.explain(err, id)
-			err = errors.Join(err, t.drop(id))
+			err = errors.Join(err, t.drop(id), quarantine.Of(t.mainStore("").dir).Remove())
 		}
 	}()
 	for _, dir := range []struct {
@@ -62,7 +63,13 @@ func (t *Target) build(ctx context.Context, q Request, published *Release, get o
 	if t.Exec.Line != "" {
 		r.setExecPending()
 	}
-	return r, flush.Tree(t.tree(id))
+	if b.incoming == nil {
+		return r, flush.Tree(t.tree(id))
+	}
+	if err := flush.Tree(t.tree(id), b.incoming.Dir); err != nil {
+		return nil, err
+	}
+	return r, b.incoming.admit()
 }
 
 // explain finds out what git does not say when it cannot write a file: whether the disk
@@ -136,6 +143,7 @@ type building struct {
 	get       obtain
 	paths     []string          // the files of the new release, as git makes them
 	known     map[string]string // the digests of those that are shared
+	incoming  *incoming         // what was fetched for it, and does not count yet; nil: all does
 }
 
 // loadReusable reads which files the published release has.
@@ -247,6 +255,7 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		return err
 	}
 	if p.Path == "" {
+		b.incoming = s.incoming
 		// Submodules are named by it, by their commits.
 		if err := s.verify(ctx, p.Commit); err != nil {
 			return err
@@ -264,7 +273,7 @@ func (b *building) part(ctx context.Context, p Part, depth int) error {
 		return &Error{Problem: ErrDamaged, Op: "build " + r.ID, Err: err}
 	}
 	b.notePaths(p, list, shared)
-	return b.submodules(ctx, p, list, depth)
+	return b.submodules(ctx, s, p, list, depth)
 }
 
 // fetchAndShare has git fetch the commit of a part, and meanwhile takes over the files that the

@@ -18,7 +18,7 @@ import (
 type scenario struct {
 	*world
 	mode  Mode
-	what  string // first, update, rollback
+	what  string // first, update, update by git, rollback
 	root  string // all files are below it
 	turns int
 	begun string // the commit that is rolled back to
@@ -45,6 +45,7 @@ func newScenario(t *testing.T, mode Mode, what string) *scenario {
 		g.Environ = append(slices.Clip(g.Environ), "HOME="+home, "TMPDIR="+s.root)
 		g.Git.Environ = g.Environ
 	})
+	s.native = what != "update by git"
 	testkit.OK(t, os.Mkdir(filepath.Join(s.root, "home"), 0o700))
 	return s
 }
@@ -190,7 +191,10 @@ func TestWhateverStepFailsTheDirectoryIsOldOrNew(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
-		for _, what := range []string{"first", "update", "rollback"} {
+		for _, what := range []string{"first", "update", "update by git", "rollback"} {
+			if mode == Directory && what == "update by git" {
+				continue
+			}
 			for _, kind := range []string{"killed", "failing"} {
 				t.Run(fmt.Sprint(mode, " ", what, " ", kind), func(t *testing.T) {
 					t.Parallel()

@@ -4,6 +4,7 @@ package deploy
 
 import (
 	"context"
+	"sync"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -16,17 +17,35 @@ import (
 
 // environs are environments for git.
 type environs struct {
+	alone []string // where nobody is reached
+	// ambient reads the configuration once, by a process, where it is needed. The error is that
+	// there is no git.
+	ambient func() (ambientEnvirons, error)
+}
+
+// ambientEnvirons are those in which the configuration has a say.
+type ambientEnvirons struct {
+	own     []string // for the repository of the target
 	foreign []string // for a repository that is not on the host of the target
 	signed  []string // for a look at a signature
 }
 
-// isolated is the target with a git that sees no more than that. The configuration is read
-// once, by a process. A broken one is no reason to publish nothing.
-func (t *Target) isolated(ctx context.Context) (*Target, error) {
+// isolated is the target with a git that sees no more than that.
+func (t *Target) isolated(ctx context.Context) *Target {
+	isolated := *t
+	isolated.environs = &environs{
+		alone:   gitcmd.Alone(t.Git.Environ),
+		ambient: sync.OnceValues(func() (ambientEnvirons, error) { return t.ambient(ctx) }),
+	}
+	return &isolated
+}
+
+// ambient reads the configuration. A broken one is no reason to publish nothing.
+func (t *Target) ambient(ctx context.Context) (environs ambientEnvirons, err error) {
 	ambient, err := t.Git.Ambient(ctx)
 	if err != nil && ctx.Err() == nil {
 		if gitcmd.ReasonOf(err) == gitcmd.NotInstalled {
-			return nil, err
+			return environs, err
 		}
 		t.log().Warn("git's configuration cannot be read, and is passed over with its proxies and certificates", "error", err)
 	}
@@ -35,18 +54,17 @@ func (t *Target) isolated(ctx context.Context) (*Target, error) {
 		// The store's configuration names the file, over which these entries would go.
 		signing = func(key string) bool { return gitcmd.Signing(key) && key != "gpg.ssh.allowedsignersfile" }
 	}
-	isolated := *t
 	for _, made := range []struct {
 		environ  *[]string
 		subjects []gitcmd.Subject
 	}{
-		{&isolated.Git.Environ, []gitcmd.Subject{gitcmd.Network}},
-		{&isolated.environs.foreign, []gitcmd.Subject{gitcmd.Network, gitcmd.Logins}},
-		{&isolated.environs.signed, []gitcmd.Subject{gitcmd.Network, signing}},
+		{&environs.own, []gitcmd.Subject{gitcmd.Network}},
+		{&environs.foreign, []gitcmd.Subject{gitcmd.Network, gitcmd.Logins}},
+		{&environs.signed, []gitcmd.Subject{gitcmd.Network, signing}},
 	} {
 		if *made.environ, err = ambient.Environ(made.subjects...); err != nil {
-			return nil, err
+			return environs, err
 		}
 	}
-	return &isolated, nil
+	return environs, nil
 }

@@ -246,7 +246,7 @@ func TestConfigurationOfUserAndSystemDoesNotChangeWhatIsPublished(t *testing.T) 
 			}
 		}
 		// The same where the stores are packed anew.
-		apart := testkit.Must(w.target.isolated(t.Context()))(t)
+		apart := w.target.isolated(t.Context())
 		apart.gc(t.Context(), map[string]bool{w.published().ID: true})
 		if _, err := os.Stat(mark); err == nil {
 			text, _ := os.ReadFile(mark)

@@ -36,6 +36,7 @@ type role struct {
 	Want     Request
 	Rollback bool // in the place of publishing
 	Traced   bool
+	Native   bool   // without git fetch
 	Exec     string // a command line
 }
 
@@ -48,7 +49,7 @@ type played struct {
 
 func (w *world) role(want Request) role {
 	return role{Dir: w.target.Dir, Mode: w.target.Mode, Keep: w.target.Keep, Scope: w.target.Scope,
-		Environ: w.target.Environ, Want: want}
+		Environ: w.target.Environ, Want: want, Native: w.native}
 }
 
 // environ is the environment of the process.
@@ -80,6 +81,9 @@ func play(text string) int {
 	}
 	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ,
 		Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}
+	if r.Native {
+		r.Want.Fetch = fetchFrom(r.Scope.Origin)
+	}
 	if err == nil && r.Rollback {
 		_, err = target.Rollback(context.Background(), "", Refuse)
 		p.Changed = err == nil

@@ -153,10 +153,8 @@ func (t *Target) hold(ctx context.Context, published *Release, commit string) (*
 // lock is held.
 func (t *Target) replaceRelease(ctx context.Context, q Request, published *Release) (*Outcome, error) {
 	const op = "publish in"
-	t, err := t.isolated(ctx)
-	if err != nil {
-		return nil, err
-	}
+	t = t.isolated(ctx)
+	t.pack = q.Fetch
 	// Thousands of files are removed while git fetches, and not while somebody waits for what
 	// was pushed.
 	var trash sync.WaitGroup

@@ -163,10 +163,7 @@ func (t *Target) rebuild(ctx context.Context, r, published *Release) (*Release, 
 		return nil, fmt.Errorf("it was built with other options (%s; now %s)",
 			orNone(r.BuildOptions), orNone(t.buildOptions()))
 	}
-	with, err := t.isolated(ctx)
-	if err != nil {
-		return nil, err
-	}
+	with := t.isolated(ctx)
 	if with.Check.Line == "" {
 		with.Check.Line = r.Check
 	}

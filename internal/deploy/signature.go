@@ -35,8 +35,12 @@ func (s *store) verify(ctx context.Context, commit string) error {
 	}
 	var status bytes.Buffer
 	git := s.git()
-	if signed := s.environs.signed; signed != nil {
-		git.Environ = signed
+	if s.environs != nil {
+		ambient, err := s.environs.ambient()
+		if err != nil {
+			return err
+		}
+		git.Environ = ambient.signed
 	}
 	git.Stderr = &status
 	err := git.Run(ctx, gitcmd.Scope{}, "verify-commit", "--raw", "--", commit)

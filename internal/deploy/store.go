@@ -18,6 +18,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitsetup"
+	"github.com/ghapp-dev/ghapp/internal/quarantine"
 )
 
 // store is a bare repository that holds what was fetched of one repository, and nothing
@@ -27,29 +28,35 @@ type store struct {
 	dir    string
 	url    string
 	sparse []string // the paths that a work tree has; empty: all
+
+	pack     Fetch     // of the repository; nil: git fetches
+	incoming *incoming // what came for the release that is being built; nil: all that is here counts
 }
 
 // mainStore is the store of the repository itself.
 func (t *Target) mainStore(url string) *store {
-	return &store{t, filepath.Join(t.base(), "store.git"), url, t.Sparse}
+	return &store{Target: t, dir: filepath.Join(t.base(), "store.git"), url: url, sparse: t.Sparse, pack: t.pack}
 }
 
 // moduleStore is the store of a submodule, which may be that of several. A release has it whole,
 // or not at all.
 func (t *Target) moduleStore(url string) *store {
 	sum := sha256.Sum256([]byte(url))
-	return &store{t, filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url, nil}
+	return &store{Target: t, dir: filepath.Join(t.stores(), hex.EncodeToString(sum[:16])+".git"), url: url}
 }
 
 // hashSize is the length of the repository's object IDs in bytes.
 func hashSize(commit string) int { return len(commit) / 2 }
 
-// git is a call of git in the store.
+// git is a call of git in the store that reaches nobody.
 func (s *store) git() *gitcmd.Runner {
 	git := s.Git
 	git.Dir, git.Repository = s.dir, gitcmd.Repository{Dir: s.dir}
-	if foreign := s.environs.foreign; foreign != nil && !strings.HasPrefix(s.url, s.Scope.Origin+"/") {
-		git.Environ = foreign
+	if s.incoming != nil {
+		git.Repository.Objects = s.incoming.Objects
+	}
+	if s.environs != nil {
+		git.Environ = s.environs.alone
 	}
 	skip := "1"
 	if s.LFS {
@@ -58,6 +65,24 @@ func (s *store) git() *gitcmd.Runner {
 	// The variable for the index goes before the store's configuration.
 	git.Environ = append(slices.Clip(git.Environ), "GIT_LFS_SKIP_SMUDGE="+skip, "GIT_INDEX_VERSION=2")
 	return &git
+}
+
+// reaching is a call of git in the store that may reach the repository.
+func (s *store) reaching() (*gitcmd.Runner, error) {
+	git := s.git()
+	if s.environs == nil {
+		return git, nil
+	}
+	ambient, err := s.environs.ambient()
+	if err != nil {
+		return nil, err
+	}
+	environ := ambient.own
+	if !strings.HasPrefix(s.url, s.Scope.Origin+"/") {
+		environ = ambient.foreign
+	}
+	git.Environ = append(slices.Clip(environ), git.Environ[len(git.Environ)-2:]...)
+	return git, nil
 }
 
 // scope says who answers for the store's repository. A server that redirects is not
@@ -158,6 +183,9 @@ func (s *store) create(ctx context.Context, commit string) error {
 	}
 	git := s.Git
 	git.Dir = filepath.Dir(s.dir)
+	if s.environs != nil {
+		git.Environ = s.environs.alone
+	}
 	// The configuration is ours, and it is one of refs in files.
 	git.Environ = append(slices.Clip(git.Environ), "GIT_DEFAULT_REF_FORMAT=files", "GIT_DEFAULT_HASH="+format)
 	args := []string{"init", "--quiet", "--bare", "--template=", "--initial-branch=none", "--", made}
@@ -215,7 +243,7 @@ func (s *store) removeStale() error {
 			return err
 		}
 	}
-	return nil
+	return quarantine.Of(s.dir).Remove()
 }
 
 // globQuoted is a path in which nothing is a pattern.
@@ -238,11 +266,20 @@ func (s *store) discard() error {
 // fetch gets a commit, which no other can be given for. A release is named so that its
 // objects stay.
 func (s *store) fetch(ctx context.Context, commit, id string) error {
+	if s.receive(ctx, commit, id) {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	args := []string{
 		"fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules",
 		"--force", "--depth=" + strconv.Itoa(s.depth()),
 	}
-	git := s.git()
+	git, err := s.reaching()
+	if err != nil {
+		return err
+	}
 	if git.Progress {
 		args[1] = "--progress"
 	}
@@ -282,9 +319,16 @@ func (s *store) checkout(ctx context.Context, commit, dir, index string) error {
 			return err
 		}
 	}
-	git := s.git()
+	git, scope, err := s.git(), gitcmd.Scope{}, error(nil)
+	if s.LFS || s.Filter != "" { // large files, and objects that are left out until now
+		git, err = s.reaching()
+		scope = s.scope()
+	}
+	if err != nil {
+		return err
+	}
 	git.Repository.WorkTree, git.Repository.Index = dir, index
-	return git.Run(ctx, s.scope(), "read-tree", "--reset", "-u", commit)
+	return git.Run(ctx, scope, "read-tree", "--reset", "-u", commit)
 }
 
 // gc lets the objects of releases go that are not kept any more, and packs what is

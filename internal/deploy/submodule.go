@@ -20,7 +20,7 @@ const deepest = 10
 
 // submodules checks out those of a part, which stand in its index, and theirs. Each is
 // fetched by its commit, so that no server can give another.
-func (b *building) submodules(ctx context.Context, part Part, list []entry, depth int) error {
+func (b *building) submodules(ctx context.Context, s *store, part Part, list []entry, depth int) error {
 	var wanted []entry
 	for _, e := range list {
 		if e.mode == modeSubmodule && !e.absent {
@@ -36,7 +36,7 @@ func (b *building) submodules(ctx context.Context, part Part, list []entry, dept
 			Err: fmt.Errorf("submodules lie in each other more than %d deep", deepest),
 		}
 	}
-	urls, err := b.storeOf(part).urls(ctx, part.Commit)
+	urls, err := s.urls(ctx, part.Commit)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,11 @@ func (b *building) submodules(ctx context.Context, part Part, list []entry, dept
 // urls are the addresses that .gitmodules of a commit names, by path; "" where it says
 // that the submodule is not to be checked out.
 func (s *store) urls(ctx context.Context, commit string) (map[string]string, error) {
-	out, err := s.git().Output(ctx, s.scope(), "config", "--null", "--blob", commit+":.gitmodules",
+	git, err := s.reaching()
+	if err != nil {
+		return nil, err
+	}
+	out, err := git.Output(ctx, s.scope(), "config", "--null", "--blob", commit+":.gitmodules",
 		"--get-regexp", `^submodule\..*\.(path|url|update)$`)
 	e, failed := errors.AsType[*gitcmd.Error](err)
 	if failed && (e.ExitCode == 1 || strings.Contains(e.Stderr, "unable to resolve config blob")) {

@@ -3,8 +3,10 @@
 package deploy
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // Mode is how a release gets into the place of the one before.
@@ -109,7 +112,8 @@ type Target struct {
 	// Log is told of each step, and of what the commands print. Nil: nothing is logged.
 	Log *slog.Logger
 
-	environs environs // see isolated
+	environs *environs // see isolated
+	pack     Fetch     // of the request that is being served; nil: git fetches
 }
 
 // Command is a command line for the shell (sh -c). The zero value is none.
@@ -123,6 +127,10 @@ type Command struct {
 	Pause time.Duration
 }
 
+// Fetch writes a pack of a repository to w, and returns its size in bytes, as
+// [gitwire.Service.Fetch] does.
+type Fetch func(ctx context.Context, want gitwire.Request, w io.Writer) (int64, error)
+
 // Request is what is to be published.
 type Request struct {
 	Repository string // owner/name
@@ -133,6 +141,9 @@ type Request struct {
 	// Patient leaves a command after the release that has failed alone for a while, longer
 	// with each time, where the caller comes by more often than that.
 	Patient bool
+	// Fetch fetches the repository without git fetch, where no more is wanted than the commit
+	// itself, in full. Whatever goes wrong with it, git fetch is asked. Nil: git fetch alone.
+	Fetch Fetch `json:"-"`
 }
 
 func (t *Target) validate() error {

@@ -4,7 +4,9 @@ package deploy
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -16,8 +18,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -30,6 +34,7 @@ type world struct {
 	site   *githubtest.Repository
 	target *Target
 	log    *logged
+	native bool // git fetch is not needed
 }
 
 // logged keeps what is logged.
@@ -60,7 +65,7 @@ func newWorldIn(t *testing.T, dir string, change ...func(*Target)) *world {
 	t.Helper()
 	github := testkit.Must(githubtest.New(githubtest.Options{Dir: t.TempDir()}))(t)
 	t.Cleanup(func() { _ = github.Close() })
-	w := &world{t: t, github: github, log: &logged{}}
+	w := &world{t: t, github: github, log: &logged{}, native: os.Getenv("DEPLOY_TEST_NATIVE") != ""}
 	w.server = httptest.NewServer(http.HandlerFunc(w.serve))
 	t.Cleanup(w.server.Close)
 	w.site = w.repository("acme/site")
@@ -99,8 +104,20 @@ func (w *world) commit(files map[string]string) string {
 }
 
 func (w *world) want(commit string) Request {
-	return Request{Repository: "acme/site", URL: w.server.URL + "/acme/site.git",
+	q := Request{Repository: "acme/site", URL: w.server.URL + "/acme/site.git",
 		Ref: "refs/heads/deployment", Commit: commit}
+	if w.native {
+		q.Fetch = fetchFrom(w.server.URL)
+	}
+	return q
+}
+
+// fetchFrom fetches the repository acme/site of a server without git.
+func fetchFrom(origin string) Fetch {
+	service := &gitwire.Service{Origin: origin}
+	return func(ctx context.Context, want gitwire.Request, to io.Writer) (int64, error) {
+		return service.Fetch(ctx, ghapp.RepositoryName{Owner: "acme", Name: "site"}, want, to)
+	}
 }
 
 // publish publishes a commit, which must succeed.
@@ -181,7 +198,7 @@ func litter(t *Target) string {
 		case path == t.releases():
 			return fs.SkipDir
 		case strings.HasPrefix(name, linkPrefix), strings.HasSuffix(name, tempSuffix), strings.HasSuffix(name, ".old"),
-			strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"):
+			strings.HasSuffix(name, ".lock"), strings.HasPrefix(name, "tmp_"), strings.HasPrefix(name, "incoming-"):
 			found = append(found, path)
 		}
 		return err

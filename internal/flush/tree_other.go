@@ -7,12 +7,18 @@ import (
 	"path/filepath"
 )
 
-// Tree has a directory with all below it written to the disk.
-func Tree(root string) error {
-	return filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-		if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+// Tree has directories with all below them written to the disk.
+func Tree(roots ...string) error {
+	for _, root := range roots {
+		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+			if err != nil || !d.IsDir() && !d.Type().IsRegular() {
+				return err
+			}
+			return File(name)
+		})
+		if err != nil {
 			return err
 		}
-		return File(name)
-	})
+	}
+	return nil
 }

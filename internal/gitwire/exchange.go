@@ -34,6 +34,7 @@ type request struct {
 	body   []byte                // nil: it is a GET
 	zipped bool                  // the body is gzip's
 	plain  bool                  // the answer is not to be compressed: it is already
+	stays  bool                  // no redirect is followed
 	media  string                // of the answer
 	sends  string                // the media type of the body; "": that of a request to git-upload-pack
 	whole  func(io.Reader) error // reads an answer that has no packets in it; nil: it has
@@ -146,6 +147,9 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 		return "", q.refusal(answer)
 	}
 	origin := to.Scheme + "://" + to.Host
+	if origin == q.origin && r.stays {
+		return "", protocolErrorf("it leads to another repository")
+	}
 	if origin != q.origin || hops >= maxRedirects {
 		kind := ghapp.ErrWrongHost
 		if origin == q.origin {

@@ -29,6 +29,8 @@ type Request struct {
 	Tip bool
 	// Shallow are the commits here, of those that can be reached from the haves, whose parents are not.
 	Shallow []string
+	// Stays leaves it to git to be led to another repository, also to one on the host.
+	Stays bool
 	// MaxBytes bounds the pack. 0: there is no bound.
 	MaxBytes int64
 	// Stall ends a fetch in which no byte comes for so long. 0: a minute.
@@ -67,6 +69,7 @@ func (s *Service) Fetch(ctx context.Context, r ghapp.RepositoryName, want Reques
 	}
 	asked := uploadPack("", want.command())
 	asked.plain = true // objects in a pack are compressed
+	asked.stays = want.Stays
 	if len(asked.body) > largeRequest {
 		var err error
 		if asked.body, err = s.compress(asked.body); err != nil {

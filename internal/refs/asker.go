@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -92,6 +93,14 @@ func (a *Asker) isEmpty(ctx context.Context, r ghapp.RepositoryName, op string) 
 		return false, nil
 	}
 	return err == nil, err
+}
+
+// Fetch fetches a pack of a repository on the connection that is asked on, as
+// [gitwire.Service.Fetch] does.
+func (a *Asker) Fetch(
+	ctx context.Context, r ghapp.RepositoryName, want gitwire.Request, w io.Writer,
+) (int64, error) {
+	return a.service().Fetch(ctx, r, want, w)
 }
 
 // Discover has the next question about a repository begin as git's own do: under a name

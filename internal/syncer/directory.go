@@ -5,6 +5,7 @@ package syncer
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/refs"
 	"github.com/ghapp-dev/ghapp/internal/watch"
 )
@@ -188,6 +190,9 @@ func (d *directory) publishFrom(
 		Ref: found.Ref, Commit: desired.Commit, Force: d.force,
 		// A watch has pauses of its own, and a webhook ends them.
 		Patient: !d.watched,
+		Fetch: func(ctx context.Context, want gitwire.Request, w io.Writer) (int64, error) {
+			return d.asker.Fetch(ctx, r, want, w)
+		},
 	})
 }
 
