@@ -99,7 +99,8 @@ func MirrorOptions() []Option {
 		},
 		{
 			Key: "status", Process: true, Watching: true,
-			Help: "with --watch: serve /healthz, /readyz and /metrics at this `ADDRESS`, which may be that of --webhook",
+			Help: "with --watch: serve a page to look at, /healthz, /readyz and /metrics at this `ADDRESS`, " +
+				"which may be that of --webhook",
 		},
 		{
 			Key: "status_host", Kind: ListOption, Process: true, Watching: true,
