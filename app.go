@@ -180,7 +180,7 @@ func (a *App) token(ctx context.Context, spec tokenSpec) (*Token, error) {
 	return withKey(ctx, keys, func(c *signedClient) (*Token, error) {
 		t, err := a.tokenFrom(ctx, c, spec)
 		if err != nil {
-			c.noteRejection(ctx, err)
+			c.noteRefusedKey(ctx, err)
 		} else if keys.replaced && c == keys.newest {
 			a.keys.CompareAndSwap(keys, &keyring{newest: c}) // the key before is not needed any more
 		}

@@ -58,9 +58,9 @@ type signedClient struct {
 	inflight singleflight.Group
 	signed   atomic.Pointer[JWT]
 
-	store     Store                     // of rejections; may be nil
-	believe   time.Duration             // a rejection of the key, for so long
-	rejection atomic.Pointer[rejection] // nil: none is known
+	store   Store                      // of refused keys; may be nil
+	believe time.Duration              // a refusal of the key, for so long
+	refused atomic.Pointer[refusedKey] // nil: none is known
 }
 
 // fingerprinter returns the fingerprint that GitHub's settings page shows for a
