@@ -89,14 +89,14 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 	}
 	examined.Names = names
 	told := doctorJSON{Repository: doctorRepository(examined.Repository), Findings: []doctor.Finding{}}
-	page := doctor.NewPage(c.Stdout, c.quiet, c.lookup)
+	printer := doctor.NewPrinter(c.Stdout, c.quiet, c.lookup)
 	examined.Tell = func(f doctor.Finding) {
 		if redactOwner {
 			f = names.HideIn(f)
 		}
 		told.Findings = append(told.Findings, f)
 		if !c.json {
-			err = errors.Join(err, page.Write(f))
+			err = errors.Join(err, printer.Write(f))
 		}
 	}
 	code, ended := doctor.Examine(ctx, examined)
@@ -113,7 +113,7 @@ func (c *command) runDoctor(ctx context.Context, args []string, redactOwner bool
 		}
 		err = term.JSON(c.Stdout, told)
 	default:
-		err = page.End(told.Findings)
+		err = printer.End(told.Findings)
 	}
 	if err == nil && code != 0 {
 		err = &examinedExit{code}

@@ -18,10 +18,10 @@ const (
 	leastWidth = 60
 )
 
-// Page prints findings for people, a line each, with cause and hint below where there
+// Printer prints findings for people, a line each, with cause and hint below where there
 // are any. On a terminal lines are broken at its width, and the states have colours where
 // [term.Colour] allows them; the words are the same without.
-type Page struct {
+type Printer struct {
 	w      io.Writer
 	width  int // of the terminal; 0: lines are not broken
 	colour bool
@@ -30,10 +30,10 @@ type Page struct {
 	written bool
 }
 
-// NewPage is a page on w. Of quiet it has only what is not as it should be; lookup is
+// NewPrinter prints to w: with quiet only what is not as it should be; lookup is
 // os.LookupEnv, for the variables that say whether there are colours.
-func NewPage(w io.Writer, quiet bool, lookup func(string) (string, bool)) *Page {
-	p := &Page{w: w, quiet: quiet, colour: term.Colour(w, lookup)}
+func NewPrinter(w io.Writer, quiet bool, lookup func(string) (string, bool)) *Printer {
+	p := &Printer{w: w, quiet: quiet, colour: term.Colour(w, lookup)}
 	if width := term.Width(w); width >= leastWidth {
 		p.width = width
 	}
@@ -41,7 +41,7 @@ func NewPage(w io.Writer, quiet bool, lookup func(string) (string, bool)) *Page 
 }
 
 // Write prints a finding.
-func (p *Page) Write(f Finding) error {
+func (p *Printer) Write(f Finding) error {
 	if p.quiet && (f.State == OK || f.State == Note || f.State == Skipped) {
 		return nil
 	}
@@ -72,7 +72,7 @@ func (p *Page) Write(f Finding) error {
 
 // fold writes a text that begins in a column, broken between words at the terminal's
 // width, with each further line indented.
-func (p *Page) fold(b *strings.Builder, column int, indent, text string) {
+func (p *Printer) fold(b *strings.Builder, column int, indent, text string) {
 	for i, word := range strings.Fields(text) {
 		length := utf8.RuneCountInString(word)
 		switch {
@@ -97,7 +97,7 @@ func painted(s State, text string) string {
 }
 
 // End prints the sum of what was found.
-func (p *Page) End(findings []Finding) error {
+func (p *Printer) End(findings []Finding) error {
 	count := map[State]int{}
 	for _, f := range findings {
 		count[f.State]++

@@ -7,7 +7,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
-func TestPage(t *testing.T) {
+func TestPrinter(t *testing.T) {
 	findings := []Finding{
 		{Link: "key", State: OK, Text: "SHA256:abc"},
 		{Link: "hooks", About: "deploy", State: Note, Text: "one two three four five six seven eight nine ten eleven twelve"},
@@ -17,10 +17,10 @@ func TestPage(t *testing.T) {
 		{Link: "clock", State: Warn, Text: "off", Cause: "late", Hint: "set it"},
 	}
 	for name, test := range map[string]struct {
-		page Page
+		printer Printer
 		want string
 	}{
-		"no terminal": {Page{}, `ok       key            SHA256:abc
+		"no terminal": {Printer{}, `ok       key            SHA256:abc
 note     hooks          deploy: one two three four five six seven eight nine ten eleven twelve
 broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
@@ -33,7 +33,7 @@ warn     clock          off
 
 1 link broken, 1 warning.
 `},
-		"narrow, with colours": {Page{width: 60, colour: true}, `{32}ok     {0}  key            SHA256:abc
+		"narrow, with colours": {Printer{width: 60, colour: true}, `{32}ok     {0}  key            SHA256:abc
 {32}note   {0}  hooks          deploy: one two three four five six
                         seven eight nine ten eleven twelve
 {1;31}broken {0}  configuration  c.yaml
@@ -48,7 +48,7 @@ warn     clock          off
 
 1 link broken, 1 warning.
 `},
-		"quiet": {Page{quiet: true}, `broken   configuration  c.yaml
+		"quiet": {Printer{quiet: true}, `broken   configuration  c.yaml
          cause: first cause that is so long that it does not stand in one line
          cause: second
          hint:  do this
@@ -61,11 +61,11 @@ warn     clock          off
 	} {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			test.page.w = &b
+			test.printer.w = &b
 			for _, f := range findings {
-				testkit.OK(t, test.page.Write(f))
+				testkit.OK(t, test.printer.Write(f))
 			}
-			testkit.OK(t, test.page.End(findings))
+			testkit.OK(t, test.printer.End(findings))
 			got := strings.ReplaceAll(b.String(), "\x1b[", "{")
 			for _, code := range []string{"32", "33", "1;31", "2", "0"} {
 				got = strings.ReplaceAll(got, "{"+code+"m", "{"+code+"}")
