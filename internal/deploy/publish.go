@@ -5,7 +5,6 @@ package deploy
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,47 +44,6 @@ func (t *Target) unapplied(r *Release) []string {
 func (t *Target) upToDate(r *Release, commit string) bool {
 	return r != nil && r.Commit == commit && r.BuildOptions == t.buildOptions() && !r.execUnfinished() &&
 		!r.PublishedAt.IsZero()
-}
-
-// execUnfinished reports whether the command after the release is still to run, or to run again.
-func (r *Release) execUnfinished() bool { return r.ExecPending() || r.ExecFailed() }
-
-// execRetryAt is when the command after a release, which has failed, may run again; zero where it
-// may run now. A command line that is another now has not failed.
-func (t *Target) execRetryAt(r *Release) time.Time {
-	if !r.ExecFailed() || t.Exec.Line != r.ExecCommand {
-		return time.Time{}
-	}
-	again, now := r.ExecRetryAt(), time.Now()
-	if !again.After(now) || r.ExecFailedAt.After(now) { // the machine's clock may jump
-		return time.Time{}
-	}
-	return again
-}
-
-// execTooSoon is the error of a patient request that has nothing to do but to run a command
-// which has failed and may not run again yet.
-func (t *Target) execTooSoon(r *Release, q Request) error {
-	if !q.Patient || q.Force || r == nil || t.Exec.Line == "" {
-		return nil
-	}
-	stays := r.Commit == q.Commit && r.BuildOptions == t.buildOptions() || slices.Contains(r.Held, q.Commit)
-	again := t.execRetryAt(r)
-	if !stays || again.IsZero() {
-		return nil
-	}
-	return &Error{
-		Problem: ErrExec, Op: fmt.Sprintf("exec %q for %s", t.Exec.Line, r.ID),
-		Err: fmt.Errorf("%s (it has failed %s, and is tried again from %s on; at once with --force)",
-			r.ExecError, times(r.ExecFailures), again.Format(time.RFC3339)),
-	}
-}
-
-func times(n int) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
 }
 
 // Publish brings the directory to a commit: it fetches it, builds its files beside the
@@ -189,41 +147,6 @@ func (t *Target) replaceRelease(ctx context.Context, q Request, published *Relea
 	return outcome, err
 }
 
-// RunPendingExec runs the command after the published release where it has not run yet, or has
-// failed and may run again by now. It is for a pass that does not come to [Target.Publish],
-// since nobody knows which commit is wanted. The errors are those of Publish.
-func (t *Target) RunPendingExec(ctx context.Context) error {
-	if err := t.validate(); err != nil {
-		return err
-	}
-	published, err := t.Published()
-	if err != nil || !t.execDue(published) {
-		return err
-	}
-	unlock, err := t.lock(ctx, busyFor)
-	if err != nil {
-		return t.fail("run the command in", err)
-	}
-	defer unlock()
-	if published, err = t.recover(); err != nil {
-		return t.fail("run the command in", err)
-	}
-	return t.runPendingExec(ctx, published)
-}
-
-// execDue reports whether the command after a release is to run now.
-func (t *Target) execDue(r *Release) bool {
-	return r != nil && t.Exec.Line != "" && r.execUnfinished() && !r.PublishedAt.IsZero() && t.execRetryAt(r).IsZero()
-}
-
-// runPendingExec runs the command after a release if it is due. The lock is held.
-func (t *Target) runPendingExec(ctx context.Context, r *Release) error {
-	if ctx.Err() != nil || !t.execDue(r) {
-		return nil
-	}
-	return t.runExec(ctx, r, r.Previous)
-}
-
 // activate publishes a release by one rename. After a failure a new one is gone. Nothing that
 // goes wrong after the rename is an error.
 func (t *Target) activate(r, published *Release) error {
@@ -289,30 +212,4 @@ func (t *Target) activateDirectory(r, published *Release) error {
 		return &Error{Problem: ErrNoExchange, Op: "publish in " + t.Dir, Err: err}
 	}
 	return err
-}
-
-// runExec runs the command after a release, and notes what became of it.
-func (t *Target) runExec(ctx context.Context, r *Release, previous string) error {
-	if t.Exec.Line == "" && r.Exec == "" {
-		return nil
-	}
-	err := t.runCommand(ctx, "exec", t.Exec, t.Dir, r, previous)
-	if ctx.Err() != nil {
-		return err // it is still to run
-	}
-	if r.ExecCommand != t.Exec.Line {
-		r.setExecPending() // the failures of another command are not its own
-	}
-	r.ExecCommand, r.ExecError = t.Exec.Line, ""
-	switch {
-	case err != nil:
-		r.ExecError = err.Error()
-		if failed, ok := errors.AsType[*Error](err); ok && failed.Err != nil {
-			r.ExecError = failed.Err.Error()
-		}
-		r.Exec, r.ExecFailures, r.ExecFailedAt = execFailed, r.ExecFailures+1, time.Now().UTC()
-	default:
-		r.Exec, r.ExecFailures, r.ExecFailedAt = execDone, 0, time.Time{}
-	}
-	return errors.Join(err, t.save(r))
 }
