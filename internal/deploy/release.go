@@ -59,38 +59,6 @@ type Part struct {
 	Commit string `json:"commit"` // of that repository
 }
 
-// The values of Release.Exec.
-const (
-	execPending = "pending"
-	execDone    = "done"
-	execFailed  = "failed"
-)
-
-// ExecFailed reports whether the command after the release has failed and is to be tried
-// again.
-func (r *Release) ExecFailed() bool { return r.Exec == execFailed }
-
-// ExecPending reports whether the command after the release has not ended yet.
-func (r *Release) ExecPending() bool { return r.Exec == execPending }
-
-// The pauses after which a command that failed is tried again: each is twice as long as
-// the one before.
-const (
-	firstPause = 30 * time.Second
-	mostPause  = 15 * time.Minute
-)
-
-// ExecRetryAt is when the command that has failed is tried again by those who wait.
-func (r *Release) ExecRetryAt() time.Time {
-	pause := min(firstPause<<min(max(r.ExecFailures-1, 0), 10), mostPause)
-	return r.ExecFailedAt.Add(pause)
-}
-
-// setExecPending notes that the command after the release is still to run.
-func (r *Release) setExecPending() {
-	r.Exec, r.ExecFailures, r.ExecFailedAt, r.ExecCommand, r.ExecError = execPending, 0, time.Time{}, "", ""
-}
-
 // noRelease is the Exchange of a release that takes the place of none.
 const noRelease = "-"
 

@@ -18,7 +18,7 @@ func TestPrinter(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		printer Printer
-		want string
+		want    string
 	}{
 		"no terminal": {Printer{}, `ok       key            SHA256:abc
 note     hooks          deploy: one two three four five six seven eight nine ten eleven twelve
