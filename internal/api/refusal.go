@@ -19,6 +19,7 @@ const (
 	SAML                          // the organization wants single sign-on
 	NotPermitted                  // a permission is missing
 	RepositoryNotSelected         // there is no such repository, or the installation does not have it
+	Unavailable                   // GitHub keeps the repository from everybody
 )
 
 // Classify reads the text of a refusal.
@@ -43,6 +44,8 @@ func Classify(message string) Refusal {
 		{"Resource not accessible by integration", NotPermitted},
 		{"Write access to repository not granted", NotPermitted},
 		{"repository that does not exist or is not accessible", RepositoryNotSelected},
+		{"disabled by GitHub staff", Unavailable},
+		{"unavailable due to DMCA takedown", Unavailable},
 		// The others may have the name of an account in them, and so this word.
 		{"suspended", AccountSuspended},
 	} {

@@ -15,6 +15,8 @@ func TestNameOfAnAccountIsNoReason(t *testing.T) {
 		"The `suspended` organization has enabled or enforced SAML SSO.": api.SAML,
 		"Your account is suspended.":                                     api.AccountSuspended,
 		"This installation has been suspended":                           api.InstallationSuspended,
+		"Access to this repository has been disabled by GitHub staff.":   api.Unavailable,
+		"Repository unavailable due to DMCA takedown.":                   api.Unavailable,
 	} {
 		if got := api.Classify(message); got != want {
 			t.Errorf("%q is %d, want %d", message, got, want)

@@ -241,15 +241,22 @@ func TestRefusalDoesNotRepeatTheToken(t *testing.T) {
 	})
 }
 
-func TestIPAllowListIsNotWaitedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, func(int) (int, string) { return 403, "the organization has an IP allow list enabled" })
-		start := time.Now()
-		_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
-		if !errors.Is(err, ghapp.ErrIPAllowList) || time.Since(start) != 0 {
-			t.Errorf("%v after %s", err, time.Since(start))
-		}
-	})
+func TestRefusalThatTimeDoesNotMendIsNotWaitedFor(t *testing.T) {
+	for message, kind := range map[string]ghapp.Kind{
+		"the organization has an IP allow list enabled":                ghapp.ErrIPAllowList,
+		"This installation has been suspended":                         ghapp.ErrSuspended,
+		"Access to this repository has been disabled by GitHub staff.": ghapp.ErrRefused,
+		"Repository unavailable due to DMCA takedown.":                 ghapp.ErrRefused,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, func(int) (int, string) { return 403, message })
+			start := time.Now()
+			_, err := w.answerer.Credential(t.Context(), credential.Get, ask("acme/site.git"))
+			if !errors.Is(err, kind) || time.Since(start) != 0 {
+				t.Errorf("%s: %v after %s", message, err, time.Since(start))
+			}
+		})
+	}
 }
 
 func TestOldTokenIsNotTriedBeforehand(t *testing.T) {

@@ -96,8 +96,11 @@ func refused(status int) bool {
 
 // final reports whether the message of a refusal names a cause that waiting does not mend.
 func final(message string) bool {
-	refusal := api.Classify(message)
-	return refusal == api.IPAllowList || refusal == api.SAML
+	switch api.Classify(message) {
+	case api.IPAllowList, api.SAML, api.InstallationSuspended, api.AccountSuspended, api.Unavailable:
+		return true
+	}
+	return false
 }
 
 // try asks the git service for a repository as git would, with a token.

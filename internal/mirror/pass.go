@@ -154,9 +154,10 @@ func (p *pass) take(s *site) {
 			r = &Record{}
 			p.state.Repositories[found.ID] = r
 		}
-		if r.take(found, s.info.ID) {
+		if r.take(found, s.info.ID, p.now) {
 			p.dirty(r)
 		}
+		s.named[strings.ToLower(r.Name)] = r.NamedAt
 	}
 	s.found.Repositories = nil // the records have it
 }

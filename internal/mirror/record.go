@@ -16,6 +16,9 @@ type Record struct {
 	NodeID string `json:"node_id,omitempty"`
 	// Name is owner/name, as GitHub last had it.
 	Name string `json:"name"`
+	// NamedAt is when it was first listed by that name. An older token for the name may be for another
+	// repository, which had it then.
+	NamedAt time.Time `json:"named_at,omitzero"`
 	// Former are names that it had before, the last one last.
 	Former        []string  `json:"former,omitempty"`
 	Installation  int64     `json:"installation"`
@@ -136,12 +139,15 @@ func (r *Record) known(host string) inventory.Repository {
 }
 
 // take takes what a listing says, and reports whether that is news.
-func (r *Record) take(found inventory.Repository, installation int64) (news bool) {
+func (r *Record) take(found inventory.Repository, installation int64, now time.Time) (news bool) {
 	was := *r
 	r.ID, r.NodeID, r.Name, r.Installation = found.ID, found.NodeID, found.Name.String(), installation
 	r.PushedAt, r.DefaultBranch, r.Visibility = found.PushedAt, found.DefaultBranch, found.Visibility
 	r.Archived, r.Fork, r.HasWiki, r.SizeKB = found.Archived, found.Fork, found.Wiki, found.SizeKB
 	r.Topics, r.Gone = found.Topics, nil
+	if !strings.EqualFold(was.Name, r.Name) {
+		r.NamedAt = now
+	}
 	r.renamed(was.Name)
 	return was.Gone != nil || was.NodeID != r.NodeID || was.Name != r.Name || was.Installation != r.Installation ||
 		!was.PushedAt.Equal(r.PushedAt) || was.DefaultBranch != r.DefaultBranch || was.Visibility != r.Visibility ||

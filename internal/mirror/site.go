@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/apps"
@@ -25,6 +26,9 @@ type site struct {
 	budget  *budget
 	gate    *gate
 	tokens  *tokens
+
+	// named is since when the names are those of their repositories, by the names in lower case.
+	named map[string]time.Time
 
 	found    *inventory.Listing
 	err      error
@@ -117,7 +121,8 @@ func (p *pass) installed(ctx context.Context, app *apps.App, session *apps.Sessi
 
 func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.InstallationInfo) *site {
 	id := strconv.FormatInt(info.ID, 10)
-	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}, gate: &gate{}}
+	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}, gate: &gate{},
+		named: map[string]time.Time{}}
 	s.asker = &inventory.Asker{
 		App: session.App,
 		Source: session.App.TokenSource(ghapp.TokenRequest{
@@ -135,7 +140,13 @@ func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.Installati
 
 // reads is a source of tokens that may read the code of some repositories of an installation.
 func (s *site) reads(names []string) ghapp.TokenSource {
-	return s.session.App.TokenSource(ghapp.TokenRequest{
+	r := &renewed{app: s.session.App, TokenSource: s.session.App.TokenSource(ghapp.TokenRequest{
 		Installation: strconv.FormatInt(s.info.ID, 10), Repositories: names,
-	})
+	})}
+	for _, name := range names {
+		if at := s.named[strings.ToLower(name)]; at.After(r.after) {
+			r.after = at
+		}
+	}
+	return r
 }

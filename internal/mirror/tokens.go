@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
 )
@@ -106,6 +107,44 @@ func (t *tokens) drop(ctx context.Context, name string, refused *ghapp.Token) er
 		c = half
 	}
 	if source, ok := c.tokens().(ghapp.Invalidator); ok {
+		return source.Invalidate(ctx, refused)
+	}
+	return nil
+}
+
+// renewed is a source that hands out no token from before a moment. A token is asked for by the
+// names of repositories, and is for those that have them then: one that gets such a name later is
+// not reached with it, and the git service says of it what it says to a token that is too new.
+type renewed struct {
+	ghapp.TokenSource // of an App, which keeps what it has
+	app               *ghapp.App
+	after             time.Time
+
+	mu   sync.Mutex
+	done bool
+}
+
+// Token implements [ghapp.TokenSource].
+func (r *renewed) Token(ctx context.Context) (*ghapp.Token, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	token, err := r.TokenSource.Token(ctx)
+	if err != nil || r.done {
+		return token, err
+	}
+	r.done = true // once: the clocks may differ
+	if age := token.ExpiresAt.Sub(token.MintedAt) - token.Life(); time.Now().Add(-age).After(r.after) {
+		return token, nil
+	}
+	if err := r.app.Forget(ctx, token.Secret); err != nil {
+		return nil, err
+	}
+	return r.TokenSource.Token(ctx)
+}
+
+// Invalidate implements [ghapp.Invalidator].
+func (r *renewed) Invalidate(ctx context.Context, refused *ghapp.Token) error {
+	if source, ok := r.TokenSource.(ghapp.Invalidator); ok {
 		return source.Invalidate(ctx, refused)
 	}
 	return nil
