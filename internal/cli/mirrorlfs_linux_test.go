@@ -139,6 +139,67 @@ func TestMirrorGetsLargeFilesThatAreMissing(t *testing.T) {
 	}
 }
 
+// A file whose bytes have become others, and as many, is found by verify alone. The next run fetches it
+// anew and what is not there, and takes nothing away that is whole; until then, and where GitHub does
+// not have it any more, the bad bytes are where git-lfs puts those that it finds.
+func TestMirrorFetchesDamagedLargeFilesAnew(t *testing.T) {
+	t.Parallel()
+	m, site := mirrorOfFilms(t)
+	all := []string{"film 1", "film 2", "film 3"}
+	shoot(t, site, githubtest.CommitOptions{}, all...)
+	m.must("mirror", "--to", "m", "--lfs")
+	spoil := func(content string) {
+		t.Helper()
+		testkit.OK(t, os.Chmod(m.kept(content), 0o600))
+		m.write(m.kept(content), strings.ToUpper(content))
+	}
+	has := func(path, text, why string) {
+		t.Helper()
+		testkit.Equal(t, string(testkit.Must(os.ReadFile(path))(t)), text, why)
+	}
+	bad := filepath.Join(m.work, "m/acme/site.git/lfs/bad")
+	lacks := func(r result) {
+		t.Helper()
+		r.ends(t, 1, "hint: the next run of `ghapp mirror --lfs` fetches them")
+		testkit.Contains(t, r.stdout, "lacking")
+	}
+	spoil("film 1")
+	testkit.OK(t, os.Remove(m.kept("film 2")))
+	lacks(m.ghapp("mirror", "verify", "./m", "--offline"))
+	has(m.kept("film 1"), "FILM 1", "verify has changed it")
+	m.must("mirror", "--to", "m")
+	has(m.kept("film 1"), "FILM 1", "a run without --lfs has changed it")
+	m.askedForFilms()
+
+	testkit.OK(t, m.github.Fault(githubtest.Fault{Match: "GET /acme/site.git/info/lfs/objects/*", Status: 404}))
+	m.ghapp("mirror", "--to", "m", "--lfs").ends(t, 1, "2 of 3 large files could not be had")
+	m.wanted("acme/site.git", all, "film 3")
+	list := testkit.Must(os.ReadDir(bad))(t)
+	testkit.Equal(t, len(list), 1)
+	has(filepath.Join(bad, list[0].Name()), "FILM 1", "put aside")
+	lacks(m.ghapp("mirror", "verify", "./m", "--offline"))
+	m.github.ClearFaults()
+	m.askedForFilms()
+
+	m.must("mirror", "--to", "m", "--lfs")
+	m.wanted("acme/site.git", all, all...)
+	testkit.Equal(t, len(testkit.Must(os.ReadDir(bad))(t)), 0, "bad ones that are left")
+	if batches, files := m.askedForFilms(); batches != 1 || files != 2 {
+		t.Errorf("two were damaged, and %d batches and %d files were asked for", batches, files)
+	}
+	m.must("mirror", "verify", "./m", "--offline")
+	m.must("mirror", "--to", "m", "--lfs")
+	if batches, files := m.askedForFilms(); batches+files > 0 {
+		t.Errorf("nothing was damaged any more, and %d batches and %d files were asked for", batches, files)
+	}
+
+	// Nor is a mirror whole that has lost all of them.
+	testkit.OK(t, os.RemoveAll(filepath.Join(m.work, "m/acme/site.git/lfs")))
+	lacks(m.ghapp("mirror", "verify", "./m", "--offline"))
+	m.must("mirror", "--to", "m", "--lfs")
+	m.wanted("acme/site.git", all, all...)
+}
+
 // What a forced push left behind keeps its large files, for as long as it is kept, and no longer;
 // what another ref needs stays.
 func TestMirrorKeepsLargeFilesWithTheHistoryThatNeedsThem(t *testing.T) {

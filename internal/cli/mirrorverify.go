@@ -32,8 +32,9 @@ GitHub is asked what it has, in one question for a hundred repositories, and eac
 tag is compared. Nothing in the mirrors changes, and a watch may be running.
 
 A mirror that is damaged is made anew at the next run of ` + "`ghapp mirror`" + `: fetched beside, given
-what the damaged one has kept and can still be read, and put in its place when it is whole. Refs
-that differ are brought up to date by it too; they may only have been pushed since.
+what the damaged one has kept and can still be read, and put in its place when it is whole. Large
+files that are damaged or missing are fetched anew by the next run with --lfs. Refs that differ
+are brought up to date by it too; they may only have been pushed since.
 
 Exits with 0 where all are whole and equal, and with 1 and their number where some are not.`,
 		Example: `  ghapp mirror verify

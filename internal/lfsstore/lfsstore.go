@@ -113,6 +113,25 @@ func (s *Store) Check(id string) error {
 	return copyChecked(io.Discard, file, id)
 }
 
+// Bad is where a file goes that is damaged: git-lfs(1) puts those there that its fsck finds.
+func (s *Store) Bad(id string) string { return filepath.Join(filepath.Dir(s.Dir), "bad", id) }
+
+// SetAside has a file that is damaged go to [Store.Bad], so that nobody takes it for what its name
+// says. One that is whole, or not there, is left alone.
+func (s *Store) SetAside(id string) error {
+	err := s.Check(id)
+	if !errors.As(err, new(*DamagedError)) {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(s.Bad(id)), 0o777); err != nil {
+		return err
+	}
+	return os.Rename(s.Path(id), s.Bad(id))
+}
+
 // Copy copies a file into another Store, unless that has it, and checks it on the way.
 func (s *Store) Copy(id string, to *Store) error {
 	if _, err := os.Lstat(to.Path(id)); err == nil {

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/lfsstore"
 )
 
 // A mirror that was found damaged has a file in DIR/.ghapp/damaged/, named by the identity of the
@@ -24,27 +27,68 @@ func mark(dir, identity string) string {
 
 // markDamaged has the next pass mend a mirror.
 func markDamaged(dir, identity string, cause error) error {
-	if err := os.MkdirAll(damagedDir(dir), 0o777); err != nil {
-		return err
-	}
-	return os.WriteFile(mark(dir, identity), []byte(cause.Error()+"\n"), 0o666)
+	return writeMark(mark(dir, identity), cause.Error())
 }
 
-// damaged are the mirrors that are to be mended, by the IDs of their repositories, and of their wikis.
-func damaged(dir string) (code, wikis map[int64]bool) {
-	code, wikis = map[int64]bool{}, map[int64]bool{}
+// Large files that are damaged or missing have a mark of their own, which names them, each in a line:
+// what git has of that mirror may be whole.
+
+const largeMark = ".lfs"
+
+// markLarge has the next pass that keeps large files fetch some anew.
+func markLarge(dir, identity string, ids []string) error {
+	return writeMark(mark(dir, identity)+largeMark, strings.Join(ids, "\n"))
+}
+
+// markedLarge are the large files that were found damaged or missing.
+func markedLarge(dir, identity string) []string {
+	content, err := os.ReadFile(mark(dir, identity) + largeMark)
+	if err != nil {
+		return nil
+	}
+	return slices.DeleteFunc(strings.Fields(string(content)), func(id string) bool { return !lfsstore.IsID(id) })
+}
+
+func writeMark(path, content string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
+		return err
+	}
+	file, err := atomicfile.Begin(path, atomicfile.Options{Perm: 0o666})
+	if err != nil {
+		return err
+	}
+	defer file.Discard()
+	if _, err := file.WriteString(content + "\n"); err != nil {
+		return err
+	}
+	return file.Commit()
+}
+
+// marks are the mirrors that are to be mended, by the IDs of their repositories, or of their wikis.
+type marks struct{ git, large map[int64]bool }
+
+// damaged are those that have a mark.
+func damaged(dir string) (code, wikis marks) {
+	code, wikis = marks{map[int64]bool{}, map[int64]bool{}}, marks{map[int64]bool{}, map[int64]bool{}}
 	list, err := os.ReadDir(damagedDir(dir))
 	if err != nil {
 		return code, wikis
 	}
 	for _, e := range list {
-		name, wiki := strings.CutSuffix(e.Name(), "-wiki")
-		if id, err := strconv.ParseInt(name, 10, 64); err == nil && e.Type().IsRegular() {
-			if wiki {
-				wikis[id] = true
-			} else {
-				code[id] = true
-			}
+		name, large := strings.CutSuffix(e.Name(), largeMark)
+		name, wiki := strings.CutSuffix(name, "-wiki")
+		id, err := strconv.ParseInt(name, 10, 64)
+		if err != nil || !e.Type().IsRegular() {
+			continue
+		}
+		of := code
+		if wiki {
+			of = wikis
+		}
+		if large {
+			of.large[id] = true
+		} else {
+			of.git[id] = true
 		}
 	}
 	return code, wikis

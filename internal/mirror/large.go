@@ -76,7 +76,7 @@ func (t *transfers) large(ctx context.Context, j *job, path string, from ghapp.R
 	var result lfsbatch.Result
 	need, err := l.need(ctx)
 	if err == nil {
-		result, err = l.fetch(ctx, need)
+		result, err = l.renew(ctx, need)
 	}
 	if result.Files > 0 {
 		c.Bytes = sizeOf(dir)
@@ -168,6 +168,31 @@ func scan(ctx context.Context, r *barerepo.Repository, into map[lfsstore.Pointer
 		}
 		return nil
 	})
+}
+
+// renew fetches those that are not there, and those that were found damaged.
+func (l *large) renew(ctx context.Context, need map[lfsstore.Pointer]bool) (result lfsbatch.Result, err error) {
+	id := identity(l.job.record.ID)
+	if l.from.Wiki {
+		id = wikiIdentity(l.job.record.ID)
+	}
+	store := lfsstore.Of(l.repository.Dir)
+	marked := markedLarge(l.dir, id)
+	for _, one := range marked {
+		if err := store.SetAside(one); err != nil {
+			return result, err
+		}
+	}
+	result, err = l.fetch(ctx, need)
+	for _, one := range marked {
+		if _, lacks := os.Lstat(store.Path(one)); lacks == nil {
+			_ = os.Remove(store.Bad(one))
+		}
+	}
+	if len(marked) > 0 && ctx.Err() == nil { // what has failed is remembered, and tried again
+		_ = os.Remove(mark(l.dir, id) + largeMark)
+	}
+	return result, err
 }
 
 // fetch fetches those that are not there.

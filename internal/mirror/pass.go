@@ -270,9 +270,10 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 		p.report.Mirrors++
 		j := &job{site: s, record: r, urgent: 2}
 		every := p.Entry.FullEvery
-		j.code = p.Full || code[r.ID] || r.Code.Failure != nil || r.due(every, p.now) || p.largeDue(&r.Code)
-		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis[r.ID] || r.Wiki.Failure != nil ||
-			r.wikiDue(every, p.now) || p.largeDue(&r.Wiki))
+		j.code = p.Full || code.git[r.ID] || r.Code.Failure != nil || r.due(every, p.now) ||
+			p.largeDue(&r.Code, code.large[r.ID])
+		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis.git[r.ID] || r.Wiki.Failure != nil ||
+			r.wikiDue(every, p.now) || p.largeDue(&r.Wiki, wikis.large[r.ID]))
 		if p.Patient && r.Code.Failure.waits(p.now) {
 			p.report.Waiting++
 			j.code = false
@@ -294,9 +295,10 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 	return jobs
 }
 
-// largeDue reports whether the large files of a copy have to be looked after.
-func (p *pass) largeDue(c *Copy) bool {
-	return p.Entry.LFS && !c.Absent && c.Large.due(p.Patient, p.now)
+// largeDue reports whether the large files of a copy have to be looked after, of which some may have
+// been found damaged.
+func (p *pass) largeDue(c *Copy, marked bool) bool {
+	return p.Entry.LFS && !c.Absent && (marked && c.Large.Failure == nil || c.Large.due(p.Patient, p.now))
 }
 
 // count counts the mirrors that are as GitHub says.

@@ -71,7 +71,15 @@ func (v *Verified) OK() bool {
 	return v.Damage == nil && len(v.Differ) == 0 && len(v.Missing) == 0 && v.Unasked == nil
 }
 
-// Identity is that of the mirror.
+// files is how many large files the last run that kept them wanted.
+func (v *Verified) files() int {
+	if v.Wiki {
+		return v.record.Wiki.Large.Files
+	}
+	return v.record.Code.Large.Files
+}
+
+// identity is that of the mirror.
 func (v *Verified) identity() string {
 	if v.Wiki {
 		return wikiIdentity(v.ID)
@@ -173,6 +181,11 @@ func (v *Verify) read(ctx context.Context, one *Verified) error {
 			v.Log.Warn("that a mirror is damaged cannot be written down", "mirror", one.Dir, "error", err)
 		}
 	}
+	if len(one.Missing) > 0 {
+		if err := markLarge(v.Dir, one.identity(), one.Missing); err != nil {
+			v.Log.Warn("that large files are damaged cannot be written down", "mirror", one.Dir, "error", err)
+		}
+	}
 	return nil
 }
 
@@ -187,11 +200,11 @@ func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified
 	return v.lookAtLarge(ctx, r, one)
 }
 
-// lookAtLarge reads the large files, of a mirror that has any.
+// lookAtLarge reads the large files, of a mirror that has any, or is to have some.
 func (v *Verify) lookAtLarge(ctx context.Context, r *barerepo.Repository, one *Verified) error {
 	store := lfsstore.Of(r.Dir)
 	there, err := store.List()
-	if err != nil || len(there) == 0 {
+	if err != nil || len(there) == 0 && one.files() == 0 {
 		return err
 	}
 	whole := map[string]bool{}
