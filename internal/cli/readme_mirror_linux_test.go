@@ -132,3 +132,24 @@ func TestMirrorUnitsAreTakenBySystemd(t *testing.T) {
 		testkit.OK(t, err, "%s", out)
 	}
 }
+
+// Mirrors are kept by the first process of a container whose root cannot be written to, by a user
+// without a name and a home, on a volume to whose top everybody may write.
+func TestMirrorRunsInAContainer(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	content := m.pod()
+	m.environ = map[string]string{
+		"PATH": "/opt/ghapp:/usr/bin:/bin", "GHAPP_HOST": m.server.URL, "GHAPP_APP": m.environ["GHAPP_APP"],
+		"GHAPP_KEY": "/etc/ghapp/app.pem", "GHAPP_MIRROR_TO": "/content/mirrors",
+	}
+	m.must("mirror")
+	oid := m.pushes("pushed")
+	r := m.must("mirror")
+	for _, wrong := range []string{"ead-only file system", "ermission denied", "unknown user", "chmod", "chown"} {
+		testkit.Lacks(t, r.stderr, wrong)
+	}
+	head := filepath.Join(content, "mirrors/acme/site.git/refs/heads/deployment")
+	testkit.Equal(t, strings.TrimSpace(string(testkit.Must(os.ReadFile(head))(t))), oid)
+	m.must("mirror", "status", "/content/mirrors")
+}
