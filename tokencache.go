@@ -66,7 +66,7 @@ func (c *tokenCache) get(ctx context.Context, q tokenQuery) (*Token, error) {
 		return t, nil
 	}
 	for {
-		own := false // whether it was our own asking, or that of a caller content with less
+		own := false // whether this call has asked, or shares the answer of one that wants less
 		t, err := merge(ctx, &q.client.inflight, q.key, func(ctx context.Context) (*Token, error) {
 			own = true
 			return c.loadOrMint(ctx, e, q)

@@ -21,7 +21,7 @@ import (
 // hardware key or a person.
 const patience = 2 * time.Minute
 
-// Exit codes. git takes a helper that failed for one without an answer.
+// Exit codes. To git, a helper that fails is a helper without an answer.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -52,8 +52,8 @@ func (h *helper) run(args []string) int {
 	case credential.Capability:
 		_, _ = h.stdout.WriteString(credential.Announcement)
 	case credential.Store:
-		// Tokens are kept where they are made. Who reads nothing may end the
-		// one who writes.
+		// Nothing is stored: ghapp keeps a token when it makes it. The input is read all the
+		// same, since git may die of SIGPIPE when it writes to a helper that reads nothing.
 		_, _ = io.Copy(io.Discard, io.LimitReader(h.stdin, credential.MaxSize))
 	}
 	return exitDone
@@ -104,10 +104,11 @@ func (h *helper) lookup(name string) (string, bool) {
 	return "", false
 }
 
-// askAgent is done unless there is no agent, or the user's own is none to ask.
+// askAgent has the agent answer git. done is false where nothing was answered and ghapp is to be
+// asked instead: no agent runs, or the user's own agent cannot be trusted or has hung up.
 func (h *helper) askAgent(operation credential.Operation) (code int, done bool) {
-	// The request is read when someone is there to be asked: until then ghapp
-	// can have it from git itself.
+	// The request is read only once there is an agent to ask: until then ghapp can read it
+	// from git itself.
 	conn, err := agentproto.Dial(h.socket, os.Geteuid())
 	switch {
 	case errors.Is(err, agentproto.ErrUnavailable):

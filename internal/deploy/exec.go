@@ -13,8 +13,8 @@ import (
 // execUnfinished reports whether the command after the release is still to run, or to run again.
 func (r *Release) execUnfinished() bool { return r.ExecPending() || r.ExecFailed() }
 
-// execRetryAt is when the command after a release, which has failed, may run again; zero where it
-// may run now. A command line that is another now has not failed.
+// execRetryAt is when a command that has failed after a release may run again; zero where it may
+// run now. A command line that was changed since the failure may run now.
 func (t *Target) execRetryAt(r *Release) time.Time {
 	if !r.ExecFailed() || t.Exec.Line != r.ExecCommand {
 		return time.Time{}
@@ -26,8 +26,8 @@ func (t *Target) execRetryAt(r *Release) time.Time {
 	return again
 }
 
-// execTooSoon is the error of a patient request that has nothing to do but to run a command
-// which has failed and may not run again yet.
+// execTooSoon returns how the command after a release failed last, where a patient request would
+// do nothing but run that command again and the pause after the failure is not over. Nil: go on.
 func (t *Target) execTooSoon(r *Release, q Request) error {
 	if !q.Patient || q.Force || r == nil || t.Exec.Line == "" {
 		return nil

@@ -59,7 +59,7 @@ func (t *Target) Publish(ctx context.Context, q Request) (*Outcome, error) {
 	if err := t.validate(); err != nil {
 		return nil, err
 	}
-	// What says that there is nothing to do has to be ours, too.
+	// Where another user could have written the record, not even "nothing to do" is believed.
 	if err := t.guard(); err != nil {
 		return nil, t.fail(op, err)
 	}
@@ -147,8 +147,8 @@ func (t *Target) replaceRelease(ctx context.Context, q Request, published *Relea
 	return outcome, err
 }
 
-// activate publishes a release by one rename. After a failure a new one is gone. Nothing that
-// goes wrong after the rename is an error.
+// activate publishes a release by one rename. Where that fails, a release that has never been
+// published is deleted. What goes wrong after the rename is logged, and is no error.
 func (t *Target) activate(r, published *Release) error {
 	if t.mode() == Directory {
 		r.Inode, r.Exchange = inode(t.tree(r.ID)), noRelease

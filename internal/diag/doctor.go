@@ -2,8 +2,8 @@ package diag
 
 import "github.com/ghapp-dev/ghapp/internal/fault"
 
-// Trouble is what no failure tells: it has not led to one yet, or it stands behind
-// one whose own words leave it open. `ghapp doctor` finds it by looking.
+// Trouble is a cause that no failed command names: it has not led to a failure yet, or the
+// message of the failure leaves open what caused it. `ghapp doctor` finds troubles by looking.
 type Trouble string
 
 // The troubles.

@@ -48,7 +48,8 @@ func (l *loop) replace(next *generation) *generation {
 	return before
 }
 
-// ended notes the end of a pass, and tells of it.
+// ended handles the end of a pass: it schedules the target anew, tells [Watcher.OnPass], and
+// answers everybody who asked for the pass.
 func (l *loop) ended(ctx context.Context, e ended) {
 	p, s := e.Pass, l.states[e.Target.Name]
 	l.running--
@@ -116,8 +117,8 @@ func (l *loop) due() [][]job {
 type state struct {
 	*Target
 	next    time.Time // when it is asked about again
-	blocked time.Time // and not before this, unless somebody asks for it
-	tried   time.Time // when a pass last began although it was blocked
+	blocked time.Time // the server wants to be left alone until then; only a trigger comes earlier
+	tried   time.Time // when a pass last began before blocked was over
 	running bool
 	removed bool // it is not watched any more; a pass of it is under way
 
@@ -133,7 +134,7 @@ type state struct {
 func (s *state) at() time.Time {
 	next, least := s.next, s.blocked
 	if len(s.waiting) > 0 {
-		// The one who asks for it may know that the server is well again.
+		// Whoever asks for a pass may know that the server is well again.
 		next = time.Time{}
 		if try := s.tried.Add(betweenTries); try.Before(least) {
 			least = try
@@ -164,15 +165,17 @@ func (s *state) begin(now time.Time) job {
 	return j
 }
 
-// ended notes how a pass has ended, and returns when something that failed is tried
-// again. What failed before anything was known is asked again later and later; a commit
-// that cannot be published is asked about as ever, since a push may mend it.
+// ended notes the outcome of a pass and schedules the next one. It returns when a failure is
+// tried again; zero: nothing has failed. Where it is not known which commit is wanted, the
+// target is asked again after pauses that grow with each failure. Where a commit could not be
+// published, that commit waits as long, but the target is asked in every period, since a push
+// may mend it. stayAway is [Watcher.RetryAfter].
 func (s *state) ended(p Pass, stayAway func(error) time.Duration) time.Time {
 	now := time.Now()
 	s.running = false
 	s.next = now.Add(jitter(s.Every()))
 	if p.Outcome != Failed {
-		s.blocked = time.Time{} // it was tried all the same, and is well
+		s.blocked = time.Time{} // a pass has succeeded before the time was over
 	}
 	switch {
 	case p.Outcome == Waiting:
@@ -219,7 +222,7 @@ func (s *state) backoff() time.Duration {
 	return again
 }
 
-// answer tells those who asked for the pass that has ended.
+// answer calls back everybody who asked for the pass that has just ended, with its error.
 func (s *state) answer(err error) {
 	for _, done := range s.answered {
 		done(err)
@@ -227,7 +230,7 @@ func (s *state) answer(err error) {
 	s.answered = nil
 }
 
-// abandon tells those who asked for a pass that never began.
+// abandon calls back everybody who asked for a pass that is never to begin.
 func (s *state) abandon(err error) {
 	for _, done := range s.waiting {
 		done(err)
