@@ -46,7 +46,7 @@ func (u *update) move(rows []row) error {
 	if len(list) == 0 && head == u.here.head {
 		return nil
 	}
-	kept, err := u.left(list, rows)
+	kept, err := u.toKeep(list, rows)
 	if err != nil {
 		return err
 	}
@@ -92,75 +92,12 @@ func (u *update) setHead(target string) error {
 	return u.writeHead(u.Dir, target)
 }
 
-// left are the changes that leave something behind, and counts all.
-func (u *update) left(list []change, rows []row) (map[string]bool, error) {
-	kept := map[string]bool{}
-	var moves []moved
-	for _, c := range list {
-		switch {
-		case c.new == "" && u.fleeting(c.name):
-		case c.new == "":
-			u.result.Deleted++
-			kept[c.name] = c.old != ""
-		case c.old == "":
-			u.result.Created++
-		case u.fleeting(c.name):
-			u.result.Moved++
-		case strings.HasPrefix(c.name, "refs/tags/"):
-			u.result.Moved++
-			kept[c.name] = true // which are not to move at all
-		default:
-			u.result.Moved++
-			moves = append(moves, moved{c.name, c.old, c.new})
-		}
-	}
-	forward, err := u.forward(moves, rows)
-	if err != nil {
-		return nil, err
-	}
-	for _, m := range moves {
-		kept[m.name] = !forward[m.name]
-	}
-	for _, c := range list {
-		if c.new != "" && kept[c.name] {
-			u.result.Forced++
-		}
-	}
-	return kept, nil
-}
-
 // fleeting reports whether nothing is kept of what a ref leaves behind.
 func (o *Options) fleeting(ref string) bool { return o.Fleeting != nil && o.Fleeting(ref) }
 
-const stampLayout = "20060102T150405Z"
-
-// stamp is a time as part of the name of a ref.
-func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }
-
-// keptName is the name under which that of a ref is kept.
-func keptName(t time.Time, ref string) string {
-	return keptRefs + stamp(t) + "/" + strings.TrimPrefix(ref, "refs/")
-}
-
-// unusedTime is the time of this update, or the next second at which nothing was kept: of two
-// updates in one second, both may leave the same branch behind.
-func (u *update) unusedTime() time.Time {
-	used := map[string]bool{}
-	for name := range u.here.refs {
-		if rest, ok := strings.CutPrefix(name, keptRefs); ok {
-			at, _, _ := strings.Cut(rest, "/")
-			used[at] = true
-		}
-	}
-	at := u.Now
-	for used[stamp(at)] {
-		at = at.Add(time.Second)
-	}
-	return at
-}
-
-// transact has git move the refs: all at once (git-update-ref(1)), but for those that are in
-// the way of others and go before. Whatever is left behind is kept in the same transaction.
+// transact moves the refs by one transaction of git-update-ref(1). Where the name of a deleted ref is
+// in the way of a new ref (see collide), all deletions are a transaction of their own before the other
+// changes. A former ID is kept by the same transaction that takes it from its ref.
 func (u *update) transact(list []change, kept map[string]bool, at time.Time) error {
 	var gone, rest []change
 	if collide(list) {
@@ -206,8 +143,9 @@ func (u *update) write(b *bytes.Buffer, c change) {
 	}
 }
 
-// collide reports whether a ref that comes has the name of a directory of one that goes, or
-// the other way round.
+// collide reports whether git may refuse to delete and to write these refs in one transaction because
+// of their names: refs/heads/a cannot be deleted while refs/heads/a/b is written, nor the other way
+// round. It is also true where nothing but a directory is shared, as by refs/heads/a/b and a/c.
 func collide(list []change) bool {
 	gone := map[string]bool{}
 	for _, c := range list {

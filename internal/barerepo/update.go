@@ -28,13 +28,13 @@ type Options struct {
 	// Identity says which repository it is a mirror of, for [Repository.Identity]: letters,
 	// digits and -_./= are allowed in it. It is written at the first update.
 	Identity string
-	// Head is the default branch, without refs/heads/, where only git can ask the remote, whose
-	// git fetch does not tell it. Empty: HEAD stays.
+	// Head is the default branch, without refs/heads/. It is used where git has to fetch, because
+	// git fetch does not report the default branch of the remote. Empty: HEAD stays.
 	Head string
 	// Now is the time that what is kept and the journal have. Zero: the clock's.
 	Now time.Time
-	// FsckIgnore are checks of git's, such as zeroPaddedFilemode, that what comes need not stand,
-	// beside those of [gitcmd.Unchecked].
+	// FsckIgnore are checks of git fsck, such as zeroPaddedFilemode, that fetched objects may fail,
+	// in addition to those of [gitcmd.Unchecked].
 	FsckIgnore []string
 	// MaxBytes bounds a pack. Zero: nothing does.
 	MaxBytes int64
@@ -80,7 +80,7 @@ type Result struct {
 	Aside string
 }
 
-// update is one in the doing.
+// update is an update that is under way.
 type update struct {
 	*run
 	Options
@@ -118,7 +118,8 @@ func (r *Repository) Update(ctx context.Context, from Remote, o Options) (Result
 	}
 }
 
-// maxTries is how often refs are listed that the remote does not hand out when they are fetched.
+// maxTries is how often refs are listed and fetched before the update fails, where a fetch is refused
+// because refs have moved since they were listed.
 const maxTries = 3
 
 func (u *update) do() error {
@@ -256,7 +257,7 @@ func (u *update) make(dir string) error {
 	return flush.Tree(dir)
 }
 
-// orMain is a default branch, or the one that a repository has of which none is known.
+// orMain returns head, or refs/heads/main where head is empty because no default branch is known.
 func orMain(head string) string { return cmp.Or(head, heads+"main") }
 
 // skeleton is an empty repository: as little as git takes for one (gitrepository-layout(5)), since
@@ -354,8 +355,9 @@ func (u *update) admit(q *inQuarantine, wants []string) error {
 // maxHaves bounds how many of the commits that are here a remote is told.
 const maxHaves = 1024
 
-// haves are commits that are here and that the remote is likely to know, the likeliest first: what
-// its refs were that have moved, and what they are that have not.
+// haves are commits that are here and that the remote probably has too. Since they are cut off after
+// maxHaves, the most useful come first: the commit of HEAD, the former commits of refs that the remote
+// has moved, then branches that have not moved, and other refs last.
 func (u *update) haves() []string {
 	var moved, branches, others []string
 	for _, name := range slices.Sorted(maps.Keys(u.here.refs)) {

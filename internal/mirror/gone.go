@@ -23,8 +23,8 @@ const (
 	askAgain = 24 * time.Hour
 )
 
-// missing has those marked that an installation's listing lacks. Nothing is gone for not being
-// seen: only a whole listing is looked at, and GitHub is asked for each by its ID.
+// missing marks the mirrors whose repositories an installation's listing lacks. It is for listings that
+// are complete, and does not rely on them alone: GitHub is asked for each repository by its ID.
 func (p *pass) missing(ctx context.Context, s *site) {
 	var list []*Record
 	for _, r := range p.state.Repositories {
@@ -39,7 +39,9 @@ func (p *pass) missing(ctx context.Context, s *site) {
 		case r.Path == "": // there is nothing to be kept
 			p.forget(r)
 		case r.Gone != nil && p.now.Sub(r.Gone.AskedAt) < askAgain: // it is known
-		case asked == mostAsked, s.listed == 0, s.budget.spare() != nil: // nothing of the installation answers, or too little
+		case asked == mostAsked, s.listed == 0, s.budget.spare() != nil:
+			// GitHub is not asked by ID once mostAsked were asked for, where the listing is empty, or
+			// where the rest of the API budget is for others.
 			p.mark(r, cmp.Or(reasonOf(r), Unlisted))
 		default:
 			asked++
@@ -85,7 +87,8 @@ func (p *pass) mark(r *Record, reason Reason) {
 		"mirror", filepath.Join(p.dir, r.Path))
 }
 
-// lost has the mirrors marked whose installation is suspended, or is not there any more.
+// lost marks the mirrors of an installation that is suspended, or that does not exist any more. That an
+// installation is suspended is also a failure of the pass.
 func (p *pass) lost(installations map[int64]*site) {
 	for _, r := range p.state.Repositories {
 		s := installations[r.Installation]
@@ -183,7 +186,7 @@ func (p *pass) forget(r *Record) {
 	p.pending.forget(r.ID)
 }
 
-// left reports whether the options leave a repository out, and has it noted.
+// left reports whether the options leave a repository out, and notes that in its record.
 func (p *pass) left(m *config.Mirror, r *Record) bool {
 	left := !chosen(m, r)
 	if left != r.Left {

@@ -73,57 +73,67 @@ func (r *Repository) Expire(ctx context.Context, before time.Time) (int, error) 
 	return ended, forget(r.Dir, before)
 }
 
-// Snapshot is what a repository has, or had, but for what is kept.
-type Snapshot struct {
-	Format string            // of the objects: sha1 or sha256
-	Refs   map[string]string // full name -> ID
-	Head   string            // the full name of what HEAD stands for; empty: it is a commit
-}
-
-// Snapshot reads what the repository has now. The error is the system's, or git's.
-func (r *Repository) Snapshot(ctx context.Context) (*Snapshot, error) {
-	s, err := (&run{Repository: r}).read(ctx)
-	if err != nil {
-		return nil, err
-	}
-	shot := &Snapshot{s.format, map[string]string{}, s.head}
-	for name, id := range s.refs {
-		if id != "" && !strings.HasPrefix(name, ours) {
-			shot.Refs[name] = id
-		}
-	}
-	return shot, nil
-}
-
-// At is what the repository had at a time: what it has now, with all taken back that the journal has
-// since. The commits are there as long as what is kept is. The error is an [*Error] with
-// [ErrNoHistory] where the journal does not tell of that time.
-func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
-	shot, err := r.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	since, entries, err := readJournal(r.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if t.Before(since) || since.IsZero() {
-		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}
-		if !since.IsZero() {
-			e.Detail = "it is known since " + since.Format(time.RFC3339)
-		}
-		return nil, e
-	}
-	for _, e := range slices.Backward(entries) {
+// toKeep returns the names of the refs whose former ID is to be kept: of those that are deleted, of tags
+// that move, and of others that are not moved forward. It also counts all changes in the result.
+func (u *update) toKeep(list []change, rows []row) (map[string]bool, error) {
+	kept := map[string]bool{}
+	var moves []moved
+	for _, c := range list {
 		switch {
-		case !e.Time.After(t):
-		case e.Ref == "HEAD":
-			shot.Head = e.Old
-		case e.Old == "":
-			delete(shot.Refs, e.Ref)
+		case c.new == "" && u.fleeting(c.name):
+		case c.new == "":
+			u.result.Deleted++
+			kept[c.name] = c.old != ""
+		case c.old == "":
+			u.result.Created++
+		case u.fleeting(c.name):
+			u.result.Moved++
+		case strings.HasPrefix(c.name, "refs/tags/"):
+			u.result.Moved++
+			kept[c.name] = true // a tag is not to move at all
 		default:
-			shot.Refs[e.Ref] = e.Old
+			u.result.Moved++
+			moves = append(moves, moved{c.name, c.old, c.new})
 		}
 	}
-	return shot, nil
+	forward, err := u.forward(moves, rows)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range moves {
+		kept[m.name] = !forward[m.name]
+	}
+	for _, c := range list {
+		if c.new != "" && kept[c.name] {
+			u.result.Forced++
+		}
+	}
+	return kept, nil
+}
+
+const stampLayout = "20060102T150405Z"
+
+// stamp is a time as part of the name of a ref.
+func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }
+
+// keptName is the name under which the former ID of a ref is kept.
+func keptName(t time.Time, ref string) string {
+	return keptRefs + stamp(t) + "/" + strings.TrimPrefix(ref, "refs/")
+}
+
+// unusedTime is the time of this update, or the first second after it under which nothing is kept yet.
+// Two updates in one second may each keep a former commit of the same branch, and need two names.
+func (u *update) unusedTime() time.Time {
+	used := map[string]bool{}
+	for name := range u.here.refs {
+		if rest, ok := strings.CutPrefix(name, keptRefs); ok {
+			at, _, _ := strings.Cut(rest, "/")
+			used[at] = true
+		}
+	}
+	at := u.Now
+	for used[stamp(at)] {
+		at = at.Add(time.Second)
+	}
+	return at
 }

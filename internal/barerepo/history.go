@@ -1,0 +1,64 @@
+package barerepo
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Snapshot is what a repository has, or had, but for what is kept.
+type Snapshot struct {
+	Format string            // of the objects: sha1 or sha256
+	Refs   map[string]string // full name -> ID
+	Head   string            // the full name of what HEAD stands for; empty: it is a commit
+}
+
+// Snapshot reads what the repository has now. The error is the system's, or git's.
+func (r *Repository) Snapshot(ctx context.Context) (*Snapshot, error) {
+	s, err := (&run{Repository: r}).read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	shot := &Snapshot{s.format, map[string]string{}, s.head}
+	for name, id := range s.refs {
+		if id != "" && !strings.HasPrefix(name, ours) {
+			shot.Refs[name] = id
+		}
+	}
+	return shot, nil
+}
+
+// At is what the repository had at a time: what it has now, with all taken back that the journal has
+// since. The commits are there as long as what is kept is. The error is an [*Error] with
+// [ErrNoHistory] where the journal does not tell of that time.
+func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
+	shot, err := r.Snapshot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	since, entries, err := readJournal(r.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if t.Before(since) || since.IsZero() {
+		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}
+		if !since.IsZero() {
+			e.Detail = "it is known since " + since.Format(time.RFC3339)
+		}
+		return nil, e
+	}
+	for _, e := range slices.Backward(entries) {
+		switch {
+		case !e.Time.After(t):
+		case e.Ref == "HEAD":
+			shot.Head = e.Old
+		case e.Old == "":
+			delete(shot.Refs, e.Ref)
+		default:
+			shot.Refs[e.Ref] = e.Old
+		}
+	}
+	return shot, nil
+}
