@@ -99,10 +99,7 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 	if old.format != u.here.format {
 		return []string{"all that was kept"}, nil
 	}
-	refs, entries, err := u.leftBehind(old)
-	if err != nil {
-		return nil, err
-	}
+	refs, entries := u.leftBehind(old)
 	missing, err := u.absent(refs)
 	if err != nil {
 		return nil, err
@@ -126,7 +123,7 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 
 // leftBehind are the refs that the new repository is to have beside its own, and what the journal
 // is to say of those that have moved since.
-func (u *update) leftBehind(old *state) (map[string]string, []Entry, error) {
+func (u *update) leftBehind(old *state) (map[string]string, []Entry) {
 	refs := map[string]string{}
 	var entries []Entry
 	for name, id := range old.refs {
@@ -149,7 +146,7 @@ func (u *update) leftBehind(old *state) (map[string]string, []Entry, error) {
 		entries = append(entries, Entry{u.Now, "HEAD", old.head, u.here.head})
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
-	return refs, entries, nil
+	return refs, entries
 }
 
 // absent are the objects of refs that the new repository does not have. What it has is held by its

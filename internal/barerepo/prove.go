@@ -46,7 +46,7 @@ func prove(name, format string, wanted map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	defer x.Close()
+	defer func() { _ = x.Close() }()
 	pack, err := os.Open(strings.TrimSuffix(name, ".idx") + ".pack")
 	if err != nil {
 		return err

@@ -108,7 +108,8 @@ func TestPushIsMirroredWhenGitHubTellsOfIt(t *testing.T) {
 	m.mirrored("m/acme/web.git", "refs/heads/feature", oid)
 	testkit.OK(t, web.DeleteBranch("feature"))
 	m.mirrored("m/acme/web.git", "refs/heads/feature", "")
-	kept := testkit.Must(gitIn(filepath.Join(m.work, "m/acme/web.git"), "for-each-ref", "--points-at", oid, "refs/ghapp/kept"))(t)
+	mirror := filepath.Join(m.work, "m/acme/web.git")
+	kept := testkit.Must(gitIn(mirror, "for-each-ref", "--points-at", oid, "refs/ghapp/kept"))(t)
 	testkit.Contains(t, string(kept), "/heads/feature")
 
 	text := m.measures(status, `ghapp_mirror_updates_total{name="m",outcome="changed"} `)
@@ -174,7 +175,8 @@ func TestRepositoriesComeMoveAndGoWhenGitHubTellsOfIt(t *testing.T) {
 
 	m.comes(func() bool {
 		_, text := m.get(status, "/metrics")
-		return strings.Contains(text, fmt.Sprintf("ghapp_mirror_webhook_duration_seconds_count %d\n", len(m.app.Deliveries())))
+		want := fmt.Sprintf("ghapp_mirror_webhook_duration_seconds_count %d\n", len(m.app.Deliveries()))
+		return strings.Contains(text, want)
 	}, "all of that is done")
 
 	// A suspension is told, and takes nothing away.

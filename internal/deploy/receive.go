@@ -102,7 +102,8 @@ func (in *incoming) fetch(ctx context.Context, commit string, haves []string) er
 		indexed <- in.index(ctx, read)
 	}()
 	_, err = in.store.pack(ctx, gitwire.Request{
-		Format: format, Wants: []string{commit}, Tip: true, Stays: true, Haves: haves, Shallow: shallow, Stall: in.store.stall(),
+		Format: format, Wants: []string{commit}, Tip: true, Stays: true, Haves: haves, Shallow: shallow,
+		Stall: in.store.stall(),
 	}, write)
 	_ = write.Close()
 	kept := <-indexed

@@ -79,13 +79,14 @@ func TestATipWhoseHistoryEndsElsewhereIsLeftToGit(t *testing.T) {
 // Whoever knows where the repository is follows nobody to another, and tells nobody there its token.
 func TestAFetchThatStaysIsNotLedAway(t *testing.T) {
 	var asked []string
-	s := &gitwire.Service{Origin: "https://github.com", Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	leads := roundTrip(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.URL.Path)
 		if strings.HasPrefix(r.URL.Path, "/acme/site.git/") {
 			return answer(http.StatusMovedPermanently, "", "Location", "/acme/other.git/git-upload-pack"), nil
 		}
 		return answer(200, packAnswer(band(1, "PACK"))), nil
-	})}
+	})
+	s := &gitwire.Service{Origin: "https://github.com", Transport: leads}
 	stays := wanted
 	testkit.Must(s.Fetch(t.Context(), site, stays, io.Discard))(t)
 	testkit.Equal(t, len(asked), 2, "requests")

@@ -110,7 +110,7 @@ func (f *Fetcher) Fetch(ctx context.Context, r ghapp.RepositoryName, want []lfss
 	if err := os.RemoveAll(f.Incoming); err != nil {
 		return Result{}, err
 	}
-	defer os.RemoveAll(f.Incoming)
+	defer func() { _ = os.RemoveAll(f.Incoming) }()
 	var err error
 	for _, some := range parts(want) {
 		if err = g.part(ctx, some); err != nil {

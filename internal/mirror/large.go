@@ -66,7 +66,8 @@ type large struct {
 
 // large has the large files of a mirror be there that any of its refs needs. The mirror is as good as
 // it was, where that fails.
-func (t *transfers) large(ctx context.Context, j *job, path string, from ghapp.RepositoryName, c *Copy, got int64) error {
+func (t *transfers) large(ctx context.Context, j *job, path string, from ghapp.RepositoryName, c *Copy,
+	got int64) error {
 	began := time.Now().UTC()
 	dir := filepath.Join(t.dir, path)
 	l := &large{
@@ -214,7 +215,9 @@ func (l *large) fetch(ctx context.Context, need map[lfsstore.Pointer]bool) (lfsb
 			want[i] = f.Pointer
 		}
 		more, err := l.ask(ctx, other, store, want)
-		result.Files, result.Bytes, result.Requests = result.Files+more.Files, result.Bytes+more.Bytes, result.Requests+more.Requests
+		result.Files += more.Files
+		result.Bytes += more.Bytes
+		result.Requests += more.Requests
 		if err != nil {
 			return result, err
 		}

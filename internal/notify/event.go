@@ -24,9 +24,9 @@ const (
 	Pruned What = "pruned" // the mirror was taken away, since its repository has been gone for long
 )
 
-// Event is what happened to a target, or to one repository of a directory of mirrors, where Repository may also be the
-// account of an installation, or "" for all. It is sent as JSON, beside ghapp_version and text: one line for people, under
-// the name by which chat services know it.
+// Event is what happened to a target, or to one repository of a directory of mirrors, where
+// Repository may also be the account of an installation, or "" for all. It is sent as JSON, beside
+// ghapp_version and text: one line for people, under the name by which chat services know it.
 type Event struct {
 	What       What         `json:"event"`
 	Target     string       `json:"target"`

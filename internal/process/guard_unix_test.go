@@ -68,7 +68,7 @@ func TestRunShellLeavesWhatIsLeftOnPurpose(t *testing.T) {
 	testkit.OK(t, RunShell(t.Context(), cmd))
 	left := testkit.Must(strconv.Atoi(strings.TrimSpace(out.String())))(t)
 	process := testkit.Must(os.FindProcess(left))(t)
-	defer process.Kill() //nolint:errcheck // it may have ended
+	defer func() { _ = process.Kill() }() // it may have ended
 	time.Sleep(50 * time.Millisecond)
 	testkit.Equal(t, alive(left), true, "what was left on purpose lives")
 	all, _ := exec.Command("ps", "-A", "-o", "ppid=,stat=").Output()
