@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
@@ -70,6 +71,9 @@ const (
 
 // partName is what a file of ours is called: nothing that leads anywhere else.
 var partName = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z\.(bundle|lfs\.tar)$`)
+
+// hostName is what the name of a host is made of, with its port.
+var hostName = regexp.MustCompile(`^[][A-Za-z0-9.:-]*$`)
 
 // Bundling writes mirrors to a directory of bundles, of which nothing changes.
 type Bundling struct {
@@ -336,17 +340,34 @@ func readManifest(dir string) (*Manifest, error) {
 		return nil, err
 	}
 	defer file.Close()
+	m, err := parseManifest(file)
+	if err != nil {
+		return nil, unusable(dir, "%w", err)
+	}
+	return m, nil
+}
+
+// parseManifest reads a manifest that anybody may have written: no file that it names is elsewhere.
+func parseManifest(r io.Reader) (*Manifest, error) {
 	var m Manifest
-	if err := json.NewDecoder(io.LimitReader(file, mostManifest)).Decode(&m); err != nil {
-		return nil, unusable(dir, "the manifest cannot be read: %w", err)
+	if err := json.NewDecoder(io.LimitReader(r, mostManifest)).Decode(&m); err != nil {
+		return nil, fmt.Errorf("the manifest cannot be read: %w", err)
 	}
 	if m.Format != 1 || m.ID <= 0 || len(m.Increments) == 0 {
-		return nil, unusable(dir, "the manifest is of another format (%d)", m.Format)
+		return nil, fmt.Errorf("the manifest is of another format (%d)", m.Format)
+	}
+	for _, name := range append([]string{m.Name}, m.Former...) {
+		if r, err := ghapp.ParseRepository(name); err != nil || r.String() != name {
+			return nil, fmt.Errorf("the manifest is of %q, which is no name of a repository", name)
+		}
+	}
+	if !hostName.MatchString(m.Host) {
+		return nil, fmt.Errorf("the manifest is of the host %q, which can be none", m.Host)
 	}
 	for _, i := range m.Increments {
 		for _, part := range []*Part{i.Bundle, i.Large} {
 			if part != nil && !partName.MatchString(part.File) {
-				return nil, unusable(dir, "the manifest names a file %q, which is none of its own", part.File)
+				return nil, fmt.Errorf("the manifest names a file %q, which is none of its own", part.File)
 			}
 		}
 	}

@@ -100,12 +100,7 @@ func (p *pushing) do(ctx context.Context) error {
 		return err
 	}
 	for _, part := range p.parts() {
-		args := append([]string{"push", "--quiet", "--no-verify"}, p.leases(part)...)
-		args = append(args, "--", scope.URLs[0])
-		for _, name := range part {
-			args = append(args, p.refspec(name))
-		}
-		if err := git.Run(ctx, scope, args...); err != nil {
+		if err := git.Run(ctx, scope, p.arguments(scope.URLs[0], part)...); err != nil {
 			return err
 		}
 	}
@@ -173,21 +168,24 @@ func (p *pushing) mayOverwrite(ctx context.Context) error {
 	return err
 }
 
-// refspec pushes one ref, and over another commit only where that was agreed to.
-func (p *pushing) refspec(name string) string {
-	spec := p.shot.Refs[name] + ":" + name
-	if p.overwrites(name) {
-		return "+" + spec
+// arguments are those of a git push of some refs.
+func (p *pushing) arguments(url string, names []string) []string {
+	args := append([]string{"push", "--quiet", "--no-verify"}, p.leases(names)...)
+	args = append(args, "--", url)
+	for _, name := range names {
+		args = append(args, p.shot.Refs[name]+":"+name)
 	}
-	return spec
+	return args
 }
 
+// overwrites reports whether a push of a ref takes a commit out of it, which was agreed to.
 func (p *pushing) overwrites(name string) bool {
 	id := p.there[name]
 	return p.Force && id != "" && id != p.shot.Refs[name]
 }
 
-// leases have git overwrite what was looked at, and nothing that has come since.
+// leases have git overwrite what was looked at, and nothing that has come since. A plus before a
+// refspec would have it overwrite that, too, whatever the lease says.
 func (p *pushing) leases(names []string) []string {
 	var list []string
 	for _, name := range names {
