@@ -97,8 +97,15 @@ func damaged(dir string) (code, wikis marks) {
 // bring brings a mirror up to date, or mends it where it was found damaged.
 func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options) (
 	barerepo.Result, error) {
+	name := strings.ReplaceAll(o.Identity, "/", "-")
+	// Where a mirror that waits for its place is looked for, if this process is killed.
+	aside := filepath.Join(t.dir, own, "moving", name+".damaged.git")
 	_, err := os.Lstat(mark(t.dir, o.Identity))
-	if _, gone := os.Lstat(r.Dir); err != nil || gone != nil {
+	_, gone := os.Lstat(r.Dir)
+	if err == nil && gone != nil { // one has been killed while the two changed places
+		gone = rename(aside, r.Dir)
+	}
+	if err != nil || gone != nil {
 		result, err := r.Update(ctx, from, o)
 		if errors.Is(err, barerepo.ErrDamaged) {
 			err = errors.Join(err, markDamaged(t.dir, o.Identity, err))
@@ -107,9 +114,6 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 		}
 		return result, err
 	}
-	name := strings.ReplaceAll(o.Identity, "/", "-")
-	// Where a mirror that waits for its place is looked for, if this process is killed.
-	aside := filepath.Join(t.dir, own, "moving", name+".damaged.git")
 	if err := os.RemoveAll(aside); err != nil {
 		return barerepo.Result{}, err
 	}

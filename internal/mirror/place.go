@@ -72,7 +72,8 @@ func (p *places) look(r *Record) error {
 			}
 			for _, dir := range list {
 				text, err := (&barerepo.Repository{Dir: dir}).Identity()
-				if id, bad := strconv.ParseInt(text, 10, 64); err == nil && bad == nil {
+				// One in its place comes before one that was on its way out of it.
+				if id, bad := strconv.ParseInt(text, 10, 64); err == nil && bad == nil && p.scanned[id] == "" {
 					p.scanned[id], _ = filepath.Rel(p.dir, dir)
 				}
 			}

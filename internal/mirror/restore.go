@@ -17,6 +17,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
@@ -96,37 +97,68 @@ func (r *Restore) ToDirectory(ctx context.Context, d Directory) (_ *Restored, er
 	if err != nil {
 		return nil, err
 	}
-	parent := filepath.Dir(d.Path)
-	if err := os.MkdirAll(parent, 0o777); err != nil {
-		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be made with --to"}
-	}
-	temp, err := os.MkdirTemp(parent, ".ghapp-restore-")
+	temp, done, err := r.workplace(ctx, d.Path)
 	if err != nil {
 		return nil, &fault.SettingError{Err: err, Hint: "give a directory that can be made with --to"}
 	}
-	defer func() { _ = os.RemoveAll(temp) }() // what is published is not in it any more
-	made := filepath.Join(temp, filepath.Base(d.Path))
+	defer done() // what is published is not in it any more
+	made := filepath.Join(temp, "made")
 	e := barerepo.Export{Dir: made, WorkTree: !d.Bare, Refs: shot, Origin: d.Origin}
 	if err := r.repository().Export(ctx, e); err != nil {
 		return nil, err
 	}
-	done := newRestored(shot)
+	restored := newRestored(shot)
 	gitDir := made
 	if !d.Bare {
 		gitDir = filepath.Join(made, ".git")
 	}
-	if err := r.copyLarge(ctx, shot, gitDir, done); err != nil {
+	if err := r.copyLarge(ctx, shot, gitDir, restored); err != nil {
 		return nil, err
 	}
-	if !d.Bare && done.Commit != "" {
-		if err := r.checkOut(ctx, made, done); err != nil {
+	if !d.Bare && restored.Commit != "" {
+		if err := r.checkOut(ctx, made, restored); err != nil {
 			return nil, err
 		}
 	}
 	if err := os.Rename(made, d.Path); err != nil {
 		return nil, err
 	}
-	return done, flush.Parent(d.Path)
+	return restored, flush.Parent(d.Path)
+}
+
+// workplace is a directory of nobody else's beside a target, which done takes away. What a process
+// has left there that was killed goes first: nobody holds its lock any more.
+func (r *Restore) workplace(ctx context.Context, target string) (temp string, done func(), err error) {
+	const lock = "lock"
+	parent, prefix := filepath.Dir(target), ".ghapp-restore-"+filepath.Base(target)+"-"
+	if err := os.MkdirAll(parent, 0o777); err != nil {
+		return "", nil, err
+	}
+	list, _ := os.ReadDir(parent)
+	for _, e := range list {
+		left := filepath.Join(parent, e.Name())
+		if _, none := os.Lstat(filepath.Join(left, lock)); !strings.HasPrefix(e.Name(), prefix) || !e.IsDir() || none != nil {
+			continue
+		}
+		unlock, err := filelock.Take(ctx, filepath.Join(left, lock), 0)
+		if err != nil {
+			continue // it is another's, and in use
+		}
+		if err := os.RemoveAll(left); err != nil {
+			r.Log.Warn("what a restore has left that was killed cannot be taken away", "directory", left, "error", err)
+		} else {
+			r.Log.Warn("what a restore had left that was killed was taken away", "directory", left)
+		}
+		unlock()
+	}
+	if temp, err = os.MkdirTemp(parent, prefix); err != nil {
+		return "", nil, err
+	}
+	unlock, err := filelock.Take(ctx, filepath.Join(temp, lock), 0)
+	if err != nil {
+		unlock = func() {} // there are file systems without locks
+	}
+	return temp, func() { _ = os.RemoveAll(temp); unlock() }, nil
 }
 
 // vacant is an error where something is in the way.
