@@ -213,3 +213,42 @@ func TestMirrorsAreKeptInADirectoryOfOnesOwn(t *testing.T) {
 		})
 	}
 }
+
+// What is kept is chosen by what GitHub says of each, and one that is not chosen any more stays as it was.
+func TestRepositoriesAreChosenByWhatGitHubSaysOfThem(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.app.Install("acme", githubtest.InstallOptions{All: true})
+	for name, o := range map[string]githubtest.RepositoryOptions{
+		"live": {Topics: []string{"production"}}, "open": {Topics: []string{"production"}, Public: true},
+		"inner": {Topics: []string{"production"}, Internal: true}, "fork": {Topics: []string{"production"}, Fork: true},
+		"old": {Topics: []string{"production"}, Archived: true}, "toy": {},
+	} {
+		r := m.github.AddRepository("acme/"+name, o)
+		oid := testkit.Must(r.Commit("main", "First", map[string]string{"n": name}))(t)
+		testkit.OK(t, r.SetRef("refs/pull/1/head", oid))
+	}
+	args := []string{"mirror", "acme", "--to", "m", "--topic", "Production,web", "--visibility", "private,internal",
+		"--no-archived", "--no-forks", "--pull-requests"}
+	is := func(want string) {
+		t.Helper()
+		m.must(args...)
+		dirs := testkit.Must(filepath.Glob(filepath.Join(m.work, "m/acme/*.git")))(t)
+		var names []string
+		for _, dir := range dirs {
+			names = append(names, strings.TrimSuffix(filepath.Base(dir), ".git"))
+		}
+		testkit.Equal(t, strings.Join(names, " "), want)
+	}
+	is("inner live")
+	testkit.Must(gitIn(filepath.Join(m.work, "m/acme/live.git"), "rev-parse", "--verify", "refs/pull/1/head"))(t)
+
+	live := m.github.Repository("acme/live")
+	before := testkit.Must(live.Head("main"))(t)
+	live.Edit(func(o *githubtest.RepositoryOptions) { o.Archived = true })
+	testkit.Must(live.Commit("main", "Second", map[string]string{"n": "2"}))(t)
+	m.github.Repository("acme/toy").Edit(func(o *githubtest.RepositoryOptions) { o.Topics = []string{"web"} })
+	is("inner live toy")
+	m.mirrored("m/acme/live.git", "refs/heads/main", before)
+	testkit.Contains(t, m.must("mirror", "status", "./m").stdout, "left-out")
+}

@@ -1,9 +1,12 @@
 package cli_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -284,5 +287,124 @@ func TestHangUpHasMirrorReadTheConfigurationAnew(t *testing.T) {
 	oid = testkit.Must(m.github.Repository("acme/web").Commit("main", "Again", map[string]string{"n": "2"}))(t)
 	s.signals(syscall.SIGUSR1)
 	m.mirrored("one/acme/web.git", "refs/heads/main", oid)
+	s.ends()
+}
+
+// What anybody can send to the address of the webhook has nobody asked, and what GitHub sends twice
+// is done once.
+func TestHostileDeliveriesHaveNothingMirrored(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	s, status := m.watchesMirrors("--to", "m")
+	m.ready(status)
+	webhook := fmt.Sprint(s.says("watching")["webhook"])
+	web := m.github.Repository("acme/web")
+	oid := testkit.Must(web.Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.mirrored("m/acme/web.git", "refs/heads/main", oid)
+	m.measures(status, "ghapp_mirror_webhook_duration_seconds_count 1\n")
+	deliveries := m.app.Deliveries()
+	push := []byte(deliveries[len(deliveries)-1].Payload)
+	m.app.SetWebhook(githubtest.Webhook{}) // GitHub tells nothing of what comes now
+	head := testkit.Must(web.Commit("main", "Change", map[string]string{"n": "2"}))(t)
+	send := func(id, signature string, body []byte) int {
+		t.Helper()
+		r := testkit.Must(http.NewRequest(http.MethodPost, "http://"+webhook+"/webhook", bytes.NewReader(body)))(t)
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-GitHub-Event", "push")
+		r.Header.Set("X-GitHub-Delivery", "7ad6a2e0-0000-4000-8000-00000000000"+id)
+		r.Header.Set("X-Hub-Signature-256", signature)
+		code, _ := m.answer(r)
+		return code
+	}
+	m.github.ResetRequests()
+	large := bytes.Repeat([]byte{' '}, 25<<20+1)
+	for name, got := range map[string]struct{ code, want int }{
+		"without a signature":       {send("1", "", push), http.StatusUnauthorized},
+		"with that of another body": {send("2", signed(webhookSecret, large[:9]), push), http.StatusUnauthorized},
+		"with that of a stranger":   {send("3", signed(wishSecret, push), push), http.StatusUnauthorized},
+		"too large":                 {send("4", signed(webhookSecret, large), large), http.StatusRequestEntityTooLarge},
+	} {
+		testkit.Equal(t, got.code, got.want, "%s", name)
+	}
+	m.mirrored("m/acme/web.git", "refs/heads/main", oid)
+	testkit.Equal(t, len(m.requests()), 0, "requests to GitHub")
+
+	testkit.Equal(t, send("5", signed(webhookSecret, push), push), http.StatusAccepted)
+	m.mirrored("m/acme/web.git", "refs/heads/main", head)
+	m.measures(status, "ghapp_mirror_webhook_duration_seconds_count 2\n")
+	m.github.ResetRequests()
+	if code := send("5", signed(webhookSecret, push), push); code/100 != 2 {
+		t.Errorf("again: %d", code)
+	}
+	m.measures(status, "ghapp_mirror_webhook_duration_seconds_count 2\n")
+	testkit.Equal(t, len(m.requests()), 0, "requests to GitHub for what was done")
+	s.ends()
+	m.noSecretOnDisk()
+}
+
+func TestReceiverIsToldWhichMirrorsFailRecoverAndAreGone(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	events := make(chan map[string]any, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		var event map[string]any
+		_ = json.Unmarshal(body, &event)
+		event["signed"] = r.Header.Get("X-Hub-Signature-256") == signed(wishSecret, body)
+		events <- event
+	}))
+	defer receiver.Close()
+	m.environ["GHAPP_MIRROR_NOTIFY_URL"] = receiver.URL
+	secret := filepath.Join(m.root, "notify-secret")
+	m.write(secret, wishSecret+"\n")
+	s, status := m.watchesMirrors("--to", "m", "--notify-secret-file", secret)
+	m.ready(status)
+	told := func(what string) {
+		t.Helper()
+		select {
+		case e := <-events:
+			if e["event"] != what || e["repository"] != "acme/web" || e["signed"] != true ||
+				!strings.HasSuffix(fmt.Sprint(e["directory"]), "/m/acme/web.git") || (e["error"] != nil) != (what == "failed") {
+				t.Errorf("%s: %v", what, e)
+			}
+		case <-time.After(patience):
+			t.Fatalf("it was not told that one %s\n%s", what, s.log())
+		}
+	}
+	web := m.github.Repository("acme/web")
+	web.Edit(func(o *githubtest.RepositoryOptions) { o.Disabled = true })
+	testkit.Must(web.Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	told("failed")
+	web.Edit(func(o *githubtest.RepositoryOptions) { o.Disabled = false })
+	testkit.Must(web.Commit("main", "Change", map[string]string{"n": "2"}))(t)
+	told("recovered")
+	testkit.OK(t, m.github.DeleteRepository("acme/web"))
+	s.signals(syscall.SIGUSR1)
+	told("gone")
+	s.ends()
+}
+
+// The metrics and the page can be asked for at any time.
+func TestMirrorIsAskedWhileItReadsTheConfigurationAnew(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.environ["GHAPP_CONFIG"] = filepath.Join(m.root, "mirror.yaml")
+	keeps := func(what string) { m.write(m.environ["GHAPP_CONFIG"], "mirror:\n  one: {to: one"+what+"}\n") }
+	keeps("")
+	s, status := m.watchesMirrors("--all")
+	m.ready(status)
+	for i := range 6 {
+		keeps([]string{", exclude: [web]", ""}[i%2])
+		s.signals(syscall.SIGHUP)
+		for _, path := range []string{"/metrics", "/", "/metrics", "/readyz"} {
+			code, text := m.get(status, path)
+			if path == "/metrics" {
+				areMetrics(t, text)
+			} else if path == "/" && code != http.StatusOK {
+				t.Errorf("%s: %d %s", path, code, text)
+			}
+		}
+		s.saysNext("the configuration was read anew")
+	}
 	s.ends()
 }

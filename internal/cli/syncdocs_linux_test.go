@@ -28,23 +28,25 @@ import (
 
 // systemd finds nothing in the unit that it does not know or would not do, and little that the service could do and
 // need not. (Its scale goes to 10; 2 leaves room for what later versions of systemd count.)
-func TestSyncUnitIsTakenBySystemd(t *testing.T) {
+func TestUnitsOfDaemonsAreTakenBySystemd(t *testing.T) {
 	t.Parallel()
 	analyze, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("needs systemd-analyze")
 	}
-	newMachine(t) // which builds what the unit starts
-	text := testkit.Must(os.ReadFile("../../docs/ghapp-sync.service"))(t)
-	unit := filepath.Join(t.TempDir(), "ghapp-sync.service")
-	testkit.OK(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644))
-	for _, args := range [][]string{
-		{"verify", "--man=no", unit},
-		{"security", "--offline=true", "--no-pager", "--threshold=20", unit},
-	} {
-		out, err := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput()
-		if err != nil || args[0] == "verify" && len(out) > 0 {
-			t.Errorf("systemd-analyze %s: %v\n%s", args[0], err, out)
+	newMachine(t) // which builds what the units start
+	for _, name := range []string{"ghapp-sync.service", "ghapp-mirror.service"} {
+		text := testkit.Must(os.ReadFile("../../docs/" + name))(t)
+		unit := filepath.Join(t.TempDir(), name)
+		testkit.OK(t, os.WriteFile(unit, []byte(strings.ReplaceAll(string(text), "/usr/local/bin", binaries)), 0o644))
+		for _, args := range [][]string{
+			{"verify", "--man=no", unit},
+			{"security", "--offline=true", "--no-pager", "--threshold=20", unit},
+		} {
+			out, err := exec.CommandContext(t.Context(), analyze, args...).CombinedOutput()
+			if err != nil || args[0] == "verify" && len(out) > 0 {
+				t.Errorf("systemd-analyze %s %s: %v\n%s", args[0], name, err, out)
+			}
 		}
 	}
 }
@@ -63,7 +65,7 @@ func TestUnitsAreRestartedAfterACrash(t *testing.T) {
 	}
 	_ = cmd.Wait() // its exit code tells
 	crashed := strconv.Itoa(cmd.ProcessState.ExitCode())
-	for _, unit := range []string{"ghapp-sync.service", "ghapp-agent.service"} {
+	for _, unit := range []string{"ghapp-sync.service", "ghapp-mirror.service", "ghapp-agent.service"} {
 		text := testkit.Must(os.ReadFile(filepath.Join("..", "..", "docs", unit)))(t)
 		_, after, found := strings.Cut(string(text), "\nRestartPreventExitStatus=")
 		codes, _, _ := strings.Cut(after, "\n")

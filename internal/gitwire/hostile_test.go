@@ -329,6 +329,15 @@ func TestAShallowRepositoryIsLeftToGit(t *testing.T) {
 	testkit.ErrorContains(t, err, "shallow-info")
 }
 
+// An address of ssh does not tell the port of https.
+func TestTheRepositoryThatAnsweredCanBeAskedNext(t *testing.T) {
+	s := answering(lines(oid1 + " refs/heads/main"))
+	s.Origin = "https://ghe.test:8443"
+	asked := testkit.Must(ghapp.ParseRepository("git@ghe.test:acme/site.git"))(t)
+	refs := testkit.Must(s.Refs(t.Context(), asked))(t)
+	testkit.Must(s.Refs(t.Context(), refs.Repository))(t)
+}
+
 func TestAnObjectThatIsGoneIsToldApart(t *testing.T) {
 	o := newOrigin(t)
 	o.commit(t, "refs/heads/main", "a")

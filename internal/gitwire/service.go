@@ -183,7 +183,7 @@ func (q *question) path() string { return q.repository.String() + ".git" }
 // answered is the repository at a path that has answered.
 func (q *question) answered(path string) (ghapp.RepositoryName, error) {
 	r, err := ghapp.ParseRepository(path)
-	r.Host = q.repository.Host
+	r.Host, r.AnyPort = q.repository.Host, q.repository.AnyPort
 	return r, err
 }
 

@@ -70,6 +70,7 @@ type watcher struct {
 	metrics      *metrics
 	watch        *watch.Watcher
 	now          atomic.Pointer[[]*keeper]
+	snapshot     snapshot
 	of           sync.Map // of *watch.Target: its *keeper
 	beside       sync.WaitGroup
 }

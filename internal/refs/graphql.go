@@ -172,7 +172,7 @@ func readAnswer(q Question, r *gqlRepository, alias string, errs []ghapp.GraphQL
 	if err != nil {
 		return unclear("does not name the repository")
 	}
-	found.Host = q.Repository.Host
+	found.Host, found.AnyPort = q.Repository.Host, q.Repository.AnyPort
 	if r.Ref == nil {
 		return Answer{Err: &RefError{Repository: found, Revision: q.Revision, Empty: r.IsEmpty}}
 	}
