@@ -28,7 +28,8 @@ repositories that are named, to OUTDIR/ID/, ID being GitHub's of the repository:
 (version 3) of what is new since the last time, a tar of the new large files of Git LFS, and
 manifest.json, which is written last and has the SHA-256 and size of each file, what it builds
 on, names, refs, and the history of refs. With what is kept, and its times:
-` + "`ghapp mirror restore --from OUTDIR`" + ` takes --at as from a mirror, and uses no file that is not what the manifest says.
+` + "`ghapp mirror restore --from OUTDIR`" + ` takes --at as from a mirror, and uses
+no file that is not what the manifest says.
 
 Files that are there are never changed, and --full writes everything anew and takes the older
 ones away: copies may be made at any time, manifest.json last. Nothing is asked of GitHub.`,
