@@ -36,7 +36,8 @@ func TestAnExportIsProvedToBeWhole(t *testing.T) {
 	w.set("refs/heads/main", w.chain(3, "base"))
 	w.update()
 	shot := testkit.Must(w.repo.Snapshot(context.Background()))(t)
-	testkit.OK(t, w.repo.Export(context.Background(), barerepo.Export{Dir: filepath.Join(t.TempDir(), "whole"), Refs: shot}))
+	whole := barerepo.Export{Dir: filepath.Join(t.TempDir(), "whole"), Refs: shot}
+	testkit.OK(t, w.repo.Export(context.Background(), whole))
 	w.swap(w.repo.Dir, w.git(w.origin, "rev-parse", "main:README"))
 	err := w.repo.Export(context.Background(), barerepo.Export{Dir: filepath.Join(t.TempDir(), "x"), Refs: shot})
 	testkit.ErrorIs(t, err, barerepo.ErrDamaged)
@@ -104,10 +105,12 @@ func TestAMendingThatIsKilledLosesNothing(t *testing.T) {
 // Nobody who writes a manifest names a ref that git would not have, or that leads out of a repository.
 func TestAnImageNamesNoRefThatLeadsElsewhere(t *testing.T) {
 	id := strings.Repeat("1", 40)
-	whole := barerepo.Image{Format: "sha1", Identity: "1", Head: "refs/heads/main", Refs: map[string]string{"refs/heads/main": id}}
+	whole := barerepo.Image{Format: "sha1", Identity: "1", Head: "refs/heads/main",
+		Refs: map[string]string{"refs/heads/main": id}}
 	testkit.OK(t, whole.Check())
 	names := []string{
-		"", "main", "HEAD", "config", "refs/x", "/refs/heads/x", "/etc/passwd", "refs/heads/../../config", "../refs/heads/x",
+		"", "main", "HEAD", "config", "refs/x", "/refs/heads/x", "/etc/passwd", "refs/heads/../../config",
+		"../refs/heads/x",
 		"refs/heads/..", "refs/heads/.x", "refs/heads/x/", "refs//heads/x", "refs/heads/x.lock", "refs/heads/a\nb",
 		"refs/heads/a\x00b", "refs/heads/a\x1bb", "refs/heads/a\x7fb", "refs/heads/a b", `refs/heads/a\b`, "refs/heads/main/x",
 		"refs/heads/" + strings.Repeat("x", 300),

@@ -25,7 +25,8 @@ func FuzzParsePointer(f *testing.F) {
 		pointer("../../../../etc/passwd", "5"), pointer(strings.ToUpper(filmID), "5"), pointer(filmID[1:], "5"),
 		strings.Replace(pointer(filmID, "5"), "git-lfs", "hawser", 1), "size 5\n" + pointer(filmID, "5"),
 		"version https://git-lfs.github.com/spec/v1\next-0-x sha256:" + filmID + "\noid sha256:" + filmID + "\nsize 5\n",
-		pointer(filmID, "5") + strings.Repeat("x", MostPointer), pointer(filmID, "5\r"), "version https://git-lfs.github.com/spec/",
+		pointer(filmID, "5") + strings.Repeat("x", MostPointer), pointer(filmID, "5\r"),
+		"version https://git-lfs.github.com/spec/",
 	} {
 		f.Add([]byte(seed))
 	}

@@ -18,7 +18,8 @@ import (
 func manifestOf(t testing.TB, file string, change func(*Manifest)) []byte {
 	m := &Manifest{
 		Format: 1, ID: 7, Name: "acme/site", Host: "github.com", Time: time.Unix(1_800_000_000, 0).UTC(),
-		Repository: barerepo.Image{Format: "sha1", Identity: "7", Refs: map[string]string{"refs/heads/main": strings.Repeat("1", 40)}},
+		Repository: barerepo.Image{Format: "sha1", Identity: "7",
+			Refs: map[string]string{"refs/heads/main": strings.Repeat("1", 40)}},
 		Increments: []Increment{{Bundle: &Part{File: file, SHA256: strings.Repeat("a", 64), Bytes: 5}}},
 	}
 	if change != nil {
@@ -43,7 +44,8 @@ func TestAManifestLeadsNowhereElse(t *testing.T) {
 	testkit.OK(t, read(manifestOf(t, goodPart, func(m *Manifest) { m.Host = "127.0.0.1:8080" })))
 	for _, name := range badParts() {
 		testkit.Fails(t, read(manifestOf(t, name, nil)), "%q", name)
-		testkit.Fails(t, read(manifestOf(t, goodPart, func(m *Manifest) { m.Increments[0].Large = &Part{File: name} })), "%q", name)
+		large := manifestOf(t, goodPart, func(m *Manifest) { m.Increments[0].Large = &Part{File: name} })
+		testkit.Fails(t, read(large), "%q", name)
 	}
 	for _, name := range []string{"", "acme", "acme/site\x1b[2J", "acme/../site", "acme/site\n"} {
 		testkit.Fails(t, read(manifestOf(t, goodPart, func(m *Manifest) { m.Name = name })), "%q", name)
@@ -67,7 +69,8 @@ func FuzzManifest(f *testing.F) {
 		}
 		for _, i := range m.Increments {
 			for _, part := range []*Part{i.Bundle, i.Large} {
-				if part != nil && (filepath.Base(part.File) != part.File || !filepath.IsLocal(part.File) || part.File == manifestName) {
+				if part != nil && (filepath.Base(part.File) != part.File ||
+					!filepath.IsLocal(part.File) || part.File == manifestName) {
 					t.Errorf("%q was taken", part.File)
 				}
 			}
