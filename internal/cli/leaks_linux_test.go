@@ -3,6 +3,7 @@ package cli_test
 import (
 	"fmt"
 	"maps"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -27,6 +28,12 @@ type way struct {
 	variables []string
 	// keeps is whether a directory is kept, in which git has nothing to do.
 	keeps bool
+	// eager is whether GitHub is sent a token whatever lies around its repository, and nobody else is asked at all.
+	eager bool
+	// behind, which may be nil, is what stands before GitHub.
+	behind func(http.Handler) http.Handler
+	// programs are those that must have been seen; nil: git's, git-lfs and ghapp.
+	programs []string
 }
 
 // cloning is what a clone is told.
@@ -46,7 +53,7 @@ const (
 	bySync     = "ghapp sync"
 )
 
-// everyWay has the one too that leaves no clone.
+// everyWay has those too that leave no clone.
 func everyWay() map[string]way {
 	all := ways()
 	sync := func(m *machine, address, dir string, more ...string) (*exec.Cmd, *outputs) {
@@ -70,6 +77,7 @@ func everyWay() map[string]way {
 			return sync(m, repository, args[1], "--force")
 		},
 	}
+	maps.Copy(all, mirrorWays())
 	return all
 }
 

@@ -77,9 +77,12 @@ func localhost(address string) string { return strings.Replace(address, "127.0.0
 
 // meetAll follows a lure of every kind, and looks for the token everywhere.
 func (w way) meetAll(m *machine, minor int, avoided []string) {
-	seen := &observer{}
+	seen, github := &observer{}, http.Handler(m.github)
+	if w.behind != nil {
+		github = w.behind(github)
+	}
 	m.traffic.lead(seen.before(m, anyOf(isCall("POST", "/access_tokens"), isCall("POST", "/objects/batch"),
-		authorized(isCall("GET", "/info/refs"))), m.github))
+		authorized(isCall("GET", "/info/refs"))), github))
 	end := w.prepare(m)
 	m.t.Run("lures", func(t *testing.T) {
 		for name, a := range arrangements() {
@@ -91,7 +94,7 @@ func (w way) meetAll(m *machine, minor int, avoided []string) {
 				continue
 			}
 			demands := demanding()
-			if a.harmless || a.unseen {
+			if a.harmless || a.unseen || w.eager {
 				delete(demands, "open") // it is never seen
 			}
 			for demand, answers := range demands {
@@ -108,7 +111,7 @@ func (w way) meetAll(m *machine, minor int, avoided []string) {
 					l := &lure{m: m, evil: e, cloning: cloning{repository: "acme/" + slug, dir: slug}}
 					l.address = "http://" + m.host + "/" + l.repository + ".git"
 					a.set(l)
-					w.meet(l, a, slices.Contains(avoided, name))
+					w.meet(l, a, w.eager || slices.Contains(avoided, name))
 				})
 			}
 		}
@@ -119,7 +122,11 @@ func (w way) meetAll(m *machine, minor int, avoided []string) {
 			m.t.Errorf("%s %s came with a credential for %s", r.Method, r.Path, r.Host)
 		}
 	}
-	seen.sawNoSecret(m, []string{"git-remote-http", "git-lfs", "ghapp"}, w.variables...)
+	programs := w.programs
+	if programs == nil {
+		programs = []string{"git-remote-http", "git-lfs", "ghapp"}
+	}
+	seen.sawNoSecret(m, programs, w.variables...)
 	m.noSecretOnDisk()
 	for _, name := range []string{".git-credentials", "told"} {
 		if _, err := os.Stat(filepath.Join(m.home, name)); err == nil {
@@ -154,7 +161,7 @@ func (w way) meet(l *lure, a arrangement, avoided bool) {
 	sent := slices.ContainsFunc(m.github.Requests(), func(r githubtest.Request) bool {
 		return strings.HasPrefix(r.Path, "/"+l.repository) && slices.Contains(m.tokens(), r.Credential.Token)
 	})
-	if !sent && !a.before && !avoided {
+	if ours := strings.HasPrefix(l.address, "http://"+m.host+"/"); !sent && (!a.before && !avoided || w.eager && ours) {
 		t.Error("GitHub was sent no token, so this test sees nothing")
 	}
 }
