@@ -23,6 +23,7 @@ type remote struct {
 	site       *site
 	service    *gitwire.Service
 	repository ghapp.RepositoryName
+	bounds     *bounds
 	received   func(bytes int64) // is told how many have come in all
 }
 
@@ -54,21 +55,24 @@ func (r *remote) Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, e
 
 // Fetch implements [barerepo.Remote].
 func (r *remote) Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error) {
-	return r.service.Fetch(ctx, r.repository, q, &meter{w: w, told: r.received})
+	return r.service.Fetch(ctx, r.repository, q, &meter{w: w, remote: r})
 }
 
-// meter tells how many bytes have gone through it.
+// meter tells how many bytes have gone through it, and takes no more than the disk has room for.
 type meter struct {
-	w    io.Writer
-	told func(bytes int64)
-	sum  int64
+	*remote
+	w   io.Writer
+	sum int64
 }
 
 // Write implements [io.Writer].
 func (m *meter) Write(b []byte) (int, error) {
 	n, err := m.w.Write(b)
 	m.sum += int64(n)
-	m.told(m.sum)
+	m.received(m.sum)
+	if err == nil {
+		err = m.bounds.check(m.sum)
+	}
 	return n, err
 }
 
@@ -104,7 +108,7 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 		URLs: []string{address}, Stays: true,
 	}
 	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", address}, refspecs)
-	return git.Run(ctx, scope, args...)
+	return r.bounds.watch(ctx, dir, func(ctx context.Context) error { return git.Run(ctx, scope, args...) })
 }
 
 // tokenLife is longer than a token lives.

@@ -42,7 +42,8 @@ type Run struct {
 	store  *Store
 	state  *State
 	unlock func()
-	calls  *atomic.Int64 // to the API, so far
+	calls  *atomic.Int64                   // to the API, so far
+	free   func(dir string) (int64, error) // of the disk, in bytes
 
 	pending pending
 	// records is held while a pass changes what is remembered of many, and read-held while one
@@ -59,7 +60,7 @@ type Run struct {
 // Open takes the directory, and reads what is remembered of it. Nothing is asked of GitHub for
 // it. That another process has the directory is a [*BusyError].
 func Open(ctx context.Context, o Options) (_ *Run, err error) {
-	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}}
+	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}, free: free}
 	if err := occupy(r.dir); err != nil {
 		return nil, err
 	}

@@ -237,11 +237,12 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 	if t.Entry.PullRequests && !from.Wiki {
 		o.Prefixes, o.Fleeting = []string{"refs/pull/"}, isTestMerge
 	}
-	if free, err := free(t.dir); err == nil && t.Entry.MinFree > 0 {
-		o.MaxBytes = max(1, free-t.Entry.MinFree)
-	}
 	source := *t.services[j.site]
 	source.repository = from
+	source.bounds = &bounds{
+		dir: t.dir, name: from.String(), size: j.record.SizeKB << 10, minFree: t.Entry.MinFree, free: t.free,
+	}
+	o.MaxBytes = source.bounds.most()
 	source.received = func(bytes int64) { t.Observer.received(j.record.Name, bytes) }
 	for tries := 1; ; tries++ {
 		if err := j.site.gate.pass(ctx); err != nil {
@@ -277,7 +278,7 @@ func checkIdentity(r *barerepo.Repository, id string) error {
 
 // checkDisk is an error where a transfer of so many bytes would leave too little of the disk.
 func (t *transfers) checkDisk(size int64) *fault.ExitError {
-	left, err := free(t.dir)
+	left, err := t.free(t.dir)
 	if err != nil || left-size >= t.Entry.MinFree {
 		return nil
 	}
