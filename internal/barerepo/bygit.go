@@ -30,7 +30,7 @@ func (u *update) fetchByGit(dir, format string) error {
 		return err
 	}
 	if err := u.from.ByGit(u.ctx, dir, u.refspecs()...); err != nil {
-		return err
+		return refused(err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, "shallow")); err == nil {
 		return &Error{Problem: ErrMissing, Op: u.op(), Detail: "its history is cut off (a shallow repository)"}

@@ -7,6 +7,8 @@ type Problem string
 const (
 	// ErrMissing is an object that the remote's refs need, and that it has not sent.
 	ErrMissing Problem = "the remote has not sent all objects that its refs need"
+	// ErrBroken is a pack or an answer that git refuses.
+	ErrBroken Problem = "what the remote has sent cannot be used"
 	// ErrNoCommit is a branch that stands for something else.
 	ErrNoCommit Problem = "a branch of the remote's is no commit"
 	// ErrListing is a list of refs that cannot be believed.
@@ -24,7 +26,7 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrMissing, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrNoHistory}
+	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrNoHistory}
 }
 
 // Error is a failed operation on a repository.

@@ -181,7 +181,16 @@ func (x *indexer) failure(err error) error {
 	if missing || x.alone && e.ExitCode == 1 {
 		return &Error{Problem: ErrMissing, Op: "check what came", Err: err}
 	}
-	return err
+	return refused(err)
+}
+
+// refused is git's failure over what came, if git knows no other reason for it.
+func refused(err error) error {
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	if !ok || e.Reason != gitcmd.Unknown && e.Reason != gitcmd.ConnectionLost || e.ExitCode <= 0 {
+		return err
+	}
+	return &Error{Problem: ErrBroken, Op: "check what came", Err: err}
 }
 
 // unknownCheck is the name of a check that this git does not know, if that is why it failed.

@@ -12,6 +12,8 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 	return map[barerepo.Problem]deployMeaning{
 		barerepo.ErrMissing: {fault.GitFailed, "the mirror is as it was; `git clone` of the repository shows whether the " +
 			"host has all of it: where it has not, GitHub's support can mend it"},
+		barerepo.ErrBroken: {fault.GitFailed, "the mirror is as it was, and it is tried again; where that fails too, " +
+			"`git clone --mirror` of the repository shows whether it is broken on the host, or on the way from there"},
 		barerepo.ErrNoCommit: {fault.GitFailed, "the mirror is as it was; " +
 			"point the branch to a commit, or delete it on GitHub"},
 		barerepo.ErrListing: {fault.Unreachable, "the mirror is as it was; something between this machine and the host " +

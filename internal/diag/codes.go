@@ -82,6 +82,7 @@ func codes() map[string]string {
 		string(gitcmd.ObjectRefused):       "object-refused",
 
 		string(barerepo.ErrMissing):   "objects-missing",
+		string(barerepo.ErrBroken):    "pack-broken",
 		string(barerepo.ErrNoCommit):  "branch-no-commit",
 		string(barerepo.ErrListing):   "refs-not-credible",
 		string(barerepo.ErrForeign):   "foreign-repository",

@@ -169,6 +169,12 @@ func (q *question) redirect(answer *http.Response, r request, hops int) (string,
 
 func (q *question) read(answer *http.Response, r request, s *silence, read func(*packets) error) error {
 	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if answer.StatusCode == http.StatusOK && r.body == nil && !strings.HasPrefix(media, "application/x-git-") {
+		// Git would take a page for the list of refs of a server that only hands out files: of one without any.
+		_, host, _ := strings.Cut(q.origin, "://")
+		return &ghapp.Error{Kind: ghapp.ErrUnreachable, Op: q.op,
+			Err: &api.ForeignError{Host: host, Status: answer.StatusCode, Media: q.printable(media)}}
+	}
 	if answer.StatusCode != http.StatusOK || media != r.media {
 		return q.refusal(answer)
 	}

@@ -229,7 +229,6 @@ func TestAServiceThatIsNotUnderstoodIsLeftToGit(t *testing.T) {
 		status      int
 		text, media string
 	}{
-		"a page":               {200, "<html>", "text/html"},
 		"nothing":              {200, "", ""},
 		"no packet":            {200, "what", ""},
 		"a sign before length": {200, "+0a4", ""},
