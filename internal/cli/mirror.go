@@ -250,6 +250,9 @@ func (c *command) mirrorOnce(
 	for _, run := range runs {
 		board.begin()
 		report, err := run.Pass(ctx, mirror.Request{Full: o.Full})
+		if err == nil {
+			err = report.None
+		}
 		board.end()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -407,12 +410,17 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 	}
 }
 
+// countMirrors says how many there are.
+func countMirrors(n int) string {
+	if n == 1 {
+		return "1 mirror"
+	}
+	return fmt.Sprintf("%d mirrors", n)
+}
+
 // summary is one line about a pass.
 func summary(entry config.Mirror, r *mirror.Report) string {
-	parts := []string{fmt.Sprintf("%d mirrors", r.Mirrors)}
-	if r.Mirrors == 1 {
-		parts[0] = "1 mirror"
-	}
+	parts := []string{countMirrors(r.Mirrors)}
 	count := func(n int, what string) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, what))
@@ -438,10 +446,10 @@ func summary(entry config.Mirror, r *mirror.Report) string {
 	return fmt.Sprintf("%s: %s (%s).", entry.To, strings.Join(parts, ", "), r.Took.Round(10*time.Millisecond))
 }
 
-// mirrorWord is how a mirror is named on the command line.
+// mirrorWord is how a mirror is named on the command line, as a shell takes it.
 func (c *command) mirrorWord(entry config.Mirror) string {
 	if entry.Source.Kind == config.FromFile {
-		return entry.Name
+		return text.ShellWord(entry.Name)
 	}
 	return text.ShellWord(entry.To)
 }

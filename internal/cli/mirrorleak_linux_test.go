@@ -19,7 +19,8 @@ const (
 	byMirrorGit = "ghapp mirror, by git fetch"
 )
 
-// mirrorWays are those of ghapp mirror. It goes nowhere but to GitHub: not to submodules, not to a store of large files,
+// mirrorWays are those of ghapp mirror. It goes nowhere but to GitHub: not to submodules, not to a store of
+// large files,
 // not where a configuration of anybody's leads.
 func mirrorWays() map[string]way {
 	mirror := func(m *machine, repository, dir string, more ...string) (*exec.Cmd, *outputs) {

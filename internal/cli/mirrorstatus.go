@@ -344,7 +344,7 @@ func (c *command) tellState(d *dirState, now time.Time) {
 			}
 		}
 	}
-	c.progress("%s: %d mirrors, %s, %d failed.", d.Directory, len(d.Mirrors), mirror.Size(d.Bytes), d.Failed)
+	c.progress("%s: %s, %s, %d failed.", d.Directory, countMirrors(len(d.Mirrors)), mirror.Size(d.Bytes), d.Failed)
 }
 
 func sizeOf(bytes int64) string {

@@ -1,11 +1,14 @@
 package mirror
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // chosen reports whether a repository is one of those that are to be kept.
@@ -34,4 +37,34 @@ func fits(patterns []string, name string) bool {
 		ok, _ := path.Match(strings.ToLower(pattern), of) // the configuration has checked it
 		return ok
 	})
+}
+
+// checkFit tells of patterns that fit no repository, which may be misspelled, once all are known.
+func (p *pass) checkFit(sites map[int64]*site) {
+	for _, s := range sites {
+		if !s.complete {
+			return
+		}
+	}
+	var unfit []string
+	for _, pattern := range p.Entry.Include {
+		fit := false
+		for id := range p.seen {
+			fit = fit || fits([]string{pattern}, p.state.Repositories[id].Name)
+		}
+		if !fit {
+			unfit = append(unfit, pattern)
+		}
+	}
+	if words := text.ShellWords(unfit...); words != p.unfit {
+		if p.unfit = words; words != "" {
+			p.Log.Warn("no repository fits a pattern of --include", "patterns", words)
+		}
+	}
+	if p.report.Mirrors == 0 && len(p.seen) > 0 {
+		p.report.None = &fault.ExitError{Code: fault.Configuration,
+			Err:  fmt.Errorf("nothing is mirrored: the options leave out all %d repositories that the App reaches", len(p.seen)),
+			Hint: "`ghapp repos OWNER` lists them; look at --include, --exclude, --topic and --visibility",
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Found is a mirror that was looked for.
@@ -144,7 +145,7 @@ func noMirror(dir, word string) error {
 		return &fault.UsageError{Err: err, Hint: "give the directory of the mirrors with --from"}
 	}
 	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s has no mirror of %q", dir, word),
-		Hint: "`ghapp mirror list " + dir + "` lists them, with their IDs; names that a repository had before do as well"}
+		Hint: "`ghapp mirror list " + text.ShellWord(dir) + "` lists them, with their IDs; names that a repository had before do as well"}
 }
 
 func ambiguous(word string, list []*Record) error {

@@ -114,6 +114,7 @@ func (p *pass) settle(sites map[int64]*site) ([]*job, error) {
 		return nil, err
 	}
 	jobs := p.plan(sites)
+	p.checkFit(sites)
 	p.see(p.reachable(sites))
 	return jobs, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"os"
@@ -42,6 +43,7 @@ type Run struct {
 	store  *Store
 	state  *State
 	unlock func()
+	made   []string                        // directories that were not there
 	calls  *atomic.Int64                   // to the API, so far
 	free   func(dir string) (int64, error) // of the disk, in bytes
 
@@ -51,6 +53,7 @@ type Run struct {
 	records sync.RWMutex
 	claims  claims
 	view    atomic.Pointer[view]
+	unfit   string // the patterns that were told of to fit nothing
 
 	git  sync.Mutex
 	asks *gitsession.Session // of git that is run by itself; nil: none was
@@ -61,6 +64,7 @@ type Run struct {
 // it. That another process has the directory is a [*BusyError].
 func Open(ctx context.Context, o Options) (_ *Run, err error) {
 	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}, free: free}
+	r.made = missing(filepath.Join(r.dir, own))
 	if err := occupy(r.dir); err != nil {
 		return nil, err
 	}
@@ -119,10 +123,28 @@ func (r *Run) Reconfigure(o Options) {
 	r.see(r.view.Load().reachable)
 }
 
-// Close gives the directory back. Nothing may be running any more.
+// Close gives the directory back, or takes it away where it was not there before and nothing has come of it.
+// Nothing may
+// be running any more.
 func (r *Run) Close() {
 	r.endSession()
+	if _, err := os.Lstat(r.store.Path); len(r.made) > 0 && errors.Is(err, fs.ErrNotExist) {
+		_ = os.Remove(filepath.Join(r.dir, own, "lock"))
+		for _, dir := range r.made {
+			_ = os.Remove(dir) // unless something is in it
+		}
+	}
 	r.unlock()
+}
+
+// missing are a directory and those above it that are not there, the lowest first.
+func missing(dir string) (list []string) {
+	for ; ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			return list
+		}
+		list = append(list, dir)
+	}
 }
 
 // endSession ends the socket of [Run.session], where there is one.

@@ -209,11 +209,13 @@ func (t *transfers) note(c *Copy, result barerepo.Result, path string, began tim
 		}
 		c.Kept += kept
 	}
+	if result.Changed || c.Bytes == 0 { // or nothing was remembered of it
+		c.Bytes = sizeOf(filepath.Join(t.dir, path))
+	}
 	if !result.Changed {
 		return
 	}
 	c.ChangedAt = began
-	c.Bytes = sizeOf(filepath.Join(t.dir, path))
 	for _, s := range result.Skipped {
 		t.Log.Warn("a ref is not mirrored", "mirror", path, "ref", fmt.Sprintf("%q", s.Ref), "why", s.Why)
 	}
