@@ -143,7 +143,8 @@ func TestAnImageNamesNoRefThatLeadsElsewhere(t *testing.T) {
 // Of whatever image is taken, no name is one of another file, or shows as another than it is.
 func FuzzImage(f *testing.F) {
 	id := strings.Repeat("1", 40)
-	for _, name := range []string{"refs/heads/main", "refs/heads/../x", "/refs/heads/x", "refs/heads/a\\u0000b", "refs/tags/v1"} {
+	for _, name := range []string{"refs/heads/main", "refs/heads/../x", "/refs/heads/x", "refs/heads/a\\u0000b",
+		"refs/tags/v1"} {
 		f.Add([]byte(`{"object_format":"sha1","identity":"1","head":"` + name + `","refs":{"` + name + `":"` + id + `"},` +
 			`"since":"2026-11-30T12:00:00Z","journal":[{"Time":"2026-11-30T12:00:00Z","Ref":"` + name + `","Old":"","New":"` +
 			id + `"}]}`))
