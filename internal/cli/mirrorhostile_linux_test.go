@@ -43,6 +43,12 @@ func endless(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, ctx.Err())
 }
 
+// endlessNames are names of branches that come without an end.
+func endlessNames(yield func(string) bool) {
+	for n := 0; yield(fmt.Sprintf("refs/heads/a-branch-of-many-%d", n)); n++ {
+	}
+}
+
 // refsOf are refs that a hostile server tells of, at the commit that its default pack has.
 func refsOf(names iter.Seq[string]) iter.Seq[githubtest.GitRef] {
 	history := githubtest.History("sha1", 1)
@@ -85,14 +91,8 @@ func hostileMirrors() map[string]http.Handler {
 		"a pack that is cut off":          &githubtest.GitServer{Pack: honest.After(60, errors.New("cut"))},
 		"an error after the pack":         &githubtest.GitServer{Fatal: "out of memory" + poison},
 		"an error":                        &githubtest.GitServer{Errors: map[string]string{"ls-refs": "no" + poison}},
-		"too many refs": &githubtest.GitServer{Refs: refsOf(func(yield func(string) bool) {
-			for n := 0; yield(fmt.Sprintf("refs/heads/a-branch-of-many-%d", n)); n++ {
-			}
-		})},
-		"too many refs, by git": &githubtest.GitServer{Version: githubtest.Oldest, Refs: refsOf(func(yield func(string) bool) {
-			for n := 0; yield(fmt.Sprintf("refs/heads/a-branch-of-many-%d", n)); n++ {
-			}
-		})},
+		"too many refs":                   &githubtest.GitServer{Refs: refsOf(endlessNames)},
+		"too many refs, by git":           &githubtest.GitServer{Version: githubtest.Oldest, Refs: refsOf(endlessNames)},
 		"HTML with 200": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<html>Welcome to the hotel's network</html>")

@@ -145,7 +145,8 @@ func noMirror(dir, word string) error {
 		return &fault.UsageError{Err: err, Hint: "give the directory of the mirrors with --from"}
 	}
 	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s has no mirror of %q", dir, word),
-		Hint: "`ghapp mirror list " + text.ShellWord(dir) + "` lists them, with their IDs; names that a repository had before do as well"}
+		Hint: "`ghapp mirror list " + text.ShellWord(dir) + "` lists them, with their IDs; " +
+			"names that a repository had before do as well"}
 }
 
 func ambiguous(word string, list []*Record) error {
