@@ -509,7 +509,7 @@ func TestDoctorLooksAtWhatGitHasConfiguredWithoutAnApp(t *testing.T) {
 // What only the doctor sees is seen here, each of it.
 func TestEveryTroubleIsProvoked(t *testing.T) {
 	t.Parallel()
-	text := testkit.Must(os.ReadFile("../diag/doctor.go"))(t)
+	text := testkit.Must(os.ReadFile("../diag/causes.go"))(t)
 	troubles := regexp.MustCompile(`(?m)^\t\w+ +Trouble = "(.*?)"`).FindAllStringSubmatch(string(text), -1)
 	if len(troubles) < 20 {
 		t.Fatalf("only %d troubles are found", len(troubles))

@@ -19,7 +19,8 @@ const (
 	Skipped State = "skipped"
 )
 
-// Finding is what was found of one link. It holds no secret.
+// Finding is what was found of one link. It holds no secret. What causes it, and the hint, are of
+// internal/diag: causes.go has those that no failed command names.
 type Finding struct {
 	Link string `json:"link"`
 	// About is the App or the host that the link belongs to, where there are several.

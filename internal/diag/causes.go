@@ -3,7 +3,8 @@ package diag
 import "github.com/ghapp-dev/ghapp/internal/fault"
 
 // Trouble is a cause that no failed command names: it has not led to a failure yet, or the
-// message of the failure leaves open what caused it. `ghapp doctor` finds troubles by looking.
+// message of the failure leaves open what caused it. `ghapp doctor` finds troubles by looking. A new
+// one is a constant here with its hint below, and a link of internal/doctor that finds it.
 type Trouble string
 
 // The troubles.

@@ -36,7 +36,7 @@ func TestEveryKindIsAShortCode(t *testing.T) {
 	for _, problem := range barerepo.Problems() {
 		causes[string(problem)] = true
 	}
-	for _, text := range constants(t, "doctor.go", "Trouble", 20) {
+	for _, text := range constants(t, "causes.go", "Trouble", 20) {
 		causes[text] = true
 	}
 	short := regexp.MustCompile(`^[a-z]+(-[a-z]+){0,4}$`)

@@ -36,7 +36,7 @@ func constants(t *testing.T, path, name string, least int) []string {
 }
 
 func TestEveryTroubleHasAHintAndAnExitCode(t *testing.T) {
-	all := constants(t, "doctor.go", "Trouble", 20)
+	all := constants(t, "causes.go", "Trouble", 20)
 	for _, text := range all {
 		trouble := diag.Trouble(text)
 		report := diag.Explain(fmt.Errorf("wrapped: %w",
