@@ -323,7 +323,7 @@ func TestAnswerEndsWithThePreviousKey(t *testing.T) {
 // otherKey is one that is not the App's.
 func (m *installed) otherKey() []byte {
 	m.t.Helper()
-	key := testkit.Key(m.t)
+	key := testkit.NthKey(m.t, 1)
 	return pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})
 }
 

@@ -670,7 +670,7 @@ func (m *machine) repository() {
 // keyOf gives an App a key that is not the one of the world, and writes it to a file.
 func (m *machine) keyOf(app *githubtest.App) string {
 	m.t.Helper()
-	key := testkit.Key(m.t)
+	key := testkit.NthKey(m.t, 1)
 	app.AddKey(&key.PublicKey)
 	path := filepath.Join(m.root, app.Slug+".pem")
 	m.write(path, string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))

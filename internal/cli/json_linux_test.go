@@ -63,10 +63,22 @@ func TestEveryCommandSpeaksJSON(t *testing.T) {
 		"sync status":   func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
 		"sync rollback": func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
 		"sync resume":   func(m *machine) []string { return []string{filepath.Join(m.work, "live")} },
-		"revoke":        nil,
+		"mirror":        func(m *machine) []string { return []string{"--to", filepath.Join(m.work, "all")} },
+		"mirror list":   func(m *machine) []string { return []string{filepath.Join(m.work, "all")} },
+		"mirror status": func(m *machine) []string { return []string{filepath.Join(m.work, "all")} },
+		"mirror verify": func(m *machine) []string { return []string{filepath.Join(m.work, "all")} },
+		"mirror bundle": func(m *machine) []string {
+			return []string{filepath.Join(m.work, "all"), "--to", filepath.Join(m.work, "cold")}
+		},
+		"mirror restore": func(m *machine) []string {
+			return []string{"acme/site", "--from", filepath.Join(m.work, "all"), "--to", filepath.Join(m.work, "again")}
+		},
+		"revoke": nil,
 	}
 	order := []string{
-		"sync", "sync status", "sync rollback", "sync resume", "config set", "config unset", "token", "revoke",
+		"sync", "sync status", "sync rollback", "sync resume",
+		"mirror", "mirror list", "mirror status", "mirror verify", "mirror bundle", "mirror restore",
+		"config set", "config unset", "token", "revoke",
 	}
 	for name := range commands {
 		if !slices.Contains(order, name) {
