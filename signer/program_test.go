@@ -4,8 +4,6 @@ package signer
 
 import (
 	"context"
-	"crypto"
-	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -52,18 +50,6 @@ func asked(t testing.TB, o Options) string {
 	}
 	_ = os.Remove(path)
 	return strings.Join(strings.Fields(string(text)), " ")
-}
-
-// proves fails unless key signs as the private key does.
-func proves(t testing.TB, key Signer, private *rsa.PrivateKey) {
-	t.Helper()
-	message := []byte("header.payload")
-	signature := testkit.Must(key.Sign(t.Context(), message))(t)
-	digest := sha256.Sum256(message)
-	testkit.OK(t, rsa.VerifyPKCS1v15(&private.PublicKey, crypto.SHA256, digest[:], signature))
-	if !private.PublicKey.Equal(key.Public()) || key.Fingerprint() != Fingerprint(&private.PublicKey) {
-		t.Errorf("the public key is that of %s", key.Fingerprint())
-	}
 }
 
 func TestProgramSigns(t *testing.T) {
