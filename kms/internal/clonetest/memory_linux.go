@@ -66,7 +66,9 @@ func Stay() {
 	if os.WriteFile(path, nil, 0o600) != nil {
 		return
 	}
-	for until := time.Now().Add(Patience); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
+	// Not for longer than who asks the program waits for its answer.
+	const most = 8 * time.Second
+	for until := time.Now().Add(most); time.Now().Before(until); time.Sleep(2 * time.Millisecond) {
 		if _, err := os.Stat(path); err != nil {
 			return
 		}
