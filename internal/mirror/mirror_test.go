@@ -269,6 +269,23 @@ func TestADamagedStateIsAnError(t *testing.T) {
 	}
 }
 
+// A file that was cut short, as by a disk that was full, is a fault of memory where it is mapped.
+func TestAStateThatWasCutShortIsAnError(t *testing.T) {
+	s := StoreOf(t.TempDir())
+	many := map[int64]*Record{}
+	for id := range int64(500) {
+		many[id] = &Record{ID: id, Name: fmt.Sprintf("acme/r%d", id)}
+	}
+	testkit.OK(t, s.write("github.com", changes{nil, many}))
+	whole := testkit.Must(os.ReadFile(s.Path))(t)
+	for size := 0; size < len(whole); size += 2048 {
+		testkit.OK(t, os.WriteFile(s.Path, whole[:size], 0o600))
+		if got, err := s.Read(); err == nil && len(got.Repositories) != len(many) || err != nil && !errors.Is(err, ErrState) {
+			t.Errorf("%d of %d bytes: %v", size, len(whole), err)
+		}
+	}
+}
+
 func BenchmarkReadAHundredThousand(b *testing.B) {
 	s := StoreOf(b.TempDir())
 	many := map[int64]*Record{}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -54,10 +55,14 @@ var ErrState = errors.New("what is remembered of the mirrors cannot be read")
 // is an error that wraps [ErrState].
 func (s *Store) Read() (state *State, err error) {
 	state = &State{Installations: map[int64]*Installation{}, Repositories: map[int64]*Record{}}
-	if _, err := os.Stat(s.Path); errors.Is(err, fs.ErrNotExist) {
+	switch info, err := os.Stat(s.Path); {
+	case errors.Is(err, fs.ErrNotExist):
 		return state, nil
+	case err == nil && info.Size() == 0: // bbolt would write to it
+		return nil, fmt.Errorf("%w: %s is empty", ErrState, s.Path)
 	}
-	err = s.open(&bbolt.Options{Timeout: openPatience, ReadOnly: true}, func(db *bbolt.DB) error {
+	// The list of free pages is only needed to write: read now, it does not fail when that is too late.
+	err = s.open(&bbolt.Options{Timeout: openPatience, ReadOnly: true, PreLoadFreelist: true}, func(db *bbolt.DB) error {
 		return db.View(func(tx *bbolt.Tx) error {
 			meta := tx.Bucket(metaBucket)
 			if meta == nil {
@@ -139,7 +144,18 @@ func writeAll[T any](tx *bbolt.Tx, bucket []byte, from map[int64]*T) error {
 // open opens the file while work works with it. bbolt panics over some of what a disk may have
 // done to a file.
 func (s *Store) open(o *bbolt.Options, work func(*bbolt.DB) error) (err error) {
-	db, err := bbolt.Open(s.Path, 0o666, o)
+	var db *bbolt.DB
+	// Of a file that was cut short, reading its memory is a fault, which is a panic for the moment.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if damaged := recover(); damaged != nil {
+			err = fmt.Errorf("%w: %s: %v", ErrState, s.Path, damaged)
+		}
+		if db != nil {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	db, err = bbolt.Open(s.Path, 0o666, o)
 	switch {
 	case errors.Is(err, bbolterrors.ErrTimeout):
 		return fmt.Errorf("another process has had %s open for %s", s.Path, openPatience)
@@ -148,12 +164,6 @@ func (s *Store) open(o *bbolt.Options, work func(*bbolt.DB) error) (err error) {
 	case err != nil:
 		return err
 	}
-	defer func() {
-		if damaged := recover(); damaged != nil {
-			err = fmt.Errorf("%w: %s: %v", ErrState, s.Path, damaged)
-		}
-		err = errors.Join(err, db.Close())
-	}()
 	return work(db)
 }
 
