@@ -126,6 +126,23 @@ func TestPushIsMirroredWhenGitHubTellsOfIt(t *testing.T) {
 	m.noSecretOnDisk()
 }
 
+// A disk without room stops a pass before its end, which is no success, and an update by a webhook.
+func TestWatchOfMirrorsTellsThatTheDiskIsFull(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("mirror", "--to", "m")
+	s, status := m.watchesMirrors("--to", "m", "--min-free", "900T")
+	m.ready(status)
+	testkit.Must(m.github.Repository("acme/web").Commit("main", "Change", map[string]string{"n": "1"}))(t)
+	m.measures(status, `ghapp_mirror_updates_total{name="m",outcome="failed"} 1`)
+	s.says("it has stopped before its end; what was not reached stays as it was")
+	m.measures(status, `ghapp_mirror_failing{name="m"} 1`)
+	testkit.OK(t, s.cmd.Process.Signal(syscall.SIGUSR1))
+	text := m.measures(status, `ghapp_mirror_passes_total{name="m",outcome="failed"} 1`)
+	testkit.Contains(t, text, `ghapp_mirror_failing{name="m"} 1`, `ghapp_mirror_fresh{name="m"} 2`)
+	s.ends()
+}
+
 // A hundred pushes at once are a few looks, and every one of them is mirrored.
 func TestBurstOfPushesIsAFewLooks(t *testing.T) {
 	t.Parallel()

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -127,7 +128,7 @@ func (k *keeper) pass(ctx context.Context, _ watch.Desired) (watch.Done, error) 
 	k.w.metrics.onReport(k.name(), report)
 	k.told(report, err)
 	changed := report.Made+report.Changed+report.Moved+len(report.Gone)+len(report.Pruned) > 0
-	return watch.Done{Changed: changed, Bytes: report.Bytes}, err
+	return watch.Done{Changed: changed, Bytes: report.Bytes}, cmp.Or(err, report.Stopped)
 }
 
 // warm has tokens ready before they are needed, beside the pass that has just listed everything.
@@ -158,6 +159,9 @@ func (k *keeper) update(ctx context.Context, id int64) error {
 		return err
 	}
 	k.w.metrics.onReport(k.name(), report)
+	if report.Stopped != nil {
+		k.stopped(report.Stopped)
+	}
 	var failed []error
 	for _, f := range report.Failed {
 		failed = append(failed, f.Err)

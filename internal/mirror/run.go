@@ -124,8 +124,7 @@ func (r *Run) Reconfigure(o Options) {
 }
 
 // Close gives the directory back, or takes it away where it was not there before and nothing has come of it.
-// Nothing may
-// be running any more.
+// Nothing may be running any more.
 func (r *Run) Close() {
 	r.endSession()
 	if _, err := os.Lstat(r.store.Path); len(r.made) > 0 && errors.Is(err, fs.ErrNotExist) {

@@ -62,9 +62,14 @@ func (k *keeper) told(r *Report, err error) {
 	} else {
 		log.Debug("a pass has ended", "mirrors", r.Mirrors, "changed", r.Changed, "failed", len(r.Failed), "took", r.Took)
 	}
-	k.tell(trouble{}, "", "", err)
 	if err != nil {
+		k.tell(trouble{}, "", "", err)
 		return
+	}
+	if r.Stopped != nil {
+		k.stopped(r.Stopped)
+	} else {
+		k.tell(trouble{}, "", "", nil)
 	}
 	accounts := map[string]error{}
 	for _, f := range r.Failed {
@@ -74,11 +79,6 @@ func (k *keeper) told(r *Report, err error) {
 			log.Error("an installation fails; its mirrors stay as they were", "account", f.Account,
 				"error", report.Message, "hint", report.Hint, "kind", report.Kind)
 		}
-	}
-	if r.Stopped != nil {
-		report := diag.Explain(r.Stopped)
-		log.Error("the pass has stopped before its end", "error", report.Message, "hint", report.Hint)
-		accounts[diskTrouble] = r.Stopped
 	}
 	k.accounts(accounts)
 	for _, g := range r.Gone {
@@ -90,8 +90,13 @@ func (k *keeper) told(r *Report, err error) {
 	}
 }
 
-// diskTrouble is what stands for a pass that has stopped; no account has such a name.
-const diskTrouble = "(stopped)"
+// stopped tells why a pass or an update has not come to its end. The next pass that does is well again.
+func (k *keeper) stopped(err error) {
+	report := diag.Explain(err)
+	k.log().Error("it has stopped before its end; what was not reached stays as it was", "error", report.Message,
+		"hint", report.Hint, "kind", report.Kind)
+	k.tell(trouble{}, "", "", err)
+}
 
 // accounts tells of installations that fail, and of those that do not any more.
 func (k *keeper) accounts(failed map[string]error) {
