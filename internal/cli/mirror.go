@@ -165,6 +165,10 @@ func (c *command) oneMirror(owners []string, o *mirrorOptions) ([]config.Mirror,
 	options := config.MirrorOptions()
 	option := options[slices.IndexFunc(options, func(o config.Option) bool { return o.Key == "owners" })]
 	for _, owner := range owners {
+		if owner == "" { // as of a variable that is not set: it must not stand for all
+			return nil, &fault.UsageError{Err: errors.New("an empty OWNER is nobody"),
+				Hint: "name an owner, or none for all that have the App installed"}
+		}
 		if err := option.Assign(&o.one.Owners, owner); err != nil {
 			return nil, &fault.UsageError{Err: fmt.Errorf("%q: %w", owner, err)}
 		}
