@@ -4,8 +4,8 @@ import "strings"
 
 // Refusal is what the text of a refusal says, whether of GitHub's REST API or of its
 // git service. The texts are GitHub's own; what ghapp makes of them is the Kind in answerkind.go of
-// package ghapp, the sentence in errors.go there, and the hint in internal/diag/github.go. One that changes is [Unexplained], and what is
-// left to go by is the status.
+// package ghapp, the sentence in errors.go there, and the hint in internal/diag/github.go. One that
+// changes is [Unexplained], and what is left to go by is the status.
 type Refusal int
 
 // What a refusal may say.
