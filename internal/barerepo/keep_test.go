@@ -303,12 +303,33 @@ func TestEmptyFilesOfRefsAreMended(t *testing.T) {
 	w.update()
 	w.set("refs/heads/main", w.chain(1, "next", base))
 	w.update()
-	testkit.OK(t, os.Truncate(filepath.Join(w.repo.Dir, "refs", "heads", "main"), 0))
+	w.set("refs/heads/main", w.chain(1, "another", base)) // by force: what was there is kept
+	w.update()
+	kept := testkit.Must(w.repo.Kept(t.Context()))(t)
+	shot := testkit.Must(w.repo.Snapshot(t.Context()))(t)
+	testkit.Equal(t, len(kept), 1)
+	files := []string{filepath.Join(w.repo.Dir, "refs", "heads", "main"), filepath.Join(w.repo.Dir, kept[0].Name)}
+	for _, name := range files {
+		testkit.OK(t, os.Truncate(name, 0))
+	}
+	// Who only reads changes nothing, and is told of what was there.
+	testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept)
+	testkit.Diff(t, testkit.Must(w.repo.Snapshot(t.Context()))(t), shot)
+	for _, name := range files {
+		testkit.Equal(t, testkit.Must(os.Stat(name))(t).Size(), 0)
+	}
+	testkit.ErrorIs(t, w.repo.Fsck(t.Context()), barerepo.ErrDamaged)
 	file := testkit.Must(os.OpenFile(filepath.Join(w.repo.Dir, "ghapp-journal"), os.O_APPEND|os.O_WRONLY, 0))(t)
 	file.WriteString("2026-11-01T")
 	file.Close()
 	w.update()
 	w.equal()
+	testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept)
+
+	// Of a kept ref of which nothing is known any more, nobody makes a guess.
+	testkit.OK(t, os.Remove(filepath.Join(w.repo.Dir, "ghapp-journal")))
+	testkit.OK(t, os.Truncate(files[1], 0))
+	testkit.ErrorIs(t, testkit.ErrorOf(w.tryUpdate(barerepo.Options{})), barerepo.ErrDamaged)
 }
 
 // A mirror whose refs somebody has moved into the other storage of git's is followed by git's own means.

@@ -114,6 +114,11 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 			delete(refs, name)
 		}
 	}
+	for _, name := range old.emptied {
+		if old.refs[name] == "" && !u.follows(name) {
+			lost = append(lost, name)
+		}
+	}
 	slices.Sort(lost)
 	if err := u.create(refs); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
@@ -22,6 +23,9 @@ type state struct {
 	head     string            // what HEAD stands for; empty: a commit
 	reftable bool              // the refs are in no files that are read here
 	loose    int               // how many refs have a file of their own
+	// emptied are refs whose file is empty, as a loss of power leaves it. What stood in it is in refs
+	// as far as it is known.
+	emptied []string
 }
 
 // maxRefFile bounds what is read of a file that has one ref.
@@ -47,6 +51,11 @@ func (r *run) read(ctx context.Context) (*state, error) {
 	}
 	if err := readPacked(r.path("packed-refs"), s); err != nil {
 		return nil, err
+	}
+	if len(s.emptied) > 0 {
+		if err := r.recall(s); err != nil {
+			return nil, err
+		}
 	}
 	head, err := os.ReadFile(r.path("HEAD"))
 	if err != nil {
@@ -83,10 +92,8 @@ func (r *run) readLoose(s *state) error {
 		case err != nil:
 			return err
 		case len(text) == 0:
-			// As a loss of power leaves it. Git would not get past it. The ref is what it was
-			// before it had this file, and follows the remote again.
-			r.log().Warn("an empty file of a ref is removed", "repository", r.Dir, "ref", name)
-			return os.Remove(path)
+			s.emptied = append(s.emptied, name)
+			return nil
 		}
 		s.loose++
 		value := strings.TrimSpace(string(text))
@@ -100,6 +107,62 @@ func (r *run) readLoose(s *state) error {
 		s.refs[name] = value
 		return nil
 	})
+}
+
+// recall finds what stood in files of refs that are empty: what the journal says last. Where it says
+// nothing, the ref has not moved since it was packed.
+func (r *run) recall(s *state) error {
+	_, entries, err := readJournal(r.Dir)
+	if err != nil {
+		return err
+	}
+	last := map[string]string{}
+	for _, e := range entries {
+		last[e.Ref] = e.New
+		last[keptName(e.Time, e.Ref)] = e.Old
+	}
+	for _, name := range s.emptied {
+		if id := last[name]; isID(id, s.format) {
+			s.refs[name] = id
+		}
+	}
+	return nil
+}
+
+// refill writes files of refs anew that are empty: git would not get past them. What is not known of a
+// ref that follows the remote is known from there again; of what is kept nobody else knows.
+func (u *update) refill() error {
+	if len(u.here.emptied) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, name := range u.here.emptied {
+		if id := u.here.refs[name]; id != "" {
+			ids = append(ids, id)
+		}
+	}
+	missing, err := u.missing(ids)
+	if err != nil {
+		return err
+	}
+	for _, name := range u.here.emptied {
+		id, path := u.here.refs[name], u.path(filepath.FromSlash(name))
+		switch {
+		case id == "" && !u.follows(name) || slices.Contains(missing, id):
+			return &Error{Problem: ErrDamaged, Op: "read the refs of " + u.Dir,
+				Detail: fmt.Sprintf("the file of %q is empty, and what stood in it is lost", name)}
+		case id == "":
+			err = os.Remove(path)
+		default:
+			err = replaceFile(path, id+"\n")
+		}
+		if err != nil {
+			return err
+		}
+		u.log().Warn("an empty file of a ref is mended", "repository", u.Dir, "ref", name, "was", id)
+	}
+	u.here.emptied = nil
+	return nil
 }
 
 func readBounded(path string, most int64) ([]byte, error) {

@@ -134,6 +134,9 @@ func (u *update) do() error {
 		if u.here, err = u.read(u.ctx); err != nil {
 			return err
 		}
+		if err := u.refill(); err != nil {
+			return err
+		}
 	}
 	if err := u.list(); err != nil {
 		return err
@@ -281,13 +284,17 @@ func (u *update) skeleton(dir, format, head string) error {
 
 // writeHead writes what HEAD stands for, by git's own lock of that file.
 func (u *update) writeHead(dir, target string) error {
-	name := filepath.Join(dir, "HEAD")
+	return replaceFile(filepath.Join(dir, "HEAD"), "ref: "+target+"\n")
+}
+
+// replaceFile writes the file of a ref, by git's own lock of it.
+func replaceFile(name, text string) error {
 	file, err := atomicfile.Begin(name, atomicfile.Options{Temp: name + ".lock", Perm: 0o666, Ours: true})
 	if err != nil {
 		return err
 	}
 	defer file.Discard()
-	if _, err := file.WriteString("ref: " + target + "\n"); err != nil {
+	if _, err := file.WriteString(text); err != nil {
 		return err
 	}
 	return file.Commit()
