@@ -99,8 +99,9 @@ func (e Entry) check(format string) error {
 }
 
 // Bundle writes what refs of an image need, without what some objects need that are elsewhere, to a
-// file as git bundle does (gitformat-bundle(5)), in its version 3. It reports whether there was
-// anything to write. The error is git's or the system's.
+// file as git bundle does (gitformat-bundle(5)), in its version 3, and proves that it can be read: git
+// copies what it has packed as it is. It reports whether there was anything to write. The error is an
+// [*Error] with [ErrDamaged] where an object here is damaged, git's or the system's.
 func (r *Repository) Bundle(ctx context.Context, i *Image, without []string, file string) (bool, error) {
 	u := &run{Repository: r}
 	had := map[string]bool{}
@@ -131,7 +132,48 @@ func (r *Repository) Bundle(ctx context.Context, i *Image, without []string, fil
 	if e, ok := errors.AsType[*gitcmd.Error](err); ok && strings.Contains(e.Stderr, "empty bundle") {
 		return false, nil
 	}
+	if err == nil {
+		err = u.readable(ctx, file)
+	}
+	if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode > 0 && e.Reason == gitcmd.Unknown {
+		err = &Error{Problem: ErrDamaged, Op: "bundle " + r.Dir, Err: err}
+	}
 	return err == nil, err
+}
+
+// readable returns an error where a bundle of this repository cannot be read. What is made of it lies
+// beside it meanwhile: others may be at work in the repository.
+func (r *run) readable(ctx context.Context, file string) error {
+	bundle, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer bundle.Close()
+	head, err := bundleHead(bundle, func(string) {})
+	if err == nil {
+		_, err = bundle.Seek(head, io.SeekStart)
+	}
+	if err != nil {
+		return err
+	}
+	objects := filepath.Join(filepath.Dir(file), ".ghapp-check")
+	if err := os.RemoveAll(objects); err != nil { // of a process that was killed
+		return err
+	}
+	defer func() { _ = os.RemoveAll(objects) }()
+	info := filepath.Join(objects, "info")
+	from, err := filepath.Abs(r.path("objects"))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(os.MkdirAll(info, 0o777), os.MkdirAll(filepath.Join(objects, "pack"), 0o777),
+		os.WriteFile(filepath.Join(info, "alternates"), []byte(from+"\n"), 0o666)); err != nil {
+		return err
+	}
+	git := r.git(r.Dir, objects, "core.fsync=none")
+	git.Environ = append(git.Environ, FetchEnviron()...)
+	git.Stdin = bundle
+	return r.call(ctx, git, "index-pack", "--stdin", "--fix-thin")
 }
 
 // Restore makes the repository of bundles, the oldest first, and an image of the last. What was
@@ -179,21 +221,30 @@ func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) er
 }
 
 // BundlePrerequisites are the objects that a bundle builds on, as its head says.
-func BundlePrerequisites(r io.Reader) ([]string, error) {
-	head := bufio.NewReader(r)
-	var list []string
-	for first := true; ; first = false {
-		line, err := head.ReadString('\n')
-		switch {
-		case err != nil:
-			return nil, err
-		case first && line != "# v3 git bundle\n":
-			return nil, fmt.Errorf("it begins with %q, as no bundle does", line)
-		case line == "\n":
-			return list, nil
-		case strings.HasPrefix(line, "-"):
-			id, _, _ := strings.Cut(strings.TrimSuffix(line[1:], "\n"), " ")
+func BundlePrerequisites(r io.Reader) (list []string, err error) {
+	_, err = bundleHead(r, func(line string) {
+		if id, ok := strings.CutPrefix(line, "-"); ok {
+			id, _, _ = strings.Cut(strings.TrimSuffix(id, "\n"), " ")
 			list = append(list, id)
 		}
+	})
+	return list, err
+}
+
+// bundleHead reads the lines before the pack of a bundle, and returns how many bytes they are.
+func bundleHead(r io.Reader, take func(line string)) (size int64, err error) {
+	head := bufio.NewReader(r)
+	for first := true; ; first = false {
+		line, err := head.ReadString('\n')
+		size += int64(len(line))
+		switch {
+		case err != nil:
+			return 0, err
+		case first && line != "# v3 git bundle\n":
+			return 0, fmt.Errorf("it begins with %q, as no bundle does", line)
+		case line == "\n":
+			return size, nil
+		}
+		take(line)
 	}
 }

@@ -110,6 +110,12 @@ func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
 	case err != nil:
 		return nil, err
 	}
+	if before != nil {
+		if err := before.there(done.Dir); err != nil {
+			b.Log.Warn("bundles of before cannot be built on; everything is written anew", "mirror", f.Dir, "error", err)
+			before = nil
+		}
+	}
 	r := &barerepo.Repository{Dir: f.Dir, Git: gitcmd.Runner{Environ: b.Environ, Own: b.Own}, Log: b.Log}
 	if err := os.MkdirAll(done.Dir, 0o777); err != nil {
 		return nil, err
@@ -121,6 +127,9 @@ func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
 	m := &Manifest{Format: 1, ID: f.ID, Name: f.Name, Wiki: f.Wiki, Former: f.Former, Host: f.Host, Time: now}
 	step := Increment{Time: now}
 	if err := b.objects(ctx, r, before, m, &step); err != nil {
+		if errors.Is(err, barerepo.ErrDamaged) && f.root != "" {
+			err = errors.Join(err, markDamaged(f.root, identityOf(f.ID, f.Wiki), err))
+		}
 		return nil, err
 	}
 	if before != nil && m.Repository.Format == before.Repository.Format {
@@ -399,21 +408,14 @@ func FindBundle(ctx context.Context, dir, word, temp string, git gitcmd.Runner, 
 			broken = err
 			continue
 		}
-		key := identity(m.ID)
-		if m.Wiki {
-			key = wikiIdentity(m.ID)
-		}
-		manifests[key] = m
+		manifests[identityOf(m.ID, m.Wiki)] = m
 		state.Repositories[m.ID] = &Record{ID: m.ID, Name: m.Name, Former: m.Former, Path: filepath.Dir(path)}
 	}
 	f, err := chosenBundle(state, dir, word)
 	if err != nil {
 		return nil, cmp.Or(broken, err)
 	}
-	m := manifests[identity(f.ID)]
-	if f.Wiki {
-		m = manifests[wikiIdentity(f.ID)]
-	}
+	m := manifests[identityOf(f.ID, f.Wiki)]
 	if m == nil {
 		return nil, noMirror(dir, word)
 	}
@@ -469,13 +471,38 @@ func (m *Manifest) unpack(ctx context.Context, dir, to string, git gitcmd.Runner
 	return nil
 }
 
+// there returns an error where a file is not there that the manifest names, or has another size.
+func (m *Manifest) there(dir string) error {
+	for _, i := range m.Increments {
+		for _, part := range []*Part{i.Bundle, i.Large} {
+			if part == nil {
+				continue
+			}
+			if err := part.there(dir); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// there is [Manifest.there] for one file.
+func (p *Part) there(dir string) error {
+	info, err := os.Lstat(filepath.Join(dir, p.File))
+	if err != nil {
+		return unusable(dir, "%w", err)
+	}
+	if !info.Mode().IsRegular() || info.Size() != p.Bytes {
+		return unusable(dir, "%s has %d bytes, and the manifest says %d", p.File, info.Size(), p.Bytes)
+	}
+	return nil
+}
+
 // check proves a file to be the one that the manifest is about.
 func (p *Part) check(dir string) error {
 	path := filepath.Join(dir, p.File)
-	if info, err := os.Lstat(path); err != nil {
-		return unusable(dir, "%w", err)
-	} else if !info.Mode().IsRegular() || info.Size() != p.Bytes {
-		return unusable(dir, "%s has %d bytes, and the manifest says %d", p.File, info.Size(), p.Bytes)
+	if err := p.there(dir); err != nil {
+		return err
 	}
 	is, err := partOf(path)
 	if err != nil {

@@ -27,6 +27,8 @@ type Found struct {
 	Gone *Gone  // nil: it is kept up to date
 	// Former are names that the repository had before.
 	Former []string
+
+	root string // the directory of the mirrors; "": it is none of them
 }
 
 // Find looks for a mirror by the name of its repository, a name that it had before, its address, or
@@ -120,13 +122,14 @@ func found(dir, host string, r *Record, wiki bool) *Found {
 	}
 	return &Found{
 		ID: r.ID, Name: r.Name, Wiki: wiki, Host: host, Dir: filepath.Join(dir, path), Gone: r.Gone, Former: r.Former,
+		root: dir,
 	}
 }
 
 // stray is a mirror of which nothing is remembered, since what was is lost.
 func stray(dir, name string, wiki bool, none error) (*Found, error) {
 	path := filepath.FromSlash(name) + ".git"
-	f := &Found{Name: name, Wiki: wiki, Dir: filepath.Join(dir, path)}
+	f := &Found{Name: name, Wiki: wiki, Dir: filepath.Join(dir, path), root: dir}
 	if wiki {
 		f.Dir = filepath.Join(dir, wikiOf(path))
 	}

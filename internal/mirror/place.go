@@ -30,6 +30,14 @@ func identity(id int64) string { return strconv.FormatInt(id, 10) }
 // wikiIdentity is that of a wiki's.
 func wikiIdentity(id int64) string { return identity(id) + "/wiki" }
 
+// identityOf is that of a repository's, or of its wiki's.
+func identityOf(id int64, wiki bool) string {
+	if wiki {
+		return wikiIdentity(id)
+	}
+	return identity(id)
+}
+
 // find has every path be that of a mirror that is there: one that is missing, or of which nothing
 // is remembered, is looked for by its ID.
 func (p *places) find() error {

@@ -59,7 +59,7 @@ func (s *Store) Read() (state *State, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return state, nil
 	case err == nil && info.Size() == 0: // bbolt would write to it
-		return nil, fmt.Errorf("%w: %s is empty", ErrState, s.Path)
+		return state, fmt.Errorf("%w: %s is empty", ErrState, s.Path)
 	}
 	// The list of free pages is only needed to write: read now, it does not fail when that is too late.
 	err = s.open(&bbolt.Options{Timeout: openPatience, ReadOnly: true, PreLoadFreelist: true}, func(db *bbolt.DB) error {

@@ -80,12 +80,7 @@ func (v *Verified) files() int {
 }
 
 // identity is that of the mirror.
-func (v *Verified) identity() string {
-	if v.Wiki {
-		return wikiIdentity(v.ID)
-	}
-	return identity(v.ID)
-}
+func (v *Verified) identity() string { return identityOf(v.ID, v.Wiki) }
 
 // Do looks at all of them, and returns them by name, and how often the API was asked. The error is
 // that nothing could be looked at, or that of ctx.
