@@ -40,6 +40,14 @@ func markLarge(dir, identity string, ids []string) error {
 	return writeMark(mark(dir, identity)+largeMark, strings.Join(ids, "\n"))
 }
 
+// differMark is of a mirror whose refs are not those of GitHub, though nothing has told of a push.
+const differMark = ".differs"
+
+// markDiffering has the next pass compare a mirror.
+func markDiffering(dir, identity string, refs []string) error {
+	return writeMark(mark(dir, identity)+differMark, strings.Join(refs, "\n"))
+}
+
 // markedLarge are the large files that were found damaged or missing.
 func markedLarge(dir, identity string) []string {
 	content, err := os.ReadFile(mark(dir, identity) + largeMark)
@@ -64,7 +72,8 @@ func writeMark(path, content string) error {
 	return file.Commit()
 }
 
-// marks are the mirrors that are to be mended, by the IDs of their repositories, or of their wikis.
+// marks are the mirrors that are to be mended or compared, by the IDs of their repositories, or of
+// their wikis.
 type marks struct{ git, large map[int64]bool }
 
 // damaged are those that have a mark.
@@ -75,7 +84,7 @@ func damaged(dir string) (code, wikis marks) {
 		return code, wikis
 	}
 	for _, e := range list {
-		name, large := strings.CutSuffix(e.Name(), largeMark)
+		name, large := strings.CutSuffix(strings.TrimSuffix(e.Name(), differMark), largeMark)
 		name, wiki := strings.CutSuffix(name, "-wiki")
 		id, err := strconv.ParseInt(name, 10, 64)
 		if err != nil || !e.Type().IsRegular() {
@@ -111,6 +120,7 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 			err = errors.Join(err, markDamaged(t.dir, o.Identity, err))
 		} else if err == nil {
 			_ = os.Remove(mark(t.dir, o.Identity))
+			_ = os.Remove(mark(t.dir, o.Identity) + differMark)
 		}
 		return result, err
 	}

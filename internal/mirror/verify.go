@@ -118,6 +118,13 @@ func (v *Verify) Do(ctx context.Context) (list []*Verified, calls int64, err err
 		return list, 0, nil
 	}
 	calls, err = v.compare(ctx, state, list)
+	for _, one := range list {
+		if len(one.Differ) > 0 {
+			if err := markDiffering(v.Dir, one.identity(), one.Differ); err != nil {
+				v.Log.Warn("that a mirror differs cannot be written down", "mirror", one.Dir, "error", err)
+			}
+		}
+	}
 	return list, calls, err
 }
 
