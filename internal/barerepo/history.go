@@ -21,26 +21,33 @@ func (r *Repository) Snapshot(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
+	return s.snapshot(), nil
+}
+
+func (s *state) snapshot() *Snapshot {
 	shot := &Snapshot{s.format, map[string]string{}, s.head}
 	for name, id := range s.refs {
 		if id != "" && !strings.HasPrefix(name, ours) {
 			shot.Refs[name] = id
 		}
 	}
-	return shot, nil
+	return shot
 }
 
 // At is what the repository had at a time: what it has now, with all taken back that the journal has
 // since. The commits are there as long as what is kept is. The error is an [*Error] with
 // [ErrNoHistory] where the journal does not tell of that time.
 func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
-	shot, err := r.Snapshot(ctx)
+	s, err := (&run{Repository: r}).read(ctx)
 	if err != nil {
 		return nil, err
 	}
 	since, entries, err := readJournal(r.Dir)
 	if err != nil {
 		return nil, err
+	}
+	if lacks := s.unnoted(entries); lacks.After(since) {
+		since = lacks
 	}
 	if t.Before(since) || since.IsZero() {
 		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}
@@ -49,6 +56,7 @@ func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
 		}
 		return nil, e
 	}
+	shot := s.snapshot()
 	for _, e := range slices.Backward(entries) {
 		switch {
 		case !e.Time.After(t):
@@ -61,4 +69,19 @@ func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
 		}
 	}
 	return shot, nil
+}
+
+// unnoted is the last time at which something was kept of which the journal does not tell: some of it
+// is lost, and what it says of the time before is not to be believed. It is zero where all is told.
+func (s *state) unnoted(entries []Entry) (last time.Time) {
+	noted := map[string]bool{}
+	for _, e := range entries {
+		noted[keptName(e.Time, e.Ref)] = true
+	}
+	for _, k := range s.kept() {
+		if !noted[k.Name] {
+			last = k.Time
+		}
+	}
+	return last
 }

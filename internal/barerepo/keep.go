@@ -121,17 +121,16 @@ func keptName(t time.Time, ref string) string {
 	return keptRefs + stamp(t) + "/" + strings.TrimPrefix(ref, "refs/")
 }
 
-// unusedTime is the time of this update, or the first second after it under which nothing is kept yet.
-// Two updates in one second may each keep a former commit of the same branch, and need two names.
-func (u *update) unusedTime() time.Time {
+// unusedTime is a time, or the first second after it under which nothing is kept yet. Two updates in
+// one second may each keep a former commit of the same branch, and need two names.
+func (s *state) unusedTime(at time.Time) time.Time {
 	used := map[string]bool{}
-	for name := range u.here.refs {
+	for name := range s.refs {
 		if rest, ok := strings.CutPrefix(name, keptRefs); ok {
-			at, _, _ := strings.Cut(rest, "/")
-			used[at] = true
+			stamp, _, _ := strings.Cut(rest, "/")
+			used[stamp] = true
 		}
 	}
-	at := u.Now
 	for used[stamp(at)] {
 		at = at.Add(time.Second)
 	}

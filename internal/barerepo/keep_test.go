@@ -326,6 +326,14 @@ func TestEmptyFilesOfRefsAreMended(t *testing.T) {
 	w.equal()
 	testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept)
 
+	// A journal that has lost what it knew of a kept ref is not believed.
+	before := kept[0].Time.Add(-time.Minute)
+	testkit.Must(w.repo.At(t.Context(), before))(t)
+	text := testkit.Must(os.ReadFile(filepath.Join(w.repo.Dir, "ghapp-journal")))(t)
+	testkit.OK(t, os.Truncate(filepath.Join(w.repo.Dir, "ghapp-journal"), 0))
+	testkit.ErrorIs(t, testkit.ErrorOf(w.repo.At(t.Context(), before)), barerepo.ErrNoHistory)
+	testkit.OK(t, os.WriteFile(filepath.Join(w.repo.Dir, "ghapp-journal"), text, 0o600))
+
 	// Of a kept ref of which nothing is known any more, nobody makes a guess.
 	testkit.OK(t, os.Remove(filepath.Join(w.repo.Dir, "ghapp-journal")))
 	testkit.OK(t, os.Truncate(files[1], 0))

@@ -99,8 +99,9 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 	if old.format != u.here.format {
 		return []string{"all that was kept"}, nil
 	}
-	refs, entries := u.leftBehind(old)
-	missing, err := u.absent(refs)
+	at := old.unusedTime(u.Now)
+	refs, entries := u.leftBehind(old, at)
+	missing, err := u.absent(refs, at)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +129,7 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 
 // leftBehind are the refs that the new repository is to have beside its own, and what the journal
 // is to say of those that have moved since.
-func (u *update) leftBehind(old *state) (map[string]string, []Entry) {
+func (u *update) leftBehind(old *state, at time.Time) (map[string]string, []Entry) {
 	refs := map[string]string{}
 	var entries []Entry
 	for name, id := range old.refs {
@@ -138,17 +139,17 @@ func (u *update) leftBehind(old *state) (map[string]string, []Entry) {
 		case strings.HasPrefix(name, ours), !u.follows(name):
 			refs[name] = id
 		default:
-			refs[keptName(u.Now, name)] = id
-			entries = append(entries, Entry{u.Now, name, id, now})
+			refs[keptName(at, name)] = id
+			entries = append(entries, Entry{at, name, id, now})
 		}
 	}
 	for name, now := range u.here.refs {
 		if _, both := old.refs[name]; !both && now != "" {
-			entries = append(entries, Entry{u.Now, name, "", now})
+			entries = append(entries, Entry{at, name, "", now})
 		}
 	}
 	if old.head != u.here.head {
-		entries = append(entries, Entry{u.Now, "HEAD", old.head, u.here.head})
+		entries = append(entries, Entry{at, "HEAD", old.head, u.here.head})
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
 	return refs, entries
@@ -156,13 +157,13 @@ func (u *update) leftBehind(old *state) (map[string]string, []Entry) {
 
 // absent are the objects of refs that the new repository does not have. What it has is held by its
 // own refs, and needs no other that it had a moment ago.
-func (u *update) absent(refs map[string]string) ([]string, error) {
+func (u *update) absent(refs map[string]string, at time.Time) ([]string, error) {
 	missing, err := u.missing(wantsOf(refs, nil))
 	if err != nil {
 		return nil, err
 	}
 	for name, id := range refs {
-		if strings.Contains(name, keptRefs+stamp(u.Now)+"/") && !slices.Contains(missing, id) {
+		if strings.HasPrefix(name, keptRefs+stamp(at)+"/") && !slices.Contains(missing, id) {
 			delete(refs, name) // it was moved forward
 		}
 	}

@@ -50,7 +50,7 @@ func (u *update) move(rows []row) error {
 	if err != nil {
 		return err
 	}
-	at := u.unusedTime()
+	at := u.here.unusedTime(u.Now)
 	entries := make([]Entry, 0, len(list)+1)
 	for _, c := range list {
 		if !u.fleeting(c.name) {
