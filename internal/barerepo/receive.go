@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,13 +15,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/indexpack"
 )
 
-const (
-	// fewObjects are so few that threads would take longer to begin than to help.
-	fewObjects = 10_000
-	// maxAllocation bounds a piece of memory that git asks for, as for an object made of
-	// deltas: GitHub takes no file of more than 100 MB.
-	maxAllocation = "1g"
-)
+// fewObjects are so few that threads would take longer to begin than to help.
+const fewObjects = 10_000
 
 // indexer has git index-pack check, index and keep a pack that is written to it
 // (https://git-scm.com/docs/git-index-pack). A pack of no objects needs none, and a small and plain
@@ -110,7 +104,7 @@ func (x *indexer) start() error {
 	x.to, x.ended = write, make(chan error, 1)
 	// All of it is flushed at once, before it counts.
 	git := x.git(x.dir, x.objects, "core.fsync=none")
-	git.Environ = append(git.Environ, "GIT_ALLOC_LIMIT="+maxAllocation)
+	git.Environ = append(git.Environ, gitcmd.AllocLimit)
 	git.Stdin = read
 	args := x.args()
 	x.processes++
@@ -123,13 +117,10 @@ func (x *indexer) start() error {
 }
 
 func (x *indexer) args() []string {
-	var left strings.Builder
-	for _, name := range slices.Concat(gitcmd.Unchecked(), x.options.FsckIgnore) {
-		if !slices.ContainsFunc(x.options.unknown, func(n string) bool { return strings.EqualFold(n, name) }) {
-			fmt.Fprintf(&left, ",%s=ignore", name)
-		}
-	}
-	args := []string{"index-pack", "--stdin", "--strict" + strings.Replace(left.String(), ",", "=", 1)}
+	left := slices.DeleteFunc(slices.Concat(gitcmd.Unchecked(), x.options.FsckIgnore), func(name string) bool {
+		return slices.ContainsFunc(x.options.unknown, func(n string) bool { return strings.EqualFold(n, name) })
+	})
+	args := []string{"index-pack", "--stdin", gitcmd.Strict(left)}
 	if x.alone {
 		args = append(args, "--check-self-contained-and-connected")
 	} else {

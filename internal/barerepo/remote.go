@@ -17,13 +17,10 @@ type Remote interface {
 	Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error)
 	// Fetch writes a pack to w, and returns its size in bytes, as [gitwire.Service.Fetch] does.
 	Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error)
-	// ByGit runs git fetch with [FetchOptions] and [FetchEnviron] in the bare repository dir, which has neither a remote
-	// nor anything of the user's, for exactly these refspecs.
+	// ByGit runs git fetch with [FetchOptions], and gitcmd.AllocLimit in its environment, in the bare
+	// repository dir, which has neither a remote nor anything of the user's, for exactly these refspecs.
 	ByGit(ctx context.Context, dir string, refspecs ...string) error
 }
-
-// FetchEnviron is what the environment of [Remote.ByGit] has besides: a bound of the memory that git asks for at once.
-func FetchEnviron() []string { return []string{"GIT_ALLOC_LIMIT=" + maxAllocation} }
 
 // FetchOptions are those that git fetch is run with by [Remote.ByGit], before "--", the address and
 // the refspecs. Refs of a shallow remote are fetched with the rest: git would leave them out with

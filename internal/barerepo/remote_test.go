@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -133,14 +131,7 @@ func site() ghapp.RepositoryName { return ghapp.RepositoryName{Owner: "acme", Na
 // serve has the origin behind git's own server, and the remote ask that.
 func (w *world) serve() {
 	root := filepath.Dir(filepath.Dir(w.origin))
-	program := testkit.Must(exec.LookPath("git"))(w.t)
-	server := httptest.NewServer(http.HandlerFunc(func(answer http.ResponseWriter, r *http.Request) {
-		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard,
-			Logger: log.New(io.Discard, "", 0),
-			Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root, "GIT_CONFIG_NOSYSTEM=1",
-				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
-		handler.ServeHTTP(answer, r)
-	}))
+	server := httptest.NewServer(testkit.GitBackend(w.t, root))
 	w.t.Cleanup(server.Close)
 	transport := &http.Transport{}
 	w.t.Cleanup(transport.CloseIdleConnections)

@@ -34,10 +34,6 @@ import (
 // the stores could not be packed ([gcEvery]).
 const maxHaves = 256
 
-// maxAllocation bounds a piece of memory that git asks for, as for an object made of deltas: GitHub
-// takes no file of more than 100 MB.
-const maxAllocation = "1g"
-
 // incoming is what came for a commit, and counts for nothing yet.
 type incoming struct {
 	*quarantine.Quarantine
@@ -151,11 +147,10 @@ func (in *incoming) index(ctx context.Context, pack *os.File) error {
 	git.Repository.Objects, git.Repository.Shallow = in.Objects, in.shallowFile()
 	// All of it is flushed at once, before it counts.
 	git.Config = append(slices.Clip(git.Config), "core.fsync=none")
-	git.Environ = append(git.Environ, "GIT_ALLOC_LIMIT="+maxAllocation)
+	git.Environ = append(git.Environ, gitcmd.AllocLimit)
 	git.Stdin = pack
-	left := append(gitcmd.Unchecked(), in.store.FsckIgnore...)
 	return git.Run(ctx, gitcmd.Scope{}, "index-pack", "--stdin", "--fix-thin",
-		"--strict="+strings.Join(left, "=ignore,")+"=ignore")
+		gitcmd.Strict(append(gitcmd.Unchecked(), in.store.FsckIgnore...)))
 }
 
 // The files beside the objects, as they are to be in the store.

@@ -10,6 +10,18 @@ import (
 // written down. GitHub serves histories with all of that, `git clone` takes them, and no
 // file depends on it.
 
+// AllocLimit bounds, in git's environment, a piece of memory that it asks for, as for an object made of
+// deltas: GitHub takes no file of more than 100 MB.
+const AllocLimit = "GIT_ALLOC_LIMIT=1g"
+
+// Strict is the option of git index-pack that has it check objects, but for some checks.
+func Strict(unchecked []string) string {
+	if len(unchecked) == 0 {
+		return "--strict"
+	}
+	return "--strict=" + strings.Join(unchecked, "=ignore,") + "=ignore"
+}
+
 // Unchecked are the checks of git's that are left out
 // (https://git-scm.com/docs/git-fsck#_fsck_messages).
 func Unchecked() []string {

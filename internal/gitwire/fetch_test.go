@@ -258,7 +258,7 @@ func TestProgressIsToldInPrintableLines(t *testing.T) {
 func TestWhatIsAskedForIsSaidOnce(t *testing.T) {
 	var body []byte
 	s := answering("")
-	s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+	s.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		testkit.Equal(t, r.Header.Get("Content-Encoding"), "")
 		body = testkit.Must(io.ReadAll(r.Body))(t)
 		return answer(200, packAnswer(band(1, "PACK"))), nil
@@ -308,7 +308,7 @@ func TestATipComesWithoutItsHistory(t *testing.T) {
 }
 
 func TestARequestThatIsWrongIsNotSent(t *testing.T) {
-	s := &gitwire.Service{Origin: "https://github.com", Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+	s := &gitwire.Service{Origin: "https://github.com", Transport: testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("asked")
 		return nil, errors.New("no")
 	})}

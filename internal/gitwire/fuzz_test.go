@@ -22,7 +22,7 @@ func real(f *testing.F, version0 bool, ask func(*gitwire.Service)) []string {
 	for _, format := range []string{gitwire.SHA1, gitwire.SHA256} {
 		o := newOrigin(f, "--object-format="+format)
 		o.git(f, "", "tag", "-a", "-m", "x", "v1", o.commit(f, "refs/heads/main", "a"))
-		service := backend(f, o.root)
+		service := testkit.GitBackend(f, o.root)
 		s, _ := serve(f, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if version0 {
 				r.Header.Del("Git-Protocol")
@@ -30,7 +30,7 @@ func real(f *testing.F, version0 bool, ask func(*gitwire.Service)) []string {
 			service.ServeHTTP(w, r)
 		}))
 		base := s.Transport
-		s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		s.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			answer, err := base.RoundTrip(r)
 			if err != nil {
 				return nil, err
@@ -167,7 +167,7 @@ func FuzzRefs(f *testing.F) {
 		checkRefs(t, refs, err)
 		// As the answer to git's first request, after which there is an empty listing.
 		s := answering("")
-		s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		s.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPost {
 				return answer(200, "0000"), nil
 			}

@@ -79,7 +79,7 @@ func TestATipWhoseHistoryEndsElsewhereIsLeftToGit(t *testing.T) {
 // Whoever knows where the repository is follows nobody to another, and tells nobody there its token.
 func TestAFetchThatStaysIsNotLedAway(t *testing.T) {
 	var asked []string
-	leads := roundTrip(func(r *http.Request) (*http.Response, error) {
+	leads := testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		asked = append(asked, r.URL.Path)
 		if strings.HasPrefix(r.URL.Path, "/acme/site.git/") {
 			return answer(http.StatusMovedPermanently, "", "Location", "/acme/other.git/git-upload-pack"), nil
@@ -150,7 +150,7 @@ func (l *loop) Read(p []byte) (int, error) {
 // fetchOf is a Service whose answer has that body.
 func fetchOf(body func() io.ReadCloser) *gitwire.Service {
 	return &gitwire.Service{Origin: "https://github.com",
-		Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		Transport: testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
 			a := answer(200, "")
 			a.Body = body()
 			return a, nil
@@ -298,7 +298,7 @@ func TestAServiceOfProtocol0IsListedAndNotFetchedFrom(t *testing.T) {
 	o := newOrigin(t)
 	commit := o.commit(t, "refs/heads/main", "a")
 	o.git(t, "", "tag", "-a", "-m", "x", "v1", commit)
-	service := backend(t, o.root)
+	service := testkit.GitBackend(t, o.root)
 	s, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Git-Protocol")
 		service.ServeHTTP(w, r)
@@ -350,7 +350,7 @@ func TestAnObjectThatIsGoneIsToldApart(t *testing.T) {
 func TestARevokedTokenIsReplacedBeforeAFetch(t *testing.T) {
 	var asked []string
 	s := answering("")
-	s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+	s.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		_, password, _ := r.BasicAuth()
 		if asked = append(asked, password); password != "ghs_two" {
 			return answer(401, "Invalid username or token."), nil
@@ -437,7 +437,7 @@ func TestALargeRequestIsCompressed(t *testing.T) {
 	}
 	var sent int64
 	s := answering("")
-	s.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+	s.Transport = testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 		testkit.Equal(t, r.Header.Get("Content-Encoding"), "gzip")
 		sent = r.ContentLength
 		return answer(200, packAnswer(band(1, "PACK"))), nil
@@ -470,7 +470,7 @@ func TestATokenOfAnotherHostIsNotSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			requests := 0
 			s := &gitwire.Service{Origin: test.origin, API: test.api,
-				Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				Transport: testkit.RoundTrip(func(r *http.Request) (*http.Response, error) {
 					requests++
 					if _, password, _ := r.BasicAuth(); password != "ghs_canary" {
 						t.Error("it is asked without the token")

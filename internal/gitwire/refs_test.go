@@ -44,7 +44,7 @@ func TestRefsAreThoseOfTheRepository(t *testing.T) {
 func TestAServerThatDoesNotTellOfAnUnbornHEADIsAskedWithout(t *testing.T) {
 	o := newOrigin(t)
 	o.git(t, "", "config", "lsrefs.unborn", "ignore")
-	service := backend(t, o.root)
+	service := testkit.GitBackend(t, o.root)
 	s, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := testkit.Must(io.ReadAll(r.Body))(t)
 		r.Body = io.NopCloser(strings.NewReader(string(body)))

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -79,20 +77,6 @@ func (o *origin) commit(t testing.TB, ref, text string, parents ...string) strin
 	return o.git(t, b.String(), "fast-import", "--quiet", "--force")
 }
 
-// backend is git's own server for the repositories in a directory, without a credential.
-func backend(t testing.TB, root string) http.Handler {
-	t.Helper()
-	program := testkit.Must(exec.LookPath("git"))(t)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: root, Stderr: io.Discard,
-			Logger: log.New(io.Discard, "", 0),
-			Env: []string{"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + root, "GIT_CONFIG_NOSYSTEM=1",
-				"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
-				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
-		handler.ServeHTTP(w, r)
-	})
-}
-
 // counted counts the requests that a handler gets.
 type counted struct {
 	http.Handler
@@ -117,12 +101,8 @@ func serve(t testing.TB, h http.Handler) (*gitwire.Service, *counted) {
 }
 
 func (o *origin) service(t testing.TB) (*gitwire.Service, *counted) {
-	return serve(t, backend(t, o.root))
+	return serve(t, testkit.GitBackend(t, o.root))
 }
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // answer is one of a git service, in a process.
 func answer(status int, text string, headers ...string) *http.Response {
@@ -136,7 +116,7 @@ func answer(status int, text string, headers ...string) *http.Response {
 // answering is a Service that has the same answer to everything.
 func answering(text string) *gitwire.Service {
 	return &gitwire.Service{Origin: "https://github.com",
-		Transport: roundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
+		Transport: testkit.RoundTrip(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}
 }
 
 // lines are pkt-lines, and the flush packet at their end.

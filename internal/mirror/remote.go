@@ -97,7 +97,7 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
 		return err
 	}
-	git.Environ = slices.Concat(git.Environ, barerepo.FetchEnviron())
+	git.Environ = append(slices.Clip(git.Environ), gitcmd.AllocLimit)
 	git.Dir, git.Repository = dir, gitcmd.Repository{Dir: dir}
 	if _, set := r.run.Opener.LookupEnv("GIT_HTTP_LOW_SPEED_TIME"); !set {
 		// A server that falls silent would be waited for as long as the connection lasts.

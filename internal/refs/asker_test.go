@@ -182,7 +182,7 @@ func TestEachFormOfServiceIsAskedInItsOwn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, commit := place(t, test.options...)
-			service := backend(t, dir)
+			service := testkit.GitBackend(t, dir)
 			a, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if !test.before(w, r) {
 					service.ServeHTTP(w, r)
@@ -212,7 +212,7 @@ func TestAnEmptyRepositoryOfProtocol0IsEmpty(t *testing.T) {
 	at := filepath.Join(dir, "acme", "site.git")
 	git(t, at, "update-ref", "-d", "refs/heads/main")
 	git(t, at, "update-ref", "-d", "refs/tags/v1.0.0")
-	service := backend(t, dir)
+	service := testkit.GitBackend(t, dir)
 	a, _ := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Git-Protocol")
 		service.ServeHTTP(w, r)
@@ -308,7 +308,7 @@ func TestHEADForNoBranchIsNotBelieved(t *testing.T) {
 // A cut is no word of the server's, and git would do no better.
 func TestACutAnswerIsNotTakenForAnother(t *testing.T) {
 	dir, commit := place(t)
-	service := backend(t, dir)
+	service := testkit.GitBackend(t, dir)
 	var cut atomic.Bool
 	cut.Store(true)
 	a, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -497,7 +497,7 @@ func TestARevokedTokenOfTheAppIsReplaced(t *testing.T) {
 func TestARedirectOnTheHostIsFollowedWithTheRequestAsItWas(t *testing.T) {
 	for _, status := range []int{301, 302, 307, 308} {
 		dir, commit := place(t)
-		service := backend(t, dir)
+		service := testkit.GitBackend(t, dir)
 		var passwords []string
 		a, requests := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			_, password, _ := r.BasicAuth()

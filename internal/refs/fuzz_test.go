@@ -18,7 +18,7 @@ func real(f *testing.F, version0 bool) [][]byte {
 	var answers [][]byte
 	for _, options := range [][]string{nil, {"--object-format=sha256"}} {
 		dir, _ := place(f, options...)
-		service := backend(f, dir)
+		service := testkit.GitBackend(f, dir)
 		a, _ := serve(f, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if version0 {
 				r.Header.Del("Git-Protocol")

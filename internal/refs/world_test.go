@@ -6,9 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
-	"net/http/cgi"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -108,21 +106,6 @@ func git(t testing.TB, dir string, args ...string) string {
 	out, err := cmd.CombinedOutput()
 	testkit.OK(t, err, "git %v, %s", args, out)
 	return strings.TrimSpace(string(out))
-}
-
-// backend is git's own server for the repositories in a directory, acme/site.git and so
-// on, without any credential.
-func backend(t testing.TB, dir string) http.Handler {
-	t.Helper()
-	program := testkit.Must(exec.LookPath("git"))(t)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		handler := &cgi.Handler{Path: program, Args: []string{"http-backend"}, Dir: dir, Stderr: io.Discard,
-			Logger: log.New(io.Discard, "", 0),
-			Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "HOME=" + dir, "GIT_CONFIG_NOSYSTEM=1",
-				"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
-				"GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
-		handler.ServeHTTP(w, r)
-	})
 }
 
 // counted counts the requests that a handler gets.
