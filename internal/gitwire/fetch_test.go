@@ -308,10 +308,11 @@ func TestATipComesWithoutItsHistory(t *testing.T) {
 }
 
 func TestARequestThatIsWrongIsNotSent(t *testing.T) {
-	s := &gitwire.Service{Origin: "https://github.com", Transport: testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
+	asked := testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("asked")
 		return nil, errors.New("no")
-	})}
+	})
+	s := &gitwire.Service{Origin: "https://github.com", Transport: asked}
 	for _, request := range []gitwire.Request{
 		{}, {Wants: []string{"HEAD"}}, {Wants: []string{oid1}, Haves: []string{"x\n0000"}},
 		{Wants: []string{oid1}, Shallow: []string{"x\n0000"}}, {Wants: []string{oid1}, Format: "md5"},
