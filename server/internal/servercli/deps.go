@@ -1,0 +1,9 @@
+package servercli
+
+// Modules that the rooms to come need, so that go.mod has them from the start.
+import (
+	_ "cel.dev/cel-go/cel"
+	_ "github.com/coreos/go-oidc/v3/oidc"
+	_ "github.com/nats-io/nats-server/v2/server"
+	_ "github.com/nats-io/nats.go/jetstream"
+)
