@@ -60,14 +60,33 @@ type bundledMirror struct {
 	Unchanged  bool   `json:"unchanged"`
 }
 
+// lies reports whether a path leads to a directory, or below it. Not all of it need be there.
+func lies(path, dir string) bool {
+	resolved := func(path string) string {
+		for rest := ""; ; path, rest = filepath.Dir(path), filepath.Join(filepath.Base(path), rest) {
+			if there, err := filepath.EvalSymlinks(path); err == nil {
+				return filepath.Join(there, rest)
+			}
+		}
+	}
+	below, err := filepath.Rel(resolved(dir), resolved(path))
+	return err == nil && filepath.IsLocal(below)
+}
+
 func (c *command) runBundle(ctx context.Context, args []string, to string, full bool) error {
 	names, paths := namesAndDirs(args)
 	dirs, err := c.mirrorDirs(paths)
 	if err != nil {
-		return err
+		return bothReadings(names, paths, err)
 	}
 	if to, err = filepath.Abs(to); err != nil {
 		return err
+	}
+	for _, dir := range dirs {
+		if lies(to, dir) {
+			return &fault.UsageError{Err: fmt.Errorf("--to %s lies in the directory of the mirrors, %s", to, dir),
+				Hint: "bundles are for another disk: give a directory outside of it"}
+		}
 	}
 	if err := os.MkdirAll(to, 0o777); err != nil {
 		return &fault.SettingError{Err: err, Hint: "give a directory that can be written to with --to"}
@@ -85,9 +104,9 @@ func (c *command) runBundle(ctx context.Context, args []string, to string, full 
 	list := []bundledMirror{}
 	failed, fresh, bytes := 0, 0, int64(0)
 	for _, dir := range dirs {
-		found, err := mirror.FindAll(dir, names)
+		found, err := mirror.FindAll(dir, names, c.apps().Log)
 		if err != nil {
-			return err
+			return bothReadings(names, paths, err)
 		}
 		for _, f := range found {
 			done, err := b.Do(ctx, f)

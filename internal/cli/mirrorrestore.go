@@ -184,7 +184,7 @@ func (c *command) findMirror(from, word string) (*mirror.Found, error) {
 	}
 	var first error
 	for _, dir := range dirs {
-		found, err := mirror.Find(dir, word)
+		found, err := mirror.Find(dir, word, c.apps().Log)
 		if err == nil {
 			return found, nil
 		}

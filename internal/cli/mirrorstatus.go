@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,7 +51,7 @@ func (c *command) mirrorDirs(names []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(mirror.StoreOf(dir).Path); err != nil {
+		if !mirror.HasMirrors(dir) {
 			return nil, &fault.UsageError{Err: fmt.Errorf("nothing is mirrored in %s", dir),
 				Hint: "`ghapp mirror --to DIR` begins to; a mirror of the config file is named as it is there"}
 		}
@@ -66,7 +65,7 @@ type mirrorState struct {
 	Repository string `json:"repository"`
 	ID         int64  `json:"id"`
 	Directory  string `json:"directory"` // "" before the first fetch
-	// State is current, waiting, failed, left-out, or why it is not kept up to date any more.
+	// State is current, waiting, failed, left-out, unknown, or why it is not kept up to date any more.
 	State     string          `json:"state"`
 	Since     *time.Time      `json:"since,omitempty"` // State, of what is gone
 	Seen      *time.Time      `json:"seen_at,omitempty"`
@@ -80,6 +79,8 @@ type mirrorState struct {
 	LFS       *mirror.Large   `json:"lfs,omitempty"`
 	Wiki      *wikiState      `json:"wiki,omitempty"`
 	Failure   *mirror.Failure `json:"failure,omitempty"`
+
+	gone bool
 }
 
 // wikiState is that of a wiki.
@@ -109,9 +110,9 @@ func at(t time.Time) *time.Time {
 	return &t
 }
 
-// readMirrors reads what is remembered of a directory.
-func readMirrors(dir string) (*dirState, error) {
-	state, err := mirror.StoreOf(dir).Read()
+// readMirrors reads what is known of a directory.
+func (c *command) readMirrors(dir string) (*dirState, error) {
+	state, err := mirror.Read(dir, c.apps().Log)
 	if err != nil {
 		return nil, err
 	}
@@ -130,6 +131,9 @@ func readMirrors(dir string) (*dirState, error) {
 		m := newMirrorState(dir, r)
 		if i := state.Installations[r.Installation]; i != nil && r.Gone == nil {
 			m.Seen = at(i.ListedAt)
+		}
+		if state.Scanned && r.Gone == nil {
+			m.State = "unknown"
 		}
 		d.Bytes += m.Bytes
 		if m.Wiki != nil {
@@ -150,12 +154,12 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 	m := mirrorState{
 		Repository: r.Name, ID: r.ID, State: "current", Compared: at(r.Code.ComparedAt), Changed: at(r.Code.ChangedAt),
 		Pushed: at(r.PushedAt), Bytes: r.Code.Bytes, Kept: r.Code.Kept, KeptSince: at(r.Code.KeptSince),
-		Archived: r.Archived, Failure: r.Code.Failure, LFS: largeState(r.Code.Large),
+		Archived: r.Archived, Failure: r.Code.Failure, LFS: largeState(r.Code.Large), gone: r.Gone != nil,
 	}
 	if r.Path != "" {
 		m.Directory = filepath.Join(dir, r.Path)
 	}
-	if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent || r.Wiki.Failure != nil {
+	if r.Path != "" && r.WikiKept(dir) || r.Wiki.Failure != nil {
 		m.Wiki = &wikiState{Directory: strings.TrimSuffix(m.Directory, ".git") + ".wiki.git",
 			Compared: at(r.Wiki.ComparedAt), Bytes: r.Wiki.Bytes, Failure: r.Wiki.Failure,
 			LFS: largeState(r.Wiki.Large)}
@@ -213,12 +217,12 @@ GitHub.`,
 			list := []mirrorState{}
 			rows := [][]string{{"REPOSITORY", "ID", "STATE", "SINCE", "MIRROR"}}
 			for _, dir := range dirs {
-				d, err := readMirrors(dir)
+				d, err := c.readMirrors(dir)
 				if err != nil {
 					return err
 				}
 				for _, m := range d.Mirrors {
-					if gone && m.Since == nil {
+					if gone && !m.gone {
 						continue
 					}
 					list = append(list, m)
@@ -267,7 +271,7 @@ Exits with 0 where all are as they should be, and with 1 where something has fai
 			}
 			list := []*dirState{}
 			for _, dir := range dirs {
-				d, err := readMirrors(dir)
+				d, err := c.readMirrors(dir)
 				if err != nil {
 					return err
 				}

@@ -3,7 +3,9 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,18 +56,37 @@ Exits with 0 where all are whole and equal, and with 1 and their number where so
 }
 
 // namesAndDirs tells repositories, which are named as owner/name, by an address or an ID, from
-// directories of mirrors and their names in the config file.
+// directories of mirrors and their names in the config file. What may be both is a directory where there
+// is one of mirrors, or of bundles.
 func namesAndDirs(args []string) (names, dirs []string) {
 	for _, arg := range args {
 		_, number := strconv.ParseInt(arg, 10, 64)
 		_, err := ghapp.ParseRepository(arg)
-		if number == nil || err == nil && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") {
+		named := err == nil && !strings.HasPrefix(arg, ".") && !strings.HasPrefix(arg, "/") &&
+			!mirror.HasMirrors(arg) && !mirror.HasBundles(arg)
+		if number == nil || named {
 			names = append(names, arg)
 		} else {
 			dirs = append(dirs, arg)
 		}
 	}
 	return names, dirs
+}
+
+// bothReadings adds to the error over what is taken for a repository that it is no directory either.
+func bothReadings(names, dirs []string, err error) error {
+	word := ""
+	if none, ok := errors.AsType[*mirror.NoMirrorError](err); ok {
+		word = none.Word
+	} else if len(dirs) == 0 && len(names) > 0 {
+		word = names[0]
+	}
+	if err == nil || !strings.Contains(word, "/") || strings.Contains(word, ":") {
+		return err
+	}
+	report := diag.Explain(err)
+	return &fault.ExitError{Code: report.ExitCode, Hint: report.Hint,
+		Err: fmt.Errorf("%w; %q is taken for a repository, since no mirrors are in a directory ./%[2]s", err, word)}
 }
 
 // verifiedMirror is a mirror that was looked at, for programs.
@@ -112,7 +133,7 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 	names, paths := namesAndDirs(args)
 	dirs, err := c.mirrorDirs(paths)
 	if err != nil {
-		return err
+		return bothReadings(names, paths, err)
 	}
 	if len(names) > 0 && len(dirs) > 1 {
 		return &fault.UsageError{
@@ -121,13 +142,15 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 	}
 	list := []verifiedMirror{}
 	wrong := 0
+	var unasked error
 	for _, dir := range dirs {
 		began := time.Now()
 		v := &mirror.Verify{Opener: c.apps(), Dir: dir, Names: names, Offline: offline, Jobs: jobs, Log: c.apps().Log}
 		found, calls, err := v.Do(ctx)
-		if err != nil {
-			return err
+		if found == nil {
+			return bothReadings(names, paths, err)
 		}
+		unasked = cmp.Or(unasked, err)
 		bad := 0
 		for _, one := range found {
 			if !one.OK() {
@@ -141,6 +164,9 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 	}
 	if err := c.showVerified(list); err != nil {
 		return err
+	}
+	if unasked != nil {
+		return unasked
 	}
 	if wrong > 0 {
 		return &examinedExit{fault.Failed}

@@ -2,8 +2,8 @@ package mirror
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,12 +33,18 @@ type Found struct {
 
 // Find looks for a mirror by the name of its repository, a name that it had before, its address, or
 // GitHub's ID of it, among those that are gone too. Of two that were named so, the one counts that
-// is named so now, and then the one that is there. Nothing is asked of GitHub.
-func Find(dir, word string) (*Found, error) {
-	state, err := StoreOf(dir).Read()
-	if err != nil && !errors.Is(err, ErrState) {
+// is named so now, and then the one that is there. Nothing is asked of GitHub. log is told where
+// nothing is remembered of the mirrors, as [Read] does.
+func Find(dir, word string, log *slog.Logger) (*Found, error) {
+	state, err := Read(dir, log)
+	if err != nil {
 		return nil, err
 	}
+	return find(dir, word, state)
+}
+
+// find is [Find] with what is remembered.
+func find(dir, word string, state *State) (*Found, error) {
 	if id, err := strconv.ParseInt(word, 10, 64); err == nil {
 		if r := state.Repositories[id]; r != nil && r.Path != "" {
 			return found(dir, state.Host, r, false), nil
@@ -62,10 +68,14 @@ func Find(dir, word string) (*Found, error) {
 }
 
 // FindAll finds the mirrors of some repositories, as [Find] does, or all that there are, by ID.
-func FindAll(dir string, words []string) ([]*Found, error) {
+func FindAll(dir string, words []string, log *slog.Logger) ([]*Found, error) {
+	state, err := Read(dir, log)
+	if err != nil {
+		return nil, err
+	}
 	var list []*Found
 	for _, word := range words {
-		f, err := Find(dir, word)
+		f, err := find(dir, word, state)
 		if err != nil {
 			return nil, err
 		}
@@ -74,17 +84,13 @@ func FindAll(dir string, words []string) ([]*Found, error) {
 	if len(words) > 0 {
 		return list, nil
 	}
-	state, err := StoreOf(dir).Read()
-	if err != nil {
-		return nil, err
-	}
 	for _, id := range slices.Sorted(maps.Keys(state.Repositories)) {
 		r := state.Repositories[id]
 		if r.Path == "" {
 			continue
 		}
 		list = append(list, found(dir, state.Host, r, false))
-		if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent {
+		if r.WikiKept(dir) {
 			list = append(list, found(dir, state.Host, r, true))
 		}
 	}
@@ -143,11 +149,17 @@ func stray(dir, name string, wiki bool, none error) (*Found, error) {
 	return f, nil
 }
 
+// NoMirrorError is a repository of which a directory has no mirror.
+type NoMirrorError struct{ Dir, Word string }
+
+// Error is one line.
+func (e *NoMirrorError) Error() string { return fmt.Sprintf("%s has no mirror of %q", e.Dir, e.Word) }
+
 func noMirror(dir, word string) error {
 	if _, err := os.Stat(dir); err != nil {
 		return &fault.UsageError{Err: err, Hint: "give the directory of the mirrors with --from"}
 	}
-	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s has no mirror of %q", dir, word),
+	return &fault.ExitError{Code: fault.Usage, Err: &NoMirrorError{dir, word},
 		Hint: "`ghapp mirror list " + text.ShellWord(dir) + "` lists them, with their IDs; " +
 			"names that a repository had before do as well"}
 }

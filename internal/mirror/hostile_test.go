@@ -123,12 +123,21 @@ func TestAForcedPushOverwritesOnlyWhatWasLookedAt(t *testing.T) {
 // Only what is not there, or an empty directory, is a place to restore to.
 func TestAPlaceToRestoreToIsVacant(t *testing.T) {
 	dir := t.TempDir()
-	testkit.OK(t, vacant(dir))
-	testkit.OK(t, vacant(filepath.Join(dir, "none")))
+	resolved := testkit.Must(filepath.EvalSymlinks(dir))(t)
+	link := filepath.Join(t.TempDir(), "link")
+	testkit.OK(t, os.Symlink(dir, link))
+	testkit.Equal(t, testkit.Must(vacant(dir))(t), resolved)
+	testkit.Equal(t, testkit.Must(vacant(link))(t), resolved)
+	testkit.Equal(t, testkit.Must(vacant(filepath.Join(dir, "none")))(t), filepath.Join(dir, "none"))
 	file := filepath.Join(dir, ".hidden")
 	testkit.OK(t, os.WriteFile(file, nil, 0o600))
-	testkit.Fails(t, vacant(dir))
-	testkit.Fails(t, vacant(file))
+	nowhere := filepath.Join(t.TempDir(), "nowhere")
+	testkit.OK(t, os.Symlink(filepath.Join(dir, "none"), nowhere))
+	for path, says := range map[string]string{
+		dir: "not empty", link: "not empty", file: "not a directory", nowhere: "a link that leads to nothing",
+	} {
+		testkit.ErrorContains(t, testkit.ErrorOf(vacant(path)), says)
+	}
 }
 
 // A file is the manifest's with all its bytes, and by its own name.

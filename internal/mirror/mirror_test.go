@@ -229,7 +229,9 @@ func TestWhatIsRememberedIsReadAgain(t *testing.T) {
 	testkit.OK(t, s.write("github.com", changes{map[int64]*Installation{3: i}, map[int64]*Record{7: r, 8: {ID: 8}}}))
 	testkit.OK(t, s.write("github.com", changes{nil, map[int64]*Record{8: nil}}))
 	got := testkit.Must(s.Read())(t)
-	testkit.Diff(t, got, &State{"github.com", map[int64]*Installation{3: i}, map[int64]*Record{7: r}})
+	testkit.Diff(t, got, &State{
+		Host: "github.com", Installations: map[int64]*Installation{3: i}, Repositories: map[int64]*Record{7: r},
+	})
 
 	testkit.OK(t, os.WriteFile(s.Path, []byte(strings.Repeat("x", 9000)), 0o600))
 	testkit.ErrorIs(t, testkit.ErrorOf(s.Read()), ErrState)

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
@@ -72,19 +71,9 @@ func (p *places) full(path string) string { return filepath.Join(p.dir, path) }
 // look looks for a mirror by its ID.
 func (p *places) look(r *Record) error {
 	if p.scanned == nil {
-		p.scanned = map[int64]string{}
-		for _, pattern := range []string{"[^.]*/*.git", own + "/moving/*.git"} {
-			list, err := filepath.Glob(filepath.Join(escapeGlob(p.dir), pattern))
-			if err != nil {
-				return err
-			}
-			for _, dir := range list {
-				text, err := (&barerepo.Repository{Dir: dir}).Identity()
-				// One in its place comes before one that was on its way out of it.
-				if id, bad := strconv.ParseInt(text, 10, 64); err == nil && bad == nil && p.scanned[id] == "" {
-					p.scanned[id], _ = filepath.Rel(p.dir, dir)
-				}
-			}
+		var err error
+		if p.scanned, err = scanMirrors(p.dir, "[^.]*/*.git", own+"/moving/*.git"); err != nil {
+			return err
 		}
 	}
 	if path := p.scanned[r.ID]; path != "" {
@@ -101,11 +90,7 @@ func (p *places) strangers() []*Record {
 		if p.records[id] != nil || strings.HasPrefix(path, own) {
 			continue
 		}
-		name := strings.TrimSuffix(filepath.ToSlash(path), ".git")
-		if cut := strings.LastIndex(name, ".gone-"); cut > 0 {
-			name = name[:cut]
-		}
-		list = append(list, &Record{ID: id, Name: name, Path: path})
+		list = append(list, scanned(id, path))
 	}
 	return list
 }
@@ -161,8 +146,7 @@ func (p *places) free(r *Record) (bool, error) {
 		if p.seen[other.ID] && other.wanted() != to {
 			return false, nil // it is about to go
 		}
-		aside := strings.TrimSuffix(to, ".git") + ".gone-" + identity(other.ID) + ".git"
-		return true, p.move(other, aside)
+		return true, p.move(other, strings.TrimSuffix(to, ".git")+aside(other.ID))
 	}
 	there, err := os.Lstat(p.full(to))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -63,7 +63,9 @@ func (r *Restore) repository() *barerepo.Repository {
 
 // snapshot is what the repository had, of the refs that begin with some prefixes.
 func (r *Restore) snapshot(ctx context.Context, prefixes ...string) (shot *barerepo.Snapshot, err error) {
-	if _, err := os.Stat(r.From.Dir); err != nil {
+	if _, err := os.Stat(r.From.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, r.From.missing()
+	} else if err != nil {
 		return nil, err
 	}
 	if r.At.IsZero() {
@@ -86,7 +88,7 @@ func restoredPrefixes() []string { return []string{"refs/heads/", "refs/tags/", 
 // ToDirectory makes a repository in a directory, whole or not at all. All branches are branches
 // there, too: what they were may be nowhere else.
 func (r *Restore) ToDirectory(ctx context.Context, d Directory) (_ *Restored, err error) {
-	if err := vacant(d.Path); err != nil {
+	if d.Path, err = vacant(d.Path); err != nil {
 		return nil, err
 	}
 	prefixes := restoredPrefixes()
@@ -120,7 +122,7 @@ func (r *Restore) ToDirectory(ctx context.Context, d Directory) (_ *Restored, er
 			return nil, err
 		}
 	}
-	if err := os.Rename(made, d.Path); err != nil {
+	if err := publish(made, d.Path); err != nil {
 		return nil, err
 	}
 	return restored, flush.Parent(d.Path)
@@ -161,17 +163,48 @@ func (r *Restore) workplace(ctx context.Context, target string) (temp string, do
 	return temp, func() { _ = os.RemoveAll(temp); unlock() }, nil
 }
 
-// vacant is an error where something is in the way.
-func vacant(dir string) error {
-	list, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist), err == nil && len(list) == 0:
-		return nil
-	case err != nil:
-		return &fault.UsageError{Err: err}
+// vacant is the directory that a path leads to, and an error where something is in the way.
+func vacant(path string) (string, error) {
+	dir, err := filepath.EvalSymlinks(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, none := os.Lstat(path); none == nil {
+			return "", &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s is a link that leads to nothing", path),
+				Hint: "nothing was changed: make what it leads to, take it away, or give another directory with --to"}
+		}
+		return path, nil
 	}
-	return &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s is there already, and not empty", dir),
+	var list []fs.DirEntry
+	if err == nil {
+		list, err = os.ReadDir(dir)
+	}
+	if err != nil {
+		return "", &fault.UsageError{Err: err, Hint: "give a directory that is not there yet with --to"}
+	}
+	if len(list) == 0 {
+		return dir, nil
+	}
+	return "", &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("%s is there already, and not empty", path),
 		Hint: "nothing is overwritten: give a directory that is not there yet with --to"}
+}
+
+// publish puts what was made where it belongs, at which nothing is, or an empty directory.
+func publish(made, dir string) error {
+	if err := ignoreMissing(os.Remove(dir)); err != nil {
+		return &fault.SettingError{Err: err,
+			Hint: "an empty directory is replaced, and this one cannot be: give one that is not there yet with --to"}
+	}
+	return os.Rename(made, dir)
+}
+
+// missing is the error of a mirror that is not there.
+func (f *Found) missing() error {
+	e := &fault.ExitError{Code: fault.Usage, Err: fmt.Errorf("there is no mirror of %s: %s is not there", f.Name, f.Dir),
+		Hint: "the next run of `ghapp mirror` makes it anew, as long as GitHub has the repository"}
+	if f.Wiki {
+		e.Err = fmt.Errorf("there is no mirror of the wiki of %s: %s is not there", f.Name, f.Dir)
+		e.Hint = "`ghapp mirror --wikis` keeps wikis; one without a page is none"
+	}
+	return e
 }
 
 func newRestored(shot *barerepo.Snapshot) *Restored {

@@ -20,6 +20,8 @@ type State struct {
 	Host          string // of all repositories; "": nothing is remembered yet
 	Installations map[int64]*Installation
 	Repositories  map[int64]*Record // by GitHub's ID
+	// Scanned says that what was remembered is lost, and that this is what the mirrors themselves tell.
+	Scanned bool
 }
 
 // Store is the file of a [State]. It is opened for the moment of a reading or a writing, so that

@@ -19,6 +19,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
@@ -82,10 +83,10 @@ func (v *Verified) files() int {
 // identity is that of the mirror.
 func (v *Verified) identity() string { return identityOf(v.ID, v.Wiki) }
 
-// Do looks at all of them, and returns them by name, and how often the API was asked. The error is
-// that nothing could be looked at, or that of ctx.
+// Do looks at all of them, and returns them by name, and how often the API was asked. With an error all the
+// same, it is that GitHub could not be asked; without a list, that nothing could be looked at, or that of ctx.
 func (v *Verify) Do(ctx context.Context) (list []*Verified, calls int64, err error) {
-	state, err := StoreOf(v.Dir).Read()
+	state, err := Read(v.Dir, v.Log)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -142,7 +143,7 @@ func (v *Verify) choose(state *State) ([]*Verified, error) {
 	}
 	if len(v.Names) > 0 {
 		for _, name := range v.Names {
-			f, err := Find(v.Dir, name)
+			f, err := find(v.Dir, name, state)
 			if err != nil {
 				return nil, err
 			}
@@ -159,7 +160,7 @@ func (v *Verify) choose(state *State) ([]*Verified, error) {
 			continue
 		}
 		add(r, false)
-		if !r.Wiki.ComparedAt.IsZero() && !r.Wiki.Absent {
+		if r.WikiKept(v.Dir) {
 			add(r, true)
 		}
 	}
@@ -250,6 +251,12 @@ func (v *Verify) compare(ctx context.Context, state *State, list []*Verified) (i
 	if len(of) == 0 {
 		return 0, nil
 	}
+	if state.Scanned {
+		for _, one := range slices.Concat(slices.Collect(maps.Values(of))...) {
+			one.Unasked = errScanned()
+		}
+		return 0, nil
+	}
 	entry := config.DefaultMirror()
 	entry.To = v.Dir
 	run := &Run{
@@ -278,6 +285,14 @@ func (v *Verify) compare(ctx context.Context, state *State, list []*Verified) (i
 		}
 	}
 	return run.calls.Load(), nil
+}
+
+// errScanned is why nothing is compared of which nothing is remembered: by its name alone another repository
+// may be meant.
+func errScanned() error {
+	return &fault.ExitError{Code: fault.Failed,
+		Err:  errors.New("it is not remembered which repository of GitHub's this is by now"),
+		Hint: "the next run of `ghapp mirror` finds that out; --offline looks at what is on the disk alone"}
 }
 
 // comparison is that of an installation's mirrors with GitHub.

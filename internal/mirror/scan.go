@@ -1,0 +1,114 @@
+package mirror
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+)
+
+// Read is what is remembered of the mirrors in a directory, for who changes nothing there. Where that is
+// lost, it is what the mirrors themselves tell, as [State.Scanned] says, and log is told why.
+func Read(dir string, log *slog.Logger) (*State, error) {
+	state, err := StoreOf(dir).Read()
+	if err != nil && !errors.Is(err, ErrState) {
+		return nil, err
+	}
+	if err == nil {
+		if _, none := os.Lstat(StoreOf(dir).Path); none == nil {
+			return state, nil
+		}
+	}
+	paths, failed := scanMirrors(dir, "[^.]*/*.git")
+	if failed != nil {
+		return nil, errors.Join(err, failed)
+	}
+	if len(paths) == 0 {
+		return state, err
+	}
+	if err == nil {
+		err = errors.New("there is no " + filepath.Join(own, filepath.Base(StoreOf(dir).Path)))
+	}
+	log.Warn("what was remembered of the mirrors is lost; each is taken for what it says itself",
+		"directory", dir, "mirrors", len(paths), "error", err)
+	state = &State{Installations: map[int64]*Installation{}, Repositories: map[int64]*Record{}, Scanned: true}
+	for id, path := range paths {
+		state.Repositories[id] = scanned(id, path)
+	}
+	return state, nil
+}
+
+// HasMirrors reports whether mirrors are kept in a directory, or were.
+func HasMirrors(dir string) bool {
+	if _, err := os.Stat(StoreOf(dir).Path); err == nil {
+		return true
+	}
+	paths, err := scanMirrors(dir, "[^.]*/*.git")
+	return err == nil && len(paths) > 0
+}
+
+// scanMirrors finds the mirrors of repositories in a directory by GitHub's IDs of them, which the configuration of
+// each has. Of two with one ID, that of an earlier pattern counts, and of one pattern the one whose name
+// does not say that it is gone.
+func scanMirrors(dir string, patterns ...string) (map[int64]string, error) {
+	paths := map[int64]string{}
+	for _, pattern := range patterns {
+		list, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
+		if err != nil {
+			return nil, err
+		}
+		found := map[int64]string{}
+		for _, path := range list {
+			text, err := (&barerepo.Repository{Dir: path}).Identity()
+			id, bad := strconv.ParseInt(text, 10, 64)
+			if err != nil || bad != nil {
+				continue
+			}
+			below, err := filepath.Rel(dir, path)
+			if err != nil {
+				return nil, err
+			}
+			if found[id] == "" || isAside(id, found[id]) && !isAside(id, below) {
+				found[id] = below
+			}
+		}
+		for id, path := range found {
+			if paths[id] == "" {
+				paths[id] = path
+			}
+		}
+	}
+	return paths, nil
+}
+
+// aside is what the name of a mirror ends with whose name another repository has by now.
+func aside(id int64) string { return ".gone-" + identity(id) + ".git" }
+
+// isAside reports whether a mirror is out of the way of another.
+func isAside(id int64, path string) bool { return strings.HasSuffix(path, aside(id)) }
+
+// scanned is what a mirror tells of itself.
+func scanned(id int64, path string) *Record {
+	r := &Record{ID: id, Path: path}
+	name := filepath.ToSlash(path)
+	if isAside(id, path) {
+		r.Name, r.Gone = strings.TrimSuffix(name, aside(id)), &Gone{Reason: Unlisted}
+	} else {
+		r.Name = strings.TrimSuffix(name, ".git")
+	}
+	return r
+}
+
+// WikiKept reports whether there is a mirror of the wiki, too.
+func (r *Record) WikiKept(dir string) bool {
+	if !r.Wiki.ComparedAt.IsZero() {
+		return !r.Wiki.Absent
+	}
+	_, err := os.Lstat(filepath.Join(dir, wikiOf(r.Path)))
+	return !errors.Is(err, fs.ErrNotExist)
+}
