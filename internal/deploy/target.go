@@ -34,8 +34,9 @@ type Share string
 
 // The ways to share.
 const (
-	// Reflink has a file share its blocks with the old one, where the file system can
-	// (ioctl_ficlone(2): btrfs, xfs). Elsewhere git writes all files.
+	// Reflink has a file of more than 64 KiB share its blocks with the old one, and makes a copy of
+	// a smaller one, where the file system can share (ioctl_ficlone(2): btrfs, xfs). Elsewhere git
+	// writes all files.
 	Reflink Share = "reflink"
 	// HardLink makes hard links where blocks cannot be shared. A program that writes to a
 	// file in place, instead of replacing it, writes to all releases that share it.

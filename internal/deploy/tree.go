@@ -10,52 +10,9 @@ import (
 	"os"
 	"path"
 	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
-
-// takeOver gives the new tree the files of the published one that are still as git made
-// them, so that git has to write only what has changed. What a file has is compared with
-// its digest, since a program that writes to a file can set back its size and time. A
-// file that differs, or that cannot be shared, is left out, and git writes it anew.
-//
-// The entries are those of a part that lies at prefix in both trees; files are those of
-// the whole published release. Directories are opened one by one and links are not
-// followed, so that nothing that somebody has put into the old tree leads out of it.
-//
-// It returns the entries whose files are there now, as they were.
-func takeOver(how Share, from, to, prefix string, entries []entry, files map[string]file) ([]entry, error) {
-	w, err := newWalk(from, to)
-	if err != nil {
-		return nil, err
-	}
-	defer w.close()
-	w.how, w.buffer = how, make([]byte, 64<<10)
-	var shared []entry
-	for _, e := range entries {
-		if w.noClones && how != HardLink {
-			break
-		}
-		name := path.Join(prefix, e.path)
-		f, known := files[name]
-		if e.absent || e.mode == modeSubmodule || !known || f.checked || f.mode != e.mode || f.digest == "" {
-			continue
-		}
-		dirs, err := w.enter(path.Dir(name))
-		switch {
-		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-			continue // the old tree has lost the directory
-		case err != nil:
-			return nil, fmt.Errorf("share %s: %w", path.Dir(name), err)
-		}
-		if w.share(dirs, path.Base(name), e, f.digest) {
-			w.stack[len(w.stack)-1].used = true
-			shared = append(shared, e)
-		}
-	}
-	return shared, nil
-}
 
 // sameAttributes reports whether two lists have the same files with attributes. These
 // say how git makes files of objects, so that a file may differ whose object does not
@@ -170,17 +127,16 @@ func (e entry) is(stat *unix.Stat_t) bool {
 // walk goes through one or two trees in the order of an index, in which what belongs to
 // a directory stands together.
 type walk struct {
-	stack    []step // the first is the root
-	dir      string // where it is
-	both     bool
-	how      Share
-	noClones bool
-	buffer   []byte
+	stack  []step // the first is the root
+	dir    string // where it is
+	both   bool
+	unused []string // directories that it has made in the second tree, and put nothing into
 }
 
 // step is a directory on the way, open in both trees.
 type step struct {
 	name string
+	path string
 	dirs [2]int
 	made bool  // it was made in the second tree
 	used bool  // something was put into it there
@@ -238,7 +194,7 @@ func (w *walk) enter(dir string) ([2]int, error) {
 	}
 	for _, name := range parts[same:] {
 		above := w.stack[len(w.stack)-1]
-		next := step{name: name, dirs: [2]int{-1, -1}, err: above.err}
+		next := step{name: name, path: path.Join(above.path, name), dirs: [2]int{-1, -1}, err: above.err}
 		if next.err == nil {
 			next.dirs[0], next.err = openDir(above.dirs[0], name)
 		}
@@ -269,8 +225,7 @@ func (w *walk) leave() {
 	}
 	above := &w.stack[len(w.stack)-1]
 	if last.made && !last.used {
-		// The commit need not have it: git makes it where it does.
-		_ = unix.Unlinkat(above.dirs[1], last.name, unix.AT_REMOVEDIR)
+		w.unused = append(w.unused, last.path)
 	}
 	above.used = above.used || last.used
 }
@@ -279,74 +234,4 @@ func (w *walk) close() {
 	for len(w.stack) > 0 {
 		w.leave()
 	}
-}
-
-// share makes one file of the second tree out of that of the first, and reports whether it
-// is there. What it has is compared in the second tree: of a copy that is out of reach for
-// those who may write to the first one.
-func (w *walk) share(dirs [2]int, name string, e entry, digest string) bool {
-	made := e.mode != modeSymlink && !w.noClones && w.clone(dirs, name, e)
-	if !made && w.how == HardLink {
-		made = unix.Linkat(dirs[0], name, dirs[1], name, 0) == nil
-	}
-	if !made {
-		return false // git makes it, symbolic links too
-	}
-	var stat unix.Stat_t
-	err := unix.Fstatat(dirs[1], name, &stat, unix.AT_SYMLINK_NOFOLLOW)
-	if err == nil && e.is(&stat) && w.ours(&stat, e) {
-		var now file
-		if now, err = inspectFile(dirs[1], name, "", w.buffer); err == nil && now.digest == digest {
-			return true
-		}
-	}
-	_ = unix.Unlinkat(dirs[1], name, 0)
-	return false
-}
-
-// ours reports whether a file has the owner and the mode of one that git makes now.
-func (w *walk) ours(stat *unix.Stat_t, e entry) bool {
-	var root unix.Stat_t
-	if e.mode == modeSymlink {
-		return int(stat.Uid) == os.Geteuid()
-	}
-	all := uint32(0o666)
-	if e.mode == modeProgram {
-		all = 0o777
-	}
-	return unix.Fstat(w.stack[0].dirs[1], &root) == nil && int(stat.Uid) == os.Geteuid() &&
-		uint32(stat.Mode)&0o7777 == all&uint32(root.Mode) // which was made with all bits but those of the umask
-}
-
-// clone makes a copy that shares its blocks, with the time that git's index has.
-func (w *walk) clone(dirs [2]int, name string, e entry) bool {
-	from, err := openAt(dirs[0], name, unix.O_RDONLY|unix.O_NONBLOCK)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(from)
-	var stat unix.Stat_t
-	if unix.Fstat(from, &stat) != nil || uint32(stat.Mode)&unix.S_IFMT != unix.S_IFREG || uint32(stat.Size) != e.size {
-		return false
-	}
-	mode := uint32(0o666)
-	if e.mode == modeProgram {
-		mode = 0o777
-	}
-	to, err := unix.Openat(dirs[1], name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, mode)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(to)
-	err = cloneFile(to, from)
-	w.noClones = w.noClones || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EXDEV) ||
-		errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTTY)
-	if err == nil {
-		at := unix.NsecToTimespec(int64(e.seconds)*1e9 + int64(e.nanos))
-		err = unix.UtimesNanoAt(dirs[1], name, []unix.Timespec{at, at}, unix.AT_SYMLINK_NOFOLLOW)
-	}
-	if err != nil {
-		_ = unix.Unlinkat(dirs[1], name, 0)
-	}
-	return err == nil
 }
