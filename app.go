@@ -17,15 +17,19 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
-// Config says which App, on which GitHub, with which key.
+// Config says which App, on which GitHub, with which key, or which broker has the key.
 type Config struct {
 	Client
 
 	// Issuer is the App's client ID (which GitHub recommends) or its App ID.
-	// Required.
+	// Required, but with a Broker, which decides about the App.
 	Issuer string
-	// Signer holds the App's private key. Required.
+	// Signer holds the App's private key. Required, unless there is a Broker.
 	Signer Signer
+	// Broker gives out tokens in the place of the key, which it has. What only the key
+	// can do, as [App.JWT] and [App.Installations], fails with [ErrNoKey] then. Nil: the
+	// key is here.
+	Broker Broker
 	// FallbackSigner opens the key before Signer's, which is used while GitHub refuses
 	// that one with [ErrKeyMismatch]. It is called when it is needed, until it succeeds.
 	// Nil: there is none.
@@ -43,8 +47,8 @@ type Config struct {
 	RefusalLife time.Duration
 }
 
-// App is a GitHub App: the way from its key to tokens. It is safe for concurrent
-// use and not to be copied.
+// App is a GitHub App: the way from its key, or from a broker that has it, to tokens. It is
+// safe for concurrent use and not to be copied.
 type App struct {
 	host          api.Host
 	issuer        string
@@ -54,6 +58,7 @@ type App struct {
 	sign          func(Signer) *signedClient
 	installations installations
 	tokens        tokenCache
+	broker        *brokerAccess // nil: the key is here
 
 	settling singleflight.Group // by token and repository
 	rotating sync.Mutex
@@ -76,19 +81,7 @@ func New(c Config) (*App, error) {
 	if err != nil {
 		problems = append(problems, err.Error())
 	}
-	switch {
-	case c.Issuer == "":
-		problems = append(problems, "no App is named: its client ID or App ID is needed")
-	case !validIssuer(c.Issuer):
-		what := "what names the App"
-		if len(c.Issuer) <= 20 { // longer than a client ID, it may be the client secret, or a key
-			what = strconv.Quote(c.Issuer)
-		}
-		problems = append(problems, what+" is neither a client ID (Iv23li…) nor an App ID (a number)")
-	}
-	if c.Signer == nil {
-		problems = append(problems, "no private key is given")
-	}
+	problems = append(problems, c.whoSigns()...)
 	if len(problems) > 0 {
 		return nil, &Error{Kind: ErrInvalid, Op: "use this App", Err: errors.New(strings.Join(problems, "; "))}
 	}
@@ -105,10 +98,45 @@ func New(c Config) (*App, error) {
 	if c.Unshared {
 		a.tokens.shared = nil
 	}
+	if c.Broker != nil {
+		a.broker = &brokerAccess{Broker: c.Broker}
+		a.keys.Store(&keyring{heldBy: c.Broker})
+		return a, nil
+	}
+	a.keys.Store(c.keyring(a))
+	return a, nil
+}
+
+// whoSigns says what is wrong with the key that is named, or with the broker.
+func (c Config) whoSigns() (problems []string) {
+	if c.Broker != nil {
+		if c.Signer != nil || c.FallbackSigner != nil || c.Issuer != "" {
+			problems = append(problems, "a broker is named and a key as well, or an App; decide on one")
+		}
+		return problems
+	}
+	switch {
+	case c.Issuer == "":
+		problems = append(problems, "no App is named: its client ID or App ID is needed")
+	case !validIssuer(c.Issuer):
+		what := "what names the App"
+		if len(c.Issuer) <= 20 { // longer than a client ID, it may be the client secret, or a key
+			what = strconv.Quote(c.Issuer)
+		}
+		problems = append(problems, what+" is neither a client ID (Iv23li…) nor an App ID (a number)")
+	}
+	if c.Signer == nil {
+		problems = append(problems, "no private key is given")
+	}
+	return problems
+}
+
+// keyring has the keys of the configuration sign for the App.
+func (c Config) keyring(a *App) *keyring {
 	warned := new(atomic.Bool)
 	a.sign = func(s Signer) *signedClient {
 		return &signedClient{
-			api: client, host: host, issuer: c.Issuer, signer: s, fingerprint: fingerprinter(s), log: client.Log, warned: warned,
+			api: a.api, host: a.host, issuer: c.Issuer, signer: s, fingerprint: fingerprinter(s), log: a.log, warned: warned,
 			store: c.Store, believe: c.RefusalLife,
 		}
 	}
@@ -122,13 +150,18 @@ func New(c Config) (*App, error) {
 			return a.sign(s), nil
 		}}
 	}
-	a.keys.Store(keys)
-	return a, nil
+	return keys
 }
 
 // Format implements [fmt.Formatter]: with every verb an App prints as its issuer
 // and host, and not as the state it holds, which others may be changing.
-func (a *App) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "App %s on %s", a.issuer, a.host.Name) }
+func (a *App) Format(f fmt.State, _ rune) {
+	if a.broker != nil {
+		fmt.Fprintf(f, "App of %s on %s", a.broker, a.host.Name)
+		return
+	}
+	fmt.Fprintf(f, "App %s on %s", a.issuer, a.host.Name)
+}
 
 // Status is who an App is here, and how it gets on. It holds no secret.
 type Status struct {
@@ -136,8 +169,11 @@ type Status struct {
 	Host string
 	// Origin is scheme and host of the App's repositories, such as https://github.com.
 	Origin string
-	// Issuer is the client ID or App ID.
+	// Issuer is the client ID or App ID; empty with a broker.
 	Issuer string
+	// Broker names the broker that has the key, and as whom it is asked; empty where the key
+	// is here.
+	Broker string
 	// Fingerprint is that of the key in use, as GitHub's settings page shows it; empty
 	// where its Signer does not tell its public key.
 	Fingerprint string
@@ -152,6 +188,9 @@ type Status struct {
 
 // Status tells what is known here; it asks nothing of GitHub.
 func (a *App) Status() Status {
+	if a.broker != nil {
+		return Status{Host: a.host.Name, Origin: a.host.Origin, Broker: a.broker.String(), ClockOffset: a.api.Clock.Offset()}
+	}
 	c, rejected := a.keys.Load().inUse()
 	return Status{
 		Host: a.host.Name, Origin: a.host.Origin, Issuer: a.issuer,
@@ -166,7 +205,9 @@ func (a *App) Status() Status {
 //
 // The Kinds of its errors: [ErrInvalid], [ErrNotInstalled], [ErrSuspended],
 // [ErrEnterprise], [ErrRepositoryNotSelected], [ErrPermission], [ErrTooBroad],
-// [ErrWrongHost], and those of [App.Info].
+// [ErrWrongHost], and those of [App.Info]; with a broker [ErrInvalid], [ErrIdentity],
+// [ErrBrokerRefused], [ErrBrokerUnreachable], [ErrUntrusted], [ErrRateLimited], [ErrPermission]
+// and [ErrTooBroad].
 func (a *App) Token(ctx context.Context, r TokenRequest) (*Token, error) {
 	spec, err := newTokenSpec(r, a.host)
 	if err != nil {
@@ -176,6 +217,9 @@ func (a *App) Token(ctx context.Context, r TokenRequest) (*Token, error) {
 }
 
 func (a *App) token(ctx context.Context, spec tokenSpec) (*Token, error) {
+	if a.broker != nil {
+		return a.brokered(ctx, spec)
+	}
 	keys := a.keys.Load()
 	return withKey(ctx, keys, func(c *signedClient) (*Token, error) {
 		t, err := a.tokenFrom(ctx, c, spec)
@@ -220,7 +264,7 @@ func (a *App) tokenFrom(ctx context.Context, c *signedClient, spec tokenSpec) (*
 // the installation has granted by now, where there is one already: else it is minted,
 // which tells.
 func (a *App) tokenAt(ctx context.Context, c *signedClient, spec tokenSpec, at installationRef) (*Token, error) {
-	q := newTokenQuery(c, spec, at)
+	q := newTokenQuery(spec, minting{c, spec, at}, &c.inflight)
 	if spec.permissions == nil && a.tokens.has(ctx, q.key) {
 		q.spec.granted = a.installations.granted(ctx, c, at.Installation)
 	}
@@ -234,6 +278,9 @@ func (a *App) tokenAt(ctx context.Context, c *signedClient, spec tokenSpec, at i
 func (a *App) Rotate(ctx context.Context, s Signer) error {
 	a.rotating.Lock()
 	defer a.rotating.Unlock()
+	if a.broker != nil {
+		return a.keys.Load().noKey()
+	}
 	next := a.sign(s)
 	if _, err := next.info(ctx); err != nil {
 		return err

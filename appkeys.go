@@ -3,6 +3,7 @@ package ghapp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,13 @@ type keyring struct {
 	newest   *signedClient
 	previous *previousKey // nil: there is one key
 	replaced bool         // by Rotate: the one before goes when the newest has served
+	heldBy   Broker       // that has the key, of which there is none here; nil: the key is here
+}
+
+// noKey is the error of what takes the key, where that is not here.
+func (k *keyring) noKey() error {
+	return &Error{Kind: ErrNoKey, Op: "act as the App itself",
+		Err: fmt.Errorf("its private key is not on this machine: %s has it, and gives out tokens alone", k.heldBy)}
 }
 
 // previousKey is the key before the newest, and what is known of the newest. What is cached
@@ -33,10 +41,13 @@ type previousKey struct {
 // withKey calls fn with the newest key, and where GitHub does not take that, with the one
 // before.
 func withKey[T any](ctx context.Context, k *keyring, fn func(*signedClient) (T, error)) (T, error) {
-	if k.previous == nil {
+	var none T
+	switch {
+	case k.heldBy != nil:
+		return none, k.noKey()
+	case k.previous == nil:
 		return fn(k.newest)
 	}
-	var none T
 	var rejection error
 	if !k.rejectedLately(ctx) {
 		value, err := fn(k.newest)

@@ -58,6 +58,15 @@ const (
 	ErrUnreachable Kind = "GitHub unreachable"
 	// ErrUntrusted is a server certificate that no known authority has signed.
 	ErrUntrusted Kind = "certificate not trusted"
+	// ErrNoKey means that the App itself is asked for something, and that a broker has its key.
+	ErrNoKey Kind = "no key on this machine"
+	// ErrIdentity means that this machine could not get the token that tells a broker who asks.
+	ErrIdentity Kind = "no identity"
+	// ErrBrokerRefused is a refusal of a broker's. It does not tell a stranger why.
+	ErrBrokerRefused Kind = "broker refused"
+	// ErrBrokerUnreachable is no answer of a broker's, one that fails, or an answer that is
+	// not a broker's.
+	ErrBrokerUnreachable Kind = "broker unreachable"
 	// ErrRefused is any other answer of GitHub.
 	ErrRefused Kind = "refused"
 )

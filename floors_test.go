@@ -66,6 +66,7 @@ var floors = [][]string{
 		"internal/lfsbatch",
 	},
 	{
+		"broker",
 		"storetest",
 		"internal/cache",
 		"internal/gitauth",

@@ -17,6 +17,17 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
+// minting has GitHub give tokens of an installation.
+type minting struct {
+	client *signedClient
+	spec   tokenSpec
+	at     installationRef
+}
+
+func (m minting) mint(ctx context.Context) (*Token, error) { return m.client.mint(ctx, m.spec, m.at) }
+
+func (m minting) key() string { return m.spec.key(m.client, m.at) }
+
 // mint asks GitHub for a token and checks what comes.
 func (c *signedClient) mint(ctx context.Context, spec tokenSpec, at installationRef) (*Token, error) {
 	op := "mint an installation access token for " + spec.object()
@@ -65,7 +76,7 @@ func (c *signedClient) mint(ctx context.Context, spec tokenSpec, at installation
 }
 
 // tokenLife is how long an installation access token lives
-// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app).
+// (https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app).
 const tokenLife = time.Hour
 
 // expiry is when a token ends that was minted at now, by the same clock. One that is said
@@ -105,7 +116,7 @@ func checkPermissions(granted, asked Permissions) *Error {
 	switch {
 	case len(granted) == 0:
 		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked},
-			Err: errors.New("GitHub's answer does not say which permissions were granted")}
+			Err: errors.New("the answer does not say which permissions were granted")}
 	case !allowed.Covers(granted):
 		return &Error{Kind: ErrTooBroad, Detail: &PermissionError{Wanted: asked, Granted: granted},
 			Err: fmt.Errorf("%s was asked for, %s was granted", asked, granted)}

@@ -22,6 +22,9 @@ func (a *App) Invalidate(ctx context.Context, r TokenRequest, refused secret.Tex
 }
 
 func (a *App) invalidate(ctx context.Context, spec tokenSpec, refused secret.Text) error {
+	if a.broker != nil {
+		return a.tokens.invalidate(ctx, a.broker.giver(a, spec).key(), spec, refused)
+	}
 	var failed error
 	known := a.installations.known(ctx, spec)
 	for _, c := range a.keys.Load().all(ctx) {

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/wait"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -32,25 +34,28 @@ type cacheEntry struct {
 	retry atomic.Int64 // nanoseconds since tokenCache.start
 }
 
-// tokenQuery is a token that is looked for, and who mints it where there is none.
+// tokenQuery is a token that is looked for, and who gives it where there is none.
 type tokenQuery struct {
-	spec   tokenSpec
-	at     installationRef
-	client *signedClient
-	key    string // of the cache
+	spec     tokenSpec
+	from     tokenGiver
+	inflight *singleflight.Group
+	key      string // of the cache
 }
 
-func newTokenQuery(c *signedClient, spec tokenSpec, at installationRef) tokenQuery {
-	return tokenQuery{spec: spec, at: at, client: c, key: spec.key(c, at)}
+// tokenGiver gives new tokens for one tokenSpec: GitHub to the App in an installation, or a
+// broker.
+type tokenGiver interface {
+	mint(ctx context.Context) (*Token, error)
+	// key is that of the cache, as it is now.
+	key() string
+}
+
+func newTokenQuery(spec tokenSpec, from tokenGiver, inflight *singleflight.Group) tokenQuery {
+	return tokenQuery{spec: spec, from: from, inflight: inflight, key: from.key()}
 }
 
 // accepts reports whether a token is what is looked for.
 func (q tokenQuery) accepts(t *Token) bool { return t.validFor(q.spec.minLife) && q.spec.current(t) }
-
-// mint asks GitHub for the token.
-func (q tokenQuery) mint(ctx context.Context) (*Token, error) {
-	return q.client.mint(ctx, q.spec, q.at)
-}
 
 // renewalPause lies between two attempts to renew a token that is still valid.
 const renewalPause = 30 * time.Second
@@ -67,7 +72,7 @@ func (c *tokenCache) get(ctx context.Context, q tokenQuery) (*Token, error) {
 	}
 	for {
 		own := false // whether this call has asked, or shares the answer of one that wants less
-		t, err := merge(ctx, &q.client.inflight, q.key, func(ctx context.Context) (*Token, error) {
+		t, err := merge(ctx, q.inflight, q.key, func(ctx context.Context) (*Token, error) {
 			own = true
 			return c.loadOrMint(ctx, e, q)
 		})
@@ -91,7 +96,7 @@ func (c *tokenCache) refresh(ctx context.Context, e *cacheEntry, q tokenQuery) {
 	}
 	detached := context.WithoutCancel(ctx)
 	go func() {
-		_, err := merge(detached, &q.client.inflight, q.key, func(ctx context.Context) (*Token, error) {
+		_, err := merge(detached, q.inflight, q.key, func(ctx context.Context) (*Token, error) {
 			return c.loadOrMint(ctx, e, q)
 		})
 		if err != nil {
@@ -141,7 +146,7 @@ func (c *tokenCache) load(ctx context.Context, e *cacheEntry, q tokenQuery) *Tok
 // lock, so that of many processes one mints.
 func (c *tokenCache) mint(ctx context.Context, e *cacheEntry, q tokenQuery) (*Token, error) {
 	if c.shared == nil {
-		return q.mint(ctx)
+		return q.from.mint(ctx)
 	}
 	var t *Token
 	var mintErr error
@@ -166,7 +171,7 @@ func (c *tokenCache) mint(ctx context.Context, e *cacheEntry, q tokenQuery) (*To
 		}
 	}
 	if !ran {
-		return q.mint(ctx)
+		return q.from.mint(ctx)
 	}
 	return t, nil
 }
@@ -179,7 +184,7 @@ func (c *tokenCache) replace(ctx context.Context, old []byte, e *cacheEntry,
 	if t = c.fresh(old, e, q); t != nil {
 		return t, old, nil
 	}
-	t, err = q.mint(ctx)
+	t, err = q.from.mint(ctx)
 	if err != nil {
 		if ending := c.decode(old, e, q); ending != nil && isOutage(err) {
 			c.notRenewed(q, err)
@@ -187,8 +192,8 @@ func (c *tokenCache) replace(ctx context.Context, old []byte, e *cacheEntry,
 		}
 		return nil, nil, err
 	}
-	if q.spec.key(q.client, q.at) != q.key {
-		return t, old, nil // it was signed for with another key, which the Signer has now
+	if q.from.key() != q.key {
+		return t, old, nil // it was signed for with another key, which the Signer has now, or for another subject
 	}
 	t.key = q.key
 	entry, err = t.encode()
@@ -231,7 +236,7 @@ func (c *tokenCache) decode(entry []byte, e *cacheEntry, q tokenQuery) *Token {
 // GitHub refused it.
 func isOutage(err error) bool {
 	return errors.Is(err, ErrUnreachable) || errors.Is(err, ErrRateLimited) || errors.Is(err, ErrKey) ||
-		errors.Is(err, context.DeadlineExceeded)
+		errors.Is(err, ErrBrokerUnreachable) || errors.Is(err, ErrIdentity) || errors.Is(err, context.DeadlineExceeded)
 }
 
 // has reports whether there is a token under a key, good or not.

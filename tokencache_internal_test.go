@@ -14,7 +14,8 @@ import (
 func queryFor(t *testing.T, a *App, r TokenRequest) tokenQuery {
 	t.Helper()
 	spec := testkit.Must(newTokenSpec(r, a.host))(t)
-	return newTokenQuery(a.keys.Load().newest, spec, installationRef{Installation: 1})
+	c := a.keys.Load().newest
+	return newTokenQuery(spec, minting{c, spec, installationRef{Installation: 1}}, &c.inflight)
 }
 
 func TestCallTakesWhatTheOneBeforeItHasBrought(t *testing.T) {

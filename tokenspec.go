@@ -197,19 +197,34 @@ func (s tokenSpec) current(t *Token) bool {
 // key is the cache key of the token: everything that decides what it may do, who
 // made it and where it is good.
 func (s tokenSpec) key(c *signedClient, at installationRef) string {
-	scope := "selected"
-	if s.all {
-		scope = "all repositories"
-	}
-	rights := "all permissions"
-	if s.permissions != nil {
-		rights = "only " + s.permissions.String()
-	}
 	parts := []string{
 		"token", c.host.API, c.issuer, c.fingerprint(),
-		fmt.Sprint(at.Installation), fmt.Sprint(at.Repository), s.owner, scope, rights,
+		fmt.Sprint(at.Installation), fmt.Sprint(at.Repository), s.owner, s.extent(), s.rights(),
 	}
 	return cacheKey(append(parts, s.names...)...)
+}
+
+// extent and rights are parts of a cache key.
+func (s tokenSpec) extent() string {
+	if s.all {
+		return "all repositories"
+	}
+	return "selected"
+}
+
+func (s tokenSpec) rights() string {
+	if s.permissions == nil {
+		return "all permissions"
+	}
+	return "only " + s.permissions.String()
+}
+
+// request is the request that is in order.
+func (s tokenSpec) request() TokenRequest {
+	return TokenRequest{
+		Repositories: s.repositories(), AllRepositories: s.all, Permissions: maps.Clone(s.permissions),
+		AllPermissions: s.permissions == nil, Installation: s.target.String(), MinLife: s.minLife,
+	}
 }
 
 // cacheKey hashes parts with their lengths before them, so that no two lists run

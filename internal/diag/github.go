@@ -87,6 +87,17 @@ func meanings() map[ghapp.Kind]meaning {
 			"GitHub spreads a new token to its git servers within seconds, sometimes longer: run the command again")},
 		ghapp.ErrUnreachable: {fault.Unreachable, unreachableHint},
 		ghapp.ErrUntrusted:   {fault.Configuration, untrustedHint},
+		ghapp.ErrNoKey: {fault.Configuration, text(
+			"a broker gives out tokens for named repositories or owners, and nothing of the App itself: " +
+				"run this where the key is, or name OWNER/NAME")},
+		ghapp.ErrIdentity: {fault.Configuration, text(
+			"the broker wants to know who asks: name with identity: (GHAPP_IDENTITY) what proves it here; " +
+				"`ghapp doctor` shows what was found")},
+		ghapp.ErrBrokerRefused: {fault.Refused, text(
+			"a broker does not tell strangers why: `ghapp doctor` shows as whom it was asked; who runs the broker " +
+				"finds the reason in its audit log, by the id")},
+		ghapp.ErrBrokerUnreachable: {fault.Unreachable, text(
+			"check broker: (GHAPP_BROKER), the network and https_proxy; tokens that are cached serve on while they live")},
 		ghapp.ErrRefused: {fault.Refused,
 			text("GitHub's message above is all there is; its request id helps GitHub's support")},
 	}

@@ -65,6 +65,7 @@ func codes() map[string]string {
 		string(ghapp.ErrSAML):         "saml-required",
 		string(ghapp.ErrUnreachable):  kindUnreachable,
 		string(ghapp.ErrUntrusted):    "certificate-not-trusted",
+		string(ghapp.ErrNoKey):        "no-key",
 
 		string(gitcmd.Unknown):             kindGit,
 		string(gitcmd.NotInstalled):        "git-missing",

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/broker"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
@@ -142,6 +143,22 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 			s.fault(githubtest.HTML502("/**"))
 			return s.token()
 		},
+		ghapp.ErrNoKey: func(s *stage) error {
+			s.broker(http.StatusOK, nil)
+			return testkit.ErrorOf(s.open().Info(s.t.Context()))
+		},
+		ghapp.ErrIdentity: func(s *stage) error {
+			s.broker(http.StatusOK, errors.New("GHAPP_ID_TOKEN is not set"))
+			return s.token()
+		},
+		ghapp.ErrBrokerRefused: func(s *stage) error {
+			s.broker(http.StatusBadRequest, nil)
+			return s.token()
+		},
+		ghapp.ErrBrokerUnreachable: func(s *stage) error {
+			s.broker(http.StatusBadGateway, nil)
+			return s.token()
+		},
 		ghapp.ErrRefused: func(s *stage) error {
 			s.fault(githubtest.Fault{Match: githubtest.MintPattern, Status: http.StatusGone,
 				Body: `{"message":"This API version is gone."}`})
@@ -149,6 +166,31 @@ func provocations() map[ghapp.Kind]func(*stage) error {
 		},
 	}
 }
+
+// broker puts a broker in the place of the key, which answers with a status, and an identity
+// that is had unless there is an error.
+func (s *stage) broker(status int, err error) {
+	s.t.Helper()
+	answer := testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		w.WriteHeader(status)
+		_, err := io.WriteString(w, `{"error":"invalid_grant","id":"d1"}`)
+		return w.Result(), err
+	})
+	s.config = ghapp.Config{Client: s.config.Client, Broker: testkit.Must(broker.New(broker.Config{
+		URL: "https://broker.example", Identity: identity{err}, Transport: answer}))(s.t)}
+}
+
+// identity is had, unless there is an error.
+type identity struct{ err error }
+
+func (i identity) Token(context.Context, func(context.Context) (string, error)) (secret.Text, error) {
+	return secret.New("a.b.c"), i.err
+}
+
+func (identity) Subject() string { return "" }
+
+func (identity) String() string { return "github-actions" }
 
 func (s *stage) script(line string) {
 	s.t.Helper()
