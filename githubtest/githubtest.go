@@ -26,6 +26,8 @@
 // Where none of these says anything the stand-in has to guess: a test should not lean on what git is told behind an IP
 // allow list or with the token of a suspended installation, nor on the text of a 422 for a body of the wrong form.
 //
+// An [Issuer] is the other side of a broker: it says who a job is.
+//
 // Time comes from [time.Now], moved by [GitHub.SetClockOffset], and the REST half starts no goroutine and no process,
 // so together with [GitHub.RoundTripper] it works inside a testing/synctest bubble.
 //
