@@ -159,23 +159,32 @@ func readJournal(dir string) (since time.Time, entries []Entry, err error) {
 	if err != nil {
 		return since, nil, err
 	}
-	since, _ = time.Parse(time.RFC3339, variable(config, "ghapp", "since"))
+	since, entries, err = readEntries(dir)
+	if since.IsZero() {
+		since, _ = time.Parse(time.RFC3339, variable(config, "ghapp", "since"))
+	}
+	return since, entries, err
+}
+
+// readEntries reads the journal alone: its entries, and since when it is whole where its first line says
+// so. Where there is no journal there are none.
+func readEntries(dir string) (begins time.Time, entries []Entry, err error) {
 	file, err := os.Open(journal(dir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return since, nil, nil
+		return begins, nil, nil
 	}
 	if err != nil {
-		return since, nil, err
+		return begins, nil, err
 	}
 	defer file.Close()
 	err = scanJournal(file, func(line string) {
 		if at, ok := strings.CutSuffix(line, " "+begun+"\n"); ok {
-			since, _ = time.Parse(time.RFC3339, at)
+			begins, _ = time.Parse(time.RFC3339, at)
 		} else if e, ok := parseEntry(line); ok {
 			entries = append(entries, e)
 		}
 	})
-	return since, entries, err
+	return begins, entries, err
 }
 
 // forget takes entries out of the journal that are older than a time.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -91,10 +92,9 @@ func (r *Repository) replace(fresh *Repository, aside string, m *Mended) error {
 
 // bringOver takes into a new repository what only the damaged one has.
 func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
-	old, err := (&run{Repository: damaged}).read(u.ctx)
+	old, err := (&run{Repository: damaged}).salvage(u.ctx, u.here.format)
 	if err != nil {
-		u.log().Warn("the refs of a damaged repository cannot be read", "repository", damaged.Dir, "error", err)
-		return []string{"all that was kept"}, u.ctx.Err()
+		return nil, err
 	}
 	if old.format != u.here.format {
 		return []string{"all that was kept"}, nil
@@ -109,6 +109,7 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	lost = old.unread
 	for name, id := range refs {
 		if unreadable[id] {
 			lost = append(lost, name)
@@ -120,11 +121,23 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 			lost = append(lost, name)
 		}
 	}
-	slices.Sort(lost)
-	if err := u.create(refs); err != nil {
+	if err := u.unkept(refs, old.recalled); err != nil {
 		return nil, err
 	}
-	return lost, u.inherit(damaged, entries)
+	unmade, err := u.create(refs)
+	if err != nil {
+		return nil, err
+	}
+	lost = append(lost, unmade...)
+	if err := u.inherit(damaged, entries); err != nil {
+		return nil, err
+	}
+	if err := linkTree(damaged.path("lfs"), u.path("lfs")); err != nil {
+		u.log().Warn("large files of a damaged repository cannot be read", "repository", damaged.Dir, "error", err)
+		lost = append(lost, "large files")
+	}
+	slices.Sort(lost)
+	return lost, u.ctx.Err()
 }
 
 // leftBehind are the refs that the new repository is to have beside its own, and what the journal
@@ -148,7 +161,7 @@ func (u *update) leftBehind(old *state, at time.Time) (map[string]string, []Entr
 			entries = append(entries, Entry{at, name, "", now})
 		}
 	}
-	if old.head != u.here.head {
+	if old.head != u.here.head && !(old.headless && old.head == "") {
 		entries = append(entries, Entry{at, "HEAD", old.head, u.here.head})
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Ref, b.Ref) })
@@ -216,17 +229,19 @@ func (u *update) borrow(damaged *Repository, ids []string) (unreadable map[strin
 	return unreadable, os.Remove(alternates)
 }
 
-// borrowSome halves what cannot be packed as a whole.
+// borrowSome halves what cannot be packed as a whole, or is in its pack under the name of another object.
 func (u *update) borrowSome(ids []string, have string, unreadable map[string]bool) error {
 	git := u.git(u.Dir, "", "core.fsync=none")
 	git.Stdin = strings.NewReader(have + strings.Join(ids, "\n") + "\n")
-	err := u.call(u.ctx, git, "pack-objects", "--revs", "--quiet", "--non-empty", "--delta-base-offset",
+	made, err := u.output(u.ctx, git, "pack-objects", "--revs", "--quiet", "--non-empty", "--delta-base-offset",
 		u.path("objects", "pack", "pack"))
-	e, ok := errors.AsType[*gitcmd.Error](err)
+	if err == nil {
+		err = u.proveBorrowed(strings.TrimSpace(string(made)))
+	}
 	switch {
 	case err == nil:
 		return nil
-	case u.ctx.Err() != nil || !ok || e.ExitCode <= 0:
+	case !u.refused(err):
 		return err
 	case len(ids) == 1:
 		unreadable[ids[0]] = true
@@ -239,36 +254,101 @@ func (u *update) borrowSome(ids []string, have string, unreadable map[string]boo
 	return u.borrowSome(ids[middle:], have, unreadable)
 }
 
-// create makes refs.
-func (u *update) create(refs map[string]string) error {
-	if len(refs) == 0 {
+// proveBorrowed proves that the objects of a pack are what their names say, which git takes for granted
+// when it packs them, or takes the pack away. Without a name nothing had to be packed.
+func (u *update) proveBorrowed(name string) error {
+	if name == "" {
 		return nil
 	}
+	pack := u.path("objects", "pack", "pack-"+name)
+	err := u.call(u.ctx, u.git(u.Dir, ""), "index-pack", "--verify", pack+".pack")
+	if err == nil {
+		return nil
+	}
+	list, globbing := filepath.Glob(globQuoted(pack) + ".*")
+	if globbing != nil {
+		return globbing
+	}
+	for _, file := range list {
+		if err := os.Remove(file); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// refused reports whether git has ended by itself, with an error.
+func (u *update) refused(err error) bool {
+	e, ok := errors.AsType[*gitcmd.Error](err)
+	return ok && e.ExitCode > 0 && u.ctx.Err() == nil
+}
+
+// create makes refs, and returns those that git does not make, such as one whose name is in the way of
+// another's.
+func (u *update) create(refs map[string]string) (unmade []string, err error) {
+	return u.createSome(slices.Sorted(maps.Keys(refs)), refs)
+}
+
+func (u *update) createSome(names []string, refs map[string]string) (unmade []string, err error) {
+	if len(names) == 0 {
+		return nil, nil
+	}
 	var b bytes.Buffer
-	for _, name := range slices.Sorted(maps.Keys(refs)) {
+	for _, name := range names {
 		fmt.Fprintf(&b, "create %s\x00%s\x00", name, refs[name])
 	}
 	git := u.git(u.Dir, "")
 	git.Stdin = &b
-	return u.call(u.ctx, git, "update-ref", "--no-deref", "--stdin", "-z")
+	err = u.call(u.ctx, git, "update-ref", "--no-deref", "--stdin", "-z")
+	switch {
+	case err == nil || !u.refused(err):
+		return nil, err
+	case len(names) == 1:
+		return names, nil
+	}
+	middle := len(names) / 2
+	first, err := u.createSome(names[:middle], refs)
+	if err != nil {
+		return nil, err
+	}
+	rest, err := u.createSome(names[middle:], refs)
+	return append(first, rest...), err
 }
 
-// inherit takes over the files that are not git's objects and refs.
+// inherit takes over the configuration and the journal. One that cannot be read counts as lost already.
 func (u *update) inherit(damaged *Repository, entries []Entry) error {
-	if id, err := damaged.Identity(); err == nil && id == u.Identity {
-		if err := copyFile(damaged.path("config"), u.path("config")); err != nil {
-			return err
-		}
-	}
-	if err := copyFile(journal(damaged.Dir), journal(u.Dir)); err != nil {
+	if err := u.inheritConfig(damaged); err != nil {
 		return err
 	}
-	if len(entries) > 0 {
-		if err := errors.Join(beginBatch(u.Dir, entries), endBatch(u.Dir)); err != nil {
+	if _, _, err := readEntries(damaged.Dir); err == nil {
+		if err := copyFile(journal(damaged.Dir), journal(u.Dir)); err != nil {
 			return err
 		}
 	}
-	return linkTree(damaged.path("lfs"), u.path("lfs"))
+	if len(entries) == 0 {
+		return nil
+	}
+	return errors.Join(beginBatch(u.Dir, entries), endBatch(u.Dir))
+}
+
+// inheritConfig takes over the configuration, in which may stand what somebody has written. Of one that
+// does not say which repository it is of nothing is taken, and the new one says what it did of the history.
+func (u *update) inheritConfig(damaged *Repository) error {
+	if id, err := damaged.Identity(); err == nil && id == u.Identity && u.readable(damaged.path("config")) {
+		return copyFile(damaged.path("config"), u.path("config"))
+	}
+	since := beginning(damaged.Dir)
+	if since.IsZero() {
+		return nil
+	}
+	return os.WriteFile(u.path("config"), configuration(u.here.format, u.Identity, since), 0o666)
+}
+
+// readable reports whether git can read a file of its configuration.
+func (u *update) readable(file string) bool {
+	git := u.git(u.Dir, "")
+	git.Stdout = io.Discard
+	return u.call(u.ctx, git, "config", "--file", file, "--list", "--name-only") == nil
 }
 
 // copyFile copies a file, if there is one.

@@ -26,6 +26,11 @@ type state struct {
 	// emptied are refs whose file is empty, as a loss of power leaves it. What stood in it is in refs
 	// as far as it is known.
 	emptied []string
+
+	salvaging bool     // what cannot be read stops nothing: see salvage
+	unread    []string // parts that could not be
+	headless  bool     // nor could HEAD
+	recalled  []moved  // what the journal says of refs that have no other trace, by the names to keep them under
 }
 
 // maxRefFile bounds what is read of a file that has one ref.
@@ -38,33 +43,43 @@ func (r *run) read(ctx context.Context) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &state{format: gitwire.SHA1, refs: map[string]string{}}
+	s := &state{format: formatOf(config), refs: map[string]string{}}
+	return s, r.readRefs(ctx, s)
+}
+
+// formatOf is the object format that a configuration names.
+func formatOf(config []byte) string {
 	if strings.EqualFold(variable(config, "extensions", "objectFormat"), gitwire.SHA256) {
-		s.format = gitwire.SHA256
+		return gitwire.SHA256
 	}
+	return gitwire.SHA1
+}
+
+// readRefs reads the refs into a state that has its format.
+func (r *run) readRefs(ctx context.Context, s *state) error {
 	if _, err := os.Lstat(r.path("reftable")); err == nil {
-		return s, r.readByGit(ctx, s)
+		return r.readByGit(ctx, s)
 	}
 	// In git's order: one that is packed meanwhile is seen twice, and not never.
 	if err := r.readLoose(s); err != nil {
-		return nil, err
+		return err
 	}
 	if err := readPacked(r.path("packed-refs"), s); err != nil {
-		return nil, err
+		return err
 	}
 	if len(s.emptied) > 0 {
 		if err := r.recall(s); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	head, err := os.ReadFile(r.path("HEAD"))
-	if err != nil {
-		return nil, err
-	}
 	if target, ok := bytes.CutPrefix(head, []byte("ref:")); ok {
 		s.head = strings.TrimSpace(string(target))
+	} else if s.salvaging && !isID(strings.TrimSpace(string(head)), s.format) {
+		s.headless = true // the journal and the remote know
+		return nil
 	}
-	return s, nil
+	return err
 }
 
 // readLoose reads the refs that have a file of their own.
@@ -75,7 +90,7 @@ func (r *run) readLoose(s *state) error {
 			return nil // git takes files and empty directories away at any time
 		}
 		if err != nil || !d.Type().IsRegular() {
-			return err
+			return s.amiss("refs", err)
 		}
 		below, err := filepath.Rel(root, path)
 		if err != nil {
@@ -89,9 +104,9 @@ func (r *run) readLoose(s *state) error {
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
-		case err != nil:
+		case err != nil && !s.salvaging:
 			return err
-		case len(text) == 0:
+		case err != nil, len(text) == 0:
 			s.emptied = append(s.emptied, name)
 			return nil
 		}
@@ -102,6 +117,10 @@ func (r *run) readLoose(s *state) error {
 			return nil
 		}
 		if !isID(value, s.format) {
+			if s.salvaging {
+				s.emptied = append(s.emptied, name)
+				return nil
+			}
 			return &Error{Problem: ErrDamaged, Op: "read the refs of " + r.Dir, Detail: fmt.Sprintf("%q has no object ID", name)}
 		}
 		s.refs[name] = value
@@ -112,8 +131,8 @@ func (r *run) readLoose(s *state) error {
 // recall finds what stood in files of refs that are empty: what the journal says last. Where it says
 // nothing, the ref has not moved since it was packed.
 func (r *run) recall(s *state) error {
-	_, entries, err := readJournal(r.Dir)
-	if err != nil {
+	_, entries, err := readEntries(r.Dir)
+	if err != nil && !s.salvaging {
 		return err
 	}
 	last := map[string]string{}
@@ -181,7 +200,7 @@ func readPacked(path string, s *state) error {
 		return nil
 	}
 	if err != nil {
-		return err
+		return s.amiss("packed-refs", err)
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
@@ -192,13 +211,17 @@ func readPacked(path string, s *state) error {
 		}
 		id, name, ok := strings.Cut(line, " ")
 		if !ok || !isID(id, s.format) {
-			return &Error{Problem: ErrDamaged, Op: "read " + path, Detail: fmt.Sprintf("%.100q is no ref", line)}
+			err := &Error{Problem: ErrDamaged, Op: "read " + path, Detail: fmt.Sprintf("%.100q is no ref", line)}
+			if s.amiss("packed-refs", err) != nil {
+				return err
+			}
+			continue
 		}
 		if _, loose := s.refs[name]; !loose {
 			s.refs[name] = id
 		}
 	}
-	return lines.Err()
+	return s.amiss("packed-refs", lines.Err())
 }
 
 // readByGit asks git.

@@ -58,17 +58,101 @@ func keptWorld(t *testing.T) (w *world, blob string) {
 
 // What a mirror is to be replaced by is proved to be whole: with an error all is as it was.
 func TestWhatAMirrorIsMendedByIsProvedToBeWhole(t *testing.T) {
-	w, blob := keptWorld(t)
-	w.swap(w.repo.Dir, blob)
+	w, _ := keptWorld(t)
 	kept := w.kept()
 	aside := filepath.Join(t.TempDir(), "aside")
+	fresh := w.repo.Temp + ".whole"
+	w.repo.SetFault(func(step string) {
+		if step == "published" {
+			w.swap(fresh, w.git(w.origin, "rev-parse", "main:README"))
+		}
+	})
 	_, err := w.repo.Mend(context.Background(), w.remote, aside, barerepo.Options{Now: w.now})
 	testkit.ErrorIs(t, err, barerepo.ErrDamaged)
 	testkit.Diff(t, w.kept(), kept)
-	for _, path := range []string{aside, w.repo.Temp + ".whole"} {
+	for _, path := range []string{aside, fresh} {
 		_, err = os.Lstat(path)
 		testkit.Equal(t, os.IsNotExist(err), true, path)
 	}
+}
+
+// What is kept and is under the name of another object is lost, and nothing else is.
+func TestAKeptObjectOfAnotherHashIsLostAlone(t *testing.T) {
+	w, blob := keptWorld(t)
+	lost := testkit.Must(w.repo.Kept(t.Context()))(t)[0].Name
+	w.set("refs/heads/main", w.chain(2, "newest", w.git(w.origin, "rev-parse", "main~2")))
+	w.update()
+	kept := testkit.Must(w.repo.Kept(t.Context()))(t)
+	testkit.Equal(t, len(kept), 2)
+	w.swap(w.repo.Dir, blob)
+	aside := filepath.Join(t.TempDir(), "aside")
+	mended, err := w.repo.Mend(t.Context(), w.remote, aside, barerepo.Options{Now: w.now})
+	testkit.OK(t, err)
+	testkit.Diff(t, mended.Lost, []string{lost})
+	testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept[1:])
+	testkit.Must(os.Lstat(aside))(t)
+	w.equal()
+}
+
+// Whatever one file of a mirror has become, what the others know of the history is brought over.
+func TestOneDamagedFileCostsNoHistory(t *testing.T) {
+	for name, damage := range map[string]func(dir string) error{
+		"no HEAD":              func(dir string) error { return os.Remove(filepath.Join(dir, "HEAD")) },
+		"no packed-refs":       func(dir string) error { return os.Remove(filepath.Join(dir, "packed-refs")) },
+		"no config":            func(dir string) error { return os.Remove(filepath.Join(dir, "config")) },
+		"a config of zeros":    func(dir string) error { return overwrite(dir, "config", "\x00\x00\x00\x00") },
+		"a config of rubbish":  func(dir string) error { return overwrite(dir, "config", "[core\n<<<") },
+		"rubbish in its refs":  func(dir string) error { return overwrite(dir, "packed-refs", "what is that\n") },
+		"half of packed-refs":  func(dir string) error { return halve(filepath.Join(dir, "packed-refs")) },
+		"rubbish in a branch":  func(dir string) error { return overwrite(dir, "refs/heads/main", "what is that\n") },
+		"no objects/info":      func(dir string) error { return os.RemoveAll(filepath.Join(dir, "objects", "info")) },
+		"rubbish in its HEAD":  func(dir string) error { return overwrite(dir, "HEAD", "what is that\n") },
+		"a directory for HEAD": func(dir string) error { return becomeDirectory(filepath.Join(dir, "HEAD")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			base := w.chain(2, "base")
+			w.set("refs/heads/main", base)
+			w.update()
+			w.set("refs/heads/main", w.chain(2, "old", base))
+			w.update()
+			before := w.now.Add(time.Minute) // when main was what is kept since
+			w.set("refs/heads/main", w.chain(2, "new", base))
+			w.update()
+			was := testkit.Must(w.repo.At(t.Context(), before))(t)
+			if name != "rubbish in a branch" && name != "no HEAD" { // what is kept is packed, too
+				w.git(w.repo.Dir, "pack-refs", "--all")
+			}
+			kept := w.kept()
+			testkit.OK(t, damage(w.repo.Dir))
+			_, err := w.repo.Mend(t.Context(), w.remote, filepath.Join(t.TempDir(), "aside"),
+				barerepo.Options{Now: w.now, Identity: "1"})
+			testkit.OK(t, err)
+			testkit.Diff(t, w.kept(), kept)
+			testkit.Diff(t, testkit.Must(w.repo.At(t.Context(), before))(t), was)
+			w.equal()
+		})
+	}
+}
+
+func overwrite(dir, name, text string) error {
+	return os.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), []byte(text), 0o600)
+}
+
+func halve(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(path, info.Size()/2)
+}
+
+func becomeDirectory(path string) error {
+	if err := os.Remove(path); err != nil {
+		return err
+	}
+	return os.Mkdir(path, 0o700)
 }
 
 // Between the two renames of a mending the damaged mirror is at the place aside, with all it has.
