@@ -125,7 +125,7 @@ func lastBytes(file *os.File, n int64) []byte {
 
 // isOpen reports whether something was begun that may not have come to its end.
 func isOpen(dir string) (bool, error) {
-	file, err := os.Open(journal(dir))
+	file, err := openFile(journal(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -155,7 +155,7 @@ func scanJournal(r io.Reader, take func(line string)) error {
 // readJournal reads since when the journal is whole, and all entries, oldest first. since is zero where
 // nothing says so.
 func readJournal(dir string) (since time.Time, entries []Entry, err error) {
-	config, err := os.ReadFile(filepath.Join(dir, "config"))
+	config, err := readFile(filepath.Join(dir, "config"))
 	if err != nil {
 		return since, nil, err
 	}
@@ -169,7 +169,7 @@ func readJournal(dir string) (since time.Time, entries []Entry, err error) {
 // readEntries reads the journal alone: its entries, and since when it is whole where its first line says
 // so. Where there is no journal there are none.
 func readEntries(dir string) (begins time.Time, entries []Entry, err error) {
-	file, err := os.Open(journal(dir))
+	file, err := openFile(journal(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return begins, nil, nil
 	}

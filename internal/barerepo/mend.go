@@ -353,7 +353,7 @@ func (u *update) readable(file string) bool {
 
 // copyFile copies a file, if there is one.
 func copyFile(from, to string) error {
-	text, err := os.ReadFile(from)
+	text, err := readFile(from)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
 // Repository is a bare repository on the disk, or the place of one that is yet to come.
@@ -70,7 +72,8 @@ func (r *Repository) git(dir, objects string, config ...string) *gitcmd.Runner {
 	return &git
 }
 
-// exists reports whether there is a repository. Something else in its place is an error.
+// exists reports whether there is a repository. Something else in its place is an error, and so is one that
+// was made here and is not whole.
 func (r *Repository) exists() (bool, error) {
 	list, err := os.ReadDir(r.Dir)
 	switch {
@@ -80,8 +83,19 @@ func (r *Repository) exists() (bool, error) {
 		return false, err
 	}
 	for _, name := range []string{"HEAD", "objects", "config"} {
-		if _, err := os.Lstat(r.path(name)); err != nil {
-			return false, &Error{Problem: ErrForeign, Op: "look at " + r.Dir, Detail: "it has no " + name}
+		info, err := os.Lstat(r.path(name))
+		if err == nil {
+			err = checkLink(r.path(name), info.Mode(), func() (fs.FileInfo, error) { return info, nil })
+		}
+		if _, unsafe := errors.AsType[*private.Error](err); unsafe {
+			return false, err
+		}
+		if err != nil {
+			problem := ErrForeign
+			if id, err := r.Identity(); err == nil && id != "" {
+				problem = ErrDamaged
+			}
+			return false, &Error{Problem: problem, Op: "look at " + r.Dir, Detail: "it has no " + name}
 		}
 	}
 	return true, nil
@@ -90,11 +104,42 @@ func (r *Repository) exists() (bool, error) {
 // Identity is what [Options.Identity] was at the first update: which repository it is a mirror
 // of. It is empty where nothing says so. The error is the system's.
 func (r *Repository) Identity() (string, error) {
-	text, err := os.ReadFile(r.path("config"))
+	text, err := readFile(r.path("config"))
 	if err != nil {
 		return "", err
 	}
 	return variable(text, "ghapp", "repository"), nil
+}
+
+// openFile opens a file to read it. Anything else is an error, above all a pipe, which has nobody wait for ever.
+func openFile(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is no file")}
+	}
+	return os.Open(path)
+}
+
+// readFile reads a file, as [openFile] opens it.
+func readFile(path string) ([]byte, error) {
+	file, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return io.ReadAll(file)
+}
+
+// checkLink refuses a symbolic link that belongs neither to this user nor to root: it leads what is written
+// to where somebody else wants it. The error is a [*private.Error], or the system's.
+func checkLink(path string, mode fs.FileMode, info func() (fs.FileInfo, error)) error {
+	if mode&fs.ModeSymlink == 0 {
+		return nil
+	}
+	i, err := info()
+	if err != nil {
+		return err
+	}
+	return private.Closed(path, i)
 }
 
 // variable is the last value of a variable of a section without a subsection, as git config

@@ -14,7 +14,7 @@ import (
 // that of the objects where the configuration cannot be read. The error is that of ctx.
 func (r *run) salvage(ctx context.Context, format string) (*state, error) {
 	s := &state{format: format, refs: map[string]string{}, salvaging: true}
-	config, err := os.ReadFile(r.path("config"))
+	config, err := readFile(r.path("config"))
 	if err == nil && variable(config, "core", "repositoryFormatVersion") != "" {
 		s.format = formatOf(config)
 	}
@@ -94,7 +94,7 @@ func (u *update) unkept(refs map[string]string, recalled []moved) error {
 // beginning is since when a journal tells what a repository had, as far as what is left of its
 // configuration says so, and else since the journal's first line. It is zero where there is none.
 func beginning(dir string) time.Time {
-	config, _ := os.ReadFile(filepath.Join(dir, "config"))
+	config, _ := readFile(filepath.Join(dir, "config"))
 	if since, err := time.Parse(time.RFC3339, variable(config, "ghapp", "since")); err == nil {
 		return since
 	}

@@ -39,7 +39,7 @@ const maxRefFile = 4 << 10
 // read reads the refs: natively where they are in files (gitrepository-layout(5)), by git where
 // they are not.
 func (r *run) read(ctx context.Context) (*state, error) {
-	config, err := os.ReadFile(r.path("config"))
+	config, err := readFile(r.path("config"))
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +72,7 @@ func (r *run) readRefs(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	head, err := os.ReadFile(r.path("HEAD"))
+	head, err := readFile(r.path("HEAD"))
 	if target, ok := bytes.CutPrefix(head, []byte("ref:")); ok {
 		s.head = strings.TrimSpace(string(target))
 	} else if s.salvaging && !isID(strings.TrimSpace(string(head)), s.format) {
@@ -88,6 +88,9 @@ func (r *run) readLoose(s *state) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // git takes files and empty directories away at any time
+		}
+		if err == nil {
+			err = checkLink(path, d.Type(), d.Info)
 		}
 		if err != nil || !d.Type().IsRegular() {
 			return s.amiss("refs", err)
@@ -195,7 +198,7 @@ func readBounded(path string, most int64) ([]byte, error) {
 
 // readPacked reads the file in which most refs are, below those that are read already.
 func readPacked(path string, s *state) error {
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -27,6 +27,26 @@ func (r *Repository) Tips(ctx context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(tips)), nil
 }
 
+// CheckTips looks whether git can read the repository, and whether all that refs stand for is there. The
+// error is an [*Error] with [ErrDamaged] where it is not, git's, or the system's.
+func (r *Repository) CheckTips(ctx context.Context) error {
+	tips, err := r.Tips(ctx)
+	if err != nil {
+		return err
+	}
+	missing, err := (&update{run: &run{Repository: r}, ctx: ctx}).missing(tips)
+	damaged := &Error{Problem: ErrDamaged, Op: "look at " + r.Dir, Err: err}
+	e, _ := errors.AsType[*gitcmd.Error](err)
+	switch {
+	case e != nil && (e.Reason == gitcmd.ConfigurationBroken || e.Reason == gitcmd.NoRepository):
+		return damaged
+	case err == nil && len(missing) > 0:
+		damaged.Detail = "it has no object " + missing[0]
+		return damaged
+	}
+	return err
+}
+
 // Variables are the values that a file of git's configuration at the top of the default branch, such
 // as .lfsconfig, has for variables whose names fit a pattern, as git config has it. None where there
 // is no such file, or it cannot be read as one: somebody has pushed it.

@@ -97,6 +97,7 @@ type dirState struct {
 	Directory     string                 `json:"directory"`
 	Host          string                 `json:"host"`
 	Installations []*mirror.Installation `json:"installations"`
+	LastPass      *mirror.LastPass       `json:"last_pass,omitempty"`
 	Mirrors       []mirrorState          `json:"mirrors"`
 	Failed        int                    `json:"failed"`
 	Bytes         int64                  `json:"bytes"`
@@ -116,7 +117,11 @@ func (c *command) readMirrors(dir string) (*dirState, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &dirState{Directory: dir, Host: state.Host, Installations: []*mirror.Installation{}, Mirrors: []mirrorState{}}
+	d := &dirState{Directory: dir, Host: state.Host, Installations: []*mirror.Installation{}, Mirrors: []mirrorState{},
+		LastPass: state.LastPass}
+	if d.LastPass != nil && d.LastPass.Failure != nil {
+		d.Failed++
+	}
 	for _, id := range slices.Sorted(maps.Keys(state.Installations)) {
 		i := state.Installations[id]
 		d.Installations = append(d.Installations, i)
@@ -258,7 +263,7 @@ func (c *command) mirrorStatus() *cobra.Command {
 		Short: "Show how each mirror is: its age, size and kept history, and what failed",
 		Long: `Shows of each mirror when it was last compared with GitHub and when it last changed, its
 size, how many refs are kept of what a force push or a deleted branch left behind, and why
-it failed. Nothing is asked of GitHub, and a watch may be running.
+it failed, and how the last pass ended. Nothing is asked of GitHub, and a watch may be running.
 
 Exits with 0 where all are as they should be, and with 1 where something has failed.`,
 		Example: `  ghapp mirror status
@@ -347,6 +352,11 @@ func (c *command) tellState(d *dirState, now time.Time) {
 				tell(m.Repository+".wiki", m.Wiki.LFS.Failure)
 			}
 		}
+	}
+	if last := d.LastPass; last != nil {
+		tell("The pass over "+d.Directory, last.Failure)
+		c.progress("%s: the last pass began %s and took %s: %s.", d.Directory, ageOf(&last.BeganAt, now),
+			time.Duration(last.Seconds*float64(time.Second)).Round(10*time.Millisecond), last.Outcome)
 	}
 	c.progress("%s: %s, %s, %d failed.", d.Directory, countMirrors(len(d.Mirrors)), mirror.Size(d.Bytes), d.Failed)
 }

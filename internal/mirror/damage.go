@@ -22,7 +22,7 @@ func damagedDir(dir string) string { return filepath.Join(dir, own, "damaged") }
 
 // mark is the file of a mirror.
 func mark(dir, identity string) string {
-	return filepath.Join(damagedDir(dir), strings.ReplaceAll(identity, "/", "-"))
+	return filepath.Join(damagedDir(dir), fileOf(identity))
 }
 
 // markDamaged has the next pass mend a mirror.
@@ -103,27 +103,70 @@ func damaged(dir string) (code, wikis marks) {
 	return code, wikis
 }
 
-// bring brings a mirror up to date, or mends it where it was found damaged.
-func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options) (
-	barerepo.Result, error) {
-	name := strings.ReplaceAll(o.Identity, "/", "-")
+// bring brings a mirror up to date, or mends it where it was found damaged, or is found to be now. before
+// is what it was when it was last brought up to date; nil: that is not known.
+func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options,
+	before barerepo.Stat) (barerepo.Result, error) {
 	// Where a mirror that waits for its place is looked for, if this process is killed.
-	aside := filepath.Join(t.dir, own, "moving", name+".damaged.git")
-	_, err := os.Lstat(mark(t.dir, o.Identity))
+	aside := filepath.Join(t.dir, own, "moving", fileOf(o.Identity)+".damaged.git")
+	_, unmarked := os.Lstat(mark(t.dir, o.Identity))
 	_, gone := os.Lstat(r.Dir)
-	if err == nil && gone != nil { // one has been killed while the two changed places
+	if unmarked == nil && gone != nil { // one has been killed while the two changed places
 		gone = rename(aside, r.Dir)
 	}
-	if err != nil || gone != nil {
-		result, err := r.Update(ctx, from, o)
-		if errors.Is(err, barerepo.ErrDamaged) {
-			err = errors.Join(err, markDamaged(t.dir, o.Identity, err))
-		} else if err == nil {
-			_ = os.Remove(mark(t.dir, o.Identity))
-			_ = os.Remove(mark(t.dir, o.Identity) + differMark)
-		}
-		return result, err
+	if unmarked == nil && gone == nil {
+		return t.mend(ctx, r, from, o, aside)
 	}
+	result, err := t.renew(ctx, r, from, o, before)
+	if errors.Is(err, barerepo.ErrDamaged) {
+		t.Log.Warn("a mirror is damaged, and is made anew", "mirror", r.Dir, "error", err)
+		if err := markDamaged(t.dir, o.Identity, err); err != nil {
+			return result, err
+		}
+		mended, err := t.mend(ctx, r, from, o, aside)
+		mended.Requests += result.Requests
+		mended.Processes += result.Processes
+		mended.Bytes += result.Bytes
+		return mended, err
+	}
+	if err == nil {
+		_ = os.Remove(mark(t.dir, o.Identity))
+		_ = os.Remove(mark(t.dir, o.Identity) + differMark)
+	}
+	return result, err
+}
+
+// renew brings a mirror up to date. One that somebody else has changed is looked at before.
+func (t *transfers) renew(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options,
+	before barerepo.Stat) (result barerepo.Result, err error) {
+	if now := r.Stat(); before != nil && !now.Equal(before) && len(now) > 0 {
+		t.Log.Info("a mirror was changed by somebody else, and is compared", "mirror", r.Dir)
+		damaged := func(detail string) error {
+			return &barerepo.Error{Problem: barerepo.ErrDamaged, Op: "look at " + r.Dir, Detail: detail}
+		}
+		if lacks := now.Lacks(before); lacks != "" {
+			return result, damaged("it has no " + lacks + " any more")
+		}
+		if id, err := r.Identity(); err != nil || id != o.Identity {
+			return result, damaged("its configuration does not say any more of which repository it is")
+		}
+		result.Processes = 1
+		if err := r.CheckTips(ctx); err != nil {
+			return result, err
+		}
+	}
+	looked := result.Processes
+	result, err = r.Update(ctx, from, o)
+	result.Processes += looked
+	return result, err
+}
+
+// fileOf is the name of a file that stands for a mirror.
+func fileOf(identity string) string { return strings.ReplaceAll(identity, "/", "-") }
+
+// mend makes a damaged mirror anew.
+func (t *transfers) mend(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options,
+	aside string) (barerepo.Result, error) {
 	if err := os.RemoveAll(aside); err != nil {
 		return barerepo.Result{}, err
 	}
@@ -132,7 +175,7 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 		return mended.Result, err
 	}
 	if len(mended.Lost) > 0 {
-		stays := filepath.Join(damagedDir(t.dir), name+"-"+time.Now().UTC().Format("20060102T150405Z")+".git")
+		stays := filepath.Join(damagedDir(t.dir), fileOf(o.Identity)+"-"+time.Now().UTC().Format("20060102T150405Z")+".git")
 		if err := os.Rename(mended.Aside, stays); err != nil {
 			return mended.Result, err
 		}

@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -27,12 +28,37 @@ func occupy(dir string) error {
 	if err == nil {
 		err = private.Make(filepath.Join(dir, own), 0o755, private.Ours)
 	}
-	if unsafe, ok := errors.AsType[*private.Error](err); ok {
-		return &fault.SettingError{Err: err, Hint: unsafe.Hint}
+	if e, ok := errors.AsType[*private.Error](err); ok {
+		return unsafe(e)
 	}
 	if err != nil {
 		return &fault.SettingError{Err: err,
 			Hint: "run ghapp as the user who keeps the mirrors, or give another directory with --to"}
 	}
 	return nil
+}
+
+// checkLinks refuses links of other users on the way from the directory of all mirrors to a place in it.
+func checkLinks(dir, path string) error {
+	for at := filepath.Join(dir, path); at != dir && len(at) > len(dir); at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			err = private.Closed(at, info)
+		}
+		if err != nil {
+			return unsafe(err)
+		}
+	}
+	return nil
+}
+
+// unsafe has the error of what another user could have prepared be one of the set-up, with its hint.
+func unsafe(err error) error {
+	if e, ok := errors.AsType[*private.Error](err); ok {
+		return &fault.SettingError{Err: err, Hint: e.Hint}
+	}
+	return err
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/apps"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
@@ -99,11 +100,14 @@ func TestVeryManyMirrors(t *testing.T) {
 	testkit.OK(t, os.MkdirAll(filepath.Join(dir, "acme"), 0o700))
 	for id := 1; id <= many; id++ {
 		name := fmt.Sprintf("acme/r%06d", id)
-		testkit.OK(t, os.Mkdir(filepath.Join(dir, name+".git"), 0o700))
+		place := filepath.Join(dir, name+".git")
+		testkit.OK(t, os.Mkdir(place, 0o700))
+		testkit.OK(t, os.WriteFile(filepath.Join(place, "HEAD"), []byte("ref: refs/heads/main\n"), 0o600))
+		stat := (&barerepo.Repository{Dir: place}).Stat()
 		records[int64(id)] = &mirror.Record{
 			ID: int64(id), NodeID: fmt.Sprintf("R_kgDO%08d", id), Name: name, Installation: 7, Path: name + ".git",
 			PushedAt: pushed, PushedThen: pushed, DefaultBranch: "main", BranchThen: "main", Visibility: "private", SizeKB: 1,
-			Code: mirror.Copy{ComparedAt: time.Now().UTC(), ChangedAt: pushed, Bytes: 4000},
+			Code: mirror.Copy{ComparedAt: time.Now().UTC(), ChangedAt: pushed, Bytes: 4000, Stat: stat},
 		}
 	}
 	installation := &mirror.Installation{ID: 7, Account: "acme", ListedAt: time.Now().UTC(), WholeAt: time.Now().UTC()}

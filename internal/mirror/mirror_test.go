@@ -226,11 +226,15 @@ func TestWhatIsRememberedIsReadAgain(t *testing.T) {
 	r := &Record{ID: 7, Name: "acme/site", Path: "acme/site.git", PushedAt: now, Gone: &Gone{Reason: NotFound, Since: now},
 		Code: Copy{ComparedAt: now, Failure: &Failure{Message: "x", At: now}}}
 	i := &Installation{ID: 3, Account: "acme", ListedAt: now}
-	testkit.OK(t, s.write("github.com", changes{map[int64]*Installation{3: i}, map[int64]*Record{7: r, 8: {ID: 8}}}))
-	testkit.OK(t, s.write("github.com", changes{nil, map[int64]*Record{8: nil}}))
+	last := &LastPass{BeganAt: now, Seconds: 1.5, Outcome: "failed", Failed: 2,
+		Failure: &Failure{Message: "y", At: now, Tries: 2}}
+	testkit.OK(t, s.write("github.com", changes{
+		installations: map[int64]*Installation{3: i}, repositories: map[int64]*Record{7: r, 8: {ID: 8}}, pass: last}))
+	testkit.OK(t, s.write("github.com", changes{repositories: map[int64]*Record{8: nil}}))
 	got := testkit.Must(s.Read())(t)
 	testkit.Diff(t, got, &State{
 		Host: "github.com", Installations: map[int64]*Installation{3: i}, Repositories: map[int64]*Record{7: r},
+		LastPass: last,
 	})
 
 	testkit.OK(t, os.WriteFile(s.Path, []byte(strings.Repeat("x", 9000)), 0o600))
@@ -255,7 +259,7 @@ func TestADamagedStateIsAnError(t *testing.T) {
 	for id := range int64(500) {
 		many[id] = &Record{ID: id, Name: fmt.Sprintf("acme/r%d", id)}
 	}
-	testkit.OK(t, s.write("github.com", changes{nil, many}))
+	testkit.OK(t, s.write("github.com", changes{repositories: many}))
 	whole := testkit.Must(os.ReadFile(s.Path))(t)
 	for at := 8192; at+4096 <= len(whole); at += 4096 {
 		damaged := slices.Clone(whole)
@@ -278,7 +282,7 @@ func TestAStateThatWasCutShortIsAnError(t *testing.T) {
 	for id := range int64(500) {
 		many[id] = &Record{ID: id, Name: fmt.Sprintf("acme/r%d", id)}
 	}
-	testkit.OK(t, s.write("github.com", changes{nil, many}))
+	testkit.OK(t, s.write("github.com", changes{repositories: many}))
 	whole := testkit.Must(os.ReadFile(s.Path))(t)
 	for size := 0; size < len(whole); size += 2048 {
 		testkit.OK(t, os.WriteFile(s.Path, whole[:size], 0o600))
@@ -297,7 +301,7 @@ func BenchmarkReadAHundredThousand(b *testing.B) {
 			PushedAt: time.Now(), PushedThen: time.Now(), DefaultBranch: "main", BranchThen: "main", Visibility: "private",
 			Code: Copy{ComparedAt: time.Now(), ChangedAt: time.Now(), Bytes: 4000}}
 	}
-	testkit.OK(b, s.write("github.com", changes{nil, many}))
+	testkit.OK(b, s.write("github.com", changes{repositories: many}))
 	for b.Loop() {
 		testkit.Must(s.Read())(b)
 	}

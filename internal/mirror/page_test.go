@@ -15,7 +15,7 @@ func TestPagesAreOfOneSnapshotForAMoment(t *testing.T) {
 	remember := func(id int64, name string) {
 		t.Helper()
 		r := &Record{ID: id, Name: name}
-		testkit.OK(t, StoreOf(kept.dir).write("github.com", changes{nil, map[int64]*Record{id: r}}))
+		testkit.OK(t, StoreOf(kept.dir).write("github.com", changes{repositories: map[int64]*Record{id: r}}))
 	}
 	remember(2, "acme/web")
 	var s snapshot

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 )
 
@@ -43,11 +45,39 @@ type pass struct {
 func (r *Run) Pass(ctx context.Context, want Request) (*Report, error) {
 	p := r.newPass(want)
 	calls := r.calls.Load()
+	if gone := r.checkPresence(); gone != nil {
+		return p.report, gone
+	}
 	err := p.do(ctx)
-	err = errors.Join(err, p.pending.write(0))
 	p.report.Calls = r.calls.Load() - calls
 	p.report.Took = time.Since(p.now)
-	return p.report, err
+	if gone := r.checkPresence(); gone != nil {
+		return p.report, gone // which is why all the rest failed
+	}
+	if ctx.Err() == nil {
+		p.remember(err)
+	}
+	return p.report, errors.Join(err, p.pending.write(0))
+}
+
+// remember remembers how the pass ended, unless it was the first and came to nothing.
+func (p *pass) remember(err error) {
+	was := p.state.LastPass
+	now := &LastPass{BeganAt: p.now.Truncate(time.Second), Seconds: p.report.Took.Seconds(),
+		Outcome: p.report.outcome(err), Failed: len(p.report.Failed)}
+	if err = cmp.Or(err, p.report.Stopped, p.report.None); err != nil {
+		if p.state.Host == "" || len(p.state.Installations) == 0 {
+			return
+		}
+		var before *Failure
+		if was != nil {
+			before = was.Failure
+		}
+		now.Failure = p.failure(before, err)
+		now.Failure.Again = time.Time{} // which the schedule of a watch has
+	}
+	p.state.LastPass = now
+	p.pending.putPass(now)
 }
 
 func (r *Run) newPass(want Request) *pass {
@@ -217,6 +247,10 @@ func (p *pass) arrange() error {
 			p.dirty(r)
 			p.Log.Warn("a mirror is not there any more, and is made anew", "repository", r.Name)
 		},
+		copied: func(path, other string) {
+			p.Log.Warn("two directories are mirrors of one repository; one is kept up to date, and the other is left alone",
+				"mirror", filepath.Join(p.dir, path), "left", filepath.Join(p.dir, other))
+		},
 	}
 	if err := places.find(); err != nil {
 		return err
@@ -272,9 +306,9 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 		j := &job{site: s, record: r, urgent: 2}
 		every := p.Entry.FullEvery
 		j.code = p.Full || code.git[r.ID] || r.Code.Failure != nil || r.due(every, p.now) ||
-			p.largeDue(&r.Code, code.large[r.ID])
+			p.largeDue(&r.Code, code.large[r.ID]) || p.touched(r, false)
 		j.wiki = p.Entry.Wikis && r.HasWiki && (p.Full || wikis.git[r.ID] || r.Wiki.Failure != nil ||
-			r.wikiDue(every, p.now) || p.largeDue(&r.Wiki, wikis.large[r.ID]))
+			r.wikiDue(every, p.now) || p.largeDue(&r.Wiki, wikis.large[r.ID]) || p.touched(r, true))
 		if p.Patient && r.Code.Failure.waits(p.now) {
 			p.report.Waiting++
 			j.code = false
@@ -300,6 +334,22 @@ func (p *pass) plan(sites map[int64]*site) []*job {
 // been found damaged.
 func (p *pass) largeDue(c *Copy, marked bool) bool {
 	return p.Entry.LFS && !c.Absent && (marked && c.Large.Failure == nil || c.Large.due(p.Patient, p.now))
+}
+
+// touched reports whether somebody else has changed a mirror, or its wiki, since it was brought up to date.
+func (p *pass) touched(r *Record, wiki bool) bool {
+	switch {
+	case r.Path == "":
+		return false
+	case wiki:
+		return r.Wiki.Stat != nil && !r.Wiki.Stat.Equal(p.stat(wikiOf(r.Path)))
+	}
+	return r.Code.Stat != nil && !r.Code.Stat.Equal(p.stat(r.Path))
+}
+
+// stat looks at a mirror.
+func (r *Run) stat(path string) barerepo.Stat {
+	return (&barerepo.Repository{Dir: filepath.Join(r.dir, path)}).Stat()
 }
 
 // count counts the mirrors that are as GitHub says.

@@ -13,8 +13,9 @@ const writePause = time.Second
 // pending is what is to be written of a [State]. Records are written as they were when they were
 // put there: who works on one goes on changing it.
 type pending struct {
-	store *Store
-	host  func() string
+	store   *Store
+	host    func() string
+	present func() *fault.ExitError // why there is nothing to write to; nil: there is
 
 	mu      sync.Mutex
 	changed changes
@@ -47,12 +48,22 @@ func (p *pending) putInstallation(i *Installation) {
 	p.changed.installations[i.ID] = i
 }
 
+func (p *pending) putPass(last *LastPass) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changed.pass = last
+}
+
 // write writes it, unless that was done less than a pause ago.
 func (p *pending) write(pause time.Duration) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.changed.repositories) == 0 && len(p.changed.installations) == 0 || time.Since(p.wrote) < pause {
+	nothing := len(p.changed.repositories) == 0 && len(p.changed.installations) == 0 && p.changed.pass == nil
+	if nothing || time.Since(p.wrote) < pause {
 		return nil
+	}
+	if gone := p.present(); gone != nil {
+		return gone
 	}
 	if err := p.store.write(p.host(), p.changed); err != nil {
 		return &fault.ExitError{Code: fault.Failed, Err: err,

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,9 +19,10 @@ type places struct {
 	records map[int64]*Record            // all that are known
 	at      map[string]*Record           // by their paths
 	seen    map[int64]bool               // those that were listed just now
-	scanned map[int64]string             // paths by IDs, as the disk has them; nil: not looked yet
+	scanned map[int64][]string           // paths by IDs, as the disk has them; nil: not looked yet
 	moved   func(r *Record, from string) // is told of each; from is "" for one that was found
 	lost    func(r *Record)              // is told of each that is not there any more
+	copied  func(path, other string)     // is told of a mirror, and of another of the same repository, which is left alone
 }
 
 // identity is what the configuration of a mirror says of it.
@@ -68,7 +70,8 @@ func (p *places) find() error {
 
 func (p *places) full(path string) string { return filepath.Join(p.dir, path) }
 
-// look looks for a mirror by its ID.
+// look looks for a mirror by its ID. Of several the one counts that is where its name wants it, and then
+// the first.
 func (p *places) look(r *Record) error {
 	if p.scanned == nil {
 		var err error
@@ -76,9 +79,17 @@ func (p *places) look(r *Record) error {
 			return err
 		}
 	}
-	if path := p.scanned[r.ID]; path != "" {
-		r.Path = path
-		p.moved(r, "")
+	list := p.scanned[r.ID]
+	if len(list) == 0 {
+		return nil
+	}
+	if at := slices.Index(list, r.wanted()); at > 0 {
+		list[0], list[at] = list[at], list[0]
+	}
+	r.Path = list[0]
+	p.moved(r, "")
+	for _, other := range list[1:] {
+		p.copied(r.Path, other)
 	}
 	return nil
 }
@@ -86,11 +97,14 @@ func (p *places) look(r *Record) error {
 // strangers are the mirrors that were met of which nothing is remembered and nothing was listed.
 func (p *places) strangers() []*Record {
 	var list []*Record
-	for id, path := range p.scanned {
-		if p.records[id] != nil || strings.HasPrefix(path, own) {
+	for id, paths := range p.scanned {
+		if p.records[id] != nil || strings.HasPrefix(paths[0], own) {
 			continue
 		}
-		list = append(list, scanned(id, path))
+		list = append(list, scanned(id, paths[0]))
+		for _, other := range paths[1:] {
+			p.copied(paths[0], other)
+		}
 	}
 	return list
 }
@@ -177,6 +191,9 @@ func foreign(dir string) error {
 // move renames a mirror, and its wiki.
 func (p *places) move(r *Record, to string) error {
 	from := r.Path
+	if err := errors.Join(checkLinks(p.dir, from), checkLinks(p.dir, to)); err != nil {
+		return err
+	}
 	if err := rename(p.full(from), p.full(to)); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
 )
 
@@ -54,6 +55,8 @@ type Copy struct {
 	Kept       int       `json:"kept,omitempty"`  // refs that were moved or deleted, and are kept
 	// KeptSince is how far back those go.
 	KeptSince time.Time `json:"kept_since,omitzero"`
+	// Stat is what it was when it was last brought up to date; nil: that is not known.
+	Stat barerepo.Stat `json:"stat,omitempty"`
 	// Absent says that GitHub has none: a wiki without a page.
 	Absent bool `json:"absent,omitempty"`
 	// Failure is why the last try failed; nil: it did not.
@@ -67,7 +70,7 @@ type Failure struct {
 	At      time.Time `json:"at"`
 	Since   time.Time `json:"since"` // when it began to fail
 	Tries   int       `json:"tries"`
-	Again   time.Time `json:"again"`
+	Again   time.Time `json:"again,omitzero"`
 	Message string    `json:"message"`
 	Hint    string    `json:"hint,omitempty"`
 	Kind    string    `json:"kind"`
@@ -110,6 +113,18 @@ type Installation struct {
 	ListedAt time.Time `json:"listed_at,omitzero"`
 	WholeAt  time.Time `json:"whole_at,omitzero"`
 	Failure  *Failure  `json:"failure,omitempty"`
+}
+
+// LastPass is how the last pass over a directory ended.
+type LastPass struct {
+	BeganAt time.Time `json:"began_at"`
+	Seconds float64   `json:"seconds"`
+	// Outcome is unchanged, changed, or failed.
+	Outcome string `json:"outcome"`
+	// Failed is how many repositories and installations failed.
+	Failed int `json:"failed"`
+	// Failure is why it did not come to its end; nil: it did.
+	Failure *Failure `json:"failure,omitempty"`
 }
 
 // Failing reports whether the last try to bring any part of it up to date failed.

@@ -37,6 +37,17 @@ type Report struct {
 	None error
 }
 
+// outcome is how the pass ended, where err is why it did not come to its end.
+func (r *Report) outcome(err error) string {
+	switch {
+	case err != nil, r.Stopped != nil, r.None != nil, len(r.Failed) > 0:
+		return "failed"
+	case r.Made+r.Changed+r.Moved+len(r.Gone)+len(r.Pruned) > 0:
+		return "changed"
+	}
+	return "unchanged"
+}
+
 // Failed is one failure.
 type Failed struct {
 	Repository string // owner/name; "" where it is about an installation

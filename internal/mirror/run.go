@@ -3,7 +3,6 @@ package mirror
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -17,10 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
-	"github.com/ghapp-dev/ghapp/internal/fault"
-	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
-	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Options are what a [Run] is made with. What is not said to be optional is required.
@@ -43,6 +39,7 @@ type Run struct {
 	store  *Store
 	state  *State
 	unlock func()
+	locked fs.FileInfo                     // the file of the lock
 	made   []string                        // directories that were not there
 	calls  *atomic.Int64                   // to the API, so far
 	free   func(dir string) (int64, error) // of the disk, in bytes
@@ -68,7 +65,7 @@ func Open(ctx context.Context, o Options) (_ *Run, err error) {
 	if err := occupy(r.dir); err != nil {
 		return nil, err
 	}
-	if r.unlock, err = lock(ctx, r.dir); err != nil {
+	if r.unlock, r.locked, err = lock(ctx, r.dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -93,7 +90,7 @@ func Open(ctx context.Context, o Options) (_ *Run, err error) {
 			return nil, err
 		}
 	}
-	r.pending = pending{store: r.store, host: func() string { return r.state.Host }}
+	r.pending = pending{store: r.store, host: func() string { return r.state.Host }, present: r.checkPresence}
 	r.Opener = r.counted(o.Opener)
 	r.see(nil)
 	return r, nil
@@ -127,6 +124,10 @@ func (r *Run) Reconfigure(o Options) {
 // Nothing may be running any more.
 func (r *Run) Close() {
 	r.endSession()
+	if r.checkPresence() != nil {
+		r.unlock() // what is in the place is another's
+		return
+	}
 	if _, err := os.Lstat(r.store.Path); len(r.made) > 0 && errors.Is(err, fs.ErrNotExist) {
 		_ = os.Remove(filepath.Join(r.dir, own, "lock"))
 		for _, dir := range r.made {
@@ -155,46 +156,6 @@ func (r *Run) endSession() {
 		_ = r.asks.Close()
 		r.asks, r.ends = nil, nil
 	}
-}
-
-// BusyError is a directory that another process keeps.
-type BusyError struct {
-	Dir    string
-	Holder string // what it says of itself; may be empty
-}
-
-// Error is one line.
-func (e *BusyError) Error() string {
-	holder := "another process"
-	if e.Holder != "" {
-		holder = "another process (" + e.Holder + ")"
-	}
-	return fmt.Sprintf("%s is kept by %s", e.Dir, holder)
-}
-
-// lock has one process at a time keep a directory.
-func lock(ctx context.Context, dir string) (unlock func(), err error) {
-	path := filepath.Join(dir, own, "lock")
-	unlock, err = filelock.Take(ctx, path, 0)
-	if errors.Is(err, filelock.ErrHeld) {
-		holder, _ := os.ReadFile(path)
-		return nil, &fault.ExitError{
-			Code: fault.Unreachable,
-			Err:  &BusyError{Dir: dir, Holder: text.Shorten(text.FirstLine(string(holder)), 100)},
-			Hint: "wait for it, or end it; its lock goes with its process",
-		}
-	}
-	if err != nil {
-		return nil, &fault.SettingError{Err: err, Hint: "mirrors are kept in a directory that can be written to; what is " +
-			"there can be read all the same: ghapp mirror status " + text.ShellWord(dir)}
-	}
-	host, _ := os.Hostname()
-	if err := os.WriteFile(path, fmt.Appendf(nil, "process %d on %s, since %s\n", os.Getpid(), host,
-		time.Now().UTC().Format(time.RFC3339)), 0o666); err != nil {
-		unlock()
-		return nil, err
-	}
-	return unlock, nil
 }
 
 // covers reports whether the options are about the repositories of an owner.

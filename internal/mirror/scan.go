@@ -1,11 +1,13 @@
 package mirror
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,8 +39,8 @@ func Read(dir string, log *slog.Logger) (*State, error) {
 	log.Warn("what was remembered of the mirrors is lost; each is taken for what it says itself",
 		"directory", dir, "mirrors", len(paths), "error", err)
 	state = &State{Installations: map[int64]*Installation{}, Repositories: map[int64]*Record{}, Scanned: true}
-	for id, path := range paths {
-		state.Repositories[id] = scanned(id, path)
+	for id, list := range paths {
+		state.Repositories[id] = scanned(id, list[0])
 	}
 	return state, nil
 }
@@ -53,16 +55,16 @@ func HasMirrors(dir string) bool {
 }
 
 // scanMirrors finds the mirrors of repositories in a directory by GitHub's IDs of them, which the configuration of
-// each has. Of two with one ID, that of an earlier pattern counts, and of one pattern the one whose name
+// each has. Of several with one ID, that of an earlier pattern comes first, and of one pattern the one whose name
 // does not say that it is gone.
-func scanMirrors(dir string, patterns ...string) (map[int64]string, error) {
-	paths := map[int64]string{}
+func scanMirrors(dir string, patterns ...string) (map[int64][]string, error) {
+	paths := map[int64][]string{}
 	for _, pattern := range patterns {
 		list, err := filepath.Glob(filepath.Join(escapeGlob(dir), pattern))
 		if err != nil {
 			return nil, err
 		}
-		found := map[int64]string{}
+		found := map[int64][]string{}
 		for _, path := range list {
 			text, err := (&barerepo.Repository{Dir: path}).Identity()
 			id, bad := strconv.ParseInt(text, 10, 64)
@@ -73,17 +75,24 @@ func scanMirrors(dir string, patterns ...string) (map[int64]string, error) {
 			if err != nil {
 				return nil, err
 			}
-			if found[id] == "" || isAside(id, found[id]) && !isAside(id, below) {
-				found[id] = below
+			if checkLinks(dir, below) == nil {
+				found[id] = append(found[id], below)
 			}
 		}
-		for id, path := range found {
-			if paths[id] == "" {
-				paths[id] = path
-			}
+		for id, list := range found {
+			slices.SortStableFunc(list, func(a, b string) int { return cmp.Compare(rank(id, a), rank(id, b)) })
+			paths[id] = append(paths[id], list...)
 		}
 	}
 	return paths, nil
+}
+
+// rank puts a mirror that is out of the way of another behind those that are not.
+func rank(id int64, path string) int {
+	if isAside(id, path) {
+		return 1
+	}
+	return 0
 }
 
 // aside is what the name of a mirror ends with whose name another repository has by now.

@@ -57,7 +57,7 @@ func TestMirrorsAreFoundWhereNothingIsRemembered(t *testing.T) {
 func TestWhatIsRememberedCountsMoreThanWhatLiesThere(t *testing.T) {
 	dir := t.TempDir()
 	place(t, dir, "acme/old.git", "7")
-	testkit.OK(t, StoreOf(dir).write("github.com", changes{nil, map[int64]*Record{7: {ID: 7, Name: "acme/new",
+	testkit.OK(t, StoreOf(dir).write("github.com", changes{repositories: map[int64]*Record{7: {ID: 7, Name: "acme/new",
 		Path: "acme/old.git"}}}))
 	state := testkit.Must(Read(dir, slog.New(slog.DiscardHandler)))(t)
 	testkit.Equal(t, state.Scanned, false)

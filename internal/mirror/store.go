@@ -21,7 +21,8 @@ type State struct {
 	Installations map[int64]*Installation
 	Repositories  map[int64]*Record // by GitHub's ID
 	// Scanned says that what was remembered is lost, and that this is what the mirrors themselves tell.
-	Scanned bool
+	Scanned  bool
+	LastPass *LastPass // nil: none came so far that there is something to remember
 }
 
 // Store is the file of a [State]. It is opened for the moment of a reading or a writing, so that
@@ -48,6 +49,7 @@ var (
 	metaBucket         = []byte("meta")
 	repositoryBucket   = []byte("repositories")
 	installationBucket = []byte("installations")
+	lastPassKey        = []byte("last_pass") // of meta
 )
 
 // ErrState is a file that cannot be read as a [State].
@@ -60,6 +62,8 @@ func (s *Store) Read() (state *State, err error) {
 	switch info, err := os.Stat(s.Path); {
 	case errors.Is(err, fs.ErrNotExist):
 		return state, nil
+	case err == nil && !info.Mode().IsRegular(): // of a pipe, the opening would have no end
+		return state, fmt.Errorf("%w: %s is no file", ErrState, s.Path)
 	case err == nil && info.Size() == 0: // bbolt would write to it
 		return state, fmt.Errorf("%w: %s is empty", ErrState, s.Path)
 	}
@@ -74,6 +78,9 @@ func (s *Store) Read() (state *State, err error) {
 				return fmt.Errorf("%w: its format is %q, and that of this ghapp %q", ErrState, got, format)
 			}
 			state.Host = string(meta.Get([]byte("host")))
+			if last := meta.Get(lastPassKey); last != nil && json.Unmarshal(last, &state.LastPass) != nil {
+				return fmt.Errorf("%w: what it says of the last pass is damaged", ErrState)
+			}
 			return errors.Join(readAll(tx, installationBucket, state.Installations),
 				readAll(tx, repositoryBucket, state.Repositories))
 		})
@@ -100,6 +107,7 @@ func readAll[T any](tx *bbolt.Tx, bucket []byte, into map[int64]*T) error {
 type changes struct {
 	installations map[int64]*Installation
 	repositories  map[int64]*Record
+	pass          *LastPass // nil: as it was
 }
 
 // write writes some of a State, all or nothing, on the disk when it returns.
@@ -112,6 +120,12 @@ func (s *Store) write(host string, c changes) error {
 			meta, err := tx.CreateBucketIfNotExists(metaBucket)
 			if err == nil {
 				err = errors.Join(meta.Put([]byte("format"), []byte(format)), meta.Put([]byte("host"), []byte(host)))
+			}
+			if err == nil && c.pass != nil {
+				var last []byte
+				if last, err = json.Marshal(c.pass); err == nil {
+					err = meta.Put(lastPassKey, last)
+				}
 			}
 			return errors.Join(err, writeAll(tx, installationBucket, c.installations),
 				writeAll(tx, repositoryBucket, c.repositories))

@@ -80,6 +80,10 @@ func (t *transfers) do(ctx context.Context, j *job) error {
 	if r.Path != "" {
 		size = 0
 	}
+	if gone := t.checkPresence(); gone != nil {
+		t.full.CompareAndSwap(nil, gone)
+		return nil
+	}
 	if full := t.checkDisk(size << 10); full != nil {
 		t.full.CompareAndSwap(nil, full)
 		return nil
@@ -94,6 +98,12 @@ func (t *transfers) do(ctx context.Context, j *job) error {
 		out.Wiki, errs[1] = t.wiki(ctx, j)
 	}
 	large := t.larges(ctx, j, out, errs)
+	if j.code && errs[0] == nil {
+		r.Code.Stat = t.stat(r.Path)
+	}
+	if j.wiki && r.Path != "" && errs[1] == nil && !r.Wiki.Absent {
+		r.Wiki.Stat = t.stat(wikiOf(r.Path))
+	}
 	if ctx.Err() != nil {
 		return nil // it was stopped, which is no failure
 	}
@@ -149,7 +159,7 @@ func (t *transfers) code(ctx context.Context, j *job) (barerepo.Result, error) {
 		path = r.wanted()
 	}
 	pushed, branch := r.PushedAt, r.DefaultBranch
-	result, err := t.update(ctx, j, path, r.repository(t.state.Host), identity(r.ID), branch)
+	result, err := t.update(ctx, j, path, r.repository(t.state.Host), identity(r.ID), branch, r.Code.Stat)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.Code.Failure = t.failure(r.Code.Failure, err)
@@ -173,7 +183,7 @@ func (t *transfers) wiki(ctx context.Context, j *job) (barerepo.Result, error) {
 	began := time.Now().UTC()
 	name := r.repository(t.state.Host)
 	name.Wiki = true
-	result, err := t.update(ctx, j, wikiOf(r.Path), name, wikiIdentity(r.ID), "")
+	result, err := t.update(ctx, j, wikiOf(r.Path), name, wikiIdentity(r.ID), "", r.Wiki.Stat)
 	if absent(err) {
 		r.Wiki.Absent, r.Wiki.ComparedAt, r.Wiki.Failure = true, began, nil
 		return result, nil
@@ -226,13 +236,16 @@ func (t *transfers) note(c *Copy, result barerepo.Result, path string, began tim
 }
 
 // update brings one git repository up to date, and waits where GitHub wants to be asked less.
-func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.RepositoryName, id, head string) (
-	result barerepo.Result, err error) {
+func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.RepositoryName, id, head string,
+	before barerepo.Stat) (result barerepo.Result, err error) {
+	if err := checkLinks(t.dir, path); err != nil {
+		return result, err
+	}
 	dir := filepath.Join(t.dir, path)
 	repository := &barerepo.Repository{
 		Dir: dir, Temp: filepath.Join(t.dir, own, "incoming", filepath.FromSlash(id)+".git"), Git: t.git, Log: t.Log,
 	}
-	if err := checkIdentity(repository, id); err != nil {
+	if err := checkIdentity(repository, id, before); err != nil {
 		return result, err
 	}
 	o := barerepo.Options{Identity: id, Head: head, Now: time.Now()}
@@ -250,9 +263,9 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 		if err := j.site.gate.pass(ctx); err != nil {
 			return result, err
 		}
-		result, err = t.bring(ctx, repository, &source, o)
+		result, err = t.bring(ctx, repository, &source, o, before)
 		if err == nil || tries == mostTries || !j.site.gate.close(err) {
-			return result, err
+			return result, unsafe(err)
 		}
 		t.Log.Warn("GitHub wants to be asked less: the transfers of this installation wait",
 			"account", j.site.info.Account, "repository", from.String(), "error", err)
@@ -266,16 +279,19 @@ func isTestMerge(ref string) bool {
 	return strings.HasPrefix(ref, "refs/pull/") && strings.HasSuffix(ref, "/merge")
 }
 
-// checkIdentity refuses what is in the place of a mirror and is not that of this repository.
-func checkIdentity(r *barerepo.Repository, id string) error {
+// checkIdentity refuses what is in the place of a mirror and is not that of this repository. A
+// configuration that says nothing any more is damaged where other files are still what they were when the mirror
+// was last brought up to date, and then the mirror is mended.
+func checkIdentity(r *barerepo.Repository, id string, before barerepo.Stat) error {
 	list, err := os.ReadDir(r.Dir)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
 		return nil
 	}
-	if got, err := r.Identity(); err != nil || got != id {
-		return foreign(r.Dir)
+	got, err := r.Identity()
+	if err == nil && got == id || got == "" && r.Stat().Akin(before) {
+		return nil
 	}
-	return nil
+	return foreign(r.Dir)
 }
 
 // checkDisk is an error where a transfer of so many bytes would leave too little of the disk.

@@ -99,6 +99,10 @@ func (r *Run) Update(ctx context.Context, id int64) (*Report, error) {
 		return nil, ErrUnknown
 	}
 	p := r.newPass(Request{})
+	if gone := r.checkPresence(); gone != nil {
+		p.report.Stopped = gone
+		return p.report, nil
+	}
 	calls := r.calls.Load()
 	t := p.transfers()
 	t.services[known.site] = &remote{run: r, site: known.site, service: known.site.service(p)}
