@@ -196,7 +196,8 @@ func TestAnImageNamesNoRefThatLeadsElsewhere(t *testing.T) {
 		"", "main", "HEAD", "config", "refs/x", "/refs/heads/x", "/etc/passwd", "refs/heads/../../config",
 		"../refs/heads/x",
 		"refs/heads/..", "refs/heads/.x", "refs/heads/x/", "refs//heads/x", "refs/heads/x.lock", "refs/heads/a\nb",
-		"refs/heads/a\x00b", "refs/heads/a\x1bb", "refs/heads/a\x7fb", "refs/heads/a b", `refs/heads/a\b`, "refs/heads/main/x",
+		"refs/heads/a\x00b", "refs/heads/a\x1bb", "refs/heads/a\x7fb", "refs/heads/a b", `refs/heads/a\b`,
+		"refs/heads/main/x",
 		"refs/heads/" + strings.Repeat("x", 300),
 	}
 	for _, name := range names {

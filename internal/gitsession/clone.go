@@ -44,7 +44,8 @@ type Clone struct {
 	git     *gitcmd.Runner
 	options gitcmd.CloneOptions
 	asked   *askedFor
-	router  *apps.Router // once it runs
+	router  *apps.Router       // once it runs
+	wanted  ghapp.TokenRequest // likewise
 }
 
 // PlanClone finds out what a clone takes: the App, and the directory. What is wrong with
@@ -95,8 +96,8 @@ func (c *Clone) Run(ctx context.Context) error {
 	return c.session.Serve(ctx, c.router, func() error {
 		err := c.first(ctx, app, token)
 		if err != nil {
-			if err = c.retry(ctx, err); err == nil {
-				err = c.git.Clone(ctx, c.options)
+			if err = c.retry(ctx, app, token, err); err == nil {
+				err = noWiki(c.request.Repository, c.git.Clone(ctx, c.options))
 			}
 		}
 		return c.router.Explained(err)
@@ -111,9 +112,8 @@ func (c *Clone) authorize(ctx context.Context) (*ghapp.App, *ghapp.Token, error)
 		return nil, nil, err
 	}
 	opened := managed.Current()
-	token, refused := opened.App.Token(ctx, ghapp.TokenRequest{
-		Repositories: []string{repository.String()}, Installation: opened.Installation(),
-	})
+	c.wanted = ghapp.TokenRequest{Repositories: []string{repository.String()}, Installation: opened.Installation()}
+	token, refused := opened.App.Token(ctx, c.wanted)
 	c.router = o.Router(managed, func(a *gitauth.Answerer) {
 		a.Permissions = nil // a clone reads
 		a.HandedOut = c.session.Tokens.Add
@@ -177,7 +177,7 @@ func ofIPAllowList(e *gitcmd.Error) bool { return api.Classify(e.Remote) == api.
 
 // retry finds out whether a clone that has failed can be made once more, and changes the
 // options for that. If not, it returns the reason for the failure.
-func (c *Clone) retry(ctx context.Context, failed error) error {
+func (c *Clone) retry(ctx context.Context, app *ghapp.App, token *ghapp.Token, failed error) error {
 	answerer, repository := c.router.First(), c.request.Repository
 	e, ok := errors.AsType[*gitcmd.Error](failed)
 	switch {
@@ -193,8 +193,10 @@ func (c *Clone) retry(ctx context.Context, failed error) error {
 		if c.follow(moved) {
 			return nil
 		}
-	case e.Reason == gitcmd.RepositoryNotFound && repository.Wiki:
-		return &fault.ExitError{Code: fault.Refused, Err: failed, Hint: diag.NoWiki}
+	case e.Reason == gitcmd.RepositoryNotFound && token != nil && !token.Propagating():
+		return c.renew(ctx, app, token)
+	case e.Reason == gitcmd.RepositoryNotFound:
+		return noWiki(repository, failed)
 	case e.Reason == gitcmd.Forbidden && ofIPAllowList(e):
 		refusal := &ghapp.Error{Kind: ghapp.ErrIPAllowList, Op: "clone " + repository.String(),
 			Status: 403, Message: e.Remote}
@@ -204,6 +206,30 @@ func (c *Clone) retry(ctx context.Context, failed error) error {
 		return refusal
 	}
 	return failed
+}
+
+// renew has the clone be made once more with a new token: one is asked for by names, and is for the
+// repositories that had them then. A repository that was deleted, and made anew since, is not reached with it.
+func (c *Clone) renew(ctx context.Context, app *ghapp.App, token *ghapp.Token) error {
+	c.session.opener.Log.Debug("GitHub does not know the repository with a token of before; cloning with a new one")
+	if err := app.Forget(ctx, token.Secret); err != nil {
+		return err
+	}
+	c.router.Forget()
+	next, err := app.Token(ctx, c.wanted)
+	if err == nil {
+		c.follow(currentName(next, c.request.Repository))
+	}
+	return err
+}
+
+// noWiki gives the failure to find a wiki the hint of that.
+func noWiki(repository ghapp.RepositoryName, failed error) error {
+	e, ok := errors.AsType[*gitcmd.Error](failed)
+	if !ok || e.Submodule != "" || e.Reason != gitcmd.RepositoryNotFound || !repository.Wiki {
+		return failed
+	}
+	return &fault.ExitError{Code: fault.Refused, Err: failed, Hint: diag.NoWiki}
 }
 
 // follow has the repository cloned under another name, into the directory that its old

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/api"
@@ -49,6 +50,7 @@ type Service struct {
 
 	forms       sync.Map    // repository, in lower case -> form, where that is not the zero one
 	warned      atomic.Bool // what is waited for, since the last answer
+	taken       sync.Map    // repository, in lower case -> the token that was taken for it in its first seconds
 	compressors sync.Pool   // of *gzip.Writer
 }
 
@@ -107,7 +109,8 @@ func (s *Service) ask(
 		return err
 	}
 	err = q.settle(ctx, once)
-	if ghapp.KindOf(err) != ghapp.ErrTokenRefused || q.token == nil || q.token.Propagating() || s.Drop == nil {
+	refusedNow := ghapp.KindOf(err) == ghapp.ErrTokenRefused || q.outlived(err)
+	if !refusedNow || q.token == nil || q.token.Propagating() || s.Drop == nil {
 		return err
 	}
 	refused := q.token
@@ -125,6 +128,37 @@ func (s *Service) ask(
 	return q.settle(ctx, once)
 }
 
+// renewal lies between two tokens that are made since the service does not know a repository.
+const renewal = 5 * time.Minute
+
+// outlived reports whether a token may have been made for another repository, which had the name before: the
+// service does not know the one that has it now with such a token. Of a token for several, that is for who
+// asked for it to find out.
+func (q *question) outlived(err error) bool {
+	refusal, ok := errors.AsType[*ghapp.Error](err)
+	return ok && refusal.Status == http.StatusNotFound && q.token != nil && len(q.token.Repositories) == 1 &&
+		!q.repository.Wiki && q.token.ExpiresAt.Sub(q.token.MintedAt)-q.token.Life() > renewal
+}
+
+// believe notes that the service has taken a token in its first seconds.
+func (q *question) believe() {
+	q.service.taken.Store(strings.ToLower(codeOf(q.repository).String()), q.token.Secret.Reveal())
+}
+
+// believed reports whether the service has taken the token for the code of the repository: that it does not
+// know the wiki is no sign any more of a token that has not spread.
+func (q *question) believed() bool {
+	of, _ := q.service.taken.Load(strings.ToLower(codeOf(q.repository).String()))
+	secret, _ := of.(string)
+	return q.repository.Wiki && secret == q.token.Secret.Reveal()
+}
+
+// codeOf is the repository that a wiki belongs to, or itself.
+func codeOf(r ghapp.RepositoryName) ghapp.RepositoryName {
+	r.Wiki = false
+	return r
+}
+
 // settle waits while a new token spreads.
 func (q *question) settle(ctx context.Context, once func(*question) error) (err error) {
 	try := func() (int, string) {
@@ -134,10 +168,21 @@ func (q *question) settle(ctx context.Context, once func(*question) error) (err 
 		}
 		return 0, ""
 	}
-	if q.token == nil || !q.token.Propagating() {
+	switch {
+	case q.token == nil || !q.token.Propagating():
 		try()
-	} else if late := gitauth.WaitForPropagation(ctx, q.service.log(), q.token, q.repository, try); late != nil {
+		return err
+	case q.believed():
+		if status, _ := try(); status == http.StatusNotFound { // of two servers, both know the token
+			try()
+		}
+		return err
+	}
+	if late := gitauth.WaitForPropagation(ctx, q.service.log(), q.token, q.repository, try); late != nil {
 		return late
+	}
+	if err == nil {
+		q.believe()
 	}
 	return err
 }

@@ -248,7 +248,9 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 	if err := checkIdentity(repository, id, before); err != nil {
 		return result, err
 	}
-	o := barerepo.Options{Identity: id, Head: head, Now: time.Now()}
+	// By GitHub's clock: what is in the journal by a wrong one of this machine's is found by nobody later.
+	now := time.Now().Add(j.site.session.App.Status().ClockOffset)
+	o := barerepo.Options{Identity: id, Head: head, Now: now}
 	if t.Entry.PullRequests && !from.Wiki {
 		o.Prefixes, o.Fleeting = []string{"refs/pull/"}, isTestMerge
 	}
