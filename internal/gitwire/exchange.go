@@ -45,6 +45,7 @@ type request struct {
 type limits struct {
 	within time.Duration // all of it is to come; 0: in any time
 	stall  time.Duration // ends it where no byte comes; 0: nothing does
+	idle   time.Duration // that a pack may take to begin; 0: any time
 	most   int64         // bytes of packets with a payload
 	bound  error         // what more than that is
 }
@@ -72,7 +73,9 @@ func (q *question) roundTrip(ctx context.Context, r request, read func(*packets)
 			return "", q.unreachable(ctx, timed, err)
 		}
 		q.service.warned.Store(false)
+		silence.begin()
 		to, err := q.redirect(answer, r, hops)
+		silence.end()
 		if err == nil && to == "" {
 			patience.Stop() // for what comes is not waited any more
 			err = q.read(answer, r, silence, read)
@@ -176,14 +179,18 @@ func (q *question) read(answer *http.Response, r request, s *silence, read func(
 			Err: &api.ForeignError{Host: host, Status: answer.StatusCode, Media: q.printable(media)}}
 	}
 	if answer.StatusCode != http.StatusOK || media != r.media {
+		s.begin()
+		defer s.end()
 		return q.refusal(answer)
 	}
-	body := &body{Reader: answer.Body, silence: s}
+	body := &body{Reader: answer.Body, silence: s, pace: pace{within: r.idle, step: 1, what: "the pack"}}
 	var err error
 	if r.whole != nil {
 		err = r.whole(body)
 	} else {
-		err = read(newPackets(body, r.most, r.bound))
+		lines := newPackets(body, r.most, r.bound)
+		lines.pace = &body.pace
+		err = read(lines)
 	}
 	if body.err != nil {
 		return &readError{body.err}
@@ -198,14 +205,19 @@ func (q *question) read(answer *http.Response, r request, s *silence, read func(
 type body struct {
 	io.Reader
 	silence *silence
+	pace    pace
 	err     error
 }
 
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
+	began := time.Now()
 	b.silence.begin()
 	n, err := b.Reader.Read(p)
 	b.silence.end()
+	if slow := b.pace.wait(time.Since(began)); err == nil && slow != nil {
+		n, err = 0, slow
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		b.err = err
 	}

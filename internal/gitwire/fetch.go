@@ -33,7 +33,8 @@ type Request struct {
 	Stays bool
 	// MaxBytes bounds the pack. 0: there is no bound.
 	MaxBytes int64
-	// Stall ends a fetch in which no byte comes for so long. 0: a minute.
+	// Stall ends a fetch in which no byte comes for so long, and one in which hardly any do for ten times
+	// that. 0: a minute.
 	Stall time.Duration
 	// Progress is told what the server says that it does, a printable line of at most 500
 	// bytes at a time, from the goroutine that fetches. Nil: it is asked to say nothing.
@@ -77,7 +78,7 @@ func (s *Service) Fetch(ctx context.Context, r ghapp.RepositoryName, want Reques
 		}
 		asked.zipped = true
 	}
-	asked.limits = limits{stall: want.stall(), most: math.MaxInt64}
+	asked.limits = limits{stall: want.stall(), idle: maxIdle * want.stall(), most: math.MaxInt64}
 	var pack *packReader
 	err := s.ask(ctx, op, r, func(q *question) error {
 		if s.form(r).version0 {

@@ -93,6 +93,7 @@ func (p *packReader) demultiplex(lines *packets) error {
 		band, text := next.line[0], next.line[1:]
 		switch band {
 		case packBand:
+			p.count(lines.pace, len(text))
 			err = p.write(text)
 		case progressBand:
 			err = p.progress(text)
@@ -110,6 +111,15 @@ func (p *packReader) demultiplex(lines *packets) error {
 			return protocolErrorf("nothing of the pack has come for %s", idle)
 		}
 	}
+}
+
+// count counts bytes of the pack. Of one that has begun there is to come more than a first byte.
+func (p *packReader) count(at *pace, n int) {
+	if n > 0 && p.bytes == 0 {
+		within := paceStalls * p.want.stall()
+		*at = pace{within: within, step: int64(slowest * within.Seconds()), what: at.what}
+	}
+	at.count(n)
 }
 
 func (p *packReader) write(text []byte) error {

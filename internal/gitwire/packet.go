@@ -36,6 +36,7 @@ type packets struct {
 	space []byte // that buf is in
 	left  int64  // of the bound
 	bound error  // what more than that is
+	pace  *pace  // at which they come
 }
 
 // The sizes of a buffer: of one for a few lines, and of one that has the longest packet and
@@ -46,7 +47,7 @@ const (
 )
 
 func newPackets(r io.Reader, most int64, bound error) *packets {
-	return &packets{r: r, space: make([]byte, fewLines), left: most, bound: bound}
+	return &packets{r: r, space: make([]byte, fewLines), left: most, bound: bound, pace: new(pace)}
 }
 
 // next returns the next packet, of a line without the LF at its end. It returns io.EOF
