@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitauth"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
@@ -50,20 +49,19 @@ func (f *fetch) download(ctx context.Context, p lfsstore.Pointer, from *link) er
 			return &RoomError{p, room}
 		}
 	}
-	limit := f.Stall
-	if limit == 0 {
-		limit = defaultStall
+	if f.stalled.Load() >= mostStalled {
+		return never("nothing comes from there any more")
 	}
 	timed, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(limit, func() { cancel(fmt.Errorf("nothing has come for %s", limit)) })
-	defer silence.Stop()
+	at := newPace(f.Stall, cancel)
+	defer at.end()
 
 	answer, err := f.follow(timed, from)
 	if err == nil {
 		defer answer.Body.Close()
 		err = f.receive(p, &body{answer.Body, func(n int) {
-			silence.Reset(limit)
+			at.count(n)
 			f.bytes.Add(int64(n))
 			if f.Received != nil {
 				f.Received(int64(n))
@@ -74,7 +72,10 @@ func (f *fetch) download(ctx context.Context, p lfsstore.Pointer, from *link) er
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case timed.Err() != nil && err != nil:
+		f.stalled.Add(1)
 		return later("%w", context.Cause(timed))
+	case err == nil:
+		f.stalled.Store(0)
 	}
 	return err
 }

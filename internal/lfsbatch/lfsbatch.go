@@ -32,8 +32,6 @@ const (
 	batch = 100
 	// maxTries is how often a file is asked for that did not come for a cause that may pass.
 	maxTries = 3
-	// defaultStall is how long a server may be silent.
-	defaultStall = time.Minute
 	// together is how many files of a repository are fetched at the same time.
 	together = 4
 )
@@ -58,7 +56,8 @@ type Fetcher struct {
 	Incoming string
 	// Room is how many bytes there is room for. Nil: nothing bounds them.
 	Room func() int64
-	// Stall ends a transfer in which nothing comes for so long. Zero: a minute.
+	// Stall ends a transfer in which nothing comes for so long, and one in which hardly anything does for
+	// ten times that. Zero: a minute.
 	Stall time.Duration
 	// Pause lies before another try, and is doubled before the next. Zero: a second.
 	Pause time.Duration
@@ -97,6 +96,7 @@ type fetch struct {
 	repository ghapp.RepositoryName
 	bytes      atomic.Int64
 	requests   atomic.Int64
+	stalled    atomic.Int64 // transfers, since the last file that came
 
 	mu     sync.Mutex
 	result Result

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
@@ -99,17 +100,27 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	}
 	git.Environ = append(slices.Clip(git.Environ), gitcmd.AllocLimit)
 	git.Dir, git.Repository = dir, gitcmd.Repository{Dir: dir}
-	if _, set := r.run.Opener.LookupEnv("GIT_HTTP_LOW_SPEED_TIME"); !set {
-		// A server that falls silent would be waited for as long as the connection lasts.
-		git.Environ = append(git.Environ[:len(git.Environ):len(git.Environ)],
-			"GIT_HTTP_LOW_SPEED_LIMIT=1", "GIT_HTTP_LOW_SPEED_TIME=60")
-	}
+	git.Environ = append(git.Environ, lowSpeed(r.run.Opener.LookupEnv)...)
 	scope := gitcmd.Scope{
 		Origin: host.Origin, Helper: gitsession.Helper(r.run.Opener.LookupEnv), CAFile: settings.CAFile.Text,
 		URLs: []string{address}, Stays: true,
 	}
 	args := slices.Concat([]string{"fetch", "--quiet"}, barerepo.FetchOptions(), []string{"--", address}, refspecs)
 	return r.bounds.watch(ctx, dir, func(ctx context.Context) error { return git.Run(ctx, scope, args...) })
+}
+
+// lowSpeed has git leave a server that falls silent, or of which hardly anything comes, which it would
+// wait for as long as the connection lasts. While the server counts objects there are signs of life
+// alone: the time is what it may take for that. Who has set either has it so.
+func lowSpeed(lookupEnv func(string) (string, bool)) []string {
+	var list []string
+	for _, entry := range []string{"GIT_HTTP_LOW_SPEED_LIMIT=1000", "GIT_HTTP_LOW_SPEED_TIME=600"} {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, set := lookupEnv(name); !set {
+			list = append(list, entry)
+		}
+	}
+	return list
 }
 
 // tokenLife is longer than a token lives.
