@@ -171,7 +171,7 @@ func (r *run) readable(ctx context.Context, file string) error {
 		return err
 	}
 	git := r.git(r.Dir, objects, "core.fsync=none")
-	git.Environ = append(git.Environ, gitcmd.AllocLimit)
+	git.Environ = gitcmd.Bounded(git.Environ)
 	git.Stdin = bundle
 	return r.call(ctx, git, "index-pack", "--stdin", "--fix-thin")
 }
@@ -191,7 +191,7 @@ func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) er
 	}
 	for _, file := range bundles {
 		git := u.git(r.Dir, "", "transfer.fsckObjects=false", "core.fsync=none")
-		git.Environ = append(git.Environ, gitcmd.AllocLimit)
+		git.Environ = gitcmd.Bounded(git.Environ)
 		if _, err := u.output(ctx, git, "bundle", "unbundle", file); err != nil {
 			if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode > 0 {
 				return &Error{Problem: ErrDamaged, Op: "read the bundle " + filepath.Base(file), Err: err}

@@ -69,6 +69,9 @@ func fetchConfiguration(ignore []string) string {
 	for _, name := range append(gitcmd.Unchecked(), ignore...) {
 		b.WriteString("\t" + name + " = ignore\n")
 	}
+	name, value := gitcmd.WholeObjects()
+	section, name, _ := strings.Cut(name, ".")
+	b.WriteString("[" + section + "]\n\t" + name + " = " + value + "\n")
 	return b.String()
 }
 

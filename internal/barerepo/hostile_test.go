@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
@@ -142,6 +144,33 @@ func TestWhatIsNotWholeChangesNothing(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A blob of a hundred gigabytes is a hundred megabytes of a pack, of which the first bytes are enough.
+func TestABlobThatIsTooLargeIsNotUnpacked(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		w := newWorld(t)
+		base := w.chain(3, "base")
+		w.set("refs/heads/main", base)
+		if !first {
+			w.update()
+		}
+		w.set("refs/heads/main", w.chain(1, "next", base))
+		w.remote.pack = func([]byte) []byte {
+			var pack bytes.Buffer
+			bomb := githubtest.ZlibBomb("sha1", 100<<30).After(4<<10, githubtest.ErrEnd)
+			testkit.ErrorIs(t, bomb(t.Context(), &pack), githubtest.ErrEnd)
+			return pack.Bytes()
+		}
+		before := files(w)
+		_, err := w.tryUpdate(barerepo.Options{})
+		testkit.Equal(t, gitcmd.ReasonOf(err), gitcmd.ObjectTooLarge, "%v", err)
+		w.tidy()
+		testkit.Diff(t, files(w), before)
+		w.remote.pack = nil
+		w.update()
+		w.equal()
 	}
 }
 

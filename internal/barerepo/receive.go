@@ -103,8 +103,9 @@ func (x *indexer) start() error {
 	}
 	x.to, x.ended = write, make(chan error, 1)
 	// All of it is flushed at once, before it counts.
-	git := x.git(x.dir, x.objects, "core.fsync=none")
-	git.Environ = append(git.Environ, gitcmd.AllocLimit)
+	name, value := gitcmd.WholeObjects()
+	git := x.git(x.dir, x.objects, "core.fsync=none", name+"="+value)
+	git.Environ = gitcmd.Bounded(git.Environ)
 	git.Stdin = read
 	args := x.args()
 	x.processes++

@@ -17,7 +17,7 @@ type Remote interface {
 	Refs(ctx context.Context, prefixes ...string) (*gitwire.Refs, error)
 	// Fetch writes a pack to w, and returns its size in bytes, as [gitwire.Service.Fetch] does.
 	Fetch(ctx context.Context, q gitwire.Request, w io.Writer) (int64, error)
-	// ByGit runs git fetch with [FetchOptions], and gitcmd.AllocLimit in its environment, in the bare
+	// ByGit runs git fetch with [FetchOptions], in an environment that is gitcmd.Bounded, in the bare
 	// repository dir, which has neither a remote nor anything of the user's, for exactly these refspecs.
 	ByGit(ctx context.Context, dir string, refspecs ...string) error
 }

@@ -80,6 +80,9 @@ func hostileMirrors() map[string]http.Handler {
 		"a bomb of deltas":                &githubtest.GitServer{Pack: githubtest.DeltaBomb("sha1", 4<<30, history...)},
 		"a bomb of deltas, by git": &githubtest.GitServer{
 			Pack: githubtest.DeltaBomb("sha1", 4<<30, history...), Version: githubtest.Oldest},
+		"a bomb of zeros, by git": &githubtest.GitServer{
+			Pack: githubtest.ZlibBomb("sha1", 100<<30, history...), Version: githubtest.Oldest},
+		"a byte a second, by git":         &githubtest.GitServer{Pack: dripping(honest), Version: githubtest.Oldest},
 		"a wrong hash of the pack":        &githubtest.GitServer{Pack: honest.Flipped(-1)},
 		"a wrong bit":                     &githubtest.GitServer{Pack: honest.Flipped(40)},
 		"an object that is not there":     &githubtest.GitServer{Pack: githubtest.Pack("sha1", history[1:]...)},
@@ -97,6 +100,27 @@ func hostileMirrors() map[string]http.Handler {
 			_, _ = io.WriteString(w, "<html>Welcome to the hotel's network</html>")
 		}),
 		"HTML in the pack's place": htmlAfter(&githubtest.GitServer{Refs: at(tip)}),
+	}
+}
+
+// dripping sends a pack a byte a second.
+func dripping(pack githubtest.PackSource) githubtest.PackSource {
+	return func(ctx context.Context, w io.Writer) error {
+		var whole bytes.Buffer
+		if err := pack(ctx, &whole); err != nil {
+			return err
+		}
+		for _, b := range whole.Bytes() {
+			if _, err := w.Write([]byte{b}); err != nil {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(time.Second):
+			}
+		}
+		return nil
 	}
 }
 
@@ -125,6 +149,7 @@ func TestHostileServerOfOneMirror(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := newMachine(t)
+			m.environ["GIT_HTTP_LOW_SPEED_TIME"] = "5"
 			bad := m.github.AddRepository("acme/bad", githubtest.RepositoryOptions{})
 			m.app.Install("acme", githubtest.InstallOptions{All: true})
 			for _, first := range []bool{true, false} {

@@ -146,8 +146,9 @@ func (in *incoming) index(ctx context.Context, pack *os.File) error {
 	git := in.store.git()
 	git.Repository.Objects, git.Repository.Shallow = in.Objects, in.shallowFile()
 	// All of it is flushed at once, before it counts.
-	git.Config = append(slices.Clip(git.Config), "core.fsync=none")
-	git.Environ = append(git.Environ, gitcmd.AllocLimit)
+	name, value := gitcmd.WholeObjects()
+	git.Config = append(slices.Clip(git.Config), "core.fsync=none", name+"="+value)
+	git.Environ = gitcmd.Bounded(git.Environ)
 	git.Stdin = pack
 	return git.Run(ctx, gitcmd.Scope{}, "index-pack", "--stdin", "--fix-thin",
 		gitcmd.Strict(append(gitcmd.Unchecked(), in.store.FsckIgnore...)))

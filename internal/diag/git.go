@@ -70,6 +70,8 @@ func gitMeanings() map[gitcmd.Reason]gitMeaning {
 		gitcmd.ObjectRefused: {fault.GitFailed, "the word before the last colon names the check: " +
 			"`ghapp sync --fsck-ignore NAME` leaves it out, " +
 			"and fetch.fsck.NAME=ignore in git's configuration for other commands"},
+		gitcmd.ObjectTooLarge: {fault.GitFailed, "nothing was taken over; GitHub takes no file of more than 100 MB: " +
+			"where the host does take larger ones, GIT_ALLOC_LIMIT=8g in the environment has git make them"},
 	}
 }
 

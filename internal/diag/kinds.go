@@ -81,6 +81,7 @@ func codes() map[string]string {
 		string(gitcmd.HostUnresolved):      "host-not-resolved",
 		string(gitcmd.ConfigurationBroken): "git-configuration-broken",
 		string(gitcmd.ObjectRefused):       "object-refused",
+		string(gitcmd.ObjectTooLarge):      "object-too-large",
 
 		string(barerepo.ErrMissing):   "objects-missing",
 		string(barerepo.ErrBroken):    "pack-broken",

@@ -54,6 +54,7 @@ const (
 	ConfigurationBroken Reason = "git's configuration is broken"
 	CommitNotFound      Reason = "commit not found"
 	ObjectRefused       Reason = "git's check refused an object" // fsck, while it fetched
+	ObjectTooLarge      Reason = "an object is too large"        // beyond what [Bounded] lets git make
 )
 
 // Reasons are all of them, for tables that must be complete.
@@ -64,6 +65,7 @@ func Reasons() []Reason {
 		Forbidden, RepositoryNotFound, Redirected, RateLimited, ServerError, ProxyFailed, ProxyUnreadable, HostUnresolved,
 		CertificateRefused, TLSFailed, TimedOut, ConnectionRefused, ConnectionLost, SSHFailed,
 		NoRepository, NoRemote, OwnedByAnother, ConfigurationBroken, CommitNotFound, ObjectRefused,
+		ObjectTooLarge,
 	}
 }
 
@@ -166,6 +168,7 @@ func signs() []sign {
 	return []sign{
 		{TooOld, []string{"unknown option: --config-env"}},
 		{ObjectRefused, []string{"fsck error in pack"}},
+		{ObjectTooLarge, []string{"attempting to allocate"}},
 		{DiskFull, []string{"No space left on device", "Disk quota exceeded", "Out of diskspace",
 			"not enough space on the disk"}},
 		{DiskFailed, []string{"Input/output error", "Read-only file system"}},

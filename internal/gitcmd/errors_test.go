@@ -153,9 +153,10 @@ func TestReasonsOfRealGit(t *testing.T) {
 		"unknown": {reason: Unknown,
 			change: func(o *CloneOptions) { o.Extra = []string{"--shallow-exclude=x", "--depth=y"} }},
 	}
-	// By tests of their own; that of ObjectRefused is where objects are fetched, in internal/deploy.
+	// By tests of their own; those about objects are where they are fetched, in internal/deploy and
+	// internal/barerepo.
 	covered := []Reason{NotInstalled, TooOld, Stopped, Rewritten, DestinationClosed, SSHFailed, ObjectRefused,
-		CommitNotFound,
+		ObjectTooLarge, CommitNotFound,
 		NoRepository, NoRemote, OwnedByAnother}
 	for _, test := range tests {
 		covered = append(covered, test.reason)
@@ -391,6 +392,8 @@ func TestClassifyListensToGitAlone(t *testing.T) {
 			"object 1234: zeroPaddedDate: invalid author/committer line - zero-padded date", "", ""},
 		"a check, and no more": {"fatal: fsck error in pack objects\nfatal: fetch-pack: invalid index-pack output\n",
 			ObjectRefused, "fsck error in pack objects", "", ""},
+		"a bomb": {"fatal: attempting to allocate 107374182401 over limit 1073741824\nfatal: early EOF\n", ObjectTooLarge,
+			"attempting to allocate 107374182401 over limit 1073741824", "", ""},
 		"a name": {"Cloning into 'early EOF'...\nfatal: odd\n", Unknown, "odd", "", ""},
 		"a trace": {"11:22:33.456789 run-command.c:655 git-lfs filter-process\nfatal: odd\n",
 			Unknown, "odd", "", ""},

@@ -2,6 +2,9 @@ package gitcmd
 
 import (
 	"fmt"
+	"math"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,9 +13,26 @@ import (
 // written down. GitHub serves histories with all of that, `git clone` takes them, and no
 // file depends on it.
 
-// AllocLimit bounds, in git's environment, a piece of memory that it asks for, as for an object made of
-// deltas: GitHub takes no file of more than 100 MB.
-const AllocLimit = "GIT_ALLOC_LIMIT=1g"
+// allocLimit bounds a piece of memory that git asks for, as for an object made of deltas: GitHub takes no
+// file of more than 100 MB.
+const allocLimit = "GIT_ALLOC_LIMIT=1g"
+
+// Bounded is an environment in which no object of a stranger's is larger than git may make, unless it
+// says already how large that is. [WholeObjects] has to go with it.
+func Bounded(environ []string) []string {
+	name, _, _ := strings.Cut(allocLimit, "=")
+	if slices.ContainsFunc(environ, func(entry string) bool { return strings.HasPrefix(entry, name+"=") }) {
+		return environ
+	}
+	return append(slices.Clip(environ), allocLimit)
+}
+
+// WholeObjects is the variable of git's configuration, and its value, that has git take every object
+// whole into memory. It would read through a large file however large that is, and of zeros a
+// thousandth is sent.
+func WholeObjects() (name, value string) {
+	return "core.bigFileThreshold", strconv.Itoa(math.MaxInt)
+}
 
 // Strict is the option of git index-pack that has it check objects, but for some checks.
 func Strict(unchecked []string) string {

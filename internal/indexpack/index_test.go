@@ -5,6 +5,7 @@ import (
 	"compress/zlib"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/indexpack"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
@@ -384,4 +386,31 @@ func mutate(random *rand.Rand, data string, others []string) string {
 		}
 	}
 	return string(b)
+}
+
+// What says that it is large, and what says that it is small, is not unpacked further than it may be.
+func TestABombIsNotUnpacked(t *testing.T) {
+	var bomb, liar bytes.Buffer
+	testkit.OK(t, githubtest.ZlibBomb("sha1", 64<<20)(t.Context(), &bomb))
+	p := testkit.Must(githubtest.NewPackWriter(&liar, "sha1", 1))(t)
+	testkit.OK(t, p.Stream("blob", 5, io.LimitReader(zeros{}, 64<<20)))
+	testkit.OK(t, p.Close())
+	for _, pack := range [][]byte{bomb.Bytes(), liar.Bytes()} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := indexpack.Make(pack)
+		runtime.ReadMemStats(&after)
+		testkit.ErrorContains(t, err, "more than")
+		if used := after.TotalAlloc - before.TotalAlloc; len(pack) > indexpack.MaxBytes || used > 20<<20 {
+			t.Errorf("%d bytes of memory for %d", used, len(pack))
+		}
+	}
+}
+
+type zeros struct{}
+
+// Read implements [io.Reader].
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }

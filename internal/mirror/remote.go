@@ -98,9 +98,9 @@ func (r *remote) ByGit(ctx context.Context, dir string, refspecs ...string) erro
 	if git.Environ, err = ambient.Environ(gitcmd.Network); err != nil {
 		return err
 	}
-	git.Environ = append(slices.Clip(git.Environ), gitcmd.AllocLimit)
+	git.Environ = gitcmd.Bounded(git.Environ)
 	git.Dir, git.Repository = dir, gitcmd.Repository{Dir: dir}
-	git.Environ = append(git.Environ, lowSpeed(r.run.Opener.LookupEnv)...)
+	git.Environ = append(slices.Clip(git.Environ), lowSpeed(r.run.Opener.LookupEnv)...)
 	scope := gitcmd.Scope{
 		Origin: host.Origin, Helper: gitsession.Helper(r.run.Opener.LookupEnv), CAFile: settings.CAFile.Text,
 		URLs: []string{address}, Stays: true,
