@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -35,6 +36,9 @@ func (u *update) fetchByGit(dir, format string) error {
 	if _, err := os.Lstat(filepath.Join(dir, "shallow")); err == nil {
 		return &Error{Problem: ErrMissing, Op: u.op(), Detail: "its history is cut off (a shallow repository)"}
 	}
+	if err := u.inspect(dir); err != nil {
+		return err
+	}
 	fetched := &run{Repository: &Repository{Dir: dir, Git: u.Git, Log: u.Log}}
 	s, err := fetched.read(u.ctx)
 	if err != nil {
@@ -58,6 +62,41 @@ func (u *update) fetchByGit(dir, format string) error {
 		listed.List = append(listed.List, gitwire.Ref{Name: name, ID: id})
 	}
 	return u.take(listed)
+}
+
+// inspect has git check the packs that git fetch has brought. From a server that hands out files alone, git
+// takes packs and loose objects as they are, whatever its configuration says of checks
+// (gitprotocol-http(5), "Dumb Clients"); and which way it went, it does not tell.
+func (u *update) inspect(dir string) error {
+	const loose = "objects/[0-9a-f][0-9a-f]/*"
+	found, err := filepath.Glob(filepath.Join(globQuoted(dir), loose))
+	if err != nil {
+		return err
+	}
+	if len(found) > 0 { // what is fetched in git's protocol is kept as a pack
+		return &Error{Problem: ErrBroken, Op: u.op(), Detail: "its objects came as files, and not in a pack"}
+	}
+	packs, err := filepath.Glob(filepath.Join(globQuoted(dir), "objects/pack/*.pack"))
+	if err != nil {
+		return err
+	}
+	for _, pack := range packs {
+		for {
+			name, value := gitcmd.WholeObjects()
+			git := u.git(dir, "", name+"="+value)
+			git.Environ = gitcmd.Bounded(git.Environ)
+			err := u.call(u.ctx, git, "index-pack", "--verify", u.strict(), "objects/pack/"+filepath.Base(pack))
+			if err == nil {
+				break
+			}
+			name = unknownCheck(err)
+			if name == "" || slices.Contains(u.unknown, name) {
+				return refused(err)
+			}
+			u.unknown = append(u.unknown, name)
+		}
+	}
+	return nil
 }
 
 // fetchConfiguration has git fetch check what comes as index-pack does for us, and keep it as it

@@ -195,7 +195,8 @@ func TestNamesThatEscapeOrCollideAreLeftOutAndTold(t *testing.T) {
 		"refs/heads/a//b",
 		"refs/heads/a/", "refs/heads/a\x1b[31m", "refs/heads/@{x}", "refs/heads/end.", "refs/heads/q?",
 		"refs/heads/" + strings.Repeat("n", 250),
-		"refs/ghapp/kept/20200101T000000Z/heads/main", "/etc/passwd", "refs/heads/main/below", `refs/heads/b\c`, "refs/heads/l.lock/x",
+		"refs/ghapp/kept/20200101T000000Z/heads/main", "/etc/passwd", "refs/heads/main/below",
+		`refs/heads/b\c`, "refs/heads/l.lock/x",
 		"refs/heads/nl\nx",
 	}
 	for _, first := range []bool{true, false} {
@@ -231,7 +232,8 @@ func TestNamesAreThoseThatGitAllows(t *testing.T) {
 		"refs/heads/a.b",
 		"refs/heads/a.lockx", "refs/heads/HEAD", "refs/heads/x.lock", "refs/heads/a..b", "refs/heads/.a", "refs/heads/a/.b",
 		"refs/heads/a b",
-		"refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/a*", "refs/heads/a[", `refs/heads/a\b`,
+		"refs/heads/a~1", "refs/heads/a^", "refs/heads/a:b", "refs/heads/a?", "refs/heads/a*", "refs/heads/a[",
+		`refs/heads/a\b`,
 		"refs/heads/a@{b", "refs/heads/a.", "refs/heads//a", "refs/heads/a/", "refs/heads/\x7f", "refs/heads/\x01",
 		"refs/heads/a.lock/b",
 	} {

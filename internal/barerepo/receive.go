@@ -118,10 +118,7 @@ func (x *indexer) start() error {
 }
 
 func (x *indexer) args() []string {
-	left := slices.DeleteFunc(slices.Concat(gitcmd.Unchecked(), x.options.FsckIgnore), func(name string) bool {
-		return slices.ContainsFunc(x.options.unknown, func(n string) bool { return strings.EqualFold(n, name) })
-	})
-	args := []string{"index-pack", "--stdin", gitcmd.Strict(left)}
+	args := []string{"index-pack", "--stdin", x.options.strict()}
 	if x.alone {
 		args = append(args, "--check-self-contained-and-connected")
 	} else {
@@ -131,6 +128,13 @@ func (x *indexer) args() []string {
 		args = append(args, "--threads=1")
 	}
 	return args
+}
+
+// strict is the option that has git index-pack check objects.
+func (o *Options) strict() string {
+	return gitcmd.Strict(slices.DeleteFunc(slices.Concat(gitcmd.Unchecked(), o.FsckIgnore), func(name string) bool {
+		return slices.ContainsFunc(o.unknown, func(n string) bool { return strings.EqualFold(n, name) })
+	}))
 }
 
 // end waits until the pack is kept. sent is the error of what has written to it.
