@@ -4,6 +4,4 @@ package servercli
 import (
 	_ "cel.dev/cel-go/cel"
 	_ "github.com/coreos/go-oidc/v3/oidc"
-	_ "github.com/nats-io/nats-server/v2/server"
-	_ "github.com/nats-io/nats.go/jetstream"
 )
