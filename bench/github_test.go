@@ -34,9 +34,12 @@ type gitHub struct {
 	transport *http.Transport
 }
 
-func newGitHub(tb testing.TB) *gitHub {
+func newGitHub(tb testing.TB) *gitHub { return newGitHubIn(tb, "") }
+
+// newGitHubIn has the repositories in a directory; "" is one that goes with it.
+func newGitHubIn(tb testing.TB, dir string) *gitHub {
 	tb.Helper()
-	gh, err := githubtest.New(githubtest.Options{})
+	gh, err := githubtest.New(githubtest.Options{Dir: dir})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -37,11 +39,82 @@ const atOnce = 4
 // real git http-backend over loopback.
 //
 // What is compared is the processor's time of the client, which is a process of its own, with
-// all the processes that it starts. That of the server is in none of it.
+// all the processes that it starts. That of the server is in none of it. The time of the clock is
+// compared too, in which it is.
 func BenchmarkMirror(b *testing.B) {
 	const repositories = 200
 	m := newMirroring(b, repositories)
-	race(b, 3, repositories, m.contestant("ghapp"), m.contestant("git"), m.contestant("go-git"))
+	m.race(b, 3, repositories, "ghapp", "git", "go-git")
+}
+
+// BenchmarkMirrorLarge is the first mirror of one repository of a gigabyte in a thousand files, three
+// quarters of which no packing makes smaller. BENCH_LARGE_MB is another size.
+//
+// own-MB and git-MB are the most memory that ghapp has taken, and one of the processes of git that
+// it has started.
+func BenchmarkMirrorLarge(b *testing.B) {
+	megabytes := 1000
+	if text := os.Getenv("BENCH_LARGE_MB"); text != "" {
+		var err error
+		if megabytes, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	m := newMirroring(b, 0)
+	if err := m.addLarge(megabytes); err != nil {
+		b.Fatal(err)
+	}
+	m.race(b, 3, 1, "ghapp", "git")
+}
+
+// addLarge adds a repository of many megabytes, a file each. Git is told to compress what can be.
+func (m *mirroring) addLarge(megabytes int) error {
+	const name, size = "acme/large", 1_000_000
+	r := m.AddRepository(name, githubtest.RepositoryOptions{})
+	if _, err := r.Commit("main", "Begin", map[string]string{"README.md": name}); err != nil {
+		return err
+	}
+	m.job.Repositories = append(m.job.Repositories, name)
+	here := filepath.Join(m.repositories, fmt.Sprintf("%d.git", r.ID))
+	// The server is not to look for deltas each time: it is not what is compared.
+	set := exec.CommandContext(context.Background(), "git", "--git-dir", here, "config", "core.bigFileThreshold", "100k")
+	if err := set.Run(); err != nil {
+		return err
+	}
+	random := rand.NewChaCha8([32]byte{})
+	for _, part := range []struct {
+		branch, compression string
+		files               int
+		fill                func(file int, text []byte)
+	}{
+		{"noise", "0", megabytes * 3 / 4, func(_ int, text []byte) { _, _ = random.Read(text) }},
+		{"text", "6", megabytes / 4, func(file int, text []byte) {
+			for at := 0; at < len(text); {
+				at += copy(text[at:], fmt.Sprintf("line %d of file %d: %08x\n", at, file, random.Uint64()))
+			}
+		}},
+	} {
+		read, write := io.Pipe()
+		go func() {
+			w := bufio.NewWriterSize(write, 1<<20)
+			text := make([]byte, size)
+			fmt.Fprintf(w, "commit refs/heads/%s\ncommitter A <a@example.com> 1700000000 +0000\ndata 0\n", part.branch)
+			for i := range part.files {
+				part.fill(i, text)
+				fmt.Fprintf(w, "M 100644 inline %s/%03d\ndata %d\n", part.branch, i, size)
+				_, _ = w.Write(text)
+				_ = w.WriteByte('\n')
+			}
+			_ = write.CloseWithError(w.Flush())
+		}()
+		cmd := exec.CommandContext(context.Background(), "git", "--git-dir", here,
+			"-c", "core.compression="+part.compression, "-c", "pack.compression="+part.compression, "fast-import", "--quiet")
+		cmd.Env, cmd.Stdin, cmd.Stderr = m.env, read, os.Stderr
+		if err := cmd.Run(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // TestMirrorersMakeTheSame holds what BenchmarkMirror compares against each other, and counts
@@ -85,9 +158,10 @@ func TestMirrorersMakeTheSame(t *testing.T) {
 // mirroring mirrors repositories of acme in several ways.
 type mirroring struct {
 	*gitHub
-	job  mirrorJob
-	base string
-	env  []string
+	job          mirrorJob
+	repositories string // where the stand-in has them
+	base         string
+	env          []string
 }
 
 // mirrorJob is what a mirrorer is told.
@@ -98,8 +172,9 @@ type mirrorJob struct {
 
 func newMirroring(tb testing.TB, repositories int) *mirroring {
 	tb.Helper()
-	g, home := newGitHub(tb), tb.TempDir()
-	m := &mirroring{gitHub: g, base: tb.TempDir(), job: mirrorJob{Origin: g.url}, env: []string{
+	here, home := tb.TempDir(), tb.TempDir()
+	g := newGitHubIn(tb, here)
+	m := &mirroring{gitHub: g, repositories: here, base: tb.TempDir(), job: mirrorJob{Origin: g.url}, env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_CONFIG_HOME=" + home, "GIT_CONFIG_NOSYSTEM=1",
 		"GIT_TERMINAL_PROMPT=0", "LC_ALL=C", "TMPDIR=" + os.TempDir(),
 	}}
@@ -129,18 +204,45 @@ func newMirroring(tb testing.TB, repositories int) *mirroring {
 	return m
 }
 
-func (m *mirroring) contestant(name string) contestant {
-	return contestant{name, func() (time.Duration, error) {
-		dir, spent, err := m.mirror(name)
-		return spent, errors.Join(err, os.RemoveAll(dir))
-	}}
+// race compares the processor's time of those that mirror, and the time of the clock, and reports
+// how much memory the first takes.
+func (m *mirroring) race(b *testing.B, rounds, ops int, names ...string) {
+	b.Helper()
+	contestants, walls := make([]contestant, len(names)), make([][]time.Duration, len(names))
+	var most memory
+	for i, name := range names {
+		contestants[i] = contestant{name, func() (time.Duration, error) {
+			dir, spent, err := m.mirror(name)
+			walls[i] = append(walls[i], spent.clock)
+			if i == 0 {
+				most.Own, most.Children = max(most.Own, spent.Own), max(most.Children, spent.Children)
+			}
+			return spent.processor, errors.Join(err, os.RemoveAll(dir))
+		}}
+	}
+	race(b, rounds, ops, contestants...)
+	for unit, value := range compare(contestants, walls, ops) {
+		b.ReportMetric(value, "clock-"+unit)
+	}
+	b.ReportMetric(float64(most.Own)/1e6, "own-MB")
+	b.ReportMetric(float64(most.Children)/1e6, "git-MB")
 }
 
-// mirror mirrors all repositories into a new directory. It returns the processor's time.
-func (m *mirroring) mirror(name string) (dir string, spent time.Duration, err error) {
+// spent is what it took to mirror.
+type spent struct {
+	processor, clock time.Duration
+	memory
+}
+
+// memory is the most that a process has taken, and that the largest of its children has, in bytes;
+// 0 where the system does not tell.
+type memory struct{ Own, Children int64 }
+
+// mirror mirrors all repositories into a new directory.
+func (m *mirroring) mirror(name string) (dir string, took spent, err error) {
 	dir, err = os.MkdirTemp(m.base, "mirror")
 	if err != nil {
-		return dir, 0, err
+		return dir, took, err
 	}
 	var cmd *exec.Cmd
 	if name == "git" {
@@ -154,22 +256,29 @@ func (m *mirroring) mirror(name string) (dir string, spent time.Duration, err er
 		job.Dir = dir
 		told, err := json.Marshal(job)
 		if err != nil {
-			return dir, 0, err
+			return dir, took, err
 		}
 		self, err := os.Executable()
 		if err != nil {
-			return dir, 0, err
+			return dir, took, err
 		}
 		cmd = exec.CommandContext(context.Background(), self)
 		cmd.Env = append(m.env[:len(m.env):len(m.env)], mirrorerVariable+"="+name)
 		cmd.Stdin = bytes.NewReader(told)
 	}
-	cmd.Stderr = os.Stderr
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	apart(cmd)
+	began := time.Now()
 	if err := cmd.Run(); err != nil {
-		return dir, 0, err
+		return dir, took, err
 	}
-	return dir, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
+	took.clock = time.Since(began)
+	took.processor = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	if name != "git" {
+		err = json.Unmarshal(out.Bytes(), &took.memory)
+	}
+	return dir, took, err
 }
 
 // mirrorerVariable has this program be one of those that are compared.
@@ -199,6 +308,9 @@ func runMirrorer(name string) int {
 			group.Go(func() error { return mirror(ctx, job, r, filepath.Join(job.Dir, r+".git")) })
 		}
 		err = group.Wait()
+	}
+	if err == nil {
+		err = json.NewEncoder(os.Stdout).Encode(memoryTaken())
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, name+":", err)
