@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -32,8 +31,10 @@ func (m minting) key() string { return m.spec.key(m.client, m.at) }
 func (c *signedClient) mint(ctx context.Context, spec tokenSpec, at installationRef) (*Token, error) {
 	op := "mint an installation access token for " + spec.object()
 	scope := api.TokenScope{Permissions: spec.permissions}
-	switch {
+	switch ids := spec.knownIDs(); {
 	case spec.all:
+	case ids != nil:
+		scope.RepositoryIDs = ids
 	case at.Repository != 0:
 		scope.RepositoryIDs = []int64{at.Repository}
 	default:
@@ -138,13 +139,30 @@ func checkRepositories(grant *api.Grant, spec tokenSpec, at installationRef) *Er
 			Err: errors.New("the token is not limited to the repositories asked for")}
 	}
 	for _, r := range grant.Repositories {
-		if slices.Contains(asked, strings.ToLower(r.FullName)) || at.Repository != 0 && r.ID == at.Repository {
+		if spec.means(r, at) {
 			continue
 		}
 		return &Error{Kind: ErrTooBroad, Detail: &RepositoryError{asked},
 			Err: fmt.Errorf("the token reaches %s, which was not asked for", r.FullName)}
 	}
 	return nil
+}
+
+// means reports whether a repository is one that was asked for: by its ID where that is
+// known, whatever it is called by now, and else by its name.
+func (s tokenSpec) means(r api.Repository, at installationRef) bool {
+	for _, name := range s.names {
+		if id := s.ids[name]; id != 0 {
+			if id == r.ID {
+				return true
+			}
+			continue
+		}
+		if strings.EqualFold(s.owner+"/"+name, r.FullName) {
+			return true
+		}
+	}
+	return len(s.ids) == 0 && at.Repository != 0 && r.ID == at.Repository
 }
 
 // mostLookedUp bounds the questions that find out which of many repositories is wrong.

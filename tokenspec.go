@@ -19,6 +19,10 @@ type TokenRequest struct {
 	// of one owner, at most 500. Letter case does not matter. An empty list is an
 	// error, never "all".
 	Repositories []string
+	// RepositoryIDs are GitHub's IDs of Repositories, one for each and in their order, where
+	// they are known: a repository that has such a name and another ID is not meant. 0 stands
+	// for one that is known by its name only. Empty: all are.
+	RepositoryIDs []int64
 	// AllRepositories asks for every repository of the installation.
 	AllRepositories bool
 	// Permissions are what the token may do. Empty: contents: read. GitHub adds
@@ -37,8 +41,9 @@ type TokenRequest struct {
 // requests are equal.
 type tokenSpec struct {
 	target      target
-	owner       string   // of the repositories, in lower case; empty where none is named
-	names       []string // without owner, in lower case, sorted, each once
+	owner       string           // of the repositories, in lower case; empty where none is named
+	names       []string         // without owner, in lower case, sorted, each once
+	ids         map[string]int64 // by name, where they are known
 	all         bool
 	permissions Permissions // nil: all that were granted
 	minLife     time.Duration
@@ -70,9 +75,14 @@ func newTokenSpec(r TokenRequest, host api.Host) (tokenSpec, error) {
 		}
 		spec.target, spec.owner = t, strings.ToLower(t.owner)
 	}
-	for _, text := range r.Repositories {
+	for i, text := range r.Repositories {
 		if err := spec.add(text, host); err != nil {
 			return tokenSpec{}, err
+		}
+		if len(r.RepositoryIDs) > 0 && r.RepositoryIDs[i] != 0 {
+			if err := spec.identify(spec.names[i], r.RepositoryIDs[i]); err != nil {
+				return tokenSpec{}, err
+			}
 		}
 	}
 	slices.Sort(spec.names)
@@ -96,6 +106,8 @@ func (r TokenRequest) contradiction() error {
 		return badRequest("no repository is named; all of an installation's must be asked for explicitly")
 	case len(r.Repositories) > maxRepositories:
 		return badRequest("%d repositories are named; GitHub allows %d in one token", len(r.Repositories), maxRepositories)
+	case len(r.RepositoryIDs) > 0 && len(r.RepositoryIDs) != len(r.Repositories):
+		return badRequest("%d IDs are given for %d repositories", len(r.RepositoryIDs), len(r.Repositories))
 	case r.AllPermissions && len(r.Permissions) > 0:
 		return badRequest("permissions are named and all are asked for; decide on one")
 	case r.MinLife > maxLife:
@@ -159,6 +171,30 @@ func (s *tokenSpec) add(text string, host api.Host) error {
 	return nil
 }
 
+// identify says which ID a repository has.
+func (s *tokenSpec) identify(name string, id int64) error {
+	if known := s.ids[name]; id < 0 || known != 0 && known != id {
+		return badRequest("%s/%s cannot have the ID %d", s.owner, name, id)
+	}
+	if s.ids == nil {
+		s.ids = map[string]int64{}
+	}
+	s.ids[name] = id
+	return nil
+}
+
+// knownIDs are the IDs of all repositories asked for, or nil where one is not known.
+func (s tokenSpec) knownIDs() []int64 {
+	var list []int64
+	for _, name := range s.names {
+		if s.ids[name] == 0 {
+			return nil
+		}
+		list = append(list, s.ids[name])
+	}
+	return list
+}
+
 // object names what the token is for, in messages.
 func (s tokenSpec) object() string {
 	switch {
@@ -201,7 +237,13 @@ func (s tokenSpec) key(c *signedClient, at installationRef) string {
 		"token", c.host.API, c.issuer, c.fingerprint(),
 		fmt.Sprint(at.Installation), fmt.Sprint(at.Repository), s.owner, s.extent(), s.rights(),
 	}
-	return cacheKey(append(parts, s.names...)...)
+	for _, name := range s.names {
+		if id := s.ids[name]; id != 0 {
+			name += fmt.Sprintf("@%d", id) // which is in no name
+		}
+		parts = append(parts, name)
+	}
+	return cacheKey(parts...)
 }
 
 // extent and rights are parts of a cache key.

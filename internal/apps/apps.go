@@ -45,6 +45,11 @@ type Options struct {
 	// RefusalLife is for how long a key that GitHub has refused is not tried again. Zero:
 	// it is tried each time.
 	RefusalLife time.Duration
+	// Configuration reads the configuration in the place of flags, environment and file. Nil:
+	// these are read.
+	Configuration func() (*config.Config, error)
+	// Tokens is the store in which tokens are shared. Nil: the cache of this user's processes.
+	Tokens ghapp.Store
 	// Observe wraps what sends requests to GitHub. Nil: nobody looks on.
 	Observe func(http.RoundTripper) http.RoundTripper
 }
@@ -115,7 +120,11 @@ func (o *Opener) Load() (*config.Config, error) {
 	if o.config != nil {
 		return o.config, nil
 	}
-	loaded, err := config.Load(o.ConfigOptions())
+	read := o.Configuration
+	if read == nil {
+		read = func() (*config.Config, error) { return config.Load(o.ConfigOptions()) }
+	}
+	loaded, err := read()
 	if err != nil {
 		return nil, err
 	}

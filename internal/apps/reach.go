@@ -78,6 +78,9 @@ func authorities(file config.Value) (*x509.CertPool, error) {
 // Store opens the cache that this user's processes share. It is nil where there is none, or
 // where it is not safe, which is logged: ghapp works without it.
 func (o *Opener) Store() ghapp.Store {
+	if o.Tokens != nil {
+		return o.Tokens
+	}
 	files, dir, err := o.Cache()
 	switch {
 	case err != nil:

@@ -113,6 +113,19 @@ func Load(o Options) (*Config, error) {
 	return c, nil
 }
 
+// Parse reads the text of a file as [Load] reads the config file, without flags and
+// variables. The path is that of the file, for messages and for the relative paths in it, and
+// home what ~ stands for.
+func Parse(path string, text []byte, home string) (*Config, error) {
+	c := &Config{flags: map[string]Value{}, env: map[string]Value{}, empty: map[string]bool{}, found: true}
+	c.path = Value{Text: path, Source: Source{Kind: FromFile, Name: path}}
+	var problems []Problem
+	if c.file, problems = parse(path, text, home); len(problems) > 0 {
+		return nil, &Error{Problems: problems}
+	}
+	return c, nil
+}
+
 // Path returns the path of the config file that [Load] would read, whatever is in
 // there, and whatever else is wrong: for those who are about to mend it. The path is ""
 // as that of [Config.Path].

@@ -26,8 +26,13 @@ const propagationTries = 4
 // us. After the second refusal the REST API is asked as well, and where that does not know
 // the token either, the error has the Kind [ghapp.ErrTokenRefused].
 func (a *Answerer) waitForPropagation(ctx context.Context, p plan, t *ghapp.Token) error {
-	r := p.repository
-	return p.app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
+	return a.Settle(ctx, p.app, t, p.repository)
+}
+
+// Settle is what is done with a new token before git gets it, for others who hand out tokens:
+// it returns when GitHub's git service takes the token for a repository.
+func (a *Answerer) Settle(ctx context.Context, app *ghapp.App, t *ghapp.Token, r ghapp.RepositoryName) error {
+	return app.Settle(ctx, t, r.String(), func(ctx context.Context) (taken bool, err error) {
 		refusals, refused := 0, false
 		err = WaitForPropagation(ctx, a.log(), t, r, func() (int, string) {
 			status, message, err := a.try(ctx, t, r)
@@ -37,7 +42,7 @@ func (a *Answerer) waitForPropagation(ctx context.Context, p plan, t *ghapp.Toke
 				a.log().Debug("the git service was not asked whether it knows the token", "error", err)
 			}
 			if t.FromStore() && (status == http.StatusUnauthorized || status == http.StatusNotFound) {
-				if refusals++; refusals == 2 && p.app.Refuses(ctx, t) {
+				if refusals++; refusals == 2 && app.Refuses(ctx, t) {
 					refused = true
 					return 0, ""
 				}
