@@ -2,6 +2,5 @@ package servercli
 
 // Modules that the rooms to come need, so that go.mod has them from the start.
 import (
-	_ "cel.dev/cel-go/cel"
 	_ "github.com/coreos/go-oidc/v3/oidc"
 )

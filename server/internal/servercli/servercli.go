@@ -4,14 +4,20 @@ package servercli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
+	"github.com/ghapp-dev/ghapp/internal/diag"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/process"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Main runs ghapp-server with these arguments and returns its exit code.
@@ -19,13 +25,41 @@ func Main(args []string) int {
 	process.NoCore()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	return Run(ctx, Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, args)
+}
+
+// Env is what a command has of the world around it.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Run is [Main] until ctx ends, and not until a signal.
+func Run(ctx context.Context, env Env, args []string) int {
 	root := newRoot()
+	begun := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	root.SetArgs(args)
-	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "ghapp-server: "+err.Error())
-		return 1
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	ran, err := root.ExecuteContextC(ctx)
+	switch {
+	case err == nil:
+		return fault.Done
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return fault.Interrupted
+	case !begun: // the command line was not understood
+		err = &fault.UsageError{Err: err, Hint: fmt.Sprintf("see `%s --help`", ran.CommandPath())}
 	}
-	return 0
+	report := diag.Explain(err)
+	for line := range strings.Lines(report.Message) {
+		fmt.Fprintf(env.Stderr, "ghapp-server: error: %s\n", text.OneLine(line))
+	}
+	for line := range strings.Lines(report.Hint) {
+		fmt.Fprintf(env.Stderr, "ghapp-server: hint: %s\n", text.OneLine(line))
+	}
+	return report.ExitCode
 }
 
 func newRoot() *cobra.Command {
@@ -35,6 +69,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newAudit())
+	root.AddCommand(newAudit(), newPolicy())
 	return root
 }

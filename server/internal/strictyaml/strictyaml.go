@@ -334,6 +334,19 @@ func (v Value) Duration() time.Duration {
 	return d
 }
 
+// Object is keys and values of any kind, as JSON has them.
+func (v Value) Object() map[string]any {
+	var object map[string]any
+	canonical, err := v.Canonical()
+	if err == nil {
+		err = json.Unmarshal(canonical, &object)
+	}
+	if err != nil {
+		v.Problem("", "want keys and values as JSON has them")
+	}
+	return object
+}
+
 // Scalar is a text, a number (float64) or a truth, as JSON has them.
 func (v Value) Scalar() any {
 	const exact = 1 << 53 // above, JSON's numbers are not told apart
