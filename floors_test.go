@@ -96,6 +96,7 @@ var floors = [][]string{
 		"internal/private",
 		"internal/process",
 		"internal/scrub",
+		"internal/tracer",
 		"internal/watch",
 	},
 	{

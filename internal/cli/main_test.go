@@ -9,12 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/cli"
 	"github.com/ghapp-dev/ghapp/internal/demo"
+	"github.com/ghapp-dev/ghapp/internal/tracer"
 )
 
 // coverVariable names the directory in which programs that are built for it leave what of
@@ -29,6 +31,9 @@ func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 func testMain(m *testing.M) int {
 	if part := os.Getenv(signerPart); part != "" {
 		return playSigner(part)
+	}
+	if program := os.Getenv(tracedVariable); program != "" {
+		return becomeTraced(program)
 	}
 	dir, err := os.MkdirTemp("", "ghapp-bin-")
 	if err != nil {
@@ -47,6 +52,23 @@ func testMain(m *testing.M) int {
 		return 1
 	}
 	return m.Run()
+}
+
+// tracedVariable names a program that this one is to become, under a tracer.
+const tracedVariable = "GHAPP_TEST_TRACED"
+
+// becomeTraced becomes a program, in the directory and with the environment that it has.
+func becomeTraced(program string) int {
+	err := tracer.Ask()
+	if err == nil {
+		err = os.Chdir(os.Getenv("PWD"))
+	}
+	if err == nil {
+		args := strings.Fields(os.Getenv(tracedVariable + "_ARGS"))
+		err = syscall.Exec(program, append([]string{program}, args...), os.Environ())
+	}
+	fmt.Fprintln(os.Stderr, err)
+	return 1
 }
 
 // moreParallel lets more tests run at once than there are processors, unless the

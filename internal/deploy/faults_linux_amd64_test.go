@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/internal/tracer"
 )
 
 // scenario is something that is done to a directory, again and again.
@@ -97,38 +98,38 @@ func (s *scenario) next() turn {
 }
 
 // run does it once, with a fault, and looks at what that leaves behind.
-func (s *scenario) run(c call, v verdict) (hit bool) {
+func (s *scenario) run(c tracer.Call, v tracer.Verdict) (hit bool) {
 	s.t.Helper()
 	turn := s.next()
-	result := trace(s.t, turn.role.environ(s.t), s.root, func(came call) verdict {
+	result := tracer.Trace(s.t, turn.role.environ(s.t), s.root, func(came tracer.Call) tracer.Verdict {
 		if came == c {
 			return v
 		}
-		return verdict{}
+		return tracer.Verdict{}
 	})
-	if !result.hit {
+	if !result.Hit {
 		testkit.OK(s.t, turn.finish(), "%s: without a fault", c)
 		return false
 	}
 	fail := func(format string, args ...any) {
 		s.t.Helper()
-		s.t.Errorf("%s, %+v: %s\n%s", c, v, fmt.Sprintf(format, args...), result.output)
+		s.t.Errorf("%s, %+v: %s\n%s", c, v, fmt.Sprintf(format, args...), result.Output)
 	}
 	shows := s.shows()
 	if shows != turn.old && shows != turn.new {
 		fail("the directory shows %q", shows)
 	}
 	var said played
-	if err := json.Unmarshal(result.output, &said); err == nil {
+	if err := json.Unmarshal(result.Output, &said); err == nil {
 		switch {
 		case said.Error == "" && shows != turn.new:
 			fail("it ended in success, and shows %q", shows)
 		case said.Error != "" && shows != turn.old:
 			fail("it failed, and shows %q", shows)
-		case said.Error != "" && v.errno != 0 && !names(said.Error, v.errno):
+		case said.Error != "" && v.Errno != 0 && !names(said.Error, v.Errno):
 			fail("the error does not name the cause")
 		}
-	} else if !v.kill && !v.killAll {
+	} else if !v.Kill && !v.KillAll {
 		fail("it ended without a word")
 	}
 	if err := turn.finish(); err != nil {
@@ -162,7 +163,9 @@ func names(said string, cause syscall.Errno) bool {
 
 // inPieces reports whether a step may be one of more or of fewer in the next run: git
 // index-pack writes a pack in the pieces in which it comes through the pipe.
-func inPieces(c call) bool { return c.program == "git index-pack" && c.name == "write" && c.nth > 1 }
+func inPieces(c tracer.Call) bool {
+	return c.Program == "git index-pack" && c.Name == "write" && c.Nth > 1
+}
 
 // errnos are those that a system call can fail with.
 func errnos(name string) []syscall.Errno {
@@ -203,35 +206,35 @@ func TestWhateverStepFailsTheDirectoryIsOldOrNew(t *testing.T) {
 				t.Run(fmt.Sprint(mode, " ", what, " ", kind), func(t *testing.T) {
 					t.Parallel()
 					s := newScenario(t, mode, what)
-					var calls []call
+					var calls []tracer.Call
 					for range 3 { // until there is an old release to take away
 						turn := s.next()
-						r := trace(t, turn.role.environ(t), s.root, func(call) verdict { return verdict{} })
+						r := tracer.Trace(t, turn.role.environ(t), s.root, tracer.Watch)
 						if shows := s.shows(); shows != turn.new {
-							t.Fatalf("it shows %q, want %q\n%s", shows, turn.new, r.output)
+							t.Fatalf("it shows %q, want %q\n%s", shows, turn.new, r.Output)
 						}
-						calls = r.calls
+						calls = r.Calls
 					}
 					if len(calls) < 10 {
-						t.Fatalf("there are only %d steps:\n%s", len(calls), listed(calls))
+						t.Fatalf("there are only %d steps:\n%s", len(calls), tracer.Listed(calls))
 					}
 					steps := 0
 					for i, c := range calls {
 						switch {
-						case mode == Directory && c.program != "ghapp",
-							what == "first" && c.program != "ghapp" && c.program != "git init":
+						case mode == Directory && c.Program != "ghapp",
+							what == "first" && c.Program != "ghapp" && c.Program != "git init":
 							continue // they are those of an update of a link
-						case c.name == "flock" && c.nth > 1:
+						case c.Name == "flock" && c.Nth > 1:
 							continue // another was asked first
 						}
-						verdicts := []verdict{{killAll: true}}
+						verdicts := []tracer.Verdict{{KillAll: true}}
 						if kind == "failing" {
 							verdicts = nil
-							for _, errno := range errnos(c.name) {
-								verdicts = append(verdicts, verdict{errno: errno})
+							for _, errno := range errnos(c.Name) {
+								verdicts = append(verdicts, tracer.Verdict{Errno: errno})
 							}
-							if c.program != "ghapp" {
-								verdicts = append(verdicts, verdict{kill: true})
+							if c.Program != "ghapp" {
+								verdicts = append(verdicts, tracer.Verdict{Kill: true})
 							}
 							if os.Getenv("DEPLOY_TEST_FAULTS") != "all" {
 								verdicts = verdicts[i%len(verdicts):][:1]
@@ -257,16 +260,16 @@ func TestReleaseIsOnTheDiskBeforeItIsPublished(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []Mode{Link, Directory} {
 		s := newScenario(t, mode, "update")
-		var calls []call
+		var calls []tracer.Call
 		for range 2 {
 			turn := s.next()
-			calls = trace(t, turn.role.environ(t), s.root, func(call) verdict { return verdict{} }).calls
+			calls = tracer.Trace(t, turn.role.environ(t), s.root, tracer.Watch).Calls
 		}
 		publish := "rename /.site.ghapp/link-… > /site"
 		if mode == Directory {
 			publish = "rename /.site.ghapp/releases/… > /site"
 		}
-		text, at := listed(calls), 0
+		text, at := tracer.Listed(calls), 0
 		for _, step := range []string{
 			"git read-tree 1: write /.site.ghapp/releases/…/a",
 			"git read-tree 1: rename /.site.ghapp/records/…/index.0.lock",
@@ -294,14 +297,14 @@ func TestFileSystemThatCannotExchangeIsTold(t *testing.T) {
 	commit, shows := s.push()
 	s.publish(commit)
 	turn := s.next()
-	r := trace(t, turn.role.environ(t), s.root, func(c call) verdict {
-		if c.name == "rename" && strings.HasSuffix(c.path, "> /site") {
-			return verdict{errno: syscall.EINVAL}
+	r := tracer.Trace(t, turn.role.environ(t), s.root, func(c tracer.Call) tracer.Verdict {
+		if c.Name == "rename" && strings.HasSuffix(c.Path, "> /site") {
+			return tracer.Verdict{Errno: syscall.EINVAL}
 		}
-		return verdict{}
+		return tracer.Verdict{}
 	})
-	if !r.hit || !strings.Contains(string(r.output), string(ErrNoExchange)) {
-		t.Errorf("%s", r.output)
+	if !r.Hit || !strings.Contains(string(r.Output), string(ErrNoExchange)) {
+		t.Errorf("%s", r.Output)
 	}
 	testkit.Equal(t, s.shows(), shows, "it shows")
 	s.clean()

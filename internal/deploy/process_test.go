@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/internal/tracer"
 )
 
 // roleVariable tells the test binary that it is another process, which does one thing to
@@ -77,7 +78,7 @@ func play(text string) int {
 	var p played
 	err := json.Unmarshal([]byte(text), &r)
 	if err == nil && r.Traced {
-		err = askTracer()
+		err = tracer.Ask()
 	}
 	target := &Target{Dir: r.Dir, Mode: r.Mode, Keep: r.Keep, Scope: r.Scope, Environ: r.Environ,
 		Git: gitcmd.Runner{Environ: r.Environ}, Exec: Command{Line: r.Exec}}

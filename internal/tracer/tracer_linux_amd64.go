@@ -1,4 +1,4 @@
-package deploy
+package tracer
 
 import (
 	"bytes"
@@ -19,36 +19,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tracer of processes (ptrace(2), seccomp(2)): it sees each system call that changes
-// files, of ghapp and of every git it starts, and has it fail, or kills the process that
-// makes it. strace(1) can do that too, but it counts the calls of each process for
-// itself, so that no count of its walks through all of them.
-
-// call is a system call, named so that it has the same name in every run.
-type call struct {
-	program string // ghapp, git fetch, git-remote-https
-	process int    // the how manyth of that program
-	name    string
-	path    string // below the root, without what differs from run to run
-	nth     int    // of those that are the same so far, from 1
+// Call is a system call, named so that it has the same name in every run.
+type Call struct {
+	Program string // ghapp, git fetch, git-remote-https
+	Process int    // the how manyth of that program
+	Name    string
+	Path    string // below the root, without what differs from run to run
+	Nth     int    // of those that are the same so far, from 1
 }
 
-func (c call) String() string {
-	return fmt.Sprintf("%s %d: %s %s (%d)", c.program, c.process, c.name, c.path, c.nth)
+// String is one line.
+func (c Call) String() string {
+	return fmt.Sprintf("%s %d: %s %s (%d)", c.Program, c.Process, c.Name, c.Path, c.Nth)
 }
 
-// verdict is what becomes of a call. The zero value lets it through.
-type verdict struct {
-	errno   syscall.Errno // it fails
-	kill    bool          // the process is killed before it
-	killAll bool          // and all the others
+// Verdict is what becomes of a call. The zero value lets it through.
+type Verdict struct {
+	Errno   syscall.Errno // it fails
+	Kill    bool          // the process is killed before it
+	KillAll bool          // and all the others
 }
 
-// traced is a run of a process.
-type traced struct {
-	output []byte
-	calls  []call
-	hit    bool // a verdict was carried out
+// Watch lets every call through.
+func Watch(Call) Verdict { return Verdict{} }
+
+// Traced is a run of a process.
+type Traced struct {
+	Output []byte
+	Calls  []Call
+	Hit    bool // a verdict was carried out
 }
 
 // arguments are where a system call has its paths, or its file; -1: nowhere.
@@ -85,9 +84,9 @@ func changing() map[uint64]arguments {
 	}
 }
 
-// askTracer has the kernel stop this process, and all it starts, at those calls alone:
+// Ask has the kernel stop this process, and all it starts, at those calls alone:
 // at all of them it would take ten times as long.
-func askTracer() error {
+func Ask() error {
 	const data, nr = 0, 0 // struct seccomp_data
 	calls := changing()
 	program := []unix.SockFilter{{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: nr}}
@@ -117,14 +116,14 @@ func askTracer() error {
 // tracer is the state of a run.
 type tracer struct {
 	root   string
-	decide func(call) verdict
+	decide func(Call) Verdict
 	known  map[uint64]arguments
 	tasks  map[int]*task  // by thread
 	early  map[int]bool   // threads that stopped before the one that started them said so
 	turns  map[string]int // of programs
-	seen   map[call]int
+	seen   map[Call]int
 	dead   bool // all are killed, also those that are still to be seen
-	result traced
+	result Traced
 }
 
 // task is a process that is traced.
@@ -133,9 +132,9 @@ type task struct {
 	turn    int
 }
 
-// trace runs a program to its end, and that of all it starts. decide is asked at each
-// call that changes files below root.
-func trace(t testing.TB, environ []string, root string, decide func(call) verdict) traced {
+// Trace runs this program to its end, and that of all it starts, in an environment in which it calls [Ask].
+// decide is asked at each call that changes files below root.
+func Trace(t testing.TB, environ []string, root string, decide func(Call) Verdict) Traced {
 	t.Helper()
 	self := testkit.Must(os.Executable())(t)
 	read, write := testkit.Must2(os.Pipe())(t)
@@ -149,15 +148,15 @@ func trace(t testing.TB, environ []string, root string, decide func(call) verdic
 	}()
 	r := &tracer{
 		root: root, decide: decide, known: changing(), tasks: map[int]*task{}, early: map[int]bool{},
-		turns: map[string]int{}, seen: map[call]int{},
+		turns: map[string]int{}, seen: map[Call]int{},
 	}
 	err := onThreadOfItsOwn(func() error { return r.run(self, environ, null, write) })
 	_ = write.Close()
-	r.result.output = <-printed
+	r.result.Output = <-printed
 	if errors.Is(err, syscall.EPERM) && os.Getenv("CI") == "" {
 		t.Skipf("the tracer: %v", err) // as in some containers
 	}
-	testkit.OK(t, err, "the tracer, %s", r.result.output)
+	testkit.OK(t, err, "the tracer, %s", r.result.Output)
 	return r.result
 }
 
@@ -296,33 +295,33 @@ func (r *tracer) syscall(tid int) {
 	}
 	args := [...]uint64{regs.Rdi, regs.Rsi, regs.Rdx, regs.R10, regs.R8, regs.R9}
 	c, ok := r.callOf(tid, regs.Orig_rax, args)
-	if !ok || r.result.hit {
+	if !ok || r.result.Hit {
 		return
 	}
 	r.seen[c]++
-	c.nth = r.seen[c]
-	r.result.calls = append(r.result.calls, c)
+	c.Nth = r.seen[c]
+	r.result.Calls = append(r.result.Calls, c)
 	v := r.decide(c)
-	r.result.hit = v != verdict{}
+	r.result.Hit = v != Verdict{}
 	switch {
-	case v.killAll:
+	case v.KillAll:
 		r.dead = true
 		for task := range r.tasks {
 			_ = unix.Kill(task, unix.SIGKILL)
 		}
-	case v.kill:
+	case v.Kill:
 		_ = unix.Kill(tid, unix.SIGKILL)
-	case v.errno != 0:
-		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(v.errno))
+	case v.Errno != 0:
+		regs.Orig_rax, regs.Rax = ^uint64(0), uint64(-int64(v.Errno))
 		_ = unix.PtraceSetRegs(tid, &regs)
 	}
 }
 
 // callOf names a call. It reports false for one that changes nothing below the root.
-func (r *tracer) callOf(tid int, number uint64, args [6]uint64) (call, bool) {
+func (r *tracer) callOf(tid int, number uint64, args [6]uint64) (Call, bool) {
 	what, by := r.known[number], r.tasks[tid]
 	if by == nil {
-		return call{}, false
+		return Call{}, false
 	}
 	var paths []string
 	for _, at := range what.paths {
@@ -337,25 +336,26 @@ func (r *tracer) callOf(tid int, number uint64, args [6]uint64) (call, bool) {
 	case what.file >= 0:
 		path, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", tid, int32(args[what.file])))
 		if err != nil || !strings.HasPrefix(path, r.root) {
-			return call{}, false
+			return Call{}, false
 		}
 		paths = []string{path}
 	}
 	if flags&(unix.O_WRONLY|unix.O_RDWR|unix.O_CREAT|unix.O_TRUNC) == 0 {
-		return call{}, false
+		return Call{}, false
 	}
 	last := paths[len(paths)-1]
 	if filepath.IsAbs(last) && !strings.HasPrefix(last, r.root) && number != unix.SYS_EXECVE || last == "" {
-		return call{}, false
+		return Call{}, false
 	}
 	for i, path := range paths {
 		paths[i] = r.lasting(path)
 	}
-	return call{program: by.program, process: by.turn, name: what.name, path: strings.Join(paths, " > ")}, true
+	return Call{Program: by.program, Process: by.turn, Name: what.name, Path: strings.Join(paths, " > ")}, true
 }
 
 var changes = regexp.MustCompile(
-	`[0-9]{6}-[0-9a-f]{12}|git\.new/t[A-Za-z0-9]{6}$|(?:tmp_(?:pack|idx|rev|obj)_|shallow_)[A-Za-z0-9]+|[0-9a-f]{2}/[0-9a-f]{38}|[0-9a-f]{40}|objects/[0-9a-f]{2}\b`)
+	`[0-9]{6}-[0-9a-f]{12}|git\.new/t[A-Za-z0-9]{6}$|(?:tmp_(?:pack|idx|rev|obj)_|shallow_)[A-Za-z0-9]+|` +
+		`[0-9a-f]{2}/[0-9a-f]{38}|[0-9a-f]{40}|objects/[0-9a-f]{2}\b`)
 
 // lasting is a path without what differs from run to run.
 func (r *tracer) lasting(path string) string {
@@ -388,8 +388,8 @@ func textAt(tid int, address uintptr) string {
 	return string(text)
 }
 
-// listed are the names of calls, in the order in which they came.
-func listed(calls []call) string {
+// Listed are the names of calls, in the order in which they came.
+func Listed(calls []Call) string {
 	var lines []string
 	for _, c := range calls {
 		lines = append(lines, c.String())
