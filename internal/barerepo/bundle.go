@@ -177,10 +177,11 @@ func (r *run) readable(ctx context.Context, file string) error {
 }
 
 // Restore makes the repository of bundles, the oldest first, and an image of the last. What was
-// made is proved to be whole; after an error it is the caller's to take away.
+// made is proved to be whole: the error is an [*Error] with [ErrBundle] where it is not, git's, or the
+// system's. After an error it is the caller's to take away.
 func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) error {
 	if err := i.check(); err != nil {
-		return &Error{Problem: ErrDamaged, Op: "read what the bundles are of", Err: err}
+		return &Error{Problem: ErrBundle, Op: "read what the bundles are of", Err: err}
 	}
 	u := &update{run: &run{Repository: r}, Options: Options{Identity: i.Identity, Now: i.Since}, ctx: ctx}
 	if err := os.MkdirAll(r.Dir, 0o777); err != nil {
@@ -194,7 +195,7 @@ func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) er
 		git.Environ = gitcmd.Bounded(git.Environ)
 		if _, err := u.output(ctx, git, "bundle", "unbundle", file); err != nil {
 			if e, ok := errors.AsType[*gitcmd.Error](err); ok && e.ExitCode > 0 {
-				return &Error{Problem: ErrDamaged, Op: "read the bundle " + filepath.Base(file), Err: err}
+				return &Error{Problem: ErrBundle, Op: "read the bundle " + filepath.Base(file), Err: err}
 			}
 			return err
 		}
@@ -214,7 +215,9 @@ func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) er
 			return err
 		}
 	}
-	if err := r.Fsck(ctx); err != nil {
+	if err := r.Fsck(ctx); errors.Is(err, ErrDamaged) {
+		return &Error{Problem: ErrBundle, Op: "check what the bundles have", Err: err}
+	} else if err != nil {
 		return err
 	}
 	return flush.Tree(r.Dir)

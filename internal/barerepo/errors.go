@@ -17,6 +17,8 @@ const (
 	ErrForeign Problem = "something else is in the place of the repository"
 	// ErrDamaged is a repository here that is not whole.
 	ErrDamaged Problem = "the repository on the disk is not whole"
+	// ErrBundle is a bundle, or what a manifest tells of it, of which no repository can be made.
+	ErrBundle Problem = "the bundle is damaged"
 	// ErrNoHistory is a time of which the journal does not tell.
 	ErrNoHistory Problem = "nothing is known of that time"
 )
@@ -26,7 +28,7 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrNoHistory}
+	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrBundle, ErrNoHistory}
 }
 
 // Error is a failed operation on a repository.

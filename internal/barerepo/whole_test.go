@@ -205,7 +205,7 @@ func TestAnImageNamesNoRefThatLeadsElsewhere(t *testing.T) {
 		image.Refs = map[string]string{"refs/heads/main": id, name: id}
 		dir := filepath.Join(t.TempDir(), "x.git")
 		r := &barerepo.Repository{Dir: dir, Git: gitcmd.Runner{Environ: os.Environ()}}
-		testkit.ErrorIs(t, r.Restore(context.Background(), &image, nil), barerepo.ErrDamaged, "%q", name)
+		testkit.ErrorIs(t, r.Restore(context.Background(), &image, nil), barerepo.ErrBundle, "%q", name)
 		_, err := os.Lstat(dir)
 		testkit.Equal(t, os.IsNotExist(err), true, "something was made for %q", name)
 		if name == "" || name == "HEAD" || name == "refs/heads/main/x" {

@@ -89,7 +89,7 @@ func together(reports []Report) Report {
 func explain(err error) Report {
 	report := Report{Message: err.Error(), ExitCode: fault.Failed}
 	for _, knows := range []func(*Report, error) bool{
-		ofExit, ofInterruption, ofBarerepo, ofGitFailure, ofDeploy,
+		ofExit, ofInterruption, ofWork, ofBarerepo, ofGitFailure, ofDeploy,
 		known(ofRef), ofUnsupported, known(ofTooLarge), known(ofKey),
 		known(ofConfig), known(ofSetting), known(ofTrouble), known(ofGitHub), known(ofNetwork),
 		ofUsage, ofDeadline,

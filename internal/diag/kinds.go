@@ -89,6 +89,7 @@ func codes() map[string]string {
 		string(barerepo.ErrListing):   "refs-not-credible",
 		string(barerepo.ErrForeign):   "foreign-repository",
 		string(barerepo.ErrDamaged):   "mirror-damaged",
+		string(barerepo.ErrBundle):    "bundle-damaged",
 		string(barerepo.ErrNoHistory): "time-unknown",
 
 		string(deploy.ErrBusy):          "busy",

@@ -25,6 +25,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
@@ -102,6 +103,11 @@ func bundleDir(to string, f *Found) string {
 
 // Do writes the bundles of one mirror.
 func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
+	done, err := b.do(ctx, f)
+	return done, diag.During(diag.Bundling, b.To, err)
+}
+
+func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	done := &Bundled{Found: f, Dir: bundleDir(b.To, f)}
 	before, err := readManifest(done.Dir)
 	switch {
@@ -420,7 +426,7 @@ func FindBundle(ctx context.Context, dir, word, temp string, git gitcmd.Runner, 
 		return nil, noMirror(dir, word)
 	}
 	f.Host, f.Dir = m.Host, filepath.Join(temp, "mirror.git")
-	return f, m.unpack(ctx, bundleDir(dir, f), f.Dir, git, log)
+	return f, diag.During(diag.Restoring, temp, m.unpack(ctx, bundleDir(dir, f), f.Dir, git, log))
 }
 
 // chosenBundle finds what a word names.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/lfsbatch"
 	"github.com/ghapp-dev/ghapp/internal/lfsconfig"
@@ -101,7 +102,7 @@ func (t *transfers) large(ctx context.Context, j *job, path string, from ghapp.R
 	if e, ok := errors.AsType[*IncompleteError](err); ok {
 		c.Large.Missing = len(e.Failed)
 	}
-	err = explained(err)
+	err = diag.During(diag.Mirroring, t.dir, explained(err))
 	c.Large.Failure = t.failure(was, err)
 	return err
 }

@@ -136,13 +136,6 @@ func TestAPassThatFailedIsRemembered(t *testing.T) {
 	last := testkit.Must(r.store.Read())(t).LastPass
 	testkit.Equal(t, last.Outcome, "unchanged")
 	testkit.Equal(t, last.Failure == nil, true)
-	// A first one that failed leaves nothing behind.
-	r = directory(t)
-	r.state.Installations = nil
-	r.newPass(Request{}).remember(cause)
-	testkit.OK(t, r.pending.write(0))
-	_, err := os.Lstat(r.store.Path)
-	testkit.Equal(t, os.IsNotExist(err), true)
 }
 
 // Nobody waits for the other end of a pipe.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,21 +56,27 @@ func (r *Run) Pass(ctx context.Context, want Request) (*Report, error) {
 	if gone := r.checkPresence(); gone != nil {
 		return p.report, gone // which is why all the rest failed
 	}
+	if err != nil && r.blank() {
+		return p.report, err // Close takes the directory away again
+	}
 	if ctx.Err() == nil {
 		p.remember(err)
 	}
 	return p.report, errors.Join(err, p.pending.write(0))
 }
 
-// remember remembers how the pass ended, unless it was the first and came to nothing.
+// blank reports whether the directory was not one of mirrors before, and nothing has come of it yet.
+func (r *Run) blank() bool {
+	_, err := os.Lstat(r.store.Path)
+	return len(r.made) > 0 && errors.Is(err, fs.ErrNotExist)
+}
+
+// remember remembers how the pass ended.
 func (p *pass) remember(err error) {
 	was := p.state.LastPass
 	now := &LastPass{BeganAt: p.now.Truncate(time.Second), Seconds: p.report.Took.Seconds(),
 		Outcome: p.report.outcome(err), Failed: len(p.report.Failed)}
 	if err = cmp.Or(err, p.report.Stopped, p.report.None); err != nil {
-		if p.state.Host == "" || len(p.state.Installations) == 0 {
-			return
-		}
 		var before *Failure
 		if was != nil {
 			before = was.Failure

@@ -1,9 +1,13 @@
 package mirror
 
 import (
+	"errors"
+	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
@@ -65,7 +69,9 @@ func (p *pending) write(pause time.Duration) error {
 	if gone := p.present(); gone != nil {
 		return gone
 	}
-	if err := p.store.write(p.host(), p.changed); err != nil {
+	if err := p.store.write(p.host(), p.changed); errors.Is(err, syscall.ENOSPC) {
+		return diag.During(diag.Mirroring, filepath.Dir(p.store.Path), err)
+	} else if err != nil {
 		return &fault.ExitError{Code: fault.Failed, Err: err,
 			Hint: "the mirrors are whole; the next run compares them anew"}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/flush"
@@ -88,6 +89,7 @@ func restoredPrefixes() []string { return []string{"refs/heads/", "refs/tags/", 
 // ToDirectory makes a repository in a directory, whole or not at all. All branches are branches
 // there, too: what they were may be nowhere else.
 func (r *Restore) ToDirectory(ctx context.Context, d Directory) (_ *Restored, err error) {
+	defer func() { err = diag.During(diag.Restoring, filepath.Dir(d.Path), err) }()
 	if d.Path, err = vacant(d.Path); err != nil {
 		return nil, err
 	}

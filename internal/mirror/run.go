@@ -128,7 +128,7 @@ func (r *Run) Close() {
 		r.unlock() // what is in the place is another's
 		return
 	}
-	if _, err := os.Lstat(r.store.Path); len(r.made) > 0 && errors.Is(err, fs.ErrNotExist) {
+	if r.blank() {
 		_ = os.Remove(filepath.Join(r.dir, own, "lock"))
 		for _, dir := range r.made {
 			_ = os.Remove(dir) // unless something is in it

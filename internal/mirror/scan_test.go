@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -90,8 +91,8 @@ func TestRestoringWhatIsNotThereSaysWhy(t *testing.T) {
 	} {
 		_, err := (&Restore{From: f}).ToDirectory(t.Context(), Directory{Path: filepath.Join(t.TempDir(), "x")})
 		testkit.ErrorContains(t, err, says)
-		exit := err.(*fault.ExitError)
-		testkit.Equal(t, exit.Code, fault.Usage)
+		exit, ok := errors.AsType[*fault.ExitError](err)
+		testkit.Equal(t, ok && exit.Code == fault.Usage, true)
 		testkit.Equal(t, exit.Hint != "", true)
 	}
 }

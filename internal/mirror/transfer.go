@@ -15,6 +15,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 )
@@ -267,7 +268,7 @@ func (t *transfers) update(ctx context.Context, j *job, path string, from ghapp.
 		}
 		result, err = t.bring(ctx, repository, &source, o, before)
 		if err == nil || tries == mostTries || !j.site.gate.close(err) {
-			return result, unsafe(err)
+			return result, diag.During(diag.Mirroring, t.dir, unsafe(err))
 		}
 		t.Log.Warn("GitHub wants to be asked less: the transfers of this installation wait",
 			"account", j.site.info.Account, "repository", from.String(), "error", err)
