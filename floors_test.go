@@ -67,6 +67,7 @@ var floors = [][]string{
 	},
 	{
 		"broker",
+		"broker/identity",
 		"storetest",
 		"internal/cache",
 		"internal/gitauth",
