@@ -30,18 +30,32 @@ func Open(path string, size int) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{file: file, size: int64(size)}
-	head := make([]byte, indexHead+fanout)
-	_, err = file.ReadAt(head, 0)
-	if err == nil && !bytes.Equal(head[:indexHead], []byte("\xfftOc\x00\x00\x00\x02")) {
-		err = fmt.Errorf("%s is no index of a pack", path)
-	}
-	if err != nil {
+	if err := x.readHead(); err != nil {
 		return nil, errors.Join(err, file.Close())
+	}
+	return x, nil
+}
+
+// readHead reads how many objects there are, and checks that the file has as many: one that is damaged
+// would else have us ask for as much memory as it says.
+func (x *Index) readHead() error {
+	head := make([]byte, indexHead+fanout)
+	if _, err := x.file.ReadAt(head, 0); err != nil {
+		return err
+	}
+	info, err := x.file.Stat()
+	if err != nil {
+		return err
 	}
 	for i := range x.count {
 		x.count[i] = binary.BigEndian.Uint32(head[indexHead+4*i:])
 	}
-	return x, nil
+	const crc, small = 4, 4
+	if !bytes.Equal(head[:indexHead], []byte("\xfftOc\x00\x00\x00\x02")) || !slices.IsSorted(x.count[:]) ||
+		indexHead+fanout+x.total()*(x.size+crc+small) > info.Size() {
+		return fmt.Errorf("%s is no index of a pack", x.file.Name())
+	}
+	return nil
 }
 
 // Close closes it.
@@ -62,9 +76,6 @@ func (x *Index) Find(ids [][]byte) ([]int64, error) {
 				first = int64(x.count[loaded-1])
 			}
 			length := (int64(x.count[loaded]) - first) * x.size
-			if length < 0 {
-				return nil, fmt.Errorf("%s is no index of a pack", x.file.Name())
-			}
 			part = slices.Grow(part[:0], int(length))[:length]
 			if _, err := x.file.ReadAt(part, indexHead+fanout+first*x.size); err != nil {
 				return nil, err
