@@ -8,3 +8,12 @@ var CheckRefName = checkRefName
 
 // Check is check.
 func (i *Image) Check() error { return i.check() }
+
+// ReadEntries is readEntries.
+var ReadEntries = readEntries
+
+// Line is line.
+func (e Entry) Line() string { return e.line() }
+
+// Check is check, of an object format.
+func (e Entry) Check(format string) error { return e.check(format) }

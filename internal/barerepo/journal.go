@@ -14,6 +14,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/flush"
+	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
 // The journal is a file of lines, each of which is an [Entry]: time, ref, old and new value, "-"
@@ -48,14 +49,14 @@ func (e Entry) line() string {
 	return fmt.Sprintf("%s %s %s %s\n", e.Time.UTC().Format(time.RFC3339), e.Ref, value(e.Old), value(e.New))
 }
 
-// parseEntry reads a line. One that is none, as a loss of power leaves it, is passed over.
+// parseEntry reads a line. One that is none, as a loss of power or a damaged disk leaves it, is passed over.
 func parseEntry(line string) (Entry, bool) {
 	fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 	if len(fields) != 4 {
 		return Entry{}, false
 	}
 	at, err := time.Parse(time.RFC3339, fields[0])
-	if err != nil {
+	if err != nil || at.UTC().Format(time.RFC3339) != fields[0] {
 		return Entry{}, false
 	}
 	for i := range fields {
@@ -63,7 +64,8 @@ func parseEntry(line string) (Entry, bool) {
 			fields[i] = ""
 		}
 	}
-	return Entry{at.UTC(), fields[1], fields[2], fields[3]}, true
+	e := Entry{at.UTC(), fields[1], fields[2], fields[3]}
+	return e, e.check(gitwire.SHA1) == nil || e.check(gitwire.SHA256) == nil
 }
 
 // beginBatch writes what is going to be moved, and has it on the disk. Without entries it is other work
