@@ -179,6 +179,7 @@ func TestReplicaAloneKeepsToItsShare(t *testing.T) {
 }
 
 func TestSplitOffReplicasHaveTheirShareKept(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	server := startNATS(t, t.TempDir(), -1)
 	all := replicasOf(t, server.ClientURL(), 2)
@@ -201,6 +202,7 @@ func TestSplitOffReplicasHaveTheirShareKept(t *testing.T) {
 }
 
 func TestMintsQueueAndDoNotFail(t *testing.T) {
+	testkit.Long(t)
 	t.Parallel()
 	e := replica(t, "")
 	var sent atomic.Int32
