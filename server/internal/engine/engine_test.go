@@ -2,9 +2,12 @@ package engine
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +16,8 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/server/internal/caller"
+	"github.com/ghapp-dev/ghapp/server/internal/policy"
 )
 
 // mintsOf is how many of so many updates of different keys run their function: all of them are to.
@@ -201,39 +206,64 @@ func TestSplitOffReplicasHaveTheirShareKept(t *testing.T) {
 	}
 }
 
+// github answers every request for a token, and others with these headers.
+func github(sent *atomic.Int32, h http.Header) http.RoundTripper {
+	return testkit.RoundTrip(func(req *http.Request) (*http.Response, error) {
+		answer := &http.Response{StatusCode: http.StatusOK, Header: h, Body: http.NoBody}
+		if req.Method == http.MethodPost {
+			sent.Add(1)
+			answer.StatusCode = http.StatusCreated
+			answer.Body = io.NopCloser(strings.NewReader(`{"token":"ghs_of7"}`))
+		}
+		return answer, nil
+	})
+}
+
+// send sends a request by a credential, and returns what came.
+func send(ctx context.Context, t *testing.T, by http.RoundTripper, method, path, credential string) (string, error) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(ctx, method, "https://api.github.com"+path, nil)
+	testkit.OK(t, err)
+	req.Header.Set("Authorization", "Bearer "+credential)
+	answer, err := by.RoundTrip(req)
+	if err != nil {
+		return "", err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	return string(body), err
+}
+
+const mintPath = "/app/installations/7/access_tokens"
+
+// jwtOf is a token such as an App signs, of which only the issuer counts here.
+func jwtOf(app string) string {
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+app+`"}`)) + ".sig"
+}
+
+// TestMintsQueueAndDoNotFail is case 32.
 func TestMintsQueueAndDoNotFail(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	e := replica(t, "")
 	var sent atomic.Int32
-	client := &http.Client{Transport: e.Mints("Iv1.a", testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
-		sent.Add(1)
-		return &http.Response{StatusCode: http.StatusCreated, Body: http.NoBody}, nil
-	}))}
-	send := func(ctx context.Context, method, path string) error {
-		req, err := http.NewRequestWithContext(ctx, method, "https://api.github.com"+path, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		answer, err := client.Do(req)
-		if err == nil {
-			answer.Body.Close()
-		}
-		return err
-	}
-	const mint = "/app/installations/1/access_tokens"
+	by := e.Transport(github(&sent, nil))
 	var group sync.WaitGroup
 	for range mints + 5 { // the last wait for the next window
-		group.Go(func() { testkit.OK(t, send(t.Context(), http.MethodPost, mint)) })
+		group.Go(func() {
+			body, err := send(t.Context(), t, by, http.MethodPost, mintPath, jwtOf("Iv1.a"))
+			if err != nil || body != `{"token":"ghs_of7"}` {
+				t.Errorf("%v; %q", err, body)
+			}
+		})
 	}
 	group.Wait()
 	testkit.Equal(t, sent.Load(), mints+5)
-	testkit.OK(t, send(t.Context(), http.MethodGet, "/app"))
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	var err error
-	for range mints + 1 {
-		if err = send(ctx, http.MethodPost, mint); err != nil {
+	for range 2*mints + 1 { // a window may end meanwhile
+		if _, err = send(ctx, t, by, http.MethodPost, mintPath, jwtOf("Iv1.a")); err != nil {
 			break
 		}
 	}
@@ -241,10 +271,12 @@ func TestMintsQueueAndDoNotFail(t *testing.T) {
 	if !ok && !errors.Is(err, context.DeadlineExceeded) || ok && busy.After <= 0 {
 		t.Errorf("who cannot wait gets %v", err)
 	}
+	_, err = send(t.Context(), t, by, http.MethodPost, mintPath, jwtOf("Iv1.b"))
+	testkit.OK(t, err, "of another App")
 }
 
-// TestOnlyAnswersToTokensFeedABudget is case 43 as well: the headers of an answer to the App's own JWT pass
-// by the transport, and feed nothing.
+// TestOnlyAnswersToTokensFeedABudget is case 43: the headers of an answer to the App's own JWT feed
+// nothing.
 func TestOnlyAnswersToTokensFeedABudget(t *testing.T) {
 	t.Parallel()
 	all := replicasOf(t, startNATS(t, t.TempDir(), -1).ClientURL(), 2)
@@ -255,49 +287,52 @@ func TestOnlyAnswersToTokensFeedABudget(t *testing.T) {
 			"X-Ratelimit-Reset": {strconv.FormatInt(reset.Unix(), 10)}, "X-Ratelimit-Resource": {"core"},
 		}
 	}
-	base := testkit.RoundTrip(func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusCreated, Header: headers(0), Body: http.NoBody}, nil
-	})
-	const mint = "https://api.github.com/app/installations/7/access_tokens"
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, mint, nil)
+	const app = "api.github.com/Iv1.a"
+	var sent atomic.Int32
+	by := all[0].Transport(github(&sent, headers(100)))
+	_, err := send(t.Context(), t, by, http.MethodPost, mintPath, jwtOf("Iv1.a"))
 	testkit.OK(t, err)
-	_, err = all[0].Mints("Iv1.a", base).RoundTrip(req)
+	_, err = send(t.Context(), t, by, http.MethodGet, "/app", jwtOf("Iv1.a"))
 	testkit.OK(t, err)
-	if b, ok := all[0].Budget(t.Context(), "Iv1.a", 7); ok {
+	if b, ok := all[0].Budget(t.Context(), app, 7); ok {
 		t.Errorf("the App's own budget is taken for the installation's: %v", b)
 	}
-	testkit.OK(t, all[0].Spend(t.Context(), "Iv1.a", 7), "nothing is known yet")
-
-	testkit.OK(t, all[0].Observe(t.Context(), "Iv1.a", 7, headers(100)))
-	testkit.OK(t, all[1].Observe(t.Context(), "Iv1.a", 7, headers(4000)), "an answer that was overtaken")
-	b, ok := all[1].Budget(t.Context(), "Iv1.a", 7)
+	_, err = send(t.Context(), t, by, http.MethodGet, "/repos/acme/site", "ghs_of7")
+	testkit.OK(t, err)
+	b, ok := all[1].Budget(t.Context(), app, 7)
 	if !ok || b.Remaining != 100 || b.Limit != 5000 || !b.Reset.Equal(reset) {
 		t.Errorf("%v %+v", ok, b)
 	}
-	testkit.OK(t, all[1].Spend(t.Context(), "Iv1.a", 7))
-	testkit.OK(t, all[1].Observe(t.Context(), "Iv1.a", 7, headers(0)))
-	busy := testkit.ErrorAs[*BusyError](t, all[0].Spend(t.Context(), "Iv1.a", 7))
+	testkit.OK(t, all[1].observe(t.Context(), app, 7, headers(4000)), "an answer that was overtaken")
+	b, _ = all[0].Budget(t.Context(), app, 7)
+	testkit.Equal(t, b.Remaining, 100)
+
+	testkit.OK(t, all[1].observe(t.Context(), app, 7, headers(0)))
+	_, err = send(t.Context(), t, by, http.MethodGet, "/repos/acme/site", "ghs_of7")
+	busy := testkit.ErrorAs[*BusyError](t, err)
 	if busy.After <= 0 || busy.After > time.Hour {
 		t.Errorf("there is room in %s", busy.After)
 	}
 	for _, odd := range []http.Header{{}, {"X-Ratelimit-Limit": {"-1"}}, {
 		"X-Ratelimit-Limit": {"1"}, "X-Ratelimit-Remaining": {"9"}, "X-Ratelimit-Reset": {"99999999999"},
 	}} {
-		testkit.OK(t, all[0].Observe(t.Context(), "Iv1.a", 8, odd))
+		testkit.OK(t, all[0].observe(t.Context(), app, 8, odd))
 	}
-	if _, ok := all[0].Budget(t.Context(), "Iv1.a", 8); ok {
+	if _, ok := all[0].Budget(t.Context(), app, 8); ok {
 		t.Error("an odd answer is believed")
 	}
 }
 
-func TestIDServesOnceOnAllReplicas(t *testing.T) {
+// TestProofServesOnceOnAllReplicas has thirty come at once with one ID.
+func TestProofServesOnceOnAllReplicas(t *testing.T) {
 	t.Parallel()
 	all := replicasOf(t, startNATS(t, t.TempDir(), -1).ClientURL(), 3)
+	proof := caller.Caller{Issuer: "https://issuer.example", ID: "id", Expires: time.Now().Add(time.Minute)}
 	var first atomic.Int32
 	var group sync.WaitGroup
 	for i := range 30 {
 		group.Go(func() {
-			ok, err := all[i%3].Once(t.Context(), "https://issuer.example", "id", time.Now().Add(time.Minute))
+			ok, err := all[i%3].First(t.Context(), proof)
 			testkit.OK(t, err)
 			if ok {
 				first.Add(1)
@@ -306,14 +341,38 @@ func TestIDServesOnceOnAllReplicas(t *testing.T) {
 	}
 	group.Wait()
 	testkit.Equal(t, first.Load(), 1)
-	ok, err := all[0].Once(t.Context(), "https://other.example", "id", time.Now().Add(time.Minute))
+	proof.Issuer = "https://other.example"
+	ok, err := all[0].First(t.Context(), proof)
 	if !ok || err != nil {
 		t.Errorf("another issuer's: %v, %v", ok, err)
 	}
+	if ok, err := all[0].First(t.Context(), caller.Caller{Issuer: proof.Issuer}); ok || err == nil {
+		t.Errorf("without an ID: %v, %v", ok, err)
+	}
 	all[0].conn.Close()
-	if ok, err := all[0].Once(t.Context(), "https://other.example", "new", time.Now().Add(time.Minute)); ok || err == nil {
+	proof.ID = "new"
+	if ok, err := all[0].First(t.Context(), proof); ok || err == nil {
 		t.Errorf("without the engine it is known to be the first: %v, %v", ok, err)
 	}
+}
+
+// TestFloodOfOneCallerIsStoppedOnAllReplicas is case 30.
+func TestFloodOfOneCallerIsStoppedOnAllReplicas(t *testing.T) {
+	t.Parallel()
+	all := replicasOf(t, startNATS(t, t.TempDir(), -1).ClientURL(), 2)
+	flood, other := caller.Caller{Issuer: "i", Subject: "a"}, caller.Caller{Issuer: "i", Subject: "b"}
+	served := 0
+	for n := range 200 {
+		if wait := (Callers{all[n%2], 20}).Spend(t.Context(), flood, policy.Grant{}); wait == 0 {
+			served++
+		} else if wait > time.Minute {
+			t.Errorf("it is to wait for %s", wait)
+		}
+	}
+	if served < 20-portions || served > 40 { // a minute may end meanwhile
+		t.Errorf("%d of 200 are served, and 20 in a minute are the limit", served)
+	}
+	testkit.Equal(t, (Callers{all[0], 20}).Spend(t.Context(), other, policy.Grant{}), 0, "another caller waits")
 }
 
 func TestReplicasThatHaveOtherPoliciesAreSeen(t *testing.T) {

@@ -6,9 +6,28 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/ghapp-dev/ghapp/server/internal/caller"
+	"github.com/ghapp-dev/ghapp/server/internal/policy"
 )
+
+// Callers limits those who ask, over all replicas.
+type Callers struct {
+	Engine *Engine
+	// PerMinute is how many tokens one caller may ask for in a minute.
+	PerMinute int
+}
+
+// Spend counts a token for a caller, whichever rule grants it. It returns for how long to wait where
+// there is none left: 0 where there is.
+func (l Callers) Spend(ctx context.Context, c caller.Caller, _ policy.Grant) (wait time.Duration) {
+	wait, ok := l.Engine.take(ctx, limit{name: "caller/" + identity(c), most: l.PerMinute, window: time.Minute})
+	if ok {
+		return 0
+	}
+	return max(wait, time.Second)
+}
 
 // GitHub takes about 180 requests for a token in a minute from one App before it refuses by its
 // secondary limit. Fewer in shorter windows stay below that, and nobody waits long.
@@ -16,50 +35,6 @@ const (
 	mintWindow = 10 * time.Second
 	mints      = 25 // in each
 )
-
-// mintLimit is how many tokens of an App are asked for.
-func mintLimit(app string) limit {
-	return limit{name: "mint/" + app, most: mints, window: mintWindow}
-}
-
-// Mints returns a transport for an App's client in which requests for a token queue, over all
-// replicas, below GitHub's secondary limit. Other requests go through. Where the caller's
-// deadline comes first, the error is a [*BusyError].
-func (e *Engine) Mints(app string, base http.RoundTripper) http.RoundTripper {
-	if base == nil {
-		base = http.DefaultTransport
-	}
-	return &mintQueue{e, app, base}
-}
-
-type mintQueue struct {
-	engine *Engine
-	app    string
-	base   http.RoundTripper
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (q *mintQueue) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method == http.MethodPost && strings.HasSuffix(req.URL.Path, "/access_tokens") {
-		if err := q.engine.queue(req.Context(), mintLimit(q.app), "mint a token of App "+q.app); err != nil {
-			if req.Body != nil {
-				_ = req.Body.Close()
-			}
-			return nil, err
-		}
-	}
-	return q.base.RoundTrip(req)
-}
-
-// Caller counts a request of a caller, by all replicas together, at most so many in a minute. Above
-// that the error is a [*BusyError].
-func (e *Engine) Caller(ctx context.Context, identity string, perMinute int) error {
-	l := limit{name: "caller/" + identity, most: perMinute, window: time.Minute}
-	if after, ok := e.take(ctx, l); !ok {
-		return &BusyError{"requests of this caller", after}
-	}
-	return nil
-}
 
 // Budget is an installation's requests of an hour, as GitHub told them last.
 type Budget struct {
@@ -83,10 +58,10 @@ func (e *Engine) Budget(ctx context.Context, app string, installation int64) (b 
 	return b, true
 }
 
-// Spend takes one request of an installation's budget, of which other replicas spend as well, and
+// spend takes one request of an installation's budget, of which other replicas spend as well, and
 // whoever has its tokens. Where nothing is left the error is a [*BusyError]. Of a budget that
 // nobody has seen yet nothing is known, and there is no limit.
-func (e *Engine) Spend(ctx context.Context, app string, installation int64) error {
+func (e *Engine) spend(ctx context.Context, app string, installation int64) error {
 	b, ok := e.Budget(ctx, app, installation)
 	if !ok {
 		return nil
@@ -105,9 +80,9 @@ func (e *Engine) Spend(ctx context.Context, app string, installation int64) erro
 	return nil
 }
 
-// Observe corrects an installation's budget by the headers of an answer that came to one of its
+// observe corrects an installation's budget by the headers of an answer that came to one of its
 // tokens. Headers of an answer to the App's own JWT tell of another budget, and are not for here.
-func (e *Engine) Observe(ctx context.Context, app string, installation int64, h http.Header) error {
+func (e *Engine) observe(ctx context.Context, app string, installation int64, h http.Header) error {
 	if resource := h.Get("X-Ratelimit-Resource"); resource != "" && resource != "core" {
 		return nil
 	}
@@ -140,17 +115,4 @@ func (e *Engine) Observe(ctx context.Context, app string, installation int64, h 
 		}
 	}
 	return nil // those who were quicker have seen the same
-}
-
-// Once reports whether nobody has come with this ID of an issuer's yet, on any replica, until the
-// time at which the token ends that it is of. Where the engine cannot be asked the error says so:
-// whether another replica has seen it nobody can tell then.
-func (e *Engine) Once(ctx context.Context, issuer, id string, until time.Time) (bool, error) {
-	const most = 24 * time.Hour // no issuer's token of a job lives longer
-	life := min(max(time.Until(until)+time.Minute, time.Minute), most)
-	_, err := e.replace(ctx, &e.work, "once."+e.keys[0].name("once", issuer, id), []byte{}, 0, life)
-	if errors.Is(err, errTaken) {
-		return false, nil
-	}
-	return err == nil, err
 }

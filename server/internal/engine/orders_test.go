@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/secret"
+	"github.com/ghapp-dev/ghapp/server/internal/caller"
+	"github.com/ghapp-dev/ghapp/server/internal/policy"
 )
 
 func use(identity, repository string) Use {
@@ -192,4 +195,21 @@ func TestTokenThatCouldNotBeRevokedIsTriedAgain(t *testing.T) {
 	_, err := e.Give(t.Context(), Target{All: true}, true, "")
 	testkit.OK(t, err)
 	until(t, "it is ended", func() bool { return n.are() == 1 })
+}
+
+func TestOrderThatComesWhileATokenIsMintedStopsIt(t *testing.T) {
+	t.Parallel()
+	e := replica(t, "", calm)
+	who := caller.Caller{Issuer: "https://issuer.example", Subject: "a"}
+	grant := policy.Grant{Rule: "site", Owner: "acme", Repositories: []policy.Repository{{Name: "acme/site"}}}
+	token := &ghapp.Token{Secret: secret.New("token"), ExpiresAt: time.Now().Add(time.Hour), Installation: 7}
+	testkit.Equal(t, e.Forbid(t.Context(), who, grant), "")
+	testkit.OK(t, e.HandedOut(t.Context(), who, grant, token))
+	_, err := e.Give(t.Context(), Target{Installation: 7}, false, "") // which is not known before there is a token
+	testkit.OK(t, err)
+	testkit.Equal(t, e.Forbid(t.Context(), who, grant), "")
+	testkit.ErrorAs[*HeldError](t, e.HandedOut(t.Context(), who, grant, token))
+	o, err := e.Give(t.Context(), Target{Repository: "acme/site"}, false, "")
+	testkit.OK(t, err)
+	testkit.Contains(t, e.Forbid(t.Context(), who, grant), o.ID)
 }
