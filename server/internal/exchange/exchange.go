@@ -43,6 +43,8 @@ type Budget interface {
 type Orders interface {
 	// Forbid returns the order by which nothing is to be handed out, or "".
 	Forbid(ctx context.Context, c caller.Caller, g policy.Grant) (order string)
+	// Generation is a policy's with what orders have ended: another after each that ends tokens.
+	Generation(policy string) string
 }
 
 // Ledger knows which tokens are out, so that they can be revoked.
@@ -138,7 +140,7 @@ func (e *Exchange) begin(r Request) *exchanging {
 		r.ID = rand.Text()
 	}
 	p := e.Policy()
-	x := &exchanging{Exchange: e, Request: r, policy: p, apps: e.Apps.of(p.Generation())}
+	x := &exchanging{Exchange: e, Request: r, policy: p, apps: e.apps(p)}
 	x.record = audit.Record{
 		ID: r.ID, Address: r.Address, Issuer: r.Caller.Issuer, Subject: r.Caller.Subject,
 		Claims: audit.Claims(r.Caller.Claims, e.AuditedClaims), Generation: p.Generation(),

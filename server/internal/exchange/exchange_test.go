@@ -428,6 +428,7 @@ type operator struct {
 
 func (o operator) Spend(context.Context, caller.Caller, policy.Grant) time.Duration { return o.wait }
 func (o operator) Forbid(context.Context, caller.Caller, policy.Grant) string       { return o.order }
+func (o operator) Generation(policy string) string                                  { return policy }
 func (o operator) HandedOut(context.Context, caller.Caller, policy.Grant, *ghapp.Token) error {
 	return o.ledger
 }
