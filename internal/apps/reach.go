@@ -107,6 +107,11 @@ func (o *Opener) Cache() (*cache.Files, string, error) {
 		return nil, "", err
 	}
 	files, err := cache.Open(dir)
+	if err == nil {
+		files.Waiting = func() {
+			o.Log.Warn("waiting for another process, which has asked GitHub for a token and has no answer yet")
+		}
+	}
 	return files, dir, err
 }
 

@@ -43,6 +43,10 @@ const tempPrefix = "tmp-"
 // Files is a store of entries in one directory. It is safe for concurrent use,
 // by any number of goroutines and processes. [Open] makes one.
 type Files struct {
+	// Waiting is told, once for each update that waits for long, that another process keeps it waiting. It is
+	// set before the first update. Nil: nobody is.
+	Waiting func()
+
 	dir   string
 	turns [shards]chan struct{}
 }

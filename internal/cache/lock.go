@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/ghapp-dev/ghapp/internal/wait"
 )
 
 // shards is the number of locks, and so of lock files. The files are never
@@ -41,6 +43,9 @@ func (f *Files) lock(ctx context.Context, root *os.Root, shard int) (unlock func
 	case f.turns[shard] <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the cache: %w", ctx.Err())
+	}
+	if f.Waiting != nil {
+		defer time.AfterFunc(wait.Patience, f.Waiting).Stop()
 	}
 	file := flock.New(filepath.Join(f.dir, lockName(shard)))
 	if _, err = file.TryLockContext(ctx, poll); err == nil {
