@@ -27,8 +27,8 @@ type Target struct {
 	All          bool   `json:"all,omitempty"`
 }
 
-// check looks whether one field is set.
-func (t Target) check() error {
+// Check returns an error unless exactly one field is set.
+func (t Target) Check() error {
 	set := 0
 	for _, is := range []bool{t.Identity != "", t.Repository != "", t.Installation != 0, t.Rule != "", t.All} {
 		if is {
@@ -186,7 +186,7 @@ func (e *Engine) news(of string) string { return e.options.Prefix + ".news." + o
 // Give gives an order, to all replicas. It holds when Give returns. Where the engine is away it holds
 // on this replica alone, and the error says so.
 func (e *Engine) Give(ctx context.Context, t Target, revoke bool, reason string) (Order, error) {
-	if err := t.check(); err != nil {
+	if err := t.Check(); err != nil {
 		return Order{}, err
 	}
 	o := Order{

@@ -90,7 +90,7 @@ func TestOrderIsForItsTarget(t *testing.T) {
 		testkit.Equal(t, test.target.covers(all), test.some, test.target, "of all")
 	}
 	for _, wrong := range []Target{{}, {All: true, Rule: "x"}, {Identity: "a", Repository: "b"}} {
-		testkit.Fails(t, wrong.check())
+		testkit.Fails(t, wrong.Check())
 	}
 }
 

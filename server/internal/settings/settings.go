@@ -31,9 +31,14 @@ type Settings struct {
 	Policy string
 	Audit  Audit
 	NATS   NATS
+	// Control is the path of the socket for operators' orders.
+	Control string
 	// Status is host:port of metrics and health. Empty: they are not served.
 	Status string
 }
+
+// DefaultControl is where orders are taken where the file says nothing else.
+const DefaultControl = "/run/ghapp-server/control"
 
 // TLS is how the door is reached.
 type TLS struct {
@@ -75,7 +80,7 @@ func Read(path string) (*Settings, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Settings{Path: path, Audit: Audit{Claims: defaultClaims()}}
+	s := &Settings{Path: path, Control: DefaultControl, Audit: Audit{Claims: defaultClaims()}}
 	if err := strictyaml.Parse(path, data, s.read); err != nil {
 		return nil, err
 	}
@@ -135,6 +140,7 @@ func (s *Settings) read(root strictyaml.Value) {
 		"policy":        func(v strictyaml.Value) { s.Policy = s.file(v) },
 		"audit":         func(v strictyaml.Value) { s.audit(v) },
 		"nats":          func(v strictyaml.Value) { s.nats(v) },
+		"control":       func(v strictyaml.Value) { s.Control = s.file(v) },
 		"status":        func(v strictyaml.Value) { s.Status = address(v, false) },
 	})
 	socket := strings.HasPrefix(s.Listen, "unix:")
