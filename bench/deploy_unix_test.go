@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -58,19 +57,6 @@ func raceForProcessor(b *testing.B, rounds int, contestants ...contestant) {
 			b.ReportMetric(float64(spent[0])/float64(spent[i]), contestants[0].name+"/"+c.name+"-cpu")
 		}
 	}
-}
-
-// processorTime is that of this process and of its children that have ended.
-func processorTime(tb testing.TB) time.Duration {
-	var sum time.Duration
-	for _, who := range []int{syscall.RUSAGE_SELF, syscall.RUSAGE_CHILDREN} {
-		var usage syscall.Rusage
-		if err := syscall.Getrusage(who, &usage); err != nil {
-			tb.Fatal(err)
-		}
-		sum += time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-	}
-	return sum
 }
 
 // BenchmarkDeploy is an update of 100 changed files in a tree of 5,000: a publication of

@@ -209,10 +209,13 @@ func newMirroring(tb testing.TB, repositories int) *mirroring {
 func (m *mirroring) race(b *testing.B, rounds, ops int, names ...string) {
 	b.Helper()
 	contestants, walls := make([]contestant, len(names)), make([][]time.Duration, len(names))
+	server := make([]time.Duration, len(names))
 	var most memory
 	for i, name := range names {
 		contestants[i] = contestant{name, func() (time.Duration, error) {
+			before := processorTime(b)
 			dir, spent, err := m.mirror(name)
+			server[i] += processorTime(b) - before - spent.processor
 			walls[i] = append(walls[i], spent.clock)
 			if i == 0 {
 				most.Own, most.Children = max(most.Own, spent.Own), max(most.Children, spent.Children)
@@ -223,6 +226,9 @@ func (m *mirroring) race(b *testing.B, rounds, ops int, names ...string) {
 	race(b, rounds, ops, contestants...)
 	for unit, value := range compare(contestants, walls, ops) {
 		b.ReportMetric(value, "clock-"+unit)
+	}
+	for i, name := range names {
+		b.ReportMetric(float64(server[i])/float64(len(walls[i])*ops), name+"-server-ns/op")
 	}
 	b.ReportMetric(float64(most.Own)/1e6, "own-MB")
 	b.ReportMetric(float64(most.Children)/1e6, "git-MB")
