@@ -49,7 +49,8 @@ type Orders interface {
 
 // Ledger knows which tokens are out, so that they can be revoked.
 type Ledger interface {
-	// HandedOut is called before a token leaves. After an error it does not.
+	// HandedOut is called before a token leaves. After an error it does not, such as where an
+	// order has come since [Orders] were asked.
 	HandedOut(ctx context.Context, c caller.Caller, g policy.Grant, t *ghapp.Token) error
 }
 
@@ -278,7 +279,7 @@ func fits(t *ghapp.Token, g policy.Grant) error {
 func (x *exchanging) handOut(ctx context.Context, t *ghapp.Token) error {
 	if x.Ledger != nil {
 		if err := x.Ledger.HandedOut(ctx, x.Caller, x.grant, t); err != nil {
-			return &Error{Outcome: Unavailable, Err: fmt.Errorf("the token is not remembered: %w", err)}
+			return fmt.Errorf("the token is kept back: %w", err)
 		}
 	}
 	ends := x.ends(t)

@@ -358,6 +358,8 @@ func TestWithoutARecordThereIsNoToken(t *testing.T) {
 		w.refused(t, w.siteRequest(), exchange.Unavailable, "disk full")
 		testkit.Equal(t, w.github.Tokens()[0].Revoked, true, "revoked")
 		testkit.Equal(t, w.audit.events(), "allowed, revoked, failed", "events")
+		w.audit.fail = map[audit.Event]error{audit.Refused: errors.New("disk full")}
+		w.refused(t, w.ask(nil, "acme/other"), exchange.Unavailable, "acme/other")
 		w.audit.fail = nil
 		if answer := w.token(t, w.siteRequest()); audit.HashToken(answer.Token) == "" || w.github.Mints() != 2 {
 			t.Error("the token that was revoked is handed out")
@@ -368,9 +370,16 @@ func TestWithoutARecordThereIsNoToken(t *testing.T) {
 func TestALimitedLifeEndsAtGitHub(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, strings.Replace(rules, "{repositories", "{max-life: 10m, revoke: true, repositories", 1)+
-			strings.Replace(strings.TrimPrefix(rules, "\nrules:"), "name: own", "name: free", 1))
+		limited := strings.Replace(rules, "{repositories", "{max-life: 10m, revoke: true, repositories", 1)
+		other := strings.NewReplacer("\nrules:", "", "name: own", "name: free", `"7"}`, `"8"}`).Replace(rules)
+		w := newWorld(t, limited+other)
+		free := w.siteRequest()
+		free.Caller = w.run(map[string]any{"repository_owner_id": "8"})
 		first := w.token(t, w.siteRequest())
+		unlimited := w.token(t, free)
+		if unlimited.Token.Reveal() == first.Token.Reveal() {
+			t.Fatal("rules with other ends share a token")
+		}
 		testkit.Equal(t, time.Until(first.ExpiresAt).Round(time.Minute), 10*time.Minute, "life")
 		time.Sleep(2 * time.Minute)
 		second := w.token(t, w.siteRequest())
@@ -384,9 +393,11 @@ func TestALimitedLifeEndsAtGitHub(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		tokens := w.github.Tokens()
-		testkit.Equal(t, fmt.Sprint(tokens[0].Revoked, tokens[1].Revoked), "true false", "revoked")
+		testkit.Equal(t, fmt.Sprint(tokens[0].Revoked, tokens[1].Revoked, tokens[2].Revoked), "true false false", "revoked")
+		testkit.Equal(t, strings.Count(w.audit.events(), "revoked"), 1, "records of revocations")
 		w.Close(t.Context())
-		testkit.Equal(t, w.github.Tokens()[1].Revoked, true, "revoked at the end")
+		tokens = w.github.Tokens()
+		testkit.Equal(t, fmt.Sprint(tokens[1].Revoked, tokens[2].Revoked), "false true", "revoked at the end")
 		long := w.siteRequest()
 		long.MinLife = 20 * time.Minute
 		w.refused(t, long, exchange.Refused, "longer life")
@@ -424,11 +435,12 @@ type operator struct {
 	wait   time.Duration
 	order  string
 	ledger error
+	epoch  string
 }
 
 func (o operator) Spend(context.Context, caller.Caller, policy.Grant) time.Duration { return o.wait }
+func (o operator) Generation(policy string) string                                  { return policy + o.epoch }
 func (o operator) Forbid(context.Context, caller.Caller, policy.Grant) string       { return o.order }
-func (o operator) Generation(policy string) string                                  { return policy }
 func (o operator) HandedOut(context.Context, caller.Caller, policy.Grant, *ghapp.Token) error {
 	return o.ledger
 }
@@ -443,10 +455,14 @@ func TestBudgetOrdersAndLedgerHaveTheirSay(t *testing.T) {
 		w.refused(t, w.siteRequest(), exchange.Refused, "suspended")
 		testkit.Equal(t, w.github.Mints(), 0, "mints")
 		w.Orders, w.Ledger = operator{}, operator{ledger: errors.New("not kept")}
-		w.refused(t, w.siteRequest(), exchange.Unavailable, "not kept")
+		w.refused(t, w.siteRequest(), exchange.Refused, "not kept")
 		testkit.Equal(t, w.github.Tokens()[0].Revoked, true, "revoked")
 		w.Ledger = operator{}
-		w.token(t, w.siteRequest())
+		before := w.token(t, w.siteRequest())
+		w.Orders = operator{epoch: "/2"}
+		if after := w.token(t, w.siteRequest()); after.Token.Reveal() == before.Token.Reveal() {
+			t.Error("a token of before an order is handed out")
+		}
 	})
 }
 
@@ -516,9 +532,10 @@ func TestAFileThatIsGoneOrMakesNoSenseAllowsNothing(t *testing.T) {
 		header http.Header
 		stale  bool // whether the file before serves on for a while
 	}{
-		"gone":         {status: 404},
-		"forbidden":    {status: 403},
-		"moved":        {status: 301, header: http.Header{"Location": {"/repos/acme/lib/contents/.github/ghapp.yaml"}}},
+		"gone":      {status: 404, body: allow},
+		"forbidden": {status: 403, body: allow},
+		"moved": {status: 301, body: allow,
+			header: http.Header{"Location": {"/repos/acme/lib/contents/.github/ghapp.yaml"}}},
 		"empty":        {status: 200},
 		"nonsense":     {status: 200, body: "allow: everybody"},
 		"unknown key":  {status: 200, body: allow + "  more: yes\n"},

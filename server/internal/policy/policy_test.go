@@ -77,6 +77,17 @@ func TestAPatternIsAnchoredAtBothEndsOfEachBranch(t *testing.T) {
 	}
 }
 
+func TestBranchesOfAPatternThatShareNothingAreAnchored(t *testing.T) {
+	t.Parallel()
+	p := parse(t, rule(`  subject: {pattern: "alpha|beta|gamma"}`))
+	for _, sub := range []string{"alpha", "beta", "gamma"} {
+		allowed(t, p, subject(sub), site())
+	}
+	for _, sub := range []string{"alpha-evil", "evil-gamma", "a-beta-b", "beta\n", "\nbeta", "alpha|beta"} {
+		refused(t, p, subject(sub), site(), "the subject")
+	}
+}
+
 func TestAPatternThatLoosensItsAnchorsIsRefused(t *testing.T) {
 	t.Parallel()
 	for pattern, want := range map[string]string{
