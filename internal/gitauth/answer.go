@@ -19,9 +19,9 @@ import (
 	"github.com/ghapp-dev/ghapp/secret"
 )
 
-// username is what GitHub documents before an installation token
-// (https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation).
-const username = "x-access-token"
+// Username is what stands before an installation token in GitHub's page "Authenticating as a
+// GitHub App installation", under HTTP-based Git access.
+const Username = "x-access-token"
 
 // ErrNotOurs is a question about a host that is not ours: it is left to others.
 var ErrNotOurs = errors.New("the host is not ours")
@@ -172,7 +172,7 @@ func (a *Answerer) plan(ctx context.Context, asked *credential.Credential) (plan
 		return plan{}, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "choose a token", Err: fmt.Errorf(
 			"git did not say which repository it is about; run `git config --global credential.%s.useHttpPath true`", a.Origin)}
 	}
-	repository, err := repositoryOf(asked.Path)
+	repository, err := RepositoryOf(asked.Path)
 	if err != nil {
 		return plan{}, err
 	}
@@ -267,7 +267,7 @@ func (a *Answerer) handOut(asked *credential.Credential, p plan, token *ghapp.To
 	}
 	// git compares the expiry with this machine's clock, not with GitHub's.
 	expiry := time.Now().Add(token.Life())
-	return credential.Answer(asked, username, token.Secret, expiry)
+	return credential.Answer(asked, Username, token.Secret, expiry)
 }
 
 // erase is git's word that the credential was refused, or that there was to be one.

@@ -7,10 +7,10 @@ import (
 	"github.com/ghapp-dev/ghapp"
 )
 
-// repositoryOf reads the repository from the path that git or git-lfs asks a
+// RepositoryOf reads the repository from the path that git or git-lfs asks a
 // credential for: owner/name, owner/name.git, owner/name.wiki.git, and below any
 // of them /info/lfs and what follows.
-func repositoryOf(path string) (ghapp.RepositoryName, error) {
+func RepositoryOf(path string) (ghapp.RepositoryName, error) {
 	for strings.Contains(path, "//") { // whether it serves them is for the server to say
 		path = strings.ReplaceAll(path, "//", "/")
 	}

@@ -19,9 +19,9 @@ func TestRepositoryOfEveryPathGitAsksFor(t *testing.T) {
 		"acme-corp_emu/a.b-c_d.git/info/lfs/x/": "acme-corp_emu/a.b-c_d",
 	}
 	for path, want := range good {
-		got, err := repositoryOf(path)
+		got, err := RepositoryOf(path)
 		if err != nil || got.String() != want {
-			t.Errorf("repositoryOf(%q) = %q, %v; want %q", path, got, err, want)
+			t.Errorf("RepositoryOf(%q) = %q, %v; want %q", path, got, err, want)
 		}
 	}
 	for _, path := range []string{
@@ -29,8 +29,8 @@ func TestRepositoryOfEveryPathGitAsksFor(t *testing.T) {
 		"../site", "acme/..", "acme/.git", "acme/si te", "acme/site\nhost=evil", "acme/%2e%2e",
 		"a/b/c/d", "acme/site.git/../other",
 	} {
-		if got, err := repositoryOf(path); err == nil {
-			t.Errorf("repositoryOf(%q) = %q; want an error", path, got)
+		if got, err := RepositoryOf(path); err == nil {
+			t.Errorf("RepositoryOf(%q) = %q; want an error", path, got)
 		}
 	}
 }

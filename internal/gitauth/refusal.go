@@ -13,7 +13,7 @@ const UserAgent = "git/ghapp"
 
 // Authorize puts a token into a request to the git service, as git itself would send it.
 func Authorize(req *http.Request, t *ghapp.Token) {
-	pair := username + ":" + t.Secret.Reveal()
+	pair := Username + ":" + t.Secret.Reveal()
 	req.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 }
 

@@ -104,7 +104,7 @@ func (a *Answerer) Moved(ctx context.Context, r ghapp.RepositoryName) (ghapp.Rep
 	case !d.served:
 		return r, &ghapp.Error{Kind: ghapp.ErrRefused, Op: op, Status: d.status, Message: d.message}
 	}
-	present, err := repositoryOf(d.path)
+	present, err := RepositoryOf(d.path)
 	present.Wiki = r.Wiki && err == nil
 	return present, err
 }

@@ -21,7 +21,7 @@ const storeState = "ghapp.lfs-store="
 // or no token could be for both.
 func Stored(asked *credential.Credential, addresses []string) {
 	asked.State = slices.DeleteFunc(asked.State, func(state string) bool { return strings.HasPrefix(state, storeState) })
-	own, err := repositoryOf(asked.Path)
+	own, err := RepositoryOf(asked.Path)
 	if err != nil {
 		return
 	}
@@ -30,7 +30,7 @@ func Stored(asked *credential.Credential, addresses []string) {
 		if err != nil || u.Scheme != asked.Protocol || !strings.EqualFold(u.Host, asked.Host) {
 			continue
 		}
-		store, err := repositoryOf(u.Path)
+		store, err := RepositoryOf(u.Path)
 		if err != nil || !strings.EqualFold(store.Owner, own.Owner) || strings.EqualFold(store.Name, own.Name) {
 			continue
 		}
