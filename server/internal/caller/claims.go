@@ -1,12 +1,10 @@
 package caller
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"strings"
 	"time"
@@ -40,82 +38,59 @@ func claimsOf(token string) (claims map[string]any, text []byte, err error) {
 	return claims, text, err
 }
 
-// parseClaims reads an object of JSON in which nothing can be read in two ways: no name is
-// there twice, and all of it is UTF-8.
-func parseClaims(text []byte) (map[string]any, error) {
-	if !utf8.Valid(text) {
-		return nil, errors.New("its claims are not UTF-8")
+// parseClaims reads an object of JSON in which nothing can be read in two ways.
+func parseClaims(text []byte) (claims map[string]any, err error) {
+	if !utf8.Valid(text) || json.Unmarshal(text, &claims) != nil || claims == nil {
+		return nil, errors.New("its claims are no object of JSON")
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	value, err := parseValue(decoder, 0)
-	if err != nil {
-		return nil, err
-	}
-	claims, ok := value.(map[string]any)
-	if !ok {
-		return nil, errors.New("its claims are no object")
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows its claims")
-	}
-	return claims, nil
+	return claims, checkNames(text)
 }
 
-func parseValue(decoder *json.Decoder, depth int) (any, error) {
-	token, err := decoder.Token()
-	if err != nil {
-		return nil, errors.New("its claims are not JSON")
-	}
-	delimiter, nested := token.(json.Delim)
-	switch {
-	case !nested:
-		return token, nil
-	case depth == maxDepth:
-		return nil, errors.New("its claims are nested too deep")
-	case delimiter == '[':
-		return parseArray(decoder, depth+1)
-	}
-	return parseObject(decoder, depth+1)
-}
-
-func parseArray(decoder *json.Decoder, depth int) (any, error) {
-	list := []any{}
-	for decoder.More() {
-		value, err := parseValue(decoder, depth)
-		if err != nil {
-			return nil, err
+// checkNames refuses a name that an object in text, which is JSON, has twice: one reader takes
+// the first, and another the last. For the same reason none may be written with an escape.
+func checkNames(text []byte) error {
+	var around []map[string]bool // the names so far of each object around; nil for an array
+	isName := false
+	for at := 0; at < len(text); at++ {
+		switch text[at] {
+		case '{', '[':
+			if len(around) == maxDepth {
+				return errors.New("its claims are nested too deep")
+			}
+			var names map[string]bool
+			if isName = text[at] == '{'; isName {
+				names = map[string]bool{}
+			}
+			around = append(around, names)
+		case '}', ']':
+			around = around[:len(around)-1]
+		case ',':
+			isName = around[len(around)-1] != nil
+		case '"':
+			begin := at + 1
+			at = closingQuote(text, begin)
+			if !isName {
+				continue
+			}
+			isName = false
+			name, names := string(text[begin:at]), around[len(around)-1]
+			if names[name] || strings.Contains(name, `\`) {
+				return errors.New("a claim is there twice, or has an escape in its name")
+			}
+			names[name] = true
 		}
-		list = append(list, value)
-	}
-	return list, closing(decoder)
-}
-
-func parseObject(decoder *json.Decoder, depth int) (any, error) {
-	object := map[string]any{}
-	for decoder.More() {
-		name, err := decoder.Token()
-		if err != nil {
-			return nil, errors.New("its claims are not JSON")
-		}
-		key, ok := name.(string)
-		if !ok {
-			return nil, errors.New("its claims are not JSON")
-		}
-		if _, twice := object[key]; twice {
-			return nil, errors.New("a claim is there twice")
-		}
-		if object[key], err = parseValue(decoder, depth); err != nil {
-			return nil, err
-		}
-	}
-	return object, closing(decoder)
-}
-
-func closing(decoder *json.Decoder) error {
-	if _, err := decoder.Token(); err != nil {
-		return errors.New("its claims are not JSON")
 	}
 	return nil
+}
+
+// closingQuote finds the end of a string of JSON.
+func closingQuote(text []byte, at int) int {
+	for ; text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at
 }
 
 // checkAudience takes a token that is for us and for nobody else: what others are sent as well

@@ -99,7 +99,7 @@ func (s *keySet) lookUp(ctx context.Context, keyID string) ([]jose.JSONWebKey, e
 }
 
 func (s *keySet) refresh(ctx context.Context) {
-	keys, err := s.fetch(ctx)
+	keys, err := s.fetchSafely(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.asked, s.err = time.Now(), err
@@ -108,6 +108,17 @@ func (s *keySet) refresh(ctx context.Context) {
 	}
 	close(s.running)
 	s.running = nil
+}
+
+// fetchSafely has the readers of what an issuer sends fail alone: nobody else would stop a panic
+// in a goroutine from ending the process.
+func (s *keySet) fetchSafely(ctx context.Context) (keys []jose.JSONWebKey, err error) {
+	defer func() {
+		if recover() != nil {
+			keys, err = nil, errors.New("its answer could not be read")
+		}
+	}()
+	return s.fetch(ctx)
 }
 
 // due reports whether the issuer is to be asked.

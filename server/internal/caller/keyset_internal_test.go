@@ -92,6 +92,15 @@ func TestWaitForAnIssuerIsSharedAndEndsWithEachWaitersOwnContext(t *testing.T) {
 	})
 }
 
+func TestPanicOverAnIssuersAnswerEndsInAnError(t *testing.T) {
+	t.Parallel()
+	p := newPublished(t, "a")
+	set := &keySet{fetch: func(context.Context) ([]jose.JSONWebKey, error) { panic("a text") }}
+	_, err := set.VerifySignature(t.Context(), p.sign(t, []byte("{}")))
+	testkit.ErrorIs(t, err, ErrIssuerUnreachable)
+	testkit.Lacks(t, err.Error(), "a text")
+}
+
 // Case 29: a byte a second.
 func TestIssuerThatDripsIsNotWaitedFor(t *testing.T) {
 	t.Parallel()

@@ -3,8 +3,10 @@ package caller_test
 import (
 	"context"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -350,5 +352,21 @@ func countingDial(count *atomic.Int32) func(context.Context, string, string) (ne
 	return func(context.Context, string, string) (net.Conn, error) {
 		count.Add(1)
 		return nil, errors.New("no name is to be looked up")
+	}
+}
+
+// A claim that is there twice is one thing to one reader and another to the next.
+func TestClaimThatIsThereTwiceIsRefused(t *testing.T) {
+	t.Parallel()
+	issuer := githubtest.NewIssuer()
+	v := verifier(t, serve(t, issuer))
+	for _, claims := range []string{
+		`"aud":"https://other.example.com","aud":"` + audience + `"`, `"aud":"` + audience + `","a":{"b":1,"b":2}`,
+		`"\u0061ud":"https://other.example.com","aud":"` + audience + `"`, `"aud":"` + audience + `","a":[{"b":[],"b":2}]`,
+	} {
+		middle := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil,
+			`{"iss":%q,"sub":"s","exp":%d,%s}`, issuer.URL(), time.Now().Add(time.Minute).Unix(), claims))
+		_, err := verify(t, v, "e30."+middle+".e30")
+		testkit.ErrorContains(t, err, "twice")
 	}
 }

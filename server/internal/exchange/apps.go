@@ -140,11 +140,11 @@ func (g *generation) revoke(ctx context.Context, grant policy.Grant, t *ghapp.To
 	return app.Current().App.Revoke(ctx, t)
 }
 
-// host is that of the repositories of a grant.
+// host is that of the repositories of a grant, as an origin; "" where there is no App.
 func (g *generation) host(ctx context.Context, grant policy.Grant) string {
 	app, err := g.app(ctx, grant)
 	if err != nil {
 		return ""
 	}
-	return app.Current().App.Status().Host
+	return app.Current().App.Status().Origin
 }

@@ -81,6 +81,7 @@ type Request struct {
 	Ask     policy.Ask
 	MinLife time.Duration // how long the token has to live at least
 	Address string        // where the request came from, for the audit
+	Host    string        // of the repositories, as an origin: https://github.com; empty: whatever it is
 	ID      string        // of the request, for the audit; empty: one is made
 }
 
@@ -93,7 +94,7 @@ type Answer struct {
 	Permissions  ghapp.Permissions
 	Installation int64
 	ID           string // of the request
-	Host         string // of the repositories, such as github.com
+	Host         string // of the repositories, as an origin: https://github.com
 }
 
 // exchanging is one request on its way.
@@ -113,6 +114,7 @@ func (e *Exchange) Token(ctx context.Context, r Request) (Answer, error) {
 	x := e.begin(r)
 	for _, allows := range []func(context.Context) error{
 		x.byPolicy,       // a rule, and the owner's ceiling
+		x.byHost,         // of the owner's App
 		x.byRepositories, // the file in each, where it has a say
 		x.byOrders,
 		x.byFirstUse,
@@ -163,6 +165,15 @@ func (x *exchanging) byPolicy(context.Context) (err error) {
 	x.record.Rule = x.grant.Rule
 	x.record.Granted = &audit.Scope{
 		Owner: x.grant.Owner, Repositories: names, All: x.grant.All, Permissions: x.grant.Permissions,
+	}
+	return nil
+}
+
+// byHost keeps a token of one host from those who would send it to another: an owner may have
+// the same name on both.
+func (x *exchanging) byHost(ctx context.Context) error {
+	if host := x.apps.host(ctx, x.grant); x.Host != "" && x.Host != host {
+		return fmt.Errorf("the App for %s is on %q, and %q was asked about", x.grant.Owner, host, x.Host)
 	}
 	return nil
 }

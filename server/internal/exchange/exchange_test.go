@@ -165,7 +165,7 @@ func TestATokenIsExactlyWhatWasAskedForAndRecordedTwice(t *testing.T) {
 		answer := w.token(t, w.siteRequest())
 		testkit.Equal(t, answer.Permissions.String(), "contents:read,metadata:read", "permissions")
 		testkit.Diff(t, answer.Repositories, []policy.Repository{{ID: w.site.ID, Name: "acme/site"}})
-		testkit.Equal(t, answer.Host, "github.com", "host")
+		testkit.Equal(t, answer.Host, "https://github.com", "host")
 		tokens := w.github.Tokens()
 		testkit.Equal(t, len(tokens), 1, "tokens")
 		testkit.Equal(t, strings.Join(tokens[0].Repositories, " "), "acme/site", "at GitHub")
@@ -616,5 +616,19 @@ func TestNoSecretIsInWhatIsRecordedOrPrinted(t *testing.T) {
 			said += fmt.Sprintf("%+v", record)
 		}
 		testkit.Lacks(t, said, answer.Token.Reveal())
+	})
+}
+
+// An owner may have the same name on github.com and on an Enterprise Server.
+func TestTokenOfOneHostIsNotForAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, rules)
+		r := w.siteRequest()
+		r.Host = "https://ghes.example.com"
+		_, err := w.Token(t.Context(), r)
+		testkit.ErrorContains(t, err, "ghes.example.com")
+		testkit.Equal(t, w.audit.events(), "refused")
+		r.Host = "https://github.com"
+		testkit.Must(w.Token(t.Context(), r))(t)
 	})
 }
