@@ -19,7 +19,7 @@ func (o *Opener) Own() childenv.Own {
 	var own childenv.Own
 	add := func(text string) { own.Values = append(own.Values, secret.New(text)) }
 	for _, name := range []string{"GHAPP_PRIVATE_KEY", "GHAPP_WEBHOOK_SECRET",
-		"GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL"} {
+		"GHAPP_SYNC_SECRET", "GHAPP_SYNC_NOTIFY_URL", "GHAPP_MIRROR_NOTIFY_URL"} {
 		text, _ := o.LookupEnv(name)
 		add(text)
 	}
