@@ -53,8 +53,8 @@ func (r *Repository) Image(ctx context.Context) (*Image, error) {
 	return i, nil
 }
 
-// check returns why an image that somebody else may have written cannot be one.
-func (i *Image) check() error {
+// Check returns why an image that somebody else may have written cannot be one.
+func (i *Image) Check() error {
 	if i.Format != gitwire.SHA1 && i.Format != gitwire.SHA256 {
 		return fmt.Errorf("its objects are in the format %q", i.Format)
 	}
@@ -180,7 +180,7 @@ func (r *run) readable(ctx context.Context, file string) error {
 // made is proved to be whole: the error is an [*Error] with [ErrBundle] where it is not, git's, or the
 // system's. After an error it is the caller's to take away.
 func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) error {
-	if err := i.check(); err != nil {
+	if err := i.Check(); err != nil {
 		return &Error{Problem: ErrBundle, Op: "read what the bundles are of", Err: err}
 	}
 	u := &update{run: &run{Repository: r}, Options: Options{Identity: i.Identity, Now: i.Since}, ctx: ctx}
@@ -223,15 +223,30 @@ func (r *Repository) Restore(ctx context.Context, i *Image, bundles []string) er
 	return flush.Tree(r.Dir)
 }
 
-// BundlePrerequisites are the objects that a bundle builds on, as its head says.
-func BundlePrerequisites(r io.Reader) (list []string, err error) {
-	_, err = bundleHead(r, func(line string) {
-		if id, ok := strings.CutPrefix(line, "-"); ok {
-			id, _, _ = strings.Cut(strings.TrimSuffix(id, "\n"), " ")
-			list = append(list, id)
+// BundleHead is what a bundle says of itself before its pack (gitformat-bundle(5)).
+type BundleHead struct {
+	Refs          map[string]string // full name -> ID
+	Prerequisites []string          // the objects that it builds on
+}
+
+// mostHead bounds what is read of the head of a bundle, in bytes.
+const mostHead = 512 << 20
+
+// ReadBundleHead reads the head of a bundle.
+func ReadBundleHead(r io.Reader) (*BundleHead, error) {
+	h := &BundleHead{Refs: map[string]string{}}
+	_, err := bundleHead(io.LimitReader(r, mostHead), func(line string) {
+		line = strings.TrimSuffix(line, "\n")
+		id, name, _ := strings.Cut(line, " ")
+		switch {
+		case strings.HasPrefix(line, "#"), strings.HasPrefix(line, "@"):
+		case strings.HasPrefix(line, "-"):
+			h.Prerequisites = append(h.Prerequisites, id[1:])
+		default:
+			h.Refs[name] = id
 		}
 	})
-	return list, err
+	return h, err
 }
 
 // bundleHead reads the lines before the pack of a bundle, and returns how many bytes they are.

@@ -19,6 +19,8 @@ const (
 	ErrDamaged Problem = "the repository on the disk is not whole"
 	// ErrBundle is a bundle, or what a manifest tells of it, of which no repository can be made.
 	ErrBundle Problem = "the bundle is damaged"
+	// ErrHistoryLost is history of which it is known that it was there, and is not any more.
+	ErrHistoryLost Problem = "some of the history that was kept is lost"
 	// ErrNoHistory is a time of which the journal does not tell.
 	ErrNoHistory Problem = "nothing is known of that time"
 )
@@ -28,7 +30,8 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrBundle, ErrNoHistory}
+	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrBundle, ErrHistoryLost,
+		ErrNoHistory}
 }
 
 // Error is a failed operation on a repository.

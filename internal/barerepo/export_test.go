@@ -6,9 +6,6 @@ func (r *Repository) SetFault(fault func(step string)) { r.fault = fault }
 // CheckRefName is checkRefName.
 var CheckRefName = checkRefName
 
-// Check is check.
-func (i *Image) Check() error { return i.check() }
-
 // ReadEntries is readEntries.
 var ReadEntries = readEntries
 

@@ -34,7 +34,7 @@ func TestNothingIsKeptOfWhatTheRemoteMakesByItself(t *testing.T) {
 	testkit.Must(w.tryUpdate(o))(t)
 	testkit.Equal(t, len(w.kept()), 1) // two times, under one name
 	testkit.Equal(t, len(testkit.Must(w.repo.Kept(t.Context()))(t)), 2)
-	for _, e := range testkit.Must(w.repo.At(t.Context(), w.now))(t).Refs {
+	for _, e := range testkit.Must(w.repo.At(t.Context(), w.now, barerepo.Remembered{}))(t).Refs {
 		testkit.Equal(t, len(e), 40)
 	}
 	w.whole()

@@ -36,8 +36,8 @@ func (s *state) snapshot() *Snapshot {
 
 // At is what the repository had at a time: what it has now, with all taken back that the journal has
 // since. The commits are there as long as what is kept is. The error is an [*Error] with
-// [ErrNoHistory] where the journal does not tell of that time.
-func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
+// [ErrNoHistory] where the journal does not tell of that time, or is known to have told more than it does.
+func (r *Repository) At(ctx context.Context, t time.Time, was Remembered) (*Snapshot, error) {
 	s, err := (&run{Repository: r}).read(ctx)
 	if err != nil {
 		return nil, err
@@ -46,8 +46,10 @@ func (r *Repository) At(ctx context.Context, t time.Time) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	if lacks := s.unnoted(entries); lacks.After(since) {
-		since = lacks
+	for _, lacks := range []time.Time{s.unnoted(entries), was.lostUntil(since, entries)} {
+		if lacks.After(since) {
+			since = lacks
+		}
 	}
 	if t.Before(since) || since.IsZero() {
 		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}

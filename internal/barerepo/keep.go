@@ -104,7 +104,11 @@ func (u *update) toKeep(list []change, rows []row) (map[string]bool, error) {
 		kept[m.name] = !forward[m.name]
 	}
 	for _, c := range list {
-		if c.new != "" && kept[c.name] {
+		if !kept[c.name] {
+			continue
+		}
+		u.result.Kept++
+		if c.new != "" {
 			u.result.Forced++
 		}
 	}

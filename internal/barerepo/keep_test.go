@@ -52,7 +52,7 @@ func TestHistoryIsNeverLost(t *testing.T) {
 		t.Helper()
 		for i, s := range shots {
 			for _, at := range []time.Time{s.at, s.at.Add(time.Minute)} {
-				was, err := w.repo.At(ctx, at)
+				was, err := w.repo.At(ctx, at, barerepo.Remembered{})
 				testkit.OK(t, err, "shot %d", i)
 				refs := was.Refs
 				refs["HEAD"] = was.Head
@@ -67,7 +67,7 @@ func TestHistoryIsNeverLost(t *testing.T) {
 		}
 	}
 	check(shots)
-	_, err := w.repo.At(ctx, shots[0].at.Add(-time.Second))
+	_, err := w.repo.At(ctx, shots[0].at.Add(-time.Second), barerepo.Remembered{})
 	testkit.ErrorIs(t, err, barerepo.ErrNoHistory)
 
 	_, err = w.repo.Maintain(ctx, barerepo.Maintenance{Prune: true})
@@ -79,7 +79,7 @@ func TestHistoryIsNeverLost(t *testing.T) {
 	testkit.Equal(t, ended, 1, "what was left behind before")
 	testkit.Equal(t, len(testkit.Must(w.repo.Kept(ctx))(t)), before-1)
 	check(shots[4:])
-	_, err = w.repo.At(ctx, shots[3].at)
+	_, err = w.repo.At(ctx, shots[3].at, barerepo.Remembered{})
 	testkit.ErrorIs(t, err, barerepo.ErrNoHistory)
 	w.update()
 	w.equal()
@@ -328,10 +328,10 @@ func TestEmptyFilesOfRefsAreMended(t *testing.T) {
 
 	// A journal that has lost what it knew of a kept ref is not believed.
 	before := kept[0].Time.Add(-time.Minute)
-	testkit.Must(w.repo.At(t.Context(), before))(t)
+	testkit.Must(w.repo.At(t.Context(), before, barerepo.Remembered{}))(t)
 	text := testkit.Must(os.ReadFile(filepath.Join(w.repo.Dir, "ghapp-journal")))(t)
 	testkit.OK(t, os.Truncate(filepath.Join(w.repo.Dir, "ghapp-journal"), 0))
-	testkit.ErrorIs(t, testkit.ErrorOf(w.repo.At(t.Context(), before)), barerepo.ErrNoHistory)
+	testkit.ErrorIs(t, testkit.ErrorOf(w.repo.At(t.Context(), before, barerepo.Remembered{})), barerepo.ErrNoHistory)
 	testkit.OK(t, os.WriteFile(filepath.Join(w.repo.Dir, "ghapp-journal"), text, 0o600))
 
 	// Of a kept ref of which nothing is known any more, nobody makes a guess.
@@ -359,7 +359,8 @@ func TestRefsInAReftable(t *testing.T) {
 	testkit.Equal(t, w.update().Forced, 1)
 	w.equal()
 	testkit.Equal(t, len(testkit.Must(w.repo.Kept(context.Background()))(t)), 1)
-	testkit.Equal(t, testkit.Must(w.repo.At(context.Background(), w.now.Add(-time.Hour)))(t).Head, "refs/heads/main")
+	was := testkit.Must(w.repo.At(context.Background(), w.now.Add(-time.Hour), barerepo.Remembered{}))(t)
+	testkit.Equal(t, was.Head, "refs/heads/main")
 }
 
 // Memory is bounded, whatever an object is made to be by what it is a difference of.

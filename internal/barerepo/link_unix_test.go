@@ -53,7 +53,7 @@ func TestAPipeInARepositoryStopsNobody(t *testing.T) {
 	}
 	testkit.OK(t, os.Rename(filepath.Join(w.repo.Dir, "ghapp-journal"), filepath.Join(t.TempDir(), "x")))
 	testkit.OK(t, syscall.Mkfifo(filepath.Join(w.repo.Dir, "ghapp-journal"), 0o600))
-	testkit.Fails(t, testkit.ErrorOf(w.repo.At(t.Context(), w.now)))
+	testkit.Fails(t, testkit.ErrorOf(w.repo.At(t.Context(), w.now, barerepo.Remembered{})))
 }
 
 // A mirror without its HEAD is ours, and damaged, as long as its configuration says so.

@@ -53,6 +53,7 @@ func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Opti
 	}
 	m.Lost, err = u.bringOver(r)
 	m.Processes += u.processes
+	m.Kept = u.result.Kept
 	if err == nil {
 		err = fresh.Fsck(ctx)
 	}
@@ -82,7 +83,7 @@ func (r *Repository) replace(fresh *Repository, aside string, m *Mended) error {
 	if err := flush.Parent(r.Dir); err != nil {
 		return err
 	}
-	m.First, m.Changed, m.Aside = false, true, aside
+	m.First, m.Changed, m.Aside, m.Less = false, true, aside, len(m.Lost) > 0
 	if len(m.Lost) > 0 {
 		return nil
 	}
@@ -129,6 +130,11 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 		return nil, err
 	}
 	lost = append(lost, unmade...)
+	for name := range refs {
+		if strings.HasPrefix(name, keptRefs+stamp(at)+"/") && !slices.Contains(unmade, name) {
+			u.result.Kept++
+		}
+	}
 	if err := u.inherit(damaged, entries); err != nil {
 		return nil, err
 	}

@@ -81,6 +81,9 @@ func (u *update) move(rows []row) error {
 	}
 	u.step("moved HEAD")
 	u.result.Changed = true
+	if len(entries) > 0 {
+		u.result.Last = &entries[len(entries)-1]
+	}
 	return endBatch(u.Dir)
 }
 

@@ -72,12 +72,17 @@ type Result struct {
 	// Created, Moved and Deleted are numbers of refs. Forced are those of Moved that were not moved
 	// forward; they and the deleted are kept. Deleted refs that are fleeting count for none.
 	Created, Moved, Forced, Deleted int
+	Kept                            int    // how many refs more are kept than were before
+	Last                            *Entry // the last of the journal's; nil: it has no new one
 	Head                            string // the default branch, without refs/heads/; empty: HEAD is a commit
 	Changed                         bool   // something is not as it was
 	First                           bool   // it was made
 	Skipped                         []Skipped
 	// Aside is where a repository of another object format was put, which was in the place.
 	Aside string
+	// Less says that what was kept, and the journal, are not all there any more: some of it was damaged,
+	// or is in Aside.
+	Less bool
 }
 
 // update is an update that is under way.
@@ -210,7 +215,7 @@ func (u *update) anew() error {
 		return err
 	}
 	u.step("aside")
-	u.result.Aside = aside
+	u.result.Aside, u.result.Less = aside, true
 	if err := os.Rename(made, u.Dir); err != nil {
 		return errors.Join(err, os.Rename(aside, u.Dir))
 	}

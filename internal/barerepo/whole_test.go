@@ -120,7 +120,7 @@ func TestOneDamagedFileCostsNoHistory(t *testing.T) {
 			before := w.now.Add(time.Minute) // when main was what is kept since
 			w.set("refs/heads/main", w.chain(2, "new", base))
 			w.update()
-			was := testkit.Must(w.repo.At(t.Context(), before))(t)
+			was := testkit.Must(w.repo.At(t.Context(), before, barerepo.Remembered{}))(t)
 			if name != "rubbish in a branch" && name != "no HEAD" { // what is kept is packed, too
 				w.git(w.repo.Dir, "pack-refs", "--all")
 			}
@@ -130,7 +130,7 @@ func TestOneDamagedFileCostsNoHistory(t *testing.T) {
 				barerepo.Options{Now: w.now, Identity: "1"})
 			testkit.OK(t, err)
 			testkit.Diff(t, w.kept(), kept)
-			testkit.Diff(t, testkit.Must(w.repo.At(t.Context(), before))(t), was)
+			testkit.Diff(t, testkit.Must(w.repo.At(t.Context(), before, barerepo.Remembered{}))(t), was)
 			w.equal()
 		})
 	}

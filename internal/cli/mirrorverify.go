@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,7 +27,7 @@ func (c *command) mirrorVerify() *cobra.Command {
 	offline := false
 	jobs := config.DefaultMirror().Jobs
 	cmd := &cobra.Command{
-		Use:   "verify [OWNER/NAME|ID...] [NAME|DIR...]",
+		Use:   "verify [OWNER/NAME|ID...] [NAME|DIR|OUTDIR...]",
 		Short: "Prove that mirrors are whole, and equal to what GitHub has",
 		Long: `Reads every mirror of a directory, or of all mirrors in the config file, or those of the
 repositories that are named: git fsck proves that all objects are whole and all there that refs
@@ -36,12 +38,18 @@ tag is compared. Nothing in the mirrors changes, and a watch may be running.
 A mirror that is damaged is made anew at the next run of ` + "`ghapp mirror`" + `: fetched beside, given
 what the damaged one has kept and can still be read, and put in its place when it is whole. Large
 files that are damaged or missing are fetched anew by the next run with --lfs. Refs that differ
-are brought up to date by it too; they may only have been pushed since.
+are brought up to date by it too; they may only have been pushed since. What is known to have been
+kept, and is not there any more, nobody but a copy of the mirror can give back.
+
+Of OUTDIR, to which ` + "`ghapp mirror bundle`" + ` has written, every file is compared with its manifest,
+and each repository is made of its bundles in $TMPDIR, as a restore would: its refs are those that
+manifest and bundles name, git fsck finds it whole, and GitHub is not asked.
 
 Exits with 0 where all are whole and equal, and with 1 and their number where some are not.`,
 		Example: `  ghapp mirror verify
   ghapp mirror verify /srv/mirrors --json
-  ghapp mirror verify acme/site /srv/mirrors --offline`,
+  ghapp mirror verify acme/site /srv/mirrors --offline
+  ghapp mirror verify /mnt/cold`,
 		Args: usage(cobra.ArbitraryArgs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if jobs < 1 {
@@ -95,7 +103,7 @@ type verifiedMirror struct {
 	ID         int64        `json:"id"`
 	Wiki       bool         `json:"wiki,omitempty"`
 	Directory  string       `json:"directory"`
-	State      string       `json:"state"` // whole, damaged, lacking, differs, not-compared, gone
+	State      string       `json:"state"` // as docs/mirror.md lists them
 	Refs       int          `json:"refs"`
 	Large      int          `json:"lfs_objects"`
 	Missing    []string     `json:"lfs_missing,omitempty"`
@@ -111,6 +119,8 @@ func newVerifiedMirror(v *mirror.Verified, offline bool) verifiedMirror {
 	switch {
 	case v.Damage != nil:
 		m.State = "damaged"
+	case v.History != nil:
+		m.State, err = "history-lost", v.History
 	case len(v.Missing) > 0:
 		m.State = "lacking"
 	case len(v.Differ) > 0:
@@ -131,10 +141,16 @@ func newVerifiedMirror(v *mirror.Verified, offline bool) verifiedMirror {
 
 func (c *command) runVerify(ctx context.Context, args []string, offline bool, jobs int) error {
 	names, paths := namesAndDirs(args)
-	dirs, err := c.mirrorDirs(paths)
-	if err != nil {
-		return bothReadings(names, paths, err)
+	bundles := slices.DeleteFunc(slices.Clone(paths), func(path string) bool { return !mirror.HasBundles(path) })
+	paths = slices.DeleteFunc(paths, mirror.HasBundles)
+	var dirs []string
+	if len(paths) > 0 || len(bundles) == 0 {
+		var err error
+		if dirs, err = c.mirrorDirs(paths); err != nil {
+			return bothReadings(names, paths, err)
+		}
 	}
+	dirs = append(dirs, bundles...)
 	if len(names) > 0 && len(dirs) > 1 {
 		return &fault.UsageError{
 			Err: fmt.Errorf("there are %d directories of mirrors; name one after %s", len(dirs), names[0]),
@@ -146,7 +162,7 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 	for _, dir := range dirs {
 		began := time.Now()
 		v := &mirror.Verify{Opener: c.apps(), Dir: dir, Names: names, Offline: offline, Jobs: jobs, Log: c.apps().Log}
-		found, calls, err := v.Do(ctx)
+		found, calls, err := c.verify(ctx, v)
 		if found == nil {
 			return bothReadings(names, paths, err)
 		}
@@ -156,7 +172,7 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 			if !one.OK() {
 				bad++
 			}
-			list = append(list, newVerifiedMirror(one, offline))
+			list = append(list, newVerifiedMirror(one, offline || mirror.HasBundles(dir)))
 		}
 		wrong += bad
 		c.progress("%s: %d mirrors, %d not as they should be (%d API calls, %s).", dir, len(found), bad, calls,
@@ -172,6 +188,17 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 		return &examinedExit{fault.Failed}
 	}
 	return nil
+}
+
+// verify looks at a directory of mirrors, or of bundles.
+func (c *command) verify(ctx context.Context, v *mirror.Verify) (list []*mirror.Verified, calls int64, err error) {
+	if !mirror.HasBundles(v.Dir) {
+		return v.Do(ctx)
+	}
+	if v.Dir, err = filepath.Abs(v.Dir); err == nil {
+		list, err = v.DoBundles(ctx)
+	}
+	return list, 0, err
 }
 
 // showVerified prints what was found.

@@ -24,6 +24,8 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 			"fetches it anew beside, takes over what it kept, and lets the two change places"},
 		barerepo.ErrBundle: {fault.Failed, "nothing was made of it: take another copy of these files, or write them anew " +
 			"with `ghapp mirror bundle --full` where the mirror still is"},
+		barerepo.ErrHistoryLost: {fault.Failed, "bring it back from a copy of the mirror, with its ghapp-journal, or from " +
+			"bundles; where there are none, `ghapp mirror --full` goes on with what is there"},
 		barerepo.ErrNoHistory: {fault.Usage, "give a time since which the mirror has been kept"},
 	}
 }

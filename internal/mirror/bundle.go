@@ -3,7 +3,6 @@ package mirror
 import (
 	"archive/tar"
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -123,6 +122,9 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 		}
 	}
 	r := &barerepo.Repository{Dir: f.Dir, Git: gitcmd.Runner{Environ: b.Environ, Own: b.Own}, Log: b.Log}
+	if err := r.CheckHistory(ctx, f.history); err != nil {
+		return nil, err // else the manifest, which has it, would be replaced
+	}
 	if err := os.MkdirAll(done.Dir, 0o777); err != nil {
 		return nil, err
 	}
@@ -155,6 +157,15 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 		if part != nil {
 			done.Bytes += part.Bytes
 		}
+	}
+	if err := m.agree(done.Dir); err != nil {
+		if before == nil {
+			return nil, err
+		}
+		b.Log.Warn("bundles of before do not tell of all refs; everything is written anew", "mirror", f.Dir, "error", err)
+		again := *b
+		again.Full = true
+		return again.Do(ctx, f)
 	}
 	if err := m.write(done.Dir); err != nil {
 		return nil, err
@@ -199,9 +210,11 @@ func (b *Bundling) objects(ctx context.Context, r *barerepo.Repository, before, 
 			if !wrote {
 				return nil
 			}
-			if step.Prerequisites, err = prerequisites(file); err != nil {
+			head, err := readHead(file)
+			if err != nil {
 				return err
 			}
+			step.Prerequisites = head.Prerequisites
 			step.Bundle, err = partOf(file)
 			return err
 		}
@@ -232,16 +245,6 @@ func partOf(file string) (*Part, error) {
 		return nil, err
 	}
 	return &Part{filepath.Base(file), hex.EncodeToString(sum.Sum(nil)), n}, flush.File(file)
-}
-
-// prerequisites are those in the head of a bundle (gitformat-bundle(5)).
-func prerequisites(file string) ([]string, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return barerepo.BundlePrerequisites(f)
 }
 
 // large writes the large files that no increment has yet, each of which is checked.
@@ -401,32 +404,15 @@ func HasBundles(dir string) bool {
 // FindBundle is [Find] in a directory of bundles: it makes the mirror of them, below temp, once all
 // files are what the manifest says.
 func FindBundle(ctx context.Context, dir, word, temp string, git gitcmd.Runner, log *slog.Logger) (*Found, error) {
-	list, err := filepath.Glob(filepath.Join(escapeGlob(dir), "*", manifestName))
+	list, err := chooseBundles(dir, []string{word})
 	if err != nil {
 		return nil, err
 	}
-	state := &State{Repositories: map[int64]*Record{}}
-	manifests := map[string]*Manifest{}
-	var broken error
-	for _, path := range list {
-		m, err := readManifest(filepath.Dir(path))
-		if err != nil {
-			broken = err
-			continue
-		}
-		manifests[identityOf(m.ID, m.Wiki)] = m
-		state.Repositories[m.ID] = &Record{ID: m.ID, Name: m.Name, Former: m.Former, Path: filepath.Dir(path)}
+	m := list[0].manifest
+	f := &Found{
+		ID: m.ID, Name: m.Name, Former: m.Former, Wiki: m.Wiki, Host: m.Host, Dir: filepath.Join(temp, "mirror.git"),
 	}
-	f, err := chosenBundle(state, dir, word)
-	if err != nil {
-		return nil, cmp.Or(broken, err)
-	}
-	m := manifests[identityOf(f.ID, f.Wiki)]
-	if m == nil {
-		return nil, noMirror(dir, word)
-	}
-	f.Host, f.Dir = m.Host, filepath.Join(temp, "mirror.git")
-	return f, diag.During(diag.Restoring, temp, m.unpack(ctx, bundleDir(dir, f), f.Dir, git, log))
+	return f, diag.During(diag.Restoring, temp, m.unpack(ctx, list[0].Dir, f.Dir, git, log))
 }
 
 // chosenBundle finds what a word names.
@@ -462,6 +448,9 @@ func (m *Manifest) unpack(ctx context.Context, dir, to string, git gitcmd.Runner
 				bundles = append(bundles, filepath.Join(dir, part.File))
 			}
 		}
+	}
+	if err := m.agree(dir); err != nil {
+		return err
 	}
 	r := &barerepo.Repository{Dir: to, Git: git, Log: log}
 	if err := r.Restore(ctx, &m.Repository, bundles); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
 )
 
@@ -27,7 +28,7 @@ func mark(dir, identity string) string {
 
 // markDamaged has the next pass mend a mirror.
 func markDamaged(dir, identity string, cause error) error {
-	return writeMark(mark(dir, identity), cause.Error())
+	return setMark(dir, identity, "", cause.Error())
 }
 
 // Large files that are damaged or missing have a mark of their own, which names them, each in a line:
@@ -37,7 +38,7 @@ const largeMark = ".lfs"
 
 // markLarge has the next pass that keeps large files fetch some anew.
 func markLarge(dir, identity string, ids []string) error {
-	return writeMark(mark(dir, identity)+largeMark, strings.Join(ids, "\n"))
+	return setMark(dir, identity, largeMark, strings.Join(ids, "\n"))
 }
 
 // differMark is of a mirror whose refs are not those of GitHub, though nothing has told of a push.
@@ -45,31 +46,66 @@ const differMark = ".differs"
 
 // markDiffering has the next pass compare a mirror.
 func markDiffering(dir, identity string, refs []string) error {
-	return writeMark(mark(dir, identity)+differMark, strings.Join(refs, "\n"))
+	return setMark(dir, identity, differMark, strings.Join(refs, "\n"))
 }
 
 // markedLarge are the large files that were found damaged or missing.
-func markedLarge(dir, identity string) []string {
-	content, err := os.ReadFile(mark(dir, identity) + largeMark)
-	if err != nil {
-		return nil
-	}
-	return slices.DeleteFunc(strings.Fields(string(content)), func(id string) bool { return !lfsstore.IsID(id) })
+func markedLarge(seen string) []string {
+	return slices.DeleteFunc(strings.Fields(seen), func(id string) bool { return !lfsstore.IsID(id) })
 }
 
-func writeMark(path, content string) error {
+// marking has one process at a time change marks: who has done what one asks for takes it away, and not one that
+// somebody else has set meanwhile.
+func marking(dir string, change func() error) error {
+	unlock, err := filelock.Take(context.Background(), damagedDir(dir)+".lock", marksPatience)
+	if errors.Is(err, filelock.ErrHeld) {
+		return err
+	}
+	if err == nil { // else the file system has no locks
+		defer unlock()
+	}
+	return change()
+}
+
+// marksPatience is how long others may take to write a mark.
+const marksPatience = 10 * time.Second
+
+// setMark writes a mark, which says when, so that no two are the same.
+func setMark(dir, identity, suffix, content string) error {
+	path := mark(dir, identity) + suffix
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
-	file, err := atomicfile.Begin(path, atomicfile.Options{Perm: 0o666})
-	if err != nil {
-		return err
+	return marking(dir, func() error {
+		file, err := atomicfile.Begin(path, atomicfile.Options{Perm: 0o666})
+		if err != nil {
+			return err
+		}
+		defer file.Discard()
+		if _, err := file.WriteString(content + "\n" + time.Now().UTC().Format(time.RFC3339Nano) + "\n"); err != nil {
+			return err
+		}
+		return file.Commit()
+	})
+}
+
+// seenMark is what a mark says before the work that it asks for begins; empty: there is none.
+func seenMark(dir, identity, suffix string) string {
+	content, _ := os.ReadFile(mark(dir, identity) + suffix)
+	return string(content)
+}
+
+// endMark takes a mark away whose work is done, unless it has been set anew since it was seen.
+func endMark(dir, identity, suffix, seen string) error {
+	if seen == "" {
+		return nil
 	}
-	defer file.Discard()
-	if _, err := file.WriteString(content + "\n"); err != nil {
-		return err
-	}
-	return file.Commit()
+	return marking(dir, func() error {
+		if seenMark(dir, identity, suffix) != seen {
+			return nil
+		}
+		return ignoreMissing(os.Remove(mark(dir, identity) + suffix))
+	})
 }
 
 // marks are the mirrors that are to be mended or compared, by the IDs of their repositories, or of
@@ -109,12 +145,12 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 	before barerepo.Stat) (barerepo.Result, error) {
 	// Where a mirror that waits for its place is looked for, if this process is killed.
 	aside := filepath.Join(t.dir, own, "moving", fileOf(o.Identity)+".damaged.git")
-	_, unmarked := os.Lstat(mark(t.dir, o.Identity))
+	damaged, differs := seenMark(t.dir, o.Identity, ""), seenMark(t.dir, o.Identity, differMark)
 	_, gone := os.Lstat(r.Dir)
-	if unmarked == nil && gone != nil { // one has been killed while the two changed places
+	if damaged != "" && gone != nil { // one has been killed while the two changed places
 		gone = rename(aside, r.Dir)
 	}
-	if unmarked == nil && gone == nil {
+	if damaged != "" && gone == nil {
 		return t.mend(ctx, r, from, o, aside)
 	}
 	result, err := t.renew(ctx, r, from, o, before)
@@ -130,8 +166,7 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 		return mended, err
 	}
 	if err == nil {
-		_ = os.Remove(mark(t.dir, o.Identity))
-		_ = os.Remove(mark(t.dir, o.Identity) + differMark)
+		err = errors.Join(endMark(t.dir, o.Identity, "", damaged), endMark(t.dir, o.Identity, differMark, differs))
 	}
 	return result, err
 }
@@ -167,6 +202,7 @@ func fileOf(identity string) string { return strings.ReplaceAll(identity, "/", "
 // mend makes a damaged mirror anew.
 func (t *transfers) mend(ctx context.Context, r *barerepo.Repository, from barerepo.Remote, o barerepo.Options,
 	aside string) (barerepo.Result, error) {
+	damaged, differs := seenMark(t.dir, o.Identity, ""), seenMark(t.dir, o.Identity, differMark)
 	if err := os.RemoveAll(aside); err != nil {
 		return barerepo.Result{}, err
 	}
@@ -185,5 +221,6 @@ func (t *transfers) mend(ctx context.Context, r *barerepo.Repository, from barer
 	} else {
 		t.Log.Info("a damaged mirror was made anew, with all that it kept", "mirror", r.Dir)
 	}
-	return mended.Result, os.Remove(mark(t.dir, o.Identity))
+	return mended.Result, errors.Join(endMark(t.dir, o.Identity, "", damaged),
+		endMark(t.dir, o.Identity, differMark, differs))
 }

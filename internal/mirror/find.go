@@ -28,7 +28,8 @@ type Found struct {
 	// Former are names that the repository had before.
 	Former []string
 
-	root string // the directory of the mirrors; "": it is none of them
+	history barerepo.Remembered
+	root    string // the directory of the mirrors; "": it is none of them
 }
 
 // Find looks for a mirror by the name of its repository, a name that it had before, its address, or
@@ -122,13 +123,13 @@ func namesakes(state *State, name string) []*Record {
 }
 
 func found(dir, host string, r *Record, wiki bool) *Found {
-	path := r.Path
+	path, c := r.Path, &r.Code
 	if wiki {
-		path = wikiOf(path)
+		path, c = wikiOf(path), &r.Wiki
 	}
 	return &Found{
 		ID: r.ID, Name: r.Name, Wiki: wiki, Host: host, Dir: filepath.Join(dir, path), Gone: r.Gone, Former: r.Former,
-		root: dir,
+		root: dir, history: c.remembered(),
 	}
 }
 

@@ -179,7 +179,8 @@ func (l *large) renew(ctx context.Context, need map[lfsstore.Pointer]bool) (resu
 		id = wikiIdentity(l.job.record.ID)
 	}
 	store := lfsstore.Of(l.repository.Dir)
-	marked := markedLarge(l.dir, id)
+	seen := seenMark(l.dir, id, largeMark)
+	marked := markedLarge(seen)
 	for _, one := range marked {
 		if err := store.SetAside(one); err != nil {
 			return result, err
@@ -192,7 +193,7 @@ func (l *large) renew(ctx context.Context, need map[lfsstore.Pointer]bool) (resu
 		}
 	}
 	if len(marked) > 0 && ctx.Err() == nil { // what has failed is remembered, and tried again
-		_ = os.Remove(mark(l.dir, id) + largeMark)
+		err = errors.Join(err, endMark(l.dir, id, largeMark, seen))
 	}
 	return result, err
 }

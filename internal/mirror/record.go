@@ -57,12 +57,24 @@ type Copy struct {
 	KeptSince time.Time `json:"kept_since,omitzero"`
 	// Stat is what it was when it was last brought up to date; nil: that is not known.
 	Stat barerepo.Stat `json:"stat,omitempty"`
+	// Last is the last entry of the journal, which shows that one is lost; nil: there was none.
+	Last *barerepo.Entry `json:"journal_last,omitempty"`
 	// Absent says that GitHub has none: a wiki without a page.
 	Absent bool `json:"absent,omitempty"`
 	// Failure is why the last try failed; nil: it did not.
 	Failure *Failure `json:"failure,omitempty"`
 	// Large is how its large files are, where they are kept.
 	Large Large `json:"lfs,omitzero"`
+}
+
+// remembered is what is known of the history of the copy.
+func (c *Copy) remembered() barerepo.Remembered {
+	return barerepo.Remembered{Kept: c.Kept, KeptSince: c.KeptSince, Last: c.Last}
+}
+
+// remember takes what is known of it.
+func (c *Copy) remember(now barerepo.Remembered) {
+	c.Kept, c.KeptSince, c.Last = now.Kept, now.KeptSince, now.Last
 }
 
 // Failure is why something failed, and when it is tried again.

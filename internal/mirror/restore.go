@@ -72,7 +72,7 @@ func (r *Restore) snapshot(ctx context.Context, prefixes ...string) (shot *barer
 	if r.At.IsZero() {
 		shot, err = r.repository().Snapshot(ctx)
 	} else {
-		shot, err = r.repository().At(ctx, r.At)
+		shot, err = r.repository().At(ctx, r.At, r.From.history)
 	}
 	if err != nil {
 		return nil, err

@@ -170,7 +170,7 @@ func (t *transfers) code(ctx context.Context, j *job) (barerepo.Result, error) {
 	adopted := r.Code.ComparedAt.IsZero() && !result.First
 	r.Path = path
 	t.note(&r.Code, result, path, began)
-	t.upkeep(ctx, &r.Code, result, path, adopted)
+	t.upkeep(ctx, &r.Code, result, path, adopted || t.forgo(ctx, &r.Code, path) || result.Less)
 	r.PushedThen, r.BranchThen = pushed, branch
 	if began.Add(j.site.session.App.Status().ClockOffset).Before(pushed.Add(settled)) {
 		r.PushedThen = time.Time{} // another push in the same second would not be told from it
@@ -198,7 +198,7 @@ func (t *transfers) wiki(ctx context.Context, j *job) (barerepo.Result, error) {
 	r.Wiki.Absent = false
 	adopted := r.Wiki.ComparedAt.IsZero() && !result.First
 	t.note(&r.Wiki, result, wikiOf(r.Path), began)
-	t.upkeep(ctx, &r.Wiki, result, wikiOf(r.Path), adopted)
+	t.upkeep(ctx, &r.Wiki, result, wikiOf(r.Path), adopted || t.forgo(ctx, &r.Wiki, wikiOf(r.Path)) || result.Less)
 	return result, nil
 }
 
@@ -214,11 +214,15 @@ func absent(err error) bool {
 // note remembers what an update has done.
 func (t *transfers) note(c *Copy, result barerepo.Result, path string, began time.Time) {
 	c.ComparedAt, c.Failure = began, nil
-	if kept := result.Forced + result.Deleted; kept > 0 {
-		if c.Kept == 0 {
-			c.KeptSince = began
-		}
-		c.Kept += kept
+	if result.First {
+		c.remember(barerepo.Remembered{})
+	}
+	if result.Kept > 0 && c.Kept == 0 {
+		c.KeptSince = began
+	}
+	c.Kept += result.Kept
+	if result.Last != nil {
+		c.Last = result.Last
 	}
 	if result.Changed || c.Bytes == 0 { // or nothing was remembered of it
 		c.Bytes = sizeOf(filepath.Join(t.dir, path))

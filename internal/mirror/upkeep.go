@@ -2,6 +2,7 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"time"
 
@@ -24,6 +25,22 @@ func (t *transfers) upkeep(ctx context.Context, c *Copy, result barerepo.Result,
 	}
 }
 
+// forgo has a mirror go on with what is there of its history, where a full run meets that some is lost, and
+// reports whether it did. Before that, whoever has a copy could bring it back.
+func (t *transfers) forgo(ctx context.Context, c *Copy, path string) bool {
+	if !t.Full {
+		return false
+	}
+	r := &barerepo.Repository{Dir: filepath.Join(t.dir, path), Git: t.git, Log: t.Log}
+	lost, err := r.Forgo(ctx, c.remembered(), t.now)
+	if lost == nil {
+		return false
+	}
+	t.Log.Warn("some of the history of a mirror is lost; it goes on with what is there", "mirror", path,
+		"lost", errors.Join(lost, err))
+	return true
+}
+
 func (t *transfers) tidy(
 	ctx context.Context, r *barerepo.Repository, c *Copy, before time.Time, expires, count bool,
 ) error {
@@ -35,14 +52,14 @@ func (t *transfers) tidy(
 		}
 	}
 	if expires || count {
-		kept, err := r.Kept(ctx)
+		now, err := r.Remember(ctx)
 		if err != nil {
 			return err
 		}
-		c.Kept, c.KeptSince = len(kept), time.Time{}
-		if len(kept) > 0 {
-			c.KeptSince = kept[0].Time
+		if lacks := c.Kept - ended - now.Kept; lacks > 0 && !count {
+			t.Log.Warn("refs that were kept have been taken away by somebody else", "mirror", r.Dir, "refs", lacks)
 		}
+		c.remember(now)
 	}
 	processes, err := r.Maintain(ctx, barerepo.Maintenance{Prune: ended > 0})
 	if err == nil && ended > 0 {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -57,28 +58,34 @@ type Verified struct {
 	Missing []string
 	// Damage is why it is not whole; nil: it is.
 	Damage error
+	// History is why some of what it kept of the past is not there any more; nil: all is.
+	History error
 	// Compared says that GitHub was asked. Differ are the refs that are others there.
 	Compared bool
 	Differ   []string
 	// Unasked is why GitHub was not.
 	Unasked error
 
-	record *Record
-	shot   *barerepo.Snapshot
+	record   *Record
+	manifest *Manifest // of bundles
+	shot     *barerepo.Snapshot
 }
 
 // OK reports whether nothing is wrong with it.
 func (v *Verified) OK() bool {
-	return v.Damage == nil && len(v.Differ) == 0 && len(v.Missing) == 0 && v.Unasked == nil
+	return v.Damage == nil && v.History == nil && len(v.Differ) == 0 && len(v.Missing) == 0 && v.Unasked == nil
+}
+
+// copied is what is remembered of it.
+func (v *Verified) copied() *Copy {
+	if v.Wiki {
+		return &v.record.Wiki
+	}
+	return &v.record.Code
 }
 
 // files is how many large files the last run that kept them wanted.
-func (v *Verified) files() int {
-	if v.Wiki {
-		return v.record.Wiki.Large.Files
-	}
-	return v.record.Code.Large.Files
-}
+func (v *Verified) files() int { return v.copied().Large.Files }
 
 // identity is that of the mirror.
 func (v *Verified) identity() string { return identityOf(v.ID, v.Wiki) }
@@ -121,9 +128,7 @@ func (v *Verify) Do(ctx context.Context) (list []*Verified, calls int64, err err
 	calls, err = v.compare(ctx, state, list)
 	for _, one := range list {
 		if len(one.Differ) > 0 {
-			if err := markDiffering(v.Dir, one.identity(), one.Differ); err != nil {
-				v.Log.Warn("that a mirror differs cannot be written down", "mirror", one.Dir, "error", err)
-			}
+			v.differs(ctx, one)
 		}
 	}
 	return list, calls, err
@@ -170,14 +175,42 @@ func (v *Verify) choose(state *State) ([]*Verified, error) {
 	return list, nil
 }
 
-// read reads one on the disk. The error is that of ctx.
-func (v *Verify) read(ctx context.Context, one *Verified) error {
-	r := &barerepo.Repository{
+// differs has the next pass compare a mirror. A ref that a run has moved since it was read here does not count.
+func (v *Verify) differs(ctx context.Context, one *Verified) {
+	if now, err := v.repository(one).Snapshot(ctx); err == nil {
+		one.Differ = slices.DeleteFunc(one.Differ, func(name string) bool {
+			return name == "HEAD" && now.Head != one.shot.Head || now.Refs[name] != one.shot.Refs[name]
+		})
+	}
+	if len(one.Differ) == 0 {
+		return
+	}
+	if err := markDiffering(v.Dir, one.identity(), one.Differ); err != nil {
+		v.Log.Warn("that a mirror differs cannot be written down", "mirror", one.Dir, "error", err)
+	}
+}
+
+func (v *Verify) repository(one *Verified) *barerepo.Repository {
+	return &barerepo.Repository{
 		Dir: one.Dir, Git: gitcmd.Runner{Environ: v.Opener.Environ, Own: v.Opener.Own()}, Log: v.Log,
 	}
-	err := v.look(ctx, r, one)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+}
+
+// read reads one on the disk. The error is that of ctx.
+func (v *Verify) read(ctx context.Context, one *Verified) error {
+	r := v.repository(one)
+	var err error
+	for range mostLooks {
+		before, _ := os.Lstat(one.Dir)
+		one.Missing, one.History = nil, nil
+		err = v.look(ctx, r, one)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		after, _ := os.Lstat(one.Dir)
+		if err == nil || before == nil || after == nil || os.SameFile(before, after) {
+			break // else a run has put another one in its place meanwhile
+		}
 	}
 	if one.Damage = err; err != nil {
 		if err := markDamaged(v.Dir, one.identity(), err); err != nil {
@@ -192,6 +225,9 @@ func (v *Verify) read(ctx context.Context, one *Verified) error {
 	return nil
 }
 
+// mostLooks is how often a mirror is read that a run replaces meanwhile.
+const mostLooks = 3
+
 func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified) (err error) {
 	if one.shot, err = r.Snapshot(ctx); err != nil {
 		return err
@@ -200,7 +236,28 @@ func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified
 	if err := r.Fsck(ctx); err != nil {
 		return err
 	}
+	if err := v.lookAtHistory(ctx, r, one); err != nil {
+		return err
+	}
 	return v.lookAtLarge(ctx, r, one)
+}
+
+// lookAtHistory looks for what is remembered of the past.
+func (v *Verify) lookAtHistory(ctx context.Context, r *barerepo.Repository, one *Verified) error {
+	err := r.CheckHistory(ctx, one.copied().remembered())
+	if !errors.Is(err, barerepo.ErrHistoryLost) {
+		return err
+	}
+	// A run may have changed both since that was read.
+	if state, failed := StoreOf(v.Dir).Read(); failed == nil && state.Repositories[one.ID] != nil {
+		one.record = state.Repositories[one.ID]
+		err = r.CheckHistory(ctx, one.copied().remembered())
+	}
+	if !errors.Is(err, barerepo.ErrHistoryLost) {
+		return err
+	}
+	one.History = err
+	return nil
 }
 
 // lookAtLarge reads the large files, of a mirror that has any, or is to have some.

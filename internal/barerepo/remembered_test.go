@@ -1,0 +1,95 @@
+package barerepo_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
+)
+
+// remember is what an update has left to be remembered, after what was.
+func remember(was barerepo.Remembered, now time.Time, result barerepo.Result) barerepo.Remembered {
+	if result.Kept > 0 && was.Kept == 0 {
+		was.KeptSince = now
+	}
+	was.Kept += result.Kept
+	if result.Last != nil {
+		was.Last = result.Last
+	}
+	return was
+}
+
+// What is taken out of a repository that nobody else has is missed, by what was remembered of it.
+func TestHistoryThatIsLostIsMissed(t *testing.T) {
+	ctx := context.Background()
+	w := newWorld(t)
+	base := w.chain(2, "base")
+	w.set("refs/heads/main", base)
+	was := remember(barerepo.Remembered{}, w.now, w.update())
+	testkit.Equal(t, was, barerepo.Remembered{})
+	testkit.OK(t, w.repo.CheckHistory(ctx, was))
+
+	// Moved forward: nothing is kept, and only what is remembered tells that there was a journal.
+	w.set("refs/heads/main", w.chain(1, "next", base))
+	was = remember(was, w.now, w.update())
+	testkit.Equal(t, was.Kept, 0)
+	testkit.OK(t, w.repo.CheckHistory(ctx, was))
+	journal := filepath.Join(w.repo.Dir, "ghapp-journal")
+	text := testkit.Must(os.ReadFile(journal))(t)
+	lose := func() { testkit.OK(t, os.Remove(journal)) }
+	lose()
+	testkit.ErrorIs(t, w.repo.CheckHistory(ctx, was), barerepo.ErrHistoryLost)
+	testkit.OK(t, w.repo.CheckHistory(ctx, barerepo.Remembered{}), "nothing is remembered")
+	_, err := w.repo.At(ctx, was.Last.Time.Add(-time.Second), was)
+	testkit.ErrorIs(t, err, barerepo.ErrNoHistory)
+	testkit.Must(w.repo.At(ctx, was.Last.Time, was))(t)
+	testkit.OK(t, os.WriteFile(journal, text, 0o600))
+	testkit.OK(t, w.repo.CheckHistory(ctx, was))
+
+	// Not forward, twice: two are kept.
+	for _, name := range []string{"other", "another"} {
+		w.set("refs/heads/main", w.chain(1, name, base))
+		was = remember(was, w.now, w.update())
+	}
+	testkit.Equal(t, was.Kept, 2)
+	testkit.OK(t, w.repo.CheckHistory(ctx, was))
+	var names []string
+	for _, k := range testkit.Must(w.repo.Kept(ctx))(t) {
+		names = append(names, k.Name)
+	}
+	id := w.git(w.repo.Dir, "rev-parse", names[0])
+	w.git(w.repo.Dir, "update-ref", "-d", names[0])
+	err = w.repo.CheckHistory(ctx, was)
+	testkit.ErrorIs(t, err, barerepo.ErrHistoryLost)
+	testkit.ErrorContains(t, err, "1 of 2 refs")
+	w.git(w.repo.Dir, "update-ref", names[0], id)
+	testkit.OK(t, w.repo.CheckHistory(ctx, was))
+	lose()
+	testkit.ErrorContains(t, w.repo.CheckHistory(ctx, barerepo.Remembered{}), "the journal lacks")
+
+	// What is lost is lost: from now on the rest is all that there is.
+	now := was.Last.Time.Add(time.Hour)
+	lost, err := w.repo.Forgo(ctx, was, now)
+	testkit.OK(t, err)
+	testkit.ErrorIs(t, lost, barerepo.ErrHistoryLost)
+	lost, err = w.repo.Forgo(ctx, was, now)
+	testkit.OK(t, errors.Join(lost, err))
+	testkit.OK(t, w.repo.CheckHistory(ctx, barerepo.Remembered{Kept: 2, KeptSince: was.KeptSince}))
+	_, err = w.repo.At(ctx, now.Add(-time.Second), barerepo.Remembered{})
+	testkit.ErrorIs(t, err, barerepo.ErrNoHistory)
+}
+
+// What has ended by itself is not missed, even where nobody came to write that down.
+func TestHistoryThatHasEndedIsNotMissed(t *testing.T) {
+	w, _ := keptWorld(t)
+	testkit.Equal(t, len(w.kept()), 1)
+	was := barerepo.Remembered{Kept: 1, KeptSince: w.now}
+	testkit.OK(t, w.repo.CheckHistory(context.Background(), was))
+	testkit.Equal(t, testkit.Must(w.repo.Expire(context.Background(), w.now.Add(time.Hour)))(t), 1)
+	testkit.OK(t, w.repo.CheckHistory(context.Background(), was))
+}
