@@ -97,7 +97,7 @@ func (x *indexer) send(b []byte) (int, error) {
 
 // start starts git.
 func (x *indexer) start() error {
-	read, write, err := newPipe()
+	read, write, err := gitcmd.Pipe()
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (in *incoming) fetch(ctx context.Context, commit string, haves []string) er
 	if hashSize(commit) == 32 {
 		format = gitwire.SHA256
 	}
-	read, write, err := os.Pipe()
+	read, write, err := gitcmd.Pipe()
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (in *incoming) fetch(ctx context.Context, commit string, haves []string) er
 	_ = write.Close()
 	kept := <-indexed
 	switch {
-	case err != nil && (kept == nil || !errors.Is(err, syscall.EPIPE)):
+	case err != nil && (kept == nil || !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET)):
 		return err
 	case kept != nil: // git reads no more, and says why
 		return kept

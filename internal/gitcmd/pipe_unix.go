@@ -1,6 +1,6 @@
 //go:build unix
 
-package barerepo
+package gitcmd
 
 import (
 	"os"
@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// newPipe is a pipe to a program that reads little at a time, as git index-pack does 4 KiB. It is a pair
-// of sockets: of a pipe that is full, the writer is woken for each page that is read; of a socket,
-// when most of it is.
-func newPipe() (read, write *os.File, err error) {
+// Pipe is a pipe to a git that reads little at a time, as git index-pack does 4 KiB. It is a pair of
+// sockets: of a pipe that is full, the writer is woken for each page that is read; of a socket, when
+// most of it is. Where git ends before it has read all, the writer fails with ECONNRESET, or EPIPE.
+func Pipe() (read, write *os.File, err error) {
 	syscall.ForkLock.RLock() // no program that is started meanwhile is to have them
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err == nil {

@@ -1,4 +1,4 @@
-package barerepo
+package gitcmd_test
 
 import (
 	"errors"
@@ -7,13 +7,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
 // What writes a pack is woken once for many pages that git has read, and not for each.
 func TestWriterIsNotWokenForEachPage(t *testing.T) {
 	t.Parallel()
-	read, write, err := newPipe()
+	read, write, err := gitcmd.Pipe()
 	testkit.OK(t, err)
 	defer read.Close()
 	defer write.Close()
@@ -40,7 +41,7 @@ func TestWriterIsNotWokenForEachPage(t *testing.T) {
 // A program that has the end that is written to would keep git waiting for the end of the pack.
 func TestNoProgramInheritsThePipe(t *testing.T) {
 	t.Parallel()
-	read, write, err := newPipe()
+	read, write, err := gitcmd.Pipe()
 	testkit.OK(t, err)
 	for _, end := range []*os.File{read, write} {
 		testkit.OK(t, on(end, func(fd int) error {
