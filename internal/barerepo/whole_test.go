@@ -124,12 +124,12 @@ func TestOneDamagedFileCostsNoHistory(t *testing.T) {
 			if name != "rubbish in a branch" && name != "no HEAD" { // what is kept is packed, too
 				w.git(w.repo.Dir, "pack-refs", "--all")
 			}
-			kept := w.kept()
+			kept := testkit.Must(w.repo.Kept(t.Context()))(t)
 			testkit.OK(t, damage(w.repo.Dir))
 			_, err := w.repo.Mend(t.Context(), w.remote, filepath.Join(t.TempDir(), "aside"),
 				barerepo.Options{Now: w.now, Identity: "1"})
 			testkit.OK(t, err)
-			testkit.Diff(t, w.kept(), kept)
+			testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept) // and nothing that was not
 			testkit.Diff(t, testkit.Must(w.repo.At(t.Context(), before, barerepo.Remembered{}))(t), was)
 			w.equal()
 		})

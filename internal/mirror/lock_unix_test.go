@@ -138,12 +138,19 @@ func TestAPassThatFailedIsRemembered(t *testing.T) {
 	testkit.Equal(t, last.Failure == nil, true)
 }
 
-// Nobody waits for the other end of a pipe.
+// Nobody waits for the other end of a pipe, and what is no file is put aside as one that cannot be read.
 func TestAPipeIsNoState(t *testing.T) {
-	s := StoreOf(t.TempDir())
-	testkit.OK(t, os.MkdirAll(filepath.Dir(s.Path), 0o700))
-	testkit.OK(t, syscall.Mkfifo(s.Path, 0o600))
-	testkit.ErrorIs(t, testkit.ErrorOf(s.Read()), ErrState)
+	for _, make := range []func(string) error{
+		func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		s := StoreOf(t.TempDir())
+		testkit.OK(t, os.MkdirAll(filepath.Dir(s.Path), 0o700))
+		testkit.OK(t, make(s.Path))
+		err := testkit.ErrorOf(s.Read())
+		testkit.ErrorIs(t, err, ErrState)
+		testkit.ErrorContains(t, err, "is no file")
+	}
 }
 
 // Links of other users lead nobody's writing elsewhere, root's least of all.
