@@ -3,8 +3,10 @@ package cli_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -359,7 +361,7 @@ func TestHostileDeliveriesHaveNothingMirrored(t *testing.T) {
 	m.noSecretOnDisk()
 }
 
-func TestReceiverIsToldWhichMirrorsFailRecoverAndAreGone(t *testing.T) {
+func TestReceiverIsToldWhichMirrorsFailRecoverAreGoneAndPruned(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
 	events := make(chan map[string]any, 10)
@@ -374,7 +376,7 @@ func TestReceiverIsToldWhichMirrorsFailRecoverAndAreGone(t *testing.T) {
 	m.environ["GHAPP_MIRROR_NOTIFY_URL"] = receiver.URL
 	secret := filepath.Join(m.root, "notify-secret")
 	m.write(secret, wishSecret+"\n")
-	s, status := m.watchesMirrors("--to", "m", "--notify-secret-file", secret)
+	s, status := m.watchesMirrors("--to", "m", "--notify-secret-file", secret, "--prune", "--prune-after", "100ms")
 	m.ready(status)
 	told := func(what string) {
 		t.Helper()
@@ -398,6 +400,13 @@ func TestReceiverIsToldWhichMirrorsFailRecoverAndAreGone(t *testing.T) {
 	testkit.OK(t, m.github.DeleteRepository("acme/web"))
 	s.signals(syscall.SIGUSR1)
 	told("gone")
+	m.comes(func() bool {
+		s.signals(syscall.SIGUSR1)
+		time.Sleep(50 * time.Millisecond) // not to make passes without end
+		_, err := os.Lstat(filepath.Join(m.work, "m/acme/web.git"))
+		return errors.Is(err, fs.ErrNotExist)
+	}, "the mirror is pruned")
+	told("pruned")
 	s.ends()
 }
 
