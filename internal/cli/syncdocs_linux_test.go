@@ -124,12 +124,15 @@ type (
 		Data map[string]string
 		Spec struct {
 			Replicas int // of a Deployment
+			Strategy struct{ Type string }
 			Selector yaml.Node
 			Template struct {
 				Metadata struct{ Labels map[string]string }
 				Spec     podSpec
 			}
-			Ports []struct { // of a Service
+			AccessModes []string                             `yaml:"accessModes"` // of a PersistentVolumeClaim
+			Resources   struct{ Requests map[string]string } // likewise
+			Ports       []struct {                           // of a Service
 				Name       string
 				Port       int
 				TargetPort string `yaml:"targetPort"`
@@ -160,7 +163,10 @@ type (
 				SecretName  string `yaml:"secretName"`
 				DefaultMode int    `yaml:"defaultMode"`
 			}
-			ConfigMap *struct{ Name string } `yaml:"configMap"`
+			ConfigMap             *struct{ Name string } `yaml:"configMap"`
+			PersistentVolumeClaim *struct {
+				ClaimName string `yaml:"claimName"`
+			} `yaml:"persistentVolumeClaim"`
 		}
 	}
 	container struct {
