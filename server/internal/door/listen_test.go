@@ -122,6 +122,32 @@ func ownTLS(t testing.TB, clientCertificates bool) (root []byte, config *tls.Con
 	return text, testkit.Must(door.TLS(crt, private, clientCertificates))(t)
 }
 
+// Whoever sends a header byte by byte has five seconds for all of it.
+func TestCallerWhoDripsIsNotWaitedFor(t *testing.T) {
+	testkit.Long(t)
+	t.Parallel()
+	l := loopback(t)
+	running(t, open(t, doorConfig(&house{})), l, nil)
+	conn := testkit.Must(net.Dial("tcp", l.Addr().String()))(t)
+	defer conn.Close()
+	began, ended := time.Now(), make(chan error, 1)
+	go func() {
+		_, err := io.ReadAll(conn)
+		ended <- err
+	}()
+	for {
+		select {
+		case <-ended:
+			if took := time.Since(began); took < 4*time.Second || took > 20*time.Second {
+				t.Errorf("it ended after %v", took)
+			}
+			return
+		case <-time.After(100 * time.Millisecond):
+			_, _ = io.WriteString(conn, "P") // of a POST that never comes
+		}
+	}
+}
+
 func TestWorkloadIsKnownByItsCertificate(t *testing.T) {
 	t.Parallel()
 	text, config := ownTLS(t, true)
