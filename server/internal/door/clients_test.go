@@ -47,20 +47,21 @@ func (k *kept) Append(_ context.Context, r audit.Record) error {
 
 // exchangeFor is the whole exchange, with an App on a GitHub, and a rule for the jobs of an
 // issuer: each may read its own repository.
-func exchangeFor(t *testing.T, github, clientID, issuer, audience string) (*exchange.Exchange, *kept) {
+func exchangeFor(
+	t testing.TB, github, clientID, issuer, audience string, records exchange.Audit,
+) *exchange.Exchange {
 	key := write(t, filepath.Join(t.TempDir(), "key.pem"), pem.EncodeToMemory(
 		&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testkit.Key(t))}))
 	file := fmt.Sprintf("apps:\n  acme:\n    app: %s\n    key: %s\n    host: %s\n", clientID, key, github)
 	rules := testkit.Must(policy.Parse("policy.yaml", []byte("rules:\n- name: own\n  issuer: "+issuer+
 		"\n  claims: {repository_owner_id: \"1000001\"}\n"+
 		"  grants: {repositories: [\"{{repository}}\", acme/payroll], permissions: {contents: read}}\n"), audience))(t)
-	records := &kept{}
 	return &exchange.Exchange{
 		Policy: func() *policy.Policy { return rules }, Audit: records,
 		Apps: &exchange.Apps{Options: apps.Options{
 			Configuration: func() (*config.Config, error) { return config.Parse("server.yaml", []byte(file), "") },
 		}},
-	}, records
+	}
 }
 
 // town is a GitHub, an App on acme with acme/site, an issuer, and a door between them that is
@@ -73,10 +74,9 @@ type town struct {
 	ca              string // file
 	site            int64  // ID of acme/site
 	log             *lines
-	audit           *kept
 }
 
-func newTown(t *testing.T) town {
+func newTown(t testing.TB, records exchange.Audit) town {
 	stand := testkit.Must(githubtest.New(githubtest.Options{}))(t)
 	t.Cleanup(func() { stand.Close() })
 	github := httptest.NewServer(stand)
@@ -106,11 +106,11 @@ func newTown(t *testing.T) town {
 	dir := t.TempDir()
 	w.ca = write(t, filepath.Join(dir, "crt"), text)
 	w.roots.AppendCertsFromPEM(text)
-	decides, records := exchangeFor(t, w.github, registered.ClientID, issuer.URL, w.address)
-	w.audit = records
+	decides := exchangeFor(t, w.github, registered.ClientID, issuer.URL, w.address, records)
 	running(t, open(t, door.Config{
 		Verifier: verifier, Exchanger: decides, Audience: w.address, Hosts: []string{github.URL},
-		Log: slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Limits: door.Limits{PerIdentity: -1, PerAddress: -1},
+		Log:    slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}), l, testkit.Must(door.TLS(w.ca, write(t, filepath.Join(dir, "key"), key), false))(t))
 	return w
 }
@@ -149,7 +149,8 @@ func (job) String() string  { return "job" }
 
 func TestClientOfOursIsAnswered(t *testing.T) {
 	t.Parallel()
-	w := newTown(t)
+	records := &kept{}
+	w := newTown(t, records)
 	client := testkit.Must(broker.New(broker.Config{
 		URL: w.address, Identity: job{w.issuer, w.site}, GitHub: ghapp.Client{Host: w.github}, MaxWait: -1,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: w.roots}},
@@ -166,7 +167,7 @@ func TestClientOfOursIsAnswered(t *testing.T) {
 		_, err := client.Token(t.Context(), ghapp.TokenRequest{Repositories: []string{name}})
 		testkit.ErrorIs(t, err, ghapp.ErrBrokerRefused)
 		refusal := testkit.ErrorAs[*broker.RefusalError](t, err)
-		last := w.audit.list[len(w.audit.list)-1]
+		last := records.list[len(records.list)-1]
 		testkit.Equal(t, last.ID, refusal.ID, "the audit explains it: %s", last.Reason)
 		refusal.ID = ""
 		if told == "" {
@@ -181,7 +182,7 @@ func TestGitAndCurlCloneWithoutAKeyOnTheMachine(t *testing.T) {
 	testkit.Long(t)
 	t.Parallel()
 	curl := testkit.Program(t, "curl")
-	w := newTown(t)
+	w := newTown(t, &kept{})
 	home := t.TempDir()
 	token := w.issuer.Token(githubtest.Workflow{RepositoryID: w.site}.Claims(w.address))
 	// The token is in a file: what is in arguments everybody on the machine can read.

@@ -104,6 +104,7 @@ type exchanging struct {
 	policy *policy.Policy
 	apps   *generation
 	grant  policy.Grant
+	host   string // of the owner's App, as an origin
 	record audit.Record
 }
 
@@ -135,7 +136,7 @@ func (e *Exchange) Token(ctx context.Context, r Request) (Answer, error) {
 		x.revoke(ctx, t)
 		return Answer{}, x.failed(ctx, err)
 	}
-	return x.answer(ctx, t), nil
+	return x.answer(t), nil
 }
 
 func (e *Exchange) begin(r Request) *exchanging {
@@ -172,8 +173,9 @@ func (x *exchanging) byPolicy(context.Context) (err error) {
 // byHost keeps a token of one host from those who would send it to another: an owner may have
 // the same name on both.
 func (x *exchanging) byHost(ctx context.Context) error {
-	if host := x.apps.host(ctx, x.grant); x.Host != "" && x.Host != host {
-		return fmt.Errorf("the App for %s is on %q, and %q was asked about", x.grant.Owner, host, x.Host)
+	x.host = x.apps.host(ctx, x.grant)
+	if x.Host != "" && x.Host != x.host {
+		return fmt.Errorf("the App for %s is on %q, and %q was asked about", x.grant.Owner, x.host, x.Host)
 	}
 	return nil
 }
@@ -316,10 +318,10 @@ func (x *exchanging) ends(t *ghapp.Token) time.Time {
 // ageOf is how long ago a token was minted.
 func ageOf(t *ghapp.Token) time.Duration { return t.ExpiresAt.Sub(t.MintedAt) - t.Life() }
 
-func (x *exchanging) answer(ctx context.Context, t *ghapp.Token) Answer {
+func (x *exchanging) answer(t *ghapp.Token) Answer {
 	return Answer{
 		Token: t.Secret, ExpiresAt: *x.record.ExpiresAt, Repositories: x.grant.Repositories, All: x.grant.All,
-		Permissions: t.Permissions, Installation: t.Installation, ID: x.ID, Host: x.apps.host(ctx, x.grant),
+		Permissions: t.Permissions, Installation: t.Installation, ID: x.ID, Host: x.host,
 	}
 }
 
