@@ -110,7 +110,8 @@ func fetchConfiguration(ignore []string) string {
 	}
 	name, value := gitcmd.WholeObjects()
 	section, name, _ := strings.Cut(name, ".")
-	b.WriteString("[" + section + "]\n\t" + name + " = " + value + "\n")
+	// Its refs are thrown away, and its packs are flushed before they count.
+	b.WriteString("[" + section + "]\n\t" + name + " = " + value + "\n\tfsync = none\n")
 	return b.String()
 }
 

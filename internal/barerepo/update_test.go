@@ -105,6 +105,7 @@ func follow(t *testing.T, w *world, byGit bool) {
 	testkit.Equal(t, w.kept()["heads/a"], base)
 	step("replaced and in other name spaces", func() {
 		w.git(w.origin, "replace", base, other)
+		w.git(w.origin, "replace", "--graft", side, orphan)
 		w.set("refs/other/thing", base)
 		w.set("refs/heads/main", w.chain(1, "on", base))
 	})
@@ -119,7 +120,7 @@ func follow(t *testing.T, w *world, byGit bool) {
 	r = step("nothing is left", func() {
 		var b strings.Builder
 		for name := range w.refs(w.origin) {
-			if name != "HEAD" && name != "refs/replace/"+base {
+			if name != "HEAD" && !strings.HasPrefix(name, "refs/replace/") {
 				fmt.Fprintf(&b, "delete %s\n", name)
 			}
 		}
@@ -127,6 +128,55 @@ func follow(t *testing.T, w *world, byGit bool) {
 		testkit.OK(t, err)
 	})
 	testkit.Equal(t, r.Deleted, len(w.kept())-3)
+}
+
+// As many refs as a large repository has, by both ways: they come, move, and go.
+func TestAMirrorOfManyRefsIsWhatGitMakes(t *testing.T) {
+	testkit.Long(t)
+	const many = 50_000
+	if err := os.WriteFile("/dev/shm/ghapp-test", nil, 0o600); err == nil { // each is a file to git fetch
+		testkit.OK(t, os.Remove("/dev/shm/ghapp-test"))
+		t.Setenv("TMPDIR", "/dev/shm")
+	}
+	for _, way := range []string{"wire", "git"} {
+		t.Run(way, func(t *testing.T) {
+			w := newWorld(t)
+			o := barerepo.Options{}
+			if way == "git" {
+				w.remote.refused, o.Head = gitwire.ErrUnsupported, "b/00000"
+			} else {
+				w.serve()
+			}
+			base := w.chain(1, "base")
+			tips := []string{base, w.chain(1, "next", base), w.chain(1, "side", base)}
+			w.git(w.origin, "symbolic-ref", "HEAD", "refs/heads/b/00000")
+			follow := func(from, to int, tip func(n int) string) barerepo.Result {
+				var b strings.Builder
+				b.WriteString("# pack-refs with: sorted \n")
+				for n := from; n < to; n++ {
+					fmt.Fprintf(&b, "%s refs/heads/b/%05d\n", tip(n), n)
+				}
+				testkit.OK(t, os.WriteFile(filepath.Join(w.origin, "packed-refs"), []byte(b.String()), 0o600))
+				r, err := w.tryUpdate(o)
+				testkit.OK(t, err)
+				w.equal()
+				return r
+			}
+			r := follow(0, many, func(n int) string { return tips[n%2] })
+			testkit.Equal(t, r.Created, many)
+			r = follow(0, many-500, func(n int) string { // forward; elsewhere; as they were
+				switch {
+				case n%1000 == 0:
+					return tips[1]
+				case n%1000 == 1:
+					return tips[2]
+				}
+				return tips[n%2]
+			})
+			testkit.Equal(t, fmt.Sprint(r.Moved, r.Forced, r.Deleted), "100 50 500")
+			testkit.Equal(t, len(w.kept()), 550)
+		})
+	}
 }
 
 // A small first fetch is no process, and a later one three; nothing new is none.

@@ -89,12 +89,14 @@ func hostileMirrors() map[string]http.Handler {
 		"a ref without an object":         &githubtest.GitServer{Refs: at(strings.Repeat("1", 40))},
 		"a branch that is a blob":         &githubtest.GitServer{Refs: at(blob)},
 		"a branch that is a blob, by git": &githubtest.GitServer{Refs: at(blob), Version: githubtest.Oldest},
-		"a pack that ends":                &githubtest.GitServer{Pack: honest.After(60, githubtest.ErrEnd)},
-		"a pack that is cut off":          &githubtest.GitServer{Pack: honest.After(60, errors.New("cut"))},
-		"an error after the pack":         &githubtest.GitServer{Fatal: "out of memory" + poison},
-		"an error":                        &githubtest.GitServer{Errors: map[string]string{"ls-refs": "no" + poison}},
-		"too many refs":                   &githubtest.GitServer{Refs: refsOf(endlessNames)},
-		"too many refs, by git":           &githubtest.GitServer{Version: githubtest.Oldest, Refs: refsOf(endlessNames)},
+		"a pack that stalls, by git": &githubtest.GitServer{
+			Pack: honest.After(60, githubtest.ErrStall), Version: githubtest.Oldest},
+		"a pack that ends":        &githubtest.GitServer{Pack: honest.After(60, githubtest.ErrEnd)},
+		"a pack that is cut off":  &githubtest.GitServer{Pack: honest.After(60, errors.New("cut"))},
+		"an error after the pack": &githubtest.GitServer{Fatal: "out of memory" + poison},
+		"an error":                &githubtest.GitServer{Errors: map[string]string{"ls-refs": "no" + poison}},
+		"too many refs":           &githubtest.GitServer{Refs: refsOf(endlessNames)},
+		"too many refs, by git":   &githubtest.GitServer{Version: githubtest.Oldest, Refs: refsOf(endlessNames)},
 		"HTML with 200": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
 			_, _ = io.WriteString(w, "<html>Welcome to the hotel's network</html>")
