@@ -202,6 +202,9 @@ func (l *large) renew(ctx context.Context, need map[lfsstore.Pointer]bool) (resu
 func (l *large) fetch(ctx context.Context, need map[lfsstore.Pointer]bool) (lfsbatch.Result, error) {
 	store := lfsstore.Of(l.repository.Dir)
 	missing, err := lacking(store, need)
+	if err == nil && len(missing) == 0 { // one that was killed when all had come has left it
+		err = os.RemoveAll(l.incoming())
+	}
 	if err != nil || len(missing) == 0 {
 		return lfsbatch.Result{}, err
 	}
@@ -257,13 +260,16 @@ func lacking(store *lfsstore.Store, need map[lfsstore.Pointer]bool) ([]lfsstore.
 // uncountedKey is in the context of requests that are none to GitHub's API for us.
 type uncountedKey struct{}
 
+// incoming is where files are that are not whole yet.
+func (l *large) incoming() string { return filepath.Join(l.repository.Dir, "lfs", "incoming-ghapp") }
+
 // ask fetches files of a repository, and waits where GitHub wants to be asked less.
 func (l *large) ask(ctx context.Context, from ghapp.RepositoryName, store *lfsstore.Store, want []lfsstore.Pointer) (
 	all lfsbatch.Result, err error) {
 	service := l.services[l.job.site].service
 	fetcher := &lfsbatch.Fetcher{
 		API: service, Origin: service.Origin, Transport: l.job.site.session.Transport, Store: store,
-		Incoming: filepath.Join(l.repository.Dir, "lfs", "incoming-ghapp"),
+		Incoming: l.incoming(),
 		Received: l.receiver(),
 	}
 	if l.Entry.MinFree > 0 {
