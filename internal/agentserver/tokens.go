@@ -65,7 +65,7 @@ func (t *tokens) ended() bool { return t.ctx.Err() != nil }
 
 // issued takes note of a token that is handed out.
 func (t *tokens) issued(app *ghapp.App, request ghapp.TokenRequest, token *ghapp.Token) {
-	key := strings.Join([]string{app.Status().Host, app.Status().Issuer,
+	key := strings.Join([]string{app.Status().Host, app.Status().Issuer, app.Status().Broker,
 		strings.ToLower(strings.Join(request.Repositories, ",")), request.Permissions.String()}, "\x00")
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -186,6 +186,9 @@ func (o *Opener) Start(ctx context.Context, settings config.AppSettings) (*Sessi
 // Connect is [Opener.Start] without a word about the key.
 func (o *Opener) Connect(ctx context.Context, settings config.AppSettings) (*Session, error) {
 	store := o.Store()
+	if settings.Broker.Text != "" {
+		return o.withBroker(settings, store)
+	}
 	key, err := o.Key(ctx, settings, store)
 	if err != nil {
 		return nil, err

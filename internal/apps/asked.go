@@ -106,8 +106,8 @@ func (o *Opener) Answer(ctx context.Context, op credential.Operation, asked *cre
 }
 
 // dependencies are the files that an answer for these settings rests on, as they are now.
-// It is false where a change could go unnoticed: of a key that is in no file, or of a file
-// that has just changed.
+// It is false where a change could go unnoticed: of a key or an identity that is in no file, or
+// of a file that has just changed.
 func (o *Opener) dependencies(settings config.AppSettings) ([]credcache.File, bool) {
 	loaded, err := o.Load()
 	if err != nil {
@@ -122,6 +122,11 @@ func (o *Opener) dependencies(settings config.AppSettings) ([]credcache.File, bo
 		files = append(files, file)
 	}
 	paths := []string{keyuri.FilePath(settings.Key.Text)}
+	if settings.Broker.Text != "" {
+		// Whoever asks by another identity than that of a file is not told apart by the question.
+		path, _ := strings.CutPrefix(settings.Identity.Text, "file:")
+		paths[0] = path
+	}
 	if previous := settings.PreviousKey.Text; previous != "" {
 		paths = append(paths, keyuri.FilePath(previous))
 	}

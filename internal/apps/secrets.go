@@ -53,5 +53,10 @@ func (o *Opener) Own() childenv.Own {
 		text, _ := o.LookupEnv(match[1])
 		add(text)
 	}
+	for _, name := range identitySecrets(loaded) {
+		own.Names = append(own.Names, name)
+		text, _ := o.LookupEnv(name)
+		add(text)
+	}
 	return own
 }

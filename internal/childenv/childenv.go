@@ -28,8 +28,9 @@ type Own struct {
 // that comes to be is no child's business until somebody says so.
 func settings() []string {
 	return []string{
-		"GHAPP_AGENT_SOCK", "GHAPP_API_URL", "GHAPP_API_VERSION", "GHAPP_APP", "GHAPP_CA_FILE", "GHAPP_CONFIG",
-		"GHAPP_HOST", "GHAPP_INSTALLATION", "GHAPP_KEY", "GHAPP_KEY_TIMEOUT",
+		"GHAPP_AGENT_SOCK", "GHAPP_API_URL", "GHAPP_API_VERSION", "GHAPP_APP", "GHAPP_AUDIENCE", "GHAPP_BROKER",
+		"GHAPP_CA_FILE", "GHAPP_CONFIG", "GHAPP_HOST", "GHAPP_IDENTITY", "GHAPP_INSTALLATION", "GHAPP_KEY",
+		"GHAPP_KEY_TIMEOUT",
 	}
 }
 
@@ -46,10 +47,10 @@ func Apart(environ []string, own Own) []string {
 }
 
 // Again returns environ for ghapp itself, started by its credential helper to answer one
-// question of git's: with the key, and without the secrets of other commands.
+// question of git's: with the key, or what proves to a broker who asks, and without the secrets of other commands.
 func Again(environ []string) []string {
 	return without(environ, Own{}, func(name string) bool {
-		return name != "GHAPP_PRIVATE_KEY" && !slices.Contains(settings(), name)
+		return name != "GHAPP_PRIVATE_KEY" && name != "GHAPP_ID_TOKEN" && !slices.Contains(settings(), name)
 	})
 }
 

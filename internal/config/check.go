@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/ghapp-dev/ghapp/broker"
+	"github.com/ghapp-dev/ghapp/broker/identity"
 	"github.com/ghapp-dev/ghapp/internal/api"
 )
 
@@ -77,6 +79,10 @@ func unfit(key, text string) string {
 		_, err = api.ParseHost("", text)
 	case "key":
 		return unfitKey(text)
+	case "broker":
+		_, err = broker.ParseURL(text)
+	case "identity":
+		err = identity.Check(text)
 	case "key_timeout":
 		return unfitTimeout(text)
 	case "api_version":

@@ -27,8 +27,8 @@ type Selector struct {
 	HostOnly bool
 }
 
-// AppSettings is one App and everything needed to use it. Either Key or PrivateKey
-// is set, not both.
+// AppSettings is one App and everything needed to use it. One of Key, PrivateKey and Broker
+// is set, and no more; with Broker there is no App.
 type AppSettings struct {
 	// Name is its name in the config file; "" where flags or variables name the App.
 	Name   string
@@ -38,6 +38,9 @@ type AppSettings struct {
 	Key          Value // path or key URI
 	PreviousKey  Value // the one before it, given with it; normally unset
 	KeyTimeout   Value // a [time.Duration]; never unset
+	Broker       Value // the URL of who has the key
+	Identity     Value // the name of an identity; unset: the one that the environment has
+	Audience     Value // whom its token is to be for; unset: the broker says so
 	Installation Value // ID or address of the settings page; normally unset
 	Host         Value // never unset
 	APIURL       Value
@@ -90,7 +93,7 @@ func (c *Config) App(s Selector) (AppSettings, error) {
 		return a, nil
 	}
 	problems := c.missing(a, s.KeyOnly)
-	if len(problems) == 0 && !s.KeyOnly && !idPattern().MatchString(a.App.Text) &&
+	if len(problems) == 0 && !s.KeyOnly && a.Broker.Text == "" && !idPattern().MatchString(a.App.Text) &&
 		!strings.Contains(a.App.Text, "/apps/") {
 		problems = []Problem{{
 			Text: fmt.Sprintf("the App that %s names is neither a client ID (Iv23li…) nor an App ID (a number), "+
@@ -282,6 +285,12 @@ func (a *AppSettings) field(key string) *Value {
 		return &a.Key
 	case "key_timeout":
 		return &a.KeyTimeout
+	case "broker":
+		return &a.Broker
+	case "identity":
+		return &a.Identity
+	case "audience":
+		return &a.Audience
 	case "installation":
 		return &a.Installation
 	case "host":
@@ -298,6 +307,9 @@ func (a *AppSettings) field(key string) *Value {
 
 // missing says what an App cannot be used without.
 func (c *Config) missing(a AppSettings, keyOnly bool) []Problem {
+	if a.Broker.Text != "" {
+		return brokered(a, keyOnly)
+	}
 	noApp := a.App.Text == "" && !keyOnly
 	noKey := a.Key.Text == "" && a.PrivateKey.IsZero()
 	var problems []Problem

@@ -20,6 +20,10 @@
 //	    repositories:                    # and in some of them
 //	      acme/site: {contents: write, workflows: write}
 //	      octo/*: {contents: read}
+//	  ci:
+//	    broker: https://broker.example.com # in the place of app and key: who has the key
+//	    identity: github-actions           # what proves to the broker who asks; found by itself
+//	    audience: https://ghapp.example.com # normally the broker says so
 //
 // A path that is not absolute is taken from the directory of the file, that of a flag or a
 // variable from the current directory, and one that begins with ~/ from the home directory.
@@ -219,15 +223,22 @@ func checked(s Setting, name, text, home string) (string, *Problem) {
 		return text, nil
 	}
 	var err error
-	if s.Key == "key" {
-		text, err = CompleteKey(text, here(), home)
-	} else {
-		text, err = complete(text, here(), home)
-	}
+	text, err = completed(s.Key, text, here(), home)
 	if err != nil {
 		return "", &Problem{Text: name + ": " + err.Error()}
 	}
 	return text, nil
+}
+
+// completed is the value of a setting with the paths in it complete.
+func completed(key, text, dir, home string) (string, error) {
+	switch key {
+	case "key":
+		return CompleteKey(text, dir, home)
+	case "identity":
+		return completeIdentity(text, dir, home)
+	}
+	return complete(text, dir, home)
 }
 
 // locate finds the path of the config file and reports whether somebody named it.

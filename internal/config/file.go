@@ -258,7 +258,9 @@ func (p *parser) app(name string, at, value *yaml.Node) (fileApp, bool) {
 		}
 	})
 	p.checkRights(app)
-	if !hasKey(value, "app") {
+	if hasKey(value, "broker") {
+		p.checkBrokered(value, where)
+	} else if !hasKey(value, "app") {
 		p.problem(at.Line, "add app: with the App's client ID or App ID", "%s has no app", where)
 	}
 	return app, true
@@ -410,15 +412,11 @@ func (p *parser) text(node *yaml.Node, key, where string) (string, bool) {
 		return text, true
 	}
 	full, err := "", error(nil)
-	if key == "key" {
-		dir := filepath.Dir(p.path)
-		if scheme := keyuri.Scheme(text); scheme == "" || scheme == "file" {
-			dir = p.keyDir
-		}
-		full, err = CompleteKey(text, dir, p.home)
-	} else {
-		full, err = complete(text, filepath.Dir(p.path), p.home)
+	dir := filepath.Dir(p.path)
+	if scheme := keyuri.Scheme(text); key == "key" && (scheme == "" || scheme == "file") {
+		dir = p.keyDir
 	}
+	full, err = completed(key, text, dir, p.home)
 	if err != nil {
 		p.problem(node.Line, "", "%s: %s", where, err)
 		return "", false

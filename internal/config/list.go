@@ -54,6 +54,7 @@ func (a AppSettings) list() []Entry {
 	}
 	for _, s := range Settings() {
 		switch field := a.field(s.Key); {
+		case ofBroker(s.Key) && field.Text == "": // there is no broker, or nothing to say of it
 		case field != nil:
 			add(s.Key, field.Text, field.Source)
 			if before := a.PreviousKey; s.Key == "key" && before.Text != "" {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/secret"
@@ -57,6 +58,21 @@ func Settings() []Setting {
 			Help:    "how long whoever holds the key may take to answer",
 		},
 		{
+			Key: "broker", Env: "GHAPP_BROKER", InFile: true,
+			Takes: "an https URL",
+			Help:  "the token broker that has the App's key, in the place of app and key",
+		},
+		{
+			Key: "identity", Env: "GHAPP_IDENTITY", InFile: true,
+			Takes: "the name of an identity, such as github-actions or file:/PATH",
+			Help:  "what proves to the broker who asks; normally found by itself",
+		},
+		{
+			Key: "audience", Env: "GHAPP_AUDIENCE", InFile: true,
+			Takes: "a name or a URL",
+			Help:  "whom the identity's token is to be for; normally the broker says so",
+		},
+		{
 			Key: "installation", Flag: "installation", Env: "GHAPP_INSTALLATION", InFile: true,
 			Takes: "an installation ID or the address of its settings page",
 			Help:  "the installation: its ID or the address of its settings page; normally found by itself",
@@ -105,6 +121,8 @@ func isPath(key, text string) bool {
 	switch key {
 	case "ca_file", "config":
 		return true
+	case "identity":
+		return strings.HasPrefix(text, "file:") || strings.HasPrefix(text, "exec:")
 	case "key":
 		return slices.Contains([]string{"", "file", "exec", "pkcs11", "tpmkms", "yubikey"}, keyuri.Scheme(text))
 	}

@@ -22,8 +22,9 @@ type Question struct{ text []byte }
 // among them keeps every question from being one.
 func variables() []string {
 	return []string{
-		"GHAPP_AGENT_SOCK", "GHAPP_API_URL", "GHAPP_API_VERSION", "GHAPP_APP", "GHAPP_CA_FILE", "GHAPP_CONFIG",
-		"GHAPP_HOST", "GHAPP_INSTALLATION", "GHAPP_KEY", "GHAPP_KEY_TIMEOUT", "HOME", "XDG_CONFIG_HOME",
+		"GHAPP_AGENT_SOCK", "GHAPP_API_URL", "GHAPP_API_VERSION", "GHAPP_APP", "GHAPP_AUDIENCE", "GHAPP_BROKER",
+		"GHAPP_CA_FILE", "GHAPP_CONFIG", "GHAPP_HOST", "GHAPP_IDENTITY", "GHAPP_INSTALLATION", "GHAPP_KEY",
+		"GHAPP_KEY_TIMEOUT", "HOME", "XDG_CONFIG_HOME",
 	}
 }
 

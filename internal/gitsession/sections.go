@@ -89,7 +89,7 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 		return host.Origin
 	}
 	same := func(a config.AppSettings) bool {
-		return a.App.Text == s.App.Text && origin(a) == origin(s) && (s.Name == "" || a.Name == s.Name)
+		return a.App.Text == s.App.Text && a.Broker.Text == s.Broker.Text && origin(a) == origin(s) && (s.Name == "" || a.Name == s.Name)
 	}
 	alone := loaded.FileAlone()
 	if chosen, err := alone.App(config.Selector{Owner: owner, Host: s.Host.Text}); err == nil && same(chosen) {
@@ -97,7 +97,7 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 	}
 	var found []config.AppSettings
 	for _, a := range alone.Apps() {
-		if s.App.Text != "" && same(a) {
+		if (s.App.Text != "" || s.Broker.Text != "") && same(a) {
 			found = append(found, a)
 		}
 	}
