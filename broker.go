@@ -51,6 +51,8 @@ func (a *App) brokered(ctx context.Context, spec tokenSpec) (*Token, error) {
 	switch {
 	case spec.permissions == nil:
 		return nil, badRequest("all permissions are asked for, which a broker does not give: name those that are needed")
+	case len(spec.ids) > 0:
+		return nil, badRequest("repositories are asked for by their IDs, and a broker by names: leave the IDs out")
 	case spec.owner == "" || spec.target.id != 0:
 		return nil, badRequest("an installation is named by its ID, and a broker finds installations by owners: " +
 			"name the owner")

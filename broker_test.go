@@ -164,6 +164,7 @@ func TestWithABrokerNothingIsDoneAsTheAppItself(t *testing.T) {
 	for _, r := range []ghapp.TokenRequest{
 		{Repositories: []string{"acme/site"}, AllPermissions: true},
 		{AllRepositories: true, Installation: "123"},
+		{Repositories: []string{"acme/site"}, RepositoryIDs: []int64{7}},
 	} {
 		_, err := app.Token(t.Context(), r)
 		wantKind(t, err, ghapp.ErrInvalid)

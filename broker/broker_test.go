@@ -107,6 +107,7 @@ func TestAllRepositoriesAreAskedForByTheirOwner(t *testing.T) {
 	for _, r := range []ghapp.TokenRequest{
 		{}, {AllRepositories: true}, {AllRepositories: true, Installation: "https://x/installations/1"},
 		{AllRepositories: true, Installation: "acme", Repositories: []string{"acme/site"}},
+		{Repositories: []string{"acme/site"}, RepositoryIDs: []int64{1}},
 		{Repositories: []string{"acme/site"}, AllPermissions: true}, {Repositories: []string{"../x"}},
 	} {
 		kindIs(t, testkit.ErrorOf(c.Token(t.Context(), r)), ghapp.ErrInvalid)

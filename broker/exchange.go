@@ -98,6 +98,8 @@ func (c *Client) form(r ghapp.TokenRequest) (url.Values, error) {
 		"scope":                {strings.ReplaceAll(r.Permissions.String(), ",", " ")},
 	}
 	switch {
+	case len(r.RepositoryIDs) > 0:
+		return bad("repositories are asked for by their IDs, and a broker by names: leave the IDs out")
 	case r.AllRepositories == (len(r.Repositories) > 0):
 		return bad("either repositories are to be named, or all are to be asked for")
 	case r.AllRepositories && (r.Installation == "" || strings.ContainsAny(r.Installation, "/:")):

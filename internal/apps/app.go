@@ -141,7 +141,8 @@ func (o *Opener) openOnce(ctx context.Context, settings config.AppSettings, r gh
 func appKey(s config.AppSettings) string {
 	var parts []string
 	for _, v := range []config.Value{
-		s.App, s.Key, s.PreviousKey, s.KeyTimeout, s.Broker, s.Identity, s.Audience, s.Host, s.APIURL, s.APIVersion, s.CAFile, s.Installation,
+		s.App, s.Key, s.PreviousKey, s.KeyTimeout, s.Broker, s.Identity, s.Audience,
+		s.Host, s.APIURL, s.APIVersion, s.CAFile, s.Installation,
 	} {
 		parts = append(parts, v.Reveal())
 	}

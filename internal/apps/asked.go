@@ -57,7 +57,7 @@ func repositoryAsked(asked *credential.Credential) ghapp.RepositoryName {
 // which is not there. It is nil where that is not so.
 func (o *Opener) fileGone() error {
 	loaded, err := o.Load()
-	if err != nil || o.Chosen("app") {
+	if broker, _ := o.LookupEnv("GHAPP_BROKER"); err != nil || broker != "" || o.Chosen("app") {
 		return nil
 	}
 	path, found := loaded.Path()

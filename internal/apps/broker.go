@@ -20,7 +20,8 @@ func (o *Opener) withBroker(settings config.AppSettings, store ghapp.Store) (*Se
 	if err != nil {
 		return nil, err
 	}
-	reach.Broker, reach.Store, reach.Unshared = client, store, o.Unshared
+	// Shared in any case: the broker shares its tokens, and nobody revokes them.
+	reach.Broker, reach.Store = client, store
 	app, err := ghapp.New(reach)
 	if err != nil {
 		return nil, &fault.SettingError{Err: err}

@@ -46,9 +46,9 @@ a new token when one has expired; the variables stay as they are, so what reads 
 has an hour. Where git's configuration names ghapp for another host, as after git-setup,
 it gets a token for that one too, if the configuration has an App for it.
 
-In the end all these tokens are revoked; if ghapp is killed by SIGKILL, they run out
-within the hour. What the command leaves in the background asks ghapp from then on as
-any git does: for the App of the configuration, and not of a flag of exec.
+In the end all these tokens are revoked, but for those of a broker, which others have
+too; if ghapp is killed by SIGKILL, they run out within the hour. What the command leaves
+in the background asks ghapp from then on as any git does: for the App of the configuration, and not of a flag of exec.
 
 The exit code is the command's, or 128 and the number of the signal that ended it.`,
 		Example: `  ghapp exec acme/site --permissions contents:read,issues:write -- gh issue list -R acme/site

@@ -20,6 +20,9 @@ func completeIdentity(name, dir, home string) (string, error) {
 	return kind + ":" + path, err
 }
 
+const hintBrokerDecides = "leave one of them out: a broker has the key, and decides about the App by who asks " +
+	"and for what"
+
 // brokered says what is wrong with an App whose key a broker has.
 func brokered(a AppSettings, keyOnly bool) []Problem {
 	if keyOnly {
@@ -40,7 +43,7 @@ func brokered(a AppSettings, keyOnly bool) []Problem {
 		if other.source.Kind > FromDefault {
 			problems = append(problems, Problem{
 				Text: fmt.Sprintf("a broker is named (%s) and %s as well (%s)", a.Broker.Source, other.what, other.source),
-				Hint: "leave one of them out: a broker has the key, and decides about the App by who asks and for what",
+				Hint: hintBrokerDecides,
 			})
 		}
 	}
@@ -51,8 +54,7 @@ func brokered(a AppSettings, keyOnly bool) []Problem {
 func (p *parser) checkBrokered(app *yaml.Node, where string) {
 	for _, key := range []string{"app", "key", "key_timeout", "installation"} {
 		if node := valueOfKey(app, key); node != nil {
-			p.problem(node.Line, "leave one of them out: a broker has the key, and decides about the App by who asks and for what",
-				"%s has a broker and %s as well", where, key)
+			p.problem(node.Line, hintBrokerDecides, "%s has a broker and %s as well", where, key)
 		}
 	}
 }

@@ -22,7 +22,7 @@ const NoAPIVersion = "none"
 
 var (
 	// GitHub's prefixes of tokens
-	// (https://docs.github.com/en/authentication/keeping-your-account-and-data-secure/about-authentication-to-github#githubs-token-formats).
+	// (https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/).
 	tokenPattern        = lazily(`gh[pousr]_[A-Za-z0-9]{10}|github_pat_`)
 	bodyPattern         = lazily(`MII[A-Za-z0-9+/\s]{200}`)
 	clientSecretPattern = lazily(`^[0-9a-f]{40}$`)

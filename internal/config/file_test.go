@@ -60,7 +60,8 @@ var fileTests = []struct {
 	}},
 	{"wrong values of a directory", "sync: {s: {repository: 'http://github.com:81/acme/s', to: '', mode: copy, branch: " +
 		"ghs_0123456789abcdef}}", []string{
-		`c.yaml:1: sync.s.repository: cannot read the repository's name: http:// would send the token unencrypted; use https://github.com:81/acme/s`,
+		`c.yaml:1: sync.s.repository: cannot read the repository's name: http:// would send the token ` +
+			`unencrypted; use https://github.com:81/acme/s`,
 		`c.yaml:1: sync.s.to has no value (give it one, or leave the key out)`, `c.yaml:1: sync.s.mode: want link or dir`,
 		`c.yaml:1: sync.s.branch holds a GitHub token (ghapp makes its tokens from the App's private key)`,
 	}},
@@ -76,13 +77,15 @@ var fileTests = []struct {
 	{"path of the key", "apps: {a: {app: 1, private_key_path: k.pem}}",
 		[]string{`c.yaml:1: unknown key "private_key_path" in apps.a (did you mean "key"?)`}},
 	{"nothing like it", "apps: {a: {app: 1, colour: red}}", []string{
-		`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, key_timeout, broker, identity, audience, installation, host, api_url, api_version, ca_file, owners, permissions, repositories)`}},
+		`c.yaml:1: unknown key "colour" in apps.a (known here: app, key, key_timeout, broker, identity, ` +
+			`audience, installation, host, api_url, api_version, ca_file, owners, permissions, repositories)`}},
 	{"App's key at the top", "app: 12\nkey: k.pem\n", []string{
 		`c.yaml:1: unknown key "app" in the file (it belongs to an App, under apps: NAME:)`,
 		`c.yaml:2: unknown key "key" in the file (it belongs to an App, under apps: NAME:)`,
 	}},
 	{"long key is not repeated", "canary" + strings.Repeat("x", 40) + ": 1\n",
-		[]string{`c.yaml:1: unknown key of 46 characters in the file (known here: default, apps, sync_defaults, sync, mirror)`}},
+		[]string{`c.yaml:1: unknown key of 46 characters in the file (known here: default, apps, ` +
+			`sync_defaults, sync, mirror)`}},
 	{"key of the file twice", "apps:\ndefault: a\napps:\n",
 		[]string{`c.yaml:3: key "apps" of the file is there twice, first in line 1`}},
 	{"key of an App twice", "apps:\n  a:\n    app: 1\n    app: 2\n",
@@ -134,7 +137,8 @@ var fileTests = []struct {
 		`c.yaml:4: apps.a.api_url: API URL "ghe.example.com" is http://: a token would travel unencrypted; use https://`}},
 	{"no version", "apps:\n  a:\n    app: 1\n    api_version: none\n", nil},
 	{"App's name for its ID", "apps:\n  a:\n    app: Deployer\n", []string{
-		`c.yaml:3: apps.a.app is neither a client ID (Iv23li…) nor an App ID (a number) (it is at the top of the App's settings page)`,
+		`c.yaml:3: apps.a.app is neither a client ID (Iv23li…) nor an App ID (a number) (it is at the top ` +
+			`of the App's settings page)`,
 	}},
 	{"no installation", "apps:\n  a:\n    app: 1\n    installation: acme\n", []string{
 		"c.yaml:4: apps.a.installation: it is neither an installation's ID, a number, " +
@@ -168,7 +172,8 @@ var fileTests = []struct {
 		[]string{`c.yaml:4: apps.a.owners has ACME twice`}},
 	{"owner of two Apps", "apps:\n  a:\n    app: 1\n    owners: [octo, acme]\n  b:\n    app: 2\n" +
 		"    host: https://GitHub.com/\n    owners: [Acme]\n", []string{
-		`c.yaml:8: the owner Acme on github.com is claimed by two Apps: a (line 4) and b (line 8) (leave it in one of them; --app chooses the other)`,
+		`c.yaml:8: the owner Acme on github.com is claimed by two Apps: a (line 4) and b (line 8) (leave ` +
+			`it in one of them; --app chooses the other)`,
 	}},
 
 	{"alias", "apps:\n  a: &a\n    app: 1\n  b: *a\n", []string{
@@ -195,30 +200,38 @@ var fileTests = []struct {
 		[]string{`c.yaml:3: the file is not YAML: mapping values are not allowed in this context`}},
 	{"control character", "apps:\n  a:\n    app: \x01\n",
 		[]string{`c.yaml:3: the file is not YAML: control characters are not allowed`}},
-	{"no UTF-8", "apps:\n  a:\n    app: \xff\n", []string{`c.yaml:3: the file is not YAML: invalid leading UTF-8 octet`}},
+	{"no UTF-8", "apps:\n  a:\n    app: \xff\n", []string{`c.yaml:3: the file is not YAML: invalid ` +
+		`leading UTF-8 octet`}},
 
 	{"inline key", "apps:\n  a:\n    app: 1\n    private_key: |\n      " +
 		strings.ReplaceAll(pem, "\n", "\n      ") + "\n", []string{
-		`c.yaml:4: apps.a: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:4: apps.a: a private key does not belong in the config file (write it to a file of its ` +
+			`own, of mode 0600, and name that file with key:)`,
 	}},
 	{"inline key at the top", "Private-Key: canary\n", []string{
-		`c.yaml:1: the file: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:1: the file: a private key does not belong in the config file (write it to a file of its ` +
+			`own, of mode 0600, and name that file with key:)`,
 	}},
 	{"inline key by another name", "apps:\n  a:\n    app: 1\n    pem: canary\n", []string{
-		`c.yaml:4: apps.a: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:4: apps.a: a private key does not belong in the config file (write it to a file of its ` +
+			`own, of mode 0600, and name that file with key:)`,
 	}},
 	{"PEM for a path", "apps:\n  a:\n    app: 1\n    key: |\n      " +
 		strings.ReplaceAll(pem, "\n", "\n      ") + "\n", []string{
-		`c.yaml:4: apps.a.key: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:4: apps.a.key: a private key does not belong in the config file (write it to a file of ` +
+			`its own, of mode 0600, and name that file with key:)`,
 	}},
 	{"PEM in base64", "apps:\n  a:\n    app: 1\n    key: LS0tLS1CRUdJTiBSU0EgUFJJVkFURSBLRVktLS0tLQpjYW5hcnkK\n", []string{
-		`c.yaml:4: apps.a.key: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:4: apps.a.key: a private key does not belong in the config file (write it to a file of ` +
+			`its own, of mode 0600, and name that file with key:)`,
 	}},
 	{"PEM that breaks the YAML", "apps:\n  a:\n    app: 1\n    key:\n" + pem, []string{
-		`c.yaml:5: a private key does not belong in the config file (write it to a file of its own, of mode 0600, and name that file with key:)`,
+		`c.yaml:5: a private key does not belong in the config file (write it to a file of its own, of ` +
+			`mode 0600, and name that file with key:)`,
 	}},
 	{"client secret for an ID", "apps:\n  a:\n    app: " + strings.Repeat("0a", 20) + "\n", []string{
-		`c.yaml:3: apps.a.app holds what looks like a client secret (an App signs with its private key; the client secret is not used)`,
+		`c.yaml:3: apps.a.app holds what looks like a client secret ` +
+			`(an App signs with its private key; the client secret is not used)`,
 	}},
 	{"token for a key", "apps:\n  a:\n    app: 1\n    key: ghs_canarycanary\n", []string{
 		`c.yaml:4: apps.a.key holds a GitHub token (ghapp makes its tokens from the App's private key)`,
@@ -227,7 +240,8 @@ var fileTests = []struct {
 		`c.yaml:2: this cannot be the name of an App (use up to 39 letters, digits, dots, hyphens and underscores)`,
 	}},
 	{"token for a key of the file", "ghs_canarycanary: 1\n",
-		[]string{`c.yaml:1: unknown key of 16 characters in the file (known here: default, apps, sync_defaults, sync, mirror)`}},
+		[]string{`c.yaml:1: unknown key of 16 characters in the file ` +
+			`(known here: default, apps, sync_defaults, sync, mirror)`}},
 	{"certificate for its path", "apps:\n  a:\n    app: 1\n    ca_file: '-----BEGIN CERTIFICATE-----'\n", []string{
 		`c.yaml:4: apps.a.ca_file holds PEM text (write it to a file, and give the path)`,
 	}},

@@ -30,7 +30,12 @@ type issuedToken struct {
 	token *ghapp.Token
 }
 
+// add has a token end with the command. One of a broker's is not the command's alone: the
+// broker gives it to others as well, so that it lives on.
 func (l *issuedTokens) add(app *ghapp.App, token *ghapp.Token) {
+	if app.Status().Broker != "" {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	// Of those that have run out a command of many days would have ever more.

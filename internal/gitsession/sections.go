@@ -89,7 +89,8 @@ func fileApp(loaded *config.Config, s config.AppSettings, owner string) (app con
 		return host.Origin
 	}
 	same := func(a config.AppSettings) bool {
-		return a.App.Text == s.App.Text && a.Broker.Text == s.Broker.Text && origin(a) == origin(s) && (s.Name == "" || a.Name == s.Name)
+		return a.App.Text == s.App.Text && a.Broker.Text == s.Broker.Text && origin(a) == origin(s) &&
+			(s.Name == "" || a.Name == s.Name)
 	}
 	alone := loaded.FileAlone()
 	if chosen, err := alone.App(config.Selector{Owner: owner, Host: s.Host.Text}); err == nil && same(chosen) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,7 +62,7 @@ func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
 		}
 	}
 	for _, owner := range p.Entry.Owners {
-		if !p.reached(sites, owner) {
+		if !p.reached(sites, owner) && !p.hasFailed(owner) {
 			p.fail(Failed{Account: owner, Err: &ghapp.Error{Kind: ghapp.ErrNotInstalled,
 				Op: "mirror the repositories of " + owner, Err: errors.New("the App is not installed there")}})
 		}
@@ -81,6 +82,11 @@ func (p *pass) reached(sites map[int64]*site, owner string) bool {
 		}
 	}
 	return false
+}
+
+// hasFailed reports whether it has been told already why an owner is not mirrored.
+func (p *pass) hasFailed(owner string) bool {
+	return slices.ContainsFunc(p.report.Failed, func(f Failed) bool { return f.Account == owner && f.Repository == "" })
 }
 
 // apps are the Apps that the options are about.
@@ -105,6 +111,9 @@ func (p *pass) apps(ctx context.Context) ([]*apps.App, error) {
 
 // installed adds the installations of an App.
 func (p *pass) installed(ctx context.Context, app *apps.App, session *apps.Session, sites map[int64]*site) error {
+	if session.App.Status().Broker != "" {
+		return p.brokered(ctx, app, session, sites)
+	}
 	only := session.Installation()
 	for info, err := range session.App.Installations(ctx) {
 		if err != nil {
@@ -119,14 +128,52 @@ func (p *pass) installed(ctx context.Context, app *apps.App, session *apps.Sessi
 	return nil
 }
 
+// brokered adds the installations of the owners that are named, as a broker tells of them with
+// a token: it lists none.
+func (p *pass) brokered(ctx context.Context, app *apps.App, session *apps.Session, sites map[int64]*site) error {
+	if len(p.Entry.Owners) == 0 {
+		return &fault.SettingError{
+			Err: fmt.Errorf("whose repositories are to be mirrored is not said, and %s does not list owners",
+				session.App.Status().Broker),
+			Hint: "name the owners: ghapp mirror OWNER",
+		}
+	}
+	p.allListed = false // an owner that is not named is nobody's proof of anything
+	for _, owner := range p.Entry.Owners {
+		if of, err := p.Opener.App(ctx, ghapp.RepositoryName{Owner: owner}); err != nil || of != app {
+			continue
+		}
+		t, err := session.App.Token(ctx, ghapp.TokenRequest{
+			Installation: owner, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
+		})
+		if err == nil && t.Installation == 0 {
+			err = &ghapp.Error{Kind: ghapp.ErrBrokerUnreachable, Op: "mirror the repositories of " + owner,
+				Err: errors.New("the broker does not say of which installation its token is")}
+		}
+		if err != nil {
+			p.fail(Failed{Account: owner, Err: err})
+			continue
+		}
+		sites[t.Installation] = p.site(app, session, &ghapp.InstallationInfo{ID: t.Installation, Account: owner})
+	}
+	return nil
+}
+
+// installation is how the site is named where a token is asked for.
+func (s *site) installation() string {
+	if s.session.App.Status().Broker != "" {
+		return s.info.Account // a broker knows owners, and not IDs
+	}
+	return strconv.FormatInt(s.info.ID, 10)
+}
+
 func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.InstallationInfo) *site {
-	id := strconv.FormatInt(info.ID, 10)
 	s := &site{app: app, session: session, info: info, budget: &budget{leave: p.Entry.Leave}, gate: &gate{},
 		named: map[string]time.Time{}}
 	s.asker = &inventory.Asker{
 		App: session.App,
 		Source: session.App.TokenSource(ghapp.TokenRequest{
-			Installation: id, AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
+			Installation: s.installation(), AllRepositories: true, Permissions: ghapp.Permissions{"metadata": "read"},
 		}),
 		Client: ghapp.Client{Transport: session.Transport, Log: p.Log},
 		Host:   session.App.Status().Host,
@@ -141,7 +188,7 @@ func (p *pass) site(app *apps.App, session *apps.Session, info *ghapp.Installati
 // reads is a source of tokens that may read the code of some repositories of an installation.
 func (s *site) reads(names []string) ghapp.TokenSource {
 	r := &renewed{app: s.session.App, TokenSource: s.session.App.TokenSource(ghapp.TokenRequest{
-		Installation: strconv.FormatInt(s.info.ID, 10), Repositories: names,
+		Installation: s.installation(), Repositories: names,
 	})}
 	for _, name := range names {
 		if at := s.named[strings.ToLower(name)]; at.After(r.after) {

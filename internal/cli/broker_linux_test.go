@@ -1,0 +1,140 @@
+package cli_test
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/internal/testapp"
+	"github.com/ghapp-dev/ghapp/internal/testkit"
+	"github.com/ghapp-dev/ghapp/signer"
+)
+
+// brokered takes the key away from the machine, and gives it a broker that has it. What proves
+// to that who asks is a secret of the machine's from now on.
+func (m *machine) brokered() *testapp.Broker {
+	m.t.Helper()
+	testkit.OK(m.t, os.Remove(m.environ["GHAPP_KEY"]))
+	app := testkit.Must(ghapp.New(ghapp.Config{
+		Client: ghapp.Client{Host: m.server.URL}, Issuer: m.app.ClientID, Signer: signer.FromCryptoSigner(testkit.Key(m.t)),
+	}))(m.t)
+	b := testapp.NewBroker(m.t, app)
+	proof := b.JWT(m.t, "repo:acme/site", b.URL)
+	m.traffic.mu.Lock()
+	m.traffic.credentials = append(m.traffic.credentials, proof)
+	m.traffic.mu.Unlock()
+	maps.DeleteFunc(m.environ, func(name, _ string) bool { return name == "GHAPP_KEY" || name == "GHAPP_APP" })
+	m.environ["GHAPP_BROKER"], m.environ["GHAPP_IDENTITY"], m.environ["MY_ID_TOKEN"] = b.URL, "env:MY_ID_TOKEN", proof
+	return b
+}
+
+func TestMachineWithoutAKeyClonesByABroker(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	b := m.brokered()
+	r := m.must("-v", "clone", "acme/site")
+	testkit.Equal(t, m.read("site/main.txt"), "main\n")
+	m.onlyOurs(2)
+	m.noSecretOnDisk()
+	m.noSecretIn("the output", r.stdout+r.stderr)
+	testkit.Equal(t, len(b.Forms()), 1, "exchanges")
+
+	// Plain git asks the helper, which has what is cached.
+	testkit.OK(t, os.Remove(filepath.Join(m.work, "site", "main.txt")))
+	var environ []string
+	for name, value := range m.environ {
+		environ = append(environ, name+"="+value)
+	}
+	fetched := m.as(environ, "site", "git", "fetch", "origin")
+	fetched.ends(t, 0)
+	m.must("clone", "acme/site", "again")
+	testkit.Equal(t, len(b.Forms()), 1, "exchanges, when the cache has a token")
+	testkit.Equal(t, b.Lookups(), 0, "questions for the audience of a token that is there already")
+
+	// No program that is started has what proves who asks.
+	env := m.must("exec", "acme/site", "--", "env")
+	testkit.Contains(t, env.stdout, "GHAPP_BROKER="+b.URL)
+	for _, token := range m.github.Tokens() {
+		testkit.Equal(t, token.Revoked, false, "revoked a token that the broker gives to others as well")
+	}
+	testkit.Lacks(t, env.stdout, "MY_ID_TOKEN=", m.environ["MY_ID_TOKEN"])
+}
+
+func TestEveryCommandWorksByABrokerOrSaysWhyNot(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.brokered()
+	for name, test := range map[string]struct {
+		args []string
+		says string // of what is printed
+	}{
+		"token":  {[]string{"token", "acme/site"}, "ghs_"},
+		"exec":   {[]string{"exec", "acme/site", "--", "git", "ls-remote", m.server.URL + "/acme/site"}, "refs/heads/main"},
+		"repos":  {[]string{"repos", "acme"}, "acme/site"},
+		"sync":   {[]string{"sync", "acme/site", "--to", filepath.Join(m.root, "live"), "--branch", "main"}, ""},
+		"mirror": {[]string{"mirror", "acme", "--to", filepath.Join(m.root, "mirrors")}, ""},
+		"config": {[]string{"config", "show"}, "GHAPP_BROKER"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := m.ghapp(test.args...)
+			r.ends(t, 0)
+			testkit.Contains(t, r.stdout, test.says)
+		})
+	}
+	for _, args := range [][]string{{"jwt"}, {"app", "update-permissions"}, {"installations"}, {"repos"},
+		{"keys", "fingerprint"}, {"keys", "check"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			m.ghapp(args...).ends(t, 3, "on this machine", m.environ["GHAPP_BROKER"])
+		})
+	}
+	t.Run("mirror of everybody", func(t *testing.T) {
+		m.ghapp("mirror", "--to", filepath.Join(m.root, "all")).ends(t, 3, "does not list owners", "ghapp mirror OWNER")
+	})
+	m.noSecretOnDisk()
+}
+
+func TestBrokerThatRefusesIsTold(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	b := m.brokered()
+	m.environ["MY_ID_TOKEN"] = b.JWT(t, "somebody", "https://elsewhere.example")
+	m.ghapp("clone", "acme/site").ends(t, 4, "it answered 400 invalid_grant (id d2)", "ghapp doctor")
+	m.environ["GHAPP_BROKER"] = "http://127.0.0.1:1"
+	m.ghapp("clone", "acme/site").ends(t, 5, "cannot reach 127.0.0.1:1")
+	delete(m.environ, "MY_ID_TOKEN")
+	m.ghapp("clone", "acme/site").ends(t, 3, "the variable MY_ID_TOKEN is not set", "GHAPP_IDENTITY")
+	delete(m.environ, "GHAPP_IDENTITY")
+	m.ghapp("clone", "acme/site").ends(t, 3, "nothing here proves who this machine is")
+	m.environ["GHAPP_KEY"] = "/k.pem"
+	m.ghapp("clone", "acme/site").ends(t, 3, "a broker is named", "and a key as well")
+}
+
+// As with a key: whoever looks at the processes and at the disk while a clone runs finds nothing.
+func TestNoSecretAnywhereWhileACloneByABrokerRuns(t *testing.T) {
+	t.Parallel()
+	w := newLargeWorld(t)
+	m := w.large(t)
+	b := m.brokered()
+	c := m.started(moments()["submodule's pack"])
+	for _, p := range m.processes() {
+		m.noSecretIn("the arguments of "+p.String(), strings.Join(p.args, "\n"))
+		if p.pid != c.pid { // the user's own variable is in that
+			m.noSecretIn("the environment of "+p.String(), p.environ)
+		}
+	}
+	m.noSecretOnDisk()
+	m.traffic.release()
+	if c.wait(); c.code != 0 {
+		t.Fatalf("exit code %d\n%s", c.code, c.stderr)
+	}
+	m.complete("deep/large")
+	m.noSecretOnDisk()
+	m.noSecretIn("the output", c.stdout+c.stderr)
+	if len(b.Forms()) == 0 || !slices.Contains(m.secrets(), b.Forms()[0].Get("subject_token")) {
+		t.Error("no proof was sent that is looked for, so this test sees nothing")
+	}
+}
