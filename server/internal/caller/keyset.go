@@ -26,8 +26,10 @@ const (
 	refreshEvery = time.Minute
 	// retryEvery is that where the issuer has not answered.
 	retryEvery = 5 * time.Second
-	// freshFor is how long a key is believed without asking again: the issuer may have withdrawn it.
-	freshFor = time.Hour
+	// freshFor is how long a key is believed without asking again: the issuer may have withdrawn
+	// it. From renewAfter on it is asked while callers are answered, so that none waits for it.
+	freshFor   = time.Hour
+	renewAfter = 45 * time.Minute
 	// staleFor is how long a key is believed while the issuer does not answer.
 	staleFor = 12 * time.Hour
 )
@@ -77,15 +79,15 @@ func (s *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 // lookUp returns the keys, and asks the issuer first where that may tell something new.
 func (s *keySet) lookUp(ctx context.Context, keyID string) ([]jose.JSONWebKey, error) {
 	s.mu.Lock()
-	if !s.due(keyID) {
-		defer s.mu.Unlock()
-		return s.current()
+	news := s.mayAsk() && s.expectsNews(keyID)
+	if s.running == nil && (news || s.mayAsk() && time.Since(s.fetched) >= renewAfter) {
+		s.running = make(chan struct{})
+		go s.refresh(context.WithoutCancel(ctx)) // others wait for it too
 	}
 	running := s.running
-	if running == nil {
-		running = make(chan struct{})
-		s.running = running
-		go s.refresh(context.WithoutCancel(ctx)) // others wait for it too
+	if !news {
+		defer s.mu.Unlock()
+		return s.current()
 	}
 	s.mu.Unlock()
 	select {
@@ -121,15 +123,17 @@ func (s *keySet) fetchSafely(ctx context.Context) (keys []jose.JSONWebKey, err e
 	return s.fetch(ctx)
 }
 
-// due reports whether the issuer is to be asked.
-func (s *keySet) due(keyID string) bool {
+// mayAsk reports whether the issuer has been left alone for long enough.
+func (s *keySet) mayAsk() bool {
 	pause := refreshEvery
 	if s.err != nil {
 		pause = retryEvery
 	}
-	if !s.asked.IsZero() && time.Since(s.asked) < pause {
-		return false
-	}
+	return s.asked.IsZero() || time.Since(s.asked) >= pause
+}
+
+// expectsNews reports whether a signature is not to be looked at before the issuer is asked.
+func (s *keySet) expectsNews(keyID string) bool {
 	if time.Since(s.fetched) >= freshFor {
 		return true
 	}

@@ -45,7 +45,11 @@ func TestRetiredKeyIsBelievedForAnHourAndAnUnreachableIssuersForTwelve(t *testin
 	synctest.Test(t, func(t *testing.T) {
 		old, young := newPublished(t, "old"), newPublished(t, "young")
 		now, fetches, down := []jose.JSONWebKey{old.jwk()}, 0, error(nil)
-		set := &keySet{fetch: func(context.Context) ([]jose.JSONWebKey, error) { fetches++; return now, down }}
+		set := &keySet{fetch: func(context.Context) ([]jose.JSONWebKey, error) {
+			time.Sleep(time.Second)
+			fetches++
+			return now, down
+		}}
 		verify := func(p published) error {
 			return testkit.ErrorOf(set.VerifySignature(t.Context(), p.sign(t, []byte("{}"))))
 		}
@@ -57,12 +61,18 @@ func TestRetiredKeyIsBelievedForAnHourAndAnUnreachableIssuersForTwelve(t *testin
 		testkit.OK(t, verify(young), "a key that is new")
 		testkit.Fails(t, verify(old), "a key that is retired")
 
+		time.Sleep(renewAfter)
+		testkit.OK(t, verify(young))
+		testkit.Equal(t, fetches, 2, "it is asked while this is answered")
+		time.Sleep(2 * time.Second)
+		testkit.Equal(t, fetches, 3, "it was asked")
+
 		time.Sleep(freshFor)
 		down = errors.New("down")
 		testkit.OK(t, verify(young), "the issuer is down")
-		testkit.Equal(t, fetches, 3)
+		testkit.Equal(t, fetches, 4)
 		testkit.OK(t, verify(young))
-		testkit.Equal(t, fetches, 3, "a failure is not repeated at once")
+		testkit.Equal(t, fetches, 4, "a failure is not repeated at once")
 		time.Sleep(staleFor)
 		testkit.ErrorIs(t, verify(young), ErrIssuerUnreachable)
 		down = nil

@@ -58,6 +58,9 @@ func New(c Config) (*Verifier, error) {
 		if err := issuer.check(); err != nil {
 			return nil, err
 		}
+		if _, err := issuer.roots(); err != nil {
+			return nil, fmt.Errorf("authorities of issuer %q: %w", issuer.URL, err)
+		}
 		if v.issuers[issuer.URL] != nil {
 			return nil, fmt.Errorf("issuer %q is there twice", issuer.URL)
 		}

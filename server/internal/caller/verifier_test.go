@@ -266,6 +266,9 @@ func TestNobodyIsBelievedByDefault(t *testing.T) {
 		"no audience": {Issuers: []caller.Issuer{listed}},
 		"no issuer":   {Audience: audience},
 		"twice":       {Audience: audience, Issuers: []caller.Issuer{listed, listed}},
+		"no file": {Audience: audience, Issuers: []caller.Issuer{
+			{URL: listed.URL, CAFile: filepath.Join(t.TempDir(), "absent")},
+		}},
 	} {
 		testkit.Fails(t, testkit.ErrorOf(caller.New(c)), "%s", name)
 	}
