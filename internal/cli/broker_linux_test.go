@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -136,5 +137,64 @@ func TestNoSecretAnywhereWhileACloneByABrokerRuns(t *testing.T) {
 	m.noSecretIn("the output", c.stdout+c.stderr)
 	if len(b.Forms()) == 0 || !slices.Contains(m.secrets(), b.Forms()[0].Get("subject_token")) {
 		t.Error("no proof was sent that is looked for, so this test sees nothing")
+	}
+}
+
+// Of the way by a broker each link that may be broken is found to be the one.
+func TestDoctorNamesTheBrokenLinkOfTheWayByABroker(t *testing.T) {
+	t.Parallel()
+	w := newWorldFor(t)
+	for name, test := range map[string]struct {
+		prepare           func(*machine, *testapp.Broker)
+		link, state, kind string
+		says              string
+		exit              int
+	}{
+		"nothing": {prepare: func(*machine, *testapp.Broker) {}},
+		"broker down": {func(m *machine, _ *testapp.Broker) { m.environ["GHAPP_BROKER"] = "http://127.0.0.1:1" },
+			"broker", broken, "broker-unreachable", "127.0.0.1:1", 5},
+		"no identity": {func(m *machine, _ *testapp.Broker) { delete(m.environ, "MY_ID_TOKEN") },
+			"identity", broken, "no-identity", "MY_ID_TOKEN is not set", 3},
+		"nothing to prove it by": {func(m *machine, _ *testapp.Broker) { delete(m.environ, "GHAPP_IDENTITY") },
+			"broker", broken, "no-identity", "nothing here proves who this machine is", 3},
+		"wrong audience": {func(m *machine, b *testapp.Broker) {
+			m.environ["MY_ID_TOKEN"] = b.JWT(t, "repo:acme/site", "https://elsewhere.example")
+		}, "identity", broken, "audience-wrong", "https://elsewhere.example", 3},
+		"other audience": {func(m *machine, _ *testapp.Broker) { m.environ["GHAPP_AUDIENCE"] = "other" },
+			"broker", warned, "audience-other-than-brokers", "other", 0},
+		"refused": {func(_ *machine, b *testapp.Broker) {
+			b.Refuse = func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(http.StatusBadRequest)
+				_, _ = w.Write([]byte(`{"error":"invalid_target","id":"d9"}`))
+			}
+		}, "token", broken, "broker-refused", "(id d9)", 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := w.machine(t)
+			b := m.brokered()
+			test.prepare(m, b)
+			r := m.ghapp("doctor", "acme/site", "--json")
+			testkit.Equal(t, r.code, test.exit, "exit code")
+			m.noSecretIn("the diagnosis", r.stdout+r.stderr)
+			met := false
+			for _, f := range m.diagnosis(r).Findings {
+				switch {
+				case f.Link == test.link:
+					met = true
+					testkit.Equal(t, f.State+" "+f.Kind, test.state+" "+test.kind)
+					testkit.Contains(t, f.Text+f.Cause+f.Hint, test.says)
+				case f.State == broken || f.State == warned:
+					t.Errorf("%+v", f)
+				}
+				if test.link == "" && f.Link == "identity" {
+					testkit.Contains(t, f.Text, "repo:acme/site by https://issuer.example, for "+b.URL)
+				}
+			}
+			testkit.Equal(t, met, test.link != "", "the link was checked")
+			for _, token := range m.github.Tokens() {
+				testkit.Equal(t, token.Revoked, false, "revoked a token of the broker's")
+			}
+		})
 	}
 }

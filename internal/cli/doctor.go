@@ -145,6 +145,7 @@ func (c *command) examined(ctx context.Context) (doctor.Options, error) {
 		Key: func(ctx context.Context, s config.AppSettings) (signer.Signer, error) {
 			return c.apps().Key(ctx, s, nil) // asked of its holder, and not remembered
 		},
+		Broker: c.apps().Broker,
 		KeyBefore: func(s config.AppSettings) func(context.Context) (ghapp.Signer, error) {
 			return c.apps().PreviousKey(s, nil)
 		},

@@ -48,7 +48,8 @@ it gets a token for that one too, if the configuration has an App for it.
 
 In the end all these tokens are revoked, but for those of a broker, which others have
 too; if ghapp is killed by SIGKILL, they run out within the hour. What the command leaves
-in the background asks ghapp from then on as any git does: for the App of the configuration, and not of a flag of exec.
+in the background asks ghapp from then on as any git does: for the App of the
+configuration, and not of a flag of exec.
 
 The exit code is the command's, or 128 and the number of the signal that ended it.`,
 		Example: `  ghapp exec acme/site --permissions contents:read,issues:write -- gh issue list -R acme/site

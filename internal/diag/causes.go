@@ -35,6 +35,8 @@ const (
 	TokensTraced          Trouble = "traces-show-tokens"
 	AgentUnreachable      Trouble = "agent-unreachable"
 	AgentKey              Trouble = "agent-key"
+	AudienceOther         Trouble = "audience-other-than-brokers"
+	AudienceWrong         Trouble = "audience-wrong"
 )
 
 // TroubleError is a trouble that was found.
@@ -62,6 +64,13 @@ func always(hint string) func(string) string { return func(string) string { retu
 // troubles are all of them; a test holds the table against the constants.
 func troubles() map[Trouble]troubleMeaning {
 	return map[Trouble]troubleMeaning{
+		AudienceOther: {fault.Configuration, func(said string) string {
+			return "leave audience: (GHAPP_AUDIENCE) out, or make it " + said
+		}},
+		AudienceWrong: {fault.Configuration, func(said string) string {
+			return "have the token made for " + said + ": aud: of GitLab's id_tokens, audience: of a projected token of " +
+				"Kubernetes, or whatever makes it"
+		}},
 		KeyOpen: {fault.Configuration, func(path string) string { return "chmod 600 " + path }},
 		KeyUnignored: {fault.Configuration,
 			func(path string) string { return "move " + path + " out of the work tree, so that nobody commits it" }},

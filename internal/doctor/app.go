@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/broker"
+	"github.com/ghapp-dev/ghapp/broker/identity"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
@@ -21,6 +23,10 @@ type appChain struct {
 	host       *hostChain
 	repository ghapp.RepositoryName // the zero one: none
 	atOrigin   bool                 // nobody named it: it is that of the current directory
+
+	client   *broker.Client     // where a broker has the key; else nil
+	who      *identity.Identity // who asks it
+	audience string             // that the broker takes tokens for; empty: not known
 
 	key          signer.Signer
 	before       ghapp.Signer // the key before it, if there is one that can be used

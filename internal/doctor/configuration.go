@@ -100,6 +100,9 @@ func place(loaded *config.Config) string {
 func (a *appChain) checkSettings(context.Context) Finding {
 	s := a.settings
 	text := fmt.Sprintf("App %s (%s) on %s (%s)", s.App.Text, s.App.Source, s.Host.Text, s.Host.Source)
+	if a.brokered() {
+		text = fmt.Sprintf("a broker has the key; repositories on %s (%s)", s.Host.Text, s.Host.Source)
+	}
 	for _, v := range []struct {
 		name  string
 		value config.Value

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/broker"
+	"github.com/ghapp-dev/ghapp/broker/identity"
 	"github.com/ghapp-dev/ghapp/internal/api"
 	"github.com/ghapp-dev/ghapp/internal/childenv"
 	"github.com/ghapp-dev/ghapp/internal/config"
@@ -44,6 +46,8 @@ type Options struct {
 	Load  func() (*config.Config, error)
 	Key   func(context.Context, config.AppSettings) (signer.Signer, error)
 	Reach func(config.AppSettings) (ghapp.Config, error)
+	// Broker is the client of the broker that has an App's key, and who asks it.
+	Broker func(config.AppSettings, ghapp.Config) (*broker.Client, *identity.Identity, error)
 	// KeyBefore opens the key before the newest one, which serves while GitHub refuses
 	// that; nil: there is none.
 	KeyBefore func(config.AppSettings) func(context.Context) (ghapp.Signer, error)
@@ -249,13 +253,21 @@ type hostChain struct {
 // walkApp is the chain of one App, with that of its host where its place is.
 func (x *examination) walkApp(ctx context.Context, a *appChain) {
 	a.walk(ctx, link{name: "settings", check: a.checkSettings})
-	a.walk(ctx, a.keyLinks()...)
+	if a.brokered() {
+		a.walk(ctx, a.brokerLinks()...)
+	} else {
+		a.walk(ctx, a.keyLinks()...)
+	}
 	if !a.host.walked {
 		a.host.walked = true
 		a.host.walk(ctx, a.host.networkLinks()...)
 		a.host.walk(ctx, a.host.gitHostLink())
 	}
 	a.after(a.host.chain)
+	if a.brokered() {
+		a.walk(ctx, a.brokeredLinks()...)
+		return
+	}
 	a.walk(ctx, a.appLinks()...)
 	a.walk(ctx, a.tokenLinks()...)
 }

@@ -55,7 +55,7 @@ func (a *appChain) request() ghapp.TokenRequest {
 // token returns the doctor's own token, which is minted once.
 func (a *appChain) token(ctx context.Context) (*ghapp.Token, error) {
 	token, err := a.app.Token(ctx, a.request())
-	if err == nil {
+	if err == nil && !a.brokered() { // whose tokens others have too
 		a.lend(a.app, token)
 	}
 	return token, err
