@@ -118,7 +118,7 @@ func TestMirrorKilledAtAnyStepIsWhole(t *testing.T) {
 }
 
 // nothingHalfMade fails if anything is left of what a run makes first and then puts in its place, but for
-// what a git leaves that was killed as it packed anew.
+// what a git leaves that was killed as it packed anew: a day later it is taken away.
 func (m *machine) nothingHalfMade(dir, after string) {
 	m.t.Helper()
 	for _, pattern := range []string{
