@@ -225,7 +225,7 @@ func (e *Engine) begin(ctx context.Context) {
 func (e *Engine) Close() {
 	e.stop()
 	e.group.Wait()
-	e.leave()
+	e.leave(context.Background())
 	e.end()
 }
 

@@ -150,8 +150,14 @@ func (e *Engine) heartbeat(ctx context.Context) {
 }
 
 // leave says that this replica goes, so that nothing of a limit is kept for it.
-func (e *Engine) leave() {
-	if e.away.Load() == nil && e.embedded == nil {
+func (e *Engine) leave(ctx context.Context) {
+	if e.embedded != nil {
+		return
+	}
+	err := e.do(ctx, func(ctx context.Context) error {
+		return (*e.work.stream.Load()).Purge(ctx, jetstream.WithPurgeSubject(e.work.subject(here+e.id+".>")))
+	})
+	if err == nil {
 		_ = e.conn.Publish(e.news(newsLeft), []byte(e.id))
 		_ = e.conn.FlushTimeout(patience)
 	}
