@@ -391,6 +391,9 @@ func TestDiskThatIsFullRefusesAndLosesNothing(t *testing.T) {
 		t.Error("the status tells nothing of it")
 	}
 	whole(t, kept, path)
+	if content, err := os.ReadFile(path); err != nil || !bytes.HasSuffix(content, []byte("\n")) {
+		t.Errorf("%v; a part of a record stays behind", err)
+	}
 	if err := os.Truncate(path, 0); err != nil { // as logrotate's copytruncate does
 		t.Fatal(err)
 	}

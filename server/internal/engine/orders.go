@@ -368,7 +368,7 @@ func (e *Engine) follow(ctx context.Context) {
 }
 
 // sweeps is how many looks at the orders come between two at the tokens that are out.
-const sweeps = 20
+const sweeps = 10
 
 func (e *Engine) epoch() string {
 	e.orders.mu.Lock()
@@ -466,12 +466,15 @@ func (e *Engine) revokeHeld(ctx context.Context) {
 // revoke ends one token, if no other replica does.
 func (e *Engine) revoke(ctx context.Context, name string, token out,
 	end func(context.Context, secret.Text, Use) error) {
-	_, err := e.replace(ctx, &e.work, revoking+name, []byte(e.id), 0, 30*time.Second)
+	claim, err := e.replace(ctx, &e.work, revoking+name, []byte(e.id), 0, 30*time.Second)
 	if errors.Is(err, errTaken) {
 		return
 	}
 	if err := end(ctx, secret.New(token.Token), token.Use); err != nil {
 		e.log.Error("a token could not be revoked; it is tried again", "of", token.Use.Identity, "error", err)
+		if claim > 0 {
+			_ = e.drop(ctx, &e.work, claim) // one that stays ends by itself
+		}
 		return
 	}
 	e.orders.mu.Lock()

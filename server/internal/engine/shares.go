@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 )
@@ -52,7 +53,11 @@ type share struct {
 	leased int // and not used
 	used   int
 	alone  bool // the engine was away in this window, or has lost what it knew
+	spent  bool // all replicas together have leased all of this window
 }
+
+// crowded is when to come again where others are quicker each time.
+const crowded = time.Second
 
 // maxShares is how many limits are remembered before those are forgotten whose window is over.
 const maxShares = 10_000
@@ -91,16 +96,18 @@ func (e *Engine) take(ctx context.Context, l limit) (after time.Duration, ok boo
 	now := time.Now()
 	window, left := l.at(now)
 	if window > part.window {
-		part.window, part.until, part.leased, part.used, part.alone = window, now.Add(left), 0, 0, false
+		part.window, part.until = window, now.Add(left)
+		part.leased, part.used, part.alone, part.spent = 0, 0, false, false
 	}
-	if part.leased == 0 && !part.alone {
+	if part.leased == 0 && !part.alone && !part.spent {
 		granted, err := e.lease(ctx, l, part)
-		if err == nil {
-			part.leased = granted
-		} else if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return left, false
+		case errors.Is(err, errTaken):
+			return min(left, crowded), false // the engine is there: that is no reason to go on alone
 		}
-		part.alone = err != nil
+		part.leased, part.alone, part.spent = granted, err != nil, err == nil && granted == 0
 	}
 	switch {
 	case part.leased > 0:
@@ -130,7 +137,10 @@ func (e *Engine) lease(ctx context.Context, l limit, part *share) (granted int, 
 	present, known := e.others.present(), e.others.known()
 	most := max(l.most*present/known, 1)
 	slice := max(most/(portions*present), 1)
-	for range 10 {
+	for try := range 50 {
+		if try > 0 {
+			time.Sleep(rand.N(5 * time.Millisecond)) // others want some as well
+		}
 		found, err := e.get(ctx, &e.work, key)
 		if err != nil {
 			return 0, err

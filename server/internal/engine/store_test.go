@@ -220,12 +220,15 @@ func TestLockIsHeldForAsLongAsAMintTakes(t *testing.T) {
 	url := startNATS(t, t.TempDir(), -1).ClientURL()
 	a, b := replica(t, url, calm), replica(t, url, calm)
 	var inside atomic.Int32
+	var first atomic.Bool
 	update := func(e *Engine) {
 		err := e.Store("1").Update(t.Context(), keyOf("0a"), func(context.Context, []byte) ([]byte, error) {
 			if inside.Add(1) > 1 {
 				t.Error("two are at it")
 			}
-			time.Sleep(2 * lockLife)
+			if first.CompareAndSwap(false, true) {
+				time.Sleep(lockLife + time.Second)
+			}
 			inside.Add(-1)
 			return []byte("x"), nil
 		})

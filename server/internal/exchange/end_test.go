@@ -26,7 +26,14 @@ func TestOrderEndsTheTokensThatAreOutAndNoneOfThemIsHandedOutAgain(t *testing.T)
 		issuer, subject, _ := strings.Cut(u.Identity, " ")
 		return w.End(ctx, token, u.Owner, audit.Record{Issuer: issuer, Subject: subject, Rule: u.Rule})
 	})
+	// Another replica, which has the token in its own memory.
+	replica := &exchange.Exchange{
+		Policy: w.Policy, Audit: w.audit, Orders: e, Ledger: e, Once: e,
+		Apps: &exchange.Apps{Options: w.Apps.Options, Store: w.Apps.Store},
+	}
 	before := w.token(t, w.siteRequest())
+	shared := testkit.Must(replica.Token(t.Context(), w.siteRequest()))(t)
+	testkit.Equal(t, shared.Token.Reveal(), before.Token.Reveal(), "the token of both")
 	other := w.token(t, w.ask(nil, "acme/lib"))
 	w.audit.events()
 
@@ -41,6 +48,8 @@ func TestOrderEndsTheTokensThatAreOutAndNoneOfThemIsHandedOutAgain(t *testing.T)
 	w.refused(t, w.siteRequest(), exchange.Refused, order.ID)
 	testkit.OK(t, e.TakeBack(t.Context(), order.ID))
 	after := w.token(t, w.siteRequest())
+	elsewhere := testkit.Must(replica.Token(t.Context(), w.siteRequest()))(t)
+	testkit.Equal(t, elsewhere.Token.Reveal(), after.Token.Reveal(), "the token of both")
 	if after.Token.Reveal() == before.Token.Reveal() || other.Token.Reveal() == after.Token.Reveal() {
 		t.Error("a token of before is handed out")
 	}
