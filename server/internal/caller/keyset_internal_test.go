@@ -65,6 +65,7 @@ func TestRetiredKeyIsBelievedForAnHourAndAnUnreachableIssuersForTwelve(t *testin
 		testkit.OK(t, verify(young))
 		testkit.Equal(t, fetches, 2, "it is asked while this is answered")
 		time.Sleep(2 * time.Second)
+		synctest.Wait()
 		testkit.Equal(t, fetches, 3, "it was asked")
 
 		time.Sleep(freshFor)

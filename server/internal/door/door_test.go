@@ -351,18 +351,19 @@ func TestFloodFromOneNetworkIsLimitedBeforeItIsRead(t *testing.T) {
 		c.Limits.PerAddress = 1
 		d := open(t, c)
 		codes := map[int]int{}
+		var running sync.WaitGroup
 		for n := range 50 {
 			r := tokenRequest(form())
 			r.RemoteAddr = fmt.Sprintf("[2001:db8::%x]:1000", n+1) // all of a network that one caller has
-			go func() {
+			running.Go(func() {
 				w := serve(d, r)
 				h.mu.Lock()
 				defer h.mu.Unlock()
 				codes[w.Code]++
-			}()
+			})
 			synctest.Wait()
 		}
-		time.Sleep(time.Minute)
+		running.Wait()
 		testkit.Diff(t, codes, map[int]int{400: 10, 429: 40})
 		r := tokenRequest(form())
 		r.RemoteAddr = "[2001:db8:1::1]:1000"
