@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
+	"github.com/ghapp-dev/ghapp/broker/identity"
 	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -196,5 +197,43 @@ func TestDoctorNamesTheBrokenLinkOfTheWayByABroker(t *testing.T) {
 				testkit.Equal(t, token.Revoked, false, "revoked a token of the broker's")
 			}
 		})
+	}
+}
+
+// What the README says of machines without a key is so, word for word.
+func TestReadmeWorksWithoutAKey(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	b := m.brokered()
+	text := section(t, "Without a key on the machine")
+	proof := filepath.Join(m.root, "ghapp-token")
+	m.write(proof, m.environ["MY_ID_TOKEN"])
+	for _, name := range []string{"GHAPP_BROKER", "GHAPP_IDENTITY", "MY_ID_TOKEN"} {
+		delete(m.environ, name)
+	}
+	m.environ["GHAPP_KEY"] = proof // the one place on disk where a secret may be
+	config := strings.NewReplacer("https://broker.example.com", b.URL, "/var/run/secrets/tokens/ghapp", proof).
+		Replace(blocks(t, text, "yaml")[0])
+	config = strings.Replace(config, "  ci:\n", "  ci:\n    host: "+m.server.URL+"\n", 1) // which is not github.com here
+	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"), config)
+	commands := 0
+	for line := range strings.Lines(blocks(t, text, "console")[0]) {
+		if line, is := strings.CutPrefix(line, "$ "); is {
+			commands++
+			environ := []string{}
+			for name, value := range m.environ {
+				if name != "GHAPP_KEY" {
+					environ = append(environ, name+"="+value)
+				}
+			}
+			m.as(environ, ".", "bash", "-ec", line)
+		}
+	}
+	testkit.Equal(t, commands, 3, "commands")
+	testkit.Equal(t, m.read("site/main.txt"), "main\n")
+	m.noSecretOnDisk()
+	for _, name := range identity.Names() {
+		kind, _, _ := strings.Cut(name, ":")
+		testkit.Contains(t, text, "`"+kind)
 	}
 }
