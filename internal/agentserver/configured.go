@@ -1,6 +1,7 @@
 package agentserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -132,7 +133,7 @@ func (c *configured) list() []AppStatus {
 	for _, a := range c.opener.Apps() {
 		app := a.Current().App
 		list = append(list, AppStatus{
-			Name: a.Settings().Name, App: app.Status().Issuer, Host: app.Status().Host,
+			Name: a.Settings().Name, App: cmp.Or(app.Status().Issuer, app.Status().Broker), Host: app.Status().Host,
 			Fingerprint: app.Status().Fingerprint, Next: a.NextKey(),
 		})
 	}

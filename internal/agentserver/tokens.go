@@ -1,6 +1,7 @@
 package agentserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -71,7 +72,8 @@ func (t *tokens) issued(app *ghapp.App, request ghapp.TokenRequest, token *ghapp
 	defer t.mu.Unlock()
 	h := t.held[key]
 	if h == nil {
-		h = &heldToken{host: app.Status().Host, issuer: app.Status().Issuer, request: request}
+		h = &heldToken{host: app.Status().Host, issuer: cmp.Or(app.Status().Issuer, app.Status().Broker),
+			request: request}
 		t.held[key] = h
 		go t.refresh(key, h)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/ghapp-dev/ghapp/broker/identity"
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/keyuri"
 	"github.com/ghapp-dev/ghapp/internal/permission"
@@ -64,7 +65,7 @@ func (c *command) argumentsOf(cmd *cobra.Command) cobra.CompletionFunc {
 	case "sync status", "sync rollback", "sync resume":
 		offer = first(c.knownTargets)
 	case "config set":
-		offer = first(c.configKeys)
+		offer = c.configSetting
 	case "config unset":
 		offer = first(c.configKeys)
 	case "clone": // a directory stands behind the repository
@@ -202,6 +203,22 @@ func (c *command) knownTargets() []string {
 		list = append(list, s.Name)
 	}
 	return list
+}
+
+// configSetting is a key for config set, and then the values that it may have, where they are
+// few.
+func (c *command) configSetting(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return c.configKeys()
+	case len(args) == 1 && strings.HasSuffix(args[0], ".identity"):
+		var list []string
+		for _, name := range identity.Names() {
+			list = append(list, strings.TrimRight(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ/"))
+		}
+		return slices.Compact(list)
+	}
+	return nil
 }
 
 // configKeys are those that config set takes, of each App.

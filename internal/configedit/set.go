@@ -30,7 +30,7 @@ func (f *File) Set(key string, values []string) (of string, changed bool, err er
 		if err != nil {
 			return &fault.UsageError{Err: err}
 		}
-		if len(path) > 2 && path[2] != "app" && !d.Has("apps", path[1]) {
+		if len(path) > 2 && path[2] != "app" && path[2] != "broker" && !d.Has("apps", path[1]) {
 			// The reader would miss the app of an App that nobody means.
 			return &fault.SettingError{
 				Err: fmt.Errorf("there is no App %s in %s", named(path[1]), f.path),
