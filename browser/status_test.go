@@ -114,6 +114,37 @@ func mirrors(n int) page.Mirrors {
 	return page.Mirrors{Version: "1.4.0", All: all, FreshFor: 15 * time.Minute, Busy: 4, Activity: activity()}
 }
 
+// exchanging is a server at which something is amiss, for a reader who may see all.
+func exchanging() page.Server {
+	const app = "github.example/Iv23liABCDEFGHIJKLMN"
+	now := time.Now()
+	s := page.Server{
+		Version: "1.4.0", LastMinute: 1240, Servers: 3,
+		Checks: []page.Check{
+			{Name: "audit"}, {Name: "policy", Trouble: "its file cannot be used; the one before is in force", Ready: true},
+			{Name: "engine", Trouble: "the bucket ghapp_kept has 2 copies that are current, of 3: " + hostile}, {Name: "Apps"},
+		},
+		Budgets: []page.InstallationBudget{
+			{App: app, Installation: 48213377, Limit: 15000, Left: 14210, Reset: now.Add(42 * time.Minute)},
+			{App: app, Installation: 48213378, Limit: 12500, Left: 2210, Reset: now.Add(3 * time.Minute)},
+			{App: hostile, Installation: 7, Limit: 5000, Left: 12, Reset: now.Add(51 * time.Minute)},
+		},
+		Refusals: []page.Refusal{
+			{At: now.Add(-3 * time.Second),
+				Who:    "https://token.actions.githubusercontent.com repo:acme/site:ref:refs/heads/main",
+				Reason: "no rule is about this caller", ID: "Q7ZKXN2M4P6RJ5TWB3YHVD8CGE"},
+			{At: now.Add(-70 * time.Minute), Failed: true, Rule: "deploy-the-site-to-production-from-its-main-branch",
+				Who: hostile, Reason: hostile, ID: "M4P6RJ5TWB3YHVD8CGEQ7ZKXN2"},
+		},
+	}
+	for i := range 96 {
+		day := math.Max(0, math.Sin(float64(i-20)/96*2*math.Pi)) * (1 + 0.6*math.Sin(float64(i*i)))
+		s.Cached, s.Minted = append(s.Cached, int64(40+day*9000)), append(s.Minted, int64(2+day*90))
+		s.Refused, s.Failed = append(s.Refused, int64(day*30)), append(s.Failed, int64(i%31/30))
+	}
+	return s
+}
+
 // shows serves a page.
 func shows(t *testing.T, p page.Page) (address string) {
 	t.Helper()
@@ -122,7 +153,7 @@ func shows(t *testing.T, p page.Page) (address string) {
 	return server.URL
 }
 
-// Both pages of status, in all ways to look at them. Nothing on them needs JavaScript.
+// All pages of status, in all ways to look at them. Nothing on them needs JavaScript.
 func TestStatusPages(t *testing.T) {
 	b := newTab(t)
 	b.scripts(false)
@@ -132,6 +163,7 @@ func TestStatusPages(t *testing.T) {
 	}{
 		{"sync", "2 of 7 directories are failing – ghapp sync", directories()},
 		{"mirror", "9,", mirrors(10_000)},
+		{"server", "Not ready: engine – ghapp-server", exchanging()},
 		{"mirror-none", "Nothing is mirrored yet – ghapp mirror", mirrors(0)},
 	} {
 		t.Run(p.name, func(t *testing.T) {

@@ -1,7 +1,8 @@
-// Package page is the status of what is kept, as a person sees it in a browser: of directories
-// ([Sync]) and of mirrors ([Mirrors]). Each is one document in which everything is, that runs no
-// script and leads to nothing that acts. It knows nothing of where its facts come from. What others
-// wrote is shown on one line, with everything spelled out that is not printable.
+// Package page is the status of what goes on, as a person sees it in a browser: of directories
+// ([Sync]), of mirrors ([Mirrors]), and of tokens that are handed out ([Server]). Each is one document
+// in which everything is, that runs no script and leads to nothing that acts. It knows nothing of where
+// its facts come from. What others wrote is shown on one line, with everything spelled out that is
+// not printable.
 package page
 
 import (
@@ -20,7 +21,7 @@ var style string
 // refresh is the time after which a browser fetches the page again, in seconds.
 const refresh = "30"
 
-// Page is what is shown: a [Sync] or [Mirrors].
+// Page is what is shown: a [Sync], [Mirrors] or [Server].
 type Page interface {
 	// build looks at everything there is, for what a person has asked for.
 	build(q query, now time.Time) *view

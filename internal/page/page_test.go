@@ -120,11 +120,25 @@ func mirror(text string) page.Mirrors {
 	return p
 }
 
+// server has a text wherever there can be one.
+func server(text string) page.Server {
+	at := time.Now().Add(-time.Hour)
+	return page.Server{
+		Version: text, Checks: []page.Check{{Name: text, Trouble: text}, {Name: text, Trouble: text, Ready: true}},
+		LastMinute: 7, Cached: day(3), Minted: day(1), Refused: day(1), Failed: day(0), Servers: 3,
+		Budgets: []page.InstallationBudget{
+			{App: text, Installation: 7, Limit: 5000, Left: 4000, Reset: at.Add(2 * time.Hour)},
+		},
+		Refusals: []page.Refusal{{At: at, Rule: text, Who: text, Reason: text, ID: text}},
+	}
+}
+
 // Whatever a text is that a server or a repository has chosen, and wherever it stands, the page has
 // the same elements, nothing that is not printable, and no address that runs something.
 func FuzzTextsBecomeNoMarkup(f *testing.F) {
 	for _, text := range []string{
-		"x", `"><script>alert(1)</script>`, `' onclick='alert(1)`, `" onclick="alert(1)`, "</style><b>", "<!-- ", "{}", "&lt;b&gt;",
+		"x", `"><script>alert(1)</script>`, `' onclick='alert(1)`, `" onclick="alert(1)`, "</style><b>",
+		"<!-- ", "{}", "&lt;b&gt;",
 		"a\x00b", "\xff\xfe", "\u2028", "javascript:alert(1)", "\x1b[31m", "\u202egpj.exe", strings.Repeat("long ", 5000),
 		"two\nlines", "#list", "?q=", "é\u0301",
 	} {
@@ -138,6 +152,7 @@ func FuzzTextsBecomeNoMarkup(f *testing.F) {
 		target := "/?" + url.Values{"q": {text}, "show": {text}, "page": {text}, "still": {text}}.Encode()
 		for _, show := range []func(string) page.Page{
 			func(s string) page.Page { return sync(s) }, func(s string) page.Page { return mirror(s) },
+			func(s string) page.Page { return server(s) },
 		} {
 			for _, target := range []string{"/", target} {
 				elements, _ := skeleton(t, get(t, show(one), target).Body.String())
@@ -162,7 +177,7 @@ func FuzzTextsBecomeNoMarkup(f *testing.F) {
 // The page is all there is, its style is the only thing that its policy lets in, and nobody may keep
 // it or show it in a frame.
 func TestPageIsSelfContained(t *testing.T) {
-	for _, p := range []page.Page{sync("x"), mirror("x")} {
+	for _, p := range []page.Page{sync("x"), mirror("x"), server("x")} {
 		w := get(t, p, "/")
 		body := w.Body.String()
 		_, style, _ := strings.Cut(body, "<style>")
@@ -326,6 +341,64 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 		testkit.Lacks(t, body, "http-equiv=\"refresh\"")
 		testkit.Contains(t, get(t, p, "/?q=r0").Body.String(), `<meta http-equiv="refresh" content="30">`)
 	})
+}
+
+func TestServerTellsWhatIsNotReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		well := page.Server{
+			Version: "1.2.3", Checks: []page.Check{{Name: "audit"}, {Name: "engine"}}, LastMinute: 1200,
+			Cached: day(970), Minted: day(20), Refused: day(10), Failed: day(0), Servers: 3,
+			Budgets: []page.InstallationBudget{
+				{App: "github.com/Iv1", Installation: 42, Limit: 15000, Left: 14210, Reset: now.Add(42 * time.Minute)},
+			},
+		}
+		text := read(t, well, "/")
+		testkit.Contains(t, text, "ghapp-server 1.2.3", "Tokens are handed out",
+			"93,120 from the store 1,920 minted 960 refused",
+			"1,200 exchanges in the last minute", "97% of the tokens of the last day came from the store",
+			"3 servers share the work", "audit well –", "Exchanges 96,000", "Refused and failed 960",
+			"Installation 42 github.com/Iv1 14,210 of 15,000 left all again in 42 min", "is not told here; the audit has it")
+		testkit.Lacks(t, text, "failed 0")
+
+		bad := well
+		bad.Checks = []page.Check{
+			{Name: "audit", Trouble: "the disk is full"}, {Name: "policy", Trouble: "line 3", Ready: true},
+		}
+		bad.RefusalsAt = "refusals"
+		text = read(t, bad, "/")
+		testkit.Contains(t, text, "Not ready: audit", "audit not ready the disk is full", "policy to be mended line 3",
+			"to who has the token of the status")
+		bad.Checks = bad.Checks[1:]
+		testkit.Contains(t, read(t, bad, "/"), "not everything is well: policy")
+
+		bad.Refusals = []page.Refusal{
+			{At: now.Add(-2 * time.Minute), Who: "https://ci repo:acme/site", Reason: "no rule", ID: "AB12"},
+		}
+		testkit.Contains(t, read(t, bad, "/"), "https://ci repo:acme/site 2 min ago refused – no rule AB12")
+		bad.Refusals = []page.Refusal{}
+		testkit.Contains(t, read(t, bad, "/"), "None since the start.")
+		testkit.Contains(t, read(t, page.Server{}, "/"), "0 exchanges in the last minute")
+	})
+}
+
+// The bar of a budget is as long as what is left of it, and an answer that makes no sense breaks nothing.
+func TestBudgetsAreDrawnAsWhatIsLeft(t *testing.T) {
+	for _, b := range []struct {
+		left, limit int64
+		want        string
+	}{
+		{4000, 5000, `<rect class="good" x="0.0" width="800.0"`},
+		{1000, 5000, `<rect class="warn" x="0.0" width="200.0"`},
+		{100, 5000, `<rect class="bad" x="0.0" width="20.0"`},
+		{0, 5000, `<rect class="plain" x="0.0" width="1000.0"`},
+		{9000, 5000, `<rect class="good" x="0.0" width="1000.0"`},
+		{-5, 5000, `<rect class="plain" x="0.0" width="1000.0"`},
+		{0, 0, "0 of 0 left"},
+	} {
+		p := page.Server{Budgets: []page.InstallationBudget{{Installation: 1, Left: b.left, Limit: b.limit}}}
+		testkit.Contains(t, get(t, p, "/").Body.String(), b.want)
+	}
 }
 
 // A page of a hundred thousand mirrors keeps only those that it shows.
