@@ -77,6 +77,7 @@ type Engine struct {
 	shares shares
 	others replicas
 	orders orders
+	served served
 	stop   context.CancelFunc
 	group  sync.WaitGroup
 }

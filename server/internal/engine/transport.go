@@ -88,6 +88,7 @@ func (t *transport) mint(req *http.Request, app, installation string) (*http.Res
 	id, idErr := strconv.ParseInt(installation, 10, 64)
 	if json.Unmarshal(head, &body) == nil && body.Token != "" && idErr == nil {
 		t.minted.add(body.Token, tokenOf{app, id, time.Now().Add(tokenLife)})
+		t.engine.served.add(app, id)
 	}
 	return answer, nil
 }
