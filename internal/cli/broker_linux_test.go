@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/broker/identity"
+	"github.com/ghapp-dev/ghapp/internal/githubtest"
 	"github.com/ghapp-dev/ghapp/internal/testapp"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 	"github.com/ghapp-dev/ghapp/signer"
@@ -236,4 +238,31 @@ func TestReadmeWorksWithoutAKey(t *testing.T) {
 		kind, _, _ := strings.Cut(name, ":")
 		testkit.Contains(t, text, "`"+kind)
 	}
+}
+
+// One agent answers for several owners, and their tokens come by one broker.
+func TestAgentAnswersByABroker(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.app.Install("octo", githubtest.InstallOptions{Repositories: []string{"octo/lib"}})
+	b := m.brokered()
+	proof := filepath.Join(m.root, "ghapp-token")
+	m.write(proof, m.environ["MY_ID_TOKEN"])
+	m.environ["GHAPP_KEY"] = proof // the one place on disk where a secret may be
+	delete(m.environ, "MY_ID_TOKEN")
+	m.write(filepath.Join(m.home, ".config/ghapp/config.yaml"),
+		"apps:\n  ci: {broker: "+strconv.Quote(b.URL)+", identity: "+strconv.Quote("file:"+proof)+
+			", host: "+strconv.Quote(m.server.URL)+"}\n")
+	m.agentRuns()
+	repositories := []string{"acme/site", "octo/lib"}
+	for range 2 {
+		for _, repository := range repositories {
+			cmd, out := m.helper("get", repository)
+			_ = cmd.Run() // its exit code is in the result
+			m.answered(cmd, out)
+		}
+	}
+	testkit.Equal(t, len(b.Forms()), len(repositories), "exchanges")
+	testkit.Equal(t, len(m.status().Tokens), len(repositories), "tokens that the agent holds")
+	m.noSecretOnDisk()
 }
