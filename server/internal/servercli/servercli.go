@@ -69,6 +69,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newAudit(), newPolicy(), newRevoke(), newSuspend(), newResume(), newOrders())
+	root.AddCommand(newAudit(), newPolicy(), newRun(), newVersion(), newRevoke(), newSuspend(), newResume(), newOrders())
 	return root
 }
