@@ -33,7 +33,7 @@ import (
 // Engine is what several servers share.
 type Engine interface {
 	Status() engine.Status
-	// Ready returns why this server should not be counted on, or that another may not be stopped.
+	// Ready returns why another of its servers may not be stopped: a copy is not current.
 	Ready(ctx context.Context) error
 	// Budgets are those of the installations that this server has got tokens of.
 	Budgets(ctx context.Context) []engine.InstallationBudget
@@ -108,7 +108,7 @@ func (s *Server) checks(ctx context.Context) []page.Check {
 	if s.Policy() != nil { // its lines are not for everybody who can connect
 		policy.Trouble = "its file cannot be used, and the one before is in force; the log says why"
 	}
-	shared := page.Check{Name: "engine", Trouble: why(s.Engine.Ready(ctx))}
+	shared := page.Check{Name: "engine", Trouble: why(s.Engine.Ready(ctx)), Ready: true}
 	apps := page.Check{Name: "Apps"}
 	if s.Apps != nil {
 		apps.Trouble = why(s.Apps(ctx))
@@ -119,12 +119,16 @@ func (s *Server) checks(ctx context.Context) []page.Check {
 // checkTime is what everything that is needed has to be looked at in.
 const checkTime = 3 * time.Second
 
+// handleReady says whether this server hands out tokens. It does so without the engine, and where every
+// server went out of service as soon as the engine is away, nobody would get any. Who wants to know
+// whether everything is well, as before the next part of it is stopped, asks for /readyz?all.
 func (s *Server) handleReady(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), checkTime)
 	defer cancel()
+	all := r.URL.Query().Has("all")
 	var why []string
 	for _, c := range s.checks(ctx) {
-		if c.Trouble != "" && !c.Ready {
+		if c.Trouble != "" && (all || !c.Ready) {
 			why = append(why, c.Name+": "+c.Trouble)
 		}
 	}
