@@ -551,6 +551,8 @@ func TestAFileThatIsGoneOrMakesNoSenseAllowsNothing(t *testing.T) {
 				file := &served{body: allow}
 				testkit.OK(t, w.github.Fault(githubtest.Fault{Match: "GET /repos/acme/site/contents/.github/ghapp.yaml",
 					Handler: file}))
+				testkit.OK(t, w.github.Fault(githubtest.Fault{Match: "GET /repos/acme/lib/contents/.github/ghapp.yaml",
+					Handler: &served{body: allow}}))
 				w.token(t, w.siteRequest())
 				file.setHeader(c.status, c.body, c.header)
 				time.Sleep(time.Minute)
