@@ -78,6 +78,7 @@ type Engine struct {
 	others replicas
 	orders orders
 	served served
+	minted minted // by any of the transports
 	stop   context.CancelFunc
 	group  sync.WaitGroup
 }

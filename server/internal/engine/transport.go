@@ -26,13 +26,12 @@ func (e *Engine) Transport(base http.RoundTripper) http.RoundTripper {
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	return &transport{engine: e, base: base}
+	return &transport{e, base}
 }
 
 type transport struct {
 	engine *Engine
 	base   http.RoundTripper
-	minted minted
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -42,7 +41,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if isMint && req.Method == http.MethodPost {
 		return t.mint(req, req.URL.Host+"/"+issuer(credential), before[strings.LastIndexByte(before, '/')+1:])
 	}
-	of, known := t.minted.of(credential)
+	of, known := t.engine.minted.of(credential)
 	if !known || req.Method != http.MethodGet {
 		return t.base.RoundTrip(req)
 	}
@@ -87,7 +86,7 @@ func (t *transport) mint(req *http.Request, app, installation string) (*http.Res
 	}
 	id, idErr := strconv.ParseInt(installation, 10, 64)
 	if json.Unmarshal(head, &body) == nil && body.Token != "" && idErr == nil {
-		t.minted.add(body.Token, tokenOf{app, id, time.Now().Add(tokenLife)})
+		t.engine.minted.add(body.Token, tokenOf{app, id, time.Now().Add(tokenLife)})
 		t.engine.served.add(app, id)
 	}
 	return answer, nil
