@@ -407,6 +407,25 @@ func TestDiskThatIsFullRefusesAndLosesNothing(t *testing.T) {
 	}
 }
 
+func TestAuditThatGrowsMeanwhileIsWhole(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	l := open(t, path)
+	add(t, l, "first")
+	var group sync.WaitGroup
+	group.Go(func() {
+		for range 300 {
+			add(t, l, "next")
+		}
+	})
+	for range 30 {
+		if r := verify(t, path); len(r.Faults) > 0 {
+			t.Errorf("faults %v", r.Faults)
+		}
+	}
+	group.Wait()
+}
+
 // receiver counts what it is sent, and loses what it is told to.
 type receiver struct {
 	*httptest.Server

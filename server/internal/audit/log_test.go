@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,4 +108,30 @@ func TestReceiverThatIsSilentIsNotWaitedForWithoutEnd(t *testing.T) {
 			t.Error("the end tells nothing of a record that was not kept")
 		}
 	})
+}
+
+// growing is a file whose end comes into the middle of a record, and later behind it.
+type growing struct{ parts [][]byte }
+
+// Read gives a part, and nil an end.
+func (g *growing) Read(to []byte) (int, error) {
+	if len(g.parts) == 0 || g.parts[0] == nil {
+		g.parts = g.parts[min(1, len(g.parts)):]
+		return 0, io.EOF
+	}
+	n := copy(to, g.parts[0])
+	g.parts = g.parts[1:]
+	return n, nil
+}
+
+func TestRecordThatIsBeingWrittenIsNoFault(t *testing.T) {
+	t.Parallel()
+	end := newChain()
+	record := []byte(`{"event":"allowed"}`)
+	first, second, third := end.link(record), end.link(record), end.link(record)
+	v := &verifier{report: &Report{Last: map[string]Last{}}, chains: map[string]linked{}}
+	err := v.read(&growing{[][]byte{first, second[:40], nil, second[40:], third}})
+	if err != nil || len(v.report.Faults) > 0 || len(v.report.Notes) != 1 || v.report.Records != 1 {
+		t.Errorf("%v, %+v", err, v.report)
+	}
 }

@@ -54,6 +54,11 @@ func Verify(noted string, files ...string) (*Report, error) {
 		report: &Report{Faults: []Finding{}, Notes: []Finding{}, Last: map[string]Last{}},
 		chains: map[string]linked{},
 	}
+	// Of files that grow meanwhile, what has been noted before they are read is in them.
+	end, noHead, err := endOf(files)
+	if err != nil {
+		return nil, err
+	}
 	for _, path := range files {
 		err := v.file(path)
 		if errors.Is(err, errEnough) {
@@ -63,10 +68,10 @@ func Verify(noted string, files ...string) (*Report, error) {
 			return nil, err
 		}
 	}
-	if len(files) > 0 {
-		if err := v.head(files[len(files)-1]); err != nil {
-			return nil, err
-		}
+	if noHead != "" {
+		v.note(v.line, "%s: whether records are missing at the end cannot be told", noHead)
+	} else {
+		v.reaches(end)
 	}
 	if noted != "" && !v.found {
 		_ = v.fault(v.line, "the record with the hash that was noted is not in these files")
@@ -106,8 +111,14 @@ func (v *verifier) file(path string) error {
 		return err
 	}
 	defer f.Close()
-	v.path, v.line, v.rubbish, v.begin = path, 0, nil, 0
-	lines := bufio.NewReaderSize(f, maxLine)
+	v.path = path
+	return v.read(f)
+}
+
+// read reads the lines of one file.
+func (v *verifier) read(r io.Reader) error {
+	v.line, v.rubbish, v.begin = 0, nil, 0
+	lines := bufio.NewReaderSize(r, maxLine)
 	for {
 		line, err := lines.ReadSlice('\n')
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
@@ -123,8 +134,9 @@ func (v *verifier) file(path string) error {
 		} else if whole || errors.Is(err, bufio.ErrBufferFull) {
 			err = v.strange(line)
 		} else {
+			// What comes behind it by now, of a file that grows, is the rest of it.
 			v.note(v.line, "the file ends in a part of a record, as after a loss of power; the next start goes on behind it")
-			err = nil
+			return v.flush()
 		}
 		if err != nil {
 			return err
@@ -203,39 +215,35 @@ func (v *verifier) before(l linked) error {
 	return nil
 }
 
-// head compares the end of the last file with what was noted of it.
-func (v *verifier) head(path string) error {
-	f, err := os.Open(headName(path))
+// endOf is where the chain ends by what was noted beside the last file, or why that is not known.
+func endOf(files []string) (end place, unknown string, err error) {
+	if len(files) == 0 {
+		return end, "there is no file", nil
+	}
+	name := headName(files[len(files)-1])
+	f, err := os.Open(name)
 	if errors.Is(err, os.ErrNotExist) {
-		v.note(v.line, "there is no %s: whether records are missing at the end cannot be told", headName(path))
-		return nil
+		return end, "there is no " + name, nil
 	}
 	if err != nil {
-		return err
+		return end, "", err
 	}
 	defer f.Close()
-	end, err := readHead(f)
-	if err != nil {
-		return err
+	if end, err = readHead(f); err == nil && end.Chain == "" {
+		unknown = name + " does not tell where the chain ends"
 	}
-	if end.Chain == "" {
-		return v.ignoreEnough(v.fault(v.line, "%s does not tell where the chain ends", headName(path)))
-	}
+	return end, unknown, err
+}
+
+// reaches compares the end of the last file with what was noted of it.
+func (v *verifier) reaches(end place) {
 	last := v.chains[end.Chain]
 	switch {
 	case last.Seq < end.Seq:
-		err = v.fault(v.line, "missing at the end: %s", between(last.Seq+1, end.Seq))
+		_ = v.fault(v.line, "missing at the end: %s", between(last.Seq+1, end.Seq))
 	case last.Seq == end.Seq && last.Hash != end.Hash:
-		err = v.fault(v.line, "record %d is another than the one that was written last", last.Seq)
+		_ = v.fault(v.line, "record %d is another than the one that was written last", last.Seq)
 	}
-	return v.ignoreEnough(err)
-}
-
-func (v *verifier) ignoreEnough(err error) error {
-	if errors.Is(err, errEnough) {
-		return nil
-	}
-	return err
 }
 
 func between(first, last uint64) string {

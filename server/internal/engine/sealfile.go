@@ -24,7 +24,7 @@ func ReadSealKeys(named string) ([]secret.Text, error) {
 	path := keyuri.FilePath(named)
 	if path == "" {
 		return nil, &fault.SettingError{
-			Err:  fmt.Errorf("the key to seal with is not in a file, but behind %s:", keyuri.Scheme(named)),
+			Err:  fmt.Errorf("the key to seal with is not in a file, but behind a URI of %s", keyuri.Scheme(named)),
 			Hint: "name a file: what a key URI names signs, and cannot seal",
 		}
 	}
