@@ -215,7 +215,7 @@ func (s *server) serve(ctx context.Context) error {
 	group.Go(func() error { return orders.Serve(ctx, s.Settings.Control) })
 	group.Go(func() error { return s.serveStatus(ctx) })
 	group.Go(func() error { return s.watch(ctx) })
-	s.Log.Info("ready", "door", listener.Addr().String())
+	s.Log.Info("ready", "door", s.Settings.Listen)
 	if s.Listening != nil {
 		s.Listening(listener.Addr())
 	}

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ghapp-dev/ghapp/internal/term"
 	"github.com/ghapp-dev/ghapp/server/internal/serve"
 	"github.com/ghapp-dev/ghapp/server/internal/settings"
 )
@@ -27,7 +26,7 @@ anew when its file changes, all of it or nothing; SIGHUP has the file of the aud
 			}
 			return serve.Run(cmd.Context(), serve.Options{
 				Settings: s, Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Version: version(),
-				Log: term.NewLogger(cmd.ErrOrStderr(), slog.LevelInfo),
+				Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 			})
 		},
 	}
