@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PREFIX ?= /usr/local
 # A shell other than bash leaves PREFIX=~/.local as it is, and a directory called ~ would be made.
-ifneq ($(filter install install-kms,$(MAKECMDGOALS)),)
+ifneq ($(filter install install-kms install-server,$(MAKECMDGOALS)),)
 ifneq ($(firstword $(filter ~%,$(PREFIX))),)
 $(error PREFIX=$(PREFIX): this shell leaves ~ as it is; write PREFIX=$$HOME/.local)
 endif
@@ -59,6 +59,19 @@ install-kms: ## install it below $(PREFIX)/bin
 	@{ [[ "$(CGO)$(TAGS)" == 0 ]] && scripts/built bin/ghapp-signer-kms; } || $(MAKE) --no-print-directory kms
 	install -d "$(DESTDIR)$(PREFIX)/bin"
 	install -m 755 bin/ghapp-signer-kms "$(DESTDIR)$(PREFIX)/bin/"
+
+.PHONY: server
+server: ## build bin/ghapp-server, which hands out tokens to machines that have no key
+	@scripts/need go git
+	@mkdir -p bin
+	cd server && $(BUILD) -o ../bin/ ./cmd/ghapp-server
+	@touch bin/ghapp-server
+
+.PHONY: install-server
+install-server: ## install it below $(PREFIX)/bin
+	@scripts/built bin/ghapp-server || $(MAKE) --no-print-directory server
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 bin/ghapp-server "$(DESTDIR)$(PREFIX)/bin/"
 
 .PHONY: demo
 demo: ## the whole way, from an App's key to a clone, on this machine alone

@@ -105,7 +105,7 @@ func TestInstallRefusesAPrefixThatIsNotAbsolute(t *testing.T) {
 	t.Parallel()
 	for prefix, why := range map[string]string{"~/.local": "write PREFIX=$HOME/.local",
 		"local": "is not absolute", "": "is not absolute"} {
-		for _, target := range []string{"install", "install-kms"} {
+		for _, target := range []string{"install", "install-kms", "install-server"} {
 			run := exec.CommandContext(t.Context(), "make", "-n", "-C", "../..", target, "PREFIX="+prefix)
 			output, err := run.CombinedOutput()
 			if err == nil || !strings.Contains(string(output), why) {
