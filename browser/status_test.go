@@ -139,7 +139,7 @@ func exchanging() page.Server {
 	}
 	for i := range 96 {
 		day := math.Max(0, math.Sin(float64(i-20)/96*2*math.Pi)) * (1 + 0.6*math.Sin(float64(i*i)))
-		s.Cached, s.Minted = append(s.Cached, int64(40+day*9000)), append(s.Minted, int64(2+day*90))
+		s.Shared, s.Minted = append(s.Shared, int64(40+day*9000)), append(s.Minted, int64(2+day*90))
 		s.Refused, s.Failed = append(s.Refused, int64(day*30)), append(s.Failed, int64(i%31/30))
 	}
 	return s

@@ -125,7 +125,7 @@ func server(text string) page.Server {
 	at := time.Now().Add(-time.Hour)
 	return page.Server{
 		Version: text, Checks: []page.Check{{Name: text, Trouble: text}, {Name: text, Trouble: text, Ready: true}},
-		LastMinute: 7, Cached: day(3), Minted: day(1), Refused: day(1), Failed: day(0), Servers: 3,
+		LastMinute: 7, Shared: day(3), Minted: day(1), Refused: day(1), Failed: day(0), Servers: 3,
 		Budgets: []page.InstallationBudget{
 			{App: text, Installation: 7, Limit: 5000, Left: 4000, Reset: at.Add(2 * time.Hour)},
 		},
@@ -348,15 +348,15 @@ func TestServerTellsWhatIsNotReady(t *testing.T) {
 		now := time.Now()
 		well := page.Server{
 			Version: "1.2.3", Checks: []page.Check{{Name: "audit"}, {Name: "engine"}}, LastMinute: 1200,
-			Cached: day(970), Minted: day(20), Refused: day(10), Failed: day(0), Servers: 3,
+			Shared: day(970), Minted: day(20), Refused: day(10), Failed: day(0), Servers: 3,
 			Budgets: []page.InstallationBudget{
 				{App: "github.com/Iv1", Installation: 42, Limit: 15000, Left: 14210, Reset: now.Add(42 * time.Minute)},
 			},
 		}
 		text := read(t, well, "/")
 		testkit.Contains(t, text, "ghapp-server 1.2.3", "Tokens are handed out",
-			"93,120 from the store 1,920 minted 960 refused",
-			"1,200 exchanges in the last minute", "97% of the tokens of the last day came from the store",
+			"93,120 shared 1,920 minted 960 refused",
+			"1,200 exchanges in the last minute", "97% of the tokens of the last day were shared",
 			"3 servers share the work", "audit well –", "Exchanges 96,000", "Refused and failed 960",
 			"Installation 42 github.com/Iv1 14,210 of 15,000 left all again in 42 min", "is not told here; the audit has it")
 		testkit.Lacks(t, text, "failed 0")

@@ -13,9 +13,9 @@ type Server struct {
 	Checks []Check
 	// LastMinute is how many exchanges there were in it, whatever became of them.
 	LastMinute int64
-	// Cached, Minted, Refused and Failed are what became of exchanges over the last day, in parts of
-	// it as those of [Activity]. Minted are tokens that were new to their callers.
-	Cached, Minted, Refused, Failed []int64
+	// Shared, Minted, Refused and Failed are what became of exchanges over the last day, in parts of
+	// it as those of [Activity]. Minted are tokens that GitHub was asked for; shared are all others.
+	Shared, Minted, Refused, Failed []int64
 	// Servers is how many share the work, this one among them; 0: it is not known.
 	Servers int
 	Budgets []InstallationBudget
@@ -57,7 +57,7 @@ func (s Server) build(_ query, _ time.Time) *view {
 		d.exchanges(&s, v.title, v.mark)
 		d.checks(s.Checks)
 		d.add("<section>\n<h2>The last 24 hours</h2>\n<div class=\"charts\">\n")
-		d.chart("Exchanges", added(s.Cached, s.Minted, s.Refused, s.Failed), number)
+		d.chart("Exchanges", added(s.Shared, s.Minted, s.Refused, s.Failed), number)
 		d.chart("Refused and failed", added(s.Refused, s.Failed), number)
 		d.add("</div>\n</section>\n")
 		d.budgets(s.Budgets)
@@ -89,7 +89,7 @@ func (s *Server) headline() (string, tone) {
 // exchanges writes how the server is, and what became of the exchanges of a day.
 func (d *document) exchanges(s *Server, sentence string, mark tone) {
 	states := []state{
-		{label: "from the store", tone: good, count: int(sum(s.Cached))},
+		{label: "shared", tone: good, count: int(sum(s.Shared))},
 		{label: "minted", tone: plain, count: int(sum(s.Minted))},
 		{label: "refused", tone: warn, count: int(sum(s.Refused))},
 		{label: "failed", tone: bad, count: int(sum(s.Failed))},
@@ -112,8 +112,8 @@ func (d *document) exchanges(s *Server, sentence string, mark tone) {
 		d.add("</ul>\n")
 	}
 	d.add("<ul class=\"asides\">\n<li>{} in the last minute</li>\n", counted(int(s.LastMinute), "exchange", "exchanges"))
-	if had, handed := sum(s.Cached), sum(s.Cached)+sum(s.Minted); handed > 0 {
-		d.add("<li>{} of the tokens of the last day came from the store</li>\n", percent(had, handed))
+	if had, handed := sum(s.Shared), sum(s.Shared)+sum(s.Minted); handed > 0 {
+		d.add("<li>{} of the tokens of the last day were shared, and not minted anew</li>\n", percent(had, handed))
 	}
 	if s.Servers > 0 {
 		d.add("<li>{}</li>\n", counted(s.Servers, "server", "servers share the work"))

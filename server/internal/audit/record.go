@@ -64,7 +64,8 @@ type Record struct {
 	HashedToken  string     `json:"hashed_token,omitempty"`
 	ExpiresAt    *time.Time `json:"expires_at,omitempty"`
 	Installation int64      `json:"installation,omitempty"`
-	// Source is "minted" or "cached".
+	// Source is "minted", "merged" where the token was minted meanwhile for another who asked for the
+	// same, or "cached".
 	Source string `json:"source,omitempty"`
 	// GitHubMillis is how long GitHub took, in milliseconds.
 	GitHubMillis int64 `json:"github_ms,omitempty"`

@@ -73,6 +73,7 @@ type Exchange struct {
 
 	files   repositoryFiles
 	limited limitedTokens
+	origins origins
 }
 
 // Request is what a caller asks for whose proof has been verified.
@@ -245,10 +246,7 @@ func (x *exchanging) token(ctx context.Context) (*ghapp.Token, error) {
 		return nil, err
 	}
 	x.record.HashedToken, x.record.Installation = audit.HashToken(t.Secret), t.Installation
-	x.record.Source = "cached"
-	if !t.MintedAt.Before(began.Add(-time.Second)) && !t.FromStore() {
-		x.record.Source = "minted"
-	}
+	x.record.Source = x.origins.of(x.record.HashedToken, t, began)
 	if err := fits(t, x.grant); err != nil {
 		x.log().Error("a token is not what was granted, and is revoked", "id", x.ID, "error", err)
 		x.revoke(ctx, t)

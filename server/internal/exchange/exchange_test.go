@@ -179,7 +179,7 @@ func TestATokenIsExactlyWhatWasAskedForAndRecordedTwice(t *testing.T) {
 		if again.ID == answer.ID {
 			t.Error("two requests have one ID")
 		}
-		testkit.Equal(t, w.audit.last(t).Source, "minted", "a token of this second")
+		testkit.Equal(t, w.audit.last(t).Source, "cached", "a token of this second")
 		time.Sleep(time.Minute)
 		w.token(t, w.siteRequest())
 		testkit.Equal(t, w.audit.last(t).Source, "cached", "source")

@@ -35,14 +35,13 @@ type Records struct {
 	// Audit keeps them. Required.
 	Audit Auditor
 
-	cached, minted, refused, failed lastday.Counter
+	shared, minted, refused, failed lastday.Counter
 	lastMinute                      minute
 	mints                           atomic.Int64 // requests for a token that GitHub has answered with one
 
 	mu       sync.Mutex
 	counts   map[exchanges]int64
 	rules    map[string]bool
-	merged   int64
 	lost     int64         // records that could not be kept
 	lag      time.Duration // for which the last record waited until it was kept
 	refusals []page.Refusal
@@ -94,12 +93,12 @@ func (r *Records) count(record audit.Record, outcome string) {
 		r.refused.Add(1)
 	case outcome == "failed":
 		r.failed.Add(1)
-	case record.Source == "cached":
-		counted.source = "cached"
-		r.cached.Add(1)
-	default:
-		counted.source = "minted"
+	case record.Source == "minted":
+		counted.source = record.Source
 		r.minted.Add(1)
+	default: // cached or merged: nothing was minted for it
+		counted.source = record.Source
+		r.shared.Add(1)
 	}
 	r.counts[counted]++
 	if outcome == "handed out" {
@@ -145,17 +144,6 @@ func (r *Records) counted() map[exchanges]int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.counts)
-}
-
-// mergedSoFar is how many got a new token that was minted for another who asked at the same time:
-// so many more were told one than GitHub gave. It never falls, as a counter must not, while GitHub's
-// answer is on its way to whom it is for.
-func (r *Records) mergedSoFar() int64 {
-	minted := r.ofSource("minted")
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.merged = max(r.merged, minted-r.mints.Load())
-	return r.merged
 }
 
 // last are the last refusals, the newest first; never nil.

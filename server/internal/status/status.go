@@ -146,7 +146,7 @@ func (s *Server) page(ctx context.Context) page.Server {
 	r := s.Records
 	p := page.Server{
 		Version: s.Version, Checks: s.checks(ctx), LastMinute: r.lastMinute.sum(),
-		Cached: r.cached.Counts(), Minted: r.minted.Counts(), Refused: r.refused.Counts(), Failed: r.failed.Counts(),
+		Shared: r.shared.Counts(), Minted: r.minted.Counts(), Refused: r.refused.Counts(), Failed: r.failed.Counts(),
 		Servers: s.Engine.Status().Replicas,
 	}
 	for _, b := range s.Engine.Budgets(ctx) {

@@ -197,8 +197,8 @@ func TestMetricsCountExchangesByRuleAndOutcome(t *testing.T) {
 		add(audit.Record{Event: audit.Allowed, Rule: "deploy", Source: "cached"}) // no end of an exchange
 		add(audit.Record{Event: audit.HandedOut, Rule: "deploy", Source: "cached"})
 	}
-	for range 3 {
-		add(audit.Record{Event: audit.HandedOut, Rule: `de"ploy`, Source: "minted"})
+	for _, source := range []string{"minted", "merged", "merged"} {
+		add(audit.Record{Event: audit.HandedOut, Rule: `de"ploy`, Source: source})
 	}
 	add(audit.Record{Event: audit.Failed, Rule: "deploy", Subject: "repo:acme/hidden"})
 	w.refuse(t)
@@ -213,7 +213,7 @@ func TestMetricsCountExchangesByRuleAndOutcome(t *testing.T) {
 	for _, want := range []string{
 		`ghapp_server_build_info{version="1.2.3"} 1`,
 		`ghapp_server_exchanges_total{rule="deploy",outcome="handed out",source="cached"} 5`,
-		`ghapp_server_exchanges_total{rule="de\"ploy",outcome="handed out",source="minted"} 3`,
+		`ghapp_server_exchanges_total{rule="de\"ploy",outcome="handed out",source="minted"} 1`,
 		`ghapp_server_exchanges_total{rule="deploy",outcome="failed",source=""} 2`,
 		`ghapp_server_exchanges_total{rule="deploy",outcome="refused",source=""} 1`,
 		"ghapp_server_cache_hits_total 5", "ghapp_server_mints_total 1", "ghapp_server_merged_total 2",
@@ -228,7 +228,7 @@ func TestMetricsCountExchangesByRuleAndOutcome(t *testing.T) {
 	testkit.Contains(t, text, "ghapp_server_audit_lag_seconds ")
 	testkit.Lacks(t, text, "acme/hidden", "ci.example", "AB12")
 	testkit.Equal(t, len(w.kept), 5+5+3+2)
-	testkit.Contains(t, w.get(t, "/", there).Body.String(), "11 exchanges in the last minute", "62%", "3 servers",
+	testkit.Contains(t, w.get(t, "/", there).Body.String(), "11 exchanges in the last minute", "87%", "3 servers",
 		"14,210 of 15,000 left")
 }
 
