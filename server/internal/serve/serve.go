@@ -242,13 +242,20 @@ func (s *server) serveStatus(ctx context.Context) error {
 	if s.Settings.Status == "" {
 		return nil
 	}
+	told := &status.Server{
+		Version: s.Version, Records: s.records, Audit: s.audit.Status, Engine: s.engine, Policy: s.policy.Err, Log: s.Log,
+	}
+	if path := s.Settings.StatusToken; path != "" {
+		var err error
+		if told.Token, err = readSecret(path); err != nil {
+			return err
+		}
+	}
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", s.Settings.Status)
 	if err != nil {
 		return &fault.SettingError{Err: fmt.Errorf("listen at %s: %w", s.Settings.Status, err)}
 	}
-	told := &status.Server{
-		Version: s.Version, Records: s.records, Audit: s.audit.Status, Engine: s.engine, Policy: s.policy.Err, Log: s.Log,
-	}
+	s.Log.Info("the status is told", "at", "http://"+l.Addr().String()+"/")
 	return told.Serve(ctx, l)
 }
 

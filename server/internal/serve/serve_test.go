@@ -30,6 +30,9 @@ import (
 
 const audience = "https://ghapp.example.com"
 
+// statusToken is what is needed to see who was refused.
+const statusToken = "canary-3f1c9a77e2d0b845"
+
 // lines is a log that may be read while it is written.
 type lines struct {
 	mu   sync.Mutex
@@ -82,6 +85,7 @@ func start(t *testing.T) *place {
 	p.write(t, "app.pem", string(pem.EncodeToMemory(&pem.Block{
 		Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(testkit.Key(t))})))
 	p.setPolicy(t, "read")
+	p.write(t, "status.token", statusToken+"\n")
 	p.write(t, "server.yaml", fmt.Sprintf(`
 listen: unix:%[1]s/door/s
 control: %[1]s/control/s
@@ -91,6 +95,7 @@ apps:
   acme: {app: %[4]s, key: app.pem}
 policy: policy.yaml
 status: 127.0.0.1:0
+status-token: status.token
 audit: {file: audit.jsonl}
 `, p.dir, audience, issuer.URL, app.Registration.ClientID))
 	testkit.OK(t, os.Mkdir(filepath.Join(p.dir, "door"), 0o700))
@@ -213,4 +218,48 @@ func TestPolicyIsReadAnewAsAWholeOrNotAtAll(t *testing.T) {
 	testkit.Equal(t, may(), true, "with a policy that is cut")
 	p.setPolicy(t, "read")
 	until(t, "the policy is narrow again", func() bool { return !may() })
+}
+
+// What has happened is told at the status: in numbers to everybody, and with names to who has its token.
+func TestStatusTellsOfWhatHasHappened(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	var address string
+	until(t, "the log says where the status is", func() bool {
+		_, rest, found := strings.Cut(p.log.String(), "at=http://")
+		address, _, _ = strings.Cut(rest, "/")
+		return found
+	})
+	see := func(path string, header ...string) (code int, text string) {
+		r := testkit.Must(http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil))(t)
+		if len(header) > 0 {
+			r.Header.Set("Authorization", header[0])
+		}
+		answer := testkit.Must(http.DefaultClient.Do(r))(t)
+		defer answer.Body.Close()
+		return answer.StatusCode, string(testkit.Must(io.ReadAll(answer.Body))(t))
+	}
+	code, text := see("/readyz?all")
+	testkit.Equal(t, code, http.StatusOK, text)
+	for range 2 {
+		code, answer := p.ask(t, p.job(), "contents:read")
+		testkit.Equal(t, code, http.StatusOK, answer)
+	}
+	_, answer := p.ask(t, p.job(), "contents:write")
+	id := fmt.Sprint(answer["id"])
+	_, text = see("/metrics")
+	testkit.Contains(t, text, `{rule="site",outcome="handed out",source="minted"} 1`,
+		`{rule="site",outcome="handed out",source="cached"} 1`, "\nghapp_server_mints_total 1\n",
+		"\nghapp_server_merged_total 0\n", `outcome="refused",source=""} 1`)
+	_, page := see("/")
+	testkit.Contains(t, page, "3 exchanges in the last minute", "Tokens are handed out")
+	testkit.Lacks(t, text+page, id, "repo:acme", p.issuer.URL())
+	code, text = see("/refusals", "Bearer "+statusToken)
+	testkit.Equal(t, code, http.StatusOK)
+	testkit.Contains(t, text, id, "repo:acme", p.issuer.URL())
+	code, text = see("/refusals")
+	testkit.Equal(t, code, http.StatusUnauthorized)
+	testkit.Lacks(t, text, id)
+	testkit.OK(t, p.end())
+	testkit.Lacks(t, p.audit(t)+p.log.String(), statusToken)
 }

@@ -35,6 +35,9 @@ type Settings struct {
 	Control string
 	// Status is host:port of metrics and health. Empty: they are not served.
 	Status string
+	// StatusToken is the path of what a person needs to see at Status who was refused. Empty: nobody
+	// sees it.
+	StatusToken string
 }
 
 // DefaultControl is where orders are taken where the file says nothing else.
@@ -142,6 +145,7 @@ func (s *Settings) read(root strictyaml.Value) {
 		"nats":          func(v strictyaml.Value) { s.nats(v) },
 		"control":       func(v strictyaml.Value) { s.Control = s.file(v) },
 		"status":        func(v strictyaml.Value) { s.Status = address(v, false) },
+		"status-token":  func(v strictyaml.Value) { s.StatusToken = s.file(v) },
 	})
 	socket := strings.HasPrefix(s.Listen, "unix:")
 	for _, missing := range []struct {
@@ -156,6 +160,8 @@ func (s *Settings) read(root strictyaml.Value) {
 		{s.Audit.places() != 1, "the audit needs one place", "add audit: {file: /var/log/ghapp-server/audit.jsonl}"},
 		{!socket && !s.TLS.Proxy && s.TLS.Certificate == "", "the door has no TLS",
 			"add tls: with certificate and key, or with proxies, if something before it ends TLS"},
+		{s.StatusToken != "" && s.Status == "", "the token of the status is for nothing",
+			"add status:, such as 127.0.0.1:9090"},
 		{socket && (s.TLS.Proxy || s.TLS.Certificate != ""), "a socket has no TLS", "leave tls: out"},
 	} {
 		if missing.is && root.Count() == 0 {

@@ -31,6 +31,7 @@ policy: policy.yaml
 audit: {file: audit.jsonl}
 nats: {url: 'tls://nats.example.com:4222', certificate: n.crt, key: n.key, seal-key: seal.key}
 status: 127.0.0.1:9090
+status-token: status.token
 `
 
 func read(t testing.TB, text string) (*settings.Settings, error) {
@@ -47,6 +48,7 @@ func TestPathsAreTakenFromTheDirectoryOfTheFile(t *testing.T) {
 	for got, want := range map[string]string{
 		s.TLS.Certificate: "tls.crt", s.Policy: "policy.yaml", s.Audit.File: "audit.jsonl", s.Issuers[1].CAFile: "ca.pem",
 		s.TrustDomains[0].CAFile: "spire.pem", s.NATS.Key: "n.key",
+		s.StatusToken: "status.token",
 	} {
 		testkit.Equal(t, got, filepath.Join(dir, want))
 	}
