@@ -198,12 +198,8 @@ func mirrorsOfFile(opener *apps.Opener, all bool, names []string) ([]config.Mirr
 	for _, name := range names {
 		at := slices.IndexFunc(known, func(m config.Mirror) bool { return m.Name == name })
 		if at < 0 {
-			var all []string
-			for _, m := range known {
-				all = append(all, m.Name)
-			}
 			hint := "owners are named with --to DIR: ghapp mirror " + strings.Join(names, " ") + " --to DIR"
-			if meant := spelling.Nearest(name, append(all, "list", "status")); meant != "" {
+			if meant := spelling.Nearest(name, append(namesOf(known), "list", "status")); meant != "" {
 				hint = spelling.DidYouMean(meant) + " " + hint
 			}
 			return nil, &fault.ExitError{

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -172,25 +173,30 @@ func parseAt(text string, now time.Time) (time.Time, error) {
 	}
 }
 
-// findMirror finds the mirror of a repository in a directory, or in all that the config file names.
+// findMirror finds the mirror of a repository in a directory, or in all that the config file names. Of these
+// some may lack their disk: that is the error where no other has it.
 func (c *command) findMirror(from, word string) (*mirror.Found, error) {
-	var names []string
-	if from != "" {
-		names = []string{from}
+	names := []string{from}
+	if from == "" {
+		loaded, err := c.apps().Load()
+		if err != nil {
+			return nil, err
+		}
+		names = namesOf(loaded.Mirrors())
 	}
-	dirs, err := c.mirrorDirs(names)
-	if err != nil {
-		return nil, err
+	if len(names) == 0 {
+		return nil, errNoMirrors()
 	}
 	var first error
-	for _, dir := range dirs {
-		found, err := mirror.Find(dir, word, c.apps().Log)
+	for _, name := range names {
+		dirs, err := c.mirrorDirs([]string{name})
 		if err == nil {
-			return found, nil
+			var found *mirror.Found
+			if found, err = mirror.Find(dirs[0], word, c.apps().Log); err == nil {
+				return found, nil
+			}
 		}
-		if first == nil {
-			first = err
-		}
+		first = cmp.Or(first, err)
 	}
 	return nil, first
 }

@@ -19,12 +19,13 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mirrorDirs are the directories of names in the config file, or of paths, which have a slash in
-// them; of none, all that the file names.
+// them; of none, all that the file names. There are mirrors in each: one that lacks them is an error,
+// since its disk may not be mounted, and nothing would be wrong with no mirrors.
 func (c *command) mirrorDirs(names []string) ([]string, error) {
-	var dirs []string
 	var known []config.Mirror
 	loaded, err := c.apps().Load()
 	if err == nil {
@@ -34,30 +35,44 @@ func (c *command) mirrorDirs(names []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, m := range known {
-			dirs = append(dirs, m.To)
+		if len(known) == 0 {
+			return nil, errNoMirrors()
 		}
-		if len(dirs) == 0 {
-			return nil, &fault.UsageError{Err: errors.New("the config file names no mirror; give the directory here")}
-		}
-		return dirs, nil
+		names = namesOf(known)
 	}
+	var dirs []string
 	for _, name := range names {
-		if at := slices.IndexFunc(known, func(m config.Mirror) bool { return m.Name == name }); at >= 0 {
-			dirs = append(dirs, known[at].To)
-			continue
-		}
-		dir, err := filepath.Abs(name)
-		if err != nil {
+		var dir string
+		at := slices.IndexFunc(known, func(m config.Mirror) bool { return m.Name == name })
+		if at >= 0 {
+			dir = known[at].To
+		} else if dir, err = filepath.Abs(name); err != nil {
 			return nil, err
 		}
-		if !mirror.HasMirrors(dir) {
-			return nil, &fault.UsageError{Err: fmt.Errorf("nothing is mirrored in %s", dir),
+		if err := mirror.CheckMirrors(dir); err != nil {
+			if at >= 0 {
+				return nil, &fault.SettingError{Err: fmt.Errorf("mirror %q of the config file: %w", name, err),
+					Hint: "its disk is not mounted, or `ghapp mirror " + text.ShellWord(name) + "` was never run; " +
+						"name the other mirrors to go on without it"}
+			}
+			return nil, &fault.UsageError{Err: err,
 				Hint: "`ghapp mirror --to DIR` begins to; a mirror of the config file is named as it is there"}
 		}
 		dirs = append(dirs, dir)
 	}
 	return dirs, nil
+}
+
+func errNoMirrors() error {
+	return &fault.UsageError{Err: errors.New("the config file names no mirror; give the directory here")}
+}
+
+// namesOf are those of mirrors of the config file.
+func namesOf(list []config.Mirror) (names []string) {
+	for _, m := range list {
+		names = append(names, m.Name)
+	}
+	return names
 }
 
 // mirrorState is one mirror, for programs.

@@ -3,6 +3,7 @@ package mirror
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -46,12 +47,22 @@ func Read(dir string, log *slog.Logger) (*State, error) {
 }
 
 // HasMirrors reports whether mirrors are kept in a directory, or were.
-func HasMirrors(dir string) bool {
-	if _, err := os.Stat(StoreOf(dir).Path); err == nil {
-		return true
+func HasMirrors(dir string) bool { return CheckMirrors(dir) == nil }
+
+// CheckMirrors is an error where no mirrors are kept in a directory, and none were.
+func CheckMirrors(dir string) error {
+	_, err := os.Stat(StoreOf(dir).Path)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return err
 	}
 	paths, err := scanMirrors(dir, "[^.]*/*.git")
-	return err == nil && len(paths) > 0
+	if err == nil && len(paths) == 0 {
+		err = fmt.Errorf("nothing is mirrored in %s", dir)
+	}
+	return err
 }
 
 // scanMirrors finds the mirrors of repositories in a directory by GitHub's IDs of them, which the configuration of
