@@ -364,6 +364,8 @@ func (c *comparison) do(ctx context.Context, mirrors []*Verified) error {
 	var names []string
 	var many, few []*Verified
 	for _, one := range mirrors {
+		// A token of before may be for another repository, which had the name then.
+		c.named[strings.ToLower(one.Name)] = one.record.NamedAt
 		if !one.Wiki {
 			names = append(names, one.Name)
 		}
