@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -61,7 +62,13 @@ func (p *pass) checkFit(sites map[int64]*site) {
 			p.Log.Warn("no repository fits a pattern of --include", "patterns", words)
 		}
 	}
-	if p.report.Mirrors == 0 && len(p.seen) > 0 {
+	switch {
+	case len(sites) > 0 && len(p.seen) == 0: // an empty list is no sign that all is well
+		p.report.None = &fault.ExitError{Code: fault.Refused,
+			Err:  errors.New("nothing is mirrored: the App reaches no repository"),
+			Hint: "select repositories in the settings of its installation; mirrors that are there stay as they are",
+		}
+	case p.report.Mirrors == 0 && len(p.seen) > 0:
 		p.report.None = &fault.ExitError{Code: fault.Configuration,
 			Err:  fmt.Errorf("nothing is mirrored: the options leave out all %d repositories that the App reaches", len(p.seen)),
 			Hint: "`ghapp repos OWNER` lists them; look at --include, --exclude, --topic and --visibility",

@@ -86,7 +86,8 @@ func (p *pass) mark(r *Record, reason Reason) {
 }
 
 // lost marks the mirrors of an installation that is suspended, or that does not exist any more. That an
-// installation is suspended is also a failure of the pass.
+// installation is suspended is also a failure of the pass, where it is
+// named, something of it is mirrored, or nothing else is there.
 func (p *pass) lost(installations map[int64]*site) {
 	for _, r := range p.state.Repositories {
 		s := installations[r.Installation]
@@ -101,7 +102,7 @@ func (p *pass) lost(installations map[int64]*site) {
 		}
 	}
 	for _, s := range installations {
-		if !s.info.SuspendedAt.IsZero() && (len(p.Entry.Owners) > 0 || p.has(s.info.ID)) {
+		if !s.info.SuspendedAt.IsZero() && (len(p.Entry.Owners) > 0 || len(p.seen) == 0 || p.has(s.info.ID)) {
 			p.fail(Failed{Account: s.info.Account, Err: &ghapp.Error{Kind: ghapp.ErrSuspended,
 				Op:  "mirror the repositories of " + s.info.Account,
 				Err: errors.New("the installation has been suspended since " + s.info.SuspendedAt.UTC().Format(time.DateOnly))}})

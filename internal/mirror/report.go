@@ -33,7 +33,8 @@ type Report struct {
 	// Stopped is why the pass did not come to its end, such as a disk that is nearly full; nil: it
 	// did.
 	Stopped error
-	// None says that repositories were listed, and the options leave out every one; nil: that is not so.
+	// None is why nothing is to be mirrored at all: the App is installed nowhere, reaches no repository, or the
+	// options leave out every one; nil: that is not so.
 	None error
 }
 

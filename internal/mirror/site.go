@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // known is a repository as it was listed before.
@@ -72,7 +73,24 @@ func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
 		p.report.Failed = nil
 		return nil, err
 	}
+	if len(sites) == 0 {
+		p.report.None = installedNowhere(list)
+	}
 	return sites, nil
+}
+
+// installedNowhere is the error of Apps of which there is no installation. What they have mirrored before is
+// marked as gone all the same.
+func installedNowhere(list []*apps.App) error {
+	cause, hint := "the App is not installed on any account", "install it (its public page, Install); "+
+		"mirrors that are there stay as they are, and go on once it is"
+	for _, app := range list {
+		if only := app.Settings().Installation.Text; only != "" {
+			cause, hint = "the App has no installation "+text.OneLine(only), "`ghapp installations` lists those that there are"
+		}
+	}
+	return &fault.ExitError{Code: fault.Refused, Hint: hint,
+		Err: &ghapp.Error{Kind: ghapp.ErrNotInstalled, Op: "mirror", Err: errors.New(cause)}}
 }
 
 func (p *pass) reached(sites map[int64]*site, owner string) bool {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"path/filepath"
 	"time"
 
@@ -55,8 +56,8 @@ func (k *keeper) onEnded(out Outcome) {
 // told tells of a pass.
 func (k *keeper) told(r *Report, err error) {
 	log := k.log()
-	if err != nil {
-		report := diag.Explain(err)
+	if failed := cmp.Or(err, r.None); failed != nil {
+		report := diag.Explain(failed)
 		log.Error("the pass failed; the mirrors stay as they were", "error", report.Message, "hint", report.Hint,
 			"kind", report.Kind)
 	} else {
@@ -69,7 +70,7 @@ func (k *keeper) told(r *Report, err error) {
 	if r.Stopped != nil {
 		k.stopped(r.Stopped)
 	} else {
-		k.tell(trouble{}, "", "", nil)
+		k.tell(trouble{}, "", "", r.None)
 	}
 	accounts := map[string]error{}
 	for _, f := range r.Failed {
