@@ -28,6 +28,8 @@ type Image struct {
 	Refs     map[string]string `json:"refs"`           // full name -> ID
 	Since    time.Time         `json:"since"`          // from when on the journal is whole
 	Journal  []Entry           `json:"journal"`        // oldest first
+
+	ended time.Time // until when the history has ended because its time was over; zero: it has not
 }
 
 // Image reads it. The error is an [*Error] with [ErrDamaged], git's, or the system's.
@@ -42,6 +44,9 @@ func (r *Repository) Image(ctx context.Context) (*Image, error) {
 		return nil, err
 	}
 	i := &Image{Format: s.format, Head: s.head, Refs: map[string]string{}, Since: since, Journal: entries}
+	if i.ended, err = readEnded(r.Dir); err != nil {
+		return nil, err
+	}
 	if i.Identity, err = r.Identity(); err != nil {
 		return nil, err
 	}
@@ -51,6 +56,42 @@ func (r *Repository) Image(ctx context.Context) (*Image, error) {
 		}
 	}
 	return i, nil
+}
+
+// CheckAgainst returns an [*Error] with [ErrHistoryLost] where an image lacks some of the history that one
+// of before has. What has ended with [Repository.Expire] is not missing.
+func (i *Image) CheckAgainst(before *Image) error {
+	var list []string
+	refs := 0
+	for name, id := range before.Refs {
+		if at, ok := keptAt(name); ok && !at.Before(i.ended) && i.Refs[name] != id {
+			refs++
+		}
+	}
+	if refs > 0 {
+		list = append(list, fmt.Sprintf("%d refs below %s are not there", refs, keptRefs))
+	}
+	here := map[string]bool{}
+	for _, e := range i.Journal {
+		here[e.line()] = true
+	}
+	lines := 0
+	for _, e := range before.Journal {
+		if !e.Time.Before(i.ended) && !here[e.line()] {
+			lines++
+		}
+	}
+	if lines > 0 {
+		list = append(list, fmt.Sprintf("the journal lacks %d of %d entries", lines, len(before.Journal)))
+	}
+	if i.Since.After(before.Since) && i.Since.After(i.ended) {
+		list = append(list, fmt.Sprintf("it is known since %s, and was since %s", i.Since.Format(time.RFC3339),
+			before.Since.Format(time.RFC3339)))
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return &Error{Problem: ErrHistoryLost, Op: "compare with what was before", Detail: strings.Join(list, "; ")}
 }
 
 // Check returns why an image that somebody else may have written cannot be one.

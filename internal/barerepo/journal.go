@@ -21,7 +21,8 @@ import (
 // for none. Those of one update come before its transaction, on the disk, and a line that says
 // "done" after it; other work has a line that says "work" before it. It begins with the first
 // change. Where something was taken out of it, its first line says since when it is whole; else the
-// configuration does (ghapp.since).
+// configuration does (ghapp.since). The line after that says "forgone" where it was not taken out because its time
+// was over.
 
 // Entry is that a ref was moved. Of HEAD the values are names of refs, else they are IDs.
 type Entry struct {
@@ -32,9 +33,10 @@ type Entry struct {
 }
 
 const (
-	begun = "begun"
-	work  = "work"
-	done  = "done"
+	begun   = "begun"
+	work    = "work"
+	done    = "done"
+	forgone = "forgone"
 )
 
 func journal(dir string) string { return filepath.Join(dir, "ghapp-journal") }
@@ -189,14 +191,37 @@ func readEntries(dir string) (begins time.Time, entries []Entry, err error) {
 	return begins, entries, err
 }
 
-// forget takes entries out of the journal that are older than a time.
-func forget(dir string, before time.Time) error {
+// readEnded reads until when the history has ended because its time was over; zero: it has not.
+func readEnded(dir string) (ended time.Time, err error) {
+	file, err := openFile(journal(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ended, nil
+	}
+	if err != nil {
+		return ended, err
+	}
+	defer file.Close()
+	err = scanJournal(file, func(line string) {
+		if at, ok := strings.CutSuffix(line, " "+begun+"\n"); ok {
+			ended, _ = time.Parse(time.RFC3339, at)
+		} else if line == forgone+"\n" {
+			ended = time.Time{}
+		}
+	})
+	return ended, err
+}
+
+// forget takes entries out of the journal that are older than a time. isLost says that their time was not over.
+func forget(dir string, before time.Time, isLost bool) error {
 	since, entries, err := readJournal(dir)
 	if err != nil || !since.Before(before) {
 		return err
 	}
 	var b bytes.Buffer
 	b.WriteString(before.UTC().Format(time.RFC3339) + " " + begun + "\n")
+	if isLost {
+		b.WriteString(forgone + "\n")
+	}
 	for _, e := range entries {
 		if !e.Time.Before(before) {
 			b.WriteString(e.line())

@@ -30,11 +30,8 @@ func (r *Repository) Kept(ctx context.Context) ([]Kept, error) {
 func (s *state) kept() []Kept {
 	var list []Kept
 	for name, id := range s.refs {
-		rest, ok := strings.CutPrefix(name, keptRefs)
-		at, ref, below := strings.Cut(rest, "/")
-		made, err := time.Parse(stampLayout, at)
-		if ok && below && err == nil && id != "" {
-			list = append(list, Kept{made.UTC(), "refs/" + ref, name, id})
+		if at, ok := keptAt(name); ok && id != "" {
+			list = append(list, Kept{at, "refs/" + name[len(keptRefs)+len(stampLayout)+1:], name, id})
 		}
 	}
 	slices.SortFunc(list, func(a, b Kept) int {
@@ -70,7 +67,7 @@ func (r *Repository) Expire(ctx context.Context, before time.Time) (int, error) 
 			return 0, err
 		}
 	}
-	return ended, forget(r.Dir, before)
+	return ended, forget(r.Dir, before, false)
 }
 
 // toKeep returns the names of the refs whose former ID is to be kept: of those that are deleted, of tags
@@ -123,6 +120,14 @@ func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }
 // keptName is the name under which the former ID of a ref is kept.
 func keptName(t time.Time, ref string) string {
 	return keptRefs + stamp(t) + "/" + strings.TrimPrefix(ref, "refs/")
+}
+
+// keptAt is when something was kept under a name, and whether it is such a name.
+func keptAt(name string) (time.Time, bool) {
+	rest, ok := strings.CutPrefix(name, keptRefs)
+	at, _, below := strings.Cut(rest, "/")
+	made, err := time.Parse(stampLayout, at)
+	return made.UTC(), ok && below && err == nil
 }
 
 // unusedTime is a time, or the first second after it under which nothing is kept yet. Two updates in

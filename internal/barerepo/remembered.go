@@ -49,7 +49,7 @@ func (r *Repository) CheckHistory(ctx context.Context, was Remembered) error {
 func (r *Repository) Forgo(ctx context.Context, was Remembered, now time.Time) (lost, err error) {
 	until, lost, err := r.lostHistory(ctx, was)
 	if err == nil && !until.IsZero() {
-		err = forget(r.Dir, now)
+		err = forget(r.Dir, now, true)
 	}
 	return lost, err
 }

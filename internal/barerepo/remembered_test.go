@@ -93,3 +93,54 @@ func TestHistoryThatHasEndedIsNotMissed(t *testing.T) {
 	testkit.Equal(t, testkit.Must(w.repo.Expire(context.Background(), w.now.Add(time.Hour)))(t), 1)
 	testkit.OK(t, w.repo.CheckHistory(context.Background(), was))
 }
+
+// What an image of before has is missed in a repository that was made anew, that is an older copy, or in which
+// somebody has given it up; and not where its time was over.
+func TestHistoryThatAnImageHasIsMissed(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t)
+	copied := func(dir string) *barerepo.Repository {
+		testkit.OK(t, os.CopyFS(dir, os.DirFS(w.repo.Dir)))
+		return &barerepo.Repository{Dir: dir, Git: w.repo.Git}
+	}
+	lacks := func(r *barerepo.Repository, before *barerepo.Image, says ...string) {
+		t.Helper()
+		err := testkit.Must(r.Image(ctx))(t).CheckAgainst(before)
+		testkit.ErrorIs(t, err, barerepo.ErrHistoryLost)
+		for _, word := range says {
+			testkit.ErrorContains(t, err, word)
+		}
+	}
+	base := w.chain(2, "base")
+	w.set("refs/heads/main", base)
+	w.set("refs/heads/feat", w.chain(1, "feat", base))
+	w.update()
+	w.set("refs/heads/feat", "")
+	w.update()
+	older := copied(filepath.Join(t.TempDir(), "older.git"))
+	w.set("refs/heads/main", w.chain(1, "other"))
+	w.update()
+	before := testkit.Must(w.repo.Image(ctx))(t)
+	testkit.OK(t, before.CheckAgainst(before))
+	lacks(older, before, "1 refs below", "the journal lacks 1 of 2 entries")
+
+	anew := *w.repo
+	anew.Dir = filepath.Join(t.TempDir(), "anew.git")
+	testkit.Must(anew.Update(ctx, w.remote, barerepo.Options{Now: w.now.Add(time.Hour)}))(t)
+	lacks(&anew, before, "2 refs below", "the journal lacks 2 of 2", "it is known since")
+	quiet := *before // with nothing but the time since when it was known
+	quiet.Refs, quiet.Journal = nil, nil
+	lacks(&anew, &quiet, "it is known since")
+
+	forgone := copied(filepath.Join(t.TempDir(), "forgone.git"))
+	testkit.OK(t, os.Remove(filepath.Join(forgone.Dir, "ghapp-journal")))
+	last := before.Journal[len(before.Journal)-1]
+	testkit.Must(forgone.Forgo(ctx, barerepo.Remembered{Last: &last}, w.now.Add(time.Hour)))(t)
+	lacks(forgone, before, "the journal lacks 2 of 2")
+
+	testkit.Equal(t, testkit.Must(w.repo.Expire(ctx, w.now))(t), 1)
+	ended := testkit.Must(w.repo.Image(ctx))(t)
+	testkit.OK(t, ended.CheckAgainst(before))
+	w.git(w.repo.Dir, "update-ref", "-d", testkit.Must(w.repo.Kept(ctx))(t)[0].Name)
+	lacks(w.repo, before, "1 refs below")
+}

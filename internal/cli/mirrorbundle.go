@@ -32,7 +32,9 @@ on, names, refs, and the history of refs. With what is kept, and its times:
 no file that is not what the manifest says.
 
 Files that are there are never changed, and --full writes everything anew and takes the older
-ones away: copies may be made at any time, manifest.json last. Nothing is asked of GitHub.`,
+ones away: copies may be made at any time, manifest.json last. Where they have history that
+the mirror lacks, none of them is touched, and that is an error: move OUTDIR/ID elsewhere to
+have all of it written anew. Nothing is asked of GitHub.`,
 		Example: `  ghapp mirror bundle --to /mnt/cold
   ghapp mirror bundle acme/site /srv/mirrors --to /mnt/cold --full
   ghapp mirror restore acme/site --from /mnt/cold --to ./site`,

@@ -25,8 +25,8 @@ import (
 
 // restoreOptions are those of mirror restore.
 type restoreOptions struct {
-	from, to, at     string
-	bare, force, yes bool
+	from, to, at             string
+	bare, mirror, force, yes bool
 }
 
 func (c *command) mirrorRestore() *cobra.Command {
@@ -43,6 +43,8 @@ Nothing in the mirror changes, and a watch may be running.
 without any: a clone is made there, whole or not at all, and git fsck finds it so. All branches
 are branches in it, with tags, notes and the large files of Git LFS; its remote origin is the
 repository's address on GitHub, of which nothing is asked. --bare makes a bare repository.
+--mirror makes the mirror itself again, of bundles, with all that it kept and its journal: at
+its place, DIR/OWNER/NAME.git, the next run of ghapp mirror goes on with it.
 
 --to OWNER/NAME, or an address: branches, tags and notes are pushed to that repository on
 GitHub, after the large files, with a token for it alone that may write its contents (and its
@@ -53,6 +55,7 @@ same name are overwritten, after a question that --yes answers. Nothing is delet
 Exits with 1 where all is restored but large files that the mirror does not have.`,
 		Example: `  ghapp mirror restore acme/site --to ./site
   ghapp mirror restore acme/site --at 2026-11-01T12:00Z --to ./site-then
+  ghapp mirror restore acme/site --from /mnt/cold --mirror --to /srv/mirrors/acme/site.git
   ghapp mirror restore acme/site --at 24h --from /srv/mirrors --to acme/site-restored`,
 		Args: usage(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runRestore(cmd.Context(), args[0], &o) },
@@ -64,6 +67,7 @@ Exits with 1 where all is restored but large files that the mirror does not have
 	flags.StringVar(&o.at, "at", "",
 		"as it was at this `TIME`: 2026-11-01T12:00Z, 2026-11-01 (its beginning, UTC), or 24h (ago)")
 	flags.BoolVar(&o.bare, "bare", false, "make a bare repository, without a work tree")
+	flags.BoolVar(&o.mirror, "mirror", false, "make the mirror itself again, of bundles, with all that it kept")
 	flags.BoolVar(&o.force, "force", false, "overwrite refs of the same name in a repository on GitHub")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "agree to that beforehand")
 	return cmd
@@ -79,12 +83,39 @@ func (c *command) runRestore(ctx context.Context, word string, o *restoreOptions
 	if err != nil {
 		return err
 	}
+	if o.mirror {
+		return c.restoreMirror(ctx, word, dir, o)
+	}
 	found, done, err := c.restoreSource(ctx, o.from, word)
 	if err != nil {
 		return err
 	}
 	defer done()
 	return c.restore(ctx, found, at, dir, target, o)
+}
+
+// restoreMirror makes the mirror itself again.
+func (c *command) restoreMirror(ctx context.Context, word, dir string, o *restoreOptions) error {
+	switch {
+	case dir == "":
+		return &fault.UsageError{Err: errors.New("--mirror is for a directory: --to DIR/OWNER/NAME.git")}
+	case o.at != "" || o.bare:
+		return &fault.UsageError{Err: errors.New("--mirror brings back all that was kept, of all times, and is bare: " +
+			"it does not go with --at and --bare")}
+	case o.from == "" || !mirror.HasBundles(o.from):
+		return &fault.UsageError{Err: errors.New("--mirror makes a mirror of bundles, and --from names no directory of some"),
+			Hint: "of a directory that has mirrors, copy the mirror: cp -a keeps all that it has"}
+	}
+	from, err := filepath.Abs(o.from)
+	if err != nil {
+		return err
+	}
+	git := gitcmd.Runner{Environ: c.Environ, Own: c.apps().Own()}
+	found, done, err := mirror.RestoreMirror(ctx, from, word, dir, git, c.apps().Log)
+	if err != nil {
+		return err
+	}
+	return c.tellRestored(found, time.Time{}, dir, ghapp.RepositoryName{}, done)
 }
 
 // restoreSource is the mirror, or one that is made of bundles for as long as it takes.

@@ -25,7 +25,8 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 		barerepo.ErrBundle: {fault.Failed, "nothing was made of it: take another copy of these files, or write them anew " +
 			"with `ghapp mirror bundle --full` where the mirror still is"},
 		barerepo.ErrHistoryLost: {fault.Failed, "bring it back from a copy of the mirror, with its ghapp-journal, or from " +
-			"bundles; where there are none, `ghapp mirror --full` goes on with what is there"},
+			"bundles with `ghapp mirror restore --mirror`; where there are none, `ghapp mirror --full` goes on with " +
+			"what is there"},
 		barerepo.ErrNoHistory: {fault.Usage, "give a time since which the mirror has been kept"},
 	}
 }

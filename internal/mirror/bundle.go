@@ -108,12 +108,13 @@ func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
 
 func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	done := &Bundled{Found: f, Dir: bundleDir(b.To, f)}
-	before, err := readManifest(done.Dir)
-	switch {
-	case errors.Is(err, fs.ErrNotExist) || b.Full:
-		before = nil
-	case err != nil:
+	last, err := readManifest(done.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && !b.Full {
 		return nil, err
+	}
+	before := last
+	if b.Full {
+		before = nil
 	}
 	if before != nil {
 		if err := before.there(done.Dir); err != nil {
@@ -124,6 +125,9 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	r := &barerepo.Repository{Dir: f.Dir, Git: gitcmd.Runner{Environ: b.Environ, Own: b.Own}, Log: b.Log}
 	if err := r.CheckHistory(ctx, f.history); err != nil {
 		return nil, err // else the manifest, which has it, would be replaced
+	}
+	if err := checkAgainst(ctx, r, last, done.Dir); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(done.Dir, 0o777); err != nil {
 		return nil, err
@@ -172,6 +176,27 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	}
 	sweep(done.Dir, m)
 	return done, nil
+}
+
+// checkAgainst refuses a mirror that lacks history which the last manifest has: these files may be all that is left
+// of it. Nothing else that is remembered of the mirror counts, since it may be lost, or as old as the mirror is.
+func checkAgainst(ctx context.Context, r *barerepo.Repository, last *Manifest, dir string) error {
+	if last == nil {
+		return nil
+	}
+	image, err := r.Image(ctx)
+	if err != nil {
+		return err
+	}
+	err = image.CheckAgainst(&last.Repository)
+	if err == nil {
+		return nil
+	}
+	return &fault.ExitError{Code: fault.Failed,
+		Err: fmt.Errorf("%s has history that the mirror %s does not have: %w", dir, r.Dir, err),
+		Hint: "nothing was changed in it: bring the mirror back from a copy, or from these files with " +
+			"`ghapp mirror restore --mirror`; or move this directory into another one, where `restore --from` still " +
+			"reads it, and all is written anew from what the mirror has"}
 }
 
 // same reports whether a manifest says what the one before did, but for the time.
@@ -413,6 +438,39 @@ func FindBundle(ctx context.Context, dir, word, temp string, git gitcmd.Runner, 
 		ID: m.ID, Name: m.Name, Former: m.Former, Wiki: m.Wiki, Host: m.Host, Dir: filepath.Join(temp, "mirror.git"),
 	}
 	return f, diag.During(diag.Restoring, temp, m.unpack(ctx, list[0].Dir, f.Dir, git, log))
+}
+
+// RestoreMirror makes the mirror of a repository again of its bundles, with all that it kept and its journal, in a
+// directory at which nothing is, or an empty one: whole or not at all.
+func RestoreMirror(ctx context.Context, dir, word, to string, git gitcmd.Runner,
+	log *slog.Logger) (*Found, *Restored, error) {
+	list, err := chooseBundles(dir, []string{word})
+	if err != nil {
+		return nil, nil, err
+	}
+	if to, err = vacant(to); err != nil {
+		return nil, nil, err
+	}
+	m := list[0].manifest
+	f := &Found{ID: m.ID, Name: m.Name, Former: m.Former, Wiki: m.Wiki, Host: m.Host, Dir: to}
+	temp, done, err := (&Restore{Log: log}).workplace(ctx, to)
+	if err != nil {
+		return nil, nil, &fault.SettingError{Err: err, Hint: "give a directory that can be made with --to"}
+	}
+	defer done()
+	made := filepath.Join(temp, "made")
+	err = m.unpack(ctx, list[0].Dir, made, git, log)
+	if err == nil {
+		err = publish(made, to)
+	}
+	if err == nil {
+		err = flush.Parent(to)
+	}
+	restored := newRestored(&barerepo.Snapshot{Head: m.Repository.Head, Refs: m.Repository.Refs})
+	for _, i := range m.Increments {
+		restored.Large += len(i.Objects)
+	}
+	return f, restored, diag.During(diag.Restoring, filepath.Dir(to), err)
 }
 
 // chosenBundle finds what a word names.
