@@ -17,6 +17,9 @@ const (
 	ErrForeign Problem = "something else is in the place of the repository"
 	// ErrDamaged is a repository here that is not whole.
 	ErrDamaged Problem = "the repository on the disk is not whole"
+	// ErrConfiguration is a configuration of a repository here with which git is not to be run: it might
+	// name programs and hosts.
+	ErrConfiguration Problem = "its configuration has what git is not run with"
 	// ErrBundle is a bundle, or what a manifest tells of it, of which no repository can be made.
 	ErrBundle Problem = "the bundle is damaged"
 	// ErrHistoryLost is history of which it is known that it was there, and is not any more.
@@ -30,8 +33,8 @@ func (p Problem) Error() string { return string(p) }
 
 // Problems are all of them, for tables that must be complete.
 func Problems() []Problem {
-	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrBundle, ErrHistoryLost,
-		ErrNoHistory}
+	return []Problem{ErrMissing, ErrBroken, ErrNoCommit, ErrListing, ErrForeign, ErrDamaged, ErrConfiguration, ErrBundle,
+		ErrHistoryLost, ErrNoHistory}
 }
 
 // Error is a failed operation on a repository.

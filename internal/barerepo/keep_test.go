@@ -208,7 +208,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	_, err := w.tryUpdate(barerepo.Options{Identity: "12345"})
 	testkit.OK(t, err)
 	w.git(w.repo.Dir, "update-ref", "refs/local/mine", base)
-	w.git(w.repo.Dir, "config", "my.own", "setting")
+	w.git(w.repo.Dir, "config", "uploadpack.allowFilter", "true")
 	w.git(w.repo.Dir, "config", "core.hooksPath", "/nowhere")
 	w.git(w.repo.Dir, "replace", base, w.git(w.repo.Dir, "rev-parse", base+"^"))
 	testkit.OK(t, os.MkdirAll(filepath.Join(w.repo.Dir, "info"), 0o700))
@@ -219,7 +219,7 @@ func TestWhatIsNotOursIsLeftAlone(t *testing.T) {
 	w.set("refs/heads/main", base)
 	testkit.Equal(t, w.update().Forced, 1)
 	testkit.Equal(t, w.git(w.repo.Dir, "rev-parse", "refs/local/mine"), base)
-	testkit.Equal(t, w.git(w.repo.Dir, "config", "my.own"), "setting")
+	testkit.Equal(t, w.git(w.repo.Dir, "config", "uploadpack.allowFilter"), "true")
 	testkit.Equal(t, testkit.Must(w.repo.Identity())(t), "12345")
 	// Nor do they have one in whether a ref was moved forward.
 	old, copied := w.chain(1, "old", base), w.chain(1, "copied", base)

@@ -340,7 +340,8 @@ func (u *update) inherit(damaged *Repository, entries []Entry) error {
 // inheritConfig takes over the configuration, in which may stand what somebody has written. Of one that
 // does not say which repository it is of nothing is taken, and the new one says what it did of the history.
 func (u *update) inheritConfig(damaged *Repository) error {
-	if id, err := damaged.Identity(); err == nil && id == u.Identity && u.readable(damaged.path("config")) {
+	id, err := damaged.Identity()
+	if err == nil && id == u.Identity && checkConfiguration(damaged.Dir) == nil && u.readable(damaged.path("config")) {
 		return copyFile(damaged.path("config"), u.path("config"))
 	}
 	since := beginning(damaged.Dir)

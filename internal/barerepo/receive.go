@@ -97,6 +97,9 @@ func (x *indexer) send(b []byte) (int, error) {
 
 // start starts git.
 func (x *indexer) start() error {
+	if err := checkConfiguration(x.dir); err != nil {
+		return err
+	}
 	read, write, err := gitcmd.Pipe()
 	if err != nil {
 		return err

@@ -1,20 +1,15 @@
 package barerepo
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
-	"github.com/ghapp-dev/ghapp/internal/gitwire"
 	"github.com/ghapp-dev/ghapp/internal/private"
 )
 
@@ -64,7 +59,8 @@ func (r *Repository) step(name string) {
 // where they are. What replaces and grafts objects there are somebody's own views of them.
 func (r *Repository) git(dir, objects string, config ...string) *gitcmd.Runner {
 	git := r.Git
-	git.Environ = gitcmd.Alone(git.Environ)
+	// An object that is not there is missing, and nobody is asked for it.
+	git.Environ = append(gitcmd.Alone(git.Environ), "GIT_NO_LAZY_FETCH=1")
 	git.Dir = dir
 	git.Repository = gitcmd.Repository{Dir: dir, Objects: objects, Grafts: os.DevNull}
 	git.Config = append([]string{"core.useReplaceRefs=false", "advice.graftFileDeprecated=false"}, config...)
@@ -142,56 +138,6 @@ func checkLink(path string, mode fs.FileMode, info func() (fs.FileInfo, error)) 
 	return private.Closed(path, i)
 }
 
-// variable is the last value of a variable of a section without a subsection, as git config
-// writes it where nothing is quoted (https://git-scm.com/docs/git-config#_configuration_file).
-func variable(config []byte, section, name string) string {
-	var value string
-	within := false
-	for line := range bytes.Lines(config) {
-		text := strings.TrimSpace(string(line))
-		if strings.HasPrefix(text, "[") {
-			within = strings.EqualFold(text, "["+section+"]")
-			continue
-		}
-		key, rest, ok := strings.Cut(text, "=")
-		if within && ok && strings.EqualFold(strings.TrimSpace(key), name) {
-			value = strings.TrimSpace(rest)
-		}
-	}
-	return value
-}
-
-// configuration is that of a new repository. Its refs are looked after by us, and its objects by
-// [Repository.Maintain]: a gc that git begins by itself would come at the wrong time.
-func configuration(format, identity string, now time.Time) []byte {
-	var b bytes.Buffer
-	version := 0
-	if format == gitwire.SHA256 {
-		version = 1
-	}
-	fmt.Fprintf(&b, "[core]\n\trepositoryformatversion = %d\n\tfilemode = true\n\tbare = true\n"+
-		"\tlogAllRefUpdates = false\n", version)
-	if format == gitwire.SHA256 {
-		b.WriteString("[extensions]\n\tobjectformat = sha256\n")
-	}
-	b.WriteString("[gc]\n\tauto = 0\n[maintenance]\n\tauto = false\n")
-	fmt.Fprintf(&b, "[ghapp]\n\tsince = %s\n", now.UTC().Format(time.RFC3339))
-	if identity != "" {
-		fmt.Fprintf(&b, "\trepository = %s\n", identity)
-	}
-	return b.Bytes()
-}
-
-// checkIdentity returns why an identity cannot stand in the configuration.
-func checkIdentity(identity string) error {
-	for _, c := range []byte(identity) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && !strings.ContainsRune("-_./=", rune(c)) {
-			return fmt.Errorf("%q cannot stand for a repository", identity)
-		}
-	}
-	return nil
-}
-
 // run is what one operation on a repository costs.
 type run struct {
 	*Repository
@@ -200,11 +146,17 @@ type run struct {
 
 // call runs git, and counts it.
 func (r *run) call(ctx context.Context, git *gitcmd.Runner, args ...string) error {
+	if err := checkConfiguration(git.Repository.Dir); err != nil {
+		return err
+	}
 	r.processes++
 	return git.Run(ctx, gitcmd.Scope{}, args...)
 }
 
 func (r *run) output(ctx context.Context, git *gitcmd.Runner, args ...string) ([]byte, error) {
+	if err := checkConfiguration(git.Repository.Dir); err != nil {
+		return nil, err
+	}
 	r.processes++
 	return git.Output(ctx, gitcmd.Scope{}, args...)
 }

@@ -22,6 +22,8 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 			"move it away, and the mirror is made at the next run"},
 		barerepo.ErrDamaged: {fault.Failed, "`git fsck` in it says what is damaged; the next run of `ghapp mirror` " +
 			"fetches it anew beside, takes over what it kept, and lets the two change places"},
+		barerepo.ErrConfiguration: {fault.Configuration, "nothing was run: take that out of the file `config` in it, and " +
+			"where you have not written it, ask who has before you trust the rest"},
 		barerepo.ErrBundle: {fault.Failed, "nothing was made of it: take another copy of these files, or write them anew " +
 			"with `ghapp mirror bundle --full` where the mirror still is"},
 		barerepo.ErrHistoryLost: {fault.Failed, "bring it back from a copy of the mirror, with its ghapp-journal, or from " +
