@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 )
 
@@ -194,6 +195,9 @@ func (p *places) move(r *Record, to string) error {
 	if err := errors.Join(checkLinks(p.dir, from), checkLinks(p.dir, to)); err != nil {
 		return err
 	}
+	if err := p.check(from, identity(r.ID), r.Code.Stat); err != nil {
+		return err
+	}
 	if err := rename(p.full(from), p.full(to)); err != nil {
 		return err
 	}
@@ -201,12 +205,20 @@ func (p *places) move(r *Record, to string) error {
 	r.Path = to
 	p.at[to] = r
 	p.moved(r, from)
-	err := rename(p.full(wikiOf(from)), p.full(wikiOf(to)))
+	err := p.check(wikiOf(from), wikiIdentity(r.ID), r.Wiki.Stat)
+	if err == nil {
+		err = rename(p.full(wikiOf(from)), p.full(wikiOf(to)))
+	}
 	_ = os.Remove(filepath.Dir(p.full(from))) // the owner's, where nothing is left of it
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
+}
+
+// check refuses to move what is no mirror of what it is taken for.
+func (p *places) check(path, identity string, before barerepo.Stat) error {
+	return checkIdentity(&barerepo.Repository{Dir: p.full(path)}, identity, before)
 }
 
 func rename(from, to string) error {

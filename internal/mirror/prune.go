@@ -2,10 +2,13 @@ package mirror
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
+	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
 )
 
@@ -20,7 +23,7 @@ func (p *pass) prune(ctx context.Context, installations map[int64]*site) {
 		}
 		mirrors++
 		s := installations[r.Installation]
-		if r.Gone != nil && r.Gone.Reason == NotFound && p.now.Sub(r.Gone.Since) >= p.Entry.PruneAfter &&
+		if r.Gone != nil && r.Gone.Reason == NotFound && p.now.Sub(r.goneSince()) >= p.Entry.PruneAfter &&
 			s != nil && s.complete && s.listed > 0 {
 			list = append(list, r)
 		}
@@ -46,24 +49,40 @@ func (p *pass) prune(ctx context.Context, installations map[int64]*site) {
 	}
 }
 
-// remove takes a mirror away: by one rename from where people look, and then from the disk.
+// remove takes a mirror away, and that of its wiki.
 func (p *pass) remove(r *Record) error {
-	for _, path := range []string{r.Path, wikiOf(r.Path)} {
-		to := filepath.Join(p.dir, own, "pruned", identity(r.ID)+"-"+filepath.Base(path))
-		if err := os.RemoveAll(to); err != nil {
-			return err
-		}
-		err := rename(filepath.Join(p.dir, path), to)
-		if os.IsNotExist(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := os.RemoveAll(to); err != nil {
-			return err
-		}
+	if err := p.takeAway(r.Path, identity(r.ID)); err != nil {
+		return err
+	}
+	if err := p.takeAway(wikiOf(r.Path), wikiIdentity(r.ID)); err != nil {
+		return err
 	}
 	_ = os.Remove(filepath.Join(p.dir, filepath.Dir(r.Path)))
 	return nil
+}
+
+// takeAway takes a mirror away that says itself that it is the one: by one rename from where people look, and then
+// from the disk.
+func (p *pass) takeAway(path, is string) error {
+	from := filepath.Join(p.dir, path)
+	if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := checkLinks(p.dir, path); err != nil {
+		return err
+	}
+	switch says, err := (&barerepo.Repository{Dir: from}).Identity(); {
+	case err != nil:
+		return err
+	case says != is:
+		return foreign(from)
+	}
+	to := filepath.Join(p.dir, own, "pruned", fileOf(is)+"-"+filepath.Base(path))
+	if err := os.RemoveAll(to); err != nil {
+		return err
+	}
+	if err := rename(from, to); err != nil {
+		return err
+	}
+	return os.RemoveAll(to)
 }

@@ -154,6 +154,18 @@ func (r *Record) repository(host string) ghapp.RepositoryName {
 // wanted is where the mirror belongs.
 func (r *Record) wanted() string { return filepath.FromSlash(r.Name) + ".git" }
 
+// waits reports whether the mirror waits for its place among those that move.
+func (r *Record) waits() bool {
+	file, moving := strings.CutPrefix(filepath.ToSlash(r.Path), own+"/moving/"+identity(r.ID)+".")
+	return moving && !strings.Contains(file, "/") && strings.HasSuffix("."+file, ".git")
+}
+
+// goneSince is since when GitHub has not had the repository: not before it was last seen there, whatever the record
+// says of that.
+func (r *Record) goneSince() time.Time {
+	return slices.MaxFunc([]time.Time{r.Gone.Since, r.NamedAt, r.Code.ComparedAt, r.Code.ChangedAt}, time.Time.Compare)
+}
+
 // wikiOf is where the wiki of a mirror is.
 func wikiOf(path string) string { return path[:len(path)-len(".git")] + ".wiki.git" }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -82,7 +83,7 @@ func (s *Store) Read() (state *State, err error) {
 				return fmt.Errorf("%w: what it says of the last pass is damaged", ErrState)
 			}
 			return errors.Join(readAll(tx, installationBucket, state.Installations),
-				readAll(tx, repositoryBucket, state.Repositories))
+				readAll(tx, repositoryBucket, state.Repositories), checkPlaces(state.Repositories))
 		})
 	})
 	return state, err
@@ -101,6 +102,26 @@ func readAll[T any](tx *bbolt.Tx, bucket []byte, into map[int64]*T) error {
 		into[int64(binary.BigEndian.Uint64(key))] = &one
 		return nil
 	})
+}
+
+// checkPlaces refuses records that lead elsewhere than to where mirrors are: the file may have come with a directory
+// that somebody else has made, and what it names is moved and taken away.
+func checkPlaces(records map[int64]*Record) error {
+	for id, r := range records {
+		if r.ID != id || r.Name != "" && !isPlace(r.wanted()) ||
+			r.Path != "" && !isPlace(r.Path) && !r.waits() {
+			return fmt.Errorf("%w: the entry of %d names a place that is none of a mirror", ErrState, id)
+		}
+	}
+	return nil
+}
+
+// isPlace reports whether a path is one at which [scanMirrors] looks for mirrors, and nothing in it leads elsewhere.
+func isPlace(path string) bool {
+	owner, file, ok := strings.Cut(filepath.ToSlash(path), "/")
+	name, bare := strings.CutSuffix(file, ".git")
+	return ok && bare && owner != "" && owner[0] != '.' && name != "" && !strings.Contains(file, "/") &&
+		filepath.IsLocal(path)
 }
 
 // changes are what is to be written of a [State]. A nil value deletes.
