@@ -301,7 +301,7 @@ func TestMirrorsAreSearched(t *testing.T) {
 	b.await("page 1 of 200")
 	b.click("link", "Next")
 	b.await("page 2 of 200")
-	b.click("link", "10 failing")
+	b.click("link", "10 failed")
 	b.await("10 of 10,000 mirrors")
 	b.noProblems()
 }

@@ -375,7 +375,9 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 		case f.Wiki:
 			name += ".wiki"
 		}
-		report.Message = name + ": " + report.Message
+		if f.Repository != "" || !strings.Contains(report.Message, name) {
+			report.Message = name + ": " + report.Message
+		}
 		report.Errors = nil
 		c.report(report)
 	}

@@ -26,6 +26,7 @@ func printed() map[string]any {
 		"`wiki`":                              wikiState{},
 		"`lfs`":                               mirror.Large{},
 		"`last_pass`":                         mirror.LastPass{},
+		"`owners`":                            mirror.FailedOwner{},
 		"`failure`":                           mirror.Failure{},
 		"`status`: a list, of each directory": dirState{},
 		"`installations`":                     mirror.Installation{},

@@ -134,8 +134,11 @@ func (c *command) readMirrors(dir string) (*dirState, error) {
 	}
 	d := &dirState{Directory: dir, Host: state.Host, Installations: []*mirror.Installation{}, Mirrors: []mirrorState{},
 		LastPass: state.LastPass}
-	if d.LastPass != nil && d.LastPass.Failure != nil {
-		d.Failed++
+	if d.LastPass != nil {
+		d.Failed += len(d.LastPass.Owners)
+		if d.LastPass.Failure != nil {
+			d.Failed++
+		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(state.Installations)) {
 		i := state.Installations[id]
@@ -369,6 +372,9 @@ func (c *command) tellState(d *dirState, now time.Time) {
 		}
 	}
 	if last := d.LastPass; last != nil {
+		for _, o := range last.Owners {
+			tell(o.Account, o.Failure)
+		}
 		tell("The pass over "+d.Directory, last.Failure)
 		c.progress("%s: the last pass began %s and took %s: %s.", d.Directory, ageOf(&last.BeganAt, now),
 			time.Duration(last.Seconds*float64(time.Second)).Round(10*time.Millisecond), last.Outcome)

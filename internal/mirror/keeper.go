@@ -51,6 +51,7 @@ type keeper struct {
 	ended   time.Time     // when the last pass did
 	took    time.Duration
 	report  *Report // of the last pass; nil: none was
+	unended error   // why the last pass did not come to its end; nil: it did
 	retry   time.Time
 	troubles
 }
@@ -118,6 +119,7 @@ func (k *keeper) pass(ctx context.Context, _ watch.Desired) (watch.Done, error) 
 	}
 	k.mu.Lock()
 	k.ended, k.took = time.Now(), report.Took
+	k.unended = cmp.Or(err, report.Stopped, report.None)
 	if err == nil {
 		k.report = report
 	}

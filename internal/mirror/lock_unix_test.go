@@ -138,6 +138,40 @@ func TestAPassThatFailedIsRemembered(t *testing.T) {
 	testkit.Equal(t, last.Failure == nil, true)
 }
 
+// An owner of whom nothing can be mirrored is remembered with the pass, and since when, until that is well.
+func TestAnOwnerThatFailedIsRemembered(t *testing.T) {
+	r := directory(t)
+	for tries := 1; tries <= 2; tries++ {
+		p := r.newPass(Request{})
+		p.failOwner("other", &fault.ExitError{Code: fault.Refused, Err: errors.New("no"), Hint: "install it"})
+		p.remember(nil)
+		testkit.OK(t, r.pending.write(0))
+		last := testkit.Must(r.store.Read())(t).LastPass
+		testkit.Equal(t, last.Failed, 1)
+		testkit.Equal(t, len(last.Owners), 1)
+		testkit.Equal(t, last.Owners[0].Account, "other")
+		testkit.Equal(t, last.Owners[0].Failure.Hint, "install it")
+		testkit.Equal(t, last.Owners[0].Failure.Tries, tries)
+	}
+	r.newPass(Request{}).remember(nil)
+	testkit.Equal(t, len(r.state.LastPass.Owners), 0)
+}
+
+// A page tells of an owner that fails, and of a directory that vanished, before and after a pass noticed.
+func TestThePageTellsOfOwnersAndDirectories(t *testing.T) {
+	r := directory(t)
+	k := &keeper{dir: r.dir, run: r, report: &Report{Failed: []Failed{
+		{Account: "other", Err: errors.New("not installed")}, {Repository: "acme/site", Err: errors.New("no")}}}}
+	list := k.shownFailures()
+	testkit.Equal(t, len(list), 1)
+	testkit.Equal(t, list[0].Name, "other")
+	testkit.Equal(t, list[0].Failure.Message, "not installed")
+	k.report, k.unended = nil, errors.New("the disk is nearly full")
+	testkit.Equal(t, k.shownFailures()[0].Failure.Message, "the disk is nearly full")
+	testkit.OK(t, os.Rename(r.dir, r.dir+".away"))
+	testkit.Contains(t, k.shownFailures()[0].Failure.Message, "is not the directory any more that is kept")
+}
+
 // Nobody waits for the other end of a pipe, and what is no file is put aside as one that cannot be read.
 func TestAPipeIsNoState(t *testing.T) {
 	for _, make := range []func(string) error{

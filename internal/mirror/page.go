@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/page"
 	"github.com/ghapp-dev/ghapp/internal/scrub"
 )
@@ -18,6 +19,7 @@ func (w *watcher) page(context.Context) (page.Page, error) {
 	for _, k := range w.keepers() {
 		p.FreshFor = max(p.FreshFor, 2*k.entry.Load().FullEvery)
 		p.Busy += int(k.busy.Load())
+		p.Failures = append(p.Failures, k.shownFailures()...)
 	}
 	all, err := w.snapshot.mirrors(w.now.Load(), time.Now())
 	if err != nil {
@@ -59,9 +61,13 @@ func (s *snapshot) mirrors(of *[]*keeper, now time.Time) ([]page.Mirror, error) 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", k.dir, err)
 		}
+		origin := "https://" + state.Host
+		if o := k.run.origin.Load(); o != nil {
+			origin = *o
+		}
 		for _, r := range state.Repositories {
 			if !r.Left {
-				list = append(list, shown(r, state.Host))
+				list = append(list, shown(r, origin))
 			}
 		}
 	}
@@ -70,20 +76,56 @@ func (s *snapshot) mirrors(of *[]*keeper, now time.Time) ([]page.Mirror, error) 
 	return list, nil
 }
 
+// forget has the next page read all mirrors anew.
+func (s *snapshot) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.of = nil
+}
+
+// shownFailures are those of what is no mirror: of owners, and of the directory as a whole.
+func (k *keeper) shownFailures() (list []page.Other) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	add := func(name string, err error, at, again time.Time) {
+		report := diag.Explain(err)
+		f := shownFailure(report.Message, report.Hint, report.Kind)
+		f.At, f.Again = at, again
+		list = append(list, page.Other{Name: name, Failure: *f})
+	}
+	if k.report != nil {
+		for _, f := range k.report.Failed {
+			if f.Repository == "" {
+				add(f.Account, f.Err, k.report.Began.Add(k.report.Took), f.Again)
+			}
+		}
+	}
+	if gone := k.run.checkPresence(); gone != nil {
+		add(k.dir, gone, time.Time{}, time.Time{})
+	} else if k.unended != nil {
+		add(k.dir, k.unended, k.ended, k.retry)
+	}
+	return list
+}
+
+// shownFailure is a failure as a person sees it.
+func shownFailure(message, hint, kind string) *page.Failure {
+	var secrets scrub.Scrubber
+	return &page.Failure{Message: secrets.String(message), Hint: secrets.String(hint), Kind: kind}
+}
+
 // shown is a record as a person sees it.
-func shown(r *Record, host string) page.Mirror {
+func shown(r *Record, origin string) page.Mirror {
 	m := page.Mirror{
-		Name: r.Name, Address: "https://" + host + "/" + r.Name, Compared: r.Code.ComparedAt,
+		Name: r.Name, Address: origin + "/" + r.Name, Compared: r.Code.ComparedAt,
 		Size: r.Code.Bytes + r.Wiki.Bytes, Kept: r.Code.Kept + r.Wiki.Kept, KeptSince: r.Code.KeptSince,
 	}
 	if r.Gone != nil {
 		m.Gone, m.Reason = r.Gone.Since, string(r.Gone.Reason)
 	}
 	if f := r.Code.Failure; f != nil {
-		var secrets scrub.Scrubber
-		m.Failure = &page.Failure{
-			Message: secrets.String(f.Message), Hint: secrets.String(f.Hint), Kind: f.Kind, At: f.At, Again: f.Again,
-		}
+		m.Failure = shownFailure(f.Message, f.Hint, f.Kind)
+		m.Failure.At, m.Failure.Again = f.At, f.Again
 	}
 	return m
 }

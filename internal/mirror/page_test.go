@@ -11,7 +11,7 @@ import (
 
 // What is remembered of all mirrors is not read for each view of the page, and no view is old.
 func TestPagesAreOfOneSnapshotForAMoment(t *testing.T) {
-	kept := &keeper{dir: t.TempDir()}
+	kept := &keeper{dir: t.TempDir(), run: &Run{}}
 	remember := func(id int64, name string) {
 		t.Helper()
 		r := &Record{ID: id, Name: name}
@@ -30,6 +30,9 @@ func TestPagesAreOfOneSnapshotForAMoment(t *testing.T) {
 	shows(&of, now.Add(snapshotLife-1), 1)
 	shows(&of, now.Add(snapshotLife), 2)
 	testkit.Equal(t, s.list[0].Name, "acme/site")
+	remember(3, "acme/late")
+	s.forget()
+	shows(&of, now.Add(snapshotLife), 3) // after something has failed
 	none := []*keeper{}
 	shows(&none, now.Add(snapshotLife), 0) // after the configuration was read anew
 

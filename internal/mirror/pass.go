@@ -35,6 +35,7 @@ type pass struct {
 	now    time.Time
 	seen   map[int64]bool // what was listed
 	report *Report
+	owners []Failed // those that no installation is known of
 	// allListed says that every installation is known.
 	allListed bool
 
@@ -83,6 +84,11 @@ func (p *pass) remember(err error) {
 		}
 		now.Failure = p.failure(before, err)
 		now.Failure.Again = time.Time{} // which the schedule of a watch has
+	}
+	for _, f := range p.owners {
+		failure := p.failure(was.owner(f.Account), f.Err)
+		failure.Again = time.Time{} // each pass tries
+		now.Owners = append(now.Owners, FailedOwner{f.Account, failure})
 	}
 	p.state.LastPass = now
 	p.pending.putPass(now)
@@ -376,6 +382,13 @@ func (p *pass) fail(f Failed) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.report.Failed = append(p.report.Failed, f)
+}
+
+// failOwner notes that nothing of an owner can be mirrored.
+func (p *pass) failOwner(owner string, err error) {
+	f := Failed{Account: owner, Err: err}
+	p.owners = append(p.owners, f)
+	p.fail(f)
 }
 
 // failure is what is remembered of an error, after the failure before.

@@ -135,8 +135,29 @@ type LastPass struct {
 	Outcome string `json:"outcome"`
 	// Failed is how many repositories and installations failed.
 	Failed int `json:"failed"`
+	// Owners are those that are named, and that no installation of the App could be asked for.
+	Owners []FailedOwner `json:"owners,omitempty"`
 	// Failure is why it did not come to its end; nil: it did.
 	Failure *Failure `json:"failure,omitempty"`
+}
+
+// FailedOwner is an owner of whom nothing could be mirrored, and why.
+type FailedOwner struct {
+	Account string   `json:"account"`
+	Failure *Failure `json:"failure"`
+}
+
+// owner is the failure of an owner; nil: there is none.
+func (l *LastPass) owner(account string) *Failure {
+	if l == nil {
+		return nil
+	}
+	for _, o := range l.Owners {
+		if strings.EqualFold(o.Account, account) {
+			return o.Failure
+		}
+	}
+	return nil
 }
 
 // Failing reports whether the last try to bring any part of it up to date failed.

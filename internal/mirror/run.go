@@ -50,7 +50,8 @@ type Run struct {
 	records sync.RWMutex
 	claims  claims
 	view    atomic.Pointer[view]
-	unfit   string // the patterns that were told of to fit nothing
+	origin  atomic.Pointer[string] // scheme and host of the repositories; nil: no pass has asked yet
+	unfit   string                 // the patterns that were told of to fit nothing
 
 	git  sync.Mutex
 	asks *gitsession.Session // of git that is run by itself; nil: none was

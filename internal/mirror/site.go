@@ -49,6 +49,7 @@ func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
 	for _, app := range list {
 		session := app.Session(ctx)
 		status := session.App.Status()
+		p.origin.Store(&status.Origin)
 		if p.state.Host == "" {
 			p.state.Host = status.Host
 		}
@@ -64,13 +65,13 @@ func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
 	}
 	for _, owner := range p.Entry.Owners {
 		if !p.reached(sites, owner) && !p.hasFailed(owner) {
-			p.fail(Failed{Account: owner, Err: &ghapp.Error{Kind: ghapp.ErrNotInstalled,
-				Op: "mirror the repositories of " + owner, Err: errors.New("the App is not installed there")}})
+			p.failOwner(owner, &ghapp.Error{Kind: ghapp.ErrNotInstalled,
+				Op: "mirror the repositories of " + owner, Err: errors.New("the App is not installed there")})
 		}
 	}
 	if len(sites) == 0 && len(p.report.Failed) > 0 {
 		err := p.report.Failed[0].Err
-		p.report.Failed = nil
+		p.report.Failed, p.owners = nil, nil
 		return nil, err
 	}
 	if len(sites) == 0 {
@@ -169,7 +170,7 @@ func (p *pass) brokered(ctx context.Context, app *apps.App, session *apps.Sessio
 				Err: errors.New("the broker does not say of which installation its token is")}
 		}
 		if err != nil {
-			p.fail(Failed{Account: owner, Err: err})
+			p.failOwner(owner, err)
 			continue
 		}
 		sites[t.Installation] = p.site(app, session, &ghapp.InstallationInfo{ID: t.Installation, Account: owner})

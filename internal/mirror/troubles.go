@@ -55,6 +55,7 @@ func (k *keeper) onEnded(out Outcome) {
 
 // told tells of a pass.
 func (k *keeper) told(r *Report, err error) {
+	k.w.snapshot.forget() // whoever looks after this has been told sees it
 	log := k.log()
 	if failed := cmp.Or(err, r.None); failed != nil {
 		report := diag.Explain(failed)
@@ -130,7 +131,14 @@ func (k *keeper) tell(t trouble, what, path string, err error) {
 	news := k.set(t, err != nil)
 	k.mu.Unlock()
 	if news == notify.Recovered {
-		k.log().Info("well again", "repository", what)
+		log := k.log()
+		switch {
+		case t.account != "":
+			log = log.With("account", what)
+		case what != "":
+			log = log.With("repository", what)
+		}
+		log.Info("well again")
 	}
 	if news != "" {
 		k.send(news, what, path, err)

@@ -230,7 +230,7 @@ func (w *watcher) busy() string {
 // askNow asks for a pass of every mirror.
 func (w *watcher) askNow(ctx context.Context) {
 	all := w.watch.All()
-	w.log.Info("every mirror is looked at, as SIGUSR1 wishes", "mirrors", len(all))
+	w.log.Info("a pass now, and what has failed is tried, as SIGUSR1 wishes", "mirrors", len(all))
 	for _, k := range w.keepers() {
 		k.eager.Store(true)
 	}

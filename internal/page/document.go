@@ -142,14 +142,14 @@ func number(n int64) string {
 	return digits
 }
 
-// size is a number of bytes as people read it.
+// size is a number of bytes as people read it, and as the tables of the commands have it.
 func size(bytes int64) string {
-	value, units := float64(bytes), []string{"B", "kB", "MB", "GB", "TB", "PB", "EB"}
-	for value >= 999.5 && len(units) > 1 {
-		value, units = value/1000, units[1:]
+	value, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	for value >= 1024 && len(units) > 1 {
+		value, units = value/1024, units[1:]
 	}
 	decimals := 0
-	if value < 99.95 && units[0] != "B" && value != float64(int64(value)) {
+	if units[0] != "B" {
 		decimals = 1
 	}
 	return strconv.FormatFloat(value, 'f', decimals, 64) + " " + units[0]

@@ -15,11 +15,19 @@ type Mirrors struct {
 	// All are the mirrors in the order of their names. They are gone through once for a page, and
 	// none of them is kept that is not shown. After an error there are no more.
 	All iter.Seq2[Mirror, error]
+	// Failures are those of what is no mirror, such as an owner, or a directory.
+	Failures []Other
 	// FreshFor is how long a mirror is fresh after it was found to be as its repository is.
 	FreshFor time.Duration
 	// Busy is how many are being fetched just now.
 	Busy     int
 	Activity Activity
+}
+
+// Other is something that failed, and is no mirror.
+type Other struct {
+	Name    string
+	Failure Failure
 }
 
 // Mirror is one repository that is kept.
@@ -50,7 +58,6 @@ const (
 
 // The keys of the states of a mirror, besides failing.
 const (
-	fresh   = "fresh"
 	stale   = "stale"
 	waiting = "waiting"
 	gone    = "gone"
@@ -59,8 +66,8 @@ const (
 // mirrorStates are all of them, the best first.
 func mirrorStates() []state {
 	return []state{
-		{fresh, "fresh", good, 0}, {stale, "stale", warn, 0}, {failing, "failing", bad, 0},
-		{waiting, "not mirrored yet", plain, 0}, {gone, "gone, and kept", plain, 0},
+		{current, "current", good, 0}, {stale, "stale", warn, 0}, {failing, "failed", bad, 0},
+		{waiting, "waiting", plain, 0}, {gone, "gone, and kept", plain, 0},
 	}
 }
 
@@ -75,7 +82,7 @@ func (p *Mirrors) state(m *Mirror, now time.Time) string {
 	case now.Sub(m.Compared) > p.FreshFor:
 		return stale
 	}
-	return fresh
+	return current
 }
 
 // cause is why some mirrors fail.
@@ -173,11 +180,13 @@ func (s *survey) fails(m *Mirror) {
 
 func (s *survey) count(key string) int { return s.states[s.at[key]].count }
 
-// headline says in a sentence how all mirrors are.
-func (s *survey) headline() (string, tone) {
+// headline says in a sentence how all mirrors are, and that other things fail.
+func (s *survey) headline(others int) (string, tone) {
 	there := s.all - s.count(gone)
-	sentence := number(int64(s.count(fresh))) + " of " + counted(there, "mirror is fresh", "mirrors are fresh")
+	sentence := number(int64(s.count(current))) + " of " + counted(there, "mirror is current", "mirrors are current")
 	switch {
+	case others > 0:
+		return sentence + ", and " + counted(others, "other failure", "other failures"), bad
 	case s.all == 0:
 		return "Nothing is mirrored yet", plain
 	case there == 0:
@@ -189,9 +198,9 @@ func (s *survey) headline() (string, tone) {
 	case s.count(waiting) > 0:
 		return sentence, plain
 	case there == 1:
-		return "The mirror is fresh", good
+		return "The mirror is current", good
 	}
-	return "All " + number(int64(there)) + " mirrors are fresh", good
+	return "All " + number(int64(there)) + " mirrors are current", good
 }
 
 func (p Mirrors) build(q query, now time.Time) *view {
@@ -200,7 +209,7 @@ func (p Mirrors) build(q query, now time.Time) *view {
 		return &view{err: err}
 	}
 	v := &view{program: "ghapp mirror", version: p.Version}
-	v.title, v.mark = s.headline()
+	v.title, v.mark = s.headline(len(p.Failures))
 	facts := []string{size(s.size) + " on the disk"}
 	if s.kept > 0 {
 		facts = append(facts, counted(s.kept, "ref", "refs")+" of left-behind history kept in "+
@@ -212,7 +221,7 @@ func (p Mirrors) build(q query, now time.Time) *view {
 	v.body = func(d *document) {
 		d.summary(q, v.title, v.mark, s.states, facts...)
 		d.activity(p.Activity)
-		d.causes(q, s)
+		d.causes(q, s, p.Failures)
 		d.stalest(&p, s)
 		if s.all > 0 {
 			d.found(&p, q, s)
@@ -222,11 +231,16 @@ func (p Mirrors) build(q query, now time.Time) *view {
 }
 
 // causes writes what failed and why, each cause once.
-func (d *document) causes(q query, s *survey) {
-	if len(s.causes) == 0 {
+func (d *document) causes(q query, s *survey, others []Other) {
+	if len(s.causes)+len(others) == 0 {
 		return
 	}
 	d.add("<section>\n<h2>What failed, and why</h2>\n<ul class=\"cards\">\n")
+	for _, o := range others {
+		d.add("<li class=\"card bad\">\n<p class=\"of\"><b>{}</b></p>\n", o.Name)
+		d.failure(&o.Failure)
+		d.add("</li>\n")
+	}
 	for _, c := range s.causes {
 		d.add("<li class=\"card bad\">\n<p class=\"of\"><b>{}</b> ", counted(c.count, "mirror", "mirrors"))
 		for i, name := range c.names {

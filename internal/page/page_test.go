@@ -117,6 +117,7 @@ func mirror(text string) page.Mirrors {
 		Failure: &page.Failure{Message: text, Hint: text, Kind: text, At: time.Now(), Again: time.Now()},
 	})
 	p.Version = text
+	p.Failures = []page.Other{{Name: text, Failure: page.Failure{Message: text, Hint: text, Kind: text}}}
 	return p
 }
 
@@ -307,14 +308,14 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 		}
 		p := mirrors(list...)
 		text := read(t, p, "/")
-		testkit.Contains(t, text, "1,228 of 1,233 mirrors are fresh", "1,228 fresh", "1 stale", "3 failing",
-			"1 not mirrored yet",
-			"1 gone, and kept", "1.2 GB on the disk", "3 refs of left-behind history kept in 1 mirror",
+		testkit.Contains(t, text, "1,228 of 1,233 mirrors are current", "1,228 current", "1 stale", "3 failed",
+			"1 waiting",
+			"1 gone, and kept", "1.1 GiB on the disk", "3 refs of left-behind history kept in 1 mirror",
 			"2 mirrors acme/r0100, acme/r0200 cannot fetch acme/r0100 wait failed 1 min ago · tried again in 1 h · offline",
 			"1 mirror acme/r0300 another cause",
-			"The stalest Mirror As on GitHub State Why acme/r0300 never failing another cause "+
-				"acme/r0100 2 h ago failing cannot fetch acme/r0100 acme/r0200 2 h ago failing cannot fetch acme/r0200 "+
-				"acme/r0400 16 min ago stale – acme/r0099 1 min ago fresh –",
+			"The stalest Mirror As on GitHub State Why acme/r0300 never failed another cause "+
+				"acme/r0100 2 h ago failed cannot fetch acme/r0100 acme/r0200 2 h ago failed cannot fetch acme/r0200 "+
+				"acme/r0400 16 min ago stale – acme/r0099 1 min ago current –",
 			"1,234 of 1,234 mirrors", "acme/r0049", "Previous page 1 of 25 Next")
 		_, stalest, _ := strings.Cut(text, "The stalest")
 		stalest, all, _ := strings.Cut(stalest, "any state")
@@ -341,6 +342,20 @@ func TestMirrorsAreCountedAndFound(t *testing.T) {
 		testkit.Lacks(t, body, "http-equiv=\"refresh\"")
 		testkit.Contains(t, get(t, p, "/?q=r0").Body.String(), `<meta http-equiv="refresh" content="30">`)
 	})
+}
+
+// Where an owner or a directory fails, no page says that all is well.
+func TestFailuresOfWhatIsNoMirrorAreShown(t *testing.T) {
+	failed := []page.Other{{Name: "other", Failure: page.Failure{Message: "not installed", Hint: "install it"}}}
+	well := page.Mirror{Name: "acme/site", Compared: time.Now()}
+	p := mirrors(well)
+	testkit.Contains(t, read(t, p, "/"), "The mirror is current")
+	p.Failures = failed
+	text := read(t, p, "/")
+	testkit.Contains(t, text, "1 of 1 mirror is current, and 1 other failure", "other not installed install it")
+	none := mirrors()
+	none.Failures = failed
+	testkit.Contains(t, read(t, none, "/"), "0 of 0 mirrors are current, and 1 other failure", "install it")
 }
 
 func TestServerTellsWhatIsNotReady(t *testing.T) {
