@@ -3,6 +3,7 @@ package barerepo
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ func (s *state) snapshot() *Snapshot {
 
 // At is what the repository had at a time: what it has now, with all taken back that the journal has
 // since. The commits are there as long as what is kept is. The error is an [*Error] with
-// [ErrNoHistory] where the journal does not tell of that time, or is known to have told more than it does.
+// [ErrNoHistory] where the journal does not tell of that time, or is known to have told more than it does,
+// and with [ErrHistoryLost] where something that stood there then is not in the repository any more.
 func (r *Repository) At(ctx context.Context, t time.Time, was Remembered) (*Snapshot, error) {
 	s, err := (&run{Repository: r}).read(ctx)
 	if err != nil {
@@ -52,7 +54,7 @@ func (r *Repository) At(ctx context.Context, t time.Time, was Remembered) (*Snap
 		}
 	}
 	if t.Before(since) || since.IsZero() {
-		e := &Error{Problem: ErrNoHistory, Op: fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))}
+		e := &Error{Problem: ErrNoHistory, Op: r.lookingUp(t)}
 		if !since.IsZero() {
 			e.Detail = "it is known since " + since.Format(time.RFC3339)
 		}
@@ -70,7 +72,29 @@ func (r *Repository) At(ctx context.Context, t time.Time, was Remembered) (*Snap
 			shot.Refs[e.Ref] = e.Old
 		}
 	}
-	return shot, nil
+	return shot, r.checkPast(ctx, t, shot, s.refs)
+}
+
+func (r *Repository) lookingUp(t time.Time) string {
+	return fmt.Sprintf("look up %s as it was at %s", r.Dir, t.UTC().Format(time.RFC3339))
+}
+
+// checkPast looks whether what refs stood for at a time is there, of those that stand for something else now.
+func (r *Repository) checkPast(ctx context.Context, t time.Time, shot *Snapshot, now map[string]string) error {
+	past := maps.Clone(shot.Refs)
+	maps.DeleteFunc(past, func(name, id string) bool { return now[name] == id })
+	missing, err := (&update{run: &run{Repository: r}, ctx: ctx}).missing(wantsOf(past, nil))
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	lost := &Error{Problem: ErrHistoryLost, Op: r.lookingUp(t)}
+	for _, name := range slices.Sorted(maps.Keys(past)) {
+		if slices.Contains(missing, past[name]) {
+			lost.Detail = fmt.Sprintf("%s was at %s then, which is not there any more", name, past[name])
+			break
+		}
+	}
+	return lost
 }
 
 // unnoted is the last time at which something was kept of which the journal does not tell: some of it

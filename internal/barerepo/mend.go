@@ -19,21 +19,13 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
 )
 
-// Mended is what became of a repository that was damaged.
-type Mended struct {
-	Result
-	// Lost are the refs of ours that could not be brought over, since their objects are damaged.
-	// Where there are any, the damaged repository is still there, at Aside.
-	Lost []string
-}
-
 // Mend fetches the repository anew, beside the one that is damaged, brings over what only that one
 // has (what is kept, the journal, its configuration, large files), proves the new one to be whole,
 // and has the two change places: the damaged one goes to aside, an absolute path on the same file
 // system at which nothing is, and is taken away once nothing is missing in the new one. With an
 // error, everything is as it was, but that a process that is killed between two renames leaves
 // nothing in the place.
-func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Options) (m Mended, err error) {
+func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Options) (m Result, err error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
@@ -43,7 +35,7 @@ func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Opti
 		return m, err
 	}
 	defer func() { _ = os.RemoveAll(fresh.Dir) }()
-	m.Result, err = fresh.Update(ctx, from, o)
+	m, err = fresh.Update(ctx, from, o)
 	if err != nil {
 		return m, err
 	}
@@ -51,7 +43,7 @@ func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Opti
 	if u.here, err = u.read(ctx); err != nil {
 		return m, err
 	}
-	m.Lost, err = u.bringOver(r)
+	m.Lost, m.Unread, err = u.bringOver(r)
 	m.Processes += u.processes
 	m.Kept = u.result.Kept
 	if err == nil {
@@ -68,7 +60,7 @@ func (r *Repository) Mend(ctx context.Context, from Remote, aside string, o Opti
 }
 
 // replace has a repository take the place of this one.
-func (r *Repository) replace(fresh *Repository, aside string, m *Mended) error {
+func (r *Repository) replace(fresh *Repository, aside string, m *Result) error {
 	if err := os.MkdirAll(filepath.Dir(aside), 0o777); err != nil {
 		return err
 	}
@@ -83,34 +75,33 @@ func (r *Repository) replace(fresh *Repository, aside string, m *Mended) error {
 	if err := flush.Parent(r.Dir); err != nil {
 		return err
 	}
-	m.First, m.Changed, m.Aside, m.Less = false, true, aside, len(m.Lost) > 0
-	if len(m.Lost) > 0 {
+	m.First, m.Changed, m.Aside = false, true, aside
+	if len(m.Lost)+len(m.Unread) > 0 {
 		return nil
 	}
 	m.Aside = ""
 	return os.RemoveAll(aside)
 }
 
-// bringOver takes into a new repository what only the damaged one has.
-func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
+// bringOver takes into a new repository what only the damaged one has. lost are refs, and unread files.
+func (u *update) bringOver(damaged *Repository) (lost, unread []string, err error) {
 	old, err := (&run{Repository: damaged}).salvage(u.ctx, u.here.format)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if old.format != u.here.format {
-		return []string{"all that was kept"}, nil
+		return []string{"all that was kept"}, nil, nil
 	}
 	at := old.unusedTime(u.Now)
 	refs, entries := u.leftBehind(old, at)
 	missing, err := u.absent(refs, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	unreadable, err := u.borrow(damaged, missing)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	lost = old.unread
 	for name, id := range refs {
 		if unreadable[id] {
 			lost = append(lost, name)
@@ -123,11 +114,11 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 		}
 	}
 	if err := u.unkept(refs, old.recalled); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	unmade, err := u.create(refs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	lost = append(lost, unmade...)
 	for name := range refs {
@@ -136,14 +127,14 @@ func (u *update) bringOver(damaged *Repository) (lost []string, err error) {
 		}
 	}
 	if err := u.inherit(damaged, entries); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := linkTree(damaged.path("lfs"), u.path("lfs")); err != nil {
 		u.log().Warn("large files of a damaged repository cannot be read", "repository", damaged.Dir, "error", err)
 		lost = append(lost, "large files")
 	}
 	slices.Sort(lost)
-	return lost, u.ctx.Err()
+	return lost, old.unread, u.ctx.Err()
 }
 
 // leftBehind are the refs that the new repository is to have beside its own, and what the journal

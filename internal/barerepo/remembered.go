@@ -16,6 +16,8 @@ type Remembered struct {
 	KeptSince time.Time // the time of the first of them
 	// Last is the last entry that the journal had; nil: it had none.
 	Last *Entry
+	// Lost is what was lost of it when the repository was made anew, in words; empty: nothing was.
+	Lost string
 }
 
 // Remember is what can be remembered of the history as it is now.
@@ -65,6 +67,9 @@ func (r *Repository) lostHistory(ctx context.Context, was Remembered) (until tim
 		return until, nil, err
 	}
 	var list []string
+	if was.Lost != "" {
+		list = append(list, was.Lost)
+	}
 	// What has ended since it was remembered is not counted there.
 	if n := len(s.kept()); n < was.Kept && !was.KeptSince.Before(since) {
 		list = append(list, fmt.Sprintf("%d of %d refs below %s are not there any more", was.Kept-n, was.Kept, keptRefs))

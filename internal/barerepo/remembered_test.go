@@ -80,6 +80,7 @@ func TestHistoryThatIsLostIsMissed(t *testing.T) {
 	lost, err = w.repo.Forgo(ctx, was, now)
 	testkit.OK(t, errors.Join(lost, err))
 	testkit.OK(t, w.repo.CheckHistory(ctx, barerepo.Remembered{Kept: 2, KeptSince: was.KeptSince}))
+	testkit.ErrorContains(t, w.repo.CheckHistory(ctx, barerepo.Remembered{Lost: "a tag could not be read"}), "a tag could")
 	_, err = w.repo.At(ctx, now.Add(-time.Second), barerepo.Remembered{})
 	testkit.ErrorIs(t, err, barerepo.ErrNoHistory)
 }

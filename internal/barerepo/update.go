@@ -78,11 +78,12 @@ type Result struct {
 	Changed                         bool   // something is not as it was
 	First                           bool   // it was made
 	Skipped                         []Skipped
-	// Aside is where a repository of another object format was put, which was in the place.
+	// Aside is where a repository was put that was in the place: one of another object format, with all
+	// that it kept, or one that was damaged, where there is something in Lost or Unread.
 	Aside string
-	// Less says that what was kept, and the journal, are not all there any more: some of it was damaged,
-	// or is in Aside.
-	Less bool
+	// Lost are the refs of ours that [Repository.Mend] could not bring over, since their objects are damaged.
+	// Unread are the files that it could not read: what was in them may be known from others.
+	Lost, Unread []string
 }
 
 // update is an update that is under way.
@@ -215,7 +216,7 @@ func (u *update) anew() error {
 		return err
 	}
 	u.step("aside")
-	u.result.Aside, u.result.Less = aside, true
+	u.result.Aside = aside
 	if err := os.Rename(made, u.Dir); err != nil {
 		return errors.Join(err, os.Rename(aside, u.Dir))
 	}

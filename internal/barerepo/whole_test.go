@@ -89,8 +89,13 @@ func TestAKeptObjectOfAnotherHashIsLostAlone(t *testing.T) {
 	mended, err := w.repo.Mend(t.Context(), w.remote, aside, barerepo.Options{Now: w.now})
 	testkit.OK(t, err)
 	testkit.Diff(t, mended.Lost, []string{lost})
+	testkit.Equal(t, mended.Aside, aside)
 	testkit.Diff(t, testkit.Must(w.repo.Kept(t.Context()))(t), kept[1:])
 	testkit.Must(os.Lstat(aside))(t)
+	_, err = w.repo.At(t.Context(), kept[0].Time.Add(-time.Second), barerepo.Remembered{})
+	testkit.ErrorIs(t, err, barerepo.ErrHistoryLost)
+	testkit.ErrorContains(t, err, "refs/heads/main was at ")
+	testkit.Must(w.repo.At(t.Context(), kept[1].Time.Add(-time.Second), barerepo.Remembered{}))(t)
 	w.equal()
 }
 

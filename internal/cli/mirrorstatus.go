@@ -80,7 +80,7 @@ type mirrorState struct {
 	Repository string `json:"repository"`
 	ID         int64  `json:"id"`
 	Directory  string `json:"directory"` // "" before the first fetch
-	// State is current, waiting, failed, left-out, unknown, or why it is not kept up to date any more.
+	// State is current, waiting, failed, history-lost, left-out, unknown, or why it is not kept up to date any more.
 	State     string          `json:"state"`
 	Since     *time.Time      `json:"since,omitempty"` // State, of what is gone
 	Seen      *time.Time      `json:"seen_at,omitempty"`
@@ -162,7 +162,7 @@ func (c *command) readMirrors(dir string) (*dirState, error) {
 		if m.Wiki != nil {
 			d.Bytes += m.Wiki.Bytes
 		}
-		if m.State == "failed" {
+		if m.State == "failed" || m.State == "history-lost" {
 			d.Failed++
 		}
 		d.Mirrors = append(d.Mirrors, m)
@@ -177,15 +177,16 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 	m := mirrorState{
 		Repository: r.Name, ID: r.ID, State: "current", Compared: at(r.Code.ComparedAt), Changed: at(r.Code.ChangedAt),
 		Pushed: at(r.PushedAt), Bytes: r.Code.Bytes, Kept: r.Code.Kept, KeptSince: at(r.Code.KeptSince),
-		Archived: r.Archived, Failure: r.Code.Failure, LFS: largeState(r.Code.Large), gone: r.Gone != nil,
+		Archived: r.Archived, LFS: largeState(r.Code.Large), gone: r.Gone != nil,
 	}
 	if r.Path != "" {
 		m.Directory = filepath.Join(dir, r.Path)
 	}
+	m.Failure = cmp.Or(r.Code.Failure, r.Code.Lost.Failure(m.Directory))
 	if r.Path != "" && r.WikiKept(dir) || r.Wiki.Failure != nil {
 		m.Wiki = &wikiState{Directory: strings.TrimSuffix(m.Directory, ".git") + ".wiki.git",
-			Compared: at(r.Wiki.ComparedAt), Bytes: r.Wiki.Bytes, Failure: r.Wiki.Failure,
-			LFS: largeState(r.Wiki.Large)}
+			Compared: at(r.Wiki.ComparedAt), Bytes: r.Wiki.Bytes, LFS: largeState(r.Wiki.Large)}
+		m.Wiki.Failure = cmp.Or(r.Wiki.Failure, r.Wiki.Lost.Failure(m.Wiki.Directory))
 	}
 	switch {
 	case r.Gone != nil:
@@ -194,6 +195,8 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 		m.State, m.Failure = "left-out", nil
 	case r.Failing():
 		m.State = "failed"
+	case r.Code.Lost != nil || r.Wiki.Lost != nil:
+		m.State = "history-lost"
 	case r.Path == "":
 		m.State = "waiting"
 	}

@@ -26,9 +26,9 @@ func barerepoMeanings() map[barerepo.Problem]deployMeaning {
 			"where you have not written it, ask who has before you trust the rest"},
 		barerepo.ErrBundle: {fault.Failed, "nothing was made of it: take another copy of these files, or write them anew " +
 			"with `ghapp mirror bundle --full` where the mirror still is"},
-		barerepo.ErrHistoryLost: {fault.Failed, "bring it back from a copy of the mirror, with its ghapp-journal, or from " +
-			"bundles with `ghapp mirror restore --mirror`; where there are none, `ghapp mirror --full` goes on with " +
-			"what is there"},
+		barerepo.ErrHistoryLost: {fault.Failed, "look for it in .ghapp/damaged of the mirrors' directory, or bring it back " +
+			"from a copy of the mirror, with its ghapp-journal, or from bundles with `ghapp mirror restore --mirror`; " +
+			"where there are none, `ghapp mirror --full` goes on with what is there"},
 		barerepo.ErrNoHistory: {fault.Usage, "give a time since which the mirror has been kept"},
 	}
 }

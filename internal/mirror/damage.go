@@ -208,19 +208,19 @@ func (t *transfers) mend(ctx context.Context, r *barerepo.Repository, from barer
 	}
 	mended, err := r.Mend(ctx, from, aside, o)
 	if err != nil {
-		return mended.Result, err
+		return mended, err
 	}
-	if len(mended.Lost) > 0 {
+	if lost := slices.Concat(mended.Lost, mended.Unread); len(lost) > 0 {
 		stays := filepath.Join(damagedDir(t.dir), fileOf(o.Identity)+"-"+time.Now().UTC().Format("20060102T150405Z")+".git")
 		if err := os.Rename(mended.Aside, stays); err != nil {
-			return mended.Result, err
+			return mended, err
 		}
-		mended.Aside = ""
+		mended.Aside = stays
 		t.Log.Warn("a damaged mirror was made anew; some of what it kept could not be read, and it was put aside",
-			"mirror", r.Dir, "lost", strings.Join(mended.Lost, " "), "aside", stays)
+			"mirror", r.Dir, "lost", strings.Join(lost, " "), "aside", stays)
 	} else {
 		t.Log.Info("a damaged mirror was made anew, with all that it kept", "mirror", r.Dir)
 	}
-	return mended.Result, errors.Join(endMark(t.dir, o.Identity, "", damaged),
+	return mended, errors.Join(endMark(t.dir, o.Identity, "", damaged),
 		endMark(t.dir, o.Identity, differMark, differs))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/inventory"
 )
 
@@ -59,6 +60,9 @@ type Copy struct {
 	Stat barerepo.Stat `json:"stat,omitempty"`
 	// Last is the last entry of the journal, which shows that one is lost; nil: there was none.
 	Last *barerepo.Entry `json:"journal_last,omitempty"`
+	// Lost is history that could not be read when the copy was made anew, until a full run goes on without it;
+	// nil: all could be.
+	Lost *Lost `json:"history_lost,omitempty"`
 	// Absent says that GitHub has none: a wiki without a page.
 	Absent bool `json:"absent,omitempty"`
 	// Failure is why the last try failed; nil: it did not.
@@ -69,12 +73,40 @@ type Copy struct {
 
 // remembered is what is known of the history of the copy.
 func (c *Copy) remembered() barerepo.Remembered {
-	return barerepo.Remembered{Kept: c.Kept, KeptSince: c.KeptSince, Last: c.Last}
+	was := barerepo.Remembered{Kept: c.Kept, KeptSince: c.KeptSince, Last: c.Last}
+	if c.Lost != nil {
+		was.Lost = c.Lost.What
+	}
+	return was
 }
 
 // remember takes what is known of it.
 func (c *Copy) remember(now barerepo.Remembered) {
 	c.Kept, c.KeptSince, c.Last = now.Kept, now.KeptSince, now.Last
+}
+
+// Lost is history that was lost.
+type Lost struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+}
+
+// failure is the error of it, of the mirror at a path; nil: nothing was lost.
+func (l *Lost) failure(path string) error {
+	if l == nil {
+		return nil
+	}
+	return &barerepo.Error{Problem: barerepo.ErrHistoryLost, Op: "make " + path + " anew", Detail: l.What}
+}
+
+// Failure tells of it as of what has failed; nil: nothing was lost.
+func (l *Lost) Failure(path string) *Failure {
+	if l == nil {
+		return nil
+	}
+	report := diag.Explain(l.failure(path))
+	return &Failure{At: l.At, Since: l.At, Tries: 1, Message: report.Message, Hint: report.Hint, Kind: report.Kind,
+		Exit: report.ExitCode}
 }
 
 // Failure is why something failed, and when it is tried again.

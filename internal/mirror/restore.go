@@ -73,6 +73,11 @@ func (r *Restore) snapshot(ctx context.Context, prefixes ...string) (shot *barer
 		shot, err = r.repository().Snapshot(ctx)
 	} else {
 		shot, err = r.repository().At(ctx, r.At, r.From.history)
+		if e, ok := errors.AsType[*barerepo.Error](err); ok {
+			named := *e // the directory may be a temporary one, made of bundles
+			named.Op = fmt.Sprintf("look up %s as it was at %s", r.From.Name, r.At.UTC().Format(time.RFC3339))
+			err = &named
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/diag"
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mostTries is how often a transfer is tried that met a limit.
@@ -162,15 +163,14 @@ func (t *transfers) code(ctx context.Context, j *job) (barerepo.Result, error) {
 	pushed, branch := r.PushedAt, r.DefaultBranch
 	result, err := t.update(ctx, j, path, r.repository(t.state.Host), identity(r.ID), branch, r.Code.Stat)
 	if err != nil {
+		t.lose(j, &r.Code, path, t.lost(ctx, &r.Code, result, path))
 		if ctx.Err() == nil {
 			r.Code.Failure = t.failure(r.Code.Failure, err)
 		}
 		return result, err
 	}
-	adopted := r.Code.ComparedAt.IsZero() && !result.First
 	r.Path = path
-	t.note(&r.Code, result, path, began)
-	t.upkeep(ctx, &r.Code, result, path, adopted || t.forgo(ctx, &r.Code, path) || result.Less)
+	t.brought(ctx, j, &r.Code, result, path, began)
 	r.PushedThen, r.BranchThen = pushed, branch
 	if began.Add(j.site.session.App.Status().ClockOffset).Before(pushed.Add(settled)) {
 		r.PushedThen = time.Time{} // another push in the same second would not be told from it
@@ -190,15 +190,14 @@ func (t *transfers) wiki(ctx context.Context, j *job) (barerepo.Result, error) {
 		return result, nil
 	}
 	if err != nil {
+		t.lose(j, &r.Wiki, wikiOf(r.Path), t.lost(ctx, &r.Wiki, result, wikiOf(r.Path)))
 		if ctx.Err() == nil {
 			r.Wiki.Failure = t.failure(r.Wiki.Failure, err)
 		}
 		return result, err
 	}
 	r.Wiki.Absent = false
-	adopted := r.Wiki.ComparedAt.IsZero() && !result.First
-	t.note(&r.Wiki, result, wikiOf(r.Path), began)
-	t.upkeep(ctx, &r.Wiki, result, wikiOf(r.Path), adopted || t.forgo(ctx, &r.Wiki, wikiOf(r.Path)) || result.Less)
+	t.brought(ctx, j, &r.Wiki, result, wikiOf(r.Path), began)
 	return result, nil
 }
 
@@ -234,10 +233,52 @@ func (t *transfers) note(c *Copy, result barerepo.Result, path string, began tim
 	for _, s := range result.Skipped {
 		t.Log.Warn("a ref is not mirrored", "mirror", path, "ref", fmt.Sprintf("%q", s.Ref), "why", s.Why)
 	}
-	if result.Aside != "" {
+	if result.Aside != "" && len(result.Lost)+len(result.Unread) == 0 {
 		t.Log.Warn("the repository has another object format now; the mirror before was put aside",
 			"mirror", path, "aside", result.Aside)
 	}
+}
+
+// brought takes care of a copy that was brought up to date.
+func (t *transfers) brought(
+	ctx context.Context, j *job, c *Copy, result barerepo.Result, path string, began time.Time,
+) {
+	adopted := c.ComparedAt.IsZero() && !result.First
+	t.note(c, result, path, began)
+	lost := t.lost(ctx, c, result, path)
+	t.upkeep(ctx, c, result, path, adopted || t.forgo(ctx, c, path))
+	t.lose(j, c, path, lost)
+}
+
+// lost says what a mirror has lost that was made anew; empty: nothing is known to be lost.
+func (t *transfers) lost(ctx context.Context, c *Copy, result barerepo.Result, path string) string {
+	const most = 3
+	what := ""
+	switch r := (&barerepo.Repository{Dir: filepath.Join(t.dir, path), Git: t.git, Log: t.Log}); {
+	case len(result.Lost) > 0:
+		what = text.OneLine(strings.Join(result.Lost[:min(len(result.Lost), most)], ", "))
+		if more := len(result.Lost) - most; more > 0 {
+			what += fmt.Sprintf(" and %d more", more)
+		}
+	case len(result.Unread) > 0 && errors.Is(r.CheckHistory(ctx, c.remembered()), barerepo.ErrHistoryLost):
+		what = text.OneLine(strings.Join(result.Unread, ", "))
+	default:
+		return ""
+	}
+	return what + " could not be read; the damaged mirror was put aside, to " + result.Aside
+}
+
+// lose remembers what was lost until a full run goes on without it, and tells of it once: what is there is up to
+// date all the same.
+func (t *transfers) lose(j *job, c *Copy, path, what string) {
+	if what == "" {
+		return
+	}
+	c.Lost = &Lost{At: time.Now().UTC().Truncate(time.Second), What: what}
+	t.fail(Failed{
+		Repository: j.record.Name, Account: j.site.info.Account, Wiki: c == &j.record.Wiki,
+		Err: c.Lost.failure(filepath.Join(t.dir, path)),
+	})
 }
 
 // update brings one git repository up to date, and waits where GitHub wants to be asked less.

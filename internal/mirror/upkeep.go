@@ -33,6 +33,9 @@ func (t *transfers) forgo(ctx context.Context, c *Copy, path string) bool {
 	}
 	r := &barerepo.Repository{Dir: filepath.Join(t.dir, path), Git: t.git, Log: t.Log}
 	lost, err := r.Forgo(ctx, c.remembered(), t.now)
+	if err == nil {
+		c.Lost = nil
+	}
 	if lost == nil {
 		return false
 	}
