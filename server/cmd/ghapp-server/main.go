@@ -5,7 +5,16 @@ package main
 import (
 	"os"
 
+	"github.com/ghapp-dev/ghapp/internal/process"
 	"github.com/ghapp-dev/ghapp/server/internal/servercli"
 )
 
-func main() { os.Exit(servercli.Main(os.Args[1:])) }
+// version is set by the linker.
+var version string
+
+func main() {
+	if code, ended := process.Init(); ended {
+		os.Exit(code)
+	}
+	os.Exit(servercli.Main(version, os.Args[1:]))
+}

@@ -10,7 +10,7 @@ import (
 	"github.com/ghapp-dev/ghapp/server/internal/settings"
 )
 
-func newRun() *cobra.Command {
+func newRun(env Env) *cobra.Command {
 	var path string
 	c := &cobra.Command{
 		Use:   "run",
@@ -25,7 +25,7 @@ anew when its file changes, all of it or nothing; SIGHUP has the file of the aud
 				return err
 			}
 			return serve.Run(cmd.Context(), serve.Options{
-				Settings: s, Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Version: version(),
+				Settings: s, Environ: os.Environ(), Stdout: cmd.OutOrStdout(), Version: env.version(),
 				Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)),
 			})
 		},

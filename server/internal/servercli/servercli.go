@@ -20,23 +20,25 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
-// Main runs ghapp-server with these arguments and returns its exit code.
-func Main(args []string) int {
+// Main runs ghapp-server with these arguments and returns its exit code. version is that of the build;
+// empty: what Go knows of it.
+func Main(version string, args []string) int {
 	process.NoCore()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return Run(ctx, Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr}, args)
+	return Run(ctx, Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version}, args)
 }
 
 // Env is what a command has of the world around it.
 type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Version        string // of the build; empty: what Go knows of it
 }
 
 // Run is [Main] until ctx ends, and not until a signal.
 func Run(ctx context.Context, env Env, args []string) int {
-	root := newRoot()
+	root := newRoot(env)
 	begun := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { begun = true }
 	root.SetArgs(args)
@@ -62,13 +64,14 @@ func Run(ctx context.Context, env Env, args []string) int {
 	return report.ExitCode
 }
 
-func newRoot() *cobra.Command {
+func newRoot(env Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ghapp-server",
 		Short:         "tokens of a GitHub App for machines that prove who they are",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(newAudit(), newPolicy(), newRun(), newVersion(), newRevoke(), newSuspend(), newResume(), newOrders())
+	root.AddCommand(newAudit(), newPolicy(), newRun(env), newVersion(env),
+		newRevoke(), newSuspend(), newResume(), newOrders())
 	return root
 }

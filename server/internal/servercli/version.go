@@ -8,7 +8,10 @@ import (
 )
 
 // version is that of the build.
-func version() string {
+func (e Env) version() string {
+	if e.Version != "" {
+		return e.Version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"
@@ -16,9 +19,9 @@ func version() string {
 	return info.Main.Version
 }
 
-func newVersion() *cobra.Command {
+func newVersion(env Env) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
-		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "ghapp-server "+version()) },
+		Run: func(cmd *cobra.Command, _ []string) { fmt.Fprintln(cmd.OutOrStdout(), "ghapp-server "+env.version()) },
 	}
 }
