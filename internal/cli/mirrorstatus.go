@@ -189,6 +189,8 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 		m.Wiki.Failure = cmp.Or(r.Wiki.Failure, r.Wiki.Lost.Failure(m.Wiki.Directory))
 	}
 	switch {
+	case r.Lost != nil:
+		m.State, m.Failure = "failed", r.Lost
 	case r.Gone != nil:
 		m.State, m.Since, m.Failure = string(r.Gone.Reason), at(r.Gone.Since), nil
 	case r.Left:

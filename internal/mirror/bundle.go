@@ -141,6 +141,9 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	if err := b.objects(ctx, r, before, m, &step); err != nil {
 		if errors.Is(err, barerepo.ErrDamaged) && f.root != "" {
 			err = errors.Join(err, markDamaged(f.root, identityOf(f.ID, f.Wiki), err))
+			if f.Gone != nil {
+				err = onlyCopy(err)
+			}
 		}
 		return nil, err
 	}

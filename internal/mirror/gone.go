@@ -34,7 +34,7 @@ func (p *pass) missing(ctx context.Context, s *site) {
 	asked := 0
 	for _, r := range list {
 		switch {
-		case r.Path == "": // there is nothing to be kept
+		case r.Path == "" && r.Lost == nil: // there is nothing to be kept
 			p.forget(r)
 		case r.Gone != nil && p.now.Sub(r.Gone.AskedAt) < askAgain: // it is known
 		case asked == mostAsked, s.listed == 0, s.budget.spare() != nil:

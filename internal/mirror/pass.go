@@ -121,6 +121,7 @@ func (p *pass) do(ctx context.Context) error {
 		}
 	}
 	p.lost(sites)
+	p.examine(ctx)
 	if p.Entry.Prune {
 		p.prune(ctx, sites)
 	}
@@ -258,8 +259,12 @@ func (p *pass) arrange() error {
 			}
 		},
 		lost: func(r *Record) {
+			if p.seen[r.ID] {
+				p.Log.Warn("a mirror is not there any more, and is made anew", "repository", r.Name)
+			} else {
+				p.lose(r, errNotThere())
+			}
 			p.dirty(r)
-			p.Log.Warn("a mirror is not there any more, and is made anew", "repository", r.Name)
 		},
 		copied: func(path, other string) {
 			p.Log.Warn("two directories are mirrors of one repository; one is kept up to date, and the other is left alone",

@@ -39,6 +39,9 @@ type Record struct {
 	Left bool `json:"left,omitempty"`
 	// Gone is why it is not kept up to date although it is wanted; nil: it is there.
 	Gone *Gone `json:"gone,omitempty"`
+	// Lost is why the mirror is damaged, or not there, of a repository that GitHub does not give any more; nil: it
+	// is not.
+	Lost *Failure `json:"lost,omitempty"`
 
 	Code Copy `json:"code,omitzero"`
 	Wiki Copy `json:"wiki,omitzero"`
@@ -194,7 +197,8 @@ func (l *LastPass) owner(account string) *Failure {
 
 // Failing reports whether the last try to bring any part of it up to date failed.
 func (r *Record) Failing() bool {
-	return r.Code.Failure != nil || r.Code.Large.Failure != nil || r.Wiki.Failure != nil || r.Wiki.Large.Failure != nil
+	return r.Lost != nil || r.Code.Failure != nil || r.Code.Large.Failure != nil ||
+		r.Wiki.Failure != nil || r.Wiki.Large.Failure != nil
 }
 
 // repository is the name to ask for.
@@ -236,7 +240,7 @@ func (r *Record) take(found inventory.Repository, installation int64, now time.T
 	r.ID, r.NodeID, r.Name, r.Installation = found.ID, found.NodeID, found.Name.String(), installation
 	r.PushedAt, r.DefaultBranch, r.Visibility = found.PushedAt, found.DefaultBranch, found.Visibility
 	r.Archived, r.Fork, r.HasWiki, r.SizeKB = found.Archived, found.Fork, found.Wiki, found.SizeKB
-	r.Topics, r.Gone = found.Topics, nil
+	r.Topics, r.Gone, r.Lost = found.Topics, nil, nil
 	if !strings.EqualFold(was.Name, r.Name) {
 		r.NamedAt = now
 	}

@@ -138,7 +138,7 @@ func (v *Verify) Do(ctx context.Context) (list []*Verified, calls int64, err err
 func (v *Verify) choose(state *State) ([]*Verified, error) {
 	var list []*Verified
 	add := func(r *Record, wiki bool) {
-		path := r.Path
+		path := cmp.Or(r.Path, r.wanted())
 		if wiki {
 			path = wikiOf(path)
 		}
@@ -161,11 +161,11 @@ func (v *Verify) choose(state *State) ([]*Verified, error) {
 		return list, nil
 	}
 	for _, r := range state.Repositories {
-		if r.Path == "" {
+		if r.Path == "" && r.Lost == nil {
 			continue
 		}
 		add(r, false)
-		if r.WikiKept(v.Dir) {
+		if r.Path != "" && r.WikiKept(v.Dir) {
 			add(r, true)
 		}
 	}
@@ -198,6 +198,10 @@ func (v *Verify) repository(one *Verified) *barerepo.Repository {
 
 // read reads one on the disk. The error is that of ctx.
 func (v *Verify) read(ctx context.Context, one *Verified) error {
+	if one.record.Path == "" && one.record.Lost != nil { // another may be at its name
+		one.Damage = onlyCopy(errNotThere())
+		return nil
+	}
 	r := v.repository(one)
 	var err error
 	for range mostLooks {
@@ -213,6 +217,9 @@ func (v *Verify) read(ctx context.Context, one *Verified) error {
 		}
 	}
 	if one.Damage = err; err != nil {
+		if one.Gone != nil {
+			one.Damage = onlyCopy(err)
+		}
 		if err := markDamaged(v.Dir, one.identity(), err); err != nil {
 			v.Log.Warn("that a mirror is damaged cannot be written down", "mirror", one.Dir, "error", err)
 		}
