@@ -113,6 +113,7 @@ var floors = [][]string{
 		"internal/packindex",
 		"internal/permission",
 		"internal/quarantine",
+		"internal/regular",
 		"internal/spelling",
 		"internal/testkit",
 		"internal/text",

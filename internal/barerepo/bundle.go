@@ -185,7 +185,7 @@ func (r *Repository) Bundle(ctx context.Context, i *Image, without []string, fil
 // readable returns an error where a bundle of this repository cannot be read. What is made of it lies
 // beside it meanwhile: others may be at work in the repository.
 func (r *run) readable(ctx context.Context, file string) error {
-	bundle, err := os.Open(file)
+	bundle, err := openFile(file)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,9 @@ type Export struct {
 // the caller's to take away.
 func (r *Repository) Export(ctx context.Context, e Export) error {
 	u := &run{Repository: r}
+	if err := u.checkOnce(); err != nil {
+		return err
+	}
 	if err := u.initialize(ctx, e); err != nil {
 		return err
 	}
@@ -139,7 +142,7 @@ func (r *run) copyObjects(ctx context.Context, to *Repository, refs map[string]s
 
 // copyShallow has a copy end where the history here does, if it does not go on.
 func copyShallow(from, to string) error {
-	text, err := os.ReadFile(from)
+	text, err := readFile(from)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

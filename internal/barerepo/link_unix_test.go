@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -69,4 +70,32 @@ func TestWhatIsLeftOfAMirrorIsDamaged(t *testing.T) {
 	testkit.ErrorIs(t, w.repo.CheckTips(t.Context()), barerepo.ErrDamaged)
 	testkit.OK(t, os.WriteFile(filepath.Join(w.repo.Dir, "config"), []byte("[core\n"), 0o600))
 	testkit.ErrorIs(t, w.repo.CheckTips(t.Context()), barerepo.ErrDamaged)
+}
+
+// What is never made here has git and us neither wait for ever nor read or write elsewhere.
+func TestWhatWasPlantedInARepositoryIsRefused(t *testing.T) {
+	w := newWorld(t)
+	w.set("refs/heads/main", w.chain(1, "base"))
+	w.update()
+	pipe := func(path string) error { return syscall.Mkfifo(path, 0o600) }
+	link := func(path string) error { return os.Symlink(t.TempDir(), path) }
+	file := func(path string) error { return os.WriteFile(path, []byte(t.TempDir()+"\n"), 0o600) }
+	for name, plant := range map[string]func(string) error{
+		"objects/info/alternates": pipe, "objects/info/http-alternates": file, "shallow": pipe, "lfs": link,
+		"objects/pack/x": link, "objects/info/commit-graph": pipe, "refs/heads/x": pipe, "refs/tags/y": link,
+		"objects/info/alternates ": file,
+	} {
+		path := filepath.Join(w.repo.Dir, strings.TrimSpace(name))
+		testkit.OK(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		testkit.OK(t, plant(path))
+		testkit.ErrorIs(t, testkit.ErrorOf(w.tryUpdate(barerepo.Options{})), barerepo.ErrForeign, name)
+		testkit.ErrorIs(t, w.repo.Fsck(t.Context()), barerepo.ErrForeign, name)
+		testkit.ErrorIs(t, w.repo.CheckTips(t.Context()), barerepo.ErrForeign, name)
+		to := filepath.Join(t.TempDir(), "made")
+		shot := testkit.Must(w.repo.Snapshot(t.Context()))(t)
+		testkit.ErrorIs(t, w.repo.Export(t.Context(), barerepo.Export{Dir: to, Refs: shot}), barerepo.ErrForeign, name)
+		testkit.OK(t, os.Remove(path))
+	}
+	testkit.OK(t, w.repo.Fsck(t.Context()))
+	w.update()
 }

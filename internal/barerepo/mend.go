@@ -207,6 +207,10 @@ func (u *update) borrow(damaged *Repository, ids []string) (unreadable map[strin
 	if len(ids) == 0 {
 		return unreadable, nil
 	}
+	if err := checkFiles(damaged.Dir, "objects"); err != nil {
+		return nil, err
+	}
+	u.checked = true // what follows is no borrowing that somebody else has thought of
 	info := u.path("objects", "info")
 	alternates := filepath.Join(info, "alternates")
 	from := damaged.path("objects")

@@ -3,7 +3,6 @@ package barerepo
 import (
 	"bytes"
 	"encoding/hex"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -47,7 +46,7 @@ func prove(name, format string, wanted map[string]bool) error {
 		return err
 	}
 	defer func() { _ = x.Close() }()
-	pack, err := os.Open(strings.TrimSuffix(name, ".idx") + ".pack")
+	pack, err := openFile(strings.TrimSuffix(name, ".idx") + ".pack")
 	if err != nil {
 		return err
 	}

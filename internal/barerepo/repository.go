@@ -3,7 +3,6 @@ package barerepo
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/private"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // Repository is a bare repository on the disk, or the place of one that is yet to come.
@@ -108,22 +108,13 @@ func (r *Repository) Identity() (string, error) {
 }
 
 // openFile opens a file to read it. Anything else is an error, above all a pipe, which has nobody wait for ever.
-func openFile(path string) (*os.File, error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: errors.New("it is no file")}
-	}
-	return os.Open(path)
-}
+func openFile(path string) (*os.File, error) { return regular.Open(path) }
+
+// mostFile bounds what is read of a file as a whole, in bytes.
+const mostFile = 64 << 20
 
 // readFile reads a file, as [openFile] opens it.
-func readFile(path string) ([]byte, error) {
-	file, err := openFile(path)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	return io.ReadAll(file)
-}
+func readFile(path string) ([]byte, error) { return regular.Read(path, mostFile) }
 
 // checkLink refuses a symbolic link that belongs neither to this user nor to root: it leads what is written
 // to where somebody else wants it. The error is a [*private.Error], or the system's.
@@ -142,11 +133,34 @@ func checkLink(path string, mode fs.FileMode, info func() (fs.FileInfo, error)) 
 type run struct {
 	*Repository
 	processes int64
+	checked   bool // what is in the repository: see checkFiles
+}
+
+// checkOnce looks at what is in the repository, once.
+func (r *run) checkOnce() error {
+	if r.checked {
+		return nil
+	}
+	if err := checkFiles(r.Dir, whatIsUsed()...); err != nil {
+		return err
+	}
+	r.checked = true
+	return nil
+}
+
+// allow returns why git is not to be run.
+func (r *run) allow(git *gitcmd.Runner) error {
+	if git.Repository.Dir == r.Dir {
+		if err := r.checkOnce(); err != nil {
+			return err
+		}
+	}
+	return checkConfiguration(git.Repository.Dir)
 }
 
 // call runs git, and counts it.
 func (r *run) call(ctx context.Context, git *gitcmd.Runner, args ...string) error {
-	if err := checkConfiguration(git.Repository.Dir); err != nil {
+	if err := r.allow(git); err != nil {
 		return err
 	}
 	r.processes++
@@ -154,7 +168,7 @@ func (r *run) call(ctx context.Context, git *gitcmd.Runner, args ...string) erro
 }
 
 func (r *run) output(ctx context.Context, git *gitcmd.Runner, args ...string) ([]byte, error) {
-	if err := checkConfiguration(git.Repository.Dir); err != nil {
+	if err := r.allow(git); err != nil {
 		return nil, err
 	}
 	r.processes++

@@ -188,7 +188,7 @@ func (u *update) refill() error {
 }
 
 func readBounded(path string, most int64) ([]byte, error) {
-	file, err := os.Open(path)
+	file, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}

@@ -133,6 +133,11 @@ func (u *update) do() error {
 	if err != nil {
 		return err
 	}
+	if there {
+		if err := u.checkOnce(); err != nil {
+			return err
+		}
+	}
 	if err := u.clean(there); err != nil {
 		return err
 	}

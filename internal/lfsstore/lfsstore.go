@@ -17,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // MostPointer is the size of the largest pointer, in bytes.
@@ -105,7 +106,7 @@ func (e *DamagedError) Error() string {
 // Check reads a file, and returns a [*DamagedError] where its bytes are others; an error that wraps
 // [fs.ErrNotExist] where there is none.
 func (s *Store) Check(id string) error {
-	file, err := os.Open(s.Path(id))
+	file, err := regular.Open(s.Path(id))
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (s *Store) Copy(id string, to *Store) error {
 	if _, err := os.Lstat(to.Path(id)); err == nil {
 		return nil
 	}
-	file, err := os.Open(s.Path(id))
+	file, err := regular.Open(s.Path(id))
 	if err != nil {
 		return err
 	}
@@ -148,6 +149,9 @@ func (s *Store) Copy(id string, to *Store) error {
 // Put puts in a file that r has, whole or not at all. A [*DamagedError] is that r has another.
 func (s *Store) Put(id string, r io.Reader) error {
 	path := s.Path(id)
+	if err := s.checkWay(path); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o777); err != nil {
 		return err
 	}
@@ -160,6 +164,23 @@ func (s *Store) Put(id string, r io.Reader) error {
 		return err
 	}
 	return file.Commit()
+}
+
+// checkWay refuses links between the directory of the repository and a file: they lead what is written elsewhere.
+func (s *Store) checkWay(path string) error {
+	for at := filepath.Dir(path); len(at) >= len(filepath.Dir(s.Dir)); at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			err = &fs.PathError{Op: "write below", Path: at, Err: errors.New("it is a symbolic link")}
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if at == filepath.Dir(at) {
+			break
+		}
+	}
+	return nil
 }
 
 // copyChecked copies what has this SHA-256.

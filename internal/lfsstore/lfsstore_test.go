@@ -3,6 +3,7 @@ package lfsstore
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,4 +63,16 @@ func TestWhatHasAnotherHashIsNotTakenIn(t *testing.T) {
 	testkit.OK(t, from.Put(helloS, strings.NewReader("hello")))
 	testkit.OK(t, from.SetAside(helloS))
 	testkit.OK(t, from.Check(helloS), "one that is whole was put aside")
+}
+
+// A link that somebody has put between a repository and its large files leads nothing that is written elsewhere.
+func TestALinkLeadsNoLargeFileElsewhere(t *testing.T) {
+	for _, below := range []string{"lfs", "lfs/objects", "lfs/objects/2c", "lfs/objects/2c/f2"} {
+		dir, elsewhere := t.TempDir(), t.TempDir()
+		at := filepath.Join(dir, filepath.FromSlash(below))
+		testkit.OK(t, os.MkdirAll(filepath.Dir(at), 0o700))
+		testkit.OK(t, os.Symlink(elsewhere, at))
+		testkit.ErrorContains(t, Of(dir).Put(helloS, strings.NewReader("hello")), "symbolic link")
+		testkit.Equal(t, len(testkit.Must(os.ReadDir(elsewhere))(t)), 0, below)
+	}
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/flush"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // Manifest is what lies beside the bundles of a repository, in OUTDIR/ID/manifest.json. It is
@@ -262,7 +263,7 @@ func ignoreMissing(err error) error {
 
 // partOf reads a file that was written, and has it on the disk.
 func partOf(file string) (*Part, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}
@@ -323,7 +324,7 @@ func (b *Bundling) large(ctx context.Context, f *Found, m *Manifest, dir string,
 }
 
 func addLarge(w *tar.Writer, path string, p lfsstore.Pointer) error {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return err
 	}
@@ -381,7 +382,7 @@ func unusable(dir, format string, args ...any) error {
 
 // readManifest reads and checks a manifest. An error that wraps [fs.ErrNotExist] is that there is none.
 func readManifest(dir string) (*Manifest, error) {
-	file, err := os.Open(filepath.Join(dir, manifestName))
+	file, err := regular.Open(filepath.Join(dir, manifestName))
 	if err != nil {
 		return nil, err
 	}
@@ -572,7 +573,7 @@ func (p *Part) check(dir string) error {
 
 // unpackLarge takes large files out of a tar, which may have nothing else.
 func unpackLarge(path string, to *lfsstore.Store) error {
-	file, err := os.Open(path)
+	file, err := regular.Open(path)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // bundlesName is what the directory of a repository's bundles is called: its ID.
@@ -180,7 +181,7 @@ func (m *Manifest) agree(dir string) error {
 }
 
 func readHead(file string) (*barerepo.BundleHead, error) {
-	f, err := os.Open(file)
+	f, err := regular.Open(file)
 	if err != nil {
 		return nil, err
 	}

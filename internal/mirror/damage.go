@@ -14,6 +14,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // A mirror that was found damaged has a file in DIR/.ghapp/damaged/, named by the identity of the
@@ -89,9 +90,12 @@ func setMark(dir, identity, suffix, content string) error {
 	})
 }
 
+// mostMark bounds what is read of a mark, in bytes.
+const mostMark = 64 << 20
+
 // seenMark is what a mark says before the work that it asks for begins; empty: there is none.
 func seenMark(dir, identity, suffix string) string {
-	content, _ := os.ReadFile(mark(dir, identity) + suffix)
+	content, _ := regular.Read(mark(dir, identity)+suffix, mostMark)
 	return string(content)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/filelock"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
@@ -74,7 +75,7 @@ func hostname() string {
 func busy(dir string) error {
 	e := &BusyError{Dir: dir}
 	hint := "wait for it, or end it; its lock goes with its process"
-	content, _ := os.ReadFile(lockPath(dir))
+	content, _ := regular.Read(lockPath(dir), 4<<10)
 	holder := text.Shorten(text.FirstLine(string(content)), 100)
 	var pid int
 	var host, since string

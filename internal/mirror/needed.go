@@ -3,13 +3,13 @@ package mirror
 import (
 	"bufio"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
+	"github.com/ghapp-dev/ghapp/internal/regular"
 )
 
 // neededName is the file in a mirror that says which large files its refs need, so that git need not
@@ -27,7 +27,7 @@ type needed struct {
 
 // readNeeded is nil where nothing is known.
 func readNeeded(dir string) *needed {
-	file, err := os.Open(filepath.Join(dir, neededName))
+	file, err := regular.Open(filepath.Join(dir, neededName))
 	if err != nil {
 		return nil
 	}
