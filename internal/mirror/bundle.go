@@ -578,6 +578,11 @@ func unpackLarge(path string, to *lfsstore.Store) error {
 		return err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	left := info.Size()
 	for r := tar.NewReader(file); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -586,11 +591,24 @@ func unpackLarge(path string, to *lfsstore.Store) error {
 		if err != nil {
 			return err
 		}
-		if h.Typeflag != tar.TypeReg || !lfsstore.IsID(h.Name) {
+		if h.Typeflag != tar.TypeReg || !lfsstore.IsID(h.Name) || sparse(h) {
 			return fmt.Errorf("%q is no large file", h.Name)
+		}
+		if left -= h.Size; left < 0 { // of a sparse file, what is not there would be written as zeros
+			return fmt.Errorf("%q has more bytes than the tar", h.Name)
 		}
 		if err := to.Put(h.Name, r); err != nil {
 			return err
 		}
 	}
+}
+
+// sparse reports whether a tar says of a file that it has holes, which none of ours does.
+func sparse(h *tar.Header) bool {
+	for name := range h.PAXRecords {
+		if strings.HasPrefix(name, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
 }
