@@ -39,7 +39,10 @@ const (
 	forgone = "forgone"
 )
 
-func journal(dir string) string { return filepath.Join(dir, "ghapp-journal") }
+// JournalName is the name of the journal's file in a repository.
+const JournalName = "ghapp-journal"
+
+func journal(dir string) string { return filepath.Join(dir, JournalName) }
 
 func (e Entry) line() string {
 	value := func(s string) string {

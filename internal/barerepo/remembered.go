@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -100,4 +102,46 @@ func (was *Remembered) lostUntil(since time.Time, entries []Entry) time.Time {
 		return time.Time{}
 	}
 	return was.Last.Time
+}
+
+// CheckRefs looks for refs that are lost where nothing else is known of the repository than what is in it: those
+// that its journal says were set last. The error is an [*Error] with [ErrDamaged], or the system's.
+func (r *Repository) CheckRefs(ctx context.Context) error {
+	_, entries, err := readEntries(r.Dir)
+	if err != nil {
+		return err
+	}
+	s, err := (&run{Repository: r}).read(ctx)
+	if err != nil || s.reftable {
+		return err
+	}
+	damaged := &Error{Problem: ErrDamaged, Op: "look at " + r.Dir}
+	if len(entries) == 0 {
+		// It is as it was made, or has forgotten what it was: with a file of all refs, if it had any.
+		packs, err := filepath.Glob(globQuoted(r.path("objects", "pack")) + "/*.pack")
+		if err == nil && len(packs) > 0 && len(s.refs) == 0 {
+			damaged.Detail = "it has objects, and no ref"
+			return damaged
+		}
+		return err
+	}
+	last := map[string]string{}
+	for _, e := range entries {
+		last[e.Ref] = e.New
+	}
+	delete(last, "HEAD")
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		if _, there := s.refs[name]; !there && last[name] != "" {
+			damaged.Detail = fmt.Sprintf("it has no ref %q any more, which its journal says was set last", name)
+		}
+	}
+	if damaged.Detail == "" {
+		return nil
+	}
+	open, err := isOpen(r.Dir)
+	_, now, failed := readEntries(r.Dir)
+	if err := errors.Join(err, failed); err != nil || open || len(now) != len(entries) {
+		return err // somebody is at it, or was stopped: the next update goes on with it
+	}
+	return damaged
 }

@@ -15,7 +15,7 @@ type Stat map[string]string
 func (r *Repository) Stat() Stat {
 	s := Stat{}
 	for _, name := range []string{
-		"HEAD", "config", "packed-refs", filepath.Base(journal(r.Dir)), "refs", "refs/heads", "refs/tags", "objects/pack",
+		"HEAD", "config", "packed-refs", JournalName, "refs", "refs/heads", "refs/tags", "objects/pack",
 	} {
 		info, err := os.Lstat(r.path(filepath.FromSlash(name)))
 		if err != nil {
@@ -35,7 +35,7 @@ func (s Stat) Equal(other Stat) bool { return maps.Equal(s, other) }
 // Akin reports whether two are of the same repository, though some of it may be damaged: a file of what
 // its refs are is the same in both.
 func (s Stat) Akin(other Stat) bool {
-	for _, name := range []string{"HEAD", "packed-refs", filepath.Base(journal(""))} {
+	for _, name := range []string{"HEAD", "packed-refs", JournalName} {
 		if is, there := s[name]; there && is == other[name] {
 			return true
 		}
@@ -46,7 +46,7 @@ func (s Stat) Akin(other Stat) bool {
 // Lacks returns a file without which a repository is none, or not whole, and which has gone since; "": none
 // has.
 func (s Stat) Lacks(before Stat) string {
-	for _, name := range []string{"HEAD", "config", "packed-refs", filepath.Base(journal("")), "objects/pack"} {
+	for _, name := range []string{"HEAD", "config", "packed-refs", JournalName, "objects/pack"} {
 		_, was := before[name]
 		if _, is := s[name]; was && !is {
 			return name

@@ -240,6 +240,9 @@ func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified
 		return err
 	}
 	one.Refs = len(one.shot.Refs)
+	if err := v.lookAtFiles(ctx, r, one); err != nil {
+		return err
+	}
 	if err := r.Fsck(ctx); err != nil {
 		return err
 	}
@@ -247,6 +250,36 @@ func (v *Verify) look(ctx context.Context, r *barerepo.Repository, one *Verified
 		return err
 	}
 	return v.lookAtLarge(ctx, r, one)
+}
+
+// lookAtFiles looks for the files that were there when the mirror was last brought up to date: git takes a
+// repository without its packed refs for one that has none. Where that is not remembered, the journal tells.
+func (v *Verify) lookAtFiles(ctx context.Context, r *barerepo.Repository, one *Verified) error {
+	before := one.copied().Stat
+	if before == nil {
+		return r.CheckRefs(ctx)
+	}
+	lacks := lost(r.Stat(), before)
+	if lacks == "" {
+		return nil
+	}
+	// A run may have made it anew since that was read.
+	if state, err := StoreOf(v.Dir).Read(); err == nil && state.Repositories[one.ID] != nil {
+		one.record = state.Repositories[one.ID]
+		lacks = lost(r.Stat(), one.copied().Stat)
+	}
+	if lacks == "" {
+		return nil
+	}
+	return &barerepo.Error{Problem: barerepo.ErrDamaged, Op: "look at " + r.Dir,
+		Detail: "it has no " + lacks + " any more"}
+}
+
+// lost is a file that is not there any more, but for the journal, of which the history tells; "": none is.
+func lost(now, before barerepo.Stat) string {
+	before = maps.Clone(before)
+	delete(before, barerepo.JournalName)
+	return now.Lacks(before)
 }
 
 // lookAtHistory looks for what is remembered of the past.
