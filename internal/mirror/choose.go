@@ -68,10 +68,20 @@ func (p *pass) checkFit(sites map[int64]*site) {
 			Err:  errors.New("nothing is mirrored: the App reaches no repository"),
 			Hint: "select repositories in the settings of its installation; mirrors that are there stay as they are",
 		}
-	case p.report.Mirrors == 0 && len(p.seen) > 0:
+	case len(p.seen) > 0 && p.allLeft():
 		p.report.None = &fault.ExitError{Code: fault.Configuration,
 			Err:  fmt.Errorf("nothing is mirrored: the options leave out all %d repositories that the App reaches", len(p.seen)),
 			Hint: "`ghapp repos OWNER` lists them; look at --include, --exclude, --topic and --visibility",
 		}
 	}
+}
+
+// allLeft reports whether the options leave out all that was listed.
+func (p *pass) allLeft() bool {
+	for id := range p.seen {
+		if !p.state.Repositories[id].Left {
+			return false
+		}
+	}
+	return true
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
 	"github.com/ghapp-dev/ghapp/internal/fault"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // places knows where the mirrors are.
@@ -175,18 +176,47 @@ func (p *places) free(r *Record) (bool, error) {
 			return true, nil // the letter case has changed, and the file system does not know of it
 		}
 	}
-	if list, err := os.ReadDir(p.full(to)); err == nil && len(list) == 0 {
+	list, err := os.ReadDir(p.full(to))
+	if err == nil && len(list) == 0 {
 		return true, os.Remove(p.full(to))
 	}
-	return false, foreign(p.full(to))
+	return false, foreign(p.full(to), identity(r.ID), err)
 }
 
-// foreign is the error of something in the place of a mirror that is none, or that of a
-// repository which nobody knows.
-func foreign(dir string) error {
+// foreign is the error of something in the place of the mirror of a repository that is none, or is that of one
+// which nobody knows. unread is why it could not be looked at; nil: it could. What may be a mirror is not to be
+// moved away: what it keeps of the past is nowhere else.
+func foreign(dir, identity string, unread error) error {
+	word := text.ShellWord(dir)
+	switch {
+	case errors.Is(unread, fs.ErrPermission):
+		return &fault.ExitError{Code: fault.Configuration, Err: fmt.Errorf("the mirror cannot be read: %w", unread),
+			Hint: "nothing was touched: let the user who runs ghapp read and write it, as with `chown -R USER " + word +
+				"` and `chmod -R u+rwX " + word + "`"}
+	case wasMirror(dir):
+		return &fault.ExitError{Code: fault.Configuration,
+			Err: fmt.Errorf("what is in the place of the mirror has lost its configuration, and does not say of which "+
+				"repository it is: %s", dir),
+			Hint: "nothing was touched: bring its file config back from a copy. Without one, if it is the mirror of this " +
+				"repository: `git init --bare " + word + " && git -C " + word + " config ghapp.repository " + identity +
+				"`. What it keeps of the past would be lost with it"}
+	}
 	return &fault.ExitError{Code: fault.Configuration,
 		Err:  fmt.Errorf("something else is in the place of the mirror: %s", dir),
 		Hint: "nothing was touched: move it away, and the mirror is made at the next run"}
+}
+
+// wasMirror reports whether a directory without a configuration has what mirrors alone have.
+func wasMirror(dir string) bool {
+	if _, err := os.Lstat(filepath.Join(dir, "config")); !errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	for _, name := range []string{barerepo.JournalName, "refs/ghapp"} {
+		if _, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(name))); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // move renames a mirror, and its wiki.

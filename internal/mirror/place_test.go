@@ -1,12 +1,15 @@
 package mirror
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/testkit"
 )
 
@@ -99,4 +102,48 @@ func TestAChangedMirrorIsCompared(t *testing.T) {
 		testkit.Equal(t, p.touched(r, wiki), true)
 		testkit.Equal(t, p.touched(&Record{Code: *of, Wiki: *of}, wiki), false, "there is none")
 	}
+}
+
+// What may be a mirror is not to be moved away, with all that it keeps of the past: the cause is another, and so is
+// the cure.
+func TestAMirrorThatCannotBeReadIsNotToBeMovedAway(t *testing.T) {
+	dir := t.TempDir()
+	m := mirrorAt(t, dir, "acme/site.git", "7")
+	config := filepath.Join(m.Dir, "config")
+	says := func(err error, cause, cure string) {
+		t.Helper()
+		exit, _ := errors.AsType[*fault.ExitError](err)
+		testkit.Equal(t, exit != nil, true, "%v", err)
+		testkit.Contains(t, exit.Error(), cause)
+		testkit.Contains(t, exit.Hint, cure)
+	}
+	denied := &fs.PathError{Op: "open", Path: m.Dir, Err: fs.ErrPermission}
+	says(foreign(m.Dir, "7", denied), "permission denied", "chown -R")
+	says(checkIdentity(m, "8", nil), "something else is in the place", "move it away")
+	testkit.OK(t, os.Remove(config))
+	says(checkIdentity(m, "7", nil), "something else is in the place", "move it away")
+	testkit.OK(t, os.WriteFile(filepath.Join(m.Dir, "ghapp-journal"), nil, 0o600))
+	says(checkIdentity(m, "7", nil), "has lost its configuration", "config ghapp.repository 7")
+	places := &places{dir: dir, at: map[string]*Record{}}
+	_, err := places.free(&Record{ID: 7, Name: "acme/site"})
+	says(err, "has lost its configuration", "git init --bare ")
+	if os.Geteuid() == 0 {
+		return // who may read everything
+	}
+	testkit.OK(t, os.Chmod(m.Dir, 0))
+	defer func() { testkit.OK(t, os.Chmod(m.Dir, 0o700)) }()
+	says(checkIdentity(m, "7", nil), "permission denied", "chmod -R u+rwX")
+	_, err = places.free(&Record{ID: 7, Name: "acme/site"})
+	says(err, "permission denied", "chmod -R u+rwX")
+}
+
+// That mirrors cannot be made is not that the options leave them out.
+func TestOptionsAreNotBlamedForWhatFails(t *testing.T) {
+	p := (&Run{state: &State{Repositories: map[int64]*Record{7: {ID: 7, Name: "acme/site"}}}}).newPass(Request{})
+	p.seen[7] = true
+	p.checkFit(map[int64]*site{1: {complete: true}})
+	testkit.OK(t, p.report.None)
+	p.state.Repositories[7].Left = true
+	p.checkFit(map[int64]*site{1: {complete: true}})
+	testkit.ErrorContains(t, p.report.None, "the options leave out all 1 repositories")
 }

@@ -75,7 +75,7 @@ func (p *pass) takeAway(path, is string) error {
 	case err != nil:
 		return err
 	case says != is:
-		return foreign(from)
+		return foreign(from, is, nil)
 	}
 	to := filepath.Join(p.dir, own, "pruned", fileOf(is)+"-"+filepath.Base(path))
 	if err := os.RemoveAll(to); err != nil {

@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -335,11 +336,11 @@ func checkIdentity(r *barerepo.Repository, id string, before barerepo.Stat) erro
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(list) == 0 {
 		return nil
 	}
-	got, err := r.Identity()
-	if err == nil && got == id || got == "" && r.Stat().Akin(before) {
+	got, unread := r.Identity()
+	if unread == nil && got == id || got == "" && r.Stat().Akin(before) {
 		return nil
 	}
-	return foreign(r.Dir)
+	return foreign(r.Dir, id, cmp.Or(err, unread))
 }
 
 // checkDisk is an error where a transfer of so many bytes would leave too little of the disk.
