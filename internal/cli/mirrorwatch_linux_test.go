@@ -288,6 +288,14 @@ func TestHangUpHasMirrorReadTheConfigurationAnew(t *testing.T) {
 	s.signals(syscall.SIGHUP)
 	s.saysNext("the configuration cannot be used, and is used on as it was")
 	mirrors("one: {to: "+at("one")+"}", "new: {to: "+at("new")+"}")
+	// A key that cannot be read takes the place of none.
+	testkit.OK(t, os.Remove(m.environ["GHAPP_KEY"]))
+	s.signals(syscall.SIGHUP)
+	s.saysNext("the configuration cannot be used, and is used on as it was")
+	if _, err := os.Stat(at("new")); err == nil {
+		t.Error("some of the configuration is used")
+	}
+	m.write(m.environ["GHAPP_KEY"], string(m.keyPEM))
 	s.signals(syscall.SIGHUP)
 	s.says("the configuration was read anew")
 	head := testkit.Must(m.github.Repository("acme/web").Head("main"))(t)

@@ -40,7 +40,7 @@ type site struct {
 
 // installations are those that the options are about, by their IDs.
 func (p *pass) installations(ctx context.Context) (map[int64]*site, error) {
-	list, err := p.apps(ctx)
+	list, err := appsOf(ctx, p.Opener, p.Entry.Owners)
 	if err != nil {
 		return nil, err
 	}
@@ -108,15 +108,15 @@ func (p *pass) hasFailed(owner string) bool {
 	return slices.ContainsFunc(p.report.Failed, func(f Failed) bool { return f.Account == owner && f.Repository == "" })
 }
 
-// apps are the Apps that the options are about.
-func (p *pass) apps(ctx context.Context) ([]*apps.App, error) {
-	if len(p.Entry.Owners) == 0 {
-		return p.Opener.All(ctx)
+// appsOf are the Apps that the options are about: those of some owners, or all.
+func appsOf(ctx context.Context, opener *apps.Opener, owners []string) ([]*apps.App, error) {
+	if len(owners) == 0 {
+		return opener.All(ctx)
 	}
 	var list []*apps.App
 	met := map[*apps.App]bool{}
-	for _, owner := range p.Entry.Owners {
-		app, err := p.Opener.App(ctx, ghapp.RepositoryName{Owner: owner})
+	for _, owner := range owners {
+		app, err := opener.App(ctx, ghapp.RepositoryName{Owner: owner})
 		if err != nil {
 			return nil, err
 		}

@@ -247,6 +247,11 @@ func (w *watcher) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, entry := range entries { // an App that cannot be opened would have every pass fail from now on
+		if _, err := appsOf(ctx, opener, entry.Owners); err != nil {
+			return err
+		}
+	}
 	receiver, err := w.daemon.Receiver()
 	if err != nil {
 		return err
