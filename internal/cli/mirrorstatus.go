@@ -80,7 +80,8 @@ type mirrorState struct {
 	Repository string `json:"repository"`
 	ID         int64  `json:"id"`
 	Directory  string `json:"directory"` // "" before the first fetch
-	// State is current, waiting, failed, history-lost, left-out, unknown, or why it is not kept up to date any more.
+	// State is current, waiting, failed, history-lost, left-out, unknown, what verify has found, or why it is not
+	// kept up to date any more.
 	State     string          `json:"state"`
 	Since     *time.Time      `json:"since,omitempty"` // State, of what is gone
 	Seen      *time.Time      `json:"seen_at,omitempty"`
@@ -95,12 +96,14 @@ type mirrorState struct {
 	Wiki      *wikiState      `json:"wiki,omitempty"`
 	Failure   *mirror.Failure `json:"failure,omitempty"`
 
-	gone bool
+	gone    bool
+	finding mirror.Finding // that State is; "": it is another
 }
 
 // wikiState is that of a wiki.
 type wikiState struct {
 	Directory string          `json:"directory"`
+	State     mirror.Finding  `json:"state,omitempty"` // what verify has found
 	Compared  *time.Time      `json:"compared_at,omitempty"`
 	Bytes     int64           `json:"bytes"`
 	LFS       *mirror.Large   `json:"lfs,omitempty"`
@@ -158,11 +161,12 @@ func (c *command) readMirrors(dir string) (*dirState, error) {
 		if state.Scanned && r.Gone == nil {
 			m.State = "unknown"
 		}
+		found := m.takeFindings(dir)
 		d.Bytes += m.Bytes
 		if m.Wiki != nil {
 			d.Bytes += m.Wiki.Bytes
 		}
-		if m.State == "failed" || m.State == "history-lost" {
+		if m.State == "failed" || m.State == "history-lost" || found {
 			d.Failed++
 		}
 		d.Mirrors = append(d.Mirrors, m)
@@ -203,6 +207,21 @@ func newMirrorState(dir string, r *mirror.Record) mirrorState {
 		m.State = "waiting"
 	}
 	return m
+}
+
+// takeFindings takes what verify has found, of a mirror that is kept up to date, and reports whether something is
+// wrong there: refs that differ may only have been pushed since.
+func (m *mirrorState) takeFindings(dir string) (wrong bool) {
+	if m.Wiki != nil {
+		m.Wiki.State = mirror.FindingOf(dir, m.ID, true)
+		wrong = m.Wiki.State != "" && m.Wiki.State != mirror.Differs
+	}
+	found := mirror.FindingOf(dir, m.ID, false)
+	if found == "" || m.State != "current" && m.State != "unknown" {
+		return wrong
+	}
+	m.State, m.finding = string(found), found
+	return wrong || found != mirror.Differs
 }
 
 // largeState is how large files are; nil where they are not kept.
@@ -321,7 +340,9 @@ func (c *command) showMirrors(list []*dirState) error {
 				m.Repository, m.State, ageOf(m.Compared, now), ageOf(m.Changed, now), sizeOf(m.Bytes), keptOf(m, now),
 			})
 			if m.Wiki != nil {
-				rows = append(rows, []string{m.Repository + ".wiki", "", ageOf(m.Wiki.Compared, now), "", sizeOf(m.Wiki.Bytes), ""})
+				rows = append(rows, []string{
+					m.Repository + ".wiki", string(m.Wiki.State), ageOf(m.Wiki.Compared, now), "", sizeOf(m.Wiki.Bytes), "",
+				})
 			}
 		}
 	}
@@ -365,11 +386,13 @@ func (c *command) tellState(d *dirState, now time.Time) {
 		tell(i.Account, i.Failure)
 	}
 	for _, m := range d.Mirrors {
+		c.tellFinding(m.Repository, m.finding)
 		tell(m.Repository, m.Failure)
 		if m.LFS != nil && m.State == "failed" {
 			tell(m.Repository, m.LFS.Failure)
 		}
 		if m.Wiki != nil {
+			c.tellFinding(m.Repository+".wiki", m.Wiki.State)
 			tell(m.Repository+".wiki", m.Wiki.Failure)
 			if m.Wiki.LFS != nil {
 				tell(m.Repository+".wiki", m.Wiki.LFS.Failure)
@@ -385,6 +408,20 @@ func (c *command) tellState(d *dirState, now time.Time) {
 			time.Duration(last.Seconds*float64(time.Second)).Round(10*time.Millisecond), last.Outcome)
 	}
 	c.progress("%s: %s, %s, %d failed.", d.Directory, countMirrors(len(d.Mirrors)), mirror.Size(d.Bytes), d.Failed)
+}
+
+// tellFinding tells what verify has found, and what next.
+func (c *command) tellFinding(name string, found mirror.Finding) {
+	next := map[mirror.Finding]string{
+		mirror.Damaged: "a mirror that is damaged; the next run of `ghapp mirror` makes it anew",
+		mirror.HistoryLost: "that some of the history that was kept is lost; bring it back from a copy, " +
+			"or have `ghapp mirror --full` go on without",
+		mirror.Lacking: "large files that are missing or damaged; the next run of `ghapp mirror --lfs` fetches them",
+		mirror.Differs: "other refs than on GitHub; the next run of `ghapp mirror` compares it",
+	}[found]
+	if next != "" {
+		c.progress("%s: `ghapp mirror verify` has found %s.", name, next)
+	}
 }
 
 func sizeOf(bytes int64) string {

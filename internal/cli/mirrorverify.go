@@ -175,7 +175,7 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 			list = append(list, newVerifiedMirror(one, offline || mirror.HasBundles(dir)))
 		}
 		wrong += bad
-		c.progress("%s: %d mirrors, %d not as they should be (%d API calls, %s).", dir, len(found), bad, calls,
+		c.progress("%s: %s, %d not as they should be (%d API calls, %s).", dir, countMirrors(len(found)), bad, calls,
 			time.Since(began).Round(10*time.Millisecond))
 	}
 	if err := c.showVerified(list); err != nil {

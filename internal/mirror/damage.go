@@ -50,6 +50,39 @@ func markDiffering(dir, identity string, refs []string) error {
 	return setMark(dir, identity, differMark, strings.Join(refs, "\n"))
 }
 
+// historyMark is of a mirror that has lost some of its history. No pass mends that, and it stays until a full
+// run goes on with what is there, or verify finds all of it again.
+const historyMark = ".history"
+
+// markHistory notes for who asks for the status what verify has found.
+func markHistory(dir, identity string, cause error) error {
+	return setMark(dir, identity, historyMark, cause.Error())
+}
+
+// Finding is what verify has found of a mirror, that no run has mended since.
+type Finding string
+
+// The findings, the worst first, as verify has them.
+const (
+	Damaged     Finding = "damaged"
+	HistoryLost Finding = "history-lost"
+	Lacking     Finding = "lacking" // large files
+	Differs     Finding = "differs"
+)
+
+// FindingOf is the worst of a repository's mirror, or its wiki's, in a directory; "": there is none.
+func FindingOf(dir string, id int64, wiki bool) Finding {
+	for _, m := range []struct {
+		suffix string
+		is     Finding
+	}{{"", Damaged}, {historyMark, HistoryLost}, {largeMark, Lacking}, {differMark, Differs}} {
+		if seenMark(dir, identityOf(id, wiki), m.suffix) != "" {
+			return m.is
+		}
+	}
+	return ""
+}
+
 // markedLarge are the large files that were found damaged or missing.
 func markedLarge(seen string) []string {
 	return slices.DeleteFunc(strings.Fields(seen), func(id string) bool { return !lfsstore.IsID(id) })
@@ -155,6 +188,8 @@ func (t *transfers) bring(ctx context.Context, r *barerepo.Repository, from bare
 		gone = rename(aside, r.Dir)
 	}
 	if damaged != "" && gone == nil {
+		found, _, _ := strings.Cut(damaged, "\n")
+		t.Log.Warn("a mirror is damaged, and is made anew", "mirror", r.Dir, "error", found)
 		return t.mend(ctx, r, from, o, aside)
 	}
 	result, err := t.renew(ctx, r, from, o, before)

@@ -16,9 +16,10 @@ import (
 func TestAMarkThatIsSetMeanwhileStays(t *testing.T) {
 	dir := t.TempDir()
 	for suffix, set := range map[string]func() error{
-		"":         func() error { return markDamaged(dir, "7", errors.New("damaged")) },
-		differMark: func() error { return markDiffering(dir, "7", []string{"refs/heads/main"}) },
-		largeMark:  func() error { return markLarge(dir, "7", []string{"x"}) },
+		"":          func() error { return markDamaged(dir, "7", errors.New("damaged")) },
+		differMark:  func() error { return markDiffering(dir, "7", []string{"refs/heads/main"}) },
+		largeMark:   func() error { return markLarge(dir, "7", []string{"x"}) },
+		historyMark: func() error { return markHistory(dir, "7", errors.New("lost")) },
 	} {
 		testkit.OK(t, endMark(dir, "7", suffix, seenMark(dir, "7", suffix)), "there is none")
 		testkit.OK(t, set())
@@ -34,6 +35,30 @@ func TestAMarkThatIsSetMeanwhileStays(t *testing.T) {
 	}
 	code, _ := damaged(dir)
 	testkit.Equal(t, len(code.git)+len(code.large), 0)
+}
+
+// Of what verify has found the worst is told, and no pass compares again and again what it cannot mend.
+func TestTheWorstFindingIsTold(t *testing.T) {
+	dir := t.TempDir()
+	is := func(want Finding) {
+		t.Helper()
+		testkit.Equal(t, FindingOf(dir, 7, false), want)
+		testkit.Equal(t, FindingOf(dir, 7, true), "")
+	}
+	is("")
+	testkit.OK(t, markDiffering(dir, "7", []string{"refs/heads/main"}))
+	is(Differs)
+	testkit.OK(t, markLarge(dir, "7", []string{"x"}))
+	is(Lacking)
+	testkit.OK(t, markHistory(dir, "7", errors.New("lost")))
+	is(HistoryLost)
+	testkit.OK(t, markDamaged(dir, "7", errors.New("damaged")))
+	is(Damaged)
+	testkit.OK(t, markHistory(dir, "8/wiki", errors.New("lost")))
+	testkit.Equal(t, FindingOf(dir, 8, true), HistoryLost)
+	code, wikis := damaged(dir)
+	testkit.Equal(t, code.git[7], true)
+	testkit.Equal(t, len(wikis.git)+len(wikis.large), 0)
 }
 
 // A ref that a run has moved since it was read is not held against the mirror.

@@ -247,7 +247,7 @@ func (t *transfers) brought(
 	adopted := c.ComparedAt.IsZero() && !result.First
 	t.note(c, result, path, began)
 	lost := t.lost(ctx, c, result, path)
-	t.upkeep(ctx, c, result, path, adopted || t.forgo(ctx, c, path))
+	t.upkeep(ctx, c, result, path, adopted || t.forgo(ctx, c, path, identityOf(j.record.ID, c == &j.record.Wiki)))
 	t.lose(j, c, path, lost)
 }
 

@@ -27,7 +27,7 @@ func (t *transfers) upkeep(ctx context.Context, c *Copy, result barerepo.Result,
 
 // forgo has a mirror go on with what is there of its history, where a full run meets that some is lost, and
 // reports whether it did. Before that, whoever has a copy could bring it back.
-func (t *transfers) forgo(ctx context.Context, c *Copy, path string) bool {
+func (t *transfers) forgo(ctx context.Context, c *Copy, path, identity string) bool {
 	if !t.Full {
 		return false
 	}
@@ -35,6 +35,7 @@ func (t *transfers) forgo(ctx context.Context, c *Copy, path string) bool {
 	lost, err := r.Forgo(ctx, c.remembered(), t.now)
 	if err == nil {
 		c.Lost = nil
+		err = endMark(t.dir, identity, historyMark, seenMark(t.dir, identity, historyMark))
 	}
 	if lost == nil {
 		return false

@@ -224,12 +224,26 @@ func (v *Verify) read(ctx context.Context, one *Verified) error {
 			v.Log.Warn("that a mirror is damaged cannot be written down", "mirror", one.Dir, "error", err)
 		}
 	}
+	v.noteHistory(one)
 	if len(one.Missing) > 0 {
 		if err := markLarge(v.Dir, one.identity(), one.Missing); err != nil {
 			v.Log.Warn("that large files are damaged cannot be written down", "mirror", one.Dir, "error", err)
 		}
 	}
 	return nil
+}
+
+// noteHistory has the status tell whether history is lost.
+func (v *Verify) noteHistory(one *Verified) {
+	var err error
+	if one.History != nil {
+		err = markHistory(v.Dir, one.identity(), one.History)
+	} else if one.Damage == nil {
+		err = endMark(v.Dir, one.identity(), historyMark, seenMark(v.Dir, one.identity(), historyMark))
+	}
+	if err != nil {
+		v.Log.Warn("whether history is lost cannot be written down", "mirror", one.Dir, "error", err)
+	}
 }
 
 // mostLooks is how often a mirror is read that a run replaces meanwhile.
