@@ -87,14 +87,17 @@ func (t *transfers) do(ctx context.Context, j *job) error {
 		t.full.CompareAndSwap(nil, gone)
 		return nil
 	}
-	if full := t.checkDisk(size << 10); full != nil {
+	if full := t.checkDisk(); full != nil {
 		t.full.CompareAndSwap(nil, full)
 		return nil
 	}
 	t.Observer.began(r.Name, size)
 	out := Outcome{}
 	var errs [2]error
-	if j.code {
+	if tooLarge := t.checkRoom(r.Name, size<<10); tooLarge != nil {
+		errs[0] = tooLarge
+		r.Code.Failure = t.failure(r.Code.Failure, tooLarge)
+	} else if j.code {
 		out.Result, errs[0] = t.code(ctx, j)
 	}
 	if j.wiki && r.Path != "" {
@@ -343,10 +346,23 @@ func checkIdentity(r *barerepo.Repository, id string, before barerepo.Stat) erro
 	return foreign(r.Dir, id, cmp.Or(err, unread))
 }
 
-// checkDisk is an error where a transfer of so many bytes would leave too little of the disk.
-func (t *transfers) checkDisk(size int64) *fault.ExitError {
+// checkRoom is an error where a repository that is fetched for the first time, and that has so many bytes, would
+// leave too little of the disk. There may be room for others.
+func (t *transfers) checkRoom(name string, size int64) error {
 	left, err := t.free(t.dir)
-	if err != nil || left-size >= t.Entry.MinFree {
+	if err != nil || size == 0 || left-size >= t.Entry.MinFree {
+		return nil //nolint:nilerr // what cannot be known is no reason to fail
+	}
+	return &fault.ExitError{Code: fault.Failed,
+		Err: fmt.Errorf("%s does not fit on the disk: it has %s, as GitHub says, %s are free, and %s are "+
+			"to stay so (--min-free)", name, Size(size), Size(left), Size(t.Entry.MinFree)),
+		Hint: "nothing of it was fetched, and others go on; make room in " + t.dir + ", or leave it out with --exclude"}
+}
+
+// checkDisk is an error where there is too little left of the disk for anything.
+func (t *transfers) checkDisk() *fault.ExitError {
+	left, err := t.free(t.dir)
+	if err != nil || left >= t.Entry.MinFree {
 		return nil
 	}
 	return &fault.ExitError{Code: fault.Failed,
