@@ -90,6 +90,10 @@ func (c *command) runBundle(ctx context.Context, args []string, to string, full 
 				Hint: "bundles are for another disk: give a directory outside of it"}
 		}
 	}
+	if mirror.HasMirrors(to) {
+		return &fault.UsageError{Err: fmt.Errorf("--to %s is a directory of mirrors", to),
+			Hint: "bundles have a directory of their own: give another one with --to"}
+	}
 	if err := os.MkdirAll(to, 0o777); err != nil {
 		return &fault.SettingError{Err: err, Hint: "give a directory that can be written to with --to"}
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/lfsstore"
 	"github.com/ghapp-dev/ghapp/internal/regular"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Manifest is what lies beside the bundles of a repository, in OUTDIR/ID/manifest.json. It is
@@ -66,6 +67,8 @@ type Part struct {
 
 const (
 	manifestName = "manifest.json"
+	// damagedName is a file beside the manifest that says what verify has found: nothing is built on what is there.
+	damagedName = "damaged"
 	// mostManifest bounds what is read of one, in bytes.
 	mostManifest = 512 << 20
 )
@@ -118,7 +121,7 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 		before = nil
 	}
 	if before != nil {
-		if err := before.there(done.Dir); err != nil {
+		if err := before.intact(done.Dir); err != nil {
 			b.Log.Warn("bundles of before cannot be built on; everything is written anew", "mirror", f.Dir, "error", err)
 			before = nil
 		}
@@ -179,7 +182,7 @@ func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 		return nil, err
 	}
 	sweep(done.Dir, m)
-	return done, nil
+	return done, ignoreMissing(os.Remove(filepath.Join(done.Dir, damagedName)))
 }
 
 // checkAgainst refuses a mirror that lacks history which the last manifest has: these files may be all that is left
@@ -528,14 +531,26 @@ func (m *Manifest) unpack(ctx context.Context, dir, to string, git gitcmd.Runner
 	return nil
 }
 
-// there returns an error where a file is not there that the manifest names, or has another size.
-func (m *Manifest) there(dir string) error {
+// intact returns an error where verify has found a file damaged that the manifest names, or one is not there, has
+// another size, or was written to after the manifest and is another one.
+func (m *Manifest) intact(dir string) error {
+	if found, err := regular.Read(filepath.Join(dir, damagedName), 64<<10); !errors.Is(err, fs.ErrNotExist) {
+		return errors.Join(err, unusable(dir, "verify has found it damaged: %s", text.FirstLine(string(found))))
+	}
+	manifest, err := os.Stat(filepath.Join(dir, manifestName))
+	if err != nil {
+		return err
+	}
 	for _, i := range m.Increments {
 		for _, part := range []*Part{i.Bundle, i.Large} {
 			if part == nil {
 				continue
 			}
-			if err := part.there(dir); err != nil {
+			look := part.there
+			if is, err := os.Lstat(filepath.Join(dir, part.File)); err == nil && is.ModTime().After(manifest.ModTime()) {
+				look = part.check
+			}
+			if err := look(dir); err != nil {
 				return err
 			}
 		}
@@ -543,7 +558,7 @@ func (m *Manifest) there(dir string) error {
 	return nil
 }
 
-// there is [Manifest.there] for one file.
+// there returns an error where the file is not there, or has another size.
 func (p *Part) there(dir string) error {
 	info, err := os.Lstat(filepath.Join(dir, p.File))
 	if err != nil {

@@ -14,9 +14,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ghapp-dev/ghapp/internal/atomicfile"
 	"github.com/ghapp-dev/ghapp/internal/barerepo"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitcmd"
 	"github.com/ghapp-dev/ghapp/internal/regular"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // bundlesName is what the directory of a repository's bundles is called: its ID.
@@ -43,7 +46,30 @@ func (v *Verify) DoBundles(ctx context.Context) ([]*Verified, error) {
 	if err := doing.Wait(); err != nil {
 		return nil, err
 	}
+	for _, one := range list {
+		if err := markBundles(one.Dir, one.Damage); err != nil {
+			v.Log.Warn("that bundles are damaged cannot be written down", "directory", one.Dir, "error", err)
+		}
+	}
 	return list, nil
+}
+
+// markBundles has the next bundle build on nothing that is there, where the damage is that of the files, and not
+// that they could not be looked at.
+func markBundles(dir string, damage error) error {
+	_, unusable := errors.AsType[*fault.ExitError](damage)
+	if !unusable && !errors.Is(damage, barerepo.ErrBundle) && !errors.Is(damage, barerepo.ErrDamaged) {
+		return nil
+	}
+	file, err := atomicfile.Begin(filepath.Join(dir, damagedName), atomicfile.Options{Perm: 0o666})
+	if err != nil {
+		return err
+	}
+	defer file.Discard()
+	if _, err := file.WriteString(text.Shorten(text.OneLine(damage.Error()), 1000) + "\n"); err != nil {
+		return err
+	}
+	return file.Commit()
 }
 
 // bundlesOf reads all manifests in a directory of bundles.

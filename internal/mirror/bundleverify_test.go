@@ -1,6 +1,7 @@
 package mirror
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -97,4 +98,31 @@ func TestBundlesWithoutAManifestAreTold(t *testing.T) {
 	testkit.Equal(t, len(list), 2)
 	testkit.ErrorContains(t, list[0].Damage, "there is no manifest.json")
 	testkit.ErrorContains(t, list[1].Damage, "the manifest is of the repository")
+}
+
+// Nothing is built on bundles that verify has found damaged, or that were written to since and are others now.
+func TestDamagedBundlesAreNotBuiltOn(t *testing.T) {
+	m, dir := twoBundles(t)
+	for _, i := range m.Increments {
+		is := testkit.Must(partOf(filepath.Join(dir, i.Bundle.File)))(t)
+		*i.Bundle = *is
+	}
+	testkit.OK(t, m.write(dir))
+	testkit.OK(t, m.intact(dir))
+	file := filepath.Join(dir, m.Increments[0].Bundle.File)
+	later := time.Now().Add(time.Hour)
+	testkit.OK(t, os.Chtimes(file, later, later))
+	testkit.OK(t, m.intact(dir))
+	text := testkit.Must(os.ReadFile(file))(t)
+	text[len(text)-1] ^= 1
+	testkit.OK(t, os.WriteFile(file, text, 0o600))
+	testkit.OK(t, os.Chtimes(file, later, later))
+	damage := m.intact(dir)
+	testkit.ErrorContains(t, damage, "its SHA-256 is not that of the manifest")
+	testkit.OK(t, os.Chtimes(file, time.Unix(0, 0), time.Unix(0, 0)))
+	testkit.OK(t, m.intact(dir), "only verify reads it all")
+	testkit.OK(t, markBundles(dir, errors.New("no space left on device")))
+	testkit.OK(t, m.intact(dir))
+	testkit.OK(t, markBundles(dir, damage))
+	testkit.ErrorContains(t, m.intact(dir), "verify has found it damaged")
 }

@@ -3,6 +3,7 @@ package mirror
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/apps"
 	"github.com/ghapp-dev/ghapp/internal/config"
+	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitsession"
 )
 
@@ -62,6 +64,10 @@ type Run struct {
 // it. That another process has the directory is a [*BusyError].
 func Open(ctx context.Context, o Options) (_ *Run, err error) {
 	r := &Run{Options: o, dir: o.Entry.To, store: StoreOf(o.Entry.To), calls: &atomic.Int64{}, free: free}
+	if HasBundles(r.dir) {
+		return nil, &fault.UsageError{Err: fmt.Errorf("%s has bundles, and no mirrors", r.dir),
+			Hint: "each has a directory of its own: give another one with --to"}
+	}
 	r.made = missing(filepath.Join(r.dir, own))
 	if err := occupy(r.dir); err != nil {
 		return nil, err
