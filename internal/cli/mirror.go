@@ -413,11 +413,14 @@ func (c *command) tellMirrored(entry config.Mirror, r *mirror.Report, err error)
 }
 
 // countMirrors says how many there are.
-func countMirrors(n int) string {
+func countMirrors(n int) string { return countOf(n, "mirror", "mirrors") }
+
+// countOf says how many there are of something.
+func countOf(n int, one, several string) string {
 	if n == 1 {
-		return "1 mirror"
+		return "1 " + one
 	}
-	return fmt.Sprintf("%d mirrors", n)
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 // summary is one line about a pass.

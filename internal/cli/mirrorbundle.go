@@ -138,8 +138,8 @@ func (c *command) runBundle(ctx context.Context, args []string, to string, full 
 			return err
 		}
 	}
-	c.progress("%s: %d repositories, %d of them unchanged, %d failed; %s written.", to, len(list)+failed, fresh, failed,
-		mirror.Size(bytes))
+	c.progress("%s: %s, %d of them unchanged, %d failed; %s written.", to,
+		countOf(len(list)+failed, "repository", "repositories"), fresh, failed, mirror.Size(bytes))
 	if failed > 0 {
 		return &examinedExit{fault.Failed}
 	}

@@ -57,7 +57,12 @@ Exits with 1 where all is restored but large files that the mirror does not have
   ghapp mirror restore acme/site --at 2026-11-01T12:00Z --to ./site-then
   ghapp mirror restore acme/site --from /mnt/cold --mirror --to /srv/mirrors/acme/site.git
   ghapp mirror restore acme/site --at 24h --from /srv/mirrors --to acme/site-restored`,
-		Args: usage(cobra.ExactArgs(1)),
+		Args: usage(func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errors.New("which repository to bring back is not said: name REPO")
+			}
+			return cobra.MaximumNArgs(1)(nil, args)
+		}),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.runRestore(cmd.Context(), args[0], &o) },
 	}
 	flags := cmd.Flags()
@@ -287,7 +292,8 @@ func (c *command) tellRestored(found *mirror.Found, at time.Time, dir string, ta
 	if !at.IsZero() {
 		what += " as it was at " + at.UTC().Format(time.RFC3339)
 	}
-	c.progress("%s is in %s: %d branches, %d tags, %d large files.", what, where, done.Branches, done.Tags, done.Large)
+	c.progress("%s is in %s: %s, %s, %s.", what, where, countOf(done.Branches, "branch", "branches"),
+		countOf(done.Tags, "tag", "tags"), countOf(done.Large, "large file", "large files"))
 	if done.Pointers {
 		c.progress("The work tree has pointers in the place of large files: `git lfs install`, " +
 			"and then `git lfs checkout` in it, put them there.")

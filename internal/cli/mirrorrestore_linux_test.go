@@ -64,7 +64,7 @@ func TestRestoreTellsOfLargeFilesThatAreNotWhole(t *testing.T) {
 	m.write(m.kept(film(0)), "another")
 	testkit.OK(t, os.Remove(m.kept(film(1))))
 	r := m.ghapp("mirror", "restore", "acme/site", "--from", "m", "--to", "./site")
-	r.ends(t, 1, "all is restored but 2 large files", "0 tags, 1 large files.")
+	r.ends(t, 1, "all is restored but 2 large files", "0 tags, 1 large file.")
 	copied := testkit.Must(filepath.Glob(filepath.Join(m.work, "site/.git/lfs/objects/*/*/*")))(t)
 	testkit.Equal(t, len(copied), 1, "copied")
 	testkit.Equal(t, m.read("site/"+filmName(2)), film(2), "the third")

@@ -167,15 +167,25 @@ func (c *command) runVerify(ctx context.Context, args []string, offline bool, jo
 			return bothReadings(names, paths, err)
 		}
 		unasked = cmp.Or(unasked, err)
-		bad := 0
+		bad, uncompared := 0, 0
 		for _, one := range found {
-			if !one.OK() {
+			m := newVerifiedMirror(one, offline || mirror.HasBundles(dir))
+			switch {
+			case m.State == "not-compared":
+				uncompared++
+			case !one.OK():
 				bad++
 			}
-			list = append(list, newVerifiedMirror(one, offline || mirror.HasBundles(dir)))
+			if !one.OK() {
+				wrong++
+			}
+			list = append(list, m)
 		}
-		wrong += bad
-		c.progress("%s: %s, %d not as they should be (%d API calls, %s).", dir, countMirrors(len(found)), bad, calls,
+		told := ""
+		if uncompared > 0 {
+			told = fmt.Sprintf(", %d not compared", uncompared)
+		}
+		c.progress("%s: %s, %d not as they should be%s (%d API calls, %s).", dir, countMirrors(len(found)), bad, told, calls,
 			time.Since(began).Round(10*time.Millisecond))
 	}
 	if err := c.showVerified(list); err != nil {

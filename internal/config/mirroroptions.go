@@ -32,7 +32,7 @@ const DefaultMirrorPeriod = 5 * time.Minute
 // MirrorOptions returns the table, in the order in which people read it.
 func MirrorOptions() []Option {
 	keep := durationOption("keep_history",
-		"how long commits stay that a force push or a deleted branch left behind, or `forever` (default 90d)")
+		"how long commits stay that a force push or a deleted branch left behind, a `TIME` or forever (default 90d)")
 	keep.Forever, keep.Most = true, int64(100*longestPeriod)
 	full := durationOption("full_every",
 		"each mirror is compared ref by ref at least once in this `TIME`, whatever GitHub says of it (default 24h)")

@@ -52,7 +52,7 @@ func TestEveryFrontOfMirrorTakesAndRefusesTheSameValues(t *testing.T) {
 		{"keep_history", "9x", "want a time from 100ms on, such as 90d, or forever"},
 		{"keep_history", "1d-1h", "want a time from 100ms on, such as 90d, or forever"},
 		{"prune_after", "30d", ""}, {"prune_after", "forever", "want a time from 100ms on, such as 30s or 5m"},
-		{"full_every", "1s", "want a time from 1m0s on, such as 30s or 5m"}, {"full_every", "7d", ""},
+		{"full_every", "1s", "want a time from 1m0s on, such as 12h or 7d"}, {"full_every", "7d", ""},
 		{"leave", "0", ""}, {"leave", "-1", "want a number from 0 on"}, {"jobs", "0", "want a number from 1 on"},
 		{"min_free", "0", ""}, {"min_free", "20G", ""}, {"min_free", "1.5G", "want a size, such as 500M or 2G"},
 		{"min_free", "-1", "want a size, such as 500M or 2G"},

@@ -121,6 +121,9 @@ func (o Option) refusal() error {
 	case o.Forever:
 		return fmt.Errorf("want a time from %s on, such as 90d, or forever", time.Duration(o.Least))
 	case o.Kind == DurationOption:
+		if o.Least >= int64(time.Minute) {
+			return fmt.Errorf("want a time from %s on, such as 12h or 7d", time.Duration(o.Least))
+		}
 		return fmt.Errorf("want a time from %s on, such as 30s or 5m", time.Duration(o.Least))
 	case o.Kind == SizeOption:
 		return errors.New("want a size, such as 500M or 2G")

@@ -158,7 +158,8 @@ func (e *NoMirrorError) Error() string { return fmt.Sprintf("%s has no mirror of
 
 func noMirror(dir, word string) error {
 	if _, err := os.Stat(dir); err != nil {
-		return &fault.UsageError{Err: err, Hint: "give the directory of the mirrors with --from"}
+		return &fault.UsageError{Err: fmt.Errorf("there is no directory %s", dir),
+			Hint: "name the directory of the mirrors, or a mirror of the config file"}
 	}
 	return &fault.ExitError{Code: fault.Usage, Err: &NoMirrorError{dir, word},
 		Hint: "`ghapp mirror list " + text.ShellWord(dir) + "` lists them, with their IDs; " +
