@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,8 +18,8 @@ func TestWhoWaitsForAnotherProcessIsTold(t *testing.T) {
 	for held, want := range map[time.Duration]int{time.Second: 0, 20 * time.Second: 1} {
 		synctest.Test(t, func(t *testing.T) {
 			first, second := testkit.Must(Open(dir))(t), testkit.Must(Open(dir))(t)
-			told := 0
-			second.Waiting = func() { told++ }
+			var told atomic.Int32
+			second.Waiting = func() { told.Add(1) }
 			holds := make(chan struct{})
 			go func() {
 				_ = first.Update(t.Context(), key, func(context.Context, []byte) ([]byte, error) {
@@ -32,7 +33,7 @@ func TestWhoWaitsForAnotherProcessIsTold(t *testing.T) {
 				testkit.Equal(t, string(old), "1")
 				return old, nil
 			}))
-			testkit.Equal(t, told, want)
+			testkit.Equal(t, int(told.Load()), want)
 		})
 	}
 }
