@@ -82,8 +82,8 @@ func (c *Client) checked(ctx context.Context, r ghapp.TokenRequest, t *ghapp.Tok
 
 // form is the request, but for the identity's token.
 func (c *Client) form(r ghapp.TokenRequest) (url.Values, error) {
-	bad := func(format string, args ...any) (url.Values, error) {
-		return nil, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "ask a broker for a token", Err: fmt.Errorf(format, args...)}
+	bad := func(why string) (url.Values, error) {
+		return nil, &ghapp.Error{Kind: ghapp.ErrInvalid, Op: "ask a broker for a token", Err: errors.New(why)}
 	}
 	if r.AllPermissions {
 		return bad("all permissions are asked for, which a broker does not give: name those that are needed")

@@ -78,10 +78,15 @@ func refusedConfiguration(problem Problem, dir, what string) error {
 		Detail: text.Shorten(text.OneLine(what), 100)}
 }
 
-// CheckConfiguration is for who runs git in the repository: it returns an error where the repository's
-// configuration might have git do anything but what it is told, an [*Error] with [ErrConfiguration] or
-// [ErrDamaged], or the system's.
-func (r *Repository) CheckConfiguration() error { return checkConfiguration(r.Dir) }
+// CheckFiles is for who runs git in the repository: it returns an error where what lies in it might have
+// git do anything but what it is told, an [*Error] with [ErrConfiguration], [ErrDamaged] or [ErrForeign],
+// or the system's.
+func (r *Repository) CheckFiles() error {
+	if err := checkFiles(r.Dir, whatIsUsed()...); err != nil {
+		return err
+	}
+	return checkConfiguration(r.Dir)
+}
 
 // variable is the last value of a variable of a section without a subsection, as git config
 // writes it where nothing is quoted (https://git-scm.com/docs/git-config#_configuration_file).

@@ -44,7 +44,7 @@ func TestConfigurationOfSomebodyElseHasGitDoNothing(t *testing.T) {
 		testkit.OK(t, os.WriteFile(file, append(own[:len(own):len(own)], more...), 0o600))
 		shot, _ := w.repo.Snapshot(context.Background())
 		for what, err := range map[string]error{
-			"check":  w.repo.CheckConfiguration(),
+			"check":  w.repo.CheckFiles(),
 			"fsck":   w.repo.Fsck(context.Background()),
 			"upkeep": testkit.ErrorOf(w.repo.Maintain(context.Background(), barerepo.Maintenance{Prune: true})),
 		} {
@@ -60,6 +60,12 @@ func TestConfigurationOfSomebodyElseHasGitDoNothing(t *testing.T) {
 	if _, err := os.Lstat(canary); err == nil {
 		t.Error("a program of the configuration ran")
 	}
+	testkit.OK(t, os.WriteFile(file, own, 0o600))
+	borrowed := filepath.Join(w.repo.Dir, "objects", "info", "alternates")
+	testkit.OK(t, os.MkdirAll(filepath.Dir(borrowed), 0o700))
+	testkit.OK(t, os.WriteFile(borrowed, []byte("/elsewhere\n"), 0o600))
+	testkit.ErrorIs(t, w.repo.CheckFiles(), barerepo.ErrForeign)
+	testkit.OK(t, os.Remove(borrowed))
 	served := "# what others are served\n[uploadpack]\n\tallowFilter = true\n[transfer]\n\thideRefs = refs/ghapp\n" +
 		"[pack]\n\twindow = 20\n; and no more\n[gitweb]\n\towner\n"
 	testkit.OK(t, os.WriteFile(file, append(own[:len(own):len(own)], served...), 0o600))

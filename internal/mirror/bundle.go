@@ -110,22 +110,25 @@ func (b *Bundling) Do(ctx context.Context, f *Found) (*Bundled, error) {
 	return done, diag.During(diag.Bundling, b.To, err)
 }
 
+// builtOn is the manifest that is added to: none where everything is written anew.
+func (b *Bundling) builtOn(f *Found, last *Manifest, dir string) *Manifest {
+	if b.Full || last == nil {
+		return nil
+	}
+	if err := last.intact(dir); err != nil {
+		b.Log.Warn("bundles of before cannot be built on; everything is written anew", "mirror", f.Dir, "error", err)
+		return nil
+	}
+	return last
+}
+
 func (b *Bundling) do(ctx context.Context, f *Found) (*Bundled, error) {
 	done := &Bundled{Found: f, Dir: bundleDir(b.To, f)}
 	last, err := readManifest(done.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !b.Full {
 		return nil, err
 	}
-	before := last
-	if b.Full {
-		before = nil
-	}
-	if before != nil {
-		if err := before.intact(done.Dir); err != nil {
-			b.Log.Warn("bundles of before cannot be built on; everything is written anew", "mirror", f.Dir, "error", err)
-			before = nil
-		}
-	}
+	before := b.builtOn(f, last, done.Dir)
 	r := &barerepo.Repository{Dir: f.Dir, Git: gitcmd.Runner{Environ: b.Environ, Own: b.Own}, Log: b.Log}
 	if err := r.CheckHistory(ctx, f.history); err != nil {
 		return nil, err // else the manifest, which has it, would be replaced

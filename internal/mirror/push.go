@@ -85,7 +85,7 @@ type pushing struct {
 
 func (p *pushing) do(ctx context.Context) error {
 	// git and git-lfs run with a token that may write, in a repository that may have come from anybody.
-	if err := p.repository().CheckConfiguration(); err != nil {
+	if err := p.repository().CheckFiles(); err != nil {
 		return err
 	}
 	if err := p.look(ctx); err != nil {
