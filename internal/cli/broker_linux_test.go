@@ -166,10 +166,10 @@ func TestDoctorNamesTheBrokenLinkOfTheWayByABroker(t *testing.T) {
 		"other audience": {func(m *machine, _ *testapp.Broker) { m.environ["GHAPP_AUDIENCE"] = "other" },
 			"broker", warned, "audience-other-than-brokers", "other", 0},
 		"refused": {func(_ *machine, b *testapp.Broker) {
-			b.Refuse = func(w http.ResponseWriter, _ *http.Request) {
+			b.RefuseNow(func(w http.ResponseWriter, _ *http.Request) {
 				w.WriteHeader(http.StatusBadRequest)
 				_, _ = w.Write([]byte(`{"error":"invalid_target","id":"d9"}`))
-			}
+			})
 		}, "token", broken, "broker-refused", "(id d9)", 4},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -48,9 +48,17 @@ func NewBroker(t testing.TB, app *ghapp.App) *Broker {
 		reply(w, http.StatusOK, map[string]any{"audience": b.URL})
 	})
 	mux.HandleFunc("POST /token", b.token)
-	b.Server = httptest.NewServer(mux)
+	b.Server = httptest.NewUnstartedServer(mux) // who answers reads its address
+	b.Start()
 	t.Cleanup(b.Close)
 	return b
+}
+
+// RefuseNow sets Refuse while other processes may ask already.
+func (b *Broker) RefuseNow(answer http.HandlerFunc) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.Refuse = answer
 }
 
 // Forms are the requests for tokens so far.
