@@ -66,6 +66,12 @@ func TestConfigurationOfSomebodyElseHasGitDoNothing(t *testing.T) {
 	testkit.OK(t, os.WriteFile(borrowed, []byte("/elsewhere\n"), 0o600))
 	testkit.ErrorIs(t, w.repo.CheckFiles(), barerepo.ErrForeign)
 	testkit.OK(t, os.Remove(borrowed))
+	// A line is added to the journal at each update that keeps something: not to a file elsewhere.
+	tells, elsewhere := filepath.Join(w.repo.Dir, "ghapp-journal"), filepath.Join(t.TempDir(), "elsewhere")
+	testkit.OK(t, os.Rename(tells, elsewhere))
+	testkit.OK(t, os.Symlink(elsewhere, tells))
+	testkit.ErrorIs(t, testkit.ErrorOf(w.tryUpdate(barerepo.Options{})), barerepo.ErrForeign)
+	testkit.OK(t, os.Rename(elsewhere, tells))
 	served := "# what others are served\n[uploadpack]\n\tallowFilter = true\n[transfer]\n\thideRefs = refs/ghapp\n" +
 		"[pack]\n\twindow = 20\n; and no more\n[gitweb]\n\towner\n"
 	testkit.OK(t, os.WriteFile(file, append(own[:len(own):len(own)], served...), 0o600))

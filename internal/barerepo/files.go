@@ -47,5 +47,6 @@ func checkFiles(dir string, names ...string) error {
 
 // whatIsUsed are the names in a repository of what we and git read and write.
 func whatIsUsed() []string {
-	return []string{"HEAD", "config", "packed-refs", "shallow", "objects", "refs", "lfs"}
+	return []string{"HEAD", "config", "packed-refs", "shallow", "objects", "refs", "lfs", filepath.Base(journal("")),
+		"ghapp-lfs"}
 }
