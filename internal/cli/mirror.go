@@ -446,7 +446,7 @@ func summary(entry config.Mirror, r *mirror.Report) string {
 		parts = append(parts, "nothing is new")
 	}
 	if r.Bytes > 0 {
-		parts = append(parts, mirror.Size(r.Bytes)+" fetched")
+		parts = append(parts, text.Size(r.Bytes)+" fetched")
 	}
 	return fmt.Sprintf("%s: %s (%s).", entry.To, strings.Join(parts, ", "), r.Took.Round(10*time.Millisecond))
 }

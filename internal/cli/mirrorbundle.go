@@ -16,6 +16,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/filelock"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 func (c *command) mirrorBundle() *cobra.Command {
@@ -139,7 +140,7 @@ func (c *command) runBundle(ctx context.Context, args []string, to string, full 
 		}
 	}
 	c.progress("%s: %s, %d of them unchanged, %d failed; %s written.", to,
-		countOf(len(list)+failed, "repository", "repositories"), fresh, failed, mirror.Size(bytes))
+		countOf(len(list)+failed, "repository", "repositories"), fresh, failed, text.Size(bytes))
 	if failed > 0 {
 		return &examinedExit{fault.Failed}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/ghapp-dev/ghapp/internal/config"
 	"github.com/ghapp-dev/ghapp/internal/mirror"
 	"github.com/ghapp-dev/ghapp/internal/term"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // mirrorBoard shows a person how a pass gets on: one line for the whole, and one for each
@@ -130,9 +131,9 @@ func (b *mirrorBoard) lines(now time.Time) []string {
 	if b.planned == 0 {
 		return []string{fmt.Sprintf("asking GitHub what there is … %s", took.Round(time.Second))}
 	}
-	whole := fmt.Sprintf("%d of %d, %s", b.done, b.planned, mirror.Size(b.bytes))
+	whole := fmt.Sprintf("%d of %d, %s", b.done, b.planned, text.Size(b.bytes))
 	if seconds := took.Seconds(); seconds > 1 {
-		whole += fmt.Sprintf(", %s/s", mirror.Size(int64(float64(b.bytes)/seconds)))
+		whole += fmt.Sprintf(", %s/s", text.Size(int64(float64(b.bytes)/seconds)))
 	}
 	if b.done > 0 && b.done < b.planned && took > 3*time.Second {
 		left := time.Duration(float64(took) / float64(b.done) * float64(b.planned-b.done))
@@ -149,12 +150,12 @@ func (b *mirrorBoard) lines(now time.Time) []string {
 		return cmp.Or(a.began.Compare(b.began), cmp.Compare(a.name, b.name))
 	})
 	for _, t := range list[:min(len(list), mostLines)] {
-		line := fmt.Sprintf("  %s  %s", t.name, mirror.Size(t.bytes))
+		line := fmt.Sprintf("  %s  %s", t.name, text.Size(t.bytes))
 		if t.sizeKB > 0 {
-			line += " of about " + mirror.Size(t.sizeKB<<10)
+			line += " of about " + text.Size(t.sizeKB<<10)
 		}
 		if seconds := now.Sub(t.began).Seconds(); t.bytes > 0 {
-			line += fmt.Sprintf(", %s/s", mirror.Size(int64(float64(t.bytes)/seconds)))
+			line += fmt.Sprintf(", %s/s", text.Size(int64(float64(t.bytes)/seconds)))
 		}
 		lines = append(lines, line)
 	}

@@ -407,7 +407,7 @@ func (c *command) tellState(d *dirState, now time.Time) {
 		c.progress("%s: the last pass began %s and took %s: %s.", d.Directory, ageOf(&last.BeganAt, now),
 			time.Duration(last.Seconds*float64(time.Second)).Round(10*time.Millisecond), last.Outcome)
 	}
-	c.progress("%s: %s, %s, %d failed.", d.Directory, countMirrors(len(d.Mirrors)), mirror.Size(d.Bytes), d.Failed)
+	c.progress("%s: %s, %s, %d failed.", d.Directory, countMirrors(len(d.Mirrors)), text.Size(d.Bytes), d.Failed)
 }
 
 // tellFinding tells what verify has found, and what next.
@@ -428,7 +428,7 @@ func sizeOf(bytes int64) string {
 	if bytes == 0 {
 		return "-"
 	}
-	return mirror.Size(bytes)
+	return text.Size(bytes)
 }
 
 // ageOf is how long ago something was, as people say it.

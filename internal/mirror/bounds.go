@@ -8,6 +8,7 @@ import (
 
 	"github.com/ghapp-dev/ghapp/internal/fault"
 	"github.com/ghapp-dev/ghapp/internal/gitwire"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 const (
@@ -53,7 +54,7 @@ func (b *bounds) check(received int64) error {
 	}
 	return &fault.ExitError{Code: fault.Failed,
 		Err: fmt.Errorf("the disk gets full: %s of %s have come, %s are free, and %s are to stay so (--min-free)",
-			Size(received), b.name, Size(left), Size(b.minFree)),
+			text.Size(received), b.name, text.Size(left), text.Size(b.minFree)),
 		Hint: "the mirror is as it was; make room in " + b.dir + ", or leave the repository out with --exclude"}
 }
 

@@ -355,7 +355,7 @@ func (t *transfers) checkRoom(name string, size int64) error {
 	}
 	return &fault.ExitError{Code: fault.Failed,
 		Err: fmt.Errorf("%s does not fit on the disk: it has %s, as GitHub says, %s are free, and %s are "+
-			"to stay so (--min-free)", name, Size(size), Size(left), Size(t.Entry.MinFree)),
+			"to stay so (--min-free)", name, text.Size(size), text.Size(left), text.Size(t.Entry.MinFree)),
 		Hint: "nothing of it was fetched, and others go on; make room in " + t.dir + ", or leave it out with --exclude"}
 }
 
@@ -367,22 +367,8 @@ func (t *transfers) checkDisk() *fault.ExitError {
 	}
 	return &fault.ExitError{Code: fault.Failed,
 		Err: fmt.Errorf("the disk is nearly full: %s are free, and %s are to stay so (--min-free)",
-			Size(left), Size(t.Entry.MinFree)),
+			text.Size(left), text.Size(t.Entry.MinFree)),
 		Hint: "what is mirrored is whole; make room in " + t.dir + ", and run it again"}
-}
-
-// Size is a number of bytes, for people.
-func Size(bytes int64) string {
-	const unit = 1024
-	if bytes < unit {
-		return fmt.Sprintf("%d B", bytes)
-	}
-	n, prefix := float64(bytes)/unit, 0
-	for n >= unit && prefix < 4 {
-		n /= unit
-		prefix++
-	}
-	return fmt.Sprintf("%.1f %ciB", n, "KMGTP"[prefix])
 }
 
 // sizeOf is that of all files of a repository, in bytes.

@@ -2,6 +2,8 @@ package page
 
 import (
 	"time"
+
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Activity is what has gone over the network.
@@ -27,7 +29,7 @@ func (d *document) activity(a Activity) {
 		return
 	}
 	d.add("<section>\n<h2>The last 24 hours</h2>\n<div class=\"charts\">\n")
-	d.chart("Fetched", a.Bytes, size)
+	d.chart("Fetched", a.Bytes, text.Size)
 	d.chart("API points", a.Points, number)
 	d.add("</div>\n")
 	if len(a.Budgets) > 0 {

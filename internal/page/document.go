@@ -142,19 +142,6 @@ func number(n int64) string {
 	return digits
 }
 
-// size is a number of bytes as people read it, and as the tables of the commands have it.
-func size(bytes int64) string {
-	value, units := float64(bytes), []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	for value >= 1024 && len(units) > 1 {
-		value, units = value/1024, units[1:]
-	}
-	decimals := 0
-	if units[0] != "B" {
-		decimals = 1
-	}
-	return strconv.FormatFloat(value, 'f', decimals, 64) + " " + units[0]
-}
-
 // counted is a number of things: "1 directory", "12 directories".
 func counted(n int, one, several string) string {
 	if n == 1 {

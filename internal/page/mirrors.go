@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ghapp-dev/ghapp/internal/markup"
+	"github.com/ghapp-dev/ghapp/internal/text"
 )
 
 // Mirrors is the page of ghapp mirror.
@@ -210,7 +211,7 @@ func (p Mirrors) build(q query, now time.Time) *view {
 	}
 	v := &view{program: "ghapp mirror", version: p.Version}
 	v.title, v.mark = s.headline(len(p.Failures))
-	facts := []string{size(s.size) + " on the disk"}
+	facts := []string{text.Size(s.size) + " on the disk"}
 	if s.kept > 0 {
 		facts = append(facts, counted(s.kept, "ref", "refs")+" of left-behind history kept in "+
 			counted(s.withKept, "mirror", "mirrors"))
@@ -309,7 +310,7 @@ func (d *document) found(p *Mirrors, q query, s *survey) {
 		d.stateOf(p, s, &m)
 		d.add("</td><td data-label=\"As on GitHub\">")
 		d.ago(m.Compared)
-		d.add("</td><td class=\"n\" data-label=\"Size\">{}</td><td data-label=\"Kept history\">", size(m.Size))
+		d.add("</td><td class=\"n\" data-label=\"Size\">{}</td><td data-label=\"Kept history\">", text.Size(m.Size))
 		d.kept(&m)
 		d.add("</td></tr>\n")
 	}

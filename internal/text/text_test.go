@@ -94,3 +94,13 @@ func TestAShellReadsAWordAsItWas(t *testing.T) {
 	}
 	testkit.Equal(t, text.ShellWords("rm", "-rf", "a b"), "rm -rf 'a b'")
 }
+
+func TestSizesAreAsPeopleReadThem(t *testing.T) {
+	for bytes, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 4 << 20: "4.0 MiB", 3<<60 + 1: "3.0 EiB",
+	} {
+		if got := text.Size(bytes); got != want {
+			t.Errorf("%d bytes are %q, want %q", bytes, got, want)
+		}
+	}
+}
